@@ -1,0 +1,173 @@
+"""Ask whether Bitcoin follows silver, how late, in which regime, and how surely.
+
+Without arguments the script fits the flagship model to a panel simulated from the model itself, whose truth is
+known, and prints the answer beside the truth. With --data it fits any CSV that has the flagship's columns:
+
+    python examples/btc_silver.py --data btc_silver_weekly.csv --start 2013-01-01 --out out/real
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import regimelag as rl
+
+mpl.use("Agg")
+WITHIN = (4, 13)  # weeks: one to three months
+
+
+def main() -> None:
+    """Fit the flagship, print what it says, and write figures and the fit."""
+    arguments = parse_arguments()
+    spec = rl.read_spec("btc_silver")
+    panel = load_panel(spec, arguments)
+    print(f"\n{spec.claim}\n{title(panel)}\n")
+    print(rl.describe_panel(panel)[["column", "transform", "observations", "missing", "mean", "sd"]].to_string())
+
+    began = time.perf_counter()
+    idata = rl.fit(spec, panel, random_seed=arguments.seed)
+    print(f"\nFitted in {time.perf_counter() - began:.0f} s.")
+    print_answer(idata)
+    if "truth" in panel.attrs:
+        print_truth(idata, json.loads(panel.attrs["truth"]))
+
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_figures(idata, panel, out)
+    print(f"\nFigures and the fit are in {out}: {rl.save_fit(idata, out / 'fit.nc', overwrite=arguments.overwrite)}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line, and refuse before the fit what could not be written after it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", metavar="CSV", help="wide CSV with dates and the flagship's columns; simulated data if not given"
+    )
+    parser.add_argument("--start", metavar="DATE", default="2013-01-01", help="first row of the window (%(default)s)")
+    parser.add_argument("--end", metavar="DATE", help="last row of the window (the last one there is)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sampler (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", default="out/btc_silver", help="folder to write to (%(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a fit that is already in the folder")
+    arguments = parser.parse_args()
+    if (Path(arguments.out) / "fit.nc").exists() and not arguments.overwrite:
+        parser.error(f"{arguments.out}/fit.nc exists and would be replaced: pass --overwrite, or another --out")
+    return arguments
+
+
+def load_panel(spec: rl.ModelSpec, arguments: argparse.Namespace) -> xr.Dataset:
+    """The panel of the user's CSV, or the simulated one."""
+    if arguments.data is None:
+        return rl.example_panel()
+    return rl.make_panel(spec, rl.read_series(arguments.data), start=arguments.start, end=arguments.end)
+
+
+def title(panel: xr.Dataset) -> str:
+    """Where the data come from, so that simulated data are never taken for real ones."""
+    dates = panel["time"].dt.strftime("%Y-%m-%d").to_numpy()
+    return f"Data: {panel.attrs.get('origin', 'as given')}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
+
+
+def print_answer(idata: xr.DataTree) -> None:
+    """The diagnostics, the answer in sentences, and the tables behind it."""
+    print("\nDiagnostics")
+    for sentence in rl.diagnostics(idata):
+        print(f"  {sentence}")
+    print("\nAnswer")
+    for sentence in sentences(idata):
+        print(f"  {sentence}")
+    with pd.option_context("display.width", 200, "display.max_columns", 20, "display.float_format", "{:.2f}".format):
+        report = rl.lag_report(idata, within=WITHIN)
+        print(f"\nLags (weeks) and effects (per cent per per cent), posterior beside prior\n{report}")
+        print(f"\nRegimes (volatility and mean: log return per week)\n{rl.regime_portrait(idata)}")
+        print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
+        print(driver_table(rl.driver_effects(idata, moves={"real yield": -0.5, "dollar": -0.03})))
+        print(f"\nModes found\n{rl.modes(idata)}")
+
+
+def driver_table(changes: xr.Dataset) -> pd.DataFrame:
+    """Median and 90 % interval of the change in the turbulent regime's probability, in percentage points."""
+    turbulent = 100 * changes[["next_period", "long_run"]].sel(regime="turbulent", drop=True)
+    quantiles = turbulent.quantile([0.05, 0.5, 0.95], dim=("chain", "draw"))
+    return quantiles.to_dataframe().unstack("quantile")  # noqa: PD010
+
+
+def sentences(idata: xr.DataTree) -> list[str]:
+    """The answer in words, no stronger than the draws allow."""
+    lag, prior = (
+        rl.lag_distribution(idata, group=group, within=WITHIN).sel(signal="silver") for group in ("posterior", "prior")
+    )
+    effect = rl.effects(idata)["lagged"].sel(signal="silver").to_numpy().ravel()
+    low, median, high = np.quantile(effect, [0.05, 0.5, 0.95])
+    positive = float((effect > 0).mean())
+    said = []
+    said.append(
+        f"Cumulative lagged effect of silver: {median:.2f} % per 1 % (90 % interval {low:.2f} to {high:.2f}), "
+        f"P(> 0) = {positive:.3f}."
+    )
+    now, before = (np.quantile(read["mean_lag"].to_numpy(), [0.05, 0.5, 0.95]) for read in (lag, prior))
+    said.append(
+        f"Mean lag: {now[1]:.1f} weeks ({now[0]:.1f} to {now[2]:.1f}); before the data, "
+        f"{before[1]:.1f} ({before[0]:.1f} to {before[2]:.1f})."
+    )
+    if low < 0 < high:
+        said.append(
+            "The 90 % interval of the effect holds zero: the data do not tell a lagged effect from none, and the lag "
+            "is not identified, whatever its posterior looks like."
+        )
+    else:
+        inside = float(((lag["mean_lag"] >= WITHIN[0]) & (lag["mean_lag"] <= WITHIN[1])).mean())
+        said.append(f"The mean lag lies within one to three months with probability {inside:.2f}.")
+    last = rl.regime_probabilities(idata, kind="filtered").isel(time=-1).sel(regime="turbulent")
+    low, high = np.quantile(last.to_numpy(), [0.05, 0.95])
+    date = str(last["time"].dt.strftime("%Y-%m-%d").item())
+    said.append(
+        f"On {date} the regime is turbulent with probability {float(last.mean()):.2f} ({low:.2f} to {high:.2f})."
+    )
+    return said
+
+
+def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
+    """Simulated data only: what was put in, and whether the 90 % interval holds it."""
+    effects = rl.effects(idata)
+    changes = rl.driver_effects(idata)["log_odds"].sel(regime="turbulent")
+    estimates = {
+        "effect": effects["lagged"].sel(signal="silver"),
+        "contemporaneous": effects["contemporaneous"].sel(signal="silver"),
+        "mean_lag": rl.lag_distribution(idata)["mean_lag"].sel(signal="silver"),
+    }
+    estimates |= {f"{name} on turbulent": changes.sel(driver=name) for name in changes["driver"].to_numpy()}
+    values = [truth["effect"], truth["contemporaneous"], truth["mean_lag"], *truth["driver_effect"]]
+    print("\nTruth of the simulated panel")
+    for (name, draws), value in zip(estimates.items(), values, strict=True):
+        low, high = np.quantile(draws.to_numpy(), [0.05, 0.95])
+        verdict = "inside" if low <= value <= high else "outside"
+        print(f"  {name}: {value:.2f}, {verdict} the 90 % interval {low:.2f} to {high:.2f}")
+
+
+def write_figures(idata: xr.DataTree, panel: xr.Dataset, out: Path) -> None:
+    """One file a figure."""
+    prior_lag, prior_effects = rl.lag_distribution(idata, group="prior"), rl.effects(idata, group="prior")
+    figures = {
+        "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
+        "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),
+        "drivers": rl.plot_drivers(rl.driver_effects(idata)),
+        "shares": rl.plot_portrait(rl.regime_portrait(idata)),
+    }
+    for kind in ("filtered", "smoothed"):
+        probabilities = rl.regime_probabilities(idata, kind=kind)
+        figures[f"regimes_{kind}"] = rl.plot_regimes(probabilities, path=panel.get("regime_path"))
+    for name, ax in figures.items():
+        ax.figure.suptitle(title(panel), fontsize="small", color="dimgray")
+        ax.figure.savefig(out / f"{name}.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""`describe_panel`: what is in a panel, in natural units."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.checks import REMAKE, check_panel
+from regimelag.data.tracks import parts
+from regimelag.errors import PanelError
+from regimelag.spec import Series
+from regimelag.specfile import spec_from_toml
+
+WORDS = {"log_return": "log return", "difference": "difference", "level": "level"}
+
+
+def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
+    """Describe every series of a panel in natural units.
+
+    Parameters
+    ----------
+    panel : xarray.Dataset
+        A panel from `make_panel`.
+
+    Returns
+    -------
+    DataFrame (role, name)
+        ``column``, ``transform`` in words, ``delay``; ``first`` and ``last`` row with a value in the window,
+        ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
+        ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``, for
+        drivers the median number of days between the row and the observation used; ``closes_differ``, the rows on which
+        the column was last observed on another day than the response. ``attrs["notes"]`` is a list of sentences on what
+        was done.
+
+    Raises
+    ------
+    PanelError
+        If this is no panel.
+    """
+    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
+        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
+        raise PanelError("describe_panel", "the argument is a panel from make_panel", came, REMAKE)
+    spec = spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+    check_panel(spec, panel)
+    differ = json.loads(panel.attrs.get("closes_differ", "{}"))
+    rows = {
+        (role, series.name): _describe(panel, role, series)
+        # A driver may share its column with a control, but stands by its publication, not by its close.
+        | {"closes_differ": 0 if role == nm.DRIVER else len(differ.get(series.column, []))}
+        for role, members in parts(spec).items()
+        for series in members
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
+    table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
+    return table
+
+
+def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
+    chosen = panel.sel({role: series.name})
+    standard = chosen[nm.value_of(role)].to_numpy()
+    count = panel.sizes[nm.TIME]
+    held, time = standard[-count:], panel[nm.TIME].to_numpy()
+    values = held * float(chosen[nm.scale_of(role)]) + float(chosen[nm.center_of(role)])
+    seen = np.flatnonzero(~np.isnan(values))
+    span = f" over {series.periods} row{'s' if series.periods > 1 else ''}" if series.transform != "level" else ""
+    return {
+        "column": series.column,
+        "transform": WORDS[series.transform] + span,
+        "delay": series.delay,
+        "first": pd.Timestamp(time[seen[0]]),
+        "last": pd.Timestamp(time[seen[-1]]),
+        "observations": len(seen),
+        "missing": count - len(seen),
+        "history": len(standard) - count,
+        "mean": float(values[seen].mean()),
+        "sd": float(values[seen].std(ddof=1)),
+        "min": float(values[seen].min()),
+        "max": float(values[seen].max()),
+        "age_days": _age(chosen) if role == nm.DRIVER else np.nan,
+    }
+
+
+def _age(driver: xr.Dataset) -> float:
+    age = driver[nm.TIME].to_numpy() - driver[nm.DRIVER_DATE].to_numpy()
+    return float(np.median(age / np.timedelta64(1, "D")))

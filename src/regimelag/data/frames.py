@@ -1,0 +1,138 @@
+"""What a frame of observations must be before anything is made from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regimelag.errors import PanelError
+
+# Nanoseconds since 1970 in 64 bits reach from 1677 to 2262; panels and NetCDF files keep dates in that unit.
+EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
+
+
+def some(items: Iterable[Any], *, most: int = 4) -> str:
+    """The first few items and how many there are, dates without their time of day."""
+    texts = [str(pd.Timestamp(i).date()) if isinstance(i, (pd.Timestamp, np.datetime64)) else str(i) for i in items]
+    listed = ", ".join(texts[:most])
+    return listed if len(texts) <= most else f"{listed}, ... ({len(texts)} in all)"
+
+
+def closest(name: str, known: Sequence[str]) -> str:
+    """What to write instead of an unknown name."""
+    match = difflib.get_close_matches(name, known, n=1)
+    return f"write {match[0]!r}" if match else f"choose one of: {some(known, most=20)}"
+
+
+def check_frame(frame: object, asked: str) -> pd.DataFrame:
+    """Check the frame's dates and column names.
+
+    Parameters
+    ----------
+    frame : DataFrame (date, column)
+        Observations, one row a date.
+    asked : str
+        What the caller asked for, the first part of an error.
+
+    Returns
+    -------
+    DataFrame
+        The same object.
+
+    Raises
+    ------
+    PanelError
+        Unless the index holds days without time zone or time of day, ascending, each once, and column names differ.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise PanelError(
+            asked, "the data are a DataFrame", f"a {type(frame).__name__}", "use read_series, or pd.DataFrame"
+        )
+    twice = [str(name) for name in frame.columns[frame.columns.duplicated()].unique()]
+    if twice:
+        raise PanelError(asked, "column names differ", f"{some(twice)} more than once", "rename or drop one of them")
+    if len(frame.columns) == 0 or len(frame) == 0:
+        came = f"{len(frame)} rows and {len(frame.columns)} columns"
+        raise PanelError(asked, "the data have rows and columns", came, "check where the data come from")
+    _check_index(frame.index, asked)
+    return frame
+
+
+def _check_index(index: pd.Index, asked: str) -> None:
+    if not isinstance(index, pd.DatetimeIndex):
+        cure = "frame.index = pd.to_datetime(frame.index), or frame.set_index of the date column"
+        raise PanelError(asked, "the index is a DatetimeIndex", f"an index of {index.dtype}", cure)
+    if index.tz is not None:
+        cure = "frame.index = frame.index.tz_localize(None), after choosing whose day a close belongs to"
+        raise PanelError(asked, "dates have no time zone: each is the day of a close", f"time zone {index.tz}", cure)
+    if index.hasnans:
+        rows = np.flatnonzero(index.isna())
+        raise PanelError(asked, "every row has a date", f"no date in row {some(rows)}", "drop those rows")
+    timed = index[index != index.normalize()]
+    if len(timed):
+        cure = "frame.index = frame.index.normalize(), one row a day"
+        raise PanelError(asked, "dates have no time of day", f"{timed[0]} and {len(timed) - 1} more", cure)
+    outside = index[(index < EARLIEST) | (index > LATEST)]
+    if len(outside):
+        raise PanelError(asked, "dates lie between 1678 and 2261", some(outside), "correct or drop those rows")
+    twice = index[index.duplicated()].unique()
+    if len(twice):
+        cure = "frame = frame[~frame.index.duplicated(keep='last')], once you know which one is right"
+        raise PanelError(asked, "each date comes once", f"{some(twice)} more than once", cure)
+    back = np.flatnonzero(np.diff(index.asi8) < 0)
+    if len(back):
+        came = f"{index[back[0] + 1].date()} follows {index[back[0]].date()}"
+        raise PanelError(asked, "dates ascend", came, "frame = frame.sort_index()")
+
+
+def take_columns(frame: pd.DataFrame, columns: Iterable[str], asked: str) -> pd.DataFrame:
+    """Copy the named columns as floats, dates in nanoseconds.
+
+    Parameters
+    ----------
+    frame : DataFrame (date, column)
+        A frame that `check_frame` has passed.
+    columns : iterable of str
+        Columns wanted; one that is named twice comes once.
+    asked : str
+        What the caller asked for, the first part of an error.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        A copy, float64.
+
+    Raises
+    ------
+    PanelError
+        If a column is missing, is not numeric, or holds an infinite value.
+    """
+    taken = {column: _numbers(frame, column, asked) for column in dict.fromkeys(columns)}
+    index = pd.DatetimeIndex(frame.index).as_unit("ns")
+    return pd.DataFrame(taken, index=index)
+
+
+def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
+    if column not in frame.columns:
+        known = [str(name) for name in frame.columns]
+        rule = "every column that the spec names is in the frame"
+        raise PanelError(
+            asked, rule, f"no column {column!r}", f"{closest(column, known)}, or rename the frame's column"
+        )
+    cells = frame[column]
+    numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
+    if not numeric or pd.api.types.is_complex_dtype(cells):
+        cure = f"frame[{column!r}] = pd.to_numeric(frame[{column!r}])"
+        raise PanelError(asked, "columns hold real numbers", f"column {column!r} holds {cells.dtype}", cure)
+    values = cells.to_numpy(dtype=float, na_value=np.nan)
+    infinite = frame.index[np.isinf(values)]
+    if len(infinite):
+        cure = f"correct column {column!r} there, or leave the cells blank (NaN) if unknown"
+        raise PanelError(
+            asked, "values are finite or missing", f"column {column!r} is infinite on {some(infinite)}", cure
+        )
+    return values.copy()

@@ -1,0 +1,222 @@
+"""The panel: one xarray Dataset with everything a model needs to know about the data.
+
+Rows are periods of the spec's frequency. Responses, signals and controls stand on the row of their own close; drivers
+hold what was published by the row's date. The panel does not shift drivers: the model uses the driver of row t - 1 for
+the step into t.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.checks import check_panel, check_spec, panel_hash
+from regimelag.data.describe import describe_panel
+from regimelag.data.frames import check_frame, take_columns
+from regimelag.data.notes import closes_that_differ, panel_notes
+from regimelag.data.rows import FloatArray, period_end, row_dates
+from regimelag.data.tracks import Track, check_delays, check_history, check_present, episode_rows, lay_tracks, parts
+from regimelag.errors import PanelError
+from regimelag.spec import ModelSpec
+from regimelag.specfile import spec_to_toml
+
+Day = str | dt.date | pd.Timestamp | np.datetime64
+
+LEAST_ROWS = 10
+# A standard deviation this small beside the values themselves is rounding error.
+ROUNDING = 1e-10
+
+
+def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None, end: Day | None = None) -> xr.Dataset:
+    """Align, transform and standardise the data of a model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Which columns, how transformed, on which rows.
+    frame : DataFrame (date, column)
+        Observations in natural units, as often as you have them, on any mix of calendars (blank where a market was
+        closed), or already one a period. Not changed.
+    start, end : date-like, optional
+        First and last row date of the estimation window, both included. By default the first row that every series and
+        the lags can serve, and the last complete period.
+
+    Returns
+    -------
+    xarray.Dataset
+        Standardised ``response_value`` (time, response), ``signal_value`` (signal_time, signal), ``driver_value``
+        (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in natural units,
+        learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used;
+        ``episode_index`` (time). Missing responses are NaN. ``signal_time`` begins `spec.history` rows before ``time``.
+        Attributes hold the spec as TOML and notes on what was done as JSON.
+
+    Raises
+    ------
+    PanelError
+        If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
+        or stale, a series is constant, or too few rows or responses remain.
+
+    See Also
+    --------
+    describe_panel : what is in a panel, in natural units.
+    to_frequency : the reduction to rows by itself.
+    """
+    check_spec(spec, "make_panel")
+    asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
+    check_delays(spec, asked)
+    columns = [series.column for members in parts(spec).values() for series in members]
+    source = take_columns(check_frame(frame, asked), columns, asked)
+    rows = _rows_to_end(source, spec.frequency, _day(end, "end", asked), asked)
+    tracks = lay_tracks(spec, source, rows, asked)
+    first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
+    _check_window(spec, rows, tracks, first, asked)
+    panel = _assemble(spec, rows, tracks, first)
+    panel.attrs["notes"] = json.dumps(panel_notes(spec, source, rows, tracks, first))
+    panel.attrs["closes_differ"] = json.dumps(closes_that_differ(rows, tracks, first))
+    return panel
+
+
+def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
+    if value is None:
+        return None
+    # A bare number would be read as nanoseconds since 1970.
+    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else None
+    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
+        cure = f'write {name} = "2013-01-01"'
+        raise PanelError(asked, f"{name} is a date without time zone, or None", f"{name} = {value!r}", cure)
+    return day.normalize()
+
+
+def _rows_to_end(source: pd.DataFrame, frequency: str, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
+    """All rows up to the end of the window; what lies behind it is not looked at again."""
+    rows = row_dates(source, frequency)
+    if not len(rows):
+        came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period ({frequency})"
+        raise PanelError(asked, "the columns used span at least one complete period", came, "give more data")
+    if end is None:
+        return rows
+    if end < rows[0]:
+        cure = f"end on {rows[0].date()} or later"
+        raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
+    if period_end(frequency).rollback(end) > rows[-1]:
+        cure = f"leave end out, end on {rows[-1].date()}, or get newer data"
+        raise PanelError(asked, "the window lies within the data", f"the last complete row is {rows[-1].date()}", cure)
+    return rows[rows <= end]
+
+
+def _first_row(
+    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], start: pd.Timestamp | None, asked: str
+) -> int:
+    """Place of the window's first row."""
+    if start is None:
+        first = _first_possible(spec, rows, tracks)
+        check_history(tracks, rows, first, spec.history, asked)
+        return first
+    if start > rows[-1]:
+        cure = f"start on {rows[-1].date()} or earlier, and before end"
+        came = f"the last row up to end is {rows[-1].date()}"
+        raise PanelError(asked, "the window holds at least one row", came, cure)
+    if period_end(spec.frequency).rollforward(start) < rows[0]:
+        possible = rows[_first_possible(spec, rows, tracks)].date()
+        cure = f"start on {possible} or later, leave start out, or give data from further back"
+        raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
+    first = int(rows.searchsorted(start))
+    check_history(tracks, rows, first, spec.history, asked)
+    return first
+
+
+def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track]) -> int:
+    """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
+    begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
+    return min(max((track.ready(spec.history) for track in begun), default=0), len(rows) - 1)
+
+
+def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
+    """Refuse missing covariates, too few rows or responses, and constant series."""
+    least, count = max(LEAST_ROWS, spec.history), len(rows) - first
+    if count < least:
+        came = f"{count} rows, {rows[first].date()} to {rows[-1].date()}"
+        cure = "widen the window, give more data, or lower max_lag"
+        raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
+    for track in tracks:
+        if track.role == nm.RESPONSE:
+            _check_response(track, first, asked)
+        else:
+            back = spec.history if track.role == nm.SIGNAL else 0
+            check_present(track, rows, slice(first - back, len(rows)), asked)
+        _check_varies(track, rows[first:], asked)
+
+
+def _check_response(track: Track, first: int, asked: str) -> None:
+    held = track.value[first:]
+    observed = int((~np.isnan(held)).sum())
+    if observed < LEAST_ROWS:
+        came = f"{track.label} has {observed} values on {len(held)} rows"
+        cure = (
+            f"choose a window with more of column {track.series.column!r}; a return needs the price on both of its rows"
+        )
+        raise PanelError(asked, f"a response has at least {LEAST_ROWS} values", came, cure)
+
+
+def _check_varies(track: Track, window: pd.DatetimeIndex, asked: str) -> None:
+    held = track.value[-len(window) :]
+    center, scale = _constants(held)
+    if scale <= ROUNDING * float(np.nanmax(np.abs(held))):
+        came = f"{track.label} is {center:g} on every row, {window[0].date()} to {window[-1].date()}"
+        cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
+        raise PanelError(asked, "a series varies within the window", came, cure)
+
+
+def _constants(values: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of what is observed, natural units."""
+    return float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
+
+
+def _about(what: str) -> dict[str, str]:
+    return {"long_name": f"{what} in the window, natural units"}
+
+
+def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> xr.Dataset:
+    window, reach = rows[first:], rows[first - spec.history :]
+    index, labels = episode_rows(spec, window)
+    panel = xr.Dataset(
+        coords={nm.TIME: window.to_numpy(), nm.SIGNAL_TIME: reach.to_numpy(), nm.EPISODE: np.array(labels, dtype=str)},
+        attrs={
+            "spec": spec_to_toml(spec),
+            "frequency": spec.frequency,
+            "start": str(window[0].date()),
+            "end": str(window[-1].date()),
+            "created_by": "regimelag.make_panel",
+            "columns": json.dumps({r: {s.name: s.column for s in members} for r, members in parts(spec).items()}),
+        },
+    )
+    panel[nm.EPISODE_INDEX] = (nm.TIME, index, {"long_name": "place of the row's episode"})
+    for role in parts(spec):
+        held = [track for track in tracks if track.role == role]
+        _add_role(panel, role, held, first, reach if role == nm.SIGNAL else window)
+    return panel
+
+
+def _add_role(panel: xr.Dataset, role: str, tracks: Sequence[Track], first: int, rows: pd.DatetimeIndex) -> None:
+    """Add a role's standardised values, constants and, for drivers, dates; the role may have no series."""
+    time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
+    shape = (len(tracks), len(rows))
+    constants = np.array([_constants(track.value[first:]) for track in tracks]).reshape(-1, 2)
+    natural = np.array([track.value[-len(rows) :] for track in tracks], dtype=float).reshape(shape)
+    values = (natural - constants[:, :1]) / constants[:, 1:]
+    panel.coords[role] = np.array([track.series.name for track in tracks], dtype=str)
+    panel[nm.value_of(role)] = ((time, role), values.T, {"long_name": f"standardised {role}", "units": "1"})
+    panel[nm.center_of(role)] = (role, constants[:, 0], _about(f"mean of the {role}"))
+    panel[nm.scale_of(role)] = (role, constants[:, 1], _about(f"standard deviation of the {role}"))
+    if role == nm.DRIVER:
+        dates = np.array([track.date[-len(rows) :] for track in tracks], dtype="datetime64[ns]").reshape(shape)
+        panel[nm.DRIVER_DATE] = ((time, role), dates.T, {"long_name": "date of the observation used"})
+
+
+__all__ = ["check_panel", "describe_panel", "make_panel", "panel_hash"]

@@ -1,0 +1,59 @@
+"""Errors that say what was asked, the rule, what came, and the cure."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class RegimelagError(ValueError):
+    """Base of every error that regimelag raises on bad input.
+
+    Parameters
+    ----------
+    asked : str
+        What the caller asked for.
+    rule : str
+        The rule that the request breaks.
+    came : str
+        What came instead.
+    cure : str
+        What to do about it.
+    """
+
+    def __init__(self, asked: str, rule: str, came: str, cure: str) -> None:
+        self.asked, self.rule, self.came, self.cure = asked, rule, came, cure
+        super().__init__(f"{asked}\n  rule: {rule}\n  came: {came}\n  cure: {cure}")
+
+
+class SpecError(RegimelagError):
+    """A model spec that cannot be built."""
+
+
+class PanelError(RegimelagError):
+    """Data that cannot become, or do not fit, a panel."""
+
+
+class FitError(RegimelagError):
+    """A fit that cannot be made, read or written."""
+
+
+def require(condition: bool, asked: str, rule: str, came: object, cure: str) -> None:
+    """Raise `SpecError` unless the condition holds."""
+    if not condition:
+        raise SpecError(asked, rule, repr(came) if not isinstance(came, str) else came, cure)
+
+
+def require_choice(asked: str, name: str, value: object, choices: Iterable[str]) -> None:
+    """Raise `SpecError` unless the value is one of the choices; the cure names the closest."""
+    options = sorted(choices)
+    close = difflib.get_close_matches(str(value), options, n=1)
+    cure = f"write {name} = {close[0]!r}" if close else f"choose one of {options}"
+    require(value in options, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
+
+
+def require_positive(asked: str, name: str, value: object, least: float = 0.0) -> None:
+    """Raise `SpecError` unless the value is a number above `least`."""
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > least
+    require(ok, asked, f"{name} is a number above {least:g}", f"{name} = {value!r}", f"give {name} such a number")

@@ -1,0 +1,398 @@
+"""Lag kernels: weights over the lags 1..L, one small class each, on any array type.
+
+A kernel says which parameters it has, with their priors stated in periods, and turns parameter values into weights. It
+knows nothing of samplers: `weights` takes the array namespace (`numpy`, or `pytensor.tensor`) as an argument, the lag
+is always the last axis, and every parameter that is a scalar in the model may carry leading (chain, draw) axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from regimelag.errors import require
+
+Array = Any
+
+
+class Prior(NamedTuple):
+    """A prior as data: the name of a distribution in PyMC and its arguments.
+
+    Attributes
+    ----------
+    distribution : str
+        Name of the distribution, as PyMC spells it.
+    arguments : dict
+        Its arguments, as PyMC spells them.
+    over_lags : bool
+        Whether the parameter has one entry per lag.
+    """
+
+    distribution: str
+    arguments: Mapping[str, Any]
+    over_lags: bool = False
+
+
+def log_normal(mean: float, sd: float) -> Prior:
+    """Log-normal prior with the given mean and standard deviation, by moment matching."""
+    sigma2 = np.log1p((sd / mean) ** 2)
+    return Prior("LogNormal", {"mu": float(np.log(mean) - sigma2 / 2), "sigma": float(np.sqrt(sigma2))})
+
+
+def softmax(log_weights: Array, xp: Any) -> Array:
+    """Exponentiate and normalise over the last axis."""
+    unnormalised = xp.exp(log_weights - xp.max(log_weights, axis=-1, keepdims=True))
+    return unnormalised / xp.sum(unnormalised, axis=-1, keepdims=True)
+
+
+def lags(max_lag: int) -> np.ndarray:
+    """Lags 1..L as floats. Lag l stands for delays between l - 1/2 and l + 1/2, whose midpoint it is."""
+    return np.arange(1, max_lag + 1, dtype=float)
+
+
+def gamma_weights(mean: Array, spread: Array, max_lag: int, xp: Any) -> Array:
+    """Softmax of the gamma log density with the given mean and standard deviation, at the lag midpoints.
+
+    With shape a = (mean / spread)^2 and rate a / mean the log density is (a - 1) log l - (a / mean) l, up to a constant
+    that the softmax removes.
+    """
+    shape = (mean / spread) ** 2
+    lag = lags(max_lag)
+    return softmax((shape - 1)[..., None] * np.log(lag) - (shape / mean)[..., None] * lag, xp)
+
+
+class Kernel:
+    """Base of all kernels: its parameters with their priors, and the weights that follow from their values."""
+
+    kind: ClassVar[str] = ""
+
+    def validate(self, max_lag: int) -> None:
+        """Raise `SpecError` where the prior cannot be met with lags 1..L."""
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:
+        """Priors of the kernel's parameters, by parameter name."""
+        raise NotImplementedError
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Weights over the lags 1..L (..., lag); they are non-negative and sum to one.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array
+            A value for each name in `priors`; a parameter over lags has them on its last axis.
+        max_lag : int
+            L.
+        xp : module
+            Array namespace: `numpy` or `pytensor.tensor`.
+        """
+        raise NotImplementedError
+
+    def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
+        """Signed coefficients (..., lag), summing to zero, added to effect times weights; None if there are none."""
+        return None
+
+
+@dataclass(frozen=True)
+class NoLag(Kernel):
+    """No lagged response at all: the null on timing."""
+
+    kind: ClassVar[str] = "none"
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
+        """Nothing to estimate."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Humped(Kernel):
+    """Base of the kernels with a lag; the fields are the prior, in periods of the panel (weeks, for weekly data).
+
+    Parameters
+    ----------
+    mean_lag : float
+        Prior mean of the mean lag.
+    spread : float
+        Prior mean of the standard deviation of the lag weights.
+    """
+
+    mean_lag: float = 9.0
+    spread: float = 4.0
+
+    def validate(self, max_lag: int) -> None:
+        """Require positive fields and a prior mean lag within 1..L."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(
+                isinstance(value, (int, float)) and np.isfinite(value) and value > 0,
+                f"a {self.kind} kernel",
+                f"{field.name} is a positive number",
+                f"{field.name} = {value!r}",
+                f"give {field.name} a positive value, in periods of the panel",
+            )
+        require(
+            1 <= self.mean_lag <= max_lag,
+            f"a {self.kind} kernel",
+            f"the prior mean lag lies within the lags 1 to max_lag = {max_lag}",
+            f"mean_lag = {self.mean_lag}",
+            "move mean_lag inside, or raise max_lag",
+        )
+
+
+@dataclass(frozen=True)
+class Located(Humped):
+    """A kernel whose mean lag and spread are both free.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag, before truncation to 1..L.
+    spread, spread_sd : float
+        Prior mean and standard deviation of the standard deviation of the lag weights.
+    """
+
+    mean_lag_sd: float = 5.0
+    spread_sd: float = 2.0
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
+        """Log-normal priors on location (mean lag before truncation) and spread."""
+        return {
+            "location": log_normal(self.mean_lag, self.mean_lag_sd),
+            "spread": log_normal(self.spread, self.spread_sd),
+        }
+
+
+@dataclass(frozen=True)
+class Gamma(Located):
+    """Gamma hump: softmax of the gamma log density at the lag midpoints."""
+
+    kind: ClassVar[str] = "gamma"
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Gamma weights (..., lag)."""
+        return gamma_weights(parameters["location"], parameters["spread"], max_lag, xp)
+
+
+@dataclass(frozen=True)
+class LogNormal(Located):
+    """Log-normal hump, with a heavier right tail than the gamma."""
+
+    kind: ClassVar[str] = "lognormal"
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Log-normal weights (..., lag), mean and spread turned into those of the logarithm."""
+        location, spread = parameters["location"], parameters["spread"]
+        sigma2 = xp.log1p((spread / location) ** 2)
+        mu = xp.log(location) - sigma2 / 2
+        log_lag = np.log(lags(max_lag))
+        return softmax(-log_lag - (log_lag - mu[..., None]) ** 2 / (2 * sigma2[..., None]), xp)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(Located):
+    """Negative binomial on l - 1 = 0, 1, ..., whose spread always exceeds the Poisson's.
+
+    Its variance is m + e^2 with m = mean lag - 1, so the free parameter is the excess e; the prior of e is set so that
+    the total spread has the stated mean at the prior mean lag.
+    """
+
+    kind: ClassVar[str] = "negative_binomial"
+
+    def validate(self, max_lag: int) -> None:
+        """Also require a spread above the Poisson's, and a mean lag above one."""
+        super().validate(max_lag)
+        require(
+            self.mean_lag > 1,
+            f"a {self.kind} kernel",
+            "mean_lag exceeds 1, the smallest lag",
+            f"mean_lag = {self.mean_lag}",
+            "raise mean_lag, or use a gamma kernel",
+        )
+        floor = np.sqrt(self.mean_lag - 1)
+        require(
+            self.spread > floor,
+            f"a {self.kind} kernel",
+            f"spread exceeds sqrt(mean_lag - 1) = {floor:.3g}, the Poisson limit",
+            f"spread = {self.spread}",
+            "raise spread, or use a gamma kernel, whose spread is free",
+        )
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
+        """Log-normal priors on mean lag minus one and on the excess spread."""
+        excess = np.sqrt(self.spread**2 - (self.mean_lag - 1))
+        return {
+            "excess_location": log_normal(self.mean_lag - 1, self.mean_lag_sd),
+            "excess_spread": log_normal(excess, self.spread_sd),
+        }
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Negative binomial weights (..., lag), by the recurrence p(n) / p(n - 1) = q (n - 1 + r) / n."""
+        mean, excess = parameters["excess_location"], parameters["excess_spread"]
+        size = (mean / excess) ** 2
+        log_q = xp.log(mean) - xp.log(mean + size)
+        n = lags(max_lag)[:-1]
+        steps = log_q[..., None] + xp.log((n - 1 + size[..., None]) / n)
+        start = 0.0 * log_q[..., None]
+        return softmax(xp.concatenate([start, xp.cumsum(steps, axis=-1)], axis=-1), xp)
+
+
+@dataclass(frozen=True)
+class Beta(Located):
+    """MIDAS two-parameter beta weights, monotone or humped.
+
+    The lag fraction f = (mean lag - 1/2) / L has a beta prior; the concentration n, with spread^2 = L^2 f (1 - f) / (n
+    + 1), a log-normal one. Ghysels, Sinko & Valkanov (2007), doi:10.1080/07474930600972467.
+    """
+
+    kind: ClassVar[str] = "beta"
+
+    def _fraction(self, max_lag: int) -> tuple[float, float]:
+        return (self.mean_lag - 0.5) / max_lag, self.mean_lag_sd / max_lag
+
+    def validate(self, max_lag: int) -> None:
+        """Also require that a beta law on (0, L) can have the stated standard deviations."""
+        super().validate(max_lag)
+        mean, _ = self._fraction(max_lag)
+        ceiling = max_lag * np.sqrt(mean * (1 - mean))
+        for name in ("mean_lag_sd", "spread"):
+            value = getattr(self, name)
+            require(
+                value < ceiling,
+                f"a {self.kind} kernel",
+                f"{name} is below {ceiling:.3g}, the most a beta law with this mean can have",
+                f"{name} = {value}",
+                f"lower {name}, or raise max_lag",
+            )
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:
+        """Beta prior on the lag fraction, log-normal prior on the concentration."""
+        mean, sd = self._fraction(max_lag)
+        total = mean * (1 - mean) / sd**2 - 1
+        concentration = mean * (1 - mean) * (max_lag / self.spread) ** 2 - 1
+        return {
+            "fraction": Prior("Beta", {"alpha": mean * total, "beta": (1 - mean) * total}),
+            "concentration": Prior(
+                "LogNormal", {"mu": float(np.log(concentration)), "sigma": 2 * self.spread_sd / self.spread}
+            ),
+        }
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Beta weights (..., lag) at the lag midpoints as fractions of L."""
+        fraction, concentration = parameters["fraction"], parameters["concentration"]
+        u = (lags(max_lag) - 0.5) / max_lag
+        a, b = fraction * concentration, (1 - fraction) * concentration
+        return softmax((a - 1)[..., None] * np.log(u) + (b - 1)[..., None] * np.log1p(-u), xp)
+
+
+@dataclass(frozen=True)
+class Dirichlet(Humped):
+    """Free weights on the simplex, around a gamma hump.
+
+    A Dirichlet law with base weights p and concentration k has mean lag varying with variance V / (k + 1), V the
+    variance of the lag under p. So k follows from the prior standard deviation of the mean lag.
+    """
+
+    kind: ClassVar[str] = "dirichlet"
+
+    mean_lag_sd: float = 1.5
+
+    def _base(self, max_lag: int) -> tuple[np.ndarray, float]:
+        base = gamma_weights(np.float64(self.mean_lag), np.float64(self.spread), max_lag, np)
+        lag = lags(max_lag)
+        variance = base @ lag**2 - (base @ lag) ** 2
+        return base, variance / self.mean_lag_sd**2 - 1
+
+    def validate(self, max_lag: int) -> None:
+        """Also require a positive concentration."""
+        super().validate(max_lag)
+        _, concentration = self._base(max_lag)
+        limit = self.mean_lag_sd * np.sqrt(concentration + 1)
+        require(
+            concentration > 0,
+            f"a {self.kind} kernel",
+            f"mean_lag_sd is below the spread of the base weights, {limit:.3g}",
+            f"mean_lag_sd = {self.mean_lag_sd}",
+            "lower mean_lag_sd, raise spread, or use a gamma kernel, whose mean lag is free",
+        )
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:
+        """Dirichlet prior on the weights themselves."""
+        base, concentration = self._base(max_lag)
+        return {"weights": Prior("Dirichlet", {"a": concentration * base}, over_lags=True)}
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
+        """The parameter itself (..., lag)."""
+        return parameters["weights"]
+
+
+def random_walk(innovations: Array, xp: Any) -> Array:
+    """Random walk over the last axis, centred so that it sums to zero."""
+    walk = xp.cumsum(innovations, axis=-1)
+    return walk - xp.mean(walk, axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Walking(Humped):
+    """A kernel that departs from a gamma hump by a random walk over lags, so that neighbouring lags are alike.
+
+    Parameters
+    ----------
+    mean_lag, spread : float
+        Mean and standard deviation of the gamma hump that the walk starts from.
+    roughness : float
+        Scale of the half-normal prior of the walk's standard deviation per lag.
+    """
+
+    roughness: float = 0.3
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
+        """Half-normal prior on the roughness, standard normal innovations."""
+        return {
+            "roughness": Prior("HalfNormal", {"sigma": self.roughness}),
+            "innovation": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, over_lags=True),
+        }
+
+    def _walk(self, parameters: Mapping[str, Array], xp: Any) -> Array:
+        return parameters["roughness"][..., None] * random_walk(parameters["innovation"], xp)
+
+    def _hump(self, max_lag: int) -> np.ndarray:
+        return gamma_weights(np.float64(self.mean_lag), np.float64(self.spread), max_lag, np)
+
+
+@dataclass(frozen=True)
+class Smooth(Walking):
+    """Softmax of a Gaussian random walk around the log of a gamma hump; roughness is on the log scale."""
+
+    kind: ClassVar[str] = "smooth"
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
+        """Weights (..., lag)."""
+        return softmax(np.log(self._hump(max_lag)) + self._walk(parameters, xp), xp)
+
+
+@dataclass(frozen=True)
+class Unrestricted(Walking):
+    """One signed coefficient per lag: effect times a gamma hump plus a random walk that sums to zero.
+
+    The effect stays the cumulative one, and the response curve may overshoot. Roughness is in standardised units of
+    effect per lag. The smoothness prior follows Shiller (1973).
+    """
+
+    kind: ClassVar[str] = "unrestricted"
+
+    roughness: float = 0.05
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
+        """The gamma hump (lag), the same for all draws."""
+        return self._hump(max_lag) + 0.0 * parameters["roughness"][..., None]
+
+    def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
+        """The walk (..., lag)."""
+        return self._walk(parameters, xp)
+
+
+KERNELS: dict[str, type[Kernel]] = {
+    cls.kind: cls for cls in (Gamma, LogNormal, NegativeBinomial, Beta, Dirichlet, Smooth, Unrestricted, NoLag)
+}

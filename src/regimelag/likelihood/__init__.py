@@ -1,0 +1,1 @@
+"""The likelihood of a regime-switching regression: recursions, and the PyTensor Ops that wrap them."""

@@ -1,0 +1,563 @@
+"""The likelihood as PyTensor Ops, for anyone's PyMC model.
+
+Contract
+--------
+Each builder below checks shapes at the door, casts to float64 and returns an ordinary PyTensor variable with gradients.
+All of them take leading batch dimensions. Each Op runs in PyTensor's Python, C and numba modes; the arithmetic is in
+:mod:`.chain`, :mod:`.density` and :mod:`.lags`, and no Op does any of its own.
+
+The chain emits its gradient together with its value, since one pass gives both; its pullback multiplies. The densities
+and the lag sum have adjoint Ops. Only the lag sum, which is linear, has second derivatives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.graph import Apply, Op, Variable
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
+from pytensor.tensor import TensorLike, TensorVariable
+from pytensor.tensor.blockwise import Blockwise
+
+from regimelag.errors import RegimelagError
+from regimelag.likelihood import chain, density, lags, recursions
+
+# PyTensor keeps compiled Ops on disk under this number, so it must change with the arithmetic. The source is the number.
+CACHE_VERSION = int.from_bytes(
+    hashlib.sha256("".join(inspect.getsource(m) for m in (recursions, chain, density, lags)).encode()).digest()[:6]
+)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Builders
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _float(values: TensorLike) -> TensorVariable:
+    return pt.as_tensor_variable(values).astype("float64")
+
+
+def _shapes(**variables: TensorVariable) -> str:
+    return ", ".join(f"{name} {variable.type.shape}".replace("None", "?") for name, variable in variables.items())
+
+
+def _require(asked: str, rule: str, came: str, cure: str, *, holds: bool) -> None:
+    if not holds:
+        raise RegimelagError(asked, rule, came, cure)
+
+
+def _agree(*lengths: int | None) -> bool:
+    """Whether the lengths that are known when the graph is built are equal."""
+    return len({length for length in lengths if length is not None}) <= 1
+
+
+def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike) -> TensorVariable:
+    """Log-likelihood of a hidden chain of regimes, with the regimes summed out.
+
+    Parameters
+    ----------
+    log_obs : tensor (..., time, regime)
+        Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row.
+    transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination) or (origin, destination)
+        Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf`` forbids
+        a step. Without a time axis the matrix is constant.
+    log_init : tensor (..., regime) or (regime)
+        Log weights of the regimes at the first time, used as given.
+
+    Returns
+    -------
+    tensor (...)
+        In nats; a scalar without batch dimensions. ``-inf``, with zero gradients, if the data are impossible. NaN, with
+        NaN gradients, if an input is NaN or ``+inf``.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together.
+
+    Notes
+    -----
+    The forward recursion is that of the filter in [1]_, the gradient that of [2]_; see
+    :mod:`regimelag.likelihood.chain`. Value and gradient cost one forward and one backward pass together.
+
+    References
+    ----------
+    .. [1] Hamilton, J. D. (1989). doi:10.2307/1912559
+    .. [2] Baum, L. E., Petrie, T., Soules, G., & Weiss, N. (1970). doi:10.1214/aoms/1177697196
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from regimelag.likelihood.op import markov_loglik
+    >>> log_obs = np.log([[0.5, 0.1], [0.2, 0.4]])
+    >>> loglik = markov_loglik(log_obs, np.zeros((2, 2)), np.log([0.5, 0.5]))
+    >>> round(float(np.exp(loglik.eval())), 6)
+    0.09
+    """
+    log_obs, transition_logits, log_init = map(_float, (log_obs, transition_logits, log_init))
+    asked = "markov_loglik(log_obs, transition_logits, log_init)"
+    came = _shapes(log_obs=log_obs, transition_logits=transition_logits, log_init=log_init)
+    batch = log_obs.type.ndim - 2
+    _require(
+        asked,
+        "log_obs is (time, regime), after batch dimensions if any",
+        came,
+        "give log_obs a time axis and a regime axis; one regime is an axis of length 1",
+        holds=batch >= 0,
+    )
+    _require(
+        asked,
+        "transition_logits is (time - 1, origin, destination) or (origin, destination), after the batch dimensions of log_obs",
+        came,
+        "with batch dimensions, give moving transitions all of them (length 1 to share): transition_logits[None]",
+        holds=transition_logits.type.ndim in (2, batch + 2, batch + 3),
+    )
+    _require(
+        asked,
+        "log_init is (regime), after the batch dimensions of log_obs if any",
+        came,
+        "give log_init one weight a regime",
+        holds=log_init.type.ndim in (1, batch + 1),
+    )
+    if transition_logits.type.ndim != batch + 3:
+        transition_logits = pt.expand_dims(transition_logits, -3)
+    times, regimes = log_obs.type.shape[-2:]
+    steps, origins, destinations = transition_logits.type.shape[-3:]
+    _require(
+        asked,
+        "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
+        came,
+        "check that the regime axis comes last in log_obs and log_init, and last twice in transition_logits",
+        holds=_agree(regimes, origins, destinations, log_init.type.shape[-1]),
+    )
+    _require(
+        asked,
+        "row t of transition_logits drives the step from t to t + 1, so there are time - 1 rows, or 1 if constant",
+        came,
+        "drop the row that would drive the step into the first time (put it into log_init) or out of the last",
+        holds=steps in (None, 1) or times is None or steps == times - 1,
+    )
+    return Blockwise(MarkovLoglik())(log_obs, transition_logits, log_init)[0]
+
+
+def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
+    """Weighted sum of the L values of a signal before each time.
+
+    ``out[t] = sum_{l=1..L} weights[l-1] * signal[L + t - l]``
+
+    Parameters
+    ----------
+    signal : tensor (..., L + time)
+        The signal, with L rows of history before the first time. Row L + t is of the same time as ``out[t]``, which does
+        not use it.
+    weights : tensor (..., lag)
+        Weight of lag l at position l - 1, l = 1..L.
+
+    Returns
+    -------
+    tensor (..., time)
+        In units of signal times weights.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together.
+
+    Examples
+    --------
+    >>> from regimelag.likelihood.op import lag_sum
+    >>> lag_sum([1.0, 2.0, 3.0, 4.0], [0.75, 0.25]).eval()
+    array([1.75, 2.75])
+    """
+    signal, weights = map(_float, (signal, weights))
+    asked, came = "lag_sum(signal, weights)", _shapes(signal=signal, weights=weights)
+    _require(
+        asked,
+        "signal is (L + time) and weights is (lag), after batch dimensions if any",
+        came,
+        "give both at least one axis",
+        holds=signal.type.ndim >= 1 and weights.type.ndim >= 1,
+    )
+    rows, count = signal.type.shape[-1], weights.type.shape[-1]
+    _require(
+        asked,
+        "signal has L rows of history before the first time, L the number of weights",
+        came,
+        "start the signal L rows earlier, or use fewer lags",
+        holds=rows is None or count is None or rows >= count,
+    )
+    return Blockwise(LagSum())(signal, weights)
+
+
+def _check_density(
+    asked: str,
+    y: TensorVariable,
+    location: TensorVariable,
+    log_scale: TensorVariable,
+    episode: TensorVariable,
+    **scalars: TensorVariable,
+) -> None:
+    came = _shapes(y=y, location=location, log_scale=log_scale, episode=episode, **scalars)
+    batch = location.type.ndim - 2
+    _require(
+        asked,
+        "location is (time, regime), after batch dimensions if any",
+        came,
+        "give location a time axis and a regime axis; what does not move is an axis of length 1, broadcast",
+        holds=batch >= 0,
+    )
+    fits = (
+        1 <= y.type.ndim <= batch + 1
+        and 2 <= log_scale.type.ndim <= batch + 2  # noqa: PLR2004
+        and 1 <= episode.type.ndim <= batch + 1
+        and all(scalar.type.ndim <= batch for scalar in scalars.values())
+    )
+    _require(
+        asked,
+        "y and episode are (time), log_scale is (episode, regime), nu is a scalar, after the batch dimensions of location",
+        came,
+        "with one episode give log_scale[None, :] and an episode of zeros",
+        holds=fits,
+    )
+    _require(
+        asked,
+        "episode holds integers, rows of log_scale",
+        f"episode of type {episode.type.dtype}",
+        "number the episodes from 0",
+        holds=episode.type.dtype.startswith(("int", "uint")),
+    )
+    _require(
+        asked,
+        "y, location and episode have one length in time; location and log_scale have the same regimes",
+        came,
+        "align them on the rows of the panel, and put the regime axis last",
+        holds=_agree(y.type.shape[-1], location.type.shape[-2], episode.type.shape[-1])
+        and _agree(location.type.shape[-1], log_scale.type.shape[-1]),
+    )
+
+
+def student_t_logpdf(
+    y: TensorLike, location: TensorLike, log_scale: TensorLike, episode: TensorLike, nu: TensorLike
+) -> TensorVariable:
+    """Log density of each row under each regime, Student-t.
+
+    Parameters
+    ----------
+    y : tensor (..., time)
+        Response; NaN where it is missing.
+    location : tensor (..., time, regime)
+        In units of ``y``.
+    log_scale : tensor (..., episode, regime)
+        Log of the scale of the t. The standard deviation is the scale times sqrt(nu / (nu - 2)).
+    episode : integer tensor (..., time)
+        Row of ``log_scale`` that holds at each time.
+    nu : tensor (...)
+        Degrees of freedom, positive; above 2 the variance is finite.
+
+    Returns
+    -------
+    tensor (..., time, regime)
+        In nats; 0, with zero gradients, where ``y`` is missing.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of ``log_scale``.
+    """
+    y, location, log_scale, nu = map(_float, (y, location, log_scale, nu))
+    episode = pt.as_tensor_variable(episode)
+    _check_density("student_t_logpdf(y, location, log_scale, episode, nu)", y, location, log_scale, episode, nu=nu)
+    return Blockwise(StudentTLogpdf())(y, location, log_scale, episode.astype("int64"), nu)
+
+
+def normal_logpdf(y: TensorLike, location: TensorLike, log_scale: TensorLike, episode: TensorLike) -> TensorVariable:
+    """Log density of each row under each regime, normal.
+
+    Parameters
+    ----------
+    y, location, log_scale, episode
+        As in :func:`student_t_logpdf`; the scale is the standard deviation.
+
+    Returns
+    -------
+    tensor (..., time, regime)
+        In nats; 0, with zero gradients, where ``y`` is missing.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of ``log_scale``.
+    """
+    y, location, log_scale = map(_float, (y, location, log_scale))
+    episode = pt.as_tensor_variable(episode)
+    _check_density("normal_logpdf(y, location, log_scale, episode)", y, location, log_scale, episode)
+    return Blockwise(NormalLogpdf())(y, location, log_scale, episode.astype("int64"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ops. The builders have checked and cast; shapes that were unknown then are checked by the recursions.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _store(output_storage: list[list[Any]], results: Sequence[Any]) -> None:
+    for storage, result in zip(output_storage, results, strict=True):
+        storage[0] = np.asarray(result)
+
+
+def _like(variable: Variable) -> Variable:
+    """Fresh variable of the same type and static shape."""
+    return variable.type()
+
+
+class MarkovLoglik(Op):
+    """Value and gradient of the chain; see :func:`markov_loglik`."""
+
+    __props__ = ()
+    gufunc_signature = "(t,k),(s,k,k),(k)->(),(t,k),(s,k,k),(k)"
+
+    def make_node(self, log_obs, transition_logits, log_init):
+        inputs = [log_obs, transition_logits, log_init]
+        return Apply(self, inputs, [pt.dscalar(), *map(_like, inputs)])
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, chain.loglik_and_adjoint(*inputs))
+
+    def infer_shape(self, node, input_shapes):
+        return [(), *input_shapes]
+
+    def pullback(self, inputs, outputs, cotangents):
+        of_value, *of_gradient = cotangents
+        if not all(isinstance(cotangent.type, DisconnectedType) for cotangent in of_gradient):
+            raise NotImplementedError("markov_loglik has first derivatives only: use a method that needs no Hessian")
+        return [of_value * gradient for gradient in outputs[1:]]
+
+
+class LagSum(Op):
+    """Causal sum; see :func:`lag_sum`."""
+
+    __props__ = ()
+    gufunc_signature = "(r),(l)->(t)"
+
+    def make_node(self, signal, weights):
+        rows, count = signal.type.shape[0], weights.type.shape[0]
+        times = None if rows is None or count is None else rows - count
+        return Apply(self, [signal, weights], [pt.tensor(dtype="float64", shape=(times,))])
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, [lags.lag_sum(*inputs)])
+
+    def infer_shape(self, node, input_shapes):
+        (rows,), (count,) = input_shapes
+        return [(rows - count,)]
+
+    def pullback(self, inputs, outputs, cotangents):
+        signal, weights = inputs
+        (cotangent,) = cotangents
+        return [lag_sum_d_signal(weights, cotangent), lag_sum_d_weights(signal, cotangent)]
+
+
+class LagSumDWeights(Op):
+    """Adjoint of :class:`LagSum` for the weights: (signal, cotangent) -> (lag)."""
+
+    __props__ = ()
+    gufunc_signature = "(r),(t)->(l)"
+
+    make_node = LagSum.make_node
+    infer_shape = LagSum.infer_shape
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, [lags.lag_sum_d_weights(*inputs)])
+
+    def pullback(self, inputs, outputs, cotangents):
+        signal, of_sum = inputs
+        (cotangent,) = cotangents
+        return [lag_sum_d_signal(cotangent, of_sum), Blockwise(LagSum())(signal, cotangent)]
+
+
+class LagSumDSignal(Op):
+    """Adjoint of :class:`LagSum` for the signal: (weights, cotangent) -> (L + time)."""
+
+    __props__ = ()
+    gufunc_signature = "(l),(t)->(r)"
+
+    def make_node(self, weights, cotangent):
+        count, times = weights.type.shape[0], cotangent.type.shape[0]
+        rows = None if count is None or times is None else count + times
+        return Apply(self, [weights, cotangent], [pt.tensor(dtype="float64", shape=(rows,))])
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, [lags.lag_sum_d_signal(*inputs)])
+
+    def infer_shape(self, node, input_shapes):
+        (count,), (times,) = input_shapes
+        return [(count + times,)]
+
+    def pullback(self, inputs, outputs, cotangents):
+        weights, of_sum = inputs
+        (cotangent,) = cotangents
+        return [lag_sum_d_weights(cotangent, of_sum), Blockwise(LagSum())(cotangent, weights)]
+
+
+def lag_sum_d_weights(signal: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
+    return Blockwise(LagSumDWeights())(signal, cotangent)
+
+
+def lag_sum_d_signal(weights: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
+    return Blockwise(LagSumDSignal())(weights, cotangent)
+
+
+class _Logpdf(Op):
+    """What the two densities share: inputs (y, location, log_scale, episode, *shape parameters)."""
+
+    __props__ = ()
+
+    def make_node(self, y, location, log_scale, episode, *parameters):
+        return Apply(self, [y, location, log_scale, episode, *parameters], [_like(location)])
+
+    def infer_shape(self, node, input_shapes):
+        return [input_shapes[1]]
+
+    def connection_pattern(self, node):
+        return [[position != 3] for position in range(len(node.inputs))]  # noqa: PLR2004
+
+
+class _LogpdfAdjoint(Op):
+    """What their adjoints share: one output for location, log_scale and each shape parameter."""
+
+    __props__ = ()
+
+    def make_node(self, y, location, log_scale, episode, *rest):
+        parameters = rest[: self.n_parameters]
+        outputs = [_like(variable) for variable in (location, log_scale, *parameters)]
+        return Apply(self, [y, location, log_scale, episode, *rest], outputs)
+
+    def infer_shape(self, node, input_shapes):
+        return [input_shapes[1], input_shapes[2], *input_shapes[4 : 4 + self.n_parameters]]
+
+
+class StudentTLogpdf(_Logpdf):
+    """Student-t log density; see :func:`student_t_logpdf`."""
+
+    gufunc_signature = "(t),(t,k),(e,k),(t),()->(t,k)"
+
+    def perform(self, node, inputs, output_storage):
+        *arrays, nu = inputs
+        _store(output_storage, [density.student_t_logpdf(*arrays, float(nu))])
+
+    def pullback(self, inputs, outputs, cotangents):
+        d_location, d_log_scale, d_nu = Blockwise(StudentTLogpdfAdjoint())(*inputs, outputs[0], cotangents[0])
+        return [-d_location.sum(axis=-1), d_location, d_log_scale, disconnected_type(), d_nu]
+
+
+class StudentTLogpdfAdjoint(_LogpdfAdjoint):
+    """Adjoint of :class:`StudentTLogpdf`, which also takes its output, to save a logarithm."""
+
+    n_parameters = 1
+    gufunc_signature = "(t),(t,k),(e,k),(t),(),(t,k),(t,k)->(t,k),(e,k),()"
+
+    def perform(self, node, inputs, output_storage):
+        y, location, log_scale, episode, nu, log_obs, cotangent = inputs
+        results = density.student_t_logpdf_adjoint(y, location, log_scale, episode, float(nu), log_obs, cotangent)
+        _store(output_storage, results)
+
+
+class NormalLogpdf(_Logpdf):
+    """Normal log density; see :func:`normal_logpdf`."""
+
+    gufunc_signature = "(t),(t,k),(e,k),(t)->(t,k)"
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, [density.normal_logpdf(*inputs)])
+
+    def pullback(self, inputs, outputs, cotangents):
+        d_location, d_log_scale = Blockwise(NormalLogpdfAdjoint())(*inputs, cotangents[0])
+        return [-d_location.sum(axis=-1), d_location, d_log_scale, disconnected_type()]
+
+
+class NormalLogpdfAdjoint(_LogpdfAdjoint):
+    """Adjoint of :class:`NormalLogpdf`."""
+
+    n_parameters = 0
+    gufunc_signature = "(t),(t,k),(e,k),(t),(t,k)->(t,k),(e,k)"
+
+    def perform(self, node, inputs, output_storage):
+        _store(output_storage, density.normal_logpdf_adjoint(*inputs))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Dispatch to numba. PyTensor hands scalars over, and wants them back, as arrays without dimensions.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@register_funcify_default_op_cache_key(MarkovLoglik)
+def _numba_markov_loglik(op, node, **kwargs):
+    loglik_and_adjoint = chain.loglik_and_adjoint
+
+    @numba_njit
+    def markov_loglik(log_obs, transition_logits, log_init):
+        loglik, d_log_obs, d_logits, d_log_init = loglik_and_adjoint(log_obs, transition_logits, log_init)
+        return np.asarray(loglik), d_log_obs, d_logits, d_log_init
+
+    return markov_loglik, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(LagSum)
+def _numba_lag_sum(op, node, **kwargs):
+    return lags.lag_sum, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(LagSumDWeights)
+def _numba_lag_sum_d_weights(op, node, **kwargs):
+    return lags.lag_sum_d_weights, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(LagSumDSignal)
+def _numba_lag_sum_d_signal(op, node, **kwargs):
+    return lags.lag_sum_d_signal, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(StudentTLogpdf)
+def _numba_student_t_logpdf(op, node, **kwargs):
+    logpdf = density.student_t_logpdf
+
+    @numba_njit
+    def student_t_logpdf(y, location, log_scale, episode, nu):
+        return logpdf(y, location, log_scale, episode, nu.item())
+
+    return student_t_logpdf, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(StudentTLogpdfAdjoint)
+def _numba_student_t_logpdf_adjoint(op, node, **kwargs):
+    adjoint = density.student_t_logpdf_adjoint
+
+    @numba_njit
+    def student_t_logpdf_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent):
+        d_location, d_log_scale, d_nu = adjoint(y, location, log_scale, episode, nu.item(), log_obs, cotangent)
+        return d_location, d_log_scale, np.asarray(d_nu)
+
+    return student_t_logpdf_adjoint, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(NormalLogpdf)
+def _numba_normal_logpdf(op, node, **kwargs):
+    return density.normal_logpdf, CACHE_VERSION
+
+
+@register_funcify_default_op_cache_key(NormalLogpdfAdjoint)
+def _numba_normal_logpdf_adjoint(op, node, **kwargs):
+    return density.normal_logpdf_adjoint, CACHE_VERSION

@@ -1,0 +1,66 @@
+"""Dimension, variable and group names, spelled here and nowhere else."""
+
+from __future__ import annotations
+
+TIME = "time"
+SIGNAL_TIME = "signal_time"
+RESPONSE = "response"
+SIGNAL = "signal"
+DRIVER = "driver"
+CONTROL = "control"
+EPISODE = "episode"
+REGIME = "regime"
+ORIGIN = "origin"
+DESTINATION = "destination"
+LAG = "lag"
+LAGGED_SIGNAL = "lagged_signal"
+CONTEMPORANEOUS_SIGNAL = "contemporaneous_signal"
+GAP = "gap"
+ONWARD = "onward"
+MODE = "mode"
+CHAIN = "chain"
+DRAW = "draw"
+
+RESPONSE_VALUE = "response_value"
+SIGNAL_VALUE = "signal_value"
+DRIVER_VALUE = "driver_value"
+CONTROL_VALUE = "control_value"
+DRIVER_DATE = "driver_date"
+EPISODE_INDEX = "episode_index"
+
+INTERCEPT = "intercept"
+CONTEMPORANEOUS = "contemporaneous"
+CONTROL_EFFECT = "control_effect"
+EFFECT = "effect"
+EFFECT_REGIME = "effect_regime"
+EFFECT_EPISODE = "effect_episode"
+LOG_SCALE = "log_scale"
+LOG_SCALE_GAP = "log_scale_gap"
+LOG_SCALE_EPISODE = "log_scale_episode"
+TAIL = "degrees_of_freedom_minus_two"
+STAY = "stay_log_odds"
+LEAVE = "leave_log_odds"
+DRIVER_EFFECT = "driver_effect"
+DRIVER_ORIGIN = "driver_origin"
+INITIAL = "initial"
+REGIME_PATH = "regime_path"
+
+
+def lag_parameter(signal: str, parameter: str) -> str:
+    """Name of a kernel parameter of a signal."""
+    return f"{signal}_lag_{parameter}"
+
+
+def value_of(role: str) -> str:
+    """Name of the panel variable that holds a role's standardised values."""
+    return f"{role}_value"
+
+
+def center_of(role: str) -> str:
+    """Name of the constant that was subtracted, in natural units."""
+    return f"{role}_center"
+
+
+def scale_of(role: str) -> str:
+    """Name of the constant that the centred values were divided by, in natural units."""
+    return f"{role}_scale"

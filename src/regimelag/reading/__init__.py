@@ -1,0 +1,1 @@
+"""Readings of a fit: lags and effects, regimes and drivers, and figures of them."""

@@ -1,0 +1,238 @@
+"""Figures of the readings: each takes what a reading returned and draws it on Matplotlib axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from regimelag import names as nm
+
+POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "#6a4c93", "#3d8361", "#e0a458")
+SAMPLE = (nm.CHAIN, nm.DRAW)
+
+
+def _bands(ax: Axes, x: Any, values: xr.DataArray, color: str, label: str) -> None:
+    """Median line with 50 and 90 % bands."""
+    low, lower, median, upper, high = values.quantile([0.05, 0.25, 0.5, 0.75, 0.95], dim=SAMPLE).to_numpy()
+    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.fill_between(x, lower, upper, color=color, alpha=0.35, linewidth=0)
+    ax.plot(x, median, color=color, label=label)
+
+
+def _clean(ax: Axes) -> Axes:
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _period(frequency: str) -> str:
+    """The unit of a lag in words."""
+    return {"W": "weeks", "D": "days", "B": "trading days", "M": "months"}.get(frequency[:1], "periods")
+
+
+def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = None) -> np.ndarray:
+    """Draw lag weights and the distribution of the mean lag, prior behind posterior.
+
+    Parameters
+    ----------
+    lag : xarray.Dataset
+        From `lag_distribution`.
+    prior : xarray.Dataset, optional
+        The same with ``group="prior"``.
+    axes : array of Axes, optional
+        (signal, 2) axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (signal, 2): weights with 50 and 90 % bands; histogram of the mean lag.
+    """
+    signals = lag[nm.SIGNAL].to_numpy()
+    unit = _period(lag.attrs.get("frequency", ""))
+    if axes is None:
+        _, axes = plt.subplots(len(signals), 2, figsize=(10, 3.6 * len(signals)), squeeze=False, layout="constrained")
+    axes = np.asarray(axes).reshape(len(signals), 2)
+    bins = np.linspace(1, lag.sizes[nm.LAG], min(2 * lag.sizes[nm.LAG], 60))
+    for (weights_ax, mean_ax), signal in zip(axes, signals, strict=True):
+        for read, color, label in ((prior, PRIOR, "prior"), (lag, POSTERIOR, "posterior")):
+            if read is None:
+                continue
+            one = read.sel({nm.SIGNAL: signal})
+            _bands(weights_ax, one[nm.LAG], one["weights"], color, label)
+            mean_ax.hist(
+                one["mean_lag"].to_numpy().ravel(), bins=bins, density=True, color=color, alpha=0.6, label=label
+            )
+        weights_ax.set(xlabel=f"lag, {unit}", ylabel="weight", title=f"{signal}: lag weights", ylim=(0, None))
+        mean_ax.set(xlabel=f"mean lag, {unit}", ylabel="density", title=f"{signal}: mean lag", yticks=[])
+        for ax in (weights_ax, mean_ax):
+            _clean(ax).legend(frameon=False)
+    return axes
+
+
+def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
+    """Draw regime probabilities over time, stacked to one.
+
+    Parameters
+    ----------
+    probabilities : xarray.DataArray
+        From `regime_probabilities`.
+    path : xarray.DataArray, optional
+        True regime numbers (time) of simulated data, drawn as a strip on top.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    mean = probabilities.mean(SAMPLE)
+    regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
+    colors = [REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(regimes))]
+    time = mean[nm.TIME].to_numpy()
+    ax.stackplot(time, mean.transpose(nm.REGIME, nm.TIME).to_numpy(), labels=regimes, colors=colors, linewidth=0)
+    top = 1.0
+    if path is not None:
+        top = 1.08
+        for n, color in enumerate(colors):
+            ax.fill_between(time, 1.03, top, where=path.to_numpy() == n, color=color, step="mid", linewidth=0)
+        ax.annotate("true regime", (time[0], top), xytext=(0, 2), textcoords="offset points", fontsize="small")
+    kind = str(probabilities.attrs.get("kind", "")).capitalize()
+    ax.set(ylim=(0, top), xlim=(time[0], time[-1]), ylabel="probability", yticks=[0, 0.5, 1])
+    ax.set_title(f"{kind} regime probabilities".strip(), pad=14 if path is not None else 6)
+    _clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def _interval(ax: Axes, y: float, values: xr.DataArray, color: str, label: str | None) -> None:
+    low, lower, median, upper, high = np.quantile(values.to_numpy(), [0.05, 0.25, 0.5, 0.75, 0.95])
+    ax.plot([low, high], [y, y], color=color, linewidth=1.5)
+    ax.plot([lower, upper], [y, y], color=color, linewidth=4)
+    ax.plot([median], [y], "o", color=color, markersize=6, label=label)
+
+
+def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
+    """Draw every effect of the signals with 50 and 90 % intervals, the prior's below it.
+
+    Parameters
+    ----------
+    effects : xarray.Dataset
+        From `effects`.
+    prior : xarray.Dataset, optional
+        The same with ``group="prior"``.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rows = list(_effect_rows(effects))
+    before = dict(_effect_rows(prior)) if prior is not None else {}
+    ax = plt.subplots(figsize=(8, 1.0 + 0.45 * len(rows)), layout="constrained")[1] if ax is None else ax
+    for n, (label, values) in enumerate(rows):
+        if label in before:
+            _interval(ax, n + 0.22, before[label], PRIOR, "prior" if n == 0 else None)
+        _interval(ax, n, values, POSTERIOR, "posterior" if n == 0 else None)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[label for label, _ in rows],
+        xlabel="response per unit of the signal, natural units",
+        title="Effects: median, 50 and 90 % intervals",
+    )
+    ax.invert_yaxis()
+    _clean(ax).legend(frameon=False)
+    return ax
+
+
+def _effect_rows(effects: xr.Dataset) -> Any:
+    """Labelled draws, one row of the figure each."""
+    names = {
+        "contemporaneous": "{} same period",
+        "lagged": "{} lagged",
+        "lagged_by_regime": "{} lagged, {}",
+        "lagged_by_episode": "{} lagged, {}",
+    }
+    for name, label in names.items():
+        if name not in effects:
+            continue
+        rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL)]
+        if rest and effects.sizes[rest[0]] == 1:
+            continue
+        for signal in effects[name][nm.SIGNAL].to_numpy():
+            one = effects[name].sel({nm.SIGNAL: signal})
+            if np.isnan(one.to_numpy()).all():
+                continue
+            for entry in one[rest[0]].to_numpy() if rest else [None]:
+                values = one if entry is None else one.sel({rest[0]: entry})
+                yield label.format(signal, entry), values
+
+
+def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw what a move of each driver does to a regime's probability.
+
+    Parameters
+    ----------
+    changes : xarray.Dataset
+        From `driver_effects`.
+    regime : str, optional
+        Which regime; the most volatile by default.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
+    drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
+    ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(drivers)), layout="constrained")[1] if ax is None else ax
+    for n, driver in enumerate(drivers):
+        one = changes.sel({nm.DRIVER: driver, nm.REGIME: regime})
+        _interval(ax, n - 0.13, 100 * one["next_period"], REGIME_COLORS[0], "next period" if n == 0 else None)
+        _interval(ax, n + 0.13, 100 * one["long_run"], POSTERIOR, "long run, if it stays" if n == 0 else None)
+    sizes = [float(changes["move"].sel({nm.DRIVER: driver})) for driver in drivers]
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(
+        yticks=range(len(drivers)),
+        yticklabels=[f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)],
+        xlabel="change in probability, percentage points",
+        title=f"What a move of each driver does to the {regime} regime",
+    )
+    ax.invert_yaxis()
+    _clean(ax).legend(frameon=False)
+    return ax
+
+
+def plot_portrait(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw each regime's share of each year: regimes that are the calendar show here.
+
+    Parameters
+    ----------
+    portrait : pandas.DataFrame
+        From `regime_portrait`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    rows = [name for name in portrait.index if str(name).startswith("share of ")]
+    years = [str(name).removeprefix("share of ") for name in rows]
+    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    for n, regime in enumerate(regimes):
+        x = np.arange(len(rows)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
+        part = portrait.loc[rows, regime]
+        errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
+        ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
+        ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
+    ax.set(xticks=range(len(rows)), xticklabels=years, ylim=(0, 1), ylabel="share of the year", title="Regimes by year")
+    _clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax

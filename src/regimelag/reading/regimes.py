@@ -1,0 +1,298 @@
+"""Which regime, when, for how long, and what drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.equations import (
+    Draws,
+    Equations,
+    base_logits,
+    driver_slopes,
+    equations,
+    in_chunks,
+    log_observation,
+    log_scales,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.errors import FitError
+from regimelag.likelihood.recursions import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.reading.lags import INTERVAL
+from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.spec import ModelSpec
+
+Kind = Literal["filtered", "predicted", "smoothed"]
+
+
+def _over_draws(
+    idata: xr.DataTree, read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray]
+) -> tuple[ModelSpec, xr.Dataset, xr.Dataset, np.ndarray]:
+    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis."""
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    draws = stack_draws(parameters)
+    parts = [
+        read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.regimes.count)
+    ]
+    return spec, panel, parameters, np.concatenate(parts)
+
+
+def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    eq: Equations = equations(spec, panel, draws)
+    return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()[:, 0]), eq.logits, eq.log_initial
+
+
+def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.DataArray:
+    """Probability of each regime at each time, per draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    kind : {"filtered", "predicted", "smoothed"}
+        Given the data up to and including the row (what was known at its close), up to the row before, or all data.
+        Only the first two could have been acted on; all three use parameters learned from the whole window.
+
+    Returns
+    -------
+    xarray.DataArray
+        (chain, draw, time, regime). Average over chain and draw for the posterior probability.
+
+    Raises
+    ------
+    FitError
+        If `kind` is another.
+
+    Notes
+    -----
+    Filter: Hamilton (1989), doi:10.2307/1912559. Smoother: Kim (1994), doi:10.1016/0304-4076(94)90036-1.
+    """
+    kinds: dict[str, Callable[..., np.ndarray]] = {
+        "predicted": lambda *chain: filter_forward_draws(*chain)[0],
+        "filtered": lambda *chain: filter_forward_draws(*chain)[1],
+        "smoothed": smooth_draws,
+    }
+    if kind not in kinds:
+        raise FitError(
+            "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
+        )
+    spec, panel, parameters, values = _over_draws(
+        idata, lambda spec, panel, draws, _: kinds[kind](*_chain_inputs(spec, panel, draws))
+    )
+    coords = {nm.TIME: panel[nm.TIME].to_numpy(), nm.REGIME: list(spec.regimes.labels())}
+    read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
+    read.attrs = {"kind": kind}
+    return read
+
+
+def regime_paths(
+    idata: xr.DataTree, *, kind: Literal["sampled", "viterbi"] = "sampled", random_seed: int | None = 0
+) -> xr.DataArray:
+    """Whole paths of the hidden chain, one per draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    kind : {"sampled", "viterbi"}
+        A draw from the paths' joint posterior, or the most probable path at each parameter draw.
+    random_seed : int, optional
+        Seed of the sampled paths.
+
+    Returns
+    -------
+    xarray.DataArray
+        (chain, draw, time) of regime numbers, 0 for the least volatile.
+
+    Raises
+    ------
+    FitError
+        If `kind` is another.
+
+    Notes
+    -----
+    Viterbi (1967), doi:10.1109/TIT.1967.1054010.
+    """
+    if kind not in ("sampled", "viterbi"):
+        raise FitError("regime_paths", "kind is 'sampled' or 'viterbi'", f"kind = {kind!r}", "choose one of them")
+    rng = np.random.default_rng(random_seed)
+
+    def read(spec: ModelSpec, panel: xr.Dataset, draws: Draws, part: slice) -> np.ndarray:
+        chain = _chain_inputs(spec, panel, draws)
+        if kind == "viterbi":
+            return viterbi_draws(*chain)[0]
+        return sample_paths_draws(*chain, rng.random((part.stop - part.start, panel.sizes[nm.TIME])))
+
+    spec, panel, parameters, values = _over_draws(idata, read)
+    paths = unstack_draws(values, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()}).rename(nm.REGIME_PATH)
+    paths.attrs = {"kind": kind, "regimes": ", ".join(spec.regimes.labels())}
+    return paths
+
+
+def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.Dataset:
+    """How long regimes last: spells counted along sampled paths, under the drivers as they were.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    random_seed : int, optional
+        Seed of the sampled paths.
+
+    Returns
+    -------
+    xarray.Dataset
+        Per chain and draw: ``mean_duration`` (regime), rows per spell, the first and last spell counted as they were
+        cut, missing where the path never enters the regime; ``spells`` (regime); ``switches``; ``share`` (regime) of
+        rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). With
+        moving drivers the last is not what is observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
+    """
+    spec, parameters = spec_of(idata), parameters_of(idata)
+    paths = regime_paths(idata, random_seed=random_seed)
+    labels = list(spec.regimes.labels())
+    regime = xr.DataArray(np.arange(len(labels)), dims=nm.REGIME, coords={nm.REGIME: labels})
+    entered = (paths != paths.shift({nm.TIME: 1}, fill_value=-1)).astype(bool)
+    rows = xr.concat([(paths == k).sum(nm.TIME) for k in regime.to_numpy()], dim=regime[nm.REGIME])
+    spells = xr.concat([(entered & (paths == k)).sum(nm.TIME) for k in regime.to_numpy()], dim=regime[nm.REGIME])
+    read = xr.Dataset(
+        {
+            "mean_duration": (rows / spells.where(spells > 0)),
+            "spells": spells,
+            "switches": spells.sum(nm.REGIME) - 1,
+            "share": rows / paths.sizes[nm.TIME],
+        }
+    )
+    if nm.STAY in parameters:
+        read["expected_duration"] = 1.0 + np.exp(parameters[nm.STAY])
+    return read
+
+
+def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = None) -> xr.Dataset:
+    """What a move of each driver does to each regime's probability.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    moves : mapping of str to float, optional
+        Size of the move of each driver, in its natural units (0.5 for half a percentage point, 0.03 for 3 per cent of a
+        log return). One standard deviation of the driver where not given.
+
+    Returns
+    -------
+    xarray.Dataset
+        Per chain, draw, driver and regime: ``next_period``, the average over the window of the change in next row's
+        probability, starting from what was known (the filtered law); ``long_run``, the change in the stationary law if
+        the driver stays moved, the others at their mean; ``log_odds``, the change in the destination's log odds,
+        averaged over origins. ``move`` (driver) is the size.
+
+    Raises
+    ------
+    FitError
+        If the model has no drivers, or `moves` names an unknown one.
+    """
+    spec = spec_of(idata)
+    names = [driver.name for driver in spec.drivers]
+    if not names:
+        raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
+    unknown = sorted(set(moves or {}) - set(names))
+    if unknown:
+        raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", "use those names")
+    scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
+    size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
+    standardised = size / scale.to_numpy()
+    _, _, parameters, values = _over_draws(
+        idata, lambda spec, panel, draws, _: _driver_changes(spec, panel, draws, standardised)
+    )
+    coords = {
+        "change": ["next_period", "long_run", "log_odds"],
+        nm.DRIVER: names,
+        nm.REGIME: list(spec.regimes.labels()),
+    }
+    read = unstack_draws(values, parameters, **coords).to_dataset("change")
+    read["move"] = (nm.DRIVER, size, {"units": "natural units of the driver"})
+    return read
+
+
+def _driver_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
+    """Changes (draw, kind of change, driver, regime) for standardised moves (driver)."""
+    log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
+    known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
+    before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
+    alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
+    rest = stationary_law(softmax(alpha))
+    changes = np.empty((len(known), 3, len(moves), spec.regimes.count))
+    for d, move in enumerate(moves):
+        shift = slopes[:, d] * move
+        after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
+        changes[:, 0, d] = after - before
+        changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
+        changes[:, 2, d] = shift.mean(axis=1)
+    return changes
+
+
+def stationary_law(transition: np.ndarray) -> np.ndarray:
+    """Stationary law (draw, regime) of transition matrices (draw, origin, destination)."""
+    count = transition.shape[-1]
+    system = np.eye(count) - transition + 1.0
+    return np.linalg.solve(system.transpose(0, 2, 1), np.ones((len(system), count, 1)))[..., 0]
+
+
+def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
+    """What each regime is: volatility, mean, durations, what moves it, and its share of each year.
+
+    Whether a regime deserves a name from a story is read from here, and said; the package names them by volatility.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
+        per row in natural units, averaged over episodes on the log scale; mean is the regime's mean per row with all
+        else at its mean; shares are those of sampled paths.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    labels = list(spec.regimes.labels())
+    center, scale = (float(panel[of(nm.RESPONSE)][0]) for of in (nm.center_of, nm.scale_of))
+    draws = stack_draws(parameters)
+    log_scale = log_scales(draws, panel.sizes[nm.EPISODE]).mean(axis=1)
+    if nm.TAIL in draws:
+        # Variance of a Student-t with nu degrees of freedom: nu / (nu - 2) times the squared scale.
+        log_scale = log_scale + 0.5 * np.log1p(2.0 / draws[nm.TAIL])[:, None]
+    quantities: dict[str, np.ndarray] = {
+        "volatility": scale * np.exp(log_scale),
+        "mean": center + scale * draws[nm.INTERCEPT][:, 0],
+    }
+    durations = regime_durations(idata)
+    for name in ("expected_duration", "mean_duration", "share"):
+        if name in durations:
+            quantities[name.replace("_", " ")] = _flat(durations[name])
+    if spec.drivers:
+        change = driver_effects(idata)
+        for driver in change[nm.DRIVER].to_numpy():
+            quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change["long_run"].sel({nm.DRIVER: driver}))
+    paths = regime_paths(idata)
+    for year, rows in paths.groupby("time.year"):
+        at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
+        quantities[f"share of {year}"] = np.stack(at, axis=-1)
+    levels = (INTERVAL[0], 0.5, INTERVAL[1])
+    columns = pd.MultiIndex.from_product([labels, ["5 %", "median", "95 %"]], names=[nm.REGIME, ""])
+    table = {name: np.nanquantile(values, levels, axis=0).T.ravel() for name, values in quantities.items()}
+    return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("quantity")
+
+
+def _flat(values: xr.DataArray) -> np.ndarray:
+    """(draw, ...) array with chain and draw stacked."""
+    array = values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy()
+    return array.reshape(-1, *array.shape[2:])

@@ -1,0 +1,1 @@
+"""Fitting: modes, NUTS, the tree that holds a fit, its diagnostics, and its file."""

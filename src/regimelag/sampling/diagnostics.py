@@ -1,0 +1,99 @@
+"""Diagnostics of a fit in words: what is wrong, and what to try."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
+BFMI_LIMIT = 0.3
+
+
+def _worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
+    """The worst entry over all variables, and its label."""
+    worst, where = (-np.inf, "") if largest else (np.inf, "")
+    for name, array in values.data_vars.items():
+        stacked = array.stack(entry=array.dims) if array.ndim else array.expand_dims("entry")
+        place = int(stacked.argmax("entry") if largest else stacked.argmin("entry"))
+        value = float(stacked.isel(entry=place))
+        if (value > worst) if largest else (value < worst):
+            label = stacked["entry"].to_numpy()[place] if array.ndim else ()
+            worst, where = value, f"{name}[{', '.join(map(str, label))}]" if array.ndim else str(name)
+    return worst, where
+
+
+def convergence(idata: xr.DataTree) -> dict[str, float | str]:
+    """Worst R-hat, bulk and tail effective sample size over all parameters, and the share of divergent draws.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit, or any tree with a posterior.
+
+    Returns
+    -------
+    dict
+        ``rhat``, ``ess_bulk``, ``ess_tail`` with ``..._of`` naming the parameter, ``divergent`` and
+        ``share_divergent``, ``bfmi`` (smallest over chains). Rank-normalised R-hat and effective sample sizes as in
+        Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221.
+    """
+    posterior = idata["posterior"].to_dataset()
+    found: dict[str, float | str] = {}
+    found["rhat"], found["rhat_of"] = _worst(az.rhat(posterior), largest=True)
+    for kind in ("bulk", "tail"):
+        found[f"ess_{kind}"], found[f"ess_{kind}_of"] = _worst(az.ess(posterior, method=kind), largest=False)
+    stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
+    if "diverging" in stats:
+        found["divergent"] = int(stats["diverging"].sum())
+        found["share_divergent"] = float(stats["diverging"].mean())
+    if "energy" in stats:
+        energy = stats["energy"].to_numpy()
+        found["bfmi"] = float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+    return found
+
+
+def diagnostics(idata: xr.DataTree) -> list[str]:
+    """Say in words whether the draws can be trusted, and what to try where they cannot.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    list of str
+        Sentences; the first gives the numbers, each further one a problem with its cure.
+    """
+    found = convergence(idata)
+    rhat, bulk, tail = float(found["rhat"]), float(found["ess_bulk"]), float(found["ess_tail"])
+    divergent, share = found.get("divergent", 0), float(found.get("share_divergent", 0.0))
+    said = []
+    said.append(
+        f"Largest R-hat {rhat:.4f} ({found['rhat_of']}), smallest bulk ESS {bulk:.0f} ({found['ess_bulk_of']}), "
+        f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * share:.2f} %)."
+    )
+    if not rhat <= RHAT_LIMIT:
+        said.append(
+            f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. Look at regimelag.modes(idata) "
+            "before averaging over them; if there is one mode, raise tune and draws; if several, tighten the priors "
+            "that separate them."
+        )
+    if not min(bulk, tail) >= ESS_LIMIT:
+        said.append(
+            f"Effective sample size below {ESS_LIMIT}: intervals of {found['ess_bulk_of']} are noisy. Raise draws, or "
+            "target_accept if draws also diverge."
+        )
+    if share > DIVERGENT_LIMIT:
+        said.append(
+            f"{divergent} draws diverged: the posterior has corners the sampler missed, and it may be biased. Raise "
+            "target_accept towards 0.99, or tighten the prior of scales that come near zero."
+        )
+    bfmi = float(found.get("bfmi", np.inf))
+    if bfmi < BFMI_LIMIT:
+        said.append(
+            f"Energy moves slowly (BFMI {bfmi:.2f}, below {BFMI_LIMIT}): tails are explored badly. Raise tune, or "
+            "tighten the widest priors."
+        )
+    return said

@@ -1,0 +1,171 @@
+"""`fit`: from a spec and a panel to draws, started from the modes that carry weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import nutpie
+import pymc as pm
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.errors import FitError
+from regimelag.model import build_model
+from regimelag.sampling.catalogue import catalogue_of
+from regimelag.sampling.compiled import CompiledModel
+from regimelag.sampling.modes import Mode, dispersed_start, find_modes
+from regimelag.sampling.tree import as_fit
+from regimelag.spec import ModelSpec
+
+
+def fit(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    cores: int | None = None,
+    target_accept: float = 0.95,
+    random_seed: int | None = None,
+    starts: int = 24,
+    prior_draws: int = 1000,
+    nuts_sampler: Literal["nutpie", "pymc"] = "nutpie",
+    progressbar: bool = True,
+    **kwargs: Any,
+) -> xr.DataTree:
+    """Fit a model: find the modes, start chains within those that carry weight, and sample with NUTS.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data, from `make_panel`.
+    draws, tune, chains, cores, target_accept, random_seed, progressbar
+        As in `pymc.sample`. Without a seed one is drawn and recorded.
+    starts : int
+        Starting points of the search for modes, drawn from the prior.
+    prior_draws : int
+        Draws of the prior and its predictive.
+    nuts_sampler : {"nutpie", "pymc"}
+        Which NUTS runs.
+    **kwargs
+        Passed on to `nutpie.sample` or `pymc.sample`.
+
+    Returns
+    -------
+    xarray.DataTree
+        A fit: see `as_fit` for its groups; `modes` holds the catalogue. Interrupting (Ctrl-C) returns what was drawn so
+        far.
+
+    Raises
+    ------
+    PanelError
+        If the panel does not fit the spec.
+    FitError
+        If an argument is out of range, or sampling was interrupted before the first draw.
+    """
+    _check_arguments(draws=draws, tune=tune, chains=chains, starts=starts, target_accept=target_accept)
+    seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
+    model = build_model(spec, panel)
+    compiled = CompiledModel(model)
+    modes = search(compiled, starts=starts, random_seed=seed)
+    start = partial(dispersed_start, modes, compiled.value_and_gradient)
+    settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
+    if nuts_sampler == "nutpie":
+        sampled = sample_nutpie(compiled, start, seed, progressbar, settings)
+    else:
+        sampled = _sample_pymc(model, compiled, start, seed, progressbar, settings)
+    tree = as_fit(_complete_draws(sampled), spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
+    tree["modes"] = xr.DataTree(catalogue_of(compiled, model, modes))
+    tree.attrs |= {
+        "random_seed": seed,
+        "nuts_sampler": nuts_sampler,
+        "tune": tune,
+        "target_accept": target_accept,
+        "starts": starts,
+    }
+    return tree
+
+
+def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
+    """Find the modes from starting points drawn from the prior; the same seed gives the same modes."""
+    seeds = np.random.SeedSequence(random_seed).generate_state(starts)
+    return find_modes(compiled.value_and_gradient, [compiled.prior_point(int(seed)) for seed in seeds])
+
+
+def _check_arguments(*, target_accept: float, **counts: int) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise FitError(
+                "fit", f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
+            )
+    if not 0 < target_accept < 1:
+        raise FitError(
+            "fit",
+            "target_accept lies between 0 and 1",
+            f"target_accept = {target_accept!r}",
+            "write target_accept=0.95",
+        )
+
+
+def sample_nutpie(
+    compiled: CompiledModel,
+    start: Callable[[int], np.ndarray],
+    seed: int,
+    progressbar: bool,
+    settings: dict[str, Any],
+) -> xr.DataTree:
+    """Sample with nutpie from dispersed starts; interrupted, it returns what there is."""
+    # nutpie hands each chain a seed of its own, so each chain gets its own start, whatever the order they begin in.
+    return nutpie.sample(
+        compiled.started_by(start),
+        seed=seed,
+        save_warmup=False,
+        progress_bar=progressbar,
+        **({"adaptation": "low_rank"} | settings),
+    )
+
+
+def _sample_pymc(
+    model: pm.Model,
+    compiled: CompiledModel,
+    start: Callable[[int], np.ndarray],
+    seed: int,
+    progressbar: bool,
+    settings: dict[str, Any],
+) -> xr.DataTree:
+    seeds = np.random.SeedSequence(seed).generate_state(settings["chains"])
+    points = [compiled.constrained(start(int(chain_seed))) for chain_seed in seeds]
+    with model:
+        return pm.sample(
+            random_seed=seed,
+            initvals=[{rv.name: point[rv.name] for rv in model.free_RVs} for point in points],
+            init="adapt_diag",
+            progressbar=progressbar,
+            compute_convergence_checks=False,
+            **settings,
+        )
+
+
+def _complete_draws(sampled: xr.DataTree) -> xr.DataTree:
+    """Keep the draws that every started chain has; an interrupted run has chains of different lengths."""
+    posterior = sampled["posterior"].to_dataset()
+    done = (
+        posterior[nm.INTERCEPT].notnull().all([d for d in posterior[nm.INTERCEPT].dims if d not in (nm.CHAIN, nm.DRAW)])
+    )
+    lengths = done.sum(nm.DRAW)
+    keep = lengths > 0
+    if not bool(keep.any()):
+        raise FitError(
+            "fit", "one draw at least is made after tuning", "sampling stopped during tuning", "let it run longer"
+        )
+    shortest = int(lengths.where(keep, drop=True).min())
+    if bool(keep.all()) and shortest == posterior.sizes[nm.DRAW]:
+        return sampled
+    chains = np.flatnonzero(keep.to_numpy())
+    return sampled.isel({nm.CHAIN: chains, nm.DRAW: slice(0, shortest)}, missing_dims="ignore")

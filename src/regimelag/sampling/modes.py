@@ -1,0 +1,143 @@
+"""The modes of a posterior: found from many starting points, catalogued, weighted by Laplace's approximation.
+
+A chain can sit in a minor mode without a divergence, so chains start dispersed within the modes that carry weight, and
+the catalogue goes into the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from regimelag.errors import FitError
+
+ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+# Two optima are one mode if they are this close in log posterior and, in standard deviations of the Laplace
+# approximation, in place. L-BFGS stops well inside both.
+SAME_HEIGHT, SAME_PLACE = 0.1, 0.5
+# Modes below this share of the best one's Laplace weight get no chain.
+NEGLIGIBLE = 0.01
+# Starts scatter by this multiple of the Laplace standard deviations, wider than the posterior, so that R-hat can
+# notice.
+DISPERSION = 1.5
+
+
+class Mode(NamedTuple):
+    """A local optimum of the log posterior on the sampler's unconstrained scale.
+
+    Attributes
+    ----------
+    point : ndarray
+        (parameter) where it lies.
+    log_posterior : float
+        Its height, with the Jacobian of the transformation.
+    log_evidence : float
+        Laplace's approximation of the log mass around it.
+    spread : ndarray
+        (parameter, parameter) square root of the inverse of minus the Hessian.
+    starts : int
+        How many starting points ended here.
+    """
+
+    point: np.ndarray
+    log_posterior: float
+    log_evidence: float
+    spread: np.ndarray
+    starts: int
+
+
+def find_modes(value_and_gradient: ValueAndGradient, starts: Sequence[np.ndarray]) -> list[Mode]:
+    """Climb from every starting point and keep the distinct optima, the one with most mass first.
+
+    Raises
+    ------
+    FitError
+        If the log posterior is finite at none of the starting points.
+    """
+    modes: list[Mode] = []
+    for start in starts:
+        point, height = _climb(value_and_gradient, start)
+        if not np.isfinite(height):
+            continue
+        known = _matching(modes, point, height)
+        if known is None:
+            modes.append(_laplace(value_and_gradient, point, height))
+        else:
+            modes[known] = modes[known]._replace(starts=modes[known].starts + 1)
+    if not modes:
+        raise FitError(
+            "starting points",
+            "the log posterior is finite at one starting point at least",
+            f"none of {len(starts)}",
+            "look for priors that contradict each other, or data of a wrong scale",
+        )
+    return sorted(modes, key=lambda mode: -mode.log_evidence)
+
+
+def mode_weights(modes: Sequence[Mode]) -> np.ndarray:
+    """Posterior weights of the modes by Laplace's approximation (mode), summing to one."""
+    evidence = np.array([mode.log_evidence for mode in modes])
+    mass = np.exp(evidence - evidence.max())
+    return mass / mass.sum()
+
+
+def dispersed_start(modes: Sequence[Mode], value_and_gradient: ValueAndGradient, seed: int) -> np.ndarray:
+    """Draw a mode by its weight and scatter around it; the same seed gives the same point."""
+    rng = np.random.default_rng(seed)
+    weights = mode_weights(modes)
+    weights = np.where(weights < NEGLIGIBLE * weights.max(), 0.0, weights)
+    mode = modes[rng.choice(len(modes), p=weights / weights.sum())]
+    step = DISPERSION * mode.spread @ rng.standard_normal(len(mode.point))
+    # Laplace is poor in the tails: halve the step until the point is one the posterior could have drawn.
+    floor = mode.log_posterior - 2.0 * DISPERSION**2 * len(mode.point)
+    for _ in range(20):
+        height, gradient = value_and_gradient(mode.point + step)
+        if np.isfinite(height) and np.all(np.isfinite(gradient)) and height > floor:
+            return mode.point + step
+        step = step / 2
+    return mode.point
+
+
+def _climb(value_and_gradient: ValueAndGradient, start: np.ndarray) -> tuple[np.ndarray, float]:
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = value_and_gradient(x)
+        if not np.isfinite(value) or not np.all(np.isfinite(gradient)):
+            return 1e100, np.zeros_like(x)
+        return -float(value), -gradient
+
+    found = optimize.minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 3000, "maxfun": 6000, "gtol": 1e-6, "ftol": 1e-13},
+    )
+    return found.x, -found.fun if found.fun < 1e99 else -np.inf  # noqa: PLR2004
+
+
+def _matching(modes: Sequence[Mode], point: np.ndarray, height: float) -> int | None:
+    for n, mode in enumerate(modes):
+        if abs(mode.log_posterior - height) < SAME_HEIGHT:
+            away = np.linalg.lstsq(mode.spread, point - mode.point, rcond=None)[0]
+            if np.linalg.norm(away) < SAME_PLACE * np.sqrt(len(point)):
+                return n
+    return None
+
+
+def _laplace(value_and_gradient: ValueAndGradient, point: np.ndarray, height: float) -> Mode:
+    """Hessian by central differences of the gradient; directions without curvature get the prior's unit variance."""
+    size, h = len(point), 1e-4
+    hessian = np.empty((size, size))
+    for n in range(size):
+        step = np.zeros(size)
+        step[n] = h
+        hessian[n] = (value_and_gradient(point + step)[1] - value_and_gradient(point - step)[1]) / (2 * h)
+    hessian = np.nan_to_num(hessian)
+    curvature, axes = np.linalg.eigh(-(hessian + hessian.T) / 2)
+    curvature = np.where(curvature > 1e-3, curvature, 1.0)  # noqa: PLR2004
+    evidence = height + 0.5 * size * np.log(2 * np.pi) - 0.5 * np.log(curvature).sum()
+    return Mode(point, float(height), float(evidence), axes / np.sqrt(curvature), 1)

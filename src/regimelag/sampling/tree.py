@@ -1,0 +1,209 @@
+"""The tree that holds a fit: posterior, prior, both predictive groups, densities, data and provenance."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.panel import check_panel, panel_hash
+from regimelag.equations import (
+    Draws,
+    draw_regimes,
+    draw_responses,
+    equations,
+    in_chunks,
+    log_observation,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.errors import FitError
+from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.model import build_model, draw_prior
+from regimelag.sampling.diagnostics import diagnostics
+from regimelag.spec import ModelSpec
+from regimelag.specfile import spec_from_toml, spec_to_toml
+
+PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
+
+
+def spec_of(idata: xr.DataTree) -> ModelSpec:
+    """The spec that a fit was made with.
+
+    Raises
+    ------
+    FitError
+        If the tree is no fit of regimelag's.
+    """
+    if "spec" not in idata.attrs:
+        raise FitError(
+            "reading a fit",
+            "the tree carries its spec in attrs",
+            f"attrs {sorted(map(str, idata.attrs))}",
+            "use what fit() or load_fit() returned, or pass your own samples through as_fit(idata, spec, panel)",
+        )
+    return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
+
+
+def panel_of(idata: xr.DataTree) -> xr.Dataset:
+    """The panel that a fit was made with, rebuilt from its data groups."""
+    spec_of(idata)
+    panel = xr.merge([idata["observed_data"].to_dataset(), idata["constant_data"].to_dataset()], join="outer")
+    panel.attrs = json.loads(idata.attrs["panel_attrs"])
+    return panel
+
+
+def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
+    """Parameter draws of the posterior or the prior.
+
+    Raises
+    ------
+    FitError
+        If the tree has no such group.
+    """
+    if group not in idata.children:
+        raise FitError(
+            f"the {group} of a fit",
+            "the group exists",
+            f"groups {sorted(idata.children)}",
+            "use group='posterior' or group='prior', on what fit() returned",
+        )
+    return idata[group].to_dataset()
+
+
+def as_fit(
+    idata: xr.DataTree,
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    model: pm.Model | None = None,
+    prior_draws: int = 1000,
+    random_seed: int | None = None,
+) -> xr.DataTree:
+    """Make a fit of samples: the road back from your own ``pm.sample(build_model(spec, panel))``.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        With a group posterior that holds the model's parameters; other groups are kept.
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data.
+    model : pymc.Model, optional
+        The model that was sampled, if it was extended; its priors enter prior and log_prior.
+    prior_draws : int
+        Number of draws from the prior and its predictive.
+    random_seed : int, optional
+        Seed of the predictive draws.
+
+    Returns
+    -------
+    xarray.DataTree
+        With groups posterior, prior, prior_predictive, posterior_predictive, log_likelihood (one-step-ahead terms,
+        which sum to the joint log-likelihood; zero where the response is missing), log_prior, observed_data,
+        constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
+        fresh regime path.
+
+    Raises
+    ------
+    FitError
+        If the posterior lacks a parameter of the model.
+    PanelError
+        If the panel does not fit the spec.
+    """
+    check_panel(spec, panel)
+    model = build_model(spec, panel) if model is None else model
+    posterior = _checked_posterior(idata, model)
+    rng = np.random.default_rng(random_seed)
+    prior = draw_prior(model, prior_draws, random_seed=int(rng.integers(2**31)))
+    groups = {name: child.to_dataset() for name, child in idata.children.items()}
+    groups |= {
+        "posterior": posterior,
+        "prior": prior,
+        "prior_predictive": _predictive(spec, panel, prior, rng),
+        "posterior_predictive": _predictive(spec, panel, posterior, rng),
+        "log_likelihood": _one_step_terms(spec, panel, posterior),
+        "log_prior": _log_prior(model, posterior),
+        "observed_data": panel[[nm.RESPONSE_VALUE]],
+        "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
+    }
+    for dataset in groups.values():
+        dataset.attrs = {}
+    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+    tree.attrs = dict(idata.attrs) | provenance(spec, panel)
+    tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
+    return tree
+
+
+def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
+    """What a reader needs to know how a fit came about; strings only, since files hold no dicts."""
+    return {
+        "spec": spec_to_toml(spec),
+        "panel_attrs": json.dumps(dict(panel.attrs)),
+        "panel_sha256": panel_hash(panel),
+        "versions": json.dumps(
+            {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        ),
+        "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
+    posterior = idata["posterior"].to_dataset() if "posterior" in idata.children else xr.Dataset()
+    lacking = sorted({rv.name for rv in model.free_RVs} - set(map(str, posterior.data_vars)))
+    if lacking:
+        raise FitError(
+            "as_fit",
+            "the posterior holds every parameter of the model",
+            f"{', '.join(lacking)} is missing",
+            "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
+        )
+    return posterior
+
+
+def _predictive(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
+    """Responses replicated from the model, regime paths drawn afresh (chain, draw, time, response)."""
+    draws = stack_draws(parameters)
+    rows = panel.sizes[nm.TIME]
+    replicated = np.empty((len(draws[nm.INTERCEPT]), rows))
+    for part, some in in_chunks(draws, rows * spec.regimes.count):
+        eq = equations(spec, panel, some)
+        replicated[part] = draw_responses(eq, draw_regimes(eq, rng), rng)
+    coords = {dim: panel[dim].to_numpy() for dim in (nm.TIME, nm.RESPONSE)}
+    return unstack_draws(replicated[..., None], parameters, **coords).to_dataset(name=nm.RESPONSE_VALUE)
+
+
+def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
+    """One-step-ahead log densities log p(y[t] | y[<t], parameters) (chain, draw, time)."""
+    draws = stack_draws(parameters)
+    rows = panel.sizes[nm.TIME]
+    terms = np.empty((len(draws[nm.INTERCEPT]), rows))
+    for part, some in in_chunks(draws, rows * spec.regimes.count):
+        terms[part] = filtered(spec, panel, some)[2]
+    labelled = unstack_draws(terms, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
+    return labelled.to_dataset(name=nm.RESPONSE_VALUE)
+
+
+def filtered(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted and filtered probabilities (draw, time, regime) and one-step-ahead log densities (draw, time)."""
+    eq = equations(spec, panel, draws)
+    log_obs = log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()[:, 0])
+    return filter_forward_draws(log_obs, eq.logits, eq.log_initial)
+
+
+def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
+    """Log prior density of each free variable, per draw, by PyMC."""
+    sampled = xr.DataTree.from_dict({"/posterior": posterior})
+    with model:
+        tree = pm.compute_log_prior(
+            sampled, extend_inferencedata=False, progressbar=False, compile_kwargs={"mode": "FAST_COMPILE"}
+        )
+    return tree.to_dataset() if isinstance(tree, xr.DataTree) else tree

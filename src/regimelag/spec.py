@@ -1,0 +1,447 @@
+"""ModelSpec and its parts: frozen, and validated when made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import typing
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import pandas as pd
+
+from regimelag.errors import require, require_choice, require_positive
+from regimelag.kernels import Gamma, Kernel, NoLag
+
+Transform = Literal["log_return", "difference", "level"]
+Initial = Literal["uniform", "stationary", "dirichlet"]
+Family = Literal["student_t", "normal"]
+
+REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
+
+
+@dataclass(frozen=True)
+class Series:
+    """A variable made from one column of the data.
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable, used as its coordinate everywhere.
+    column : str
+        Column of the data frame.
+    transform : {"log_return", "difference", "level"}
+        What is done to the column, on the panel's rows.
+    periods : int
+        Number of rows that a return or difference spans.
+    delay : str
+        Publication delay as a pandas offset: a value dated d is known at d + delay. "0D" is known at its own close,
+        "1B" on the next business day, "W-MON" on the next Monday.
+    """
+
+    name: str
+    column: str
+    transform: Transform = "log_return"
+    periods: int = 1
+    delay: str = "0D"
+
+    def __post_init__(self) -> None:
+        """Check names, transform, span and delay."""
+        asked = f"a {type(self).__name__.lower()} named {self.name!r}"
+        for name in ("name", "column"):
+            value = getattr(self, name)
+            require(
+                isinstance(value, str) and bool(value.strip()),
+                asked,
+                f"{name} is a text that is not empty",
+                f"{name} = {value!r}",
+                f"fill in {name}",
+            )
+        require_choice(asked, "transform", self.transform, typing.get_args(Transform))
+        require(
+            isinstance(self.periods, int) and not isinstance(self.periods, bool) and self.periods >= 1,
+            asked,
+            "periods is a whole number of rows, at least 1",
+            f"periods = {self.periods!r}",
+            "write periods = 13 for a change over 13 rows",
+        )
+        require(
+            not (self.transform == "level" and self.periods != 1),
+            asked,
+            "a level spans one row",
+            f"periods = {self.periods}",
+            "drop periods, or ask for a difference",
+        )
+        try:
+            offset = pd.tseries.frequencies.to_offset(self.delay)
+            early = offset is None or pd.Timestamp("2020-01-01") + offset < pd.Timestamp("2020-01-01")
+        except (ValueError, TypeError):
+            early = True
+        require(
+            not early,
+            asked,
+            "delay is a pandas offset that does not look ahead",
+            f"delay = {self.delay!r}",
+            'write "0D", "1B" (next business day), "W-MON" (next Monday) or "28D"',
+        )
+
+
+@dataclass(frozen=True)
+class Response(Series):
+    """A variable to explain: returns of an asset, by default.
+
+    Its value is taken at its own close, and rows do not overlap, so delay and periods stay at their defaults.
+    """
+
+    def __post_init__(self) -> None:
+        """Also refuse a delay and overlapping rows."""
+        super().__post_init__()
+        asked = f"a response named {self.name!r}"
+        require(
+            self.delay == "0D",
+            asked,
+            "a response has no publication delay: it is explained, not known beforehand",
+            f"delay = {self.delay!r}",
+            "drop delay; if prices come late, date them when they were made",
+        )
+        require(
+            self.periods == 1,
+            asked,
+            "returns in the likelihood do not overlap, so a response spans one row",
+            f"periods = {self.periods}",
+            "drop periods, or choose a longer frequency",
+        )
+
+
+@dataclass(frozen=True)
+class Signal(Series):
+    """A variable that the response follows, in the same period and with a lag.
+
+    Parameters
+    ----------
+    name, column, transform, periods, delay
+        See `Series`.
+    contemporaneous : bool
+        Whether the response may also answer within the same period (the coefficient that DESIGN calls b0).
+    kernel : Kernel
+        Lag kernel over 1..max_lag.
+    """
+
+    contemporaneous: bool = True
+    kernel: Kernel = field(default_factory=Gamma)
+
+    def __post_init__(self) -> None:
+        """Also refuse a signal that does nothing."""
+        super().__post_init__()
+        require(
+            isinstance(self.kernel, Kernel),
+            f"a signal named {self.name!r}",
+            "kernel is one of regimelag's kernels",
+            self.kernel,
+            'write kernel = {kind = "gamma"} in TOML, or regimelag.Gamma() in Python',
+        )
+        require(
+            self.contemporaneous or not isinstance(self.kernel, NoLag),
+            f"a signal named {self.name!r}",
+            "a signal has a contemporaneous effect, a lag kernel, or both",
+            "contemporaneous = false and kernel none",
+            "drop the signal, or give it one of the two",
+        )
+
+
+@dataclass(frozen=True)
+class Driver(Series):
+    """A variable that moves the transition probabilities; its value at t - 1 drives the step into t."""
+
+    transform: Transform = "difference"
+    periods: int = 13
+
+
+@dataclass(frozen=True)
+class Control(Series):
+    """A variable in the mean, with its value of the same period and one coefficient for all regimes."""
+
+    transform: Transform = "difference"
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Stretches of time over which scale and effects may differ.
+
+    Parameters
+    ----------
+    starts : tuple of date
+        First day of each episode but the first, ascending. Episodes with no row in the window drop out.
+    names : tuple of str
+        One name per episode, the one before the first start included; generated from the dates if empty.
+    vary : tuple of {"scale", "effect"}
+        What differs between episodes, pooled.
+    """
+
+    starts: tuple[dt.date, ...] = ()
+    names: tuple[str, ...] = ()
+    vary: tuple[Literal["scale", "effect"], ...] = ("scale", "effect")
+
+    def __post_init__(self) -> None:
+        """Check order, names and what varies."""
+        asked = "episodes"
+        for start in self.starts:
+            require(
+                isinstance(start, dt.date) and not isinstance(start, dt.datetime),
+                asked,
+                "starts are dates",
+                start,
+                "write 2012-11-28 without quotes in TOML, or datetime.date(2012, 11, 28)",
+            )
+        require(
+            all(a < b for a, b in zip(self.starts, self.starts[1:], strict=False)),
+            asked,
+            "starts ascend and none is given twice",
+            ", ".join(str(s) for s in self.starts),
+            "sort them and drop repeats",
+        )
+        if self.names:
+            require(
+                len(self.names) == len(self.starts) + 1 and len(set(self.names)) == len(self.names),
+                asked,
+                f"there are {len(self.starts) + 1} different names, one more than starts",
+                f"{len(self.names)} names: {', '.join(map(str, self.names))}",
+                "name the stretch before the first start too, or leave names out",
+            )
+        for what in self.vary:
+            require_choice(asked, "vary", what, ("scale", "effect"))
+
+    def labels(self) -> tuple[str, ...]:
+        """One name per episode, the first included."""
+        if self.names:
+            return self.names
+        if not self.starts:
+            return ("all",)
+        return (f"before {self.starts[0]}", *(f"from {start}" for start in self.starts))
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """The hidden chain.
+
+    Parameters
+    ----------
+    count : int
+        Number of regimes, ordered by volatility.
+    names : tuple of str
+        Their names, from the least volatile up; by default what they are (calm, turbulent).
+    initial : {"uniform", "stationary", "dirichlet"}
+        Law of the first regime: equal probabilities, the stationary law of the first transition matrix, or free with a
+        flat Dirichlet prior.
+    """
+
+    count: int = 2
+    names: tuple[str, ...] = ()
+    initial: Initial = "uniform"
+
+    def __post_init__(self) -> None:
+        """Check count, names and initial law."""
+        require(
+            isinstance(self.count, int) and not isinstance(self.count, bool) and self.count >= 1,
+            "regimes",
+            "count is a whole number, at least 1",
+            f"count = {self.count!r}",
+            "write count = 2",
+        )
+        require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
+        if self.names:
+            require(
+                len(self.names) == self.count and len(set(self.names)) == self.count,
+                "regimes",
+                f"there are {self.count} different names, one per regime",
+                f"{len(self.names)} names: {', '.join(map(str, self.names))}",
+                "name each regime once, from the least volatile up, or leave names out",
+            )
+
+    def labels(self) -> tuple[str, ...]:
+        """One name per regime, from the least volatile up."""
+        default = REGIME_NAMES.get(self.count, tuple(f"volatility {k + 1}" for k in range(self.count)))
+        return self.names or default
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Prior scales.
+
+    Coefficients are in standard deviations of the response per standard deviation of the other variable.
+
+    Parameters
+    ----------
+    intercept_sd : float
+        Normal prior of each regime's mean, in standard deviations of the response.
+    contemporaneous_sd, control_sd : float
+        Normal priors of same-period coefficients.
+    effect_sd : float
+        Normal prior of the cumulative lagged effect.
+    effect_regime_sd, effect_episode_sd : float
+        Scales of the half-normal priors of the deviations' standard deviation over regimes and over episodes.
+    scale_median, scale_log_sd : float
+        Log-normal prior of the residual scale, in standard deviations of the response.
+    scale_gap, scale_gap_log_sd : float
+        Log-normal prior (median, log standard deviation) of the gap in log scale between neighbouring regimes.
+    scale_episode_sd : float
+        Prior standard deviation of an episode's log scale around the mean of all episodes.
+    tail_shape, tail_rate : float
+        Gamma prior of the degrees of freedom minus two.
+    expected_duration, expected_duration_log_sd : tuple of float, float
+        Log-normal prior (median minus one, in periods) of a regime's expected duration minus one period when all
+        drivers are at their mean; one duration for all regimes or one each.
+    leave_sd : float
+        Normal prior of the log odds between the regimes to go to (three regimes or more).
+    driver_sd : float
+        Normal prior of what one standard deviation of a driver adds to a destination's log odds, summing to zero.
+    origin_sd : float
+        Scale of the half-normal prior of how far origins differ in that; zero for not at all.
+    """
+
+    intercept_sd: float = 0.3
+    contemporaneous_sd: float = 0.5
+    control_sd: float = 0.5
+    effect_sd: float = 0.5
+    effect_regime_sd: float = 0.25
+    effect_episode_sd: float = 0.25
+    scale_median: float = 0.8
+    scale_log_sd: float = 0.5
+    scale_gap: float = 0.8
+    scale_gap_log_sd: float = 0.4
+    scale_episode_sd: float = 0.4
+    tail_shape: float = 2.0
+    tail_rate: float = 0.1
+    expected_duration: tuple[float, ...] = (20.0,)
+    expected_duration_log_sd: float = 1.0
+    leave_sd: float = 1.0
+    driver_sd: float = 0.7
+    origin_sd: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that scales are positive and durations exceed one period."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "expected_duration":
+                require(
+                    bool(value), "priors", "expected_duration is not empty", "()", "write expected_duration = [20.0]"
+                )
+                for duration in value:
+                    require_positive("priors", item.name, duration, least=1.0)
+            elif item.name == "origin_sd":
+                require_positive("priors", item.name, value, least=-1e-300)
+            else:
+                require_positive("priors", item.name, value)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A regime-switching regression with uncertain lags, before it meets data.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    responses : tuple of Response
+        What is explained.
+    signals, drivers, controls : tuple
+        What explains it; each may be empty.
+    claim : str
+        The claim that the model states, in a sentence or two.
+    frequency : str
+        Rows of the panel, as a pandas period end: "D", "B", "W-MON" to "W-SUN", "ME" or "QE".
+    max_lag : int
+        L, the largest lag, in rows.
+    episodes : Episodes
+        Stretches over which scale and effects may differ.
+    regimes : Regimes
+        The hidden chain.
+    priors : Priors
+        Prior scales.
+    family : {"student_t", "normal"}
+        Law of the residual.
+
+    Raises
+    ------
+    SpecError
+        Where a part breaks a rule; the message names the rule and the cure.
+    """
+
+    name: str
+    responses: tuple[Response, ...]
+    signals: tuple[Signal, ...] = ()
+    drivers: tuple[Driver, ...] = ()
+    controls: tuple[Control, ...] = ()
+    claim: str = ""
+    frequency: str = "W-FRI"
+    max_lag: int = 26
+    episodes: Episodes = field(default_factory=Episodes)
+    regimes: Regimes = field(default_factory=Regimes)
+    priors: Priors = field(default_factory=Priors)
+    family: Family = "student_t"
+
+    def __post_init__(self) -> None:
+        """Check the parts against each other."""
+        asked = f"the model {self.name!r}"
+        require(
+            isinstance(self.name, str) and bool(self.name.strip()), "a model", "name is not empty", self.name, "name it"
+        )
+        require(
+            len(self.responses) == 1,
+            asked,
+            "there is exactly one response",
+            f"{len(self.responses)} responses",
+            "give one [[responses]] entry; fit one model per asset to compare assets",
+        )
+        for role in ("responses", "signals", "drivers", "controls"):
+            names = [part.name for part in getattr(self, role)]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            require(
+                not twice,
+                asked,
+                f"names of {role} differ",
+                f"{', '.join(twice)} given more than once",
+                "rename one of them",
+            )
+        require(
+            isinstance(self.max_lag, int) and not isinstance(self.max_lag, bool) and self.max_lag >= 1,
+            asked,
+            "max_lag is a whole number of rows, at least 1",
+            f"max_lag = {self.max_lag!r}",
+            "write max_lag = 26",
+        )
+        for signal in self.signals:
+            signal.kernel.validate(self.max_lag)
+        require_choice(asked, "family", self.family, typing.get_args(Family))
+        durations = self.priors.expected_duration
+        require(
+            len(durations) in (1, self.regimes.count),
+            asked,
+            f"expected_duration has one entry, or one for each of the {self.regimes.count} regimes",
+            f"{len(durations)} entries",
+            "give one duration, or one per regime",
+        )
+        require(
+            self.regimes.count > 1 or not self.drivers,
+            asked,
+            "drivers move the probabilities of at least two regimes",
+            f"{len(self.drivers)} drivers and one regime",
+            "drop the drivers, or write count = 2",
+        )
+        require(
+            bool(re.fullmatch(r"D|B|ME|QE|W-(MON|TUE|WED|THU|FRI|SAT|SUN)", str(self.frequency))),
+            asked,
+            'frequency is "D", "B" (business days), "W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
+            f"frequency = {self.frequency!r}",
+            'write "W-FRI" for weeks that end on Friday',
+        )
+
+    @property
+    def lagged_signals(self) -> tuple[Signal, ...]:
+        """Signals with a lag kernel other than none."""
+        return tuple(signal for signal in self.signals if not isinstance(signal.kernel, NoLag))
+
+    @property
+    def history(self) -> int:
+        """Rows of pre-sample history that the lags need."""
+        return self.max_lag if self.lagged_signals else 0

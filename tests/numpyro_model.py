@@ -1,0 +1,254 @@
+"""The model once more, in NumPyro: written from DESIGN's equations and the docstrings of Priors and of the kernels.
+
+It imports nothing of the package. Where there was a choice it differs on purpose: a lag matrix instead of a convolution,
+laws of NumPyro instead of formulae, probabilities tilted by the drivers instead of logits, the forward algorithm in logs by
+`lax.scan`, differentiated by JAX. A spec is read for its numbers, a panel for its arrays.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.nn import log_softmax, softmax
+from jax.scipy.special import logsumexp
+from numpyro.infer import MCMC, NUTS, Predictive
+from numpyro.infer.util import log_density
+
+jax.config.update("jax_enable_x64", True)
+
+
+def peer_model(spec, panel):
+    """Sample every parameter, under the package's names, and add the log-likelihood with the regimes summed out."""
+    regimes, episode = spec.regimes.count, panel["episode_index"].to_numpy()
+    episodes = panel.sizes["episode"]
+    location = locations(spec, panel, regimes, episode, episodes)
+    scale = jnp.exp(log_scales(spec, regimes, episodes))[episode]
+    if spec.family == "student_t":
+        tail = numpyro.sample("degrees_of_freedom_minus_two", dist.Gamma(spec.priors.tail_shape, spec.priors.tail_rate))
+        law = dist.StudentT(2.0 + tail, location, scale)
+    else:
+        law = dist.Normal(location, scale)
+    y = panel["response_value"].to_numpy()[:, :1]
+    log_obs = jnp.where(np.isnan(y), 0.0, law.log_prob(np.nan_to_num(y)))
+    if regimes == 1:
+        log_likelihood = log_obs.sum()
+    else:
+        log_transition = log_transitions(spec, panel, regimes)
+        log_likelihood = forward(log_obs, log_transition, log_first(spec, regimes, log_transition))
+    numpyro.factor("log_likelihood", log_likelihood)
+
+
+def locations(spec, panel, regimes, episode, episodes):
+    priors, rows = spec.priors, panel.sizes["time"]
+    x = panel["signal_value"].to_numpy()
+    before = len(x) - rows
+    location = normal("intercept", (1, regimes), priors.intercept_sd)[0] * jnp.ones((rows, 1))
+    now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
+    if now:
+        b0 = normal("contemporaneous", (1, len(now)), priors.contemporaneous_sd)[0]
+        location += (x[before:, now] @ b0)[:, None]
+    if spec.controls:
+        gamma = normal("control_effect", (1, len(spec.controls)), priors.control_sd)[0]
+        location += (panel["control_value"].to_numpy() @ gamma)[:, None]
+    lagged = [n for n, signal in enumerate(spec.signals) if signal.kernel.kind != "none"]
+    if not lagged:
+        return location
+    effect = normal("effect", (len(lagged),), priors.effect_sd)[:, None, None] * jnp.ones((1, episodes, regimes))
+    if regimes > 1:
+        effect += deviations("effect_regime", len(lagged), regimes, priors.effect_regime_sd)[:, None, :]
+    if "effect" in spec.episodes.vary and episodes > 1:
+        effect += deviations("effect_episode", len(lagged), episodes, priors.effect_episode_sd)[:, :, None]
+    row, lag = np.arange(rows)[:, None], np.arange(1, spec.max_lag + 1)[None, :]
+    for place, n in enumerate(lagged):
+        past = x[before + row - lag, n]
+        kernel = spec.signals[n].kernel
+        weights, departure = KERNELS[kernel.kind](f"{spec.signals[n].name}_lag_", kernel, spec.max_lag)
+        location += effect[place][episode] * (past @ weights)[:, None] + (past @ departure)[:, None]
+    return location
+
+
+def log_scales(spec, regimes, episodes):
+    """Log scale (episode, regime)."""
+    priors = spec.priors
+    base = numpyro.sample("log_scale", dist.Normal(jnp.log(priors.scale_median), priors.scale_log_sd).expand([1]))
+    log_scale = base * jnp.ones((episodes, regimes))
+    if regimes > 1:
+        law = dist.LogNormal(jnp.log(priors.scale_gap), priors.scale_gap_log_sd)
+        ladder = jnp.cumsum(jnp.append(0.0, numpyro.sample("log_scale_gap", law.expand([regimes - 1]))))
+        log_scale += ladder - ladder.mean()
+    if "scale" in spec.episodes.vary and episodes > 1:
+        log_scale += zero_sum("log_scale_episode", (1, episodes), priors.scale_episode_sd)[0][:, None]
+    return log_scale
+
+
+def log_transitions(spec, panel, regimes):
+    """Log probabilities (step, origin, destination) of the steps into rows 1, 2, ..."""
+    priors, rows = spec.priors, panel.sizes["time"]
+    duration = np.ones(regimes) * np.asarray(priors.expected_duration)
+    stay = numpyro.sample("stay_log_odds", dist.Normal(jnp.log(duration - 1.0), priors.expected_duration_log_sd))
+    onward = jnp.ones((regimes, 1))
+    if regimes > 2:
+        onward = softmax(zero_sum("leave_log_odds", (regimes, regimes - 1), priors.leave_sd), axis=-1)
+    probability = jax.nn.sigmoid(stay)
+    base = jnp.stack(
+        [jnp.insert((1 - probability[i]) * onward[i], i, probability[i]) for i in range(regimes)]
+    )
+    if not spec.drivers:
+        return jnp.broadcast_to(jnp.log(base), (rows - 1, regimes, regimes))
+    z = panel["driver_value"].to_numpy()[: rows - 1]
+    drivers = z.shape[1]
+    tilt = zero_sum("driver_effect", (drivers, regimes), priors.driver_sd)[:, None, :]
+    if priors.origin_sd > 0:
+        sd = numpyro.sample("driver_origin_sd", dist.HalfNormal(priors.origin_sd).expand([drivers]))
+        basis = zero_sum_basis(regimes)
+        standard = numpyro.sample("driver_origin_z", dist.Normal().expand([drivers, regimes - 1, regimes - 1]))
+        raw = numpyro.deterministic("driver_origin_raw", basis @ standard @ basis.T)
+        tilt += numpyro.deterministic("driver_origin", sd[:, None, None] * raw)
+    return log_softmax(jnp.log(base) + jnp.tensordot(z, tilt * jnp.ones((1, regimes, 1)), axes=1), axis=-1)
+
+
+def log_first(spec, regimes, log_transition):
+    """Log law of the first regime."""
+    if spec.regimes.initial == "uniform":
+        return -jnp.log(regimes) * jnp.ones(regimes)
+    if spec.regimes.initial == "dirichlet":
+        return jnp.log(numpyro.sample("initial", dist.Dirichlet(jnp.ones(regimes))))
+    # Stationary: pi P = pi, with one of these equations replaced by sum(pi) = 1.
+    balance = (jnp.exp(log_transition[0]).T - jnp.eye(regimes)).at[-1].set(1.0)
+    return jnp.log(jnp.linalg.solve(balance, jnp.zeros(regimes).at[-1].set(1.0)))
+
+
+def forward(log_obs, log_transition, first):
+    def step(alpha, row):
+        transition, observed = row
+        return logsumexp(alpha[:, None] + transition, axis=0) + observed, None
+
+    last, _ = jax.lax.scan(step, first + log_obs[0], (log_transition, log_obs[1:]))
+    return logsumexp(last)
+
+
+def normal(name, shape, sd):
+    return numpyro.sample(name, dist.Normal(0.0, sd).expand(shape))
+
+
+def zero_sum_basis(size):
+    """Orthonormal basis (size, size - 1) of the vectors that sum to zero: what is left of a basis that begins with ones."""
+    return np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, :-1]]))[0][:, 1:]
+
+
+def zero_sum(name, shape, sd):
+    """Normal with standard deviation sd in every direction of the vectors (last axis) that sum to zero."""
+    standard = numpyro.sample(f"{name}_z", dist.Normal().expand([*shape[:-1], shape[-1] - 1]))
+    return numpyro.deterministic(name, sd * standard @ zero_sum_basis(shape[-1]).T)
+
+
+def deviations(name, signals, size, prior_sd):
+    sd = numpyro.sample(f"{name}_sd", dist.HalfNormal(prior_sd).expand([signals]))
+    return numpyro.deterministic(name, sd[:, None] * zero_sum(f"{name}_raw", (signals, size), 1.0))
+
+
+def by_moments(name, mean, sd):
+    """Draw from the log-normal law with this mean and standard deviation."""
+    variance = jnp.log(1.0 + sd**2 / mean**2)
+    return numpyro.sample(name, dist.LogNormal(jnp.log(mean) - variance / 2, jnp.sqrt(variance)))
+
+
+def gamma_law(mean, spread):
+    return dist.Gamma(mean**2 / spread**2, mean / spread**2)
+
+
+def normalised(law, at):
+    return softmax(law.log_prob(at)), jnp.zeros(len(at))
+
+
+def gamma_kernel(prefix, kernel, max_lag):
+    location = by_moments(f"{prefix}location", kernel.mean_lag, kernel.mean_lag_sd)
+    spread = by_moments(f"{prefix}spread", kernel.spread, kernel.spread_sd)
+    return normalised(gamma_law(location, spread), jnp.arange(1.0, max_lag + 1))
+
+
+def lognormal_kernel(prefix, kernel, max_lag):
+    location = by_moments(f"{prefix}location", kernel.mean_lag, kernel.mean_lag_sd)
+    spread = by_moments(f"{prefix}spread", kernel.spread, kernel.spread_sd)
+    variance = jnp.log(1.0 + spread**2 / location**2)
+    law = dist.LogNormal(jnp.log(location) - variance / 2, jnp.sqrt(variance))
+    return normalised(law, jnp.arange(1.0, max_lag + 1))
+
+
+def negative_binomial_kernel(prefix, kernel, max_lag):
+    mean = by_moments(f"{prefix}excess_location", kernel.mean_lag - 1.0, kernel.mean_lag_sd)
+    excess = (kernel.spread**2 - (kernel.mean_lag - 1.0)) ** 0.5
+    excess = by_moments(f"{prefix}excess_spread", excess, kernel.spread_sd)
+    return normalised(dist.NegativeBinomial2(mean, mean**2 / excess**2), jnp.arange(max_lag))
+
+
+def beta_kernel(prefix, kernel, max_lag):
+    mean, sd = (kernel.mean_lag - 0.5) / max_lag, kernel.mean_lag_sd / max_lag
+    total = mean * (1.0 - mean) / sd**2 - 1.0
+    fraction = numpyro.sample(f"{prefix}fraction", dist.BetaProportion(mean, total))
+    median = max_lag**2 * mean * (1.0 - mean) / kernel.spread**2 - 1.0
+    law = dist.LogNormal(jnp.log(median), 2.0 * kernel.spread_sd / kernel.spread)
+    concentration = numpyro.sample(f"{prefix}concentration", law)
+    return normalised(dist.BetaProportion(fraction, concentration), (jnp.arange(max_lag) + 0.5) / max_lag)
+
+
+def hump(kernel, max_lag):
+    return normalised(gamma_law(kernel.mean_lag, kernel.spread), jnp.arange(1.0, max_lag + 1))[0]
+
+
+def dirichlet_kernel(prefix, kernel, max_lag):
+    base, lag = hump(kernel, max_lag), jnp.arange(1.0, max_lag + 1)
+    variance = base @ (lag - base @ lag) ** 2
+    law = dist.Dirichlet((variance / kernel.mean_lag_sd**2 - 1.0) * base)
+    return numpyro.sample(f"{prefix}weights", law), jnp.zeros(max_lag)
+
+
+def walk(prefix, kernel, max_lag):
+    roughness = numpyro.sample(f"{prefix}roughness", dist.HalfNormal(kernel.roughness))
+    sums = jnp.tril(jnp.ones((max_lag, max_lag))) @ normal(f"{prefix}innovation", (max_lag,), 1.0)
+    return roughness * (sums - sums.mean())
+
+
+def smooth_kernel(prefix, kernel, max_lag):
+    return softmax(jnp.log(hump(kernel, max_lag)) + walk(prefix, kernel, max_lag)), jnp.zeros(max_lag)
+
+
+def unrestricted_kernel(prefix, kernel, max_lag):
+    return hump(kernel, max_lag), walk(prefix, kernel, max_lag)
+
+
+KERNELS = {
+    "gamma": gamma_kernel,
+    "lognormal": lognormal_kernel,
+    "negative_binomial": negative_binomial_kernel,
+    "beta": beta_kernel,
+    "dirichlet": dirichlet_kernel,
+    "smooth": smooth_kernel,
+    "unrestricted": unrestricted_kernel,
+}
+
+
+def prior_draws(spec, panel, draws, seed):
+    """Draws of every site (draw, ...) from the prior."""
+    return Predictive(peer_model, num_samples=draws)(jax.random.key(seed), spec, panel)
+
+
+def log_joint(spec, panel, draws):
+    """Log prior density of all sites plus log-likelihood (draw)."""
+    return np.asarray(jax.vmap(lambda draw: log_density(peer_model, (spec, panel), {}, draw)[0])(draws))
+
+
+def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.9):
+    """Draws of every parameter (chain, draw, ...) from the posterior, by NumPyro's own NUTS."""
+    sampler = MCMC(
+        NUTS(peer_model, target_accept_prob=target_accept, dense_mass=True),
+        num_warmup=tune,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    sampler.run(jax.random.key(seed), spec, panel)
+    drawn = {name: np.asarray(values) for name, values in sampler.get_samples(group_by_chain=True).items()}
+    return {name: values for name, values in drawn.items() if not name.endswith("_z")}

@@ -1,0 +1,32 @@
+"""The public names and signatures are written down; changing one is a decision."""
+
+import inspect
+from pathlib import Path
+
+import regimelag
+
+RECORD = Path(__file__).with_name("api.txt")
+
+
+def public_signatures() -> str:
+    lines = []
+    for name in sorted(regimelag.__all__):
+        thing = getattr(regimelag, name)
+        try:
+            lines.append(f"{name}{inspect.signature(thing)}")
+        except ValueError:
+            lines.append(name)
+    return "\n".join(lines) + "\n"
+
+
+def test_public_signatures_are_as_recorded():
+    assert public_signatures() == RECORD.read_text()
+
+
+def test_every_public_name_is_documented():
+    for name in regimelag.__all__:
+        assert (inspect.getdoc(getattr(regimelag, name)) or "").strip(), name
+
+
+if __name__ == "__main__":
+    RECORD.write_text(public_signatures())

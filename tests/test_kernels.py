@@ -1,0 +1,133 @@
+"""One list of all kernels under every invariant; moments against scipy."""
+
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from scipy import stats
+
+from regimelag.errors import SpecError
+from regimelag.kernels import KERNELS, Beta, Dirichlet, Gamma, LogNormal, NegativeBinomial, NoLag, Unrestricted, lags
+
+LAGGED = [cls() for kind, cls in KERNELS.items() if kind != "none"]
+MAX_LAG = 26
+
+
+def draw(kernel, rng, size):
+    """Draw parameters from the kernel's own prior, with numpy alone."""
+    drawn = {}
+    for name, (distribution, arguments, over_lags) in kernel.priors(MAX_LAG).items():
+        shape = (size, MAX_LAG) if over_lags else (size,)
+        drawn[name] = {
+            "LogNormal": lambda a, s: rng.lognormal(a["mu"], a["sigma"], s),
+            "Normal": lambda a, s: rng.normal(a["mu"], a["sigma"], s),
+            "HalfNormal": lambda a, s: np.abs(rng.normal(0, a["sigma"], s)),
+            "Beta": lambda a, s: rng.beta(a["alpha"], a["beta"], s),
+            "Dirichlet": lambda a, s: rng.dirichlet(a["a"], s[0]),
+        }[distribution](arguments, shape)
+    return drawn
+
+
+@pytest.fixture(params=LAGGED, ids=lambda kernel: kernel.kind)
+def kernel(request):
+    return request.param
+
+
+def test_weights_are_non_negative_and_sum_to_one(kernel):
+    weights = kernel.weights(draw(kernel, np.random.default_rng(1), 500), MAX_LAG)
+    assert weights.shape[-1] == MAX_LAG
+    assert np.all(weights >= 0)
+    np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-12)
+
+
+def test_departures_sum_to_zero(kernel):
+    departure = kernel.departure(draw(kernel, np.random.default_rng(1), 50), MAX_LAG)
+    assert (departure is None) == (not isinstance(kernel, Unrestricted))
+    if departure is not None:
+        np.testing.assert_allclose(departure.sum(-1), 0.0, atol=1e-12)
+
+
+def test_numpy_and_pytensor_agree(kernel):
+    drawn = draw(kernel, np.random.default_rng(2), 7)
+    weights = kernel.weights(drawn, MAX_LAG)
+    for n in range(7):
+        symbolic = kernel.weights({k: pt.as_tensor(v[n]) for k, v in drawn.items()}, MAX_LAG, pt)
+        np.testing.assert_allclose(symbolic.eval(), np.broadcast_to(weights, (7, MAX_LAG))[n], rtol=1e-12, atol=1e-300)
+
+
+def test_chain_and_draw_axes_pass_through(kernel):
+    drawn = draw(kernel, np.random.default_rng(3), 6)
+    flat = np.broadcast_to(kernel.weights(drawn, MAX_LAG), (6, MAX_LAG))
+    split = kernel.weights({k: v.reshape(2, 3, *v.shape[1:]) for k, v in drawn.items()}, MAX_LAG)
+    np.testing.assert_array_equal(np.broadcast_to(split, (2, 3, MAX_LAG)).reshape(6, MAX_LAG), flat)
+
+
+def test_weights_stay_finite_far_out(kernel):
+    """A sampler visits such points; they must not turn into NaN."""
+    for factor in (1e-3, 1e3):
+        drawn = {
+            k: v * (1 if k in ("weights", "fraction") else factor)
+            for k, v in draw(kernel, np.random.default_rng(4), 50).items()
+        }
+        assert np.all(np.isfinite(kernel.weights(drawn, MAX_LAG)))
+
+
+def test_prior_of_the_mean_lag_is_as_stated(kernel):
+    """Within what truncation to 1..L and the walk's spread leave: a quarter of the stated mean."""
+    weights = np.broadcast_to(kernel.weights(draw(kernel, np.random.default_rng(5), 4000), MAX_LAG), (4000, MAX_LAG))
+    mean = float((weights @ lags(MAX_LAG)).mean())
+    assert abs(mean - kernel.mean_lag) < 0.25 * kernel.mean_lag
+
+
+def test_dirichlet_prior_sd_of_the_mean_lag_is_exact():
+    kernel = Dirichlet(mean_lag=9.0, spread=4.0, mean_lag_sd=1.2)
+    mean = kernel.weights(draw(kernel, np.random.default_rng(6), 40_000), MAX_LAG) @ lags(MAX_LAG)
+    # The standard error of a standard deviation is about sd / sqrt(2 n).
+    assert abs(mean.std() - 1.2) < 4 * 1.2 / np.sqrt(2 * 40_000)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "parameters", "law", "shift"),
+    [
+        (Gamma(), {"location": 9.0, "spread": 3.0}, stats.gamma(9.0, scale=1.0), 0),
+        (
+            LogNormal(),
+            {"location": 9.0, "spread": 3.0},
+            stats.lognorm(np.sqrt(np.log1p(1 / 9)), scale=9.0 / np.sqrt(1 + 1 / 9)),
+            0,
+        ),
+        (NegativeBinomial(), {"excess_location": 8.0, "excess_spread": 2.0}, stats.nbinom(16.0, 2.0 / 3.0), 1),
+        (Beta(), {"fraction": 0.4, "concentration": 10.0}, stats.beta(4.0, 6.0, scale=60), 0.5),
+    ],
+    ids=["gamma", "lognormal", "negative_binomial", "beta"],
+)
+def test_shape_is_the_named_law(kernel, parameters, law, shift):
+    max_lag = 60
+    weights = kernel.weights({k: np.array(v) for k, v in parameters.items()}, max_lag)
+    at = lags(max_lag) - shift
+    expected = law.pmf(at) if hasattr(law, "pmf") and isinstance(law.dist, stats.rv_discrete) else law.pdf(at)
+    np.testing.assert_allclose(weights, expected / expected.sum(), rtol=1e-9)
+    mean = weights @ at
+    spread = np.sqrt(weights @ at**2 - mean**2)
+    assert mean == pytest.approx(law.mean(), rel=0.01)
+    assert spread == pytest.approx(law.std(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "cure"),
+    [
+        (Gamma(mean_lag=40.0), "raise max_lag"),
+        (Gamma(spread=-1.0), "positive"),
+        (Gamma(mean_lag=float("nan")), "positive"),
+        (Dirichlet(mean_lag_sd=6.0), "lower mean_lag_sd"),
+        (NegativeBinomial(spread=2.0), "raise spread"),
+        (NegativeBinomial(mean_lag=1.0), "gamma"),
+        (Beta(mean_lag_sd=14.0), "lower mean_lag_sd"),
+    ],
+)
+def test_priors_that_cannot_be_met_are_refused(kernel, cure):
+    with pytest.raises(SpecError, match=cure):
+        kernel.validate(MAX_LAG)
+
+
+def test_no_lag_has_nothing_to_estimate():
+    assert NoLag().priors(MAX_LAG) == {}

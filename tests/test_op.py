@@ -1,0 +1,251 @@
+"""The Ops: gradients in every mode, batches, errors at the door, and use inside PyMC."""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from oracles import enumerate_chain
+from pytensor.gradient import verify_grad
+
+from regimelag.errors import RegimelagError
+from regimelag.likelihood import chain, density, lags
+from regimelag.likelihood.op import lag_sum, markov_loglik, normal_logpdf, student_t_logpdf
+
+MODES = ["NUMBA", "FAST_COMPILE"]
+TIMES, REGIMES, EPISODES, LAGS = 6, 2, 2, 3
+EPISODE = np.array([0, 0, 1, 1, 0, 1])
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def response():
+    y = random(TIMES, seed=9)
+    y[2] = np.nan
+    return y
+
+
+def whole_model(location, log_scale, nu, weights, logits, log_init):
+    """Every Op in one expression."""
+    mean = location + lag_sum(np.linspace(-1, 1, TIMES + LAGS), weights)[:, None]
+    return markov_loglik(student_t_logpdf(response(), mean, log_scale, EPISODE, nu), logits, log_init)
+
+
+WHOLE = [
+    random(TIMES, REGIMES, seed=1),
+    random(EPISODES, REGIMES, seed=2),
+    np.array(4.5),
+    random(LAGS, seed=3),
+    random(TIMES - 1, REGIMES, REGIMES, seed=4),
+    random(REGIMES, seed=5),
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_model_gradient(mode):
+    variables = [pt.tensor(dtype="float64", shape=values.shape) for values in WHOLE]
+    loglik = whole_model(*variables)
+    function = pytensor.function(variables, [loglik, *pytensor.grad(loglik, variables)], mode=mode)
+    value, *gradients = function(*WHOLE)
+    y, mean = response(), WHOLE[0] + lags.lag_sum(np.linspace(-1, 1, TIMES + LAGS), WHOLE[3])[:, None]
+    oracle = enumerate_chain(density.student_t_logpdf(y, mean, WHOLE[1], EPISODE, 4.5), *WHOLE[4:])
+    np.testing.assert_allclose(value, oracle.loglik, rtol=1e-12)
+    for position, gradient in enumerate(gradients):
+        for index in np.ndindex(gradient.shape):
+            up, down = [values.copy() for values in WHOLE], [values.copy() for values in WHOLE]
+            up[position][index] += 1e-6
+            down[position][index] -= 1e-6
+            slope = (function(*up)[0] - function(*down)[0]) / 2e-6
+            np.testing.assert_allclose(gradient[index], slope, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        (markov_loglik, [random(5, 3), random(4, 3, 3, seed=1), random(3, seed=2)]),
+        (markov_loglik, [random(5, 3), random(3, 3, seed=1), random(3, seed=2)]),
+        (markov_loglik, [random(1, 2), random(2, 2, seed=1), random(2, seed=2)]),
+        (lag_sum, [random(9), random(4, seed=1)]),
+        (
+            lambda y, location, log_scale, nu: student_t_logpdf(y, location, log_scale, EPISODE, nu),
+            [random(TIMES), random(TIMES, 2, seed=1), random(2, 2, seed=2), np.array(3.5)],
+        ),
+        (
+            lambda y, location, log_scale: normal_logpdf(y, location, log_scale, EPISODE),
+            [random(TIMES), random(TIMES, 2, seed=1), random(2, 2, seed=2)],
+        ),
+        (
+            lambda signal, weights: pytensor.grad((lag_sum(signal, weights) ** 3).sum(), [signal, weights])[0],
+            [random(9), random(4, seed=1)],
+        ),
+        (
+            lambda signal, weights: pytensor.grad((lag_sum(signal, weights) ** 3).sum(), [signal, weights])[1],
+            [random(9), random(4, seed=1)],
+        ),
+    ],
+    ids=["moving", "constant", "one row", "lags", "student t", "normal", "second lags signal", "second lags weights"],
+)
+def test_verify_grad(expression, values):
+    verify_grad(expression, values, rng=np.random.default_rng(0), mode="FAST_COMPILE")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_batch_of_chains_equals_a_loop(mode):
+    log_obs, logits, log_init = pt.dtensor3(), pt.dtensor4(), pt.dmatrix()
+    loglik = markov_loglik(log_obs, logits, log_init)
+    inputs = [log_obs, logits, log_init]
+    function = pytensor.function(inputs, [loglik, *pytensor.grad(loglik.sum(), inputs)], mode=mode)
+    values = [random(3, 5, 2), random(3, 4, 2, 2), random(3, 2)]
+    batched = function(*values)
+    assert batched[0].shape == (3,)
+    for c in range(3):
+        one = chain.loglik_and_adjoint(*(value[c] for value in values))
+        for left, right in zip(batched, one, strict=True):
+            np.testing.assert_allclose(left[c], right, atol=1e-13)
+
+
+def test_batch_shares_what_has_no_batch_dimension():
+    log_obs = random(3, 5, 2)
+    logits, log_init = pt.dmatrix(), pt.dvector()
+    loglik = markov_loglik(log_obs, logits, log_init)
+    gradient = pytensor.grad(loglik.sum(), [logits, log_init])
+    values = {logits: random(2, 2), log_init: random(2)}
+    ours = pytensor.function([logits, log_init], gradient, mode="FAST_COMPILE")(*values.values())
+    one_by_one = [chain.loglik_and_adjoint(rows, values[logits][None], values[log_init]) for rows in log_obs]
+    np.testing.assert_allclose(ours[0], sum(results[2][0] for results in one_by_one), atol=1e-13)
+    np.testing.assert_allclose(ours[1], sum(results[3] for results in one_by_one), atol=1e-13)
+
+
+def test_batched_density_and_lags_equal_a_loop():
+    y, location, log_scale = random(3, TIMES), random(3, TIMES, 2, seed=1), random(3, EPISODES, 2, seed=2)
+    ours = student_t_logpdf(y, location, log_scale, EPISODE, 5.0).eval(mode="FAST_COMPILE")
+    signal, weights = random(3, 9), random(4)
+    sums = lag_sum(signal, weights).eval(mode="FAST_COMPILE")
+    for a in range(3):
+        expected = density.student_t_logpdf(y[a], location[a], log_scale[a], EPISODE, 5.0)
+        np.testing.assert_array_equal(ours[a], expected)
+        np.testing.assert_array_equal(sums[a], lags.lag_sum(signal[a], weights))
+
+
+def test_value_and_gradient_take_one_pass():
+    variables = [pt.tensor(dtype="float64", shape=values.shape) for values in WHOLE]
+    loglik = whole_model(*variables)
+    function = pytensor.function(variables, [loglik, *pytensor.grad(loglik, variables)], mode="NUMBA")
+    names = [str(node.op) for node in function.maker.fgraph.toposort()]
+    assert sum("MarkovLoglik" in name for name in names) == 1
+    assert sum("StudentTLogpdf" in name for name in names) == 2  # noqa: PLR2004
+
+
+def test_static_shapes_are_known():
+    assert markov_loglik(pt.dmatrix(), pt.dmatrix(), pt.dvector()).type.shape == ()
+    assert lag_sum(pt.tensor(shape=(30,)), pt.tensor(shape=(26,))).type.shape == (4,)
+    location = pt.tensor(shape=(6, 2))
+    assert normal_logpdf(pt.dvector(), location, pt.dmatrix(), EPISODE).type.shape == (6, 2)
+
+
+def test_other_types_are_cast():
+    log_obs = np.array([[0, -1], [-2, 0]], dtype="float32")
+    value = markov_loglik(log_obs, np.zeros((2, 2), dtype=int), [0, 0]).eval(mode="FAST_COMPILE")
+    assert value.dtype == np.float64
+    assert lag_sum([1, 2, 3], [1]).eval(mode="FAST_COMPILE").dtype == np.float64
+
+
+def test_episode_has_no_gradient():
+    episode = pt.lvector()
+    total = normal_logpdf(random(TIMES), random(TIMES, 2), random(2, 2), episode).sum()
+    with pytest.raises(pytensor.gradient.DisconnectedInputError):
+        pytensor.grad(total, episode)
+
+
+def test_second_derivatives_of_the_chain_are_refused():
+    log_init = pt.dvector()
+    slope = pytensor.grad(markov_loglik(random(4, 2), random(2, 2), log_init), log_init)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        pytensor.grad(slope.sum(), log_init)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (random(5), random(2, 2), random(2)),
+        (random(5, 2), random(2), random(2)),
+        (random(5, 2), random(2, 2), random(1, 2)),
+        (random(5, 2), random(3, 3), random(2)),
+        (random(5, 2), random(2, 2), random(3)),
+        (random(5, 2), random(5, 2, 2), random(2)),
+        (random(3, 5, 2), random(4, 3, 2, 2, 2), random(2)),
+    ],
+)
+def test_chain_refuses_shapes_that_do_not_fit(inputs):
+    with pytest.raises(RegimelagError, match=r"rule: (.|\n)*came: (.|\n)*cure: "):
+        markov_loglik(*inputs)
+
+
+def test_lags_and_densities_refuse_shapes_that_do_not_fit():
+    with pytest.raises(RegimelagError, match="cure: start the signal"):
+        lag_sum(random(3), random(4))
+    with pytest.raises(RegimelagError, match="at least one axis"):
+        lag_sum(random(3), 1.0)
+    good = {"y": random(6), "location": random(6, 2), "log_scale": random(2, 2), "episode": EPISODE}
+    for wrong in (
+        {"y": random(5)},
+        {"location": random(6)},
+        {"log_scale": random(2)},
+        {"log_scale": random(2, 3)},
+        {"episode": EPISODE * 1.0},
+        {"episode": EPISODE[:5]},
+    ):
+        with pytest.raises(RegimelagError, match="cure: "):
+            normal_logpdf(**{**good, **wrong})
+        with pytest.raises(RegimelagError, match="cure: "):
+            student_t_logpdf(**{**good, **wrong}, nu=5.0)
+    with pytest.raises(RegimelagError, match="nu is a scalar"):
+        student_t_logpdf(**good, nu=random(2))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lengths_found_late_are_refused(mode):
+    logits = pt.dtensor3()
+    function = pytensor.function([logits], markov_loglik(random(5, 2), logits, random(2)), mode=mode)
+    function(random(4, 2, 2))
+    with pytest.raises(ValueError, match="time - 1 steps"):
+        function(random(5, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    """A PyMC model of two regimes around a potential."""
+    y = np.concatenate([random(30), 3 * random(30, seed=1)])
+    with pm.Model() as model:
+        mu = pm.Normal("mu", shape=2)
+        log_scale = pm.Normal("log_scale", shape=2)
+        nu = pm.Gamma("nu", 2, 0.1)
+        stay = pm.Normal("stay", 2, 1, shape=2)
+        location = pt.zeros((60, 1)) + mu
+        log_obs = student_t_logpdf(y, location, log_scale[None], np.zeros(60, dtype=int), nu)
+        pm.Potential("loglik", markov_loglik(log_obs, stay[:, None] * np.eye(2), np.zeros(2)))
+    return model
+
+
+def test_in_a_pymc_model(small_model):
+    point = small_model.initial_point()
+    in_python = small_model.compile_logp(mode="FAST_COMPILE")(point)
+    compiled = small_model.logp_dlogp_function(ravel_inputs=True, mode="NUMBA")
+    compiled.set_extra_values({})
+    vector = pm.blocking.DictToArrayBijection.map({v.name: point[v.name] for v in small_model.value_vars})
+    value, gradient = compiled(vector)
+    np.testing.assert_allclose(value, in_python, rtol=1e-12)
+    assert np.isfinite(gradient).all()
+    slope = small_model.compile_dlogp(mode="FAST_COMPILE")(point)
+    np.testing.assert_allclose(np.sort(gradient), np.sort(slope), rtol=1e-10)
+
+
+def test_nutpie_samples_it(small_model):
+    nutpie = pytest.importorskip("nutpie")
+    compiled = nutpie.compile_pymc_model(small_model)
+    draws = nutpie.sample(compiled, draws=50, tune=100, chains=1, seed=1, progress_bar=False)
+    assert np.isfinite(draws.posterior["mu"].values).all()
