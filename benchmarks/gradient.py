@@ -102,7 +102,7 @@ def compile_model(model: pm.Model) -> tuple[Callable, int]:
     function = model.logp_dlogp_function(ravel_inputs=True, mode="NUMBA")
     function.set_extra_values({})
     size = sum(np.size(model.initial_point()[variable.name]) for variable in model.value_vars)
-    return function._pytensor_function.vm.jit_fn, size
+    return function._pytensor_function.vm.jit_fn, size  # noqa: SLF001
 
 
 def microseconds(function: Callable, *arguments: np.ndarray, seconds: float = 0.2) -> float:

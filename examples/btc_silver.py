@@ -35,13 +35,14 @@ def main() -> None:
     began = time.perf_counter()
     idata = rl.fit(spec, panel, random_seed=arguments.seed)
     print(f"\nFitted in {time.perf_counter() - began:.0f} s.")
-    print_answer(idata)
+    portrait = rl.regime_portrait(idata)
+    print_answer(idata, portrait)
     if "truth" in panel.attrs:
         print_truth(idata, json.loads(panel.attrs["truth"]))
 
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    write_figures(idata, panel, out)
+    write_figures(idata, panel, portrait, out)
     print(f"\nFigures and the fit are in {out}: {rl.save_fit(idata, out / 'fit.nc', overwrite=arguments.overwrite)}")
 
 
@@ -75,7 +76,7 @@ def title(panel: xr.Dataset) -> str:
     return f"Data: {panel.attrs.get('origin', 'as given')}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
 
 
-def print_answer(idata: xr.DataTree) -> None:
+def print_answer(idata: xr.DataTree, portrait: pd.DataFrame) -> None:
     """The diagnostics, the answer in sentences, and the tables behind it."""
     print("\nDiagnostics")
     for sentence in rl.diagnostics(idata):
@@ -86,7 +87,7 @@ def print_answer(idata: xr.DataTree) -> None:
     with pd.option_context("display.width", 200, "display.max_columns", 20, "display.float_format", "{:.2f}".format):
         report = rl.lag_report(idata, within=WITHIN)
         print(f"\nLags (weeks) and effects (per cent per per cent), posterior beside prior\n{report}")
-        print(f"\nRegimes (volatility and mean: log return per week)\n{rl.regime_portrait(idata)}")
+        print(f"\nRegimes (volatility and mean: log return per week)\n{portrait}")
         print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
         print(driver_table(rl.driver_effects(idata, moves={"real yield": -0.5, "dollar": -0.03})))
         print(f"\nModes found\n{rl.modes(idata)}")
@@ -152,14 +153,14 @@ def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
         print(f"  {name}: {value:.2f}, {verdict} the 90 % interval {low:.2f} to {high:.2f}")
 
 
-def write_figures(idata: xr.DataTree, panel: xr.Dataset, out: Path) -> None:
+def write_figures(idata: xr.DataTree, panel: xr.Dataset, portrait: pd.DataFrame, out: Path) -> None:
     """One file a figure."""
     prior_lag, prior_effects = rl.lag_distribution(idata, group="prior"), rl.effects(idata, group="prior")
     figures = {
         "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
         "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),
         "drivers": rl.plot_drivers(rl.driver_effects(idata)),
-        "shares": rl.plot_portrait(rl.regime_portrait(idata)),
+        "shares": rl.plot_portrait(portrait),
     }
     for kind in ("filtered", "smoothed"):
         probabilities = rl.regime_probabilities(idata, kind=kind)

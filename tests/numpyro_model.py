@@ -1,8 +1,8 @@
 """The model once more, in NumPyro: written from DESIGN's equations and the docstrings of Priors and of the kernels.
 
-It imports nothing of the package. Where there was a choice it differs on purpose: a lag matrix instead of a convolution,
-laws of NumPyro instead of formulae, probabilities tilted by the drivers instead of logits, the forward algorithm in logs by
-`lax.scan`, differentiated by JAX. A spec is read for its numbers, a panel for its arrays.
+It imports nothing of the package. Where there was a choice it differs on purpose: a lag matrix instead of a
+convolution, laws of NumPyro instead of formulae, probabilities tilted by the drivers instead of logits, the forward
+algorithm in logs by `lax.scan`, differentiated by JAX. A spec is read for its numbers, a panel for its arrays.
 """
 
 import jax
@@ -12,6 +12,8 @@ import numpyro
 import numpyro.distributions as dist
 from jax.nn import log_softmax, softmax
 from jax.scipy.special import logsumexp
+from jax.scipy.stats import nbinom
+from numpyro.handlers import block
 from numpyro.infer import MCMC, NUTS, Predictive
 from numpyro.infer.util import log_density
 
@@ -91,9 +93,7 @@ def log_transitions(spec, panel, regimes):
     if regimes > 2:
         onward = softmax(zero_sum("leave_log_odds", (regimes, regimes - 1), priors.leave_sd), axis=-1)
     probability = jax.nn.sigmoid(stay)
-    base = jnp.stack(
-        [jnp.insert((1 - probability[i]) * onward[i], i, probability[i]) for i in range(regimes)]
-    )
+    base = jnp.stack([jnp.insert((1 - probability[i]) * onward[i], i, probability[i]) for i in range(regimes)])
     if not spec.drivers:
         return jnp.broadcast_to(jnp.log(base), (rows - 1, regimes, regimes))
     z = panel["driver_value"].to_numpy()[: rows - 1]
@@ -133,7 +133,7 @@ def normal(name, shape, sd):
 
 
 def zero_sum_basis(size):
-    """Orthonormal basis (size, size - 1) of the vectors that sum to zero: what is left of a basis that begins with ones."""
+    """Orthonormal basis (size, size - 1) of the vectors that sum to zero: what a basis that begins with ones adds."""
     return np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, :-1]]))[0][:, 1:]
 
 
@@ -180,7 +180,9 @@ def negative_binomial_kernel(prefix, kernel, max_lag):
     mean = by_moments(f"{prefix}excess_location", kernel.mean_lag - 1.0, kernel.mean_lag_sd)
     excess = (kernel.spread**2 - (kernel.mean_lag - 1.0)) ** 0.5
     excess = by_moments(f"{prefix}excess_spread", excess, kernel.spread_sd)
-    return normalised(dist.NegativeBinomial2(mean, mean**2 / excess**2), jnp.arange(max_lag))
+    size = mean**2 / excess**2
+    # NumPyro's own negative binomial goes through betaln, which is good to six digits only.
+    return softmax(nbinom.logpmf(jnp.arange(max_lag), size, size / (size + mean))), jnp.zeros(max_lag)
 
 
 def beta_kernel(prefix, kernel, max_lag):
@@ -229,14 +231,20 @@ KERNELS = {
 }
 
 
+def once(function):
+    """Compile for few calls."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def prior_draws(spec, panel, draws, seed):
     """Draws of every site (draw, ...) from the prior."""
-    return Predictive(peer_model, num_samples=draws)(jax.random.key(seed), spec, panel)
+    parameters = block(peer_model, hide=["log_likelihood"])
+    return once(lambda key: Predictive(parameters, num_samples=draws)(key, spec, panel))(jax.random.key(seed))
 
 
 def log_joint(spec, panel, draws):
     """Log prior density of all sites plus log-likelihood (draw)."""
-    return np.asarray(jax.vmap(lambda draw: log_density(peer_model, (spec, panel), {}, draw)[0])(draws))
+    return np.asarray(once(jax.vmap(lambda draw: log_density(peer_model, (spec, panel), {}, draw)[0]))(draws))
 
 
 def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.9):

@@ -94,19 +94,13 @@ def log_total(values: np.ndarray) -> float:
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Over the last axis; a row of -inf stays as it is."""
-    out = np.array(logits, dtype=float)
-    for row in out.reshape(-1, out.shape[-1]):
-        total = log_total(row)
-        if total > -np.inf:
-            row -= total
-    return out
+    totals = np.apply_along_axis(log_total, -1, logits)[..., None] if logits.size else np.zeros((*logits.shape[:-1], 1))
+    return logits - np.where(totals > -np.inf, totals, 0.0)
 
 
 def enumerate_chain(log_obs: np.ndarray, transition_logits: np.ndarray, log_init: np.ndarray) -> Enumeration:
     """All regime paths and their joint log densities; transition_logits (step, origin, destination), 1 or time - 1."""
-    log_p = np.broadcast_to(
-        log_softmax(transition_logits), (len(log_obs) - 1, log_obs.shape[1], log_obs.shape[1])
-    )
+    log_p = np.broadcast_to(log_softmax(transition_logits), (len(log_obs) - 1, log_obs.shape[1], log_obs.shape[1]))
     return _enumerate(log_obs, log_p, log_init)
 
 

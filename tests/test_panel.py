@@ -619,13 +619,6 @@ BAD = {
     "end not a time": (lambda f: f, {}, {"end": pd.NaT}, ["end = NaT"]),
     "too few rows": (lambda f: f, {}, {"start": W.index[-8]}, ["8 rows", "at least 10"]),
     "fewer rows than lags": (lambda f: f, {"max_lag": 30}, {"start": W.index[-25]}, ["25 rows", "at least 30"]),
-    "delayed response": (
-        lambda f: f,
-        {"responses": (Response("bitcoin", "btc", delay="1B"),)},
-        {},
-        ["'bitcoin'", "'1B'", "'btc'"],
-    ),
-    "frequency": (lambda f: f, {"frequency": "2W-FRI"}, {}, ["2W-FRI", "W-FRI"]),
 }
 
 

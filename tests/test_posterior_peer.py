@@ -27,12 +27,10 @@ SPEC = rl.ModelSpec(
 )
 
 
-def weekly_frame(rng, rows=240):
-    """Weekly levels: a response that follows the metal six weeks late, in two regimes of volatility; some prices missing."""
+def weekly_frame(rng, rows=230):
+    """Weekly levels: a price that follows the metal six weeks late, calm and turbulent in turn; some prices missing."""
     moves = rng.standard_t(6, (rows, 3)) * [0.03, 0.08, 0.006]
-    turbulent = np.zeros(rows, dtype=int)
-    for t in range(1, rows):
-        turbulent[t] = 1 - turbulent[t - 1] if rng.random() < 0.06 else turbulent[t - 1]
+    turbulent = np.arange(rows) // 15 % 2
     late = np.convolve(moves[:, 0], [0.0, 0.0, 0.0, 0.0, 0.2, 0.3, 0.3, 0.2])[:rows]
     noise = rng.standard_t(8, rows) * np.array([0.03, 0.10])[turbulent]
     returns = 0.005 + 0.3 * moves[:, 0] + 1.5 * late - 0.1 * moves[:, 1] + noise
@@ -54,10 +52,14 @@ def panel_for(spec, rows=240):
     return rl.make_panel(spec, weekly_frame(np.random.default_rng(1)).iloc[:rows])
 
 
-def with_kernels(*kernels):
+def with_kernels(spec, *kernels):
     columns = ("metal", "second")
     signals = (rl.Signal(c, c, kernel=k, contemporaneous=c == "metal") for c, k in zip(columns, kernels, strict=False))
-    return dataclasses.replace(SPEC, signals=tuple(signals))
+    return dataclasses.replace(spec, signals=tuple(signals))
+
+
+def vary(what):
+    return dataclasses.replace(SPEC, episodes=dataclasses.replace(SPEC.episodes, vary=(what,)))
 
 
 def regimes(spec, **changes):
@@ -74,25 +76,23 @@ ODD = {
     for n, field in enumerate(dataclasses.fields(rl.Priors))
     if field.name != "expected_duration"
 }
+NORMAL, NO_DRIVERS = (dataclasses.replace(SPEC, **change) for change in ({"family": "normal"}, {"drivers": ()}))
 VARIANTS = {
     "flagship": SPEC,
     "other priors": priors(SPEC, **ODD, expected_duration=(30.0, 6.0)),
-    "three regimes": regimes(SPEC, count=3),
+    "three regimes, free first": regimes(SPEC, count=3, initial="dirichlet"),
     "four regimes, origins, stationary": regimes(
         priors(SPEC, origin_sd=0.4, leave_sd=0.6), count=4, initial="stationary"
     ),
-    "free first regime": regimes(SPEC, count=3, initial="dirichlet"),
-    "stationary, no drivers": regimes(dataclasses.replace(SPEC, drivers=()), count=2, initial="stationary"),
-    "one regime": regimes(dataclasses.replace(SPEC, drivers=()), count=1),
-    "normal": dataclasses.replace(SPEC, family="normal"),
-    "no episodes, no controls": dataclasses.replace(SPEC, episodes=rl.Episodes(), controls=()),
-    "only scales vary": dataclasses.replace(SPEC, episodes=dataclasses.replace(SPEC.episodes, vary=("scale",))),
-    "only effects vary": dataclasses.replace(SPEC, episodes=dataclasses.replace(SPEC.episodes, vary=("effect",))),
-    "no lag": with_kernels(rl.NoLag()),
-    "gamma, lognormal": with_kernels(rl.Gamma(), rl.LogNormal(mean_lag=6.0)),
-    "none, negative binomial": with_kernels(rl.NoLag(), rl.NegativeBinomial(mean_lag=6.0)),
-    "beta, smooth": with_kernels(rl.Beta(mean_lag=6.0, mean_lag_sd=2.0, spread=2.0, spread_sd=1.0), rl.Smooth()),
-    "dirichlet, unrestricted": with_kernels(rl.Dirichlet(spread=3.0), rl.Unrestricted(roughness=0.2)),
+    "no drivers, stationary": regimes(NO_DRIVERS, count=2, initial="stationary"),
+    "one regime, normal": regimes(dataclasses.replace(NO_DRIVERS, family="normal"), count=1),
+    "no episodes, controls or lag": dataclasses.replace(
+        with_kernels(SPEC, rl.NoLag()), episodes=rl.Episodes(), controls=()
+    ),
+    "gamma, lognormal": with_kernels(vary("scale"), rl.Gamma(), rl.LogNormal(mean_lag=6.0)),
+    "none, negative binomial": with_kernels(vary("effect"), rl.NoLag(), rl.NegativeBinomial(mean_lag=6.0)),
+    "beta, smooth": with_kernels(SPEC, rl.Beta(mean_lag=6.0, mean_lag_sd=2.0, spread=2.0, spread_sd=1.0), rl.Smooth()),
+    "dirichlet, unrestricted, normal": with_kernels(NORMAL, rl.Dirichlet(spread=3.0), rl.Unrestricted(roughness=0.2)),
 }
 
 
@@ -155,13 +155,13 @@ def compare(ours, theirs):
 def test_posterior_means_and_quantiles_agree():
     panel = panel_for(SPEC)
     assert panel.sizes["episode"] == 3
-    assert 0 < int(panel["response_value"].isnull().sum()) < 10
+    assert 0 < int(np.isnan(panel["response_value"]).sum()) < 10
     ours = rl.fit(SPEC, panel, draws=4000, tune=1000, chains=4, random_seed=1, prior_draws=10, progressbar=False)
     theirs = peer.sample(SPEC, panel, draws=4000, tune=1000, chains=4, seed=1)
     posterior = ours["posterior"].to_dataset()
     assert set(posterior.data_vars) == set(theirs)
     distance, ess = compare(posterior, theirs)
     # About 45 parameters with 4 statistics each: chance alone passes 4 in less than 1 % of runs.
-    worst = f"{distance.stack().nlargest(5)}\n{ess.min()}"
+    worst = f"{distance.max(axis=1).nlargest(5)}\n{ess.min()}"
     assert (ess >= 2000).all(axis=None), worst
     assert (distance < 4).all(axis=None), worst

@@ -21,7 +21,7 @@ from regimelag.data.describe import describe_panel
 from regimelag.data.frames import check_frame, take_columns
 from regimelag.data.notes import closes_that_differ, panel_notes
 from regimelag.data.rows import FloatArray, period_end, row_dates
-from regimelag.data.tracks import Track, check_delays, check_history, check_present, episode_rows, lay_tracks, parts
+from regimelag.data.tracks import Track, check_history, check_present, episode_rows, lay_tracks, parts
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
@@ -69,7 +69,6 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
-    check_delays(spec, asked)
     columns = [series.column for members in parts(spec).values() for series in members]
     source = take_columns(check_frame(frame, asked), columns, asked)
     rows = _rows_to_end(source, spec.frequency, _day(end, "end", asked), asked)

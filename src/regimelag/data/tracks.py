@@ -82,15 +82,6 @@ def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[n
     return index.astype(np.int64), tuple(labels[place] for place in kept)
 
 
-def check_delays(spec: ModelSpec, asked: str) -> None:
-    """Refuse a delayed response: the last published value would be carried over into periods without one."""
-    for response in spec.responses:
-        if response.delay != NO_DELAY:
-            rule = "a response stands on the row of its own close, and is never carried over"
-            cure = f'write delay = "{NO_DELAY}", or date the column {response.column!r} by its publication'
-            raise PanelError(asked, rule, f"response {response.name!r} has delay {response.delay!r}", cure)
-
-
 def lay_tracks(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, asked: str) -> list[Track]:
     """Put every series of the spec on the rows and transform it there.
 

@@ -27,6 +27,7 @@ SUMMED = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "reass
 
 RESCALE_EVERY = 8
 CERTAIN = 1e-200
+LOWEST = -708.0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -39,16 +40,16 @@ CERTAIN = 1e-200
 
 
 @intrinsic
-def _float_to_bits(typing_context, x):
-    def generate(context, builder, signature, args):
+def _float_to_bits(typing_context, x):  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.bitcast(args[0], context.get_value_type(types.int64))
 
     return types.int64(types.float64), generate
 
 
 @intrinsic
-def _bits_to_float(typing_context, bits):
-    def generate(context, builder, signature, args):
+def _bits_to_float(typing_context, bits):  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.bitcast(args[0], context.get_value_type(types.float64))
 
     return types.float64(types.int64), generate
@@ -75,7 +76,7 @@ def _exp_nonpositive(x):
     p = p * r + 1.0
     p = p * r + 1.0
     scaled = _bits_to_float(_float_to_bits(p) + (_float_to_bits(rounded) << 52))
-    return 0.0 if x < -708.0 else scaled
+    return 0.0 if x < LOWEST else scaled
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -86,21 +87,22 @@ def _exp_nonpositive(x):
 #     a[t,j] = o[t,j] * sum_i a[t-1,i] p[t-1,i,j]          forward,  a[0,j] = init[j] o[0,j]
 #     v[t,j] = o[t,j] * sum_k p[t,j,k] v[t+1,k]            backward, v[T-1,j] = o[T-1,j]
 #
-# The likelihood is sum_j a[T-1,j]. It is also z[t] = sum_ij a[t,i] p[t,i,j] v[t+1,j] for every t, up to scale. Each term of
-# that sum, divided by z[t], is xi[t,i,j]: the probability of the step i -> j given all data. Hence
+# The likelihood is sum_j a[T-1,j]. It is also z[t] = sum_ij a[t,i] p[t,i,j] v[t+1,j] for every t, up to scale. Each
+# term of that sum, divided by z[t], is xi[t,i,j]: the probability of the step i -> j given all data. Hence
 #
 #     d loglik / d log_obs[t,i]  = sum_j xi[t,i,j]                                     smoothed probability
-#     d loglik / d logits[t,i,j] = xi[t,i,j] - p[t,i,j] sum_k xi[t,i,k]                expected minus predicted steps
+#     d loglik / d logits[t,i,j] = xi[t,i,j] - p[t,i,j] sum_k xi[t,i,k]               expected minus predicted steps
 #     d loglik / d log_init[i]   = smoothed probability at time 0
 #
-# Scaling. Each row of o is divided by its maximum and rows of p sum to one, so a and v never grow. Each is brought back to
-# size one every RESCALE_EVERY rows. The factors of `a` go into the log-likelihood; those of `v` cancel in xi.
+# Scaling. Each row of o is divided by its maximum and rows of p sum to one, so a and v never grow. Each is brought back
+# to size one every RESCALE_EVERY rows. The factors of `a` go into the log-likelihood; those of `v` cancel in xi.
 #
-# What underflow can do. All of o, p, a and v are at most one. Whatever is lost at one step is below 1e-307, so it can
-# change the likelihood by no more than a share 1e-307 / z[t]. If z[t] >= CERTAIN at every step, the sum of all that was lost
-# is nothing. If not, the two passes may have lost the paths that matter (two absorbing regimes, early evidence for one
-# and stronger late evidence for the other), and the caller turns to the exact recursion. NaN, dead ends and impossible
-# rows all end as a NaN in some z[t], so they take the same way out.
+# What underflow can do. No entry of o, p, a or v exceeds one, but for those of `a` before the first rescaling, which do
+# not exceed the number of regimes. Whatever is lost at one step is below 1e-306, so it can change the likelihood by no
+# more than a share of about 1e-306 / z[t]. If z[t] >= CERTAIN at every step, the sum of all that was lost is nothing.
+# If not, the two passes may have lost the paths that matter (two absorbing regimes, early evidence for one and stronger
+# late evidence for the other), and the caller turns to the exact recursion. NaN, dead ends and impossible rows all end
+# as a z[t] that is zero or NaN, so they take the same way out.
 # ---------------------------------------------------------------------------------------------------------------------
 
 

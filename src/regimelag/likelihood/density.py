@@ -19,6 +19,8 @@ SUMMED = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "reass
 HALF_LOG_TWO_PI = 0.9189385332046727418
 # Squared residuals, in scales, beyond this are held here. They are finite, and so is every derivative.
 FARTHEST = 1e300
+# Half the degrees of freedom from which the expansion of the constant of the t is exact to rounding.
+FAR_ENOUGH = 16.0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -31,16 +33,16 @@ FARTHEST = 1e300
 
 
 @intrinsic
-def _float_to_bits(typing_context, x):
-    def generate(context, builder, signature, args):
+def _float_to_bits(typing_context, x):  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.bitcast(args[0], context.get_value_type(types.uint64))
 
     return types.uint64(types.float64), generate
 
 
 @intrinsic
-def _bits_to_float(typing_context, bits):
-    def generate(context, builder, signature, args):
+def _bits_to_float(typing_context, bits):  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.bitcast(args[0], context.get_value_type(types.float64))
 
     return types.float64(types.uint64), generate
@@ -86,27 +88,25 @@ def _log1p_nonnegative(u):
 #
 #     D(x) = - sum_{n>=1} (1 - 4^-n) B_2n / (n (2n - 1) x^(2n-1)),        B the Bernoulli numbers,
 #
-# which vanishes as nu grows, without the cancellation of the two gammas. Below x = 16 the gammas are used for D. Its
-# derivative climbs to 16 by psi(x + 1/2) - psi(x) = 1/(2 x (x + 1/2)) + psi(x + 3/2) - psi(x + 1).
+# which vanishes as nu grows, without the cancellation of the two gammas. Below FAR_ENOUGH the gammas give D, and its
+# derivative climbs there by psi(x + 1/2) - psi(x) = 1/(2 x (x + 1/2)) + psi(x + 3/2) - psi(x + 1).
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @njit(**CACHED)
 def _excess(x):
     """D(x) of the comment above."""
-    if x < 16.0:
+    if x < FAR_ENOUGH:
         return math.lgamma(x + 0.5) - math.lgamma(x) - 0.5 * math.log(x)
     r = 1.0 / (x * x)
-    return (
-        -(1 / 8 - r * (1 / 192 - r * (1 / 640 - r * (17 / 14336 - r * (31 / 18432 - r * (691 / 180224)))))) / x
-    )
+    return -(1 / 8 - r * (1 / 192 - r * (1 / 640 - r * (17 / 14336 - r * (31 / 18432 - r * (691 / 180224)))))) / x
 
 
 @njit(**CACHED)
 def _excess_slope(x):
     """Derivative of D(x) of the comment above."""
     climb = -0.5 / x
-    while x < 16.0:
+    while x < FAR_ENOUGH:
         climb += 0.5 / (x * (x + 0.5))
         x += 1.0
     r = 1.0 / (x * x)
@@ -118,7 +118,7 @@ def _excess_slope(x):
 def _check_shapes(y, location, log_scale, episode):
     """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
     if y.size != location.shape[0] or episode.size != location.shape[0]:
-        raise ValueError("the observation density needs y (time), episode (time) and location (time, regime) of one length")
+        raise ValueError("the observation density needs y, episode (time) and location (time, regime) of one length")
     if log_scale.shape[1] != location.shape[1]:
         raise ValueError("the observation density needs as many regimes in log_scale as in location")
     for e in episode:

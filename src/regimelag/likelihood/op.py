@@ -10,6 +10,9 @@ The chain emits its gradient together with its value, since one pass gives both;
 and the lag sum have adjoint Ops. Only the lag sum, which is linear, has second derivatives.
 """
 
+# PyTensor fixes the names and arguments of the methods of an Op and of a dispatch.
+# ruff: noqa: ARG001, ARG002, D102
+
 from __future__ import annotations
 
 import hashlib
@@ -28,7 +31,7 @@ from pytensor.tensor.blockwise import Blockwise
 from regimelag.errors import RegimelagError
 from regimelag.likelihood import chain, density, lags, recursions
 
-# PyTensor keeps compiled Ops on disk under this number, so it must change with the arithmetic. The source is the number.
+# PyTensor keeps compiled Ops on disk under this number, so it must change with the arithmetic: a digest of the source.
 CACHE_VERSION = int.from_bytes(
     hashlib.sha256("".join(inspect.getsource(m) for m in (recursions, chain, density, lags)).encode()).digest()[:6]
 )
@@ -44,7 +47,8 @@ def _float(values: TensorLike) -> TensorVariable:
 
 
 def _shapes(**variables: TensorVariable) -> str:
-    return ", ".join(f"{name} {variable.type.shape}".replace("None", "?") for name, variable in variables.items())
+    shapes = [f"{name} {variable.type.shape}" for name, variable in variables.items()]
+    return ", ".join(shapes).replace("None", "?")
 
 
 def _require(asked: str, rule: str, came: str, cure: str, *, holds: bool) -> None:
@@ -64,9 +68,9 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     ----------
     log_obs : tensor (..., time, regime)
         Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row.
-    transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination) or (origin, destination)
-        Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf`` forbids
-        a step. Without a time axis the matrix is constant.
+    transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination)
+        Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf``
+        forbids a step. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
     log_init : tensor (..., regime) or (regime)
         Log weights of the regimes at the first time, used as given.
 
@@ -115,7 +119,7 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     )
     _require(
         asked,
-        "transition_logits is (time - 1, origin, destination) or (origin, destination), after the batch dimensions of log_obs",
+        "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
         came,
         "with batch dimensions, give moving transitions all of them (length 1 to share): transition_logits[None]",
         holds=transition_logits.type.ndim in (2, batch + 2, batch + 3),
@@ -156,8 +160,8 @@ def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
     Parameters
     ----------
     signal : tensor (..., L + time)
-        The signal, with L rows of history before the first time. Row L + t is of the same time as ``out[t]``, which does
-        not use it.
+        The signal, with L rows of history before the first time. Row L + t is of the same time as ``out[t]``, which
+        does not use it.
     weights : tensor (..., lag)
         Weight of lag l at position l - 1, l = 1..L.
 
@@ -224,7 +228,7 @@ def _check_density(
     )
     _require(
         asked,
-        "y and episode are (time), log_scale is (episode, regime), nu is a scalar, after the batch dimensions of location",
+        "y and episode are (time), log_scale is (episode, regime), nu is a scalar, after batch dimensions if any",
         came,
         "with one episode give log_scale[None, :] and an episode of zeros",
         holds=fits,
@@ -367,7 +371,7 @@ class LagSum(Op):
     def pullback(self, inputs, outputs, cotangents):
         signal, weights = inputs
         (cotangent,) = cotangents
-        return [lag_sum_d_signal(weights, cotangent), lag_sum_d_weights(signal, cotangent)]
+        return [_lag_sum_d_signal(weights, cotangent), _lag_sum_d_weights(signal, cotangent)]
 
 
 class LagSumDWeights(Op):
@@ -385,7 +389,7 @@ class LagSumDWeights(Op):
     def pullback(self, inputs, outputs, cotangents):
         signal, of_sum = inputs
         (cotangent,) = cotangents
-        return [lag_sum_d_signal(cotangent, of_sum), Blockwise(LagSum())(signal, cotangent)]
+        return [_lag_sum_d_signal(cotangent, of_sum), Blockwise(LagSum())(signal, cotangent)]
 
 
 class LagSumDSignal(Op):
@@ -409,14 +413,14 @@ class LagSumDSignal(Op):
     def pullback(self, inputs, outputs, cotangents):
         weights, of_sum = inputs
         (cotangent,) = cotangents
-        return [lag_sum_d_weights(cotangent, of_sum), Blockwise(LagSum())(cotangent, weights)]
+        return [_lag_sum_d_weights(cotangent, of_sum), Blockwise(LagSum())(cotangent, weights)]
 
 
-def lag_sum_d_weights(signal: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
+def _lag_sum_d_weights(signal: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
     return Blockwise(LagSumDWeights())(signal, cotangent)
 
 
-def lag_sum_d_signal(weights: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
+def _lag_sum_d_signal(weights: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
     return Blockwise(LagSumDSignal())(weights, cotangent)
 
 

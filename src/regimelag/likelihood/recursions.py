@@ -54,7 +54,7 @@ def check_shapes(log_obs, transition_logits, log_init):
 @njit(**CACHED)
 def _is_broken(values):
     """Whether an array holds NaN or ``+inf``."""
-    for value in values.flat:
+    for value in values.flat:  # noqa: SIM110
         if not value < math.inf:
             return True
     return False
@@ -315,8 +315,8 @@ def exact_loglik_and_adjoint(log_obs, transition_logits, log_init):
 # Sampling goes forward with the filter, then backward: the last regime from filtered[T-1], then each earlier one from
 # P(s_t = i | s_t+1 = j, y) ~ filtered[t,i] p[t,i,j].
 #
-# The most probable path keeps, for each regime, the best log probability of any path that ends in it, and where that path
-# came from [4]_.
+# The most probable path keeps, for each regime, the best log probability of any path that ends in it, and where that
+# path came from [4]_.
 # ---------------------------------------------------------------------------------------------------------------------
 
 

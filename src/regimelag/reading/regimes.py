@@ -154,24 +154,26 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
         rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). With
         moving drivers the last is not what is observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
     """
-    spec, parameters = spec_of(idata), parameters_of(idata)
-    paths = regime_paths(idata, random_seed=random_seed)
-    labels = list(spec.regimes.labels())
-    regime = xr.DataArray(np.arange(len(labels)), dims=nm.REGIME, coords={nm.REGIME: labels})
-    entered = (paths != paths.shift({nm.TIME: 1}, fill_value=-1)).astype(bool)
-    rows = xr.concat([(paths == k).sum(nm.TIME) for k in regime.to_numpy()], dim=regime[nm.REGIME])
-    spells = xr.concat([(entered & (paths == k)).sum(nm.TIME) for k in regime.to_numpy()], dim=regime[nm.REGIME])
-    read = xr.Dataset(
+    parameters = parameters_of(idata)
+    read = _spells(regime_paths(idata, random_seed=random_seed), list(spec_of(idata).regimes.labels()))
+    if nm.STAY in parameters:
+        read["expected_duration"] = 1.0 + np.exp(parameters[nm.STAY])
+    return read
+
+
+def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
+    """Count rows and spells of each regime along each path."""
+    entered = paths != paths.shift({nm.TIME: 1}, fill_value=-1)
+    here = xr.concat([paths == k for k in range(len(labels))], dim=pd.Index(labels, name=nm.REGIME))
+    rows, spells = here.sum(nm.TIME), (here & entered).sum(nm.TIME)
+    return xr.Dataset(
         {
-            "mean_duration": (rows / spells.where(spells > 0)),
+            "mean_duration": rows / spells.where(spells > 0),
             "spells": spells,
             "switches": spells.sum(nm.REGIME) - 1,
             "share": rows / paths.sizes[nm.TIME],
         }
     )
-    if nm.STAY in parameters:
-        read["expected_duration"] = 1.0 + np.exp(parameters[nm.STAY])
-    return read
 
 
 def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = None) -> xr.Dataset:
@@ -274,15 +276,16 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
         "volatility": scale * np.exp(log_scale),
         "mean": center + scale * draws[nm.INTERCEPT][:, 0],
     }
-    durations = regime_durations(idata)
-    for name in ("expected_duration", "mean_duration", "share"):
-        if name in durations:
-            quantities[name.replace("_", " ")] = _flat(durations[name])
+    paths = regime_paths(idata)
+    spells = _spells(paths, labels)
+    if nm.STAY in draws:
+        quantities["expected duration"] = 1.0 + np.exp(draws[nm.STAY])
+    quantities["mean duration"] = _flat(spells["mean_duration"])
+    quantities["share"] = _flat(spells["share"])
     if spec.drivers:
         change = driver_effects(idata)
         for driver in change[nm.DRIVER].to_numpy():
             quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change["long_run"].sel({nm.DRIVER: driver}))
-    paths = regime_paths(idata)
     for year, rows in paths.groupby("time.year"):
         at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
         quantities[f"share of {year}"] = np.stack(at, axis=-1)

@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
+import pytensor.tensor as pt
 import xarray as xr
+from pymc.model.transform.conditioning import remove_value_transforms
+from pytensor.graph.replace import vectorize_graph
 
 from regimelag import names as nm
 from regimelag.data.panel import check_panel, panel_hash
@@ -200,10 +204,19 @@ def filtered(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarr
 
 
 def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
-    """Log prior density of each free variable, per draw, by PyMC."""
-    sampled = xr.DataTree.from_dict({"/posterior": posterior})
-    with model:
-        tree = pm.compute_log_prior(
-            sampled, extend_inferencedata=False, progressbar=False, compile_kwargs={"mode": "FAST_COMPILE"}
-        )
-    return tree.to_dataset() if isinstance(tree, xr.DataTree) else tree
+    """Log prior density of each free variable, summed over its entries (chain, draw).
+
+    `pm.compute_log_prior` gives the same in a loop over draws; here the graph takes all draws at once.
+    """
+    plain = remove_value_transforms(model)
+    values = [plain.rvs_to_values[rv] for rv in plain.free_RVs]
+    batched = {value: pt.tensor(dtype=value.type.dtype, shape=(None, *value.type.shape)) for value in values}
+    densities = vectorize_graph(plain.logp(vars=plain.free_RVs, jacobian=False, sum=False), replace=batched)
+    totals = [density.reshape((density.shape[0], -1)).sum(axis=1) for density in densities]
+    evaluate = pytensor.function(list(batched.values()), totals, mode="FAST_COMPILE")
+    draws = stack_draws(posterior)
+    found = evaluate(
+        *(draws[rv.name].astype(value.type.dtype) for rv, value in zip(plain.free_RVs, values, strict=True))
+    )
+    labelled = {rv.name: unstack_draws(total, posterior) for rv, total in zip(plain.free_RVs, found, strict=True)}
+    return xr.Dataset(labelled)

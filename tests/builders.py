@@ -1,0 +1,173 @@
+"""Small specs, panels and trees made by hand, and the model written out again in plain loops."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+import regimelag as rl
+from regimelag.model import draw_prior
+from regimelag.sampling.tree import provenance
+
+KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
+
+
+def small_spec(**changes) -> rl.ModelSpec:
+    """Two regimes, a signal with a gamma kernel over four lags, a driver, a control, two episodes."""
+    parts = {
+        "name": "small",
+        "responses": (rl.Response("asset", "price"),),
+        "signals": (rl.Signal("metal", "metal", kernel=KERNEL),),
+        "drivers": (rl.Driver("yield", "yield"),),
+        "controls": (rl.Control("dollar", "dollar"),),
+        "max_lag": 4,
+        "episodes": rl.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late")),
+    }
+    return rl.ModelSpec(**(parts | changes))
+
+
+def bare_spec(**changes) -> rl.ModelSpec:
+    """The smallest model: one regime, nothing that explains."""
+    nothing = {"signals": (), "drivers": (), "controls": (), "episodes": rl.Episodes()}
+    return small_spec(**(nothing | {"regimes": rl.Regimes(count=1)} | changes))
+
+
+def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
+    """A panel of white noise for a spec; constants all differ, so that none can stand in for another."""
+    rng = np.random.default_rng(seed)
+    reach = pd.date_range("2020-01-03", periods=rows, freq=freq)
+    reach = pd.date_range(end=reach[-1], periods=rows + spec.history, freq=freq).to_numpy()
+    time = reach[spec.history :]
+    starts = np.array(spec.episodes.starts, dtype="datetime64[ns]")
+    place = np.searchsorted(starts, time, side="right")
+    used = np.unique(place)
+    panel = xr.Dataset(
+        coords={"time": time, "signal_time": reach, "episode": [spec.episodes.labels()[n] for n in used]},
+        attrs={"frequency": spec.frequency},
+    )
+    panel["episode_index"] = ("time", np.searchsorted(used, place))
+    members = {"response": spec.responses, "signal": spec.signals, "driver": spec.drivers, "control": spec.controls}
+    for number, (role, series) in enumerate(members.items()):
+        dates = "signal_time" if role == "signal" else "time"
+        panel.coords[role] = np.array([one.name for one in series], dtype=str)
+        panel[f"{role}_value"] = ((dates, role), rng.standard_normal((panel.sizes[dates], len(series))))
+        panel[f"{role}_center"] = (role, 0.01 * (number + 1) * np.ones(len(series)))
+        panel[f"{role}_scale"] = (role, 0.1 * (number + 1) + 0.03 * np.arange(len(series)))
+    panel["driver_date"] = (("time", "driver"), np.repeat(time[:, None], len(spec.drivers), axis=1))
+    panel["response_value"][list(missing), 0] = np.nan
+    return panel
+
+
+def cut(panel, rows) -> xr.Dataset:
+    """The first rows of a panel, with the signals' history and the episodes that are left."""
+    history = panel.sizes["signal_time"] - panel.sizes["time"]
+    short = panel.isel(time=slice(rows), signal_time=slice(history + rows))
+    return short.isel(episode=slice(int(short["episode_index"].max()) + 1))
+
+
+def prior_draws(spec, panel, draws, *, chains=2, seed=0) -> xr.Dataset:
+    """Prior draws in the shape of a posterior."""
+    flat = draw_prior(rl.build_model(spec, panel), chains * draws, random_seed=seed).isel(chain=0, drop=True)
+    parts = [flat.isel(draw=slice(n * draws, (n + 1) * draws)).assign_coords(draw=range(draws)) for n in range(chains)]
+    return xr.concat(parts, xr.DataArray(range(chains), dims="chain", name="chain"))
+
+
+def prior_fit(spec, panel, draws=6, *, seed=0) -> xr.DataTree:
+    """A fit whose posterior is the prior: what readings need, without sampling."""
+    tree = xr.DataTree.from_dict({"/posterior": prior_draws(spec, panel, draws, seed=seed)})
+    return rl.as_fit(tree, spec, panel, prior_draws=20, random_seed=seed)
+
+
+def on_panel(tree, spec, panel) -> xr.DataTree:
+    """The same parameter draws on another panel."""
+    groups = {f"/{name}": tree[name].to_dataset() for name in ("posterior", "prior")}
+    groups["/observed_data"] = panel[["response_value"]]
+    groups["/constant_data"] = panel.drop_vars("response_value")
+    other = xr.DataTree.from_dict(groups)
+    other.attrs = provenance(spec, panel)
+    return other
+
+
+def replaced(spec, **changes) -> rl.ModelSpec:
+    return dataclasses.replace(spec, **changes)
+
+
+def one_draw(parameters, chain=0, draw=0) -> dict[str, np.ndarray]:
+    return {str(name): values.to_numpy()[chain, draw] for name, values in parameters.data_vars.items()}
+
+
+def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log densities (time, regime), log transition matrices (step, origin, destination) and log initial law, by loops."""
+    y = panel["response_value"].to_numpy()[:, 0]
+    rows, count = len(y), spec.regimes.count
+    log_obs = np.zeros((rows, count))
+    for t in range(rows):
+        for k in range(count):
+            if not np.isnan(y[t]):
+                scale = np.exp(plain_log_scale(panel, v, t, k))
+                nu = v["degrees_of_freedom_minus_two"] + 2 if spec.family == "student_t" else np.inf
+                log_obs[t, k] = stats.t.logpdf(y[t], nu, loc=plain_location(spec, panel, v, t, k), scale=scale)
+    log_p = np.log([plain_transition(spec, panel, v, t) for t in range(rows - 1)]).reshape(-1, count, count)
+    if spec.regimes.initial == "dirichlet" and count > 1:
+        start = v["initial"]
+    elif spec.regimes.initial == "stationary" and count > 1:
+        start = np.linalg.matrix_power(plain_transition(spec, panel, v, 0), 2**20)[0]
+    else:
+        start = np.full(count, 1 / count)
+    return log_obs, log_p, np.log(start)
+
+
+def plain_log_scale(panel, v, t, k):
+    gaps = v.get("log_scale_gap", np.zeros(0))
+    rungs = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
+    value = v["log_scale"][0] + rungs[k] - sum(rungs) / len(rungs)
+    if "log_scale_episode" in v:
+        value += v["log_scale_episode"][0, int(panel["episode_index"][t])]
+    return value
+
+
+def plain_location(spec, panel, v, t, k):
+    x, episode = panel["signal_value"].to_numpy(), int(panel["episode_index"][t])
+    now = t + len(x) - panel.sizes["time"]
+    m = v["intercept"][0, k]
+    same_row, lagged = 0, 0
+    for s, signal in enumerate(spec.signals):
+        if signal.contemporaneous:
+            m += v["contemporaneous"][0, same_row] * x[now, s]
+            same_row += 1
+        if signal.kernel.kind != "none":
+            effect = v["effect"][lagged]
+            effect += v["effect_regime"][lagged, k] if "effect_regime" in v else 0.0
+            effect += v["effect_episode"][lagged, episode] if "effect_episode" in v else 0.0
+            names = signal.kernel.priors(spec.max_lag)
+            parameters = {name: np.asarray(v[f"{signal.name}_lag_{name}"]) for name in names}
+            weights = signal.kernel.weights(parameters, spec.max_lag)
+            departure = signal.kernel.departure(parameters, spec.max_lag)
+            for lag in range(1, spec.max_lag + 1):
+                m += effect * weights[lag - 1] * x[now - lag, s]
+                m += 0.0 if departure is None else departure[lag - 1] * x[now - lag, s]
+            lagged += 1
+    for c in range(len(spec.controls)):
+        m += v["control_effect"][0, c] * panel["control_value"].to_numpy()[t, c]
+    return m
+
+
+def plain_transition(spec, panel, v, t):
+    """Transition matrix of the step from row t to row t + 1: driven by row t."""
+    count = spec.regimes.count
+    p = np.ones((count, count))
+    for i in range(count) if count > 1 else ():
+        others = [j for j in range(count) if j != i]
+        share = np.exp(v["leave_log_odds"][i]) if count > 2 else np.ones(1)
+        p[i, others] = share / share.sum()
+        p[i, i] = np.exp(v["stay_log_odds"][i])
+        for j in range(count):
+            for d in range(len(spec.drivers)):
+                slope = v["driver_effect"][d, j] + (v["driver_origin"][d, i, j] if "driver_origin" in v else 0.0)
+                p[i, j] *= np.exp(slope * panel["driver_value"].to_numpy()[t, d])
+    return p / p.sum(axis=1, keepdims=True)

@@ -1,0 +1,52 @@
+"""What several test files share; a fit costs a compilation, so there is one."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pytest
+from builders import cut, hand_panel, prior_fit, small_spec
+
+import regimelag as rl
+
+mpl.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def example():
+    return rl.example_panel()
+
+
+@pytest.fixture(scope="session")
+def flagship():
+    return rl.read_spec("btc_silver")
+
+
+@pytest.fixture(scope="session")
+def short_panel(example):
+    """240 rows, two episodes."""
+    return cut(example, 240)
+
+
+@pytest.fixture(scope="session")
+def idata(flagship, short_panel):
+    """The one fit. Not to be changed: copy it first."""
+    return rl.fit(
+        flagship,
+        short_panel,
+        draws=200,
+        tune=300,
+        chains=2,
+        cores=2,
+        starts=8,
+        prior_draws=200,
+        random_seed=1,
+        progressbar=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A spec, an eight-row panel with a missing response, and a tree of prior draws on it."""
+    spec = small_spec()
+    panel = hand_panel(spec, 8, missing=[3])
+    return spec, panel, prior_fit(spec, panel)
