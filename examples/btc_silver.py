@@ -30,7 +30,9 @@ def main() -> None:
     spec = rl.read_spec("btc_silver")
     panel = load_panel(spec, arguments)
     print(f"\n{spec.claim}\n{title(panel)}\n")
-    print(rl.describe_panel(panel)[["column", "transform", "observations", "missing", "mean", "sd"]].to_string())
+    description = rl.describe_panel(panel)
+    print(description[["column", "transform", "delay", "observations", "missing", "mean", "sd"]].to_string())
+    print("", *description.attrs["notes"], sep="\n")
 
     began = time.perf_counter()
     idata = rl.fit(spec, panel, random_seed=arguments.seed)

@@ -6,6 +6,7 @@ The public names, in the order in which a study uses them: read a spec, make a p
 from importlib.metadata import version
 
 from regimelag.data.panel import describe_panel, make_panel
+from regimelag.data.rows import to_frequency
 from regimelag.data.sources import read_series
 from regimelag.errors import FitError, PanelError, RegimelagError, SpecError
 from regimelag.kernels import (
@@ -91,5 +92,6 @@ __all__ = [
     "save_fit",
     "simulate",
     "spec_of",
+    "to_frequency",
     "write_spec",
 ]

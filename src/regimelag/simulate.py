@@ -153,7 +153,7 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     frame["btc_usd"] = 100.0 * np.exp(returns.reindex(frame.index, fill_value=0.0).cumsum())
     panel = make_panel(spec, frame, start="2013-01-01")
     panel[nm.REGIME_PATH] = simulated[nm.REGIME_PATH]
-    panel.attrs |= {"origin": f"example: {SIMULATED}", "truth": json.dumps(_natural_truth(spec, truth, effect))}
+    panel.attrs |= {"origin": f"example, {SIMULATED}", "truth": json.dumps(_natural_truth(spec, truth, effect))}
     return panel
 
 

@@ -20,6 +20,14 @@ Family = Literal["student_t", "normal"]
 REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
 
 
+def _as_tuples(part: object) -> None:
+    """Turn lists among a frozen part's fields into tuples, so that it stays hashable and equal to what TOML rebuilds."""
+    for item in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, item.name)
+        if isinstance(value, list):
+            object.__setattr__(part, item.name, tuple(value))
+
+
 @dataclass(frozen=True)
 class Series:
     """A variable made from one column of the data.
@@ -147,6 +155,13 @@ class Signal(Series):
             "contemporaneous = false and kernel none",
             "drop the signal, or give it one of the two",
         )
+        require(
+            "/" not in self.name,
+            f"a signal named {self.name!r}",
+            "a signal's name holds no slash: it becomes part of variables' names, which files cannot hold with one",
+            f"name = {self.name!r}",
+            f"write name = {self.name.replace('/', ' ')!r}; column may keep its slash",
+        )
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,7 @@ class Episodes:
 
     def __post_init__(self) -> None:
         """Check order, names and what varies."""
+        _as_tuples(self)
         asked = "episodes"
         for start in self.starts:
             require(
@@ -241,6 +257,7 @@ class Regimes:
 
     def __post_init__(self) -> None:
         """Check count, names and initial law."""
+        _as_tuples(self)
         require(
             isinstance(self.count, int) and not isinstance(self.count, bool) and self.count >= 1,
             "regimes",
@@ -320,6 +337,7 @@ class Priors:
 
     def __post_init__(self) -> None:
         """Check that scales are positive and durations exceed one period."""
+        _as_tuples(self)
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "expected_duration":
@@ -382,9 +400,14 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
+        _as_tuples(self)
         asked = f"the model {self.name!r}"
         require(
-            isinstance(self.name, str) and bool(self.name.strip()), "a model", "name is not empty", self.name, "name it"
+            isinstance(self.name, str) and bool(self.name.strip()),
+            "a model",
+            "name is a text that is not empty",
+            f"name = {self.name!r}",
+            "name it",
         )
         require(
             len(self.responses) == 1,

@@ -103,12 +103,15 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
     xarray.Dataset
         Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
         over regimes and episodes; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
-        ``contemporaneous`` (signal); ``control`` (control).
+        ``contemporaneous`` (signal); ``control_effect`` (control). Missing where a signal has no effect of that kind.
     """
     spec, parameters = spec_of(idata), parameters_of(idata, group)
     constants = idata["constant_data"].to_dataset()
     scale = elasticity_scale(idata)
     read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
+    if spec.signals:
+        # All signals, so that none is lost for lacking one kind of effect.
+        read = read.assign_coords({nm.SIGNAL: [signal.name for signal in spec.signals]})
     if spec.lagged_signals:
         episodes = constants[nm.EPISODE].to_numpy()
         standardised = unstack_draws(
@@ -130,7 +133,8 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
     if nm.CONTROL_EFFECT in parameters:
         control = parameters[nm.CONTROL_EFFECT].isel({nm.RESPONSE: 0}, drop=True)
         response_scale = constants[nm.scale_of(nm.RESPONSE)].isel({nm.RESPONSE: 0}, drop=True)
-        read["control"] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
+        # Not named control, which is its dimension.
+        read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
     return read
 
 

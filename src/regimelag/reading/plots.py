@@ -203,8 +203,8 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
         yticklabels=[f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)],
         xlabel="change in probability, percentage points",
         title=f"What a move of each driver does to the {regime} regime",
+        ylim=(len(drivers) - 0.5, -0.5),
     )
-    ax.invert_yaxis()
     _clean(ax).legend(frameon=False)
     return ax
 
