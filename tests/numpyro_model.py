@@ -247,7 +247,7 @@ def log_joint(spec, panel, draws):
     return np.asarray(once(jax.vmap(lambda draw: log_density(peer_model, (spec, panel), {}, draw)[0]))(draws))
 
 
-def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.9):
+def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.8):
     """Draws of every parameter (chain, draw, ...) from the posterior, by NumPyro's own NUTS."""
     sampler = MCMC(
         NUTS(peer_model, target_accept_prob=target_accept, dense_mass=True),

@@ -242,8 +242,10 @@ class NegativeBinomial(Located):
 class Beta(Located):
     """MIDAS two-parameter beta weights, monotone or humped.
 
-    The lag fraction f = (mean lag - 1/2) / L has a beta prior; the concentration n, with spread^2 = L^2 f (1 - f) / (n
-    + 1), a log-normal one. Ghysels, Sinko & Valkanov (2007), doi:10.1080/07474930600972467.
+    The lag fraction f = (mean lag - 1/2) / L has a beta prior with the stated mean and standard deviation. The
+    concentration n, with spread^2 = L^2 f (1 - f) / (n + 1), has a log-normal prior whose median gives the stated
+    spread at the prior mean lag, and whose log standard deviation is 2 spread_sd / spread. Ghysels, Sinko & Valkanov
+    (2007), doi:10.1080/07474930600972467.
     """
 
     kind: ClassVar[str] = "beta"

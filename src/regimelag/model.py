@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import xarray as xr
 
@@ -84,9 +85,13 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
 
 
 def _data(panel: xr.Dataset) -> dict[str, Tensor]:
-    """The panel's arrays as `pm.Data`; lengths in time stay open, so that another window can be set."""
-    held = (nm.RESPONSE_VALUE, nm.SIGNAL_VALUE, nm.CONTROL_VALUE, nm.DRIVER_VALUE, nm.EPISODE_INDEX)
-    return {name: pm.Data(name, panel[name].to_numpy()) for name in held}
+    """The panel's arrays as model data; lengths in time stay open, so that another window can be set."""
+    covariates = (nm.SIGNAL_VALUE, nm.CONTROL_VALUE, nm.DRIVER_VALUE, nm.EPISODE_INDEX)
+    data = {name: pm.Data(name, panel[name].to_numpy()) for name in covariates}
+    # pm.Data refuses NaN, which marks a missing response here and is what the density's Op expects.
+    data[nm.RESPONSE_VALUE] = pytensor.shared(panel[nm.RESPONSE_VALUE].to_numpy(), name=nm.RESPONSE_VALUE)
+    pm.modelcontext(None).register_data_var(data[nm.RESPONSE_VALUE])
+    return data
 
 
 def _location(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
@@ -94,7 +99,7 @@ def _location(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
     priors = spec.priors
     history = spec.history
     intercept = pm.Normal(nm.INTERCEPT, 0.0, priors.intercept_sd, dims=(nm.RESPONSE, nm.REGIME))
-    location = intercept[0][None, :]
+    location = pt.zeros((data[nm.EPISODE_INDEX].shape[0], 1)) + intercept[0][None, :]
     now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
     if now:
         coefficient = pm.Normal(
@@ -264,9 +269,10 @@ def draw_prior(model: pm.Model, draws: int, *, random_seed: int | None = None) -
     values = pm.draw(variables, draws=draws, random_seed=random_seed, mode="FAST_COMPILE")
     data, used = {}, {nm.DRAW: np.arange(draws)}
     for variable, drawn in zip(variables, values, strict=True):
-        dims = model.named_vars_to_dims.get(variable.name) or ()
         # pm.draw gives a single draw no axis of its own.
         shape = np.shape(drawn)[1:] if draws > 1 else np.shape(drawn)
+        unnamed = [f"{variable.name}_dim_{n}" for n in range(len(shape))]
+        dims = model.named_vars_to_dims.get(variable.name) or unnamed
         data[variable.name] = ((nm.CHAIN, nm.DRAW, *dims), np.reshape(drawn, (1, draws, *shape)))
-        used |= {dim: list(model.coords[dim]) for dim in dims}
+        used |= {dim: list(model.coords[dim]) for dim in dims if dim in model.coords}
     return xr.Dataset(data, coords={nm.CHAIN: [0], **used})

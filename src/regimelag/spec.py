@@ -21,7 +21,7 @@ REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "midd
 
 
 def _as_tuples(part: object) -> None:
-    """Turn lists among a frozen part's fields into tuples, so that it stays hashable and equal to what TOML rebuilds."""
+    """Turn lists among a frozen part's fields into tuples: it stays hashable, and equal to what TOML rebuilds."""
     for item in fields(part):  # type: ignore[arg-type]
         value = getattr(part, item.name)
         if isinstance(value, list):
@@ -302,16 +302,18 @@ class Priors:
     scale_gap, scale_gap_log_sd : float
         Log-normal prior (median, log standard deviation) of the gap in log scale between neighbouring regimes.
     scale_episode_sd : float
-        Prior standard deviation of an episode's log scale around the mean of all episodes.
+        Sigma of the sum-to-zero normal prior of the episodes' log scales. (Each entry of such a prior over n entries
+        has standard deviation sigma * sqrt(1 - 1 / n).)
     tail_shape, tail_rate : float
         Gamma prior of the degrees of freedom minus two.
     expected_duration, expected_duration_log_sd : tuple of float, float
-        Log-normal prior (median minus one, in periods) of a regime's expected duration minus one period when all
-        drivers are at their mean; one duration for all regimes or one each.
+        A regime's expected duration minus one, in periods, with all drivers at their mean, is log-normal with median
+        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes or one each.
     leave_sd : float
-        Normal prior of the log odds between the regimes to go to (three regimes or more).
+        Sigma of the sum-to-zero normal prior of the log weights of the regimes to go to (three regimes or more).
     driver_sd : float
-        Normal prior of what one standard deviation of a driver adds to a destination's log odds, summing to zero.
+        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to each destination's
+        logit. With two regimes the log odds between them move by sqrt(2) * driver_sd, one prior standard deviation.
     origin_sd : float
         Scale of the half-normal prior of how far origins differ in that; zero for not at all.
     """
