@@ -69,13 +69,14 @@ def load_panel(spec: rl.ModelSpec, arguments: argparse.Namespace) -> xr.Dataset:
     """The panel of the user's CSV, or the simulated one."""
     if arguments.data is None:
         return rl.example_panel()
-    return rl.make_panel(spec, rl.read_series(arguments.data), start=arguments.start, end=arguments.end)
+    panel = rl.make_panel(spec, rl.read_series(arguments.data), start=arguments.start, end=arguments.end)
+    return panel.assign_attrs(origin=Path(arguments.data).name)
 
 
 def title(panel: xr.Dataset) -> str:
     """Where the data come from, so that simulated data are never taken for real ones."""
     dates = panel["time"].dt.strftime("%Y-%m-%d").to_numpy()
-    return f"Data: {panel.attrs.get('origin', 'as given')}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
+    return f"Data: {panel.attrs['origin']}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
 
 
 def print_answer(idata: xr.DataTree, portrait: pd.DataFrame) -> None:
@@ -86,13 +87,19 @@ def print_answer(idata: xr.DataTree, portrait: pd.DataFrame) -> None:
     print("\nAnswer")
     for sentence in sentences(idata):
         print(f"  {sentence}")
-    with pd.option_context("display.width", 200, "display.max_columns", 20, "display.float_format", "{:.2f}".format):
-        report = rl.lag_report(idata, within=WITHIN)
-        print(f"\nLags (weeks) and effects (per cent per per cent), posterior beside prior\n{report}")
-        print(f"\nRegimes (volatility and mean: log return per week)\n{portrait}")
-        print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
-        print(driver_table(rl.driver_effects(idata, moves={"real yield": -0.5, "dollar": -0.03})))
-        print(f"\nModes found\n{rl.modes(idata)}")
+    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior")
+    print(rl.lag_report(idata, within=WITHIN).to_string(float_format="{:.2f}".format, na_rep=""))
+    print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
+    print(portrait.to_string(float_format="{:.3f}".format))
+    print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
+    changes = rl.driver_effects(idata, moves={"real yield": -0.5, "dollar": -0.03})
+    print(driver_table(changes).to_string(float_format="{:.1f}".format))
+    print("\nModes found")
+    for number, mode in rl.modes(idata).iterrows():
+        print(
+            f"  {number}: weight {mode.weight:.3f}, log posterior {mode.log_posterior:.1f}, {mode.starts} starts. "
+            f"{mode.differs}"
+        )
 
 
 def driver_table(changes: xr.Dataset) -> pd.DataFrame:

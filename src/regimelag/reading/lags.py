@@ -152,23 +152,24 @@ def lag_report(idata: xr.DataTree, *, within: tuple[float, float] = (4, 13)) -> 
     Returns
     -------
     pandas.DataFrame
-        Indexed by signal and quantity; for posterior and prior the median and a 90 % interval, and the probability that
-        an effect is positive or, for the mean lag, that it lies within the range. Effects are in natural units, lags in
-        rows.
+        Indexed by signal and quantity, columns (posterior or prior, statistic): ``5 %``, ``median``, ``95 %``, for an
+        effect ``P(> 0)``, and for the mean lag the probability that it lies within the range, ``P(4-13)``. Effects are
+        in natural units, lags in rows.
     """
-    rows: dict[tuple[str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for group in ("posterior", "prior"):
         for key, draws in _quantities(idata, group, within).items():
             low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
-            entry = {f"{group} median": median, f"{group} 5 %": low, f"{group} 95 %": high}
+            entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
             if "effect" in key[1]:
-                entry[f"{group} P(> 0)"] = float((draws > 0).mean())
+                entry[group, "P(> 0)"] = float((draws > 0).mean())
             if key[1] == "mean lag":
                 inside = (draws >= within[0]) & (draws <= within[1])
-                entry[f"{group} P(within {within[0]:g}-{within[1]:g})"] = float(inside.mean())
+                entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(inside.mean())
             rows.setdefault(key, {}).update(entry)
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index, names=[nm.SIGNAL, "quantity"])
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table
 
 
