@@ -41,7 +41,7 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
     """A panel of white noise for a spec; constants all differ, so that none can stand in for another."""
     rng = np.random.default_rng(seed)
     reach = pd.date_range("2020-01-03", periods=rows, freq=freq)
-    reach = pd.date_range(end=reach[-1], periods=rows + spec.history, freq=freq).to_numpy()
+    reach = pd.date_range(end=reach[-1], periods=rows + spec.history, freq=freq).to_numpy().astype("datetime64[ns]")
     time = reach[spec.history :]
     starts = np.array(spec.episodes.starts, dtype="datetime64[ns]")
     place = np.searchsorted(starts, time, side="right")
@@ -102,7 +102,7 @@ def one_draw(parameters, chain=0, draw=0) -> dict[str, np.ndarray]:
 
 
 def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log densities (time, regime), log transition matrices (step, origin, destination) and log initial law, by loops."""
+    """Log densities (time, regime), log transition matrices (step, origin, destination) and log initial law, looped."""
     y = panel["response_value"].to_numpy()[:, 0]
     rows, count = len(y), spec.regimes.count
     log_obs = np.zeros((rows, count))

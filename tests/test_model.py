@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
-from builders import KERNEL, bare_spec, hand_panel, one_draw, plain_chain, replaced, small_spec
+from builders import bare_spec, hand_panel, one_draw, plain_chain, replaced, small_spec
 from oracles import enumerate_chain
 from pymc.initial_point import make_initial_point_fn
 
@@ -53,7 +53,11 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "no controls": (small_spec(controls=()), 8, ()),
     "two controls": (small_spec(controls=(rl.Control("a", "a"), rl.Control("b", "b"))), 8, ()),
     "no signals": (small_spec(signals=()), 8, ()),
-    "two signals": (small_spec(signals=(signal("metal", "gamma"), signal("oil", "beta", contemporaneous=False))), 8, ()),
+    "two signals": (
+        small_spec(signals=(signal("metal", "gamma"), signal("oil", "beta", contemporaneous=False))),
+        8,
+        (),
+    ),
     "lag on the second": (small_spec(signals=(signal("metal", "none"), signal("oil", "lognormal"))), 8, ()),
     "two lags, three regimes": (
         replaced(regimes(count=3), signals=(signal("metal", "unrestricted"), signal("oil", "smooth"))),
@@ -114,9 +118,7 @@ def test_longer_panel_agrees_with_the_twin():
 
 @pytest.fixture(scope="module")
 def constrained():
-    spec = small_spec(
-        drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.5), episodes=THREE
-    )
+    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.5), episodes=THREE)
     panel = hand_panel(spec, 12)
     return spec, panel, draw_prior(build_model(spec, panel), 40, random_seed=1)
 
@@ -186,7 +188,7 @@ def test_the_model_can_be_extended():
     spec = bare_spec()
     model = build_model(spec, hand_panel(spec, 8))
     with model:
-        pm.Potential("mine", -model["intercept"].sum() ** 2)
+        pm.Potential("mine", -(model["intercept"].sum() ** 2))
         pm.Deterministic("twice", 2 * model["intercept"])
     drawn = draw_prior(model, 2, random_seed=1)
     np.testing.assert_array_equal(drawn["twice"].to_numpy().squeeze(), 2 * drawn["intercept"].to_numpy().squeeze())
@@ -302,11 +304,9 @@ def test_gradient_is_finite_on_raw_daily_returns(family):
     prior = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
     points = [model.initial_point(), *(prior(seed) for seed in range(10))]
     for point in points:
-        value, gradient = function(pm.blocking.DictToArrayBijection.map({v.name: point[v.name] for v in model.value_vars}))
+        value, gradient = function(
+            pm.blocking.DictToArrayBijection.map({v.name: point[v.name] for v in model.value_vars})
+        )
         assert np.isfinite(value)
         assert np.all(np.isfinite(gradient))
         assert np.any(gradient != 0)
-
-
-def test_kernel_helper_is_what_the_panel_fits():
-    assert small_spec().signals[0].kernel == KERNEL

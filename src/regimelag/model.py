@@ -267,7 +267,8 @@ def draw_prior(model: pm.Model, draws: int, *, random_seed: int | None = None) -
     # would cost more than it saves.
     variables = [*model.free_RVs, *model.deterministics]
     values = pm.draw(variables, draws=draws, random_seed=random_seed, mode="FAST_COMPILE")
-    data, used = {}, {nm.DRAW: np.arange(draws)}
+    data: dict[str, Any] = {}
+    used: dict[str, Any] = {nm.DRAW: np.arange(draws)}
     for variable, drawn in zip(variables, values, strict=True):
         # pm.draw gives a single draw no axis of its own.
         shape = np.shape(drawn)[1:] if draws > 1 else np.shape(drawn)

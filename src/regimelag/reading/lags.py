@@ -167,10 +167,12 @@ def lag_report(idata: xr.DataTree, *, within: tuple[float, float] = (4, 13)) -> 
                 inside = (draws >= within[0]) & (draws <= within[1])
                 entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(inside.mean())
             rows.setdefault(key, {}).update(entry)
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(table.index, names=[nm.SIGNAL, "quantity"])
-    table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    columns = list(dict.fromkeys(column for entry in rows.values() for column in entry))
+    return pd.DataFrame(
+        [[entry.get(column, np.nan) for column in columns] for entry in rows.values()],
+        index=pd.MultiIndex.from_tuples(list(rows), names=[nm.SIGNAL, "quantity"]),
+        columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
+    )
 
 
 def _quantities(idata: xr.DataTree, group: str, within: tuple[float, float]) -> dict[tuple[str, str], np.ndarray]:

@@ -15,12 +15,16 @@ def _worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     worst, where = (-np.inf, "") if largest else (np.inf, "")
     for name, array in values.data_vars.items():
         stacked = array.stack(entry=array.dims) if array.ndim else array.expand_dims("entry")
+        stacked = stacked.where(stacked.notnull(), drop=True)
+        if not stacked.sizes["entry"]:
+            # Undefined: one chain, or an entry that never moves.
+            continue
         place = int(stacked.argmax("entry") if largest else stacked.argmin("entry"))
         value = float(stacked.isel(entry=place))
         if (value > worst) if largest else (value < worst):
             label = stacked["entry"].to_numpy()[place] if array.ndim else ()
             worst, where = value, f"{name}[{', '.join(map(str, label))}]" if array.ndim else str(name)
-    return worst, where
+    return (worst, where) if where else (np.nan, "undefined")
 
 
 def convergence(idata: xr.DataTree) -> dict[str, float | str]:
@@ -74,7 +78,9 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         f"Largest R-hat {rhat:.4f} ({found['rhat_of']}), smallest bulk ESS {bulk:.0f} ({found['ess_bulk_of']}), "
         f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * share:.2f} %)."
     )
-    if not rhat <= RHAT_LIMIT:
+    if np.isnan(rhat):
+        said.append("R-hat needs two chains: one alone cannot show that it missed a mode. Fit with chains=4.")
+    elif rhat > RHAT_LIMIT:
         said.append(
             f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. Look at regimelag.modes(idata) "
             "before averaging over them; if there is one mode, raise tune and draws; if several, tighten the priors "

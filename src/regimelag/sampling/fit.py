@@ -69,7 +69,15 @@ def fit(
     FitError
         If an argument is out of range, or sampling was interrupted before the first draw.
     """
-    _check_arguments(draws=draws, tune=tune, chains=chains, starts=starts, target_accept=target_accept)
+    _check_arguments(
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        starts=starts,
+        prior_draws=prior_draws,
+        target_accept=target_accept,
+        nuts_sampler=nuts_sampler,
+    )
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     model = build_model(spec, panel)
     compiled = CompiledModel(model)
@@ -98,7 +106,10 @@ def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mo
     return find_modes(compiled.value_and_gradient, [compiled.prior_point(int(seed)) for seed in seeds])
 
 
-def _check_arguments(*, target_accept: float, **counts: int) -> None:
+def _check_arguments(*, target_accept: float, nuts_sampler: str, **counts: int) -> None:
+    if nuts_sampler not in ("nutpie", "pymc"):
+        came = f"nuts_sampler = {nuts_sampler!r}"
+        raise FitError("fit", "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
     for name, value in counts.items():
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise FitError(

@@ -1,0 +1,187 @@
+"""Lags and effects, read from draws and computed again by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from builders import bare_spec, hand_panel, on_panel, one_draw, prior_fit, small_spec
+from scipy import stats
+
+import regimelag as rl
+
+LAG = np.arange(1, 5)
+
+
+def simple_weights(location, spread):
+    """Gamma density at the lags, normalised."""
+    density = stats.gamma((location / spread) ** 2, scale=spread**2 / location).pdf(LAG)
+    return density / density.sum()
+
+
+def ratio(panel):
+    return float(panel["response_scale"][0] / panel["signal_scale"][0])
+
+
+@pytest.mark.parametrize("group", ["posterior", "prior"])
+def test_lag_distribution_by_hand(tiny, group):
+    _, panel, tree = tiny
+    read = rl.lag_distribution(tree, group=group, within=(2, 3))
+    draws = tree[group].to_dataset()
+    assert read["weights"].dims == ("chain", "draw", "signal", "lag")
+    assert read.sizes["draw"] == draws.sizes["draw"]
+    assert list(read["signal"].to_numpy()) == ["metal"]
+    np.testing.assert_array_equal(read["lag"], LAG)
+    for chain in range(draws.sizes["chain"]):
+        for draw in range(draws.sizes["draw"]):
+            v = one_draw(draws, chain, draw)
+            one = read.isel(chain=chain, draw=draw, signal=0)
+            w = simple_weights(v["metal_lag_location"], v["metal_lag_spread"])
+            np.testing.assert_allclose(one["weights"], w, rtol=1e-9)
+            np.testing.assert_allclose(one["response_curve"], v["effect"][0] * w * ratio(panel), rtol=1e-9)
+            assert float(one["mean_lag"]) == pytest.approx(sum(w * LAG))
+            assert int(one["median_lag"]) == next(n for n in LAG if sum(w[:n]) >= 0.5)
+            assert int(one["peak_lag"]) == 1 + list(w).index(max(w))
+            assert float(one["mass_within"]) == pytest.approx(w[1] + w[2])
+    assert read.attrs["group"] == group
+
+
+def test_the_whole_range_holds_all_mass(tiny):
+    tree = tiny[2]
+    np.testing.assert_allclose(rl.lag_distribution(tree, within=(1, 4))["mass_within"], 1.0)
+    np.testing.assert_array_equal(rl.lag_distribution(tree, within=(5, 9))["mass_within"], 0.0)
+    one = rl.lag_distribution(tree, within=(2, 2))
+    np.testing.assert_allclose(one["mass_within"], one["weights"].sel(lag=2))
+
+
+@pytest.mark.parametrize("group", ["posterior", "prior"])
+def test_effects_by_hand(tiny, group):
+    _, panel, tree = tiny
+    read, draws = rl.effects(tree, group=group), tree[group].to_dataset()
+    v = one_draw(draws, 0, 3)
+    one = read.isel(chain=0, draw=3)
+    for k, regime in enumerate(("calm", "turbulent")):
+        expected = (v["effect"][0] + v["effect_regime"][0, k]) * ratio(panel)
+        assert float(one["lagged_by_regime"].sel(signal="metal", regime=regime)) == pytest.approx(expected)
+    for e, episode in enumerate(("early", "late")):
+        expected = (v["effect"][0] + v["effect_episode"][0, e]) * ratio(panel)
+        assert float(one["lagged_by_episode"].sel(signal="metal", episode=episode)) == pytest.approx(expected)
+    assert float(one["lagged"].sel(signal="metal")) == pytest.approx(v["effect"][0] * ratio(panel))
+    now = v["contemporaneous"][0, 0] * ratio(panel)
+    assert float(one["contemporaneous"].sel(signal="metal")) == pytest.approx(now)
+    per_control = float(panel["response_scale"][0] / panel["control_scale"][0])
+    assert float(one["control_effect"].sel(control="dollar")) == pytest.approx(v["control_effect"][0, 0] * per_control)
+
+
+def test_natural_units_do_not_depend_on_the_constants(tiny):
+    """Twice the signal's constant and half its values say the same; so does the answer."""
+    spec, panel, tree = tiny
+    other = panel.copy(deep=True)
+    other["signal_scale"] = 2.0 * panel["signal_scale"]
+    other["response_scale"] = 5.0 * panel["response_scale"]
+    moved = on_panel(tree, spec, other)
+    draws = tree["posterior"].to_dataset()
+    for name in ("effect", "effect_regime", "effect_episode", "contemporaneous"):
+        draws[name] = draws[name] * 2.0 / 5.0
+    draws["control_effect"] = draws["control_effect"] / 5.0
+    moved["posterior"] = xr.DataTree(draws)
+    xr.testing.assert_allclose(rl.effects(moved), rl.effects(tree), rtol=1e-12)
+    xr.testing.assert_allclose(rl.lag_distribution(moved), rl.lag_distribution(tree), rtol=1e-12)
+
+
+def test_report_says_what_the_draws_say(tiny):
+    tree = tiny[2]
+    report = rl.lag_report(tree, within=(2, 3))
+    read, lag = rl.effects(tree), rl.lag_distribution(tree, within=(2, 3))
+    prior = rl.effects(tree, group="prior")
+    row = report.loc[("metal", "lagged effect")]
+    assert row["posterior", "median"] == pytest.approx(float(read["lagged"].median()))
+    assert row["posterior", "5 %"] == pytest.approx(np.quantile(read["lagged"], 0.05))
+    assert row["posterior", "95 %"] == pytest.approx(np.quantile(read["lagged"], 0.95))
+    assert row["prior", "median"] == pytest.approx(float(prior["lagged"].median()))
+    assert row["posterior", "P(> 0)"] == pytest.approx(float((read["lagged"] > 0).mean()))
+    mean_lag = report.loc[("metal", "mean lag")]
+    inside = ((lag["mean_lag"] >= 2) & (lag["mean_lag"] <= 3)).mean()
+    assert mean_lag["posterior", "P(2-3)"] == pytest.approx(float(inside))
+    mass = report.loc[("metal", "mass within 2-3")]
+    assert mass["posterior", "median"] == pytest.approx(float(lag["mass_within"].median()))
+    turbulent = report.loc[("metal", "lagged effect, turbulent")]
+    by_regime = read["lagged_by_regime"].sel(regime="turbulent")
+    assert turbulent["posterior", "median"] == pytest.approx(float(by_regime.median()))
+    assert set(report.index.get_level_values("quantity")) == {
+        "lagged effect",
+        *(f"lagged effect, {name}" for name in ("calm", "turbulent", "early", "late")),
+        *("mean lag", "median lag", "peak lag", "mass within 2-3", "contemporaneous effect"),
+    }
+
+
+@pytest.fixture(scope="module")
+def signed():
+    walk = rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
+    signals = (
+        rl.Signal("metal", "metal", kernel=walk),
+        rl.Signal("oil", "oil", kernel=small_spec().signals[0].kernel, contemporaneous=False),
+        rl.Signal("gold", "gold", kernel=rl.NoLag()),
+    )
+    spec = small_spec(signals=signals)
+    panel = hand_panel(spec, 8)
+    return spec, panel, prior_fit(spec, panel)
+
+
+def test_unrestricted_coefficients_keep_their_sign(signed):
+    _, panel, tree = signed
+    read = rl.lag_distribution(tree)
+    v = one_draw(tree["posterior"].to_dataset(), 1, 2)
+    walk = np.cumsum(v["metal_lag_innovation"])
+    curve = v["effect"][0] * simple_weights(2.0, 1.0) + v["metal_lag_roughness"] * (walk - walk.mean())
+    one = read.isel(chain=1, draw=2).sel(signal="metal")
+    np.testing.assert_allclose(one["response_curve"], curve * ratio(panel), rtol=1e-9)
+    np.testing.assert_allclose(one["weights"], np.abs(curve) / np.abs(curve).sum(), rtol=1e-9)
+    # The cumulative effect is the effect: the walk sums to zero.
+    assert float(one["response_curve"].sum()) == pytest.approx(v["effect"][0] * ratio(panel))
+    assert bool((read["response_curve"].sel(signal="metal") < 0).any())
+    np.testing.assert_allclose(read["weights"].sum("lag"), 1.0)
+
+
+def test_several_signals_each_with_its_own_units(signed):
+    _, panel, tree = signed
+    read, lag = rl.effects(tree), rl.lag_distribution(tree)
+    assert list(lag["signal"].to_numpy()) == ["metal", "oil"]
+    v = one_draw(tree["posterior"].to_dataset(), 0, 0)
+    scale = panel["response_scale"].to_numpy()[0] / panel["signal_scale"].to_numpy()
+    one = read.isel(chain=0, draw=0)
+    assert float(one["lagged"].sel(signal="oil")) == pytest.approx(v["effect"][1] * scale[1])
+    assert float(one["contemporaneous"].sel(signal="gold")) == pytest.approx(v["contemporaneous"][0, 1] * scale[2])
+    report = rl.lag_report(tree)
+    assert ("gold", "contemporaneous effect") in report.index
+    assert ("gold", "mean lag") not in report.index
+    assert ("oil", "contemporaneous effect") not in report.index
+    assert np.isfinite(report["posterior", "median"]).all()
+
+
+def test_what_cannot_be_read_is_refused(tiny):
+    tree = tiny[2]
+    with pytest.raises(rl.FitError, match="low <= high"):
+        rl.lag_distribution(tree, within=(13, 4))
+    for read in (rl.lag_distribution, rl.effects):
+        with pytest.raises(rl.FitError, match="group='prior'"):
+            read(tree, group="posteriors")
+    with pytest.raises(rl.FitError, match="as_fit"):
+        rl.lag_report(xr.DataTree())
+
+
+def test_a_model_without_lag_says_so():
+    spec = bare_spec()
+    tree = prior_fit(spec, hand_panel(spec, 8), draws=4)
+    with pytest.raises(rl.FitError, match="kernel other than none"):
+        rl.lag_distribution(tree)
+    assert not rl.effects(tree).data_vars
+    assert rl.lag_report(tree).empty
+
+
+def test_real_draws_are_read(idata):
+    report = rl.lag_report(idata)
+    assert ("silver", "lagged effect") in report.index
+    lag = rl.lag_distribution(idata)
+    np.testing.assert_allclose(lag["weights"].sum("lag"), 1.0)
+    assert bool(((lag["mean_lag"] >= 1) & (lag["mean_lag"] <= 26)).all())

@@ -1,0 +1,175 @@
+"""Figures: what they return, where they draw, and that they change nothing; and that importing acts on nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from builders import hand_panel, prior_fit, small_spec
+from matplotlib.axes import Axes
+
+import regimelag as rl
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def readings(idata):
+    return {
+        "plot_lag": (rl.lag_distribution(idata), {"prior": rl.lag_distribution(idata, group="prior")}),
+        "plot_effects": (rl.effects(idata), {"prior": rl.effects(idata, group="prior")}),
+        "plot_regimes": (rl.regime_probabilities(idata), {"path": rl.panel_of(idata)["regime_path"]}),
+        "plot_drivers": (rl.driver_effects(idata), {"regime": "calm"}),
+        "plot_portrait": (rl.regime_portrait(idata), {}),
+    }
+
+
+SINGLE = ["plot_effects", "plot_regimes", "plot_drivers", "plot_portrait"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("more", [False, True])
+def test_figures_return_labelled_axes(readings, name, more):
+    reading, options = readings[name]
+    ax = getattr(rl, name)(reading, **(options if more else {}))
+    assert isinstance(ax, Axes)
+    assert ax.get_title()
+    assert ax.get_xlabel() or ax.get_ylabel()
+    assert ax.get_legend() is not None
+    assert ax.has_data()
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_lags_have_two_axes_a_signal(readings, more):
+    reading, options = readings["plot_lag"]
+    axes = rl.plot_lag(reading, **(options if more else {}))
+    assert axes.shape == (1, 2)
+    assert all("weeks" in ax.get_xlabel() for ax in axes.flat)
+    labels = [text.get_text() for text in axes[0, 0].get_legend().get_texts()]
+    assert labels == (["prior", "posterior"] if more else ["posterior"])
+    axes[0, 0].figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_given_axes_are_drawn_on(readings, name):
+    reading, options = readings[name]
+    _, ax = plt.subplots()
+    before = plt.get_fignums()
+    assert getattr(rl, name)(reading, **options, ax=ax) is ax
+    assert plt.get_fignums() == before
+    assert ax.has_data()
+
+
+def test_given_pairs_of_axes_are_drawn_on(readings):
+    _, pair = plt.subplots(1, 2)
+    before = plt.get_fignums()
+    axes = rl.plot_lag(readings["plot_lag"][0], axes=pair)
+    assert list(axes.flat) == list(pair)
+    assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize("name", ["plot_lag", *SINGLE])
+def test_readings_are_left_as_they_were(readings, name):
+    reading, options = readings[name]
+    before = reading.copy(deep=True)
+    getattr(rl, name)(reading, **options)
+    assert before.equals(reading)
+    assert getattr(before, "attrs", None) == getattr(reading, "attrs", None)
+
+
+def test_weights_that_are_drawn_are_those_that_were_read(readings):
+    lag = readings["plot_lag"][0]
+    weights_ax = rl.plot_lag(lag)[0, 0]
+    (line,) = weights_ax.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), lag["lag"])
+    np.testing.assert_allclose(line.get_ydata(), lag["weights"].median(("chain", "draw"))[0])
+
+
+def test_intervals_that_are_drawn_are_those_that_were_read(readings):
+    effects = readings["plot_effects"][0]
+    ax = rl.plot_effects(effects)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    row = labels.index("silver lagged, turbulent")
+    (wide,) = [line for line in ax.get_lines() if list(line.get_ydata()) == [row, row] and line.get_linewidth() == 1.5]
+    values = effects["lagged_by_regime"].sel(signal="silver", regime="turbulent")
+    np.testing.assert_allclose(wide.get_xdata(), np.quantile(values, [0.05, 0.95]))
+
+
+def test_drivers_name_regime_and_move(readings):
+    changes = readings["plot_drivers"][0]
+    assert "turbulent" in rl.plot_drivers(changes).get_title()
+    ax = rl.plot_drivers(changes, regime="calm")
+    assert "calm" in ax.get_title()
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert [label.rsplit(" ", 1)[0] for label in labels] == ["real yield", "dollar"]
+
+
+def test_bars_of_a_year_are_the_shares(readings):
+    portrait = readings["plot_portrait"][0]
+    ax = rl.plot_portrait(portrait)
+    years = [text.get_text() for text in ax.get_xticklabels()]
+    assert years == [name.removeprefix("share of ") for name in portrait.index if name.startswith("share of ")]
+    heights = [bar.get_height() for bar in ax.containers[0]]
+    np.testing.assert_allclose(heights, [portrait.loc[f"share of {year}", ("calm", "median")] for year in years])
+
+
+def test_probabilities_fill_the_axes(readings):
+    ax = rl.plot_regimes(readings["plot_regimes"][0])
+    assert ax.get_ylim() == (0.0, 1.0)
+    assert "Filtered" in ax.get_title()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["calm", "turbulent"]
+
+
+def test_other_shapes_are_drawn():
+    """Three regimes, two signals of which one has no lag, months."""
+    signals = (
+        rl.Signal("metal", "metal", kernel=small_spec().signals[0].kernel, contemporaneous=False),
+        rl.Signal("gold", "gold", kernel=rl.NoLag()),
+    )
+    spec = small_spec(signals=signals, regimes=rl.Regimes(count=3), frequency="ME")
+    tree = prior_fit(spec, hand_panel(spec, 12, freq="ME"), draws=4)
+    axes = rl.plot_lag(rl.lag_distribution(tree))
+    assert axes.shape == (1, 2)
+    assert "months" in axes[0, 0].get_xlabel()
+    labels = [text.get_text() for text in rl.plot_effects(rl.effects(tree)).get_yticklabels()]
+    assert labels[:2] == ["gold same period", "metal lagged"]
+    assert len(rl.plot_regimes(rl.regime_probabilities(tree)).get_legend().get_texts()) == 3
+    rl.plot_drivers(rl.driver_effects(tree), regime="middle")
+    rl.plot_portrait(rl.regime_portrait(tree))
+
+
+# ---- importing
+
+
+def run(code, *options):
+    return subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_importing_is_silent():
+    done = run("import regimelag", "-W", "error")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_figures_need_no_compiler():
+    """The module alone, without the package's front page, which imports everything."""
+    code = """
+import sys, types, pathlib, importlib.util
+root = pathlib.Path(importlib.util.find_spec("regimelag").submodule_search_locations[0])
+for name, folder in (("regimelag", root), ("regimelag.reading", root / "reading")):
+    package = types.ModuleType(name)
+    package.__path__ = [str(folder)]
+    sys.modules[name] = package
+import regimelag.reading.plots
+heavy = {"pymc", "pytensor", "numba", "nutpie"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
