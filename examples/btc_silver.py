@@ -169,7 +169,10 @@ def write_figures(idata: xr.DataTree, panel: xr.Dataset, portrait: pd.DataFrame,
         "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
         "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),
         "drivers": rl.plot_drivers(rl.driver_effects(idata)),
-        "shares": rl.plot_portrait(portrait),
+        "durations": rl.plot_durations(rl.regime_durations(idata)),
+        "paths": rl.plot_paths(rl.regime_paths(idata)),
+        "portrait": rl.plot_portrait(portrait)[0],
+        "shares": rl.plot_shares(portrait),
     }
     for kind in ("filtered", "smoothed"):
         probabilities = rl.regime_probabilities(idata, kind=kind)

@@ -27,11 +27,13 @@ def readings(idata):
         "plot_effects": (rl.effects(idata), {"prior": rl.effects(idata, group="prior")}),
         "plot_regimes": (rl.regime_probabilities(idata), {"path": rl.panel_of(idata)["regime_path"]}),
         "plot_drivers": (rl.driver_effects(idata), {"regime": "calm"}),
-        "plot_portrait": (rl.regime_portrait(idata), {}),
+        "plot_shares": (rl.regime_portrait(idata), {}),
+        "plot_paths": (rl.regime_paths(idata), {"most": 7}),
+        "plot_durations": (rl.regime_durations(idata), {}),
     }
 
 
-SINGLE = ["plot_effects", "plot_regimes", "plot_drivers", "plot_portrait"]
+SINGLE = ["plot_effects", "plot_regimes", "plot_drivers", "plot_shares", "plot_paths", "plot_durations"]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -113,12 +115,32 @@ def test_drivers_name_regime_and_move(readings):
 
 
 def test_bars_of_a_year_are_the_shares(readings):
-    portrait = readings["plot_portrait"][0]
-    ax = rl.plot_portrait(portrait)
+    portrait = readings["plot_shares"][0]
+    ax = rl.plot_shares(portrait)
     years = [text.get_text() for text in ax.get_xticklabels()]
     assert years == [name.removeprefix("share of ") for name in portrait.index if name.startswith("share of ")]
     heights = [bar.get_height() for bar in ax.containers[0]]
     np.testing.assert_allclose(heights, [portrait.loc[f"share of {year}", ("calm", "median")] for year in years])
+
+
+def test_portrait_shows_volatility_and_mean(readings):
+    portrait = readings["plot_shares"][0]
+    axes = rl.plot_portrait(portrait)
+    assert [ax.get_title() for ax in axes] == ["Volatility of each regime", "Mean of each regime"]
+    for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
+        # Two lines a regime: the interval, then the median.
+        for n, regime in enumerate(("calm", "turbulent")):
+            interval, median = ax.lines[2 * n], ax.lines[2 * n + 1]
+            np.testing.assert_allclose(interval.get_xdata(), portrait.loc[quantity, regime][["5 %", "95 %"]])
+            assert median.get_xdata()[0] == portrait.loc[quantity, (regime, "median")]
+
+
+def test_paths_are_spread_over_the_draws(readings):
+    paths = readings["plot_paths"][0]
+    drawn = rl.plot_paths(paths, most=5).images[0].get_array()
+    rows = paths.to_numpy().reshape(-1, paths.sizes["time"])
+    assert drawn.shape == (5, paths.sizes["time"])
+    np.testing.assert_array_equal(drawn[[0, -1]], rows[[0, -1]])
 
 
 def test_probabilities_fill_the_axes(readings):
@@ -143,7 +165,7 @@ def test_other_shapes_are_drawn():
     assert labels[:2] == ["gold same period", "metal lagged"]
     assert len(rl.plot_regimes(rl.regime_probabilities(tree)).get_legend().get_texts()) == 3
     rl.plot_drivers(rl.driver_effects(tree), regime="middle")
-    rl.plot_portrait(rl.regime_portrait(tree))
+    rl.plot_shares(rl.regime_portrait(tree))
 
 
 # ---- importing

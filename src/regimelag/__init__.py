@@ -22,7 +22,16 @@ from regimelag.kernels import (
 from regimelag.likelihood.op import markov_loglik
 from regimelag.model import build_model
 from regimelag.reading.lags import effects, lag_distribution, lag_report
-from regimelag.reading.plots import plot_drivers, plot_effects, plot_lag, plot_portrait, plot_regimes
+from regimelag.reading.plots import (
+    plot_drivers,
+    plot_durations,
+    plot_effects,
+    plot_lag,
+    plot_paths,
+    plot_portrait,
+    plot_regimes,
+    plot_shares,
+)
 from regimelag.reading.regimes import (
     driver_effects,
     regime_durations,
@@ -79,10 +88,13 @@ __all__ = [
     "modes",
     "panel_of",
     "plot_drivers",
+    "plot_durations",
     "plot_effects",
     "plot_lag",
+    "plot_paths",
     "plot_portrait",
     "plot_regimes",
+    "plot_shares",
     "read_series",
     "read_spec",
     "regime_durations",

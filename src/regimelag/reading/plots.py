@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.dates import date2num
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from regimelag import names as nm
 
@@ -109,7 +113,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
 
 
 def _interval(ax: Axes, y: float, values: xr.DataArray, color: str, label: str | None) -> None:
-    low, lower, median, upper, high = np.quantile(values.to_numpy(), [0.05, 0.25, 0.5, 0.75, 0.95])
+    low, lower, median, upper, high = np.nanquantile(values.to_numpy(), [0.05, 0.25, 0.5, 0.75, 0.95])
     ax.plot([low, high], [y, y], color=color, linewidth=1.5)
     ax.plot([lower, upper], [y, y], color=color, linewidth=4)
     ax.plot([median], [y], "o", color=color, markersize=6, label=label)
@@ -209,7 +213,109 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     return ax
 
 
-def plot_portrait(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) -> Axes:
+    """Draw sampled regime paths, one line each: what is sure is a clean vertical edge, what is not is frayed.
+
+    Parameters
+    ----------
+    paths : xarray.DataArray
+        From `regime_paths`.
+    most : int
+        Number of paths to draw, spread evenly over the draws.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    regimes = list(paths.attrs["regimes"])
+    rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
+    colors = ListedColormap([REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(regimes))])
+    time = paths[nm.TIME].to_numpy()
+    extent = (*date2num(time[[0, -1]]), len(rows), 0)
+    ax.imshow(
+        rows, aspect="auto", extent=extent, cmap=colors, vmin=-0.5, vmax=len(regimes) - 0.5, interpolation="nearest"
+    )
+    ax.xaxis_date()
+    ax.set(ylabel="sampled path", title="Regime paths")
+    handles = [Patch(color=colors(n), label=name) for n, name in enumerate(regimes)]
+    _clean(ax).legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw how long regimes last: the mean spell along sampled paths, and what is expected at mean drivers.
+
+    Parameters
+    ----------
+    durations : xarray.Dataset
+        From `regime_durations`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
+    ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(regimes)), layout="constrained")[1] if ax is None else ax
+    for n, regime in enumerate(regimes):
+        one = durations.sel({nm.REGIME: regime})
+        _interval(ax, n - 0.13, one["mean_duration"], POSTERIOR, "mean spell, drivers as they were" if n == 0 else None)
+        if "expected_duration" in one:
+            label = "expected, drivers at their mean" if n == 0 else None
+            _interval(ax, n + 0.13, one["expected_duration"], REGIME_COLORS[0], label)
+    ax.set(
+        yticks=range(len(regimes)),
+        yticklabels=regimes,
+        ylim=(len(regimes) - 0.5, -0.5),
+        xlabel="rows of the panel, log scale",
+        xscale="log",
+        title="How long regimes last",
+    )
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    _clean(ax).legend(frameon=False)
+    return ax
+
+
+def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
+    """Draw what tells the regimes apart: their volatility and their mean.
+
+    Parameters
+    ----------
+    portrait : pandas.DataFrame
+        From `regime_portrait`.
+    axes : array of Axes, optional
+        Two axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (2): volatility, mean; medians and 90 % intervals.
+    """
+    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    if axes is None:
+        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(regimes)), sharey=True, layout="constrained")
+    axes = np.asarray(axes)
+    for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
+        for n, regime in enumerate(regimes):
+            low, median, high = portrait.loc[quantity, regime][["5 %", "median", "95 %"]]
+            color = REGIME_COLORS[n % len(REGIME_COLORS)]
+            ax.plot([low, high], [n, n], color=color, linewidth=2.5)
+            ax.plot([median], [n], "o", color=color)
+        ax.set(yticks=range(len(regimes)), yticklabels=regimes, ylim=(len(regimes) - 0.5, -0.5))
+        ax.set(xlabel="per row, natural units", title=f"{quantity.capitalize()} of each regime")
+        _clean(ax)
+    axes[1].axvline(0, color="black", linewidth=0.8)
+    return axes
+
+
+def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw each regime's share of each year: regimes that are the calendar show here.
 
     Parameters

@@ -132,7 +132,7 @@ def regime_paths(
 
     spec, panel, parameters, values = _over_draws(idata, read)
     paths = unstack_draws(values, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()}).rename(nm.REGIME_PATH)
-    paths.attrs = {"kind": kind, "regimes": ", ".join(spec.regimes.labels())}
+    paths.attrs = {"kind": kind, "regimes": list(spec.regimes.labels())}
     return paths
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from regimelag.errors import FitError
 from regimelag.model import build_model
 from regimelag.sampling.catalogue import catalogue_of
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.modes import Mode, dispersed_start, find_modes
+from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
 
@@ -79,10 +80,14 @@ def fit(
         nuts_sampler=nuts_sampler,
     )
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
+    tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
     model = build_model(spec, panel)
+    tell(f"Compiling {spec.name} (a minute the first time) ...")
     compiled = CompiledModel(model)
+    tell(f"Searching for modes from {starts} starting points ...")
     modes = search(compiled, starts=starts, random_seed=seed)
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
+    tell(f"Sampling {chains} chains, started within {_carrying(modes)} ...")
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
     if nuts_sampler == "nutpie":
         sampled = sample_nutpie(compiled, start, seed, progressbar, settings)
@@ -98,6 +103,16 @@ def fit(
         "starts": starts,
     }
     return tree
+
+
+def _say_nothing(text: str) -> None:
+    """Keep quiet."""
+
+
+def _carrying(modes: list[Mode]) -> str:
+    """How many of the modes carry weight, in words."""
+    carrying = len(start_weights(modes).nonzero()[0])
+    return f"{carrying} of {len(modes)} modes" if len(modes) > 1 else "the one mode found"
 
 
 def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:

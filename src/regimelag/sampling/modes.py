@@ -85,12 +85,17 @@ def mode_weights(modes: Sequence[Mode]) -> np.ndarray:
     return mass / mass.sum()
 
 
+def start_weights(modes: Sequence[Mode]) -> np.ndarray:
+    """Probabilities with which chains start in each mode (mode): their weights, without the negligible ones."""
+    weights = mode_weights(modes)
+    weights = np.where(weights < NEGLIGIBLE * weights.max(), 0.0, weights)
+    return weights / weights.sum()
+
+
 def dispersed_start(modes: Sequence[Mode], value_and_gradient: ValueAndGradient, seed: int) -> np.ndarray:
     """Draw a mode by its weight and scatter around it; the same seed gives the same point."""
     rng = np.random.default_rng(seed)
-    weights = mode_weights(modes)
-    weights = np.where(weights < NEGLIGIBLE * weights.max(), 0.0, weights)
-    mode = modes[rng.choice(len(modes), p=weights / weights.sum())]
+    mode = modes[rng.choice(len(modes), p=start_weights(modes))]
     step = DISPERSION * mode.spread @ rng.standard_normal(len(mode.point))
     # Laplace is poor in the tails: halve the step until the point is one the posterior could have drawn.
     floor = mode.log_posterior - 2.0 * DISPERSION**2 * len(mode.point)

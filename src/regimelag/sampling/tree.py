@@ -114,7 +114,8 @@ def as_fit(
         With groups posterior, prior, prior_predictive, posterior_predictive, log_likelihood (one-step-ahead terms,
         which sum to the joint log-likelihood; zero where the response is missing), log_prior, observed_data,
         constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
-        fresh regime path.
+        fresh regime path. The one-step-ahead terms are not leave-one-out terms: `arviz.loo` of them does not
+        estimate what it says.
 
     Raises
     ------
