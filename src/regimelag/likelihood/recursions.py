@@ -95,7 +95,8 @@ def _log_softmax(transition_logits):
 #     log_density[t] = log sum_j predicted[t,j] o[t,j]                       = log p(y_t | y_<t)
 #     filtered[t,j]  = predicted[t,j] o[t,j] / exp(log_density[t])
 #
-# The log densities sum to the log-likelihood. If init does not sum to one, the first of them carries its total.
+# The log densities sum to the log-likelihood. If init does not sum to one, the first of them carries its total; if an
+# origin is a dead end, the next of them carries what is lost there. Predicted probabilities are given normalised.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -120,8 +121,7 @@ def _filter(log_obs, log_p, log_init):
         for j in range(regimes):
             filtered[t, j] = predicted[t, j] + log_obs[t, j]
         log_density[t] = _normalise(filtered[t])
-        if t == 0:
-            _normalise(predicted[0])
+        _normalise(predicted[t])
         if not log_density[t] > -math.inf:
             for j in range(regimes):
                 filtered[t, j] = np.nan
