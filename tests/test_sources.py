@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimelag.data.sources import read_series
@@ -59,6 +59,7 @@ def test_byte_order_mark_blank_lines_and_spaces_do_no_harm(tmp_path):
     assert frame["silver"].tolist() == [95.5, 100.0]
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_every_float_comes_back_to_the_last_bit(tmp_path_factory, values):
     dates = pd.date_range("2020-01-01", periods=len(values), name="date")
