@@ -23,11 +23,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import xarray as xr
+from first_posterior import last_rows
 from scipy import stats
 
 import regimelag as rl
 from regimelag import names as nm
-from regimelag.model import draw_prior
+from regimelag.model import draw_prior, model_data
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
 from regimelag.sampling.fit import sample_nutpie, search
@@ -62,11 +63,7 @@ def tree_of(spec: rl.ModelSpec, panel: xr.Dataset, draws: xr.Dataset) -> xr.Data
 def compiled(rows: int) -> tuple[rl.ModelSpec, xr.Dataset, object, CompiledModel]:
     """One model a process: compiling costs more than a fit."""
     spec = rl.read_spec("btc_silver")
-    panel = rl.example_panel().drop_vars(nm.REGIME_PATH)
-    history = spec.history
-    panel = panel.isel({nm.TIME: slice(-rows, None), nm.SIGNAL_TIME: slice(-rows - history, None)})
-    kept, index = np.unique(panel[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
-    panel = panel.isel({nm.EPISODE: kept}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype("int64"))})
+    panel = last_rows(rl.example_panel().drop_vars(nm.REGIME_PATH), spec, rows)
     model = rl.build_model(spec, panel)
     return spec, panel, model, CompiledModel(model)
 
@@ -77,7 +74,7 @@ def one_panel(number: int, *, rows: int, seed: int) -> dict[str, object]:
     seeds = [int(s) for s in np.random.SeedSequence([seed, number]).generate_state(3)]
     truth = draw_prior(model, 1, random_seed=seeds[0])
     panel = rl.simulate(spec, template, parameters=truth, random_seed=seeds[1])
-    plan = plan.on(panel)
+    plan = plan.on(model_data(spec, panel))
     start = partial(dispersed_start, search(plan, starts=8, random_seed=seeds[2]), plan.value_and_gradient)
     settings = {"draws": 1000, "tune": 1000, "chains": 2, "cores": 1, "target_accept": 0.95}
     fitted = sample_nutpie(plan, start, seeds[2], False, settings)

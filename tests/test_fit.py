@@ -482,10 +482,10 @@ def test_draws_of_an_interrupted_run_are_cut_to_the_shortest_chain():
     values[0, 6:], values[1, 4:], values[2, :] = np.nan, np.nan, np.nan
     posterior = xr.Dataset({"intercept": (("chain", "draw", "response", "regime"), values)})
     tree = xr.DataTree.from_dict({"/posterior": posterior})
-    kept = _complete_draws(tree)["posterior"].to_dataset()
+    kept = _complete_draws(tree, "intercept")["posterior"].to_dataset()
     assert dict(kept.sizes) == {"chain": 2, "draw": 4, "response": 1, "regime": 1}
     with pytest.raises(rl.FitError, match="tuning"):
-        _complete_draws(xr.DataTree.from_dict({"/posterior": xr.full_like(posterior, np.nan)}))
+        _complete_draws(xr.DataTree.from_dict({"/posterior": xr.full_like(posterior, np.nan)}), "intercept")
 
 
 # ---- the road back

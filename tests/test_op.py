@@ -12,7 +12,14 @@ from pytensor.gradient import verify_grad
 
 from regimelag.errors import RegimelagError
 from regimelag.likelihood import chain, density, lags
-from regimelag.likelihood.op import lag_sum, markov_loglik, normal_logpdf, student_t_logpdf
+from regimelag.likelihood.op import (
+    lag_sum,
+    linear_map,
+    linear_predictor,
+    markov_loglik,
+    normal_logpdf,
+    student_t_logpdf,
+)
 
 MODES = ["NUMBA", "FAST_COMPILE"]
 TIMES, REGIMES, EPISODES, LAGS = 6, 2, 2, 3
@@ -31,12 +38,12 @@ def response():
 
 def whole_model(location, log_scale, nu, weights, logits, log_init):
     """Every Op in one expression."""
-    mean = location + lag_sum(np.linspace(-1, 1, TIMES + LAGS), weights)[:, None]
-    return markov_loglik(student_t_logpdf(response(), mean, log_scale, EPISODE, nu), logits, log_init)
+    mean = location + lag_sum(np.linspace(-1, 1, TIMES + LAGS), weights)
+    return markov_loglik(student_t_logpdf(response(), mean, log_scale, EPISODE, nu).T, logits, log_init)
 
 
 WHOLE = [
-    random(TIMES, REGIMES, seed=1),
+    random(REGIMES, TIMES, seed=1),
     random(EPISODES, REGIMES, seed=2),
     np.array(4.5),
     random(LAGS, seed=3),
@@ -51,8 +58,8 @@ def test_whole_model_gradient(mode):
     loglik = whole_model(*variables)
     function = pytensor.function(variables, [loglik, *pytensor.grad(loglik, variables)], mode=mode)
     value, *gradients = function(*WHOLE)
-    y, mean = response(), WHOLE[0] + lags.lag_sum(np.linspace(-1, 1, TIMES + LAGS), WHOLE[3])[:, None]
-    oracle = enumerate_chain(density.student_t_logpdf(y, mean, WHOLE[1], EPISODE, 4.5), *WHOLE[4:])
+    y, mean = response(), WHOLE[0] + lags.lag_sum(np.linspace(-1, 1, TIMES + LAGS), WHOLE[3])
+    oracle = enumerate_chain(density.student_t_logpdf(y, mean, WHOLE[1], EPISODE, 4.5).T, *WHOLE[4:])
     np.testing.assert_allclose(value, oracle.loglik, rtol=1e-12)
     for position, gradient in enumerate(gradients):
         for index in np.ndindex(gradient.shape):
@@ -72,11 +79,11 @@ def test_whole_model_gradient(mode):
         (lag_sum, [random(9), random(4, seed=1)]),
         (
             lambda y, location, log_scale, nu: student_t_logpdf(y, location, log_scale, EPISODE, nu),
-            [random(TIMES), random(TIMES, 2, seed=1), random(2, 2, seed=2), np.array(3.5)],
+            [random(TIMES), random(2, TIMES, seed=1), random(2, 2, seed=2), np.array(3.5)],
         ),
         (
             lambda y, location, log_scale: normal_logpdf(y, location, log_scale, EPISODE),
-            [random(TIMES), random(TIMES, 2, seed=1), random(2, 2, seed=2)],
+            [random(TIMES), random(2, TIMES, seed=1), random(2, 2, seed=2)],
         ),
         (
             lambda signal, weights: pytensor.grad((lag_sum(signal, weights) ** 3).sum(), [signal, weights])[0],
@@ -86,8 +93,42 @@ def test_whole_model_gradient(mode):
             lambda signal, weights: pytensor.grad((lag_sum(signal, weights) ** 3).sum(), [signal, weights])[1],
             [random(9), random(4, seed=1)],
         ),
+        (
+            lambda covariates, coefficients: linear_predictor(covariates, coefficients, EPISODE),
+            [random(3, TIMES), random(2, 3, 2, seed=1)],
+        ),
+        (linear_predictor, [random(3, 5), random(1, 3, 4)]),
+        (
+            lambda covariates, coefficients: pytensor.grad(
+                (linear_predictor(covariates, coefficients, EPISODE) ** 3).sum(), [covariates, coefficients]
+            )[0],
+            [random(3, TIMES), random(2, 3, 2, seed=1)],
+        ),
+        (
+            lambda covariates, coefficients: pytensor.grad(
+                (linear_predictor(covariates, coefficients, EPISODE) ** 3).sum(), [covariates, coefficients]
+            )[1],
+            [random(3, TIMES), random(2, 3, 2, seed=1)],
+        ),
+        (lambda vectors: linear_map(random(3, 4, seed=1), vectors) ** 2, [random(3)]),
+        (lambda vectors: linear_map(random(3, 4, seed=1), vectors) ** 2, [random(2, 3)]),
     ],
-    ids=["moving", "constant", "one row", "lags", "student t", "normal", "second lags signal", "second lags weights"],
+    ids=[
+        "moving",
+        "constant",
+        "one row",
+        "lags",
+        "student t",
+        "normal",
+        "second lags signal",
+        "second lags weights",
+        "predictor",
+        "predictor of one episode",
+        "second predictor covariates",
+        "second predictor coefficients",
+        "map",
+        "map of two",
+    ],
 )
 def test_verify_grad(expression, values):
     verify_grad(expression, values, rng=np.random.default_rng(0), mode="FAST_COMPILE")
@@ -121,7 +162,7 @@ def test_batch_shares_what_has_no_batch_dimension():
 
 
 def test_batched_density_and_lags_equal_a_loop():
-    y, location, log_scale = random(3, TIMES), random(3, TIMES, 2, seed=1), random(3, EPISODES, 2, seed=2)
+    y, location, log_scale = random(3, TIMES), random(3, 2, TIMES, seed=1), random(3, EPISODES, 2, seed=2)
     ours = student_t_logpdf(y, location, log_scale, EPISODE, 5.0).eval(mode="FAST_COMPILE")
     signal, weights = random(3, 9), random(4)
     sums = lag_sum(signal, weights).eval(mode="FAST_COMPILE")
@@ -143,8 +184,10 @@ def test_value_and_gradient_take_one_pass():
 def test_static_shapes_are_known():
     assert markov_loglik(pt.dmatrix(), pt.dmatrix(), pt.dvector()).type.shape == ()
     assert lag_sum(pt.tensor(shape=(30,)), pt.tensor(shape=(26,))).type.shape == (4,)
-    location = pt.tensor(shape=(6, 2))
-    assert normal_logpdf(pt.dvector(), location, pt.dmatrix(), EPISODE).type.shape == (6, 2)
+    location = pt.tensor(shape=(2, 6))
+    assert normal_logpdf(pt.dvector(), location, pt.dmatrix(), EPISODE).type.shape == (2, 6)
+    assert linear_predictor(location, pt.tensor(shape=(1, 2, 4))).type.shape == (4, 6)
+    assert linear_map(np.ones((6, 3)), location).type.shape == (2, 3)
 
 
 def test_other_types_are_cast():
@@ -156,7 +199,7 @@ def test_other_types_are_cast():
 
 def test_episode_has_no_gradient():
     episode = pt.lvector()
-    total = normal_logpdf(random(TIMES), random(TIMES, 2), random(2, 2), episode).sum()
+    total = normal_logpdf(random(TIMES), random(2, TIMES), random(2, 2), episode).sum()
     with pytest.raises(pytensor.gradient.DisconnectedInputError):
         pytensor.grad(total, episode)
 
@@ -190,7 +233,7 @@ def test_lags_and_densities_refuse_shapes_that_do_not_fit():
         lag_sum(random(3), random(4))
     with pytest.raises(RegimelagError, match="at least one axis"):
         lag_sum(random(3), 1.0)
-    good = {"y": random(6), "location": random(6, 2), "log_scale": random(2, 2), "episode": EPISODE}
+    good = {"y": random(6), "location": random(2, 6), "log_scale": random(2, 2), "episode": EPISODE}
     for wrong in (
         {"y": random(5)},
         {"location": random(6)},
@@ -203,6 +246,15 @@ def test_lags_and_densities_refuse_shapes_that_do_not_fit():
             normal_logpdf(**{**good, **wrong})
         with pytest.raises(RegimelagError, match="cure: "):
             student_t_logpdf(**{**good, **wrong}, nu=5.0)
+    for covariates, coefficients, episode in [
+        (random(3), random(1, 3, 2), None),
+        (random(3, 5), random(3, 2), None),
+        (random(3, 5), random(1, 2, 2), None),
+        (random(3, 5), random(2, 3, 2), EPISODE),
+        (random(3, 6), random(2, 3, 2), EPISODE * 1.0),
+    ]:
+        with pytest.raises(RegimelagError, match="cure: "):
+            linear_predictor(covariates, coefficients, episode)
     with pytest.raises(RegimelagError, match="nu is a scalar"):
         student_t_logpdf(**good, nu=random(2))
 
@@ -212,8 +264,45 @@ def test_lengths_found_late_are_refused(mode):
     logits = pt.dtensor3()
     function = pytensor.function([logits], markov_loglik(random(5, 2), logits, random(2)), mode=mode)
     function(random(4, 2, 2))
-    with pytest.raises(ValueError, match="time - 1 steps"):
+    with pytest.raises(ValueError, match=r"time - 1 steps|one fewer than times"):
         function(random(5, 2, 2))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_predictor_refuses_an_episode_without_coefficients(mode):
+    episode = pt.lvector()
+    function = pytensor.function([episode], linear_predictor(random(3, 6), random(2, 3, 1), episode), mode=mode)
+    assert function(EPISODE).shape == (1, 6)
+    for wrong in (EPISODE + 1, EPISODE - 1, EPISODE[:5]):
+        with pytest.raises(ValueError, match="the predictor needs"):
+            function(wrong)
+
+
+@pytest.mark.parametrize("regimes", [2, 3])
+def test_compiled_chain_falls_back_to_the_exact_recursion(regimes):
+    """Early evidence for one absorbing regime, stronger late evidence for the other: scaled probabilities lose it."""
+    log_obs = np.full((40, regimes), -5000.0)
+    log_obs[:, :2] = 0.0
+    log_obs[:20, 1], log_obs[20:, 0] = -50.0, -100.0
+    logits = np.where(np.eye(regimes) == 1, 0.0, -np.inf)
+    rows = pt.tensor(shape=(None, regimes))
+    loglik = markov_loglik(rows, logits, np.zeros(regimes))
+    function = pytensor.function([rows], [loglik, pytensor.grad(loglik, rows)], mode="NUMBA")
+    value, smoothed = function(log_obs)
+    np.testing.assert_allclose(value, -1000.0, rtol=1e-12)
+    np.testing.assert_allclose(smoothed[:, 1], 1.0)
+    impossible = np.where(np.arange(40)[:, None] == 5, -np.inf, log_obs)
+    assert function(impossible)[0] == -np.inf
+    assert not function(impossible)[1].any()
+    assert np.isnan(function(log_obs + np.nan)[0])
+
+
+def test_number_of_regimes_may_be_unknown_when_the_graph_is_built():
+    inputs = [pt.dmatrix(), pt.dtensor3(), pt.dvector()]
+    function = pytensor.function(inputs, markov_loglik(*inputs), mode="NUMBA")
+    for regimes in (2, 4):
+        values = [random(7, regimes), random(6, regimes, regimes, seed=1), random(regimes, seed=2)]
+        np.testing.assert_allclose(function(*values), chain.loglik_and_adjoint(*values)[0], atol=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +314,9 @@ def small_model():
         log_scale = pm.Normal("log_scale", shape=2)
         nu = pm.Gamma("nu", 2, 0.1)
         stay = pm.Normal("stay", 2, 1, shape=2)
-        location = pt.zeros((60, 1)) + mu
+        location = pt.zeros((1, 60)) + mu[:, None]
         log_obs = student_t_logpdf(y, location, log_scale[None], np.zeros(60, dtype=int), nu)
-        pm.Potential("loglik", markov_loglik(log_obs, stay[:, None] * np.eye(2), np.zeros(2)))
+        pm.Potential("loglik", markov_loglik(log_obs.T, stay[:, None] * np.eye(2), np.zeros(2)))
     return model
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles import central_difference, enumerate_chain, simple_lag_sum
 from scipy import stats
 
-from regimelag.likelihood import chain, density, lags, recursions
+from regimelag.likelihood import chain, density, lags, predictor, recursions
 
 VALUES = [chain.loglik_and_adjoint, recursions.exact_loglik_and_adjoint]
 INF = np.inf
@@ -166,7 +166,9 @@ def test_two_absorbing_regimes_with_late_evidence(regimes):
     log_obs[:20, 1] = -50.0
     log_obs[20:, 0] = -100.0
     log_init = np.zeros(regimes)
-    assert not chain._scaled_loglik_and_adjoint(log_obs, logits, log_init)[0]
+    by_regime, by_origin = log_obs.T.copy(), logits.transpose(1, 2, 0).copy()
+    room = np.empty((2, regimes, 40)), np.empty_like(by_regime), np.empty_like(by_origin), np.empty(regimes)
+    assert np.isnan(chain.scaled_loglik_and_adjoint((0.0,) * regimes, by_regime, by_origin, log_init, *room))
     loglik, smoothed, d_logits, _ = chain.loglik_and_adjoint(log_obs, logits, log_init)
     np.testing.assert_allclose(loglik, -1000.0, rtol=1e-12)
     np.testing.assert_allclose(smoothed[:, 1], 1.0)
@@ -276,7 +278,7 @@ def test_draws_equal_a_loop_over_draws():
     for d, inputs in enumerate(draws):
         one = recursions.filter_forward(*inputs)
         for left, right in zip((predicted[d], filtered[d], log_density[d]), one, strict=True):
-            np.testing.assert_array_equal(left, right)
+            np.testing.assert_allclose(left, right, rtol=1e-12)
         np.testing.assert_array_equal(smoothed[d], recursions.smooth(*inputs))
         np.testing.assert_array_equal(left_out[d], recursions.leave_one_out(*inputs))
         np.testing.assert_array_equal(paths[d], recursions.sample_paths(*inputs, uniforms[d]))
@@ -324,10 +326,30 @@ def test_lag_sum_does_not_use_the_same_row_and_uses_the_one_before():
         np.testing.assert_array_equal(lags.lag_sum(signal, np.array([0.5, 0.3, 0.2])), expected)
 
 
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("times", [1, 9])
+def test_predictor_equals_loops_and_its_adjoints_are_transposes(times, columns, numbered):
+    rng = np.random.default_rng(times)
+    covariates, coefficients = rng.normal(size=(3, times)), rng.normal(size=(2, 3, columns))
+    episode = rng.integers(0, 2, size=times if numbered else 0)
+    cotangent = rng.normal(size=(columns, times))
+    out, d_covariates, d_coefficients = np.empty_like(cotangent), np.empty_like(covariates), np.empty_like(coefficients)
+    predictor.fill_predictor(covariates, coefficients, episode, out)
+    held = episode if numbered else np.zeros(times, dtype=int)
+    expected = [[covariates[:, t] @ coefficients[held[t], :, m] for t in range(times)] for m in range(columns)]
+    np.testing.assert_allclose(out, expected, atol=1e-14)
+    value = (out * cotangent).sum()
+    predictor.fill_d_covariates(coefficients, episode, cotangent, d_covariates)
+    predictor.fill_d_coefficients(covariates, episode, cotangent, d_coefficients)
+    np.testing.assert_allclose((d_covariates * covariates).sum(), value, atol=1e-12)
+    np.testing.assert_allclose((d_coefficients * coefficients).sum(), value, atol=1e-12)
+
+
 def make_rows(seed=0, times=60, regimes=2, episodes=3):
     rng = np.random.default_rng(seed)
     y = rng.normal(0, 3, size=times)
-    location = rng.normal(size=(times, regimes))
+    location = rng.normal(size=(regimes, times))
     log_scale = rng.normal(size=(episodes, regimes))
     episode = rng.integers(0, episodes, size=times)
     return y, location, log_scale, episode
@@ -337,7 +359,7 @@ def make_rows(seed=0, times=60, regimes=2, episodes=3):
 @pytest.mark.parametrize("regimes", [1, 2, 3])
 def test_student_t_equals_scipy(regimes, nu):
     y, location, log_scale, episode = make_rows(regimes=regimes)
-    expected = stats.t.logpdf(y[:, None], nu, location, np.exp(log_scale)[episode])
+    expected = stats.t.logpdf(y, nu, location, np.exp(log_scale)[episode].T)
     # scipy subtracts two log gammas of size nu, which costs it that many digits.
     tolerance = 1e-12 + 1e-15 * nu * np.log(nu + 1)
     np.testing.assert_allclose(density.student_t_logpdf(y, location, log_scale, episode, nu), expected, atol=tolerance)
@@ -350,7 +372,7 @@ def test_student_t_tends_to_the_normal():
 
 def test_normal_equals_scipy():
     y, location, log_scale, episode = make_rows()
-    expected = stats.norm.logpdf(y[:, None], location, np.exp(log_scale)[episode])
+    expected = stats.norm.logpdf(y, location, np.exp(log_scale)[episode].T)
     np.testing.assert_allclose(density.normal_logpdf(y, location, log_scale, episode), expected, atol=1e-12)
 
 
@@ -402,11 +424,11 @@ def test_missing_rows_count_for_nothing():
     student = density.student_t_logpdf_adjoint(y, location, log_scale, episode, 5.0, log_obs, ones)
     normal = density.normal_logpdf_adjoint(y, location, log_scale, episode, ones)
     for values in (log_obs, student[0], density.normal_logpdf(y, location, log_scale, episode), normal[0]):
-        assert not values[[0, 7, 59]].any()
+        assert not values[:, [0, 7, 59]].any()
         assert np.isfinite(values).all()
     kept = ~np.isnan(y)
     alone = density.student_t_logpdf_adjoint(
-        y[kept], location[kept], log_scale, episode[kept], 5.0, log_obs[kept], ones[kept]
+        y[kept], location[:, kept], log_scale, episode[kept], 5.0, log_obs[:, kept], ones[:, kept]
     )
     np.testing.assert_allclose(student[1], alone[1], rtol=1e-12)
     np.testing.assert_allclose(student[2], alone[2], rtol=1e-12)

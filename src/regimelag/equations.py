@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import stats
+from scipy import special
 
 from regimelag import names as nm
 from regimelag.spec import ModelSpec
@@ -195,12 +195,14 @@ def equations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Equations:
 
 def log_observation(eq: Equations, y: np.ndarray) -> np.ndarray:
     """Log density (draw, time, regime) of the responses y (time) in each regime; zero where y is missing."""
-    scale = np.exp(eq.log_scale)[:, eq.episode, :]
-    residual = np.nan_to_num(y)[None, :, None] - eq.location
+    log_scale = eq.log_scale[:, eq.episode, :]
+    z = (np.nan_to_num(y)[None, :, None] - eq.location) / np.exp(log_scale)
     if eq.degrees_of_freedom is None:
-        density = stats.norm.logpdf(residual, scale=scale)
+        density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_scale
     else:
-        density = stats.t.logpdf(residual, eq.degrees_of_freedom[:, None, None], scale=scale)
+        nu = eq.degrees_of_freedom[:, None, None]
+        head = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
+        density = head - log_scale - (nu + 1) / 2 * np.log1p(z**2 / nu)
     return np.where(np.isnan(y)[None, :, None], 0.0, density)
 
 

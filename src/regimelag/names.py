@@ -25,6 +25,7 @@ RESPONSE_VALUE = "response_value"
 SIGNAL_VALUE = "signal_value"
 DRIVER_VALUE = "driver_value"
 CONTROL_VALUE = "control_value"
+COVARIATE = "covariate"
 DRIVER_DATE = "driver_date"
 EPISODE_INDEX = "episode_index"
 

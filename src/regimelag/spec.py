@@ -467,6 +467,11 @@ class ModelSpec:
         return tuple(signal for signal in self.signals if not isinstance(signal.kernel, NoLag))
 
     @property
+    def contemporaneous_signals(self) -> tuple[Signal, ...]:
+        """Signals with a same-period term."""
+        return tuple(signal for signal in self.signals if signal.contemporaneous)
+
+    @property
     def history(self) -> int:
         """Rows of pre-sample history that the lags need."""
         return self.max_lag if self.lagged_signals else 0

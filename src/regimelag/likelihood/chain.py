@@ -4,7 +4,9 @@
 few logarithms. It proves for each call that underflow lost nothing, and turns to the exact recursion in
 :mod:`regimelag.likelihood.recursions` when it cannot.
 
-Conventions for ``log_obs``, ``transition_logits``, ``log_init`` and ``-inf`` are those of that module.
+Conventions for ``log_obs``, ``transition_logits``, ``log_init`` and ``-inf`` are those of that module. Inside, time is
+the last axis, so that all but the two passes are plain loops over neighbours, which LLVM turns into vector
+instructions.
 
 References
 ----------
@@ -15,13 +17,15 @@ References
 import math
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic, register_jitable
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from regimelag.likelihood.recursions import check_shapes, exact_loglik_and_adjoint
 
 # numba's file cache watches the file of a function and not what it imports. So a cached function calls nothing from
-# another file, and the one function here that does is Python, which numba compiles into its callers.
+# another file.
 FUSED = {"cache": True, "error_model": "numpy", "fastmath": {"contract"}}
 SUMMED = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
 
@@ -82,20 +86,23 @@ def _exp_nonpositive(x):
 # ---------------------------------------------------------------------------------------------------------------------
 # Value and gradient in one pass
 #
-# Write o[t,j] for the density at time t, p[t,i,j] for the softmax of the logits, and
+# Write o[j,t] for the density at time t, p[i,j,t] for the softmax of the logits, and
 #
-#     a[t,j] = o[t,j] * sum_i a[t-1,i] p[t-1,i,j]          forward,  a[0,j] = init[j] o[0,j]
-#     v[t,j] = o[t,j] * sum_k p[t,j,k] v[t+1,k]            backward, v[T-1,j] = o[T-1,j]
+#     a[j,t] = o[j,t] * sum_i a[i,t-1] p[i,j,t-1]          forward,  a[j,0] = init[j] o[j,0]
+#     v[j,t] = o[j,t] * m[j,t]                             backward, m[j,T-1] = 1
+#     m[i,t] = sum_j p[i,j,t] v[j,t+1]
 #
-# The likelihood is sum_j a[T-1,j]. It is also z[t] = sum_ij a[t,i] p[t,i,j] v[t+1,j] for every t, up to scale. Each
-# term of that sum, divided by z[t], is xi[t,i,j]: the probability of the step i -> j given all data. Hence
+# The likelihood is sum_j a[j,T-1]. It is also z[t] = sum_i a[i,t] m[i,t] for every t, up to scale: the sum over all
+# steps i -> j of a[i,t] p[i,j,t] v[j,t+1], whose share of z[t] is the probability of that step given all data. With
+# w[i,t] = a[i,t] / z[t],
 #
-#     d loglik / d log_obs[t,i]  = sum_j xi[t,i,j]                                     smoothed probability
-#     d loglik / d logits[t,i,j] = xi[t,i,j] - p[t,i,j] sum_k xi[t,i,k]               expected minus predicted steps
+#     d loglik / d log_obs[i,t]  = w[i,t] m[i,t]                                smoothed probability
+#     d loglik / d logits[i,j,t] = w[i,t] p[i,j,t] (v[j,t+1] - m[i,t])          expected minus predicted steps
 #     d loglik / d log_init[i]   = smoothed probability at time 0
 #
-# Scaling. Each row of o is divided by its maximum and rows of p sum to one, so a and v never grow. Each is brought back
-# to size one every RESCALE_EVERY rows. The factors of `a` go into the log-likelihood; those of `v` cancel in xi.
+# Scaling. At each time o is divided by its maximum and p sums to one over destinations, so a and v never grow. Each is
+# brought back to size one every RESCALE_EVERY times. The factors of `a` go into the log-likelihood; those of `v` cancel
+# in w m and w v.
 #
 # What underflow can do. No entry of o, p, a or v exceeds one, but for those of `a` before the first rescaling, which do
 # not exceed the number of regimes. Whatever is lost at one step is below 1e-306, so it can change the likelihood by no
@@ -103,303 +110,245 @@ def _exp_nonpositive(x):
 # If not, the two passes may have lost the paths that matter (two absorbing regimes, early evidence for one and stronger
 # late evidence for the other), and the caller turns to the exact recursion. NaN, dead ends and impossible rows all end
 # as a z[t] that is zero or NaN, so they take the same way out.
+#
+# Memory. A series of a million rows spends more time on fetching new memory than on arithmetic. So p is made where the
+# gradient of the logits will be, a where the smoothed probabilities will be, and m takes the place of o.
+#
+# Number of regimes. Functions take a tuple, `each`, with one entry a regime. Its length is part of its type, so LLVM
+# knows it, unrolls the loops over regimes, and keeps in registers what `_registers` holds.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@intrinsic
+def _registers(typing_context, each):  # noqa: ARG001
+    """Room for one float a regime that no other array can overlap."""
+    count = ir.Constant(ir.IntType(64), len(each))
+
+    def generate(context, builder, signature, args):  # noqa: ARG001
+        return cgutils.alloca_once(builder, ir.DoubleType(), size=count)
+
+    return types.CPointer(types.float64)(each), generate
+
+
 @njit(**FUSED)
-def _softmax_pairs(logits, probabilities):
-    """Softmax of each pair of a flat array, with one exponential a pair."""
-    for row in range(logits.size // 2):
-        left = logits[2 * row]
-        right = logits[2 * row + 1]
-        ratio = _exp_nonpositive(-abs(left - right))
-        # The last term is zero, but NaN for +inf: no softmax can weigh that.
-        larger = 1.0 / (1.0 + ratio) + 0.0 * max(left, right)
-        smaller = ratio * larger
-        probabilities[2 * row] = larger if left >= right else smaller
-        probabilities[2 * row + 1] = smaller if left >= right else larger
+def _softmax_of_two(logits, p):
+    """Softmax over the destination of (origin, destination, step), with one exponential a pair."""
+    for i in range(2):
+        to0, to1, p0, p1 = logits[i, 0], logits[i, 1], p[i, 0], p[i, 1]
+        for step in range(to0.size):
+            ratio = _exp_nonpositive(-abs(to0[step] - to1[step]))
+            # The last term is zero, but NaN for +inf: no softmax can weigh that.
+            larger = 1.0 / (1.0 + ratio) + 0.0 * max(to0[step], to1[step])
+            smaller = ratio * larger
+            p0[step] = larger if to0[step] >= to1[step] else smaller
+            p1[step] = smaller if to0[step] >= to1[step] else larger
+
+
+@njit(**FUSED)
+def _softmax(each, logits, p):
+    """Softmax over the destination of (origin, destination, step)."""
+    if len(each) == 2:  # noqa: PLR2004
+        _softmax_of_two(logits, p)
+        return
+    steps = logits.shape[2]
+    largest, total = np.empty(steps), np.empty(steps)
+    for i in range(len(each)):
+        for step in range(steps):
+            largest[step] = logits[i, 0, step]
+            total[step] = 0.0
+        for j in range(1, len(each)):
+            for step in range(steps):
+                largest[step] = max(largest[step], logits[i, j, step])
+        for j in range(len(each)):
+            for step in range(steps):
+                p[i, j, step] = _exp_nonpositive(logits[i, j, step] - largest[step])
+                total[step] += p[i, j, step]
+        for step in range(steps):
+            total[step] = 1.0 / total[step]
+        for j in range(len(each)):
+            for step in range(steps):
+                p[i, j, step] *= total[step]
 
 
 @njit(**SUMMED)
-def _scale_pairs(log_obs, obs):
-    """Exponential of each pair of a flat array, divided by the larger of the two; return the sum of the larger logs."""
+def _scale_two(log_obs, obs):
+    """Exponential of (regime, time), each time divided by the larger of the two; return the sum of the larger logs."""
+    left, right, obs0, obs1 = log_obs[0], log_obs[1], obs[0], obs[1]
     total = 0.0
-    for row in range(log_obs.size // 2):
-        left = log_obs[2 * row]
-        right = log_obs[2 * row + 1]
-        ratio = _exp_nonpositive(-abs(left - right))
-        obs[2 * row] = 1.0 if left >= right else ratio
-        obs[2 * row + 1] = ratio if left >= right else 1.0
-        total += max(left, right)
+    for t in range(left.size):
+        ratio = _exp_nonpositive(-abs(left[t] - right[t]))
+        obs0[t] = 1.0 if left[t] >= right[t] else ratio
+        obs1[t] = ratio if left[t] >= right[t] else 1.0
+        total += max(left[t], right[t])
     return total
 
 
-@njit(**FUSED)
-def _passes_of_two(obs, p, a, v):
-    """Run both passes for two regimes in one loop: neither waits for the other, so the processor overlaps them.
+@njit(**SUMMED)
+def _scale(each, log_obs, obs):
+    """Exponential of (regime, time), each time divided by the largest; return the sum of the largest logs."""
+    if len(each) == 2:  # noqa: PLR2004
+        return _scale_two(log_obs, obs)
+    times = log_obs.shape[1]
+    largest = np.empty(times)
+    for t in range(times):
+        largest[t] = log_obs[0, t]
+    for k in range(1, len(each)):
+        for t in range(times):
+            largest[t] = max(largest[t], log_obs[k, t])
+    for k in range(len(each)):
+        for t in range(times):
+            obs[k, t] = _exp_nonpositive(log_obs[k, t] - largest[t])
+    return largest.sum()
 
-    All arrays are flat. ``a`` arrives with its first row and leaves as the forward messages, ``v`` leaves as the
-    backward ones. Returns the factors taken out of ``a``.
+
+@njit(**FUSED)
+def _passes(each, obs, p, a, v):
+    """Run both passes in one loop: neither waits for the other, so the processor overlaps them.
+
+    ``a`` arrives with its first time and leaves as the forward messages, ``v`` leaves as the backward ones. Returns the
+    factors taken out of ``a``. A ``p`` of one step holds throughout.
     """
-    steps = obs.size // 2 - 1
+    steps = obs.shape[1] - 1
+    hop = 1 if p.shape[2] == steps else 0
     factors = np.ones(steps // RESCALE_EVERY + 1)
-    a0 = a[0]
-    a1 = a[1]
-    b0 = 1.0
-    b1 = 1.0
+    now, following, arrived, back = _registers(each), _registers(each), _registers(each), _registers(each)
+    for k in range(len(each)):
+        now[k] = a[k, 0]
+        back[k] = 1.0
     for step in range(steps):
-        cell = 4 * step
-        row = 2 * (step + 1)
-        next0 = (a0 * p[cell] + a1 * p[cell + 2]) * obs[row]
-        next1 = (a0 * p[cell + 1] + a1 * p[cell + 3]) * obs[row + 1]
-
-        back_cell = 4 * (steps - 1 - step)
-        back_row = 2 * (steps - step)
-        v0 = obs[back_row] * b0
-        v1 = obs[back_row + 1] * b1
-        v[back_row] = v0
-        v[back_row + 1] = v1
-        b0 = p[back_cell] * v0 + p[back_cell + 1] * v1
-        b1 = p[back_cell + 2] * v0 + p[back_cell + 3] * v1
-
+        t = steps - step
+        here, there = hop * step, hop * (t - 1)
+        for j in range(len(each)):
+            mass = now[0] * p[0, j, here]
+            for i in range(1, len(each)):
+                mass += now[i] * p[i, j, here]
+            following[j] = mass * obs[j, step + 1]
+            arrived[j] = obs[j, t] * back[j]
+            v[j, t] = arrived[j]
+        for i in range(len(each)):
+            mass = p[i, 0, there] * arrived[0]
+            for j in range(1, len(each)):
+                mass += p[i, j, there] * arrived[j]
+            back[i] = mass
         if step % RESCALE_EVERY == RESCALE_EVERY - 1:
-            factor = next0 + next1
-            factors[step // RESCALE_EVERY] = factor
-            grow = 1.0 / factor
-            next0 *= grow
-            next1 *= grow
-            grow = 1.0 / (b0 + b1)
-            b0 *= grow
-            b1 *= grow
-        a0 = next0
-        a1 = next1
-        a[row] = a0
-        a[row + 1] = a1
+            forward_total = backward_total = 0.0
+            for k in range(len(each)):
+                forward_total += following[k]
+                backward_total += back[k]
+            factors[step // RESCALE_EVERY] = forward_total
+            grow_forward, grow_backward = 1.0 / forward_total, 1.0 / backward_total
+            for k in range(len(each)):
+                following[k] *= grow_forward
+                back[k] *= grow_backward
+        for k in range(len(each)):
+            now[k] = following[k]
+            a[k, step + 1] = now[k]
     return factors
 
 
 @njit(**FUSED)
-def _expect_two(a, p, v, smoothed, d_steps):
-    """Fill smoothed probabilities and gradients of the logits; return how many steps are in doubt."""
-    in_doubt = 0
-    for step in range(d_steps.size // 4):
-        from0to0 = a[2 * step] * p[4 * step] * v[2 * step + 2]
-        from0to1 = a[2 * step] * p[4 * step + 1] * v[2 * step + 3]
-        from1to0 = a[2 * step + 1] * p[4 * step + 2] * v[2 * step + 2]
-        from1to1 = a[2 * step + 1] * p[4 * step + 3] * v[2 * step + 3]
-        z = (from0to0 + from0to1) + (from1to0 + from1to1)
-        in_doubt += 0 if z >= CERTAIN else 1
-        inverse = 1.0 / z
-        smoothed[2 * step] = (from0to0 + from0to1) * inverse
-        smoothed[2 * step + 1] = (from1to0 + from1to1) * inverse
-        # With two destinations xi0 - (xi0 + xi1) p0 is xi0 p1 - xi1 p0, because p0 + p1 = 1.
-        gain0 = (from0to0 * p[4 * step + 1] - from0to1 * p[4 * step]) * inverse
-        gain1 = (from1to0 * p[4 * step + 3] - from1to1 * p[4 * step + 2]) * inverse
-        d_steps[4 * step] = gain0
-        d_steps[4 * step + 1] = -gain0
-        d_steps[4 * step + 2] = gain1
-        d_steps[4 * step + 3] = -gain1
-    return in_doubt
-
-
-@njit(**FUSED)
-def _softmax_rows(logits, probabilities):
-    """Softmax over the last axis of (row, destination)."""
-    rows, regimes = logits.shape
-    for row in range(rows):
-        largest = logits[row, 0]
-        for k in range(1, regimes):
-            largest = max(largest, logits[row, k])
-        for k in range(regimes):
-            probabilities[row, k] = logits[row, k] - largest
-    flat = probabilities.reshape(-1)
-    for cell in range(flat.size):
-        flat[cell] = _exp_nonpositive(flat[cell])
-    for row in range(rows):
-        total = 0.0
-        for k in range(regimes):
-            total += probabilities[row, k]
-        inverse = 1.0 / total
-        for k in range(regimes):
-            probabilities[row, k] *= inverse
-
-
-@njit(**FUSED)
-def _scale_rows(log_obs, obs):
-    """Exponential of (time, regime), each row divided by its maximum; return the sum of the maxima."""
-    rows, regimes = log_obs.shape
-    total = 0.0
-    for row in range(rows):
-        largest = log_obs[row, 0]
-        for k in range(1, regimes):
-            largest = max(largest, log_obs[row, k])
-        for k in range(regimes):
-            obs[row, k] = log_obs[row, k] - largest
-        total += largest
-    flat = obs.reshape(-1)
-    for cell in range(flat.size):
-        flat[cell] = _exp_nonpositive(flat[cell])
-    return total
-
-
-@njit(**FUSED)
-def _passes_of_many(obs, p, a, v):
-    """Run the forward pass, then the backward pass, for any number of regimes. See :func:`_passes_of_two`."""
-    steps = obs.shape[0] - 1
-    regimes = obs.shape[1]
-    factors = np.ones(steps // RESCALE_EVERY + 1)
-    for step in range(steps):
-        total = 0.0
-        for j in range(regimes):
-            mass = 0.0
-            for i in range(regimes):
-                mass += a[step, i] * p[step, i, j]
-            mass *= obs[step + 1, j]
-            a[step + 1, j] = mass
-            total += mass
-        if step % RESCALE_EVERY == RESCALE_EVERY - 1:
-            factors[step // RESCALE_EVERY] = total
-            grow = 1.0 / total
-            for j in range(regimes):
-                a[step + 1, j] *= grow
-    for j in range(regimes):
-        v[steps, j] = obs[steps, j]
-    for step in range(steps - 1, 0, -1):
-        total = 0.0
-        for i in range(regimes):
-            mass = 0.0
-            for j in range(regimes):
-                mass += p[step, i, j] * v[step + 1, j]
-            v[step, i] = mass * obs[step, i]
-            total += mass
-        if step % RESCALE_EVERY == 0:
-            grow = 1.0 / total
-            for i in range(regimes):
-                v[step, i] *= grow
-    return factors
-
-
-@njit(**FUSED)
-def _expect_many(a, p, v, smoothed, d_steps):
-    """Fill smoothed probabilities and gradients of the logits; return how many steps are in doubt."""
-    steps, regimes, _ = d_steps.shape
+def _weigh(each, p, v, m, a):
+    """Fill ``m``, and return 1 / z (step) and how many steps are in doubt."""
+    steps = a.shape[1] - 1
+    is_moving = p.shape[2] == steps
+    z = np.zeros(steps)
+    for i in range(len(each)):
+        mass, arrived = m[i], a[i]
+        for j in range(len(each)):
+            stepped, following = p[i, j], v[j, 1:]
+            constant = stepped[0] if steps > 0 else 0.0
+            for step in range(steps):
+                term = (stepped[step] if is_moving else constant) * following[step]
+                mass[step] = term if j == 0 else mass[step] + term
+        for step in range(steps):
+            z[step] += arrived[step] * mass[step]
     in_doubt = 0
     for step in range(steps):
-        z = 0.0
-        for i in range(regimes):
-            occupancy = 0.0
-            for j in range(regimes):
-                xi = a[step, i] * p[step, i, j] * v[step + 1, j]
-                d_steps[step, i, j] = xi
-                occupancy += xi
-            smoothed[step, i] = occupancy
-            z += occupancy
-        in_doubt += 0 if z >= CERTAIN else 1
-        inverse = 1.0 / z
-        for i in range(regimes):
-            smoothed[step, i] *= inverse
-            for j in range(regimes):
-                d_steps[step, i, j] = d_steps[step, i, j] * inverse - smoothed[step, i] * p[step, i, j]
-    return in_doubt
+        in_doubt += 0 if z[step] >= CERTAIN else 1
+        z[step] = 1.0 / z[step]
+    return z, in_doubt
+
+
+@njit(**SUMMED)
+def _expect(each, inverse, p, v, m, a):
+    """Turn ``p`` into the gradient of the logits and ``a`` into smoothed probabilities."""
+    steps = inverse.size
+    is_moving = p.shape[2] == steps
+    for i in range(len(each)):
+        mass, w = m[i], a[i]
+        for step in range(steps):
+            w[step] *= inverse[step]
+        for j in range(len(each)):
+            stepped, following = p[i, j], v[j, 1:]
+            if is_moving:
+                for step in range(steps):
+                    stepped[step] *= w[step] * (following[step] - mass[step])
+            else:
+                total = 0.0
+                for step in range(steps):
+                    total += w[step] * (following[step] - mass[step])
+                stepped[0] = stepped[0] * total if steps > 0 else 0.0
+        for step in range(steps):
+            w[step] *= mass[step]
 
 
 @njit(**FUSED)
-def _repeat_first(p):
-    """Copy the first matrix of (step, origin, destination) to all steps."""
-    flat = p.reshape(-1)
-    size = p.shape[1] * p.shape[2]
-    for step in range(1, p.shape[0]):
-        for cell in range(size):
-            flat[step * size + cell] = flat[cell]
+def _start(each, log_obs, log_init, a):
+    """Fill the first time of ``a``, divided by its maximum; return what that adds to the log-likelihood.
 
-
-@njit(**FUSED)
-def _sum_steps(d_steps):
-    """Sum (step, origin, destination) over steps: (1, origin, destination)."""
-    steps, regimes, _ = d_steps.shape
-    d_logits = np.zeros((1, regimes, regimes))
-    for step in range(steps):
-        for i in range(regimes):
-            for j in range(regimes):
-                d_logits[0, i, j] += d_steps[step, i, j]
-    return d_logits
-
-
-@njit(**FUSED)
-def _start(log_obs, log_init, a):
-    """Fill the first row of ``a``, divided by its maximum; return what that adds to the log-likelihood.
-
-    Other rows of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
+    Other times of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
     """
     largest = log_obs[0, 0] + log_init[0]
     largest_obs = log_obs[0, 0]
-    for k in range(1, log_init.size):
-        largest = max(largest, log_obs[0, k] + log_init[k])
-        largest_obs = max(largest_obs, log_obs[0, k])
-    for k in range(log_init.size):
-        a[0, k] = _exp_nonpositive(log_obs[0, k] + log_init[k] - largest)
+    for k in range(1, len(each)):
+        largest = max(largest, log_obs[k, 0] + log_init[k])
+        largest_obs = max(largest_obs, log_obs[k, 0])
+    for k in range(len(each)):
+        a[k, 0] = _exp_nonpositive(log_obs[k, 0] + log_init[k] - largest)
     return largest - largest_obs
 
 
 @njit(**FUSED)
-def _scaled_loglik_and_adjoint(log_obs, transition_logits, log_init):
+def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, smoothed, d_logits, d_log_init):
     """Value and gradient in scaled probabilities.
+
+    Parameters
+    ----------
+    each : tuple of float
+        Any numbers, as many as there are regimes.
+    log_obs : array (regime, time)
+    logits : array (origin, destination, step)
+        As many steps as ``time - 1``, or one that holds throughout.
+    log_init : array (regime)
+    work : array (2, regime, time)
+        Overwritten.
+    smoothed, d_logits, d_log_init : array
+        Filled with the gradients with respect to log_obs, logits and log_init.
 
     Returns
     -------
-    certain : bool
-        False if underflow may have mattered, or an input is NaN or ``+inf``, or the data are impossible. The other
-        results are then meaningless.
-    loglik, d_log_obs, d_logits, d_log_init
-        As in :func:`loglik_and_adjoint`.
+    float
+        The log-likelihood. NaN if underflow may have mattered, or an input is NaN or ``+inf``, or the data are
+        impossible; the gradients are then meaningless.
     """
-    times, regimes = log_obs.shape
-    steps = times - 1
-    given = transition_logits.shape[0]
-    is_constant = given != steps
-
-    obs = np.empty((times, regimes))
-    p = np.empty((max(steps, given), regimes, regimes))
-    a = np.empty((times, regimes))
-    v = np.empty((times, regimes))
-    smoothed = np.empty((times, regimes))
-    d_steps = np.empty((steps, regimes, regimes))
-
-    loglik = _start(log_obs, log_init, a)
-    if regimes == 2:  # noqa: PLR2004
-        obs_pairs, p_pairs, a_pairs, v_pairs = obs.reshape(-1), p.reshape(-1), a.reshape(-1), v.reshape(-1)
-        loglik += _scale_pairs(log_obs.reshape(-1), obs_pairs)
-        _softmax_pairs(transition_logits.reshape(-1), p_pairs)
-        if is_constant:
-            _repeat_first(p)
-        factors = _passes_of_two(obs_pairs, p_pairs, a_pairs, v_pairs)
-        in_doubt = _expect_two(a_pairs, p_pairs, v_pairs, smoothed.reshape(-1), d_steps.reshape(-1))
-    else:
-        loglik += _scale_rows(log_obs, obs)
-        _softmax_rows(transition_logits.reshape(-1, regimes), p.reshape(-1, regimes))
-        if is_constant:
-            _repeat_first(p)
-        factors = _passes_of_many(obs, p, a, v)
-        in_doubt = _expect_many(a, p, v, smoothed, d_steps)
-
-    last = 0.0
-    for k in range(regimes):
-        last += a[steps, k]
-    loglik += math.log(last)
+    obs, v, a, p = work[0], work[1], smoothed, d_logits
+    loglik = _start(each, log_obs, log_init, a) + _scale(each, log_obs, obs)
+    _softmax(each, logits, p)
+    factors = _passes(each, obs, p, a, v)
     for factor in factors:
         loglik += math.log(factor)
-    d_log_init = np.empty(regimes)
-    for k in range(regimes):
-        smoothed[steps, k] = a[steps, k] / last
-        d_log_init[k] = smoothed[0, k]
+    inverse, in_doubt = _weigh(each, p, v, obs, a)
+    _expect(each, inverse, p, v, obs, a)
+    last = 0.0
+    for k in range(len(each)):
+        last += a[k, -1]
+    for k in range(len(each)):
+        smoothed[k, -1] /= last
+        d_log_init[k] = smoothed[k, 0]
+    loglik += math.log(last)
+    return loglik if in_doubt == 0 and math.isfinite(loglik) else math.nan
 
-    certain = in_doubt == 0 and math.isfinite(loglik)
-    if is_constant:
-        return certain, loglik, smoothed, _sum_steps(d_steps), d_log_init
-    return certain, loglik, smoothed, d_steps, d_log_init
 
-
-@register_jitable
 def loglik_and_adjoint(log_obs, transition_logits, log_init):
     """Log-likelihood of a regime chain and its gradient with respect to every input.
 
@@ -434,10 +383,14 @@ def loglik_and_adjoint(log_obs, transition_logits, log_init):
     Gradients are zero where the data are impossible, and NaN, like the value, where an input is NaN or ``+inf``.
     """
     check_shapes(log_obs, transition_logits, log_init)
-    log_obs = np.ascontiguousarray(log_obs)
-    transition_logits = np.ascontiguousarray(transition_logits)
-    log_init = np.ascontiguousarray(log_init)
-    certain, loglik, d_log_obs, d_logits, d_log_init = _scaled_loglik_and_adjoint(log_obs, transition_logits, log_init)
-    if certain:
-        return loglik, d_log_obs, d_logits, d_log_init
-    return exact_loglik_and_adjoint(log_obs, transition_logits, log_init)
+    times, regimes = log_obs.shape
+    by_regime, by_origin = np.ascontiguousarray(log_obs.T), np.ascontiguousarray(transition_logits.transpose(1, 2, 0))
+    # Made by numpy, large arrays lie on large pages, which numba does not ask for.
+    work, smoothed = np.empty((2, regimes, times)), np.empty((regimes, times))
+    d_logits, d_log_init = np.empty_like(by_origin), np.empty(regimes)
+    loglik = scaled_loglik_and_adjoint(
+        (0.0,) * regimes, by_regime, by_origin, np.ascontiguousarray(log_init), work, smoothed, d_logits, d_log_init
+    )
+    if math.isnan(loglik):
+        return exact_loglik_and_adjoint(log_obs, transition_logits, log_init)
+    return loglik, smoothed.T, d_logits.transpose(2, 0, 1), d_log_init

@@ -115,39 +115,15 @@ def _excess_slope(x):
 
 
 @njit(**CACHED)
-def _check_shapes(y, location, log_scale, episode):
+def check_density(y, location, log_scale, episode):
     """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
-    if y.size != location.shape[0] or episode.size != location.shape[0]:
-        raise ValueError("the observation density needs y, episode (time) and location (time, regime) of one length")
-    if log_scale.shape[1] != location.shape[1]:
+    if y.size != location.shape[1] or episode.size != location.shape[1]:
+        raise ValueError("the observation density needs y, episode (time) and location (regime, time) of one length")
+    if log_scale.shape[1] != location.shape[0]:
         raise ValueError("the observation density needs as many regimes in log_scale as in location")
     for e in episode:
         if not 0 <= e < log_scale.shape[0]:
             raise ValueError("the observation density needs every episode to be a row of log_scale (episode, regime)")
-
-
-@njit(**CACHED)
-def _by_regime(cells):
-    """Copy of (time, regime) as (regime, time), so that the rows of one regime are neighbours."""
-    times, regimes = cells.shape
-    flat = np.ascontiguousarray(cells).reshape(-1)
-    turned = np.empty((regimes, times))
-    for k in range(regimes):
-        for t in range(times):
-            turned[k, t] = flat[t * regimes + k]
-    return turned
-
-
-@njit(**CACHED)
-def _by_time(cells):
-    """Undo :func:`_by_regime`."""
-    regimes, times = cells.shape
-    turned = np.empty((times, regimes))
-    flat = turned.reshape(-1)
-    for k in range(regimes):
-        for t in range(times):
-            flat[t * regimes + k] = cells[k, t]
-    return turned
 
 
 @njit(**CACHED)
@@ -213,6 +189,41 @@ def _student_t_run_adjoint(y, location, log_scale, nu, log_obs, cotangent, d_loc
 
 
 @njit(**CACHED)
+def fill_student_t(y, location, log_scale, episode, nu, log_obs):
+    """Fill ``log_obs`` (regime, time); see :func:`student_t_logpdf`."""
+    start = 0
+    while start < y.size:
+        stop = _end_of_run(episode, start)
+        for k in range(location.shape[0]):
+            scale = log_scale[episode[start], k]
+            _student_t_run(y[start:stop], location[k, start:stop], scale, nu, log_obs[k, start:stop])
+        start = stop
+
+
+@njit(**CACHED)
+def fill_student_t_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent, d_location, d_log_scale):
+    """Fill the gradients of location and log_scale, return that of nu; see :func:`student_t_logpdf_adjoint`."""
+    d_log_scale.fill(0.0)
+    d_nu = 0.0
+    start = 0
+    while start < y.size:
+        stop = _end_of_run(episode, start)
+        for k in range(location.shape[0]):
+            of_scale, of_nu = _student_t_run_adjoint(
+                y[start:stop],
+                location[k, start:stop],
+                log_scale[episode[start], k],
+                nu,
+                log_obs[k, start:stop],
+                cotangent[k, start:stop],
+                d_location[k, start:stop],
+            )
+            d_log_scale[episode[start], k] += of_scale
+            d_nu += of_nu
+        start = stop
+    return d_nu
+
+
 def student_t_logpdf(y, location, log_scale, episode, nu):
     """Log density of each row under each regime, Student-t.
 
@@ -220,7 +231,7 @@ def student_t_logpdf(y, location, log_scale, episode, nu):
     ----------
     y : array (time)
         Response; NaN where it is missing.
-    location : array (time, regime)
+    location : array (regime, time)
         In units of ``y``.
     log_scale : array (episode, regime)
         Log of the scale of the t, which is not its standard deviation.
@@ -231,7 +242,7 @@ def student_t_logpdf(y, location, log_scale, episode, nu):
 
     Returns
     -------
-    array (time, regime)
+    array (regime, time)
         In nats; 0 where ``y`` is missing.
 
     Raises
@@ -239,71 +250,64 @@ def student_t_logpdf(y, location, log_scale, episode, nu):
     ValueError
         If the shapes do not fit together or an episode is not a row of ``log_scale``.
     """
-    _check_shapes(y, location, log_scale, episode)
-    times, regimes = location.shape
-    location_by_regime = _by_regime(location)
-    log_obs = np.empty((regimes, times))
-    start = 0
-    while start < times:
-        stop = _end_of_run(episode, start)
-        for k in range(regimes):
-            _student_t_run(
-                y[start:stop],
-                location_by_regime[k, start:stop],
-                log_scale[episode[start], k],
-                nu,
-                log_obs[k, start:stop],
-            )
-        start = stop
-    return _by_time(log_obs)
+    check_density(y, location, log_scale, episode)
+    location = np.ascontiguousarray(location)
+    log_obs = np.empty_like(location)
+    fill_student_t(y, location, log_scale, episode, nu, log_obs)
+    return log_obs
 
 
-@njit(**CACHED)
 def student_t_logpdf_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent):
-    """Gradients of the sum of ``cotangent`` (time, regime) times :func:`student_t_logpdf`.
+    """Gradients of the sum of ``cotangent`` (regime, time) times :func:`student_t_logpdf`.
 
     ``log_obs`` is what that function returned for the same inputs.
 
     Returns
     -------
-    d_location : array (time, regime)
+    d_location : array (regime, time)
     d_log_scale : array (episode, regime)
     d_nu : float
     """
-    _check_shapes(y, location, log_scale, episode)
-    times, regimes = location.shape
-    location_by_regime = _by_regime(location)
-    log_obs_by_regime = _by_regime(log_obs)
-    cotangent_by_regime = _by_regime(cotangent)
-    d_location = np.empty((regimes, times))
-    d_log_scale = np.zeros(log_scale.shape)
-    d_nu = 0.0
-    start = 0
-    while start < times:
-        stop = _end_of_run(episode, start)
-        for k in range(regimes):
-            of_scale, of_nu = _student_t_run_adjoint(
-                y[start:stop],
-                location_by_regime[k, start:stop],
-                log_scale[episode[start], k],
-                nu,
-                log_obs_by_regime[k, start:stop],
-                cotangent_by_regime[k, start:stop],
-                d_location[k, start:stop],
-            )
-            d_log_scale[episode[start], k] += of_scale
-            d_nu += of_nu
-        start = stop
-    return _by_time(d_location), d_log_scale, d_nu
+    check_density(y, location, log_scale, episode)
+    location, log_obs, cotangent = map(np.ascontiguousarray, (location, log_obs, cotangent))
+    d_location, d_log_scale = np.empty_like(location), np.empty(log_scale.shape)
+    d_nu = fill_student_t_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent, d_location, d_log_scale)
+    return d_location, d_log_scale, d_nu
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Normal. With z = (y - m) / sigma: log f = - log(2 pi) / 2 - log sigma - z^2 / 2, and the derivatives are z / sigma for
-# the location and z^2 - 1 for the log scale. There is nothing here that would gain from runs.
+# the location and z^2 - 1 for the log scale.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @njit(**FUSED)
+def fill_normal(y, location, log_scale, episode, log_obs):
+    """Fill ``log_obs`` (regime, time); see :func:`normal_logpdf`."""
+    inverse_scale = np.exp(-log_scale)
+    for k in range(location.shape[0]):
+        for t in range(y.size):
+            e = episode[t]
+            z = (y[t] - location[k, t]) * inverse_scale[e, k]
+            value = -HALF_LOG_TWO_PI - log_scale[e, k] - 0.5 * z * z
+            log_obs[k, t] = 0.0 if math.isnan(y[t]) else value
+
+
+@njit(**FUSED)
+def fill_normal_adjoint(y, location, log_scale, episode, cotangent, d_location, d_log_scale):
+    """Fill the gradients of location and log_scale; see :func:`normal_logpdf_adjoint`."""
+    inverse_scale = np.exp(-log_scale)
+    d_log_scale.fill(0.0)
+    for k in range(location.shape[0]):
+        for t in range(y.size):
+            e = episode[t]
+            missing = math.isnan(y[t])
+            z = 0.0 if missing else (y[t] - location[k, t]) * inverse_scale[e, k]
+            g = 0.0 if missing else cotangent[k, t]
+            d_location[k, t] = g * z * inverse_scale[e, k]
+            d_log_scale[e, k] += g * (z * z - 1.0)
+
+
 def normal_logpdf(y, location, log_scale, episode):
     """Log density of each row under each regime, normal.
 
@@ -314,7 +318,7 @@ def normal_logpdf(y, location, log_scale, episode):
 
     Returns
     -------
-    array (time, regime)
+    array (regime, time)
         In nats; 0 where ``y`` is missing.
 
     Raises
@@ -322,38 +326,23 @@ def normal_logpdf(y, location, log_scale, episode):
     ValueError
         If the shapes do not fit together or an episode is not a row of ``log_scale``.
     """
-    _check_shapes(y, location, log_scale, episode)
-    times, regimes = location.shape
-    inverse_scale = np.exp(-log_scale)
-    log_obs = np.zeros((times, regimes))
-    for t in range(times):
-        if not math.isnan(y[t]):
-            e = episode[t]
-            for k in range(regimes):
-                z = (y[t] - location[t, k]) * inverse_scale[e, k]
-                log_obs[t, k] = -HALF_LOG_TWO_PI - log_scale[e, k] - 0.5 * z * z
+    check_density(y, location, log_scale, episode)
+    location = np.ascontiguousarray(location)
+    log_obs = np.empty_like(location)
+    fill_normal(y, location, log_scale, episode, log_obs)
     return log_obs
 
 
-@njit(**FUSED)
 def normal_logpdf_adjoint(y, location, log_scale, episode, cotangent):
-    """Gradients of the sum of ``cotangent`` (time, regime) times :func:`normal_logpdf`.
+    """Gradients of the sum of ``cotangent`` (regime, time) times :func:`normal_logpdf`.
 
     Returns
     -------
-    d_location : array (time, regime)
+    d_location : array (regime, time)
     d_log_scale : array (episode, regime)
     """
-    _check_shapes(y, location, log_scale, episode)
-    times, regimes = location.shape
-    inverse_scale = np.exp(-log_scale)
-    d_location = np.zeros((times, regimes))
-    d_log_scale = np.zeros(log_scale.shape)
-    for t in range(times):
-        if not math.isnan(y[t]):
-            e = episode[t]
-            for k in range(regimes):
-                z = (y[t] - location[t, k]) * inverse_scale[e, k]
-                d_location[t, k] = cotangent[t, k] * z * inverse_scale[e, k]
-                d_log_scale[e, k] += cotangent[t, k] * (z * z - 1.0)
+    check_density(y, location, log_scale, episode)
+    location, cotangent = map(np.ascontiguousarray, (location, cotangent))
+    d_location, d_log_scale = np.empty_like(location), np.empty(log_scale.shape)
+    fill_normal_adjoint(y, location, log_scale, episode, cotangent, d_location, d_log_scale)
     return d_location, d_log_scale

@@ -22,6 +22,61 @@ SUMMED = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "reass
 
 
 @njit(**FUSED)
+def fill_lag_sum(signal, weights, out):
+    """Fill ``out`` (time); see :func:`lag_sum`."""
+    lags = weights.size
+    out.fill(0.0)
+    whole = lags - lags % 4
+    for lag in range(1, whole, 4):
+        # The slice starts at the value for the last of the four lags.
+        past = signal[lags - lag - 3 :]
+        w0, w1, w2, w3 = weights[lag + 2], weights[lag + 1], weights[lag], weights[lag - 1]
+        for t in range(out.size):
+            out[t] += (past[t] * w0 + past[t + 1] * w1) + (past[t + 2] * w2 + past[t + 3] * w3)
+    for lag in range(whole + 1, lags + 1):
+        past = signal[lags - lag :]
+        weight = weights[lag - 1]
+        for t in range(out.size):
+            out[t] += past[t] * weight
+
+
+@njit(**SUMMED)
+def fill_d_weights(signal, cotangent, d_weights):
+    """Fill ``d_weights`` (lag); see :func:`lag_sum_d_weights`."""
+    lags = d_weights.size
+    whole = lags - lags % 4
+    for lag in range(1, whole, 4):
+        past = signal[lags - lag - 3 :]
+        sum0 = sum1 = sum2 = sum3 = 0.0
+        for t in range(cotangent.size):
+            sum0 += cotangent[t] * past[t]
+            sum1 += cotangent[t] * past[t + 1]
+            sum2 += cotangent[t] * past[t + 2]
+            sum3 += cotangent[t] * past[t + 3]
+        d_weights[lag + 2] = sum0
+        d_weights[lag + 1] = sum1
+        d_weights[lag] = sum2
+        d_weights[lag - 1] = sum3
+    for lag in range(whole + 1, lags + 1):
+        past = signal[lags - lag :]
+        total = 0.0
+        for t in range(cotangent.size):
+            total += cotangent[t] * past[t]
+        d_weights[lag - 1] = total
+
+
+@njit(**FUSED)
+def fill_d_signal(weights, cotangent, d_signal):
+    """Fill ``d_signal`` (L + time); see :func:`lag_sum_d_signal`."""
+    lags = weights.size
+    d_signal.fill(0.0)
+    for lag in range(1, lags + 1):
+        past = d_signal[lags - lag :]
+        weight = weights[lag - 1]
+        for t in range(cotangent.size):
+            past[t] += cotangent[t] * weight
+
+
 def lag_sum(signal, weights):
     """Weighted sum of the L values before each time.
 
@@ -42,68 +97,24 @@ def lag_sum(signal, weights):
     ValueError
         If the signal has fewer rows than there are lags.
     """
-    lags = weights.size
-    times = signal.size - lags
-    if times < 0:
+    if signal.size < weights.size:
         raise ValueError("lag_sum needs signal (L + time) with at least as many rows as weights (lag) has lags")
-    signal = np.ascontiguousarray(signal)
-    out = np.zeros(times)
-    whole = lags - lags % 4
-    for lag in range(1, whole, 4):
-        # The slice starts at the value for the last of the four lags.
-        past = signal[lags - lag - 3 :]
-        w0, w1, w2, w3 = weights[lag + 2], weights[lag + 1], weights[lag], weights[lag - 1]
-        for t in range(times):
-            out[t] += (past[t] * w0 + past[t + 1] * w1) + (past[t + 2] * w2 + past[t + 3] * w3)
-    for lag in range(whole + 1, lags + 1):
-        past = signal[lags - lag :]
-        weight = weights[lag - 1]
-        for t in range(times):
-            out[t] += past[t] * weight
+    out = np.empty(signal.size - weights.size)
+    fill_lag_sum(np.ascontiguousarray(signal), np.ascontiguousarray(weights), out)
     return out
 
 
-@njit(**SUMMED)
 def lag_sum_d_weights(signal, cotangent):
     """Gradient (lag) of the sum of ``cotangent`` (time) times :func:`lag_sum`, with respect to the weights."""
-    times = cotangent.size
-    lags = signal.size - times
-    if lags < 0:
-        raise ValueError("lag_sum_d_weights needs signal (L + time) with at least as many rows as cotangent (time)")
-    signal = np.ascontiguousarray(signal)
-    cotangent = np.ascontiguousarray(cotangent)
-    d_weights = np.empty(lags)
-    whole = lags - lags % 4
-    for lag in range(1, whole, 4):
-        past = signal[lags - lag - 3 :]
-        sum0 = sum1 = sum2 = sum3 = 0.0
-        for t in range(times):
-            sum0 += cotangent[t] * past[t]
-            sum1 += cotangent[t] * past[t + 1]
-            sum2 += cotangent[t] * past[t + 2]
-            sum3 += cotangent[t] * past[t + 3]
-        d_weights[lag + 2] = sum0
-        d_weights[lag + 1] = sum1
-        d_weights[lag] = sum2
-        d_weights[lag - 1] = sum3
-    for lag in range(whole + 1, lags + 1):
-        past = signal[lags - lag :]
-        total = 0.0
-        for t in range(times):
-            total += cotangent[t] * past[t]
-        d_weights[lag - 1] = total
+    if signal.size < cotangent.size:
+        raise ValueError("lag_sum_d_weights needs signal (L + time) with as many rows as cotangent (time) or more")
+    d_weights = np.empty(signal.size - cotangent.size)
+    fill_d_weights(np.ascontiguousarray(signal), np.ascontiguousarray(cotangent), d_weights)
     return d_weights
 
 
-@njit(**FUSED)
 def lag_sum_d_signal(weights, cotangent):
     """Gradient (L + time) of the sum of ``cotangent`` (time) times :func:`lag_sum`, with respect to the signal."""
-    lags = weights.size
-    cotangent = np.ascontiguousarray(cotangent)
-    d_signal = np.zeros(lags + cotangent.size)
-    for lag in range(1, lags + 1):
-        past = d_signal[lags - lag :]
-        weight = weights[lag - 1]
-        for t in range(cotangent.size):
-            past[t] += cotangent[t] * weight
+    d_signal = np.empty(weights.size + cotangent.size)
+    fill_d_signal(np.ascontiguousarray(weights), np.ascontiguousarray(cotangent), d_signal)
     return d_signal

@@ -6,12 +6,13 @@ of them take leading batch dimensions, and run in PyTensor's Python, C and numba
 
 from __future__ import annotations
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.errors import RegimelagError
-from regimelag.likelihood.nodes import LagSum, MarkovLoglik, NormalLogpdf, StudentTLogpdf
+from regimelag.likelihood.nodes import LagSum, LinearMap, MarkovLoglik, NormalLogpdf, Predictor, StudentTLogpdf
 
 
 def _float(values: TensorLike) -> TensorVariable:
@@ -39,7 +40,8 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     Parameters
     ----------
     log_obs : tensor (..., time, regime)
-        Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row.
+        Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row. The
+        number of regimes should be part of the type of one input: if it is unknown, a slow recursion is used.
     transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination)
         Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf``
         forbids a step. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
@@ -121,7 +123,10 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         "drop the row that would drive the step into the first time (put it into log_init) or out of the last",
         holds=steps in (None, 1) or times is None or steps == times - 1,
     )
-    return Blockwise(MarkovLoglik())(log_obs, transition_logits, log_init)[0]
+    # The Op wants time last.
+    by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
+    known = regimes or origins or destinations or log_init.type.shape[-1]
+    return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
 
 
 def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
@@ -175,6 +180,87 @@ def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
     return Blockwise(LagSum())(signal, weights)
 
 
+def linear_predictor(
+    covariates: TensorLike, coefficients: TensorLike, episode: TensorLike | None = None
+) -> TensorVariable:
+    """Linear predictor whose coefficients change from episode to episode.
+
+    ``out[m, t] = sum_c coefficients[episode[t], c, m] * covariates[c, t]``
+
+    Parameters
+    ----------
+    covariates : tensor (..., covariate, time)
+        What is known.
+    coefficients : tensor (..., episode, covariate, column)
+        A set of coefficients for each episode.
+    episode : int tensor (..., time), optional
+        Row of ``coefficients`` that holds at each time; the first throughout if it is left out.
+
+    Returns
+    -------
+    tensor (..., column, time)
+        In units of covariates times coefficients.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of `coefficients`.
+    """
+    covariates, coefficients = map(_float, (covariates, coefficients))
+    one = episode is None
+    episode = pt.as_tensor_variable(np.zeros(0, dtype="int64") if one else episode)
+    asked = "linear_predictor(covariates, coefficients, episode)"
+    came = _shapes(covariates=covariates, coefficients=coefficients, episode=episode)
+    _require(
+        asked,
+        "covariates is (covariate, time), coefficients (episode, covariate, column), episode (time) of integers",
+        came,
+        "with one set of coefficients give coefficients[None] and no episode",
+        holds=covariates.type.ndim >= 2  # noqa: PLR2004
+        and coefficients.type.ndim >= 3  # noqa: PLR2004
+        and episode.type.ndim >= 1
+        and episode.type.dtype.startswith(("int", "uint")),
+    )
+    _require(
+        asked,
+        "covariates and coefficients have the same covariates; covariates and episode one length in time",
+        came,
+        "put the covariate axis first in covariates and second in coefficients",
+        holds=_agree(covariates.type.shape[-2], coefficients.type.shape[-2])
+        and (one or _agree(covariates.type.shape[-1], episode.type.shape[-1])),
+    )
+    return Blockwise(Predictor())(covariates, coefficients, episode.astype("int64"))
+
+
+def linear_map(matrix: np.ndarray, vectors: TensorLike) -> TensorVariable:
+    """Product of vectors with a constant matrix, ``vectors @ matrix``.
+
+    Does what `pytensor.tensor.dot` does; that calls BLAS, which takes numba a quarter of a minute to compile.
+
+    Parameters
+    ----------
+    matrix : ndarray (entry, column)
+        The constant.
+    vectors : tensor (..., entry)
+        What it is applied to.
+
+    Returns
+    -------
+    tensor (..., column)
+        The product.
+    """
+    vectors = _float(vectors)
+    rows = vectors.reshape((-1, len(matrix))) if vectors.type.ndim != 2 else vectors  # noqa: PLR2004
+    product = LinearMap()(pt.constant(np.ascontiguousarray(matrix, dtype="float64")), rows)
+    lead = vectors.type.shape[:-1]
+    if vectors.type.ndim == 2:  # noqa: PLR2004
+        return product
+    shape = lead if None not in lead else tuple(vectors.shape)[:-1]
+    return product.reshape((*shape, matrix.shape[1]))
+
+
 def _check_density(
     asked: str,
     y: TensorVariable,
@@ -187,9 +273,9 @@ def _check_density(
     batch = location.type.ndim - 2
     _require(
         asked,
-        "location is (time, regime), after batch dimensions if any",
+        "location is (regime, time), after batch dimensions if any",
         came,
-        "give location a time axis and a regime axis; what does not move is an axis of length 1, broadcast",
+        "give location a regime axis and a time axis",
         holds=batch >= 0,
     )
     fits = (
@@ -216,9 +302,9 @@ def _check_density(
         asked,
         "y, location and episode have one length in time; location and log_scale have the same regimes",
         came,
-        "align them on the rows of the panel, and put the regime axis last",
-        holds=_agree(y.type.shape[-1], location.type.shape[-2], episode.type.shape[-1])
-        and _agree(location.type.shape[-1], log_scale.type.shape[-1]),
+        "align them on the rows of the panel; time is the last axis of location, regime that of log_scale",
+        holds=_agree(y.type.shape[-1], location.type.shape[-1], episode.type.shape[-1])
+        and _agree(location.type.shape[-2], log_scale.type.shape[-1]),
     )
 
 
@@ -231,7 +317,7 @@ def student_t_logpdf(
     ----------
     y : tensor (..., time)
         Response; NaN where it is missing.
-    location : tensor (..., time, regime)
+    location : tensor (..., regime, time)
         In units of ``y``.
     log_scale : tensor (..., episode, regime)
         Log of the scale of the t. The standard deviation is the scale times sqrt(nu / (nu - 2)).
@@ -242,7 +328,7 @@ def student_t_logpdf(
 
     Returns
     -------
-    tensor (..., time, regime)
+    tensor (..., regime, time)
         In nats; 0, with zero gradients, where ``y`` is missing.
 
     Raises
@@ -268,7 +354,7 @@ def normal_logpdf(y: TensorLike, location: TensorLike, log_scale: TensorLike, ep
 
     Returns
     -------
-    tensor (..., time, regime)
+    tensor (..., regime, time)
         In nats; 0, with zero gradients, where ``y`` is missing.
 
     Raises

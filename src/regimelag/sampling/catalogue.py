@@ -16,12 +16,12 @@ from regimelag.sampling.tree import spec_of
 
 def catalogue_of(compiled: CompiledModel, model: pm.Model, modes: list[Mode]) -> xr.Dataset:
     """The modes as a dataset: weight, height, starts, and each variable's value there."""
-    values = [compiled.constrained(mode.point) for mode in modes]
+    values = compiled.constrained(np.stack([mode.point for mode in modes]))
     named = [v.name for v in (*model.free_RVs, *model.deterministics)]
     dims = {name: (nm.MODE, *(model.named_vars_to_dims.get(name) or ())) for name in named}
     used = {dim for each in dims.values() for dim in each if dim != nm.MODE}
     catalogue = xr.Dataset(
-        {name: (dims[name], np.stack([point[name] for point in values])) for name in named},
+        {name: (dims[name], values[name]) for name in named},
         coords={dim: list(model.coords[dim]) for dim in used},
     )
     catalogue["weight"] = (nm.MODE, mode_weights(modes))

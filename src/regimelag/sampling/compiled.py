@@ -1,29 +1,56 @@
-"""A model compiled once, through nutpie, for the search of modes and for the sampler."""
+"""A model compiled once, for the search of modes and for the sampler.
+
+PyTensor turns the log posterior and its gradient into one numba function. The sampler, nutpie, wants a C function of a
+vector and a pointer to data. Its own compiler makes one anew in each process, which takes longer than the sampling; so
+the C function is made here, where PyTensor's file cache keeps it. Variables are transformed to their own scale after
+sampling, for all draws at once, so that nothing but the log posterior has to be compiled.
+"""
 
 from __future__ import annotations
 
 import copy
 import ctypes
-import dataclasses
-from collections.abc import Callable
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
-import nutpie
+import pandas as pd
 import pymc as pm
-import xarray as xr
+import pytensor
+import pytensor.tensor as pt
+from numba import types
+from nutpie.compile_pymc import CompiledPyMCModel, address_as_void_pointer
+from pymc.initial_point import make_initial_point_fn
+from pytensor.graph import clone_replace, rewrite_graph
+from pytensor.graph.replace import vectorize_graph
+from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 
+POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
+_DOUBLE_POINTER = types.CPointer(types.double)
+# What nutpie calls: (size, point, gradient, value, data) and (size, expanded size, point, expanded, data).
+_LOGP = types.int64(types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
+_EXPAND = types.int64(types.uint64, types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
+# What its C function answers when the log posterior, or its gradient, is not finite.
+NOT_FINITE = 3
 
 
 def _pointer(array: np.ndarray) -> Any:
     return array.ctypes.data_as(_DOUBLES)
 
 
+def _table(data: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where the data lie: for each array its address, then its shape."""
+    return np.array([n for values in data.values() for n in (values.ctypes.data, *values.shape)], dtype=np.int64)
+
+
 class CompiledModel:
     """Log posterior and gradient on the unconstrained scale, starting points, and the way back to parameters.
-
-    nutpie compiles two C functions. Calling them here too spares a second compilation for Python.
 
     Parameters
     ----------
@@ -32,41 +59,142 @@ class CompiledModel:
     """
 
     def __init__(self, model: pm.Model) -> None:
-        self.compiled = nutpie.compile_pymc_model(model, default_initialization_strategy="prior")
-        self.size: int = self.compiled.n_dim
+        self.model = model
+        self._prior_point = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
+        self._values = [model.rvs_to_values[rv] for rv in model.free_RVs]
+        point = self._prior_point(0)
+        self._shapes = [np.shape(point[value.name]) for value in self._values]
+        self.size = int(sum(np.prod(shape, dtype=int) for shape in self._shapes))
+        function = self._log_posterior_and_gradient()
+        held = {variable.name: np.ascontiguousarray(variable.get_value()) for variable in function.get_shared()}
+        self._logp = _as_c_function(function.vm.jit_fn, self.size, list(held.values()))
+        self.data, self.table = held, _table(held)
+        self._variables = self._back_from_points()
+
+    def _pieces(self, points: Any) -> list[Any]:
+        """The free variables' values within points (..., parameter)."""
+        ends = np.cumsum([np.prod(shape, dtype=int) for shape in self._shapes])
+        lead = points.shape[:-1] if points.ndim > 1 else ()
+        return [
+            points[..., end - int(np.prod(shape, dtype=int)) : end].reshape((*lead, *shape))
+            for shape, end in zip(self._shapes, ends, strict=True)
+        ]
+
+    def _log_posterior_and_gradient(self) -> Any:
+        rewrites = ["canonicalize", "stabilize"]
+        if not self.model.check_bounds:
+            rewrites.append("local_remove_check_parameter")
+        value = rewrite_graph(self.model.logp(), include=rewrites)
+        gradients = pt.grad(value, self._values)
+        gradient = pt.concatenate([each.reshape((-1,)) for each in gradients])
+        point = pt.vector(POINT, shape=(self.size,))
+        replaced = dict(zip(self._values, self._pieces(point), strict=True))
+        value, gradient = clone_replace([value, gradient], replaced)
+        with self.model:
+            return pm.pytensorf.compile([point], [value, gradient], mode="NUMBA")
+
+    def _back_from_points(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        """Function from points (draw, parameter) to free variables and deterministics, through PyTensor's Python."""
+        names = {variable.name for variable in (*self.model.free_RVs, *self.model.deterministics)}
+        variables = [variable for variable in self.model.unobserved_value_vars if variable.name in names]
+        point, points = pt.vector(shape=(self.size,)), pt.matrix(shape=(None, self.size))
+        found = clone_replace(variables, dict(zip(self._values, self._pieces(point), strict=True)))
+        back = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode="FAST_COMPILE")
+        ordered = [str(variable.name) for variable in variables]
+        return lambda values: dict(zip(ordered, back(values), strict=True))
 
     def value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Log posterior, Jacobian included, and its gradient (parameter); both NaN where they are not finite."""
         point = np.ascontiguousarray(point, dtype=float)
         gradient, value = np.empty(self.size), np.empty(1)
-        data = ctypes.c_void_p(self.compiled.user_data.ctypes.data)
-        status = self.compiled.compiled_logp_func.ctypes(
-            self.size, _pointer(point), _pointer(gradient), _pointer(value), data
-        )
+        data = ctypes.c_void_p(self.table.ctypes.data)
+        status = self._logp.ctypes(self.size, _pointer(point), _pointer(gradient), _pointer(value), data)
         return (float(value[0]), gradient) if status == 0 else (np.nan, np.full(self.size, np.nan))
 
-    def on(self, panel: xr.Dataset) -> CompiledModel:
-        """The same compiled model on another panel of the same spec and coordinates; its length in time may differ."""
+    def on(self, data: Mapping[str, np.ndarray]) -> CompiledModel:
+        """The same compiled model on other data of the same dimensions; the length in time may differ."""
         other = copy.copy(self)
-        held = {variable.name: key for variable, key in self.compiled.shared_var_keys.items()}
-        other.compiled = self.compiled.with_data(**{name: panel[name].to_numpy() for name in held if name in panel})
+        other.data = {name: np.ascontiguousarray(data[name], dtype=held.dtype) for name, held in self.data.items()}
+        other.table = _table(other.data)
         return other
 
     def prior_point(self, seed: int) -> np.ndarray:
         """A draw from the prior on the unconstrained scale (parameter)."""
-        return self.compiled.initial_point_func(seed)
+        drawn = self._prior_point(seed)
+        return np.concatenate([np.ravel(drawn[value.name]) for value in self._values])
 
-    def constrained(self, point: np.ndarray) -> dict[str, np.ndarray]:
-        """Values of all variables at a point of the unconstrained scale."""
-        names, slices, shapes = self.compiled.shape_info
-        point = np.ascontiguousarray(point, dtype=float)
-        flat = np.empty(self.compiled.n_expanded)
-        data = ctypes.c_void_p(self.compiled.user_data.ctypes.data)
-        self.compiled.compiled_expand_func.ctypes(self.size, len(flat), _pointer(point), _pointer(flat), data)
-        return {name: flat[part].reshape(shape) for name, part, shape in zip(names, slices, shapes, strict=True)}
+    def constrained(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Values (..., *variable) of free variables and deterministics at points (..., parameter)."""
+        lead = np.shape(points)[:-1]
+        found = self._variables(np.reshape(points, (-1, self.size)))
+        return {name: values.reshape((*lead, *values.shape[1:])) for name, values in found.items()}
 
-    def started_by(self, start: Callable[[int], np.ndarray]) -> Any:
-        """The model for nutpie's sampler, each chain starting where `start` says for that chain's seed."""
-        return dataclasses.replace(
-            self.compiled, initial_point_func=lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    def started_by(self, start: Callable[[int], np.ndarray]) -> CompiledPyMCModel:
+        """The model for nutpie's sampler, each chain starting where `start` says for that chain's seed.
+
+        The sampler stores points of the unconstrained scale, as the variable `POINT`.
+        """
+        return CompiledPyMCModel(
+            dims={POINT: ("unconstrained_parameter",)},
+            _n_dim=self.size,
+            _coords={"unconstrained_parameter": pd.RangeIndex(self.size)},
+            _shapes={POINT: (self.size,)},
+            compiled_logp_func=self._logp,
+            compiled_expand_func=_copy(),
+            initial_point_func=lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
+            shared_data=self.data,
+            shared_var_keys={},
+            user_data=self.table,
+            n_expanded=self.size,
+            shape_info=([POINT], [slice(0, self.size)], [(self.size,)]),
+            logp_func=None,
+            expand_func=None,
+            reparameterized_names=[],
         )
+
+
+@cache
+def _copy() -> Any:
+    """The C function by which nutpie turns a point into what it stores: the point itself."""
+
+    def expand(size, expanded, point, stored, data):  # type: ignore[no-untyped-def] # noqa: ARG001
+        for n in range(size):
+            stored[n] = point[n]
+        return 0
+
+    return numba.cfunc(_EXPAND, cache=True)(expand)
+
+
+def _as_c_function(function: Any, size: int, held: list[np.ndarray]) -> Any:
+    """Wrap PyTensor's numba function of a point and the data into a C function, kept in PyTensor's file cache."""
+    arrays, place = [f"carray(point, ({size},))"], 0
+    for values in held:
+        shape = "".join(f"table[{place + 1 + n}], " for n in range(values.ndim))
+        arrays.append(f"carray(address_as_void_pointer(table[{place}]), ({shape}), {values.dtype})")
+        place += 1 + values.ndim
+    source = f"""
+def log_posterior(size, point, gradient, value, data):
+    if size != {size}:
+        return -1
+    table = carray(data, ({place},), int64)
+    try:
+        total, slope = function({", ".join(arrays)})
+    except Exception:
+        return 1
+    value[0] = total.item()
+    finite = isfinite(value[0])
+    for n in range({size}):
+        gradient[n] = slope[n]
+        finite = finite and isfinite(slope[n])
+    return 0 if finite else {NOT_FINITE}
+"""
+    # numba finds the environment of a cached function again by the name of its module.
+    known = {"__name__": __name__, "function": function, "carray": numba.carray, "isfinite": math.isfinite}
+    known |= {"address_as_void_pointer": address_as_void_pointer, "int64": np.int64}
+    known |= {str(values.dtype): values.dtype.type for values in held}
+    # PyTensor's own key of the function, if it has one, says for which graph the C function holds. What is compiled in
+    # besides is in the source, here and there.
+    key = CACHED_SRC_FUNCTIONS.get(function.py_func)
+    digest = None if key is None else hashlib.sha256((key + source + Path(__file__).read_text()).encode()).hexdigest()
+    written = compile_numba_function_src(source, "log_posterior", known, cache_key=digest)
+    return numba.cfunc(_LOGP, cache=digest is not None)(written)

@@ -14,9 +14,9 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model
+from regimelag.model import build_model, labelled
 from regimelag.sampling.catalogue import catalogue_of
-from regimelag.sampling.compiled import CompiledModel
+from regimelag.sampling.compiled import POINT, CompiledModel
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
@@ -89,11 +89,9 @@ def fit(
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
     tell(f"Sampling {chains} chains, started within {_carrying(modes)} ...")
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
-    if nuts_sampler == "nutpie":
-        sampled = sample_nutpie(compiled, start, seed, progressbar, settings)
-    else:
-        sampled = _sample_pymc(model, compiled, start, seed, progressbar, settings)
-    tree = as_fit(_complete_draws(sampled), spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
+    sample = sample_nutpie if nuts_sampler == "nutpie" else _sample_pymc
+    sampled = sample(compiled, start, seed, progressbar, settings)
+    tree = as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
     tree["modes"] = xr.DataTree(catalogue_of(compiled, model, modes))
     tree.attrs |= {
         "random_seed": seed,
@@ -148,17 +146,21 @@ def sample_nutpie(
 ) -> xr.DataTree:
     """Sample with nutpie from dispersed starts; interrupted, it returns what there is."""
     # nutpie hands each chain a seed of its own, so each chain gets its own start, whatever the order they begin in.
-    return nutpie.sample(
+    sampled = nutpie.sample(
         compiled.started_by(start),
         seed=seed,
         save_warmup=False,
         progress_bar=progressbar,
         **({"adaptation": "low_rank"} | settings),
     )
+    complete = _complete_draws(sampled, POINT)
+    points = complete["posterior"][POINT]
+    posterior = labelled(compiled.model, compiled.constrained(points.to_numpy()))
+    complete["posterior"] = xr.DataTree(posterior.assign_coords({dim: points[dim] for dim in (nm.CHAIN, nm.DRAW)}))
+    return complete
 
 
 def _sample_pymc(
-    model: pm.Model,
     compiled: CompiledModel,
     start: Callable[[int], np.ndarray],
     seed: int,
@@ -167,8 +169,9 @@ def _sample_pymc(
 ) -> xr.DataTree:
     seeds = np.random.SeedSequence(seed).generate_state(settings["chains"])
     points = [compiled.constrained(start(int(chain_seed))) for chain_seed in seeds]
+    model = compiled.model
     with model:
-        return pm.sample(
+        sampled = pm.sample(
             random_seed=seed,
             initvals=[{rv.name: point[rv.name] for rv in model.free_RVs} for point in points],
             init="adapt_diag",
@@ -176,14 +179,14 @@ def _sample_pymc(
             compute_convergence_checks=False,
             **settings,
         )
+    return _complete_draws(sampled, nm.INTERCEPT)
 
 
-def _complete_draws(sampled: xr.DataTree) -> xr.DataTree:
-    """Keep the draws that every started chain has; an interrupted run has chains of different lengths."""
+def _complete_draws(sampled: xr.DataTree, name: str) -> xr.DataTree:
+    """Keep the draws that every started chain has of a variable; in an interrupted run chains differ in length."""
     posterior = sampled["posterior"].to_dataset()
-    done = (
-        posterior[nm.INTERCEPT].notnull().all([d for d in posterior[nm.INTERCEPT].dims if d not in (nm.CHAIN, nm.DRAW)])
-    )
+    drawn = posterior[name].notnull()
+    done = drawn.all([dim for dim in drawn.dims if dim not in (nm.CHAIN, nm.DRAW)])
     lengths = done.sum(nm.DRAW)
     keep = lengths > 0
     if not bool(keep.any()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -19,7 +20,7 @@ from pytensor.graph.replace import vectorize_graph
 from regimelag import names as nm
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import (
-    Draws,
+    Equations,
     draw_regimes,
     draw_responses,
     equations,
@@ -129,13 +130,24 @@ def as_fit(
     posterior = _checked_posterior(idata, model)
     rng = np.random.default_rng(random_seed)
     prior = draw_prior(model, prior_draws, random_seed=int(rng.integers(2**31)))
+    y = panel[nm.RESPONSE_VALUE].to_numpy()[:, 0]
+
+    def replicated(eq: Equations) -> np.ndarray:
+        return draw_responses(eq, draw_regimes(eq, rng), rng)
+
+    def one_step_ahead(eq: Equations) -> np.ndarray:
+        return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
+
+    (before,) = _evaluated(spec, panel, prior, replicated)
+    after, log_density = _evaluated(spec, panel, posterior, replicated, one_step_ahead)
+    response = panel[nm.RESPONSE].to_numpy()
     groups = {name: child.to_dataset() for name, child in idata.children.items()}
     groups |= {
         "posterior": posterior,
         "prior": prior,
-        "prior_predictive": _predictive(spec, panel, prior, rng),
-        "posterior_predictive": _predictive(spec, panel, posterior, rng),
-        "log_likelihood": _one_step_terms(spec, panel, posterior),
+        "prior_predictive": before.expand_dims({nm.RESPONSE: response}, -1).to_dataset(name=nm.RESPONSE_VALUE),
+        "posterior_predictive": after.expand_dims({nm.RESPONSE: response}, -1).to_dataset(name=nm.RESPONSE_VALUE),
+        "log_likelihood": log_density.to_dataset(name=nm.RESPONSE_VALUE),
         "log_prior": _log_prior(model, posterior),
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
@@ -174,34 +186,18 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
     return posterior
 
 
-def _predictive(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
-    """Responses replicated from the model, regime paths drawn afresh (chain, draw, time, response)."""
+def _evaluated(
+    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, *measures: Callable[[Equations], np.ndarray]
+) -> list[xr.DataArray]:
+    """What each measure says of the model's equations, for all draws of the parameters (chain, draw, time)."""
     draws = stack_draws(parameters)
     rows = panel.sizes[nm.TIME]
-    replicated = np.empty((len(draws[nm.INTERCEPT]), rows))
+    found = [np.empty((len(draws[nm.INTERCEPT]), rows)) for _ in measures]
     for part, some in in_chunks(draws, rows * spec.regimes.count):
         eq = equations(spec, panel, some)
-        replicated[part] = draw_responses(eq, draw_regimes(eq, rng), rng)
-    coords = {dim: panel[dim].to_numpy() for dim in (nm.TIME, nm.RESPONSE)}
-    return unstack_draws(replicated[..., None], parameters, **coords).to_dataset(name=nm.RESPONSE_VALUE)
-
-
-def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
-    """One-step-ahead log densities log p(y[t] | y[<t], parameters) (chain, draw, time)."""
-    draws = stack_draws(parameters)
-    rows = panel.sizes[nm.TIME]
-    terms = np.empty((len(draws[nm.INTERCEPT]), rows))
-    for part, some in in_chunks(draws, rows * spec.regimes.count):
-        terms[part] = filtered(spec, panel, some)[2]
-    labelled = unstack_draws(terms, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
-    return labelled.to_dataset(name=nm.RESPONSE_VALUE)
-
-
-def filtered(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predicted and filtered probabilities (draw, time, regime) and one-step-ahead log densities (draw, time)."""
-    eq = equations(spec, panel, draws)
-    log_obs = log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()[:, 0])
-    return filter_forward_draws(log_obs, eq.logits, eq.log_initial)
+        for values, measure in zip(found, measures, strict=True):
+            values[part] = measure(eq)
+    return [unstack_draws(values, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()}) for values in found]
 
 
 def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:

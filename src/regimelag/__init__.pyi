@@ -1,0 +1,102 @@
+from .data.panel import describe_panel, make_panel
+from .data.rows import to_frequency
+from .data.sources import read_series
+from .errors import FitError, PanelError, RegimelagError, SpecError
+from .kernels import (
+    Beta,
+    Dirichlet,
+    Gamma,
+    LogNormal,
+    NegativeBinomial,
+    NoLag,
+    Smooth,
+    Unrestricted,
+)
+from .likelihood.op import markov_loglik
+from .model import build_model
+from .reading.lags import effects, lag_distribution, lag_report
+from .reading.plots import (
+    plot_drivers,
+    plot_durations,
+    plot_effects,
+    plot_lag,
+    plot_paths,
+    plot_portrait,
+    plot_regimes,
+    plot_shares,
+)
+from .reading.regimes import (
+    driver_effects,
+    regime_durations,
+    regime_paths,
+    regime_portrait,
+    regime_probabilities,
+)
+from .sampling.catalogue import modes
+from .sampling.diagnostics import convergence, diagnostics
+from .sampling.fit import fit
+from .sampling.store import load_fit, save_fit
+from .sampling.tree import as_fit, panel_of, spec_of
+from .simulation import example_panel, simulate
+from .spec import Control, Driver, Episodes, ModelSpec, Priors, Regimes, Response, Signal
+from .specfile import read_spec, write_spec
+
+__version__: str
+
+__all__ = [
+    "Beta",
+    "Control",
+    "Dirichlet",
+    "Driver",
+    "Episodes",
+    "FitError",
+    "Gamma",
+    "LogNormal",
+    "ModelSpec",
+    "NegativeBinomial",
+    "NoLag",
+    "PanelError",
+    "Priors",
+    "RegimelagError",
+    "Regimes",
+    "Response",
+    "Signal",
+    "Smooth",
+    "SpecError",
+    "Unrestricted",
+    "as_fit",
+    "build_model",
+    "convergence",
+    "describe_panel",
+    "diagnostics",
+    "driver_effects",
+    "effects",
+    "example_panel",
+    "fit",
+    "lag_distribution",
+    "lag_report",
+    "load_fit",
+    "make_panel",
+    "markov_loglik",
+    "modes",
+    "panel_of",
+    "plot_drivers",
+    "plot_durations",
+    "plot_effects",
+    "plot_lag",
+    "plot_paths",
+    "plot_portrait",
+    "plot_regimes",
+    "plot_shares",
+    "read_series",
+    "read_spec",
+    "regime_durations",
+    "regime_paths",
+    "regime_portrait",
+    "regime_probabilities",
+    "save_fit",
+    "simulate",
+    "spec_of",
+    "to_frequency",
+    "write_spec",
+]
