@@ -1,8 +1,9 @@
 """How time and memory of one value and gradient grow with the number of rows.
 
-The bare recursions with moving transitions, then the flagship's whole log density on the example's rows, repeated. Time
-stands per row, beside its ratio to the shortest series, with the page faults of one call: memory that the system hands
-out anew. Memory is the peak that one call adds to what was there before, inputs included in what was there.
+The bare recursions with moving transitions, as the sampler calls them (time last), then the flagship's whole log
+density on the example's rows, repeated. Time stands per row, beside its ratio to the shortest series, with the page
+faults of one call: memory that the system hands out anew. Memory is the peak that one call adds to what was there
+before, inputs included in what was there.
 
     python benchmarks/growth.py --rounds 5 --lengths 1000 10000 100000 1000000 --most-time 1.5 --most-bytes 200
 
@@ -41,13 +42,20 @@ def recursions_work(regimes: int, length: int) -> tuple[Work, int]:
     from regimelag.likelihood import chain
 
     rng = np.random.default_rng(length)
+    each = (0.0,) * regimes
     inputs = (
-        rng.normal(-2.0, 1.0, (length, regimes)),
-        rng.normal(size=(length - 1, regimes, regimes)),
+        rng.normal(-2.0, 1.0, (regimes, length)),
+        rng.normal(size=(regimes, regimes, length - 1)),
         np.full(regimes, -np.log(regimes)),
     )
-    chain.loglik_and_adjoint(inputs[0][:9], inputs[1][:8], inputs[2])
-    return lambda: chain.loglik_and_adjoint(*inputs), sum(values.nbytes for values in inputs)
+
+    def once() -> tuple[Any, ...]:
+        work, *gradients = np.empty((2, regimes, length)), *(np.empty_like(values) for values in inputs)
+        return chain.scaled_loglik_and_adjoint(each, *inputs, work, *gradients), *gradients
+
+    few = np.ones((regimes, 9)), np.ones((regimes, regimes, 8)), np.ones(regimes)
+    chain.scaled_loglik_and_adjoint(each, *few, np.ones((2, regimes, 9)), *(values.copy() for values in few))
+    return once, sum(values.nbytes for values in inputs)
 
 
 @cache

@@ -87,7 +87,8 @@ def test_what_is_not_finite_is_nan_and_not_an_error(pair):
 def test_any_pymc_model_can_be_compiled():
     with pm.Model(coords={"place": ["a", "b"]}) as model:
         scale = pm.HalfNormal("scale")
-        mean = pm.Normal("mean", 0, scale, dims="place")
+        shift = pm.Data("shift", 0.25)
+        mean = pm.Normal("mean", shift, scale, dims="place")
         pm.Deterministic("difference", mean[1] - mean[0])
         pm.Normal("y", mean, 1.0, observed=[0.5, -0.5], dims="place")
     compiled = CompiledModel(model)

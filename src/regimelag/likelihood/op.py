@@ -12,6 +12,7 @@ from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.errors import RegimelagError
+from regimelag.likelihood import dispatch  # noqa: F401 registers with numba
 from regimelag.likelihood.nodes import LagSum, LinearMap, MarkovLoglik, NormalLogpdf, Predictor, StudentTLogpdf
 
 

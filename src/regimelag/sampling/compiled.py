@@ -66,7 +66,8 @@ class CompiledModel:
         self._shapes = [np.shape(point[value.name]) for value in self._values]
         self.size = int(sum(np.prod(shape, dtype=int) for shape in self._shapes))
         function = self._log_posterior_and_gradient()
-        held = {variable.name: np.ascontiguousarray(variable.get_value()) for variable in function.get_shared()}
+        shared = enumerate(function.get_shared())
+        held = {v.name or f"shared {n}": np.asarray(v.get_value(), order="C") for n, v in shared}
         self._logp = _as_c_function(function.vm.jit_fn, self.size, list(held.values()))
         self.data, self.table = held, _table(held)
         self._variables = self._back_from_points()
@@ -114,7 +115,7 @@ class CompiledModel:
     def on(self, data: Mapping[str, np.ndarray]) -> CompiledModel:
         """The same compiled model on other data of the same dimensions; the length in time may differ."""
         other = copy.copy(self)
-        other.data = {name: np.ascontiguousarray(data[name], dtype=held.dtype) for name, held in self.data.items()}
+        other.data = {name: np.asarray(data[name], dtype=held.dtype, order="C") for name, held in self.data.items()}
         other.table = _table(other.data)
         return other
 

@@ -11,6 +11,7 @@ import numpy as np
 import nutpie
 import pymc as pm
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from regimelag import names as nm
 from regimelag.errors import FitError
@@ -82,7 +83,7 @@ def fit(
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
     model = build_model(spec, panel)
-    tell(f"Compiling {spec.name} (a minute the first time) ...")
+    tell(f"Compiling {spec.name} (half a minute the first time) ...")
     compiled = CompiledModel(model)
     tell(f"Searching for modes from {starts} starting points ...")
     modes = search(compiled, starts=starts, random_seed=seed)
@@ -116,7 +117,10 @@ def _carrying(modes: list[Mode]) -> str:
 def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
     """Find the modes from starting points drawn from the prior; the same seed gives the same modes."""
     seeds = np.random.SeedSequence(random_seed).generate_state(starts)
-    return find_modes(compiled.value_and_gradient, [compiled.prior_point(int(seed)) for seed in seeds])
+    points = [compiled.prior_point(int(seed)) for seed in seeds]
+    # L-BFGS multiplies short vectors: threads that wait for each other take ten times as long on a busy machine.
+    with threadpool_limits(limits=1):
+        return find_modes(compiled.value_and_gradient, points)
 
 
 def _check_arguments(*, target_accept: float, nuts_sampler: str, **counts: int) -> None:
