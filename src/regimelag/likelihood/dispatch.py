@@ -11,9 +11,8 @@ called by name, see :mod:`.opaque`.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
-from pathlib import Path
+import sys
 
 import llvmlite.binding
 import numpy as np
@@ -36,10 +35,7 @@ from regimelag.likelihood.nodes import (
     StudentTLogpdfAdjoint,
 )
 
-# PyTensor keeps compiled Ops on disk under this number, so it must change with the code: a digest of the source.
-MODULES = (chain, density, lags, opaque, predictor, recursions)
-SOURCES = [Path(__file__), *(Path(str(module.__file__)) for module in MODULES)]
-CACHE_VERSION = int.from_bytes(hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).digest()[:6])
+CACHE_VERSION = opaque.version_of(sys.modules[__name__], chain, density, lags, predictor, recursions)
 
 VECTOR, MATRIX, CUBE = (types.Array(types.float64, dimensions, "C") for dimensions in (1, 2, 3))
 EPISODES = types.Array(types.int64, 1, "C")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph import Constant
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.errors import RegimelagError
-from regimelag.likelihood import dispatch  # noqa: F401 registers with numba
+from regimelag.likelihood import dispatch, mixture_dispatch  # noqa: F401 registers with numba
+from regimelag.likelihood.mixture_node import LagMixtureLoglik
 from regimelag.likelihood.nodes import LagSum, LinearMap, MarkovLoglik, NormalLogpdf, Predictor, StudentTLogpdf
 
 
@@ -128,6 +130,120 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
     known = regimes or origins or destinations or log_init.type.shape[-1]
     return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
+
+
+def lag_mixture_loglik(
+    log_obs: TensorLike,
+    transition_logits: TensorLike,
+    log_init: TensorLike,
+    log_prior: TensorLike,
+    block: TensorLike,
+) -> TensorVariable:
+    """Log-likelihood of a chain of regimes seen through one of several lags, with regimes and lags summed out.
+
+    Times fall into blocks. Each block draws one combination of lags, independently of the others and of the regimes,
+    whose chain runs through all blocks. With one block this is log sum_c prior_c L_c, where L_c is what
+    :func:`markov_loglik` gives for combination c.
+
+    Parameters
+    ----------
+    log_obs : tensor (combination, regime, time)
+        Log density of each row under each regime and combination, in nats. ``-inf`` where they cannot produce the row.
+        The number of regimes must be part of the type of one input.
+    transition_logits : tensor (time - 1, origin, destination) or (origin, destination)
+        As in :func:`markov_loglik`; with one regime, zeros (1, 1).
+    log_init : tensor (regime)
+        Log weights of the regimes at the first time, used as given.
+    log_prior : tensor (combination)
+        Log probability with which a block draws each combination, used as given; ``-inf`` forbids it.
+    block : int tensor (time)
+        Block of each time: 0 at the first, and from one time to the next the same or one more.
+
+    Returns
+    -------
+    tensor ()
+        In nats. ``-inf``, with zero gradients, if the data are impossible. NaN, with NaN gradients, if an input is NaN
+        or ``+inf``.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together, or blocks do not follow each other.
+
+    Notes
+    -----
+    The gradients are posterior probabilities: that for ``log_obs`` of each regime together with the combination of its
+    block at each time, that for ``log_prior`` the expected number of blocks with each combination. See
+    :mod:`regimelag.likelihood.mixture`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from regimelag.likelihood.op import lag_mixture_loglik
+    >>> log_obs = np.log([[[0.5, 0.2], [0.1, 0.4]], [[0.1, 0.2], [0.1, 0.2]]])
+    >>> loglik = lag_mixture_loglik(log_obs, np.zeros((2, 2)), np.log([0.5, 0.5]), np.log([0.5, 0.5]), [0, 0])
+    >>> round(float(np.exp(loglik.eval())), 6)
+    0.055
+    """
+    floats = [_float(values) for values in (log_obs, transition_logits, log_init, log_prior)]
+    log_obs, transition_logits, log_init, log_prior = floats
+    block = pt.as_tensor_variable(block)
+    asked = "lag_mixture_loglik(log_obs, transition_logits, log_init, log_prior, block)"
+    came = _shapes(
+        log_obs=log_obs, transition_logits=transition_logits, log_init=log_init, log_prior=log_prior, block=block
+    )
+    _require(
+        asked,
+        "log_obs is (combination, regime, time), transition_logits (time - 1, origin, destination) or (origin, "
+        "destination), log_init (regime), log_prior (combination), block (time)",
+        came,
+        "give each its axes; one regime or one combination is an axis of length 1",
+        holds=(log_obs.type.ndim, log_init.type.ndim, log_prior.type.ndim, block.type.ndim) == (3, 1, 1, 1)
+        and transition_logits.type.ndim in (2, 3),
+    )
+    if transition_logits.type.ndim == 2:  # noqa: PLR2004
+        transition_logits = transition_logits[None]
+    combinations, regimes, times = log_obs.type.shape
+    steps, origins, destinations = transition_logits.type.shape
+    inits, priors = log_init.type.shape[0], log_prior.type.shape[0]
+    known = regimes or origins or destinations or inits
+    _require(
+        asked,
+        "log_obs, transition_logits (both axes) and log_init have the same number of regimes, known beforehand",
+        came,
+        "put the regime axis second in log_obs, and give one of them a static shape (pytensor's specify_shape)",
+        holds=known is not None and _agree(regimes, origins, destinations, inits),
+    )
+    _require(
+        asked,
+        "log_prior has one entry for each combination, block one for each time",
+        came,
+        "put the combination axis first in log_obs and time last",
+        holds=_agree(combinations, priors) and _agree(times, block.type.shape[0]),
+    )
+    _require(
+        asked,
+        "row t of transition_logits drives the step from t to t + 1, so there are time - 1 rows, or 1 if constant",
+        came,
+        "drop the row that would drive the step into the first time (put it into log_init) or out of the last",
+        holds=steps in (None, 1) or times is None or steps == times - 1,
+    )
+    _require(
+        asked,
+        "block holds integers: 0 at the first time, and from one time to the next the same or one more",
+        f"block of type {block.type.dtype}" if not isinstance(block, Constant) else f"block {block.data}",
+        "number the blocks in the order of time, from 0",
+        holds=block.type.dtype.startswith(("int", "uint"))
+        and (not isinstance(block, Constant) or _are_consecutive(block.data.astype("int64"))),
+    )
+    by_origin = pt.moveaxis(transition_logits, -3, -1)
+    return LagMixtureLoglik(known)(log_obs, by_origin, log_init, log_prior, block.astype("int64"))[0]
+
+
+def _are_consecutive(block: np.ndarray) -> bool:
+    return block.size > 0 and block[0] == 0 and bool(np.isin(np.diff(block), (0, 1)).all())
 
 
 def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:

@@ -7,8 +7,11 @@ once, kept in numba's file cache, and entered under a symbol into the table in w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding
@@ -17,6 +20,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 ADDED: list[Any] = []
+
+
+def version_of(*modules: ModuleType) -> int:
+    """Number that changes with the source of the modules, and of this one.
+
+    PyTensor keeps compiled Ops on disk under such a number.
+    """
+    paths = [__file__, *(str(module.__file__) for module in modules)]
+    return int.from_bytes(hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).digest()[:6])
 
 
 @cache
