@@ -36,9 +36,8 @@ from regimelag.likelihood.nodes import (
     StudentTLogpdfAdjoint,
 )
 
-# PyTensor keeps compiled Ops on disk under this number, so it must change with the code: a digest of the source.
-MODULES = (chain, density, lags, opaque, predictor, recursions)
-SOURCES = [Path(__file__), *(Path(str(module.__file__)) for module in MODULES)]
+# PyTensor keeps compiled Ops on disk under this number, so it must change with the code: a digest of the sources.
+SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 CACHE_VERSION = int.from_bytes(hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).digest()[:6])
 
 VECTOR, MATRIX, CUBE = (types.Array(types.float64, dimensions, "C") for dimensions in (1, 2, 3))
