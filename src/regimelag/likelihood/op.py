@@ -13,7 +13,8 @@ from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.errors import RegimelagError
-from regimelag.likelihood import dispatch, mixture_dispatch  # noqa: F401 registers with numba
+from regimelag.likelihood import dispatch, joint_dispatch, mixture_dispatch  # noqa: F401 register with numba
+from regimelag.likelihood.joint_nodes import JointLogpdf
 from regimelag.likelihood.mixture_node import LagMixtureLoglik
 from regimelag.likelihood.nodes import LagSum, LinearMap, MarkovLoglik, NormalLogpdf, Predictor, StudentTLogpdf
 
@@ -485,3 +486,92 @@ def normal_logpdf(y: TensorLike, location: TensorLike, log_scale: TensorLike, ep
     episode = pt.as_tensor_variable(episode)
     _check_density("normal_logpdf(y, location, log_scale, episode)", y, location, log_scale, episode)
     return Blockwise(NormalLogpdf())(y, location, log_scale, episode.astype("int64"))
+
+
+def joint_logpdf(
+    y: TensorLike,
+    location: TensorLike,
+    log_scale: TensorLike,
+    episode: TensorLike,
+    correlation: TensorLike,
+    nu: TensorLike,
+) -> TensorVariable:
+    """Log density of each row under each regime, multivariate Student-t of all responses that are observed.
+
+    Parameters
+    ----------
+    y : tensor (..., asset, time)
+        Responses; NaN where one is missing, which leaves the marginal law of the others.
+    location : tensor (..., asset, regime, time)
+        In units of ``y``.
+    log_scale : tensor (..., episode, asset, regime)
+        Log of the scales of the t. A standard deviation is a scale times sqrt(nu / (nu - 2)).
+    episode : integer tensor (..., time)
+        Row of ``log_scale`` that holds at each time.
+    correlation : tensor (..., asset, asset)
+        Residual correlation, the same in all regimes and episodes. It is read as the mean of itself and its transpose.
+    nu : tensor (...)
+        Degrees of freedom, positive; infinity for the multivariate normal.
+
+    Returns
+    -------
+    tensor (..., regime, time)
+        In nats; 0, with zero gradients, where no response is observed. NaN, with NaN gradients, where the correlation
+        of those observed is not positive definite.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of ``log_scale``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from regimelag.likelihood.op import joint_logpdf
+    >>> y, location, log_scale = np.zeros((2, 1)), np.zeros((2, 1, 1)), np.zeros((1, 2, 1))
+    >>> joint_logpdf(y, location, log_scale, [0], [[1.0, 0.6], [0.6, 1.0]], np.inf).eval().round(6)
+    array([[-1.614734]])
+    """
+    y, location, log_scale, correlation, nu = map(_float, (y, location, log_scale, correlation, nu))
+    episode = pt.as_tensor_variable(episode)
+    inputs = {"y": y, "location": location, "log_scale": log_scale, "episode": episode, "correlation": correlation}
+    _check_joint(**inputs, nu=nu)
+    return Blockwise(JointLogpdf())(y, location, log_scale, episode.astype("int64"), correlation, nu)
+
+
+def _check_joint(**inputs: TensorVariable) -> None:
+    asked, came = "joint_logpdf(y, location, log_scale, episode, correlation, nu)", _shapes(**inputs)
+    core = {"y": 2, "location": 3, "log_scale": 3, "episode": 1, "correlation": 2, "nu": 0}
+    batch = inputs["location"].type.ndim - core["location"]
+    _require(
+        asked,
+        "y is (asset, time), location (asset, regime, time), log_scale (episode, asset, regime), episode (time), "
+        "correlation (asset, asset), nu a scalar, after the batch dimensions of location if any",
+        came,
+        "with one asset give y[None], location[None] and correlation [[1.0]]; with one episode log_scale[None]",
+        holds=all(least <= inputs[name].type.ndim <= least + batch for name, least in core.items()),
+    )
+    _require(
+        asked,
+        "episode holds integers, rows of log_scale",
+        f"episode of type {inputs['episode'].type.dtype}",
+        "number the episodes from 0",
+        holds=inputs["episode"].type.dtype.startswith(("int", "uint")),
+    )
+    y, location, log_scale, episode, correlation = (inputs[name].type.shape for name in list(core)[:5])
+    _require(
+        asked,
+        "y, location, log_scale and correlation have the same assets",
+        came,
+        "asset is the first axis of y and location, the second of log_scale, and both of correlation",
+        holds=_agree(y[-2], location[-3], log_scale[-2], *correlation[-2:]),
+    )
+    _require(
+        asked,
+        "y, location and episode have one length in time; location and log_scale have the same regimes",
+        came,
+        "align them on the rows of the panel; time is the last axis of location, regime that of log_scale",
+        holds=_agree(y[-1], location[-1], episode[-1]) and _agree(location[-2], log_scale[-1]),
+    )
