@@ -145,8 +145,8 @@ def _softmax_of_two(logits, p):
 
 
 @njit(**FUSED)
-def _softmax(each, logits, p):
-    """Softmax over the destination of (origin, destination, step)."""
+def fill_softmax(each, logits, p):
+    """Fill ``p`` with the softmax over the destination of logits (origin, destination, step)."""
     if len(each) == 2:  # noqa: PLR2004
         _softmax_of_two(logits, p)
         return
@@ -333,7 +333,7 @@ def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, smoothed, d
     """
     obs, v, a, p = work[0], work[1], smoothed, d_logits
     loglik = _start(each, log_obs, log_init, a) + _scale(each, log_obs, obs)
-    _softmax(each, logits, p)
+    fill_softmax(each, logits, p)
     factors = _passes(each, obs, p, a, v)
     for factor in factors:
         loglik += math.log(factor)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 
 import llvmlite.binding
@@ -13,11 +14,12 @@ import numpy as np
 from numba import types
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from regimelag.likelihood import mixture, mixture_recursions, opaque
+from regimelag.likelihood import chain, mixture, mixture_recursions, opaque
 from regimelag.likelihood.mixture_node import LagMixtureLoglik
 
-CACHE_VERSION = opaque.version_of(sys.modules[__name__], mixture, mixture_recursions)
+CACHE_VERSION = opaque.version_of(sys.modules[__name__], chain, mixture, mixture_recursions)
 
+VECTOR, MATRIX, CUBE = (types.Array(types.float64, dimensions, "C") for dimensions in (1, 2, 3))
 BLOCKS = types.Array(types.int64, 1, "C")
 SHAPE = types.UniTuple(types.int64, 3)
 _POINTER = ctypes.POINTER(ctypes.c_double)
@@ -51,6 +53,16 @@ def _numba_lag_mixture_loglik(op, node, **kwargs):
         mixture_recursions.check_mixture, (SHAPE, SHAPE, types.int64, types.int64, BLOCKS), CACHE_VERSION
     )
 
+    known = op.regimes
+    each = (0.0,) * known
+    regimes_type = types.UniTuple(types.float64, known)
+    fill_softmax = opaque.by_name(chain.fill_softmax, (regimes_type, CUBE, CUBE), CACHE_VERSION)
+    scaled = opaque.by_name(
+        mixture.scaled_lag_loglik_and_adjoint,
+        (regimes_type, CUBE, VECTOR, VECTOR, BLOCKS, CUBE, CUBE, CUBE, VECTOR, VECTOR, MATRIX),
+        CACHE_VERSION,
+    )
+
     @numba_njit
     def lag_mixture_loglik(log_obs, logits, log_init, log_prior, block):
         combinations, regimes, times = log_obs.shape
@@ -61,21 +73,28 @@ def _numba_lag_mixture_loglik(op, node, **kwargs):
         log_init, log_prior = np.ascontiguousarray(log_init), np.ascontiguousarray(log_prior)
         d_log_obs, d_logits = np.empty(log_obs.shape), np.empty(logits.shape)
         d_log_init, d_log_prior = np.empty(regimes), np.empty(combinations)
-        loglik = exact(
-            combinations,
-            regimes,
-            times,
-            steps,
-            log_obs.ctypes,
-            logits.ctypes,
-            log_init.ctypes,
-            log_prior.ctypes,
-            block.ctypes,
-            d_log_obs.ctypes,
-            d_logits.ctypes,
-            d_log_init.ctypes,
-            d_log_prior.ctypes,
-        )
+        loglik = math.nan
+        if regimes == known:
+            fill_softmax((each, logits, d_logits))
+            work, probability = np.empty(log_obs.shape), np.empty((block[-1] + 1, combinations))
+            gradients = (d_log_obs, d_logits, d_log_init, d_log_prior)
+            loglik = scaled((each, log_obs, log_init, log_prior, block, work, *gradients, probability))
+        if math.isnan(loglik):
+            loglik = exact(
+                combinations,
+                regimes,
+                times,
+                steps,
+                log_obs.ctypes,
+                logits.ctypes,
+                log_init.ctypes,
+                log_prior.ctypes,
+                block.ctypes,
+                d_log_obs.ctypes,
+                d_logits.ctypes,
+                d_log_init.ctypes,
+                d_log_prior.ctypes,
+            )
         return np.asarray(loglik), d_log_obs, d_logits, d_log_init, d_log_prior
 
     return lag_mixture_loglik, CACHE_VERSION
