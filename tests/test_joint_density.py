@@ -243,6 +243,14 @@ def test_arrays_that_do_not_fit_are_refused():
             joint_logpdf(**{**rows, name: wrong})
 
 
+def test_as_many_assets_as_an_integer_has_bits():
+    rows = list(make_rows(62, regimes=1, times=3, missing=False))
+    rows[0][::2, 1] = np.nan
+    np.testing.assert_allclose(joint_logpdf(*rows, 5.0), expected_logpdf(*rows, 5.0), rtol=1e-9)
+    with pytest.raises(ValueError, match="no more than 62 assets"):
+        joint_logpdf(*make_rows(63, regimes=1, times=3, missing=False), 5.0)
+
+
 @pytest.fixture(scope="module", params=MODES)
 def compiled(request):
     """Value and gradients of the Op, for any number of assets."""

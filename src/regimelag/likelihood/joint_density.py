@@ -25,6 +25,8 @@ FARTHEST = 1e140
 FAR_ENOUGH = 16.0
 # Rows that are worked on together, so that what is known of them stays in the nearest cache.
 BLOCK = 256
+# As many as an integer has bits for.
+MOST_ASSETS = 62
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -143,6 +145,8 @@ def _excess_slope(x, d):
 def check_joint(y, location, log_scale, episode, correlation):
     """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
     assets, regimes, times = location.shape
+    if assets > MOST_ASSETS:
+        raise ValueError("the joint density needs no more than 62 assets")
     if y.shape != (assets, times) or episode.size != times:
         raise ValueError(
             "the joint density needs y (asset, time) and location (asset, regime, time) of the same assets, and both "
@@ -158,41 +162,41 @@ def check_joint(y, location, log_scale, episode, correlation):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Patterns of observed assets
-#
-# The marginal law of some assets is that of their sub-vector, with the sub-matrix S of the correlation. S = L L', with
-# the reciprocal of the diagonal of L kept in its place. If S is not positive definite, its L is NaN. What is read is
-# (R + R') / 2: then the gradient below is that of each entry by itself, and not of symmetric pairs alone.
+# Patterns of observed assets, and runs
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @njit(**CACHED)
-def _alike(y, s, t):
-    """Whether the same assets are observed at two times."""
-    for a in range(y.shape[0]):  # noqa: SIM110
-        if math.isnan(y[a, s]) != math.isnan(y[a, t]):
-            return False
-    return True
+def _patterns(y):
+    """Number whose bits say which assets are observed at each time (time)."""
+    pattern = np.zeros(y.shape[1], np.int64)
+    for a in range(y.shape[0]):
+        bit, values = 1 << a, y[a]
+        for t in range(values.size):
+            pattern[t] |= 0 if math.isnan(values[t]) else bit
+    return pattern
 
 
 @njit(**CACHED)
-def _patterns(y):
-    """Number of the pattern at each time (time), and a time at which each pattern occurs (pattern)."""
-    times = y.shape[1]
-    pattern, first = np.empty(times, np.int64), np.empty(times, np.int64)
+def _place(pattern, patterns):
+    """Where a pattern stands among others, or how many those are."""
+    p = 0
+    while p < patterns.size and patterns[p] != pattern:
+        p += 1
+    return p
+
+
+@njit(**CACHED)
+def _distinct(pattern):
+    """The patterns that occur, in the order of their first times."""
+    found = np.empty_like(pattern)
     count = 0
-    for t in range(times):
-        p = 0
-        if t > 0 and _alike(y, t - 1, t):
-            p = pattern[t - 1]
-        else:
-            while p < count and not _alike(y, first[p], t):
-                p += 1
-            if p == count:
-                first[p] = t
-                count += 1
-        pattern[t] = p
-    return pattern, first[:count]
+    for t in range(pattern.size):
+        changed = t == 0 or pattern[t] != pattern[t - 1]
+        if changed and _place(pattern[t], found[:count]) == count:
+            found[count] = pattern[t]
+            count += 1
+    return found[:count]
 
 
 @njit(**CACHED)
@@ -204,75 +208,76 @@ def _end_of_run(pattern, episode, start):
     return stop
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Student-t of the d observed assets, and the normal as its limit for infinite nu
+#
+# The marginal law of some assets is that of their sub-vector, with the sub-matrix S of the correlation. With
+# z_a = (y_a - m_a) / sigma_a, S = L L', v = L^-1 z, w = L^-T v = S^-1 z, u = v'v / nu, c = (nu + d) / nu / (1 + u):
+#
+#     log f           = D_d(nu / 2) - d/2 log(2 pi) - log det S / 2 - sum log sigma_a - (nu + d) / 2 log(1 + u)
+#     d / d m_a       = c w_a / sigma_a
+#     d / d log sig_a = c z_a w_a - 1
+#     d / d S         = (c w w' - S^-1) / 2
+#     d / d nu        = (D_d'(nu / 2) - log(1 + u) + c u) / 2
+#
+# As nu grows, (nu + d) / 2 log(1 + u) tends to v'v / 2, and the rest has its limits in floating point. The adjoint
+# takes log(1 + u) back from log f, which costs no logarithm.
+#
+# What is kept of L is r_i = 1 / L_ii, on the diagonal, and F_ij = L_ij / L_ii below it. Then v and x = w / r take no
+# product but those with F:
+#
+#     v_i = r_i z_i - sum_{j<i} F_ij v_j             x_i = v_i - sum_{j>i} F_ji x_j
+#
+# If S is not positive definite, its factor is NaN. What is read of the correlation R is (R + R') / 2: then the gradient
+# is that of each entry by itself, and not of symmetric pairs alone.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 @njit(**CACHED)
 def _factor(observed, correlation, factor):
     """Fill ``factor`` with that of the observed assets; return the log determinant of their correlation."""
     log_det = 0.0
     for i in range(observed.size):
-        for j in range(i + 1):
-            a, b = observed[i], observed[j]
-            rest = 0.5 * (correlation[a, b] + correlation[b, a])
+        pivot = correlation[observed[i], observed[i]]
+        for j in range(i):
+            rest = 0.5 * (correlation[observed[i], observed[j]] + correlation[observed[j], observed[i]])
+            rest *= factor[j, j]
             for n in range(j):
                 rest -= factor[i, n] * factor[j, n]
-            factor[i, j] = rest * factor[j, j] if j < i else (1.0 / math.sqrt(rest) if rest > 0.0 else np.nan)
-        log_det -= 2.0 * math.log(factor[i, i])
+            factor[i, j] = rest
+            pivot -= rest * rest
+        root = 1.0 / math.sqrt(pivot) if pivot > 0.0 else np.nan
+        for j in range(i):
+            factor[i, j] *= root
+        factor[i, i] = root
+        log_det -= 2.0 * math.log(root)
     return log_det
 
 
 @njit(**CACHED)
-def _factors(y, first, correlation):
-    """How many assets each pattern has, which (pattern, asset), their factors (pattern, asset, asset), log dets."""
-    assets, patterns = y.shape[0], first.size
-    sizes, observed = np.zeros(patterns, np.int64), np.empty((patterns, assets), np.int64)
-    factors, log_dets = np.empty((patterns, assets, assets)), np.empty(patterns)
-    for p in range(patterns):
+def _laws(assets, patterns, correlation, nu):
+    """Number of assets of each pattern, which (pattern, asset), factors (pattern, asset, asset), log densities at 0."""
+    sizes, observed = np.zeros(patterns.size, np.int64), np.empty((patterns.size, assets), np.int64)
+    factors, heads = np.empty((patterns.size, assets, assets)), np.empty(patterns.size)
+    for p in range(patterns.size):
         for a in range(assets):
-            if not math.isnan(y[a, first[p]]):
+            if (patterns[p] >> a) & 1:
                 observed[p, sizes[p]] = a
                 sizes[p] += 1
-        log_dets[p] = _factor(observed[p, : sizes[p]], correlation, factors[p])
-    return sizes, observed, factors, log_dets
-
-
-@njit(**CACHED)
-def _precision(factor, size):
-    """Inverse of the matrix that has this factor."""
-    inverse = np.zeros((size, size))
-    for column in range(size):
-        for i in range(column, size):
-            rest = 1.0 if i == column else 0.0
-            for n in range(column, i):
-                rest -= factor[i, n] * inverse[n, column]
-            inverse[i, column] = rest * factor[i, i]
-    precision = np.zeros((size, size))
-    for i in range(size):
-        for j in range(size):
-            for n in range(max(i, j), size):
-                precision[i, j] += inverse[n, i] * inverse[n, j]
-    return precision
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Student-t of the d observed assets, and the normal as its limit for infinite nu. With z_a = (y_a - m_a) / sigma_a,
-# v = L^-1 z, w = L^-T v = S^-1 z, u = v'v / nu and c = (nu + d) / nu / (1 + u):
-#
-#     log f         = D_d(nu / 2) - d/2 log(2 pi) - log det S / 2 - sum log sigma_a - (nu + d) / 2 log(1 + u)
-#     d / d m_a     = c w_a / sigma_a
-#     d / d log s_a = c z_a w_a - 1
-#     d / d S       = (c w w' - S^-1) / 2
-#     d / d nu      = (D_d'(nu / 2) - log(1 + u) + c u) / 2
-#
-# As nu grows, (nu + d) / 2 log(1 + u) tends to v'v / 2, and the rest has its limits in floating point. The adjoint
-# takes log(1 + u) back from log f, which costs no logarithm.
-# ---------------------------------------------------------------------------------------------------------------------
+        log_det = _factor(observed[p, : sizes[p]], correlation, factors[p])
+        heads[p] = _excess(0.5 * nu, sizes[p]) - sizes[p] * HALF_LOG_TWO_PI - 0.5 * log_det
+    return sizes, observed, factors, heads
 
 
 @njit(**FUSED)
-def _standardise(y, location, inverse_scale, z):
+def _standardise(y, location, inverse_scale, root, z, v):
+    """Fill ``z`` (row), and ``v`` with what it starts from."""
     for t in range(z.size):
         distance = (y[t] - location[t]) * inverse_scale
         distance = FARTHEST if distance > FARTHEST else distance
-        z[t] = -FARTHEST if distance < -FARTHEST else distance
+        distance = -FARTHEST if distance < -FARTHEST else distance
+        z[t] = distance
+        v[t] = distance * root
 
 
 @njit(**FUSED)
@@ -282,34 +287,42 @@ def _subtract(multiple, known, rest):
 
 
 @njit(**FUSED)
-def _whiten(factor, size, rows, v, squares):
-    """Solve L v = z in place, for z in the rows of ``v``; fill ``squares`` with the sum of the squares of v."""
-    squares[:rows] = 0.0
-    for i in range(size):
-        rest = v[i, :rows]
+def _add_square(values, squares):
+    for t in range(values.size):
+        squares[t] += values[t] * values[t]
+
+
+@njit(**CACHED)
+def _whiten(y, location, log_scale, observed, factor, k, start, z, v, inverse_scale, squares):
+    """Fill z and v (observed asset, row), ``inverse_scale`` (observed asset) and ``squares`` (row), the sum of v^2.
+
+    Return the sum of the log scales. Slices are of whole rows, so that numba knows them to be contiguous.
+    """
+    rows, volume = squares.size, 0.0
+    stop = start + rows
+    squares.fill(0.0)
+    for i in range(observed.size):
+        a = observed[i]
+        volume += log_scale[a, k]
+        scale = inverse_scale[i] = math.exp(-log_scale[a, k])
+        _standardise(y[a, start:stop], location[a, k, start:stop], scale, factor[i, i], z[i, :rows], v[i, :rows])
         for j in range(i):
-            _subtract(factor[i, j], v[j, :rows], rest)
-        inverse = factor[i, i]
-        for t in range(rows):
-            rest[t] *= inverse
-            squares[t] += rest[t] * rest[t]
+            _subtract(factor[i, j], v[j, :rows], v[i, :rows])
+        _add_square(v[i, :rows], squares)
+    return volume
 
 
-@njit(**FUSED)
-def _unwhiten(factor, size, rows, w):
-    """Solve L' w = v in place, for v in the rows of ``w``."""
-    for i in range(size - 1, -1, -1):
-        rest = w[i, :rows]
-        for j in range(i + 1, size):
-            _subtract(factor[j, i], w[j, :rows], rest)
-        inverse = factor[i, i]
-        for t in range(rows):
-            rest[t] *= inverse
+@njit(**CACHED)
+def _unwhiten(factor, d, rows, v):
+    """Turn v, in the first d and rows of ``v``, into x."""
+    for i in range(d - 2, -1, -1):
+        for j in range(i + 1, d):
+            _subtract(factor[j, i], v[j, :rows], v[i, :rows])
 
 
 @njit(**FUSED)
 def _density(squares, head, nu, d, log_obs):
-    """Fill ``log_obs`` (row) from the squared distances and what all rows of a run share."""
+    """Fill ``log_obs`` (row) from the squared distances and the log density at none."""
     if nu == np.inf:
         for t in range(log_obs.size):
             log_obs[t] = head - 0.5 * squares[t]
@@ -320,9 +333,9 @@ def _density(squares, head, nu, d, log_obs):
 
 
 @njit(**SUMMED)
-def _density_adjoint(squares, head, nu, d, log_obs, cotangent, weight):
-    """Fill ``weight`` (row) with c times the cotangent; return the sums of the cotangent and of that of nu."""
-    inverse_nu, slope, per_log = 1.0 / nu, _excess_slope(0.5 * nu, d), 2.0 / (nu + d)
+def _density_adjoint(squares, head, slope, nu, d, log_obs, cotangent, weight):
+    """Fill ``weight`` (row) with c times the cotangent; return the sums over rows of the cotangent and of d nu."""
+    inverse_nu, per_log = 1.0 / nu, 2.0 / (nu + d)
     unit = 1.0 + d * inverse_nu
     total = d_nu = 0.0
     for t in range(log_obs.size):
@@ -335,39 +348,16 @@ def _density_adjoint(squares, head, nu, d, log_obs, cotangent, weight):
     return total, 0.5 * d_nu
 
 
-@njit(**CACHED)
-def fill_joint(y, location, log_scale, episode, correlation, nu, log_obs):
-    """Fill ``log_obs`` (regime, time); see :func:`joint_logpdf`."""
-    pattern, first = _patterns(y)
-    sizes, observed, factors, log_dets = _factors(y, first, correlation)
-    v, squares = np.empty((y.shape[0], BLOCK)), np.empty(BLOCK)
-    start = 0
-    while start < episode.size:
-        stop = _end_of_run(pattern, episode, start)
-        e, p = episode[start], pattern[start]
-        d, rows = sizes[p], stop - start
-        shared = _excess(0.5 * nu, d) - d * HALF_LOG_TWO_PI - 0.5 * log_dets[p]
-        for k in range(location.shape[1]):
-            head = shared
-            for i in range(d):
-                a = observed[p, i]
-                head -= log_scale[e, a, k]
-                scale = math.exp(-log_scale[e, a, k])
-                _standardise(y[a, start:stop], location[a, k, start:stop], scale, v[i, :rows])
-            _whiten(factors[p], d, rows, v, squares)
-            _density(squares, head, nu, d, log_obs[k, start:stop])
-        start = stop
-
-
 @njit(**SUMMED)
-def _spread(weight, w, z, inverse_scale, d_location):
-    """Fill ``d_location`` (row); return the sum over rows of the gradient of the log scale, but for the constant."""
-    total = 0.0
-    for t in range(d_location.size):
-        pull = weight[t] * w[t]
-        d_location[t] = pull * inverse_scale
-        total += pull * z[t]
-    return total
+def _pull(weight, x, root, inverse_scale, z, d_location):
+    """Fill ``d_location`` (row); return the sums over rows of c w_a z_a and c w_a x_a times the cotangent."""
+    of_scale = of_square = 0.0
+    for t in range(z.size):
+        of_z = weight[t] * x[t] * root
+        d_location[t] = of_z * inverse_scale
+        of_scale += of_z * z[t]
+        of_square += of_z * x[t]
+    return of_scale, of_square
 
 
 @njit(**SUMMED)
@@ -379,61 +369,95 @@ def _moment(weight, left, right):
 
 
 @njit(**CACHED)
-def fill_joint_adjoint(
-    y, location, log_scale, episode, correlation, nu, log_obs, cotangent, d_location, d_log_scale, d_correlation
-):
-    """Fill the gradients but for that of nu, which is returned; see :func:`joint_logpdf_adjoint`."""
-    d_location.fill(0.0)
-    d_log_scale.fill(0.0)
-    d_correlation.fill(0.0)
-    pattern, first = _patterns(y)
-    sizes, observed, factors, log_dets = _factors(y, first, correlation)
-    totals, moments = np.zeros(first.size), np.zeros(factors.shape)
-    z, w = np.empty((y.shape[0], BLOCK)), np.empty((y.shape[0], BLOCK))
-    squares, weight = np.empty(BLOCK), np.empty(BLOCK)
-    scales = np.empty(y.shape[0])
-    d_nu = 0.0
-    start = 0
-    while start < episode.size:
-        stop = _end_of_run(pattern, episode, start)
-        e, p = episode[start], pattern[start]
-        d, rows = sizes[p], stop - start
-        shared = _excess(0.5 * nu, d) - d * HALF_LOG_TWO_PI - 0.5 * log_dets[p]
-        for k in range(location.shape[1]):
-            head = shared
-            for i in range(d):
-                a = observed[p, i]
-                head -= log_scale[e, a, k]
-                scales[i] = math.exp(-log_scale[e, a, k])
-                _standardise(y[a, start:stop], location[a, k, start:stop], scales[i], z[i, :rows])
-                w[i, :rows] = z[i, :rows]
-            _whiten(factors[p], d, rows, w, squares)
-            total, of_nu = _density_adjoint(
-                squares[:rows], head, nu, d, log_obs[k, start:stop], cotangent[k, start:stop], weight
-            )
-            _unwhiten(factors[p], d, rows, w)
-            totals[p] += total
-            d_nu += of_nu
-            for i in range(d):
-                a = observed[p, i]
-                of_scale = _spread(weight, w[i], z[i], scales[i], d_location[a, k, start:stop])
-                d_log_scale[e, a, k] += of_scale - total
-                for j in range(i + 1):
-                    moments[p, i, j] += _moment(weight, w[i, :rows], w[j, :rows])
-        start = stop
-    for p in range(first.size):
-        _add_d_correlation(observed[p, : sizes[p]], factors[p], moments[p], totals[p], d_correlation)
-    return d_nu
+def _add_moments(factor, d, weight, x, moment):
+    """Add the sum over rows of c w w' times the cotangent, below the diagonal, from x (observed asset, row)."""
+    rows = weight.size
+    for i in range(1, d):
+        for j in range(i):
+            moment[i, j] += factor[i, i] * factor[j, j] * _moment(weight, x[i, :rows], x[j, :rows])
 
 
 @njit(**CACHED)
 def _add_d_correlation(observed, factor, moment, total, d_correlation):
-    """Add the gradient of the rows of one pattern, of which ``moment`` has the lower triangle of the sum of c w w'."""
-    precision = _precision(factor, observed.size)
-    for i in range(observed.size):
-        for j in range(observed.size):
-            found = moment[max(i, j), min(i, j)] - total * precision[i, j]
+    """Add the gradient of one pattern, from the sums over its rows of c w w' (lower triangle) and of the cotangent.
+
+    S^-1 = B' B with B = L^-1, of which each column solves for a unit vector as v does for z.
+    """
+    d = observed.size
+    inverse = np.zeros((d, d))
+    for i in range(d):
+        inverse[i, i] = factor[i, i]
+        for j in range(i):
+            for n in range(j, i):
+                inverse[i, j] -= factor[i, n] * inverse[n, j]
+    for i in range(d):
+        for j in range(i + 1):
+            found = moment[i, j]
+            for n in range(i, d):
+                found -= total * inverse[n, i] * inverse[n, j]
             d_correlation[observed[i], observed[j]] += 0.5 * found
+            if j < i:
+                d_correlation[observed[j], observed[i]] += 0.5 * found
+
+
+@njit(**CACHED)
+def fill_joint(y, location, log_scale, episode, correlation, nu, log_obs):
+    """Fill ``log_obs`` (regime, time); see :func:`joint_logpdf`."""
+    assets, regimes, times = location.shape
+    pattern = _patterns(y)
+    patterns = _distinct(pattern)
+    sizes, observed, factors, heads = _laws(assets, patterns, correlation, nu)
+    z, v, scales, squares = np.empty((assets, BLOCK)), np.empty((assets, BLOCK)), np.empty(assets), np.empty(BLOCK)
+    start = 0
+    while start < times:
+        stop = _end_of_run(pattern, episode, start)
+        p, rows = _place(pattern[start], patterns), stop - start
+        seen, scale = observed[p, : sizes[p]], log_scale[episode[start]]
+        for k in range(regimes):
+            volume = _whiten(y, location, scale, seen, factors[p], k, start, z, v, scales, squares[:rows])
+            _density(squares[:rows], heads[p] - volume, nu, sizes[p], log_obs[k, start:stop])
+        start = stop
+
+
+@njit(**CACHED)
+def fill_joint_adjoint(
+    y, location, log_scale, episode, correlation, nu, log_obs, cotangent, d_location, d_log_scale, d_correlation
+):
+    """Fill the gradients but for that of nu, which is returned; see :func:`joint_logpdf_adjoint`."""
+    assets, regimes, times = location.shape
+    pattern = _patterns(y)
+    patterns = _distinct(pattern)
+    sizes, observed, factors, heads = _laws(assets, patterns, correlation, nu)
+    slopes = np.array([_excess_slope(0.5 * nu, d) for d in sizes])
+    totals, moments = np.zeros(patterns.size), np.zeros(factors.shape)
+    z, v, scales = np.empty((assets, BLOCK)), np.empty((assets, BLOCK)), np.empty(assets)
+    squares, weight = np.empty(BLOCK), np.empty(BLOCK)
+    d_location.fill(0.0)
+    d_log_scale.fill(0.0)
+    d_correlation.fill(0.0)
+    d_nu = 0.0
+    start = 0
+    while start < times:
+        stop = _end_of_run(pattern, episode, start)
+        e, p, rows = episode[start], _place(pattern[start], patterns), stop - start
+        d, seen, factor, of_rows = sizes[p], observed[p, : sizes[p]], factors[p], weight[:rows]
+        for k in range(regimes):
+            volume = _whiten(y, location, log_scale[e], seen, factor, k, start, z, v, scales, squares[:rows])
+            given, found, head = cotangent[k, start:stop], log_obs[k, start:stop], heads[p] - volume
+            total, of_nu = _density_adjoint(squares[:rows], head, slopes[p], nu, d, found, given, of_rows)
+            totals[p] += total
+            d_nu += of_nu
+            _unwhiten(factor, d, rows, v)
+            for i, a in enumerate(seen):
+                of_location = d_location[a, k, start:stop]
+                of_scale, of_square = _pull(of_rows, v[i, :rows], factor[i, i], scales[i], z[i, :rows], of_location)
+                d_log_scale[e, a, k] += of_scale - total
+                moments[p, i, i] += factor[i, i] * of_square
+            _add_moments(factor, d, of_rows, v, moments[p])
+        start = stop
+    for p in range(patterns.size):
+        _add_d_correlation(observed[p, : sizes[p]], factors[p], moments[p], totals[p], d_correlation)
+    return d_nu
 
 
 def joint_logpdf(y, location, log_scale, episode, correlation, nu):
