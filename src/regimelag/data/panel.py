@@ -177,7 +177,8 @@ def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Trac
             back = spec.history if track.role == nm.SIGNAL else 0
             check_present(track, rows, slice(first - back, len(rows)), asked)
     if spec.frequency == TRADING:
-        _check_steps(rows[first - spec.history :], asked)
+        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
+        _check_steps(rows[max(first - reach, 0) :], asked)
 
 
 def _check_response(track: Track, first: int, asked: str) -> None:
@@ -201,7 +202,7 @@ def _check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str)
 
 
 def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:
-    """Refuse trading dates that lie further apart than markets close: a return over the hole is none of one day."""
+    """Refuse trading dates that lie further apart than markets close: a return over the hole would be none of a day."""
     limit, steps = stale_after(rows, rows), np.diff(rows)
     if len(steps) and steps.max() > limit:
         place = int(steps.argmax())

@@ -55,6 +55,11 @@ class Track:
         return f"{self.role} {self.series.name!r} (column {describe_columns(self.series)})"
 
     @property
+    def span(self) -> int:
+        """Rows that a value reaches back over."""
+        return 0 if self.series.transform == "level" else self.series.periods
+
+    @property
     def first_value(self) -> int:
         """First row with a value; past the last row if there is none."""
         present = np.flatnonzero(~np.isnan(self.value))
@@ -191,8 +196,7 @@ def check_present(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str)
     gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
     if not len(gaps):
         return
-    span = 0 if track.series.transform == "level" else track.series.periods
-    needed = np.union1d(gaps, gaps - span)
+    needed = np.union1d(gaps, gaps - track.span)
     for column, leg in track.legs.items():
         causes = np.intersect1d(needed, np.flatnonzero(np.isnan(leg.level)))
         if not len(causes):
