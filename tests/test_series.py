@@ -465,7 +465,9 @@ def test_a_hole_among_trading_dates_is_an_error_unless_the_window_is_clear_of_it
     frame = daily()
     frame.loc["2020-08-03":"2020-08-14", "slv"] = np.nan
     refused(trading(), frame, "between 2020-07-31 and 2020-08-17", "10 days apart", "longer frequency")
-    assert make_panel(trading(), frame, start="2020-08-27").attrs["start"] == "2020-08-27"
+    # Four rows of history, whose first return begins on the first row after the hole.
+    assert make_panel(trading(), frame, start="2020-08-24").attrs["start"] == "2020-08-24"
+    refused(trading(), frame, "between 2020-07-31 and 2020-08-17", start="2020-08-21")
     assert make_panel(trading(), frame, end="2020-07-31").attrs["end"] == "2020-07-31"
     frame.loc["2020-08-07", "slv"] = 20.0
     make_panel(trading(), frame)
