@@ -28,6 +28,7 @@ CONTROL_VALUE = "control_value"
 COVARIATE = "covariate"
 DRIVER_DATE = "driver_date"
 EPISODE_INDEX = "episode_index"
+BEYOND_SLOPE = "signal_beyond_slope"
 
 INTERCEPT = "intercept"
 CONTEMPORANEOUS = "contemporaneous"

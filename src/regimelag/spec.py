@@ -13,7 +13,7 @@ import pandas as pd
 from regimelag.errors import require, require_choice, require_positive
 from regimelag.kernels import Gamma, Kernel, NoLag
 
-Transform = Literal["log_return", "difference", "level"]
+Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 Initial = Literal["uniform", "stationary", "dirichlet"]
 Family = Literal["student_t", "normal"]
 
@@ -30,7 +30,7 @@ def _as_tuples(part: object) -> None:
 
 @dataclass(frozen=True)
 class Series:
-    """A variable made from one column of the data.
+    """A variable made from one column of the data, or from one column against another.
 
     Parameters
     ----------
@@ -38,13 +38,21 @@ class Series:
         Name of the variable, used as its coordinate everywhere.
     column : str
         Column of the data frame.
-    transform : {"log_return", "difference", "level"}
-        What is done to the column, on the panel's rows.
+    transform : {"log_return", "difference", "level", "trailing_gain"}
+        What is done to the column, on the panel's rows. A trailing gain is the positive part of the log return over
+        `periods` rows: zero unless the price stands above where it stood that many rows ago. Signals and controls may
+        be trailing gains. Their values overlap, as those of every change over several rows do, which is legal: only
+        responses must not overlap.
     periods : int
-        Number of rows that a return or difference spans.
+        Number of rows that a return, gain or difference spans.
     delay : str
         Publication delay as a pandas offset: a value dated d is known at d + delay. "0D" is known at its own close,
         "1B" on the next business day, "W-MON" on the next Monday.
+    against : str
+        A second column that the column is taken against, on the rows and before the transform. Where the transform
+        takes logarithms (log_return, trailing_gain) the level is the ratio column / against, otherwise (difference,
+        level) the difference column - against. Both columns stand on the rows by the same rule and with the same
+        delay; a row that lacks either has no value. Empty for the column alone.
     """
 
     name: str
@@ -52,6 +60,7 @@ class Series:
     transform: Transform = "log_return"
     periods: int = 1
     delay: str = "0D"
+    against: str = ""
 
     def __post_init__(self) -> None:
         """Check names, transform, span and delay."""
@@ -92,6 +101,34 @@ class Series:
             f"delay = {self.delay!r}",
             'write "0D", "1B" (next business day), "W-MON" (next Monday) or "28D"',
         )
+        _check_second(self, "against", self.against)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the data frame that the variable is made from, its own first."""
+        return (self.column, self.against) if self.against else (self.column,)
+
+
+def _check_second(series: Series, field_name: str, other: str) -> None:
+    """Require that a field names no column, or another than the series' own."""
+    require(
+        isinstance(other, str) and other != series.column and (not other or bool(other.strip())),
+        f"a {type(series).__name__.lower()} named {series.name!r}",
+        f"{field_name} names another column than column = {series.column!r}, or is empty",
+        f"{field_name} = {other!r}",
+        f"name another column, or drop {field_name}",
+    )
+
+
+def _check_gain(series: Series, reason: str) -> None:
+    """Refuse a trailing gain where it makes no sense."""
+    require(
+        series.transform != "trailing_gain",
+        f"a {type(series).__name__.lower()} named {series.name!r}",
+        f"a trailing gain is a signal or a control: {reason}",
+        "transform = 'trailing_gain'",
+        'write transform = "log_return"',
+    )
 
 
 @dataclass(frozen=True)
@@ -102,9 +139,10 @@ class Response(Series):
     """
 
     def __post_init__(self) -> None:
-        """Also refuse a delay and overlapping rows."""
+        """Also refuse a delay, overlapping rows and a gain cut off at zero."""
         super().__post_init__()
         asked = f"a response named {self.name!r}"
+        _check_gain(self, "a response has losses too")
         require(
             self.delay == "0D",
             asked,
@@ -127,20 +165,27 @@ class Signal(Series):
 
     Parameters
     ----------
-    name, column, transform, periods, delay
+    name, column, transform, periods, delay, against
         See `Series`.
     contemporaneous : bool
         Whether the response may also answer within the same period (the coefficient that DESIGN calls b0).
     kernel : Kernel
         Lag kernel over 1..max_lag.
+    beyond : str
+        A column whose part is taken out: the signal is what is left of its transformed value once the other column's
+        value, transformed in the same way on the same rows, has explained what it can. That is the residual of a
+        least-squares regression with intercept, learned on the window's rows alone and applied to the history before
+        them. Empty for the whole signal.
     """
 
     contemporaneous: bool = True
     kernel: Kernel = field(default_factory=Gamma)
+    beyond: str = ""
 
     def __post_init__(self) -> None:
-        """Also refuse a signal that does nothing."""
+        """Also refuse a signal that does nothing, or that lies beyond itself."""
         super().__post_init__()
+        _check_second(self, "beyond", self.beyond)
         require(
             isinstance(self.kernel, Kernel),
             f"a signal named {self.name!r}",
@@ -163,6 +208,11 @@ class Signal(Series):
             f"write name = {self.name.replace('/', ' ')!r}; column may keep its slash",
         )
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the data frame that the variable is made from, its own first, each once."""
+        return tuple(dict.fromkeys((*super().columns, self.beyond))) if self.beyond else super().columns
+
 
 @dataclass(frozen=True)
 class Driver(Series):
@@ -170,6 +220,11 @@ class Driver(Series):
 
     transform: Transform = "difference"
     periods: int = 13
+
+    def __post_init__(self) -> None:
+        """Also refuse a gain cut off at zero."""
+        super().__post_init__()
+        _check_gain(self, "a driver moves the regimes' probabilities both ways")
 
 
 @dataclass(frozen=True)
@@ -369,7 +424,9 @@ class ModelSpec:
     claim : str
         The claim that the model states, in a sentence or two.
     frequency : str
-        Rows of the panel, as a pandas period end: "D", "B", "W-MON" to "W-SUN", "ME" or "QE".
+        Rows of the panel, as a pandas period end: "D", "B", "W-MON" to "W-SUN", "ME" or "QE"; or "trading", the dates
+        on which the first response and every signal and control without a delay were observed. Returns then span from
+        one such date to the next, over weekends and holidays.
     max_lag : int
         L, the largest lag, in rows.
     episodes : Episodes
@@ -454,9 +511,10 @@ class ModelSpec:
             "drop the drivers, or write count = 2",
         )
         require(
-            bool(re.fullmatch(r"D|B|ME|QE|W-(MON|TUE|WED|THU|FRI|SAT|SUN)", str(self.frequency))),
+            bool(re.fullmatch(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)", str(self.frequency))),
             asked,
-            'frequency is "D", "B" (business days), "W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
+            'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
+            '"W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
             f"frequency = {self.frequency!r}",
             'write "W-FRI" for weeks that end on Friday',
         )

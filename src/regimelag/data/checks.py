@@ -53,6 +53,7 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     _check_episodes(spec, panel, asked)
     for role in parts(spec):
         _check_values(panel, role, asked)
+    _check_beyond(spec, panel, asked)
     _check_origin(spec, panel, asked)
 
 
@@ -129,6 +130,17 @@ def _check_values(panel: xr.Dataset, role: str, asked: str) -> None:
         raise PanelError(asked, rule, f"{center.tolist()} and {scale.tolist()}", REMAKE)
 
 
+def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    """Check that slopes stand where the spec asks for them; panels made by hand need not have any."""
+    if nm.BEYOND_SLOPE not in panel.data_vars:
+        return
+    held = panel[nm.BEYOND_SLOPE]
+    wanted = [bool(signal.beyond) for signal in spec.signals]
+    if held.dims != (nm.SIGNAL,) or np.isfinite(held.to_numpy()).tolist() != wanted:
+        rule = f"{nm.BEYOND_SLOPE!r} ({nm.SIGNAL}) is finite for the signals beyond another column, and NaN for others"
+        raise PanelError(asked, rule, f"{held.to_numpy().tolist()} over {held.dims}", REMAKE)
+
+
 def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
     """Compare what the panel was made from with what the spec asks for now; panels made by hand need not say."""
     if "spec" not in panel.attrs:
@@ -143,8 +155,8 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         for now, then in zip(members, parts(made)[role], strict=False):
             changed = [
                 f"{key} = {getattr(then, key)!r}, now {getattr(now, key)!r}"
-                for key in ("name", "column", "transform", "periods", "delay")
-                if getattr(now, key) != getattr(then, key)
+                for key in ("name", "column", "transform", "periods", "delay", "against", "beyond")
+                if getattr(now, key, "") != getattr(then, key, "")
             ]
             if changed:
                 rule = "the panel was made with the spec's columns, transforms and delays"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.checks import REMAKE, check_panel
-from regimelag.data.tracks import parts
+from regimelag.data.tracks import describe_columns, parts, stands_by_publication
 from regimelag.errors import PanelError
 from regimelag.spec import Series
 from regimelag.specfile import spec_from_toml
 
-WORDS = {"log_return": "log return", "difference": "difference", "level": "level"}
+WORDS = {
+    "log_return": "log return",
+    "difference": "difference",
+    "level": "level",
+    "trailing_gain": "trailing gain",
+}
 
 
 def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
@@ -30,12 +36,13 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame (role, name)
-        ``column``, ``transform`` in words, ``delay``; ``first`` and ``last`` row with a value in the window,
-        ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
-        ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``, for
-        drivers the median number of days between the row and the observation used; ``closes_differ``, the rows on which
-        the column was last observed on another day than the response. ``attrs["notes"]`` is a list of sentences on what
-        was done.
+        ``column`` (in words where there are several), ``transform`` in words, ``delay``; ``beyond_slope``, what one
+        unit of the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the
+        window, ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``,
+        ``min``, ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``,
+        for drivers the median number of days between the row and the observation used; ``closes_differ``, the rows on
+        which a column was last observed on another day than the response. ``attrs["notes"]`` is a list of sentences
+        on what was done.
 
     Raises
     ------
@@ -51,7 +58,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     rows = {
         (role, series.name): _describe(panel, role, series)
         # A driver may share its column with a control, but stands by its publication, not by its close.
-        | {"closes_differ": 0 if role == nm.DRIVER else len(differ.get(series.column, []))}
+        | {"closes_differ": 0 if stands_by_publication(role, series) else len(_differing(differ, series))}
         for role, members in parts(spec).items()
         for series in members
     }
@@ -59,6 +66,11 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
     return table
+
+
+def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
+    """Rows on which any of the series' columns was last observed on another day than the response."""
+    return {row for column in series.columns for row in differ.get(column, [])}
 
 
 def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
@@ -70,9 +82,10 @@ def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
     seen = np.flatnonzero(~np.isnan(values))
     span = f" over {series.periods} row{'s' if series.periods > 1 else ''}" if series.transform != "level" else ""
     return {
-        "column": series.column,
+        "column": describe_columns(series, spell=str),
         "transform": WORDS[series.transform] + span,
         "delay": series.delay,
+        "beyond_slope": float(chosen.get(nm.BEYOND_SLOPE, np.nan)) if role == nm.SIGNAL else np.nan,
         "first": pd.Timestamp(time[seen[0]]),
         "last": pd.Timestamp(time[seen[-1]]),
         "observations": len(seen),

@@ -9,15 +9,15 @@ import pandas as pd
 
 from regimelag import names as nm
 from regimelag.data.frames import some
-from regimelag.data.rows import period_end
-from regimelag.data.tracks import NO_DELAY, Track, episode_rows
-from regimelag.spec import ModelSpec
+from regimelag.data.rows import LOGARITHMIC, TRADING, OnRows, period_end
+from regimelag.data.tracks import Track, episode_rows, stands_by_publication, trading_columns
+from regimelag.spec import ModelSpec, Signal
 
 
 def panel_notes(
     spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int
 ) -> list[str]:
-    """Sentences on rows, missing responses, ages of drivers, closes and episodes.
+    """Sentences on rows, missing responses, ages of drivers, what lies beyond another column, closes and episodes.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def panel_notes(
         *_on_rows(spec, source, rows, first),
         *_on_responses(tracks, rows, first),
         *_on_ages(tracks, rows, first),
+        *_on_beyond(tracks),
         *_on_closes(source, rows, tracks, first),
         *_on_episodes(spec, rows[first:]),
     ]
@@ -46,16 +47,21 @@ def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[Track], first: i
 
     Delayed series do not stand by their own close and are left out, and so are rows on which either is missing.
     """
-    response = tracks[0]
+    response = tracks[0].legs[tracks[0].series.column].date[first:]
     differ: dict[str, list[str]] = {}
-    for track in tracks[1:]:
-        if track.role == nm.DRIVER or track.series.delay != NO_DELAY:
-            continue
-        both = ~np.isnat(track.date[first:]) & ~np.isnat(response.date[first:])
-        other = rows[first:][both & (track.date[first:] != response.date[first:])]
+    for column, leg in _own_closes(tracks).items():
+        date = leg.date[first:]
+        both = ~np.isnat(date) & ~np.isnat(response)
+        other = rows[first:][both & (date != response)]
         if len(other):
-            differ[track.series.column] = [str(row.date()) for row in other]
+            differ[column] = [str(row.date()) for row in other]
     return differ
+
+
+def _own_closes(tracks: Sequence[Track]) -> dict[str, OnRows]:
+    """The columns that stand on rows by their own close."""
+    by_close = (track for track in tracks if not stands_by_publication(track.role, track.series))
+    return {column: leg for track in by_close for column, leg in track.legs.items()}
 
 
 def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> list[str]:
@@ -66,11 +72,23 @@ def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, firs
     ]
     if spec.history:
         notes.append(f"Signals begin {spec.history} rows before the window, on {rows[first - spec.history].date()}.")
+    if spec.frequency == TRADING:
+        return [*notes, _on_trading_dates(spec, source, rows, first)]
     following = rows[-1] + period_end(spec.frequency)
     if rows[-1] < observed[-1] < following:
         newest = observed[-1].date()
         notes.append(f"The period that ends on {following.date()} was left out: the last observation is of {newest}.")
     return notes
+
+
+def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> str:
+    response, needed = spec.responses[0].column, some(trading_columns(spec), most=20)
+    passed = source.loc[rows[first] : rows[-1], response].notna().sum() - len(rows[first:])
+    days = int(np.diff(rows[first:]).max() / np.timedelta64(1, "D"))
+    return (
+        f"Rows are the dates on which all of {needed} were observed; {passed} other dates with {response!r} in the "
+        f"window are none. Steps between rows span up to {days} days."
+    )
 
 
 def _on_responses(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
@@ -91,7 +109,7 @@ def _on_responses(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -
 def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
     notes = []
     for track in tracks:
-        if track.role == nm.DRIVER or track.series.delay != NO_DELAY:
+        if stands_by_publication(track.role, track.series):
             days = (rows[first:].to_numpy() - track.date[first:]) / np.timedelta64(1, "D")
             notes.append(
                 f"Rows use the value of {track.label} as published (delay {track.series.delay}): "
@@ -100,8 +118,22 @@ def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> lis
     return notes
 
 
+def _on_beyond(tracks: Sequence[Track]) -> list[str]:
+    notes = []
+    for track in tracks:
+        if isinstance(track.series, Signal) and track.series.beyond:
+            unit = "%" if track.series.transform in LOGARITHMIC else "unit"
+            taken = f"{track.slope:.3g} {unit}{'s' if unit == 'unit' else ''}"
+            notes.append(
+                f"{track.series.name} beyond {track.series.beyond}: 1 {unit} of {track.series.beyond} takes {taken} of "
+                f"{track.series.column} with it, as learned on the window's rows; the signal is what is left."
+            )
+    return notes
+
+
 def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
-    observed = source.index[source.notna().any(axis=1)]
+    # Columns that stand by their publication come on days of their own and say nothing about closes.
+    observed = source.index[source[list(_own_closes(tracks))].notna().any(axis=1)]
     periods = rows.searchsorted(observed[observed <= rows[-1]])
     if len(np.unique(periods)) == len(periods):
         return ["The data have one date a period, so closes that differ inside a period cannot be seen."]

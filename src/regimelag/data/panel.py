@@ -16,12 +16,21 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.beyond import is_constant, take_beyond
 from regimelag.data.checks import check_panel, check_spec, panel_hash
 from regimelag.data.describe import describe_panel
-from regimelag.data.frames import check_frame, take_columns
+from regimelag.data.frames import check_frame, some, take_columns
 from regimelag.data.notes import closes_that_differ, panel_notes
-from regimelag.data.rows import FloatArray, period_end, row_dates
-from regimelag.data.tracks import Track, check_history, check_present, episode_rows, lay_tracks, parts
+from regimelag.data.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
+from regimelag.data.tracks import (
+    Track,
+    check_history,
+    check_present,
+    episode_rows,
+    lay_tracks,
+    parts,
+    trading_columns,
+)
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
@@ -29,8 +38,6 @@ from regimelag.specfile import spec_to_toml
 Day = str | dt.date | pd.Timestamp | np.datetime64
 
 LEAST_ROWS = 10
-# A standard deviation this small beside the values themselves is rounding error.
-ROUNDING = 1e-10
 
 
 def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None, end: Day | None = None) -> xr.Dataset:
@@ -52,7 +59,9 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     xarray.Dataset
         Standardised ``response_value`` (time, response), ``signal_value`` (signal_time, signal), ``driver_value``
         (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in natural units,
-        learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used;
+        learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
+        one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
+        column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
         ``episode_index`` (time). Missing responses are NaN. ``signal_time`` begins `spec.history` rows before ``time``.
         Attributes hold the spec as TOML and notes on what was done as JSON.
 
@@ -60,7 +69,8 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     ------
     PanelError
         If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
-        or stale, a series is constant, or too few rows or responses remain.
+        or stale, a series is constant, nothing of a signal is left beyond another column, trading dates lie too far
+        apart, or too few rows or responses remain.
 
     See Also
     --------
@@ -69,12 +79,14 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
-    columns = [series.column for members in parts(spec).values() for series in members]
+    columns = [column for members in parts(spec).values() for series in members for column in series.columns]
     source = take_columns(check_frame(frame, asked), columns, asked)
-    rows = _rows_to_end(source, spec.frequency, _day(end, "end", asked), asked)
+    rows = _rows_to_end(spec, source, _day(end, "end", asked), asked)
     tracks = lay_tracks(spec, source, rows, asked)
     first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
     _check_window(spec, rows, tracks, first, asked)
+    tracks = [take_beyond(track, first, asked) for track in tracks]
+    _check_varies(tracks, rows[first:], asked)
     panel = _assemble(spec, rows, tracks, first)
     panel.attrs["notes"] = json.dumps(panel_notes(spec, source, rows, tracks, first))
     panel.attrs["closes_differ"] = json.dumps(closes_that_differ(rows, tracks, first))
@@ -92,18 +104,33 @@ def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     return day.normalize()
 
 
-def _rows_to_end(source: pd.DataFrame, frequency: str, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
-    """All rows up to the end of the window; what lies behind it is not looked at again."""
-    rows = row_dates(source, frequency)
+def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeIndex:
+    """Every row that the data can serve."""
+    if spec.frequency != TRADING:
+        rows = row_dates(source, spec.frequency)
+        came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period "
+        came += f"({spec.frequency})"
+        rule, cure = "the columns used span at least one complete period", "give more data"
+    else:
+        rows = trading_dates(source, trading_columns(spec))
+        came = f"no date on which all of {some(trading_columns(spec), most=20)} were observed"
+        rule = "rows are dates on which the first response and every signal and control without a delay were observed"
+        cure = 'check that these columns share a calendar, or write a longer frequency, such as "W-FRI"'
     if not len(rows):
-        came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period ({frequency})"
-        raise PanelError(asked, "the columns used span at least one complete period", came, "give more data")
+        raise PanelError(asked, rule, came, cure)
+    return rows
+
+
+def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
+    """All rows up to the end of the window; what lies behind it is not looked at again."""
+    rows = _all_rows(spec, source, asked)
     if end is None:
         return rows
     if end < rows[0]:
         cure = f"end on {rows[0].date()} or later"
         raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
-    if period_end(frequency).rollback(end) > rows[-1]:
+    late = end - stale_after(rows, rows) if spec.frequency == TRADING else period_end(spec.frequency).rollback(end)
+    if late > rows[-1]:
         cure = f"leave end out, end on {rows[-1].date()}, or get newer data"
         raise PanelError(asked, "the window lies within the data", f"the last complete row is {rows[-1].date()}", cure)
     return rows[rows <= end]
@@ -121,7 +148,7 @@ def _first_row(
         cure = f"start on {rows[-1].date()} or earlier, and before end"
         came = f"the last row up to end is {rows[-1].date()}"
         raise PanelError(asked, "the window holds at least one row", came, cure)
-    if period_end(spec.frequency).rollforward(start) < rows[0]:
+    if (start if spec.frequency == TRADING else period_end(spec.frequency).rollforward(start)) < rows[0]:
         possible = rows[_first_possible(spec, rows, tracks)].date()
         cure = f"start on {possible} or later, leave start out, or give data from further back"
         raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
@@ -137,7 +164,7 @@ def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Tr
 
 
 def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
-    """Refuse missing covariates, too few rows or responses, and constant series."""
+    """Refuse missing covariates, and too few rows or responses."""
     least, count = max(LEAST_ROWS, spec.history), len(rows) - first
     if count < least:
         came = f"{count} rows, {rows[first].date()} to {rows[-1].date()}"
@@ -149,7 +176,9 @@ def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Trac
         else:
             back = spec.history if track.role == nm.SIGNAL else 0
             check_present(track, rows, slice(first - back, len(rows)), asked)
-        _check_varies(track, rows[first:], asked)
+    if spec.frequency == TRADING:
+        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
+        _check_steps(rows[max(first - reach, 0) :], asked)
 
 
 def _check_response(track: Track, first: int, asked: str) -> None:
@@ -163,13 +192,23 @@ def _check_response(track: Track, first: int, asked: str) -> None:
         raise PanelError(asked, f"a response has at least {LEAST_ROWS} values", came, cure)
 
 
-def _check_varies(track: Track, window: pd.DatetimeIndex, asked: str) -> None:
-    held = track.value[-len(window) :]
-    center, scale = _constants(held)
-    if scale <= ROUNDING * float(np.nanmax(np.abs(held))):
-        came = f"{track.label} is {center:g} on every row, {window[0].date()} to {window[-1].date()}"
-        cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
-        raise PanelError(asked, "a series varies within the window", came, cure)
+def _check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
+    for track in tracks:
+        held = track.value[-len(window) :]
+        if is_constant(held):
+            came = f"{track.label} is {np.nanmean(held):g} on every row, {window[0].date()} to {window[-1].date()}"
+            cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
+            raise PanelError(asked, "a series varies within the window", came, cure)
+
+
+def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:
+    """Refuse trading dates that lie further apart than markets close: a return over the hole would be none of a day."""
+    limit, steps = stale_after(rows, rows), np.diff(rows)
+    if len(steps) and steps.max() > limit:
+        place = int(steps.argmax())
+        came = f"none between {rows[place].date()} and {rows[place + 1].date()}"
+        cure = "fill what is missing there knowingly, choose start and end without it, or write a longer frequency"
+        raise PanelError(asked, f"trading dates are at most {limit.days} days apart", came, cure)
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:
@@ -199,6 +238,9 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], 
     for role in parts(spec):
         held = [track for track in tracks if track.role == role]
         _add_role(panel, role, held, first, reach if role == nm.SIGNAL else window)
+    slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
+    about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
+    panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
     return panel
 
 

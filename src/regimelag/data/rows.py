@@ -1,12 +1,14 @@
 """The rows of a panel, and which observation each row may use.
 
-A row covers the days after the previous row's date up to its own. Two rules say which observation stands on a row:
+A row covers the days after the previous row's date up to its own. Rows are the ends of calendar periods, or trading
+dates: those on which every column that must be there was observed. Two rules say which observation stands on a row:
 `last_inside` takes the last one dated inside the row's period and never an older one; `as_of` takes the last one
 published by the row's date, whatever its own date, unless it is stale.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,10 @@ FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
 
 PERIODS = ("D", "B", "W", "ME", "QE")
+TRADING = "trading"
+
+# Transforms that need values above zero.
+LOGARITHMIC = ("log_return", "trailing_gain")
 
 # Two publications may be late or missing, and markets close for up to ten days in a row (the Chinese New Year).
 STALE_INTERVALS = 2
@@ -54,6 +60,10 @@ def period_end(frequency: str) -> BaseOffset:
     PanelError
         Unless the frequency is "D", "B", "W-..." (weeks by their last day), "ME" or "QE".
     """
+    if frequency == TRADING:
+        rule = "which columns must be observed on a trading date follows from their roles in a spec, not from the frame"
+        cure = 'make_panel(spec, frame) with that frequency in the spec, or frame.dropna(subset=["silver", "bitcoin"])'
+        raise PanelError(f"rows of frequency {frequency!r}", rule, "a frame without a spec", cure)
     try:
         offset = to_offset(frequency)
     except (ValueError, TypeError):
@@ -86,6 +96,24 @@ def row_dates(source: pd.DataFrame, frequency: str) -> pd.DatetimeIndex:
     if not len(observed):
         return pd.DatetimeIndex([], dtype="datetime64[ns]")
     return pd.date_range(offset.rollforward(observed[0]), observed[-1], freq=offset, unit="ns")
+
+
+def trading_dates(source: pd.DataFrame, columns: Sequence[str]) -> pd.DatetimeIndex:
+    """Dates on which all of the columns were observed.
+
+    Parameters
+    ----------
+    source : DataFrame (date, column)
+        Floats over ascending dates, in nanoseconds.
+    columns : sequence of str
+        Columns that must be there.
+
+    Returns
+    -------
+    DatetimeIndex (row)
+        No holiday of any of them; the last row is the last date on which all were observed.
+    """
+    return pd.DatetimeIndex(source.index[source[list(columns)].notna().all(axis=1)])
 
 
 def _place(positions: npt.NDArray[np.intp], observed: pd.Series, count: int) -> tuple[FloatArray, DateArray]:
@@ -143,7 +171,7 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """
     observed = column.dropna()
     published = pd.DatetimeIndex(observed.index) + to_offset(delay)
-    limit = _stale_after(pd.DatetimeIndex(observed.index[published <= rows[-1]]), rows)
+    limit = stale_after(pd.DatetimeIndex(observed.index[published <= rows[-1]]), rows)
     rule = f"each row has a value published by its date and at most {limit.days} days before it (delay {delay})"
     position = published.searchsorted(rows, side="right") - 1
     level = np.full(len(rows), np.nan)
@@ -155,7 +183,8 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     return OnRows(level, date, rule)
 
 
-def _stale_after(observed: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
+def stale_after(observed: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
+    """Twice the longer of the median steps between observations and between rows, and at least ten days."""
     gaps = [float(np.median(np.diff(days.asi8))) for days in (observed, rows) if len(days) > 1]
     days = STALE_INTERVALS * max(gaps, default=0.0) / pd.Timedelta(days=1).value
     return pd.Timedelta(days=max(int(np.ceil(days)), LEAST_STALE_DAYS))
@@ -170,7 +199,8 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
         Observations in any units, on any mix of calendars: blank where a market was closed. Not changed.
     frequency : str
         "W-FRI" for Saturday-to-Friday weeks dated by their Friday, likewise "ME", "QE"; "D" makes every calendar day a
-        row, "B" every weekday, whose period reaches back over the weekend.
+        row, "B" every weekday, whose period reaches back over the weekend. Not "trading": which columns must be there
+        on a trading date follows from their roles in a spec.
 
     Returns
     -------
@@ -200,26 +230,26 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
 
 
 def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
-    """Level, difference or log return over the rows.
+    """Level, difference, log return or trailing gain over the rows.
 
     Parameters
     ----------
     level : array of float (row)
-        Natural units; positive for a log return.
-    kind : {"log_return", "difference", "level"}
-        What to do.
+        Natural units; positive for a log return or gain.
+    kind : {"log_return", "difference", "level", "trailing_gain"}
+        What to do. A trailing gain is the positive part of a log return.
     periods : int
-        Rows that a difference or return spans.
+        Rows that a difference, return or gain spans.
 
     Returns
     -------
     array of float (row)
-        NaN where a level needed is missing, and on the first `periods` rows of a difference or return.
+        NaN where a level needed is missing, and on the first `periods` rows unless the level itself is asked for.
     """
     if kind == "level":
         return level.copy()
-    positive = np.where(level > 0, level, np.nan)
-    base = np.log(positive) if kind == "log_return" else level
+    base = np.log(np.where(level > 0, level, np.nan)) if kind in LOGARITHMIC else level
     change = np.full(len(base), np.nan)
     change[periods:] = base[periods:] - base[:-periods]
-    return change
+    # np.maximum keeps NaN.
+    return np.maximum(change, 0.0) if kind == "trailing_gain" else change

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ import pandas as pd
 
 from regimelag import names as nm
 from regimelag.data.frames import some
-from regimelag.data.rows import DateArray, FloatArray, as_of, last_inside, transform
+from regimelag.data.rows import LOGARITHMIC, TRADING, DateArray, FloatArray, OnRows, as_of, last_inside, transform
 from regimelag.errors import PanelError
-from regimelag.spec import ModelSpec, Series
+from regimelag.spec import ModelSpec, Series, Signal
 
 NO_DELAY = "0D"
 
@@ -28,27 +29,35 @@ class Track:
         response, signal, driver or control.
     series : Series
         Its part of the spec.
-    level : array of float (row)
-        The column on the rows, natural units; NaN where no observation may stand.
+    legs : dict of str to OnRows
+        The columns that it is made from, on the rows, in natural units; its own first.
     value : array of float (row)
-        The transformed level.
+        The transformed level; NaN where any leg is missing.
     date : array of datetime64 (row)
-        Date of the observation that stands on the row.
-    rule : str
-        Which observation may stand on a row, for errors.
+        Date of the oldest observation used on the row, NaT where any leg is missing.
+    other : array of float (row), optional
+        The transformed value of the column that it lies beyond.
+    slope : float
+        What `take_beyond` found that one unit of the other column takes with it, NaN before and without.
     """
 
     role: str
     series: Series
-    level: FloatArray
+    legs: dict[str, OnRows]
     value: FloatArray
     date: DateArray
-    rule: str
+    other: FloatArray | None = None
+    slope: float = np.nan
 
     @property
     def label(self) -> str:
-        """Role, name and column, for errors and notes."""
-        return f"{self.role} {self.series.name!r} (column {self.series.column!r})"
+        """Role, name and columns, for errors and notes."""
+        return f"{self.role} {self.series.name!r} (column {describe_columns(self.series)})"
+
+    @property
+    def span(self) -> int:
+        """Rows that a value reaches back over."""
+        return 0 if self.series.transform == "level" else self.series.periods
 
     @property
     def first_value(self) -> int:
@@ -64,6 +73,26 @@ class Track:
 def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
     """The spec's series by role."""
     return {nm.RESPONSE: spec.responses, nm.SIGNAL: spec.signals, nm.DRIVER: spec.drivers, nm.CONTROL: spec.controls}
+
+
+def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> str:
+    """The series' columns in words, each in quotation marks unless spelled otherwise."""
+    against = f" against {spell(series.against)}" if series.against else ""
+    beyond = f" beyond {spell(series.beyond)}" if isinstance(series, Signal) and series.beyond else ""
+    return f"{spell(series.column)}{against}{beyond}"
+
+
+def stands_by_publication(role: str, series: Series) -> bool:
+    """Whether rows hold what was published by their date, instead of the last observation inside their period."""
+    return role == nm.DRIVER or series.delay != NO_DELAY
+
+
+def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Columns that must be observed on a trading date: the first response's, and those that stand by their close."""
+    needed: list[Series] = [*spec.responses[:1]]
+    for role in (nm.SIGNAL, nm.CONTROL):
+        needed += [series for series in parts(spec)[role] if not stands_by_publication(role, series)]
+    return tuple(dict.fromkeys(column for series in needed for column in series.columns))
 
 
 def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
@@ -86,32 +115,58 @@ def lay_tracks(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, as
     """Put every series of the spec on the rows and transform it there.
 
     Drivers, and other series with a delay, hold what was published by the row's date; the rest hold the last
-    observation inside the row's period. Observations dated after the last row are not looked at.
+    observation inside the row's period. Observations dated after the last row are not looked at. What a signal does
+    beyond another column waits for the window: see `take_beyond`.
 
     Raises
     ------
     PanelError
         If a log return is asked of a value that is not positive.
     """
-    tracks = []
-    for role, members in parts(spec).items():
-        for series in members:
-            published = role == nm.DRIVER or series.delay != NO_DELAY
-            column = source[series.column]
-            on_rows = as_of(column, rows, series.delay) if published else last_inside(column, rows)
-            value = transform(on_rows.level, series.transform, series.periods)
-            tracks.append(Track(role, series, on_rows.level, value, on_rows.date, on_rows.rule))
-            _check_positive(tracks[-1], asked)
-    return tracks
+    # Nothing bounds the period of the first trading date, so it begins on that date.
+    inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
+    return [
+        _lay(role, series, source if stands_by_publication(role, series) else inside, rows, asked)
+        for role, members in parts(spec).items()
+        for series in members
+    ]
+
+
+def _lay(role: str, series: Series, source: pd.DataFrame, rows: pd.DatetimeIndex, asked: str) -> Track:
+    published = stands_by_publication(role, series)
+    legs = {
+        name: as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
+        for name in series.columns
+    }
+    # np.minimum keeps NaT.
+    date = reduce(np.minimum, [leg.date for leg in legs.values()])
+    track = Track(role, series, legs, np.full(len(rows), np.nan), date)
+    _check_positive(track, asked)
+    value = transform(_level(series, legs), series.transform, series.periods)
+    if not (isinstance(series, Signal) and series.beyond):
+        return replace(track, value=value)
+    other = transform(legs[series.beyond].level, series.transform, series.periods)
+    return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
+
+
+def _level(series: Series, legs: Mapping[str, OnRows]) -> FloatArray:
+    """The column on the rows: alone, as a ratio, or as a difference."""
+    own = legs[series.column].level
+    if not series.against:
+        return own
+    against = legs[series.against].level
+    return own / against if series.transform in LOGARITHMIC else own - against
 
 
 def _check_positive(track: Track, asked: str) -> None:
-    bad = (track.level <= 0) & (track.series.transform == "log_return")
-    if bad.any():
-        column = track.series.column
-        came = f"{track.label} is {track.level[bad][0]:g} on {some(np.unique(track.date[bad]))}"
-        cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
-        raise PanelError(asked, "a log return needs values above zero", came, cure)
+    for column, leg in track.legs.items() if track.series.transform in LOGARITHMIC else ():
+        bad = leg.level <= 0
+        if bad.any():
+            where = some(np.unique(leg.date[bad]))
+            which = f", whose column {column!r}" if len(track.legs) > 1 else ""
+            came = f"{track.label}{which} is {leg.level[bad][0]:g} on {where}"
+            cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
+            raise PanelError(asked, "a log return or gain needs values above zero", came, cure)
 
 
 def check_history(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int, history: int, asked: str) -> None:
@@ -141,13 +196,16 @@ def check_present(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str)
     gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
     if not len(gaps):
         return
-    span = 0 if track.series.transform == "level" else track.series.periods
-    absent = np.flatnonzero(np.isnan(track.level))
-    causes = np.intersect1d(np.union1d(gaps, gaps - span), absent)
-    newest = pd.DatetimeIndex(track.date).max().date()
-    came = f"{track.label} has none on the rows {some(rows[causes])}; its last observation is dated {newest}"
-    cure = (
-        f"fill column {track.series.column!r} there knowingly, choose start and end without those rows, "
-        "or drop the series from the spec"
-    )
-    raise PanelError(asked, track.rule, came, cure)
+    needed = np.union1d(gaps, gaps - track.span)
+    for column, leg in track.legs.items():
+        causes = np.intersect1d(needed, np.flatnonzero(np.isnan(leg.level)))
+        if not len(causes):
+            continue
+        newest = pd.DatetimeIndex(leg.date).max().date()
+        what = "none" if len(track.legs) == 1 else f"no {column!r}"
+        came = f"{track.label} has {what} on the rows {some(rows[causes])}; its last observation is dated {newest}"
+        cure = (
+            f"fill column {column!r} there knowingly, choose start and end without those rows, "
+            "or drop the series from the spec"
+        )
+        raise PanelError(asked, leg.rule, came, cure)

@@ -1,0 +1,127 @@
+"""The named models: each is read, states a claim, and makes a panel from the columns that it asks for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regimelag import names as nm
+from regimelag.data.panel import check_panel, describe_panel, make_panel
+from regimelag.data.sources import read_series
+from regimelag.errors import SpecError
+from regimelag.spec import ModelSpec
+from regimelag.specfile import read_spec
+
+DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
+MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
+# Models that ask for what the spec cannot say yet.
+PENDING = {"point_lag", "btc_eth", "lag_by_cycle"}
+
+NULLS = {"no_silver", "same_week_only", "no_drivers", "one_regime", "reversed_no_signal"}
+KERNELS = {"btc_silver", "point_lag", "smooth", "dirichlet", "unrestricted"}
+SERIES = {"more_controls", "silver_and_gold", "silver_beyond_gold", "sustained_strength", "rate_expectations"}
+OTHERS = {"daily", "btc_eth", "lag_by_cycle", "three_regimes", "reversed"}
+PRICES = ("btc_usd", "eth_usd", "silver_usd", "gold_usd", "dollar_index", "spy_usd", "vix")
+RATES = ("real_yield_10y", "yield_2y", "fed_funds", "breakeven_10y")
+every_model = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> ModelSpec:
+    """The model, or a skip where the spec cannot say it yet."""
+    try:
+        return read_spec(path)
+    except SpecError:
+        if path.stem in PENDING:
+            pytest.skip(f"{path.stem} asks for what the spec cannot say yet")
+        raise
+
+
+def made_up() -> pd.DataFrame:
+    """Daily levels with the real files' columns and calendars, money included; no market data."""
+    rng = np.random.default_rng(0)
+    index = pd.date_range("2010-01-04", "2017-12-29", name="date")
+    walk = rng.normal(0.0, 0.01, (len(index), len(PRICES) + len(RATES))).cumsum(axis=0)
+    frame = pd.DataFrame(walk, index=index, columns=[*PRICES, *RATES])
+    frame[list(PRICES)] = 100.0 * np.exp(frame[list(PRICES)])
+    crypto = ["btc_usd", "eth_usd"]
+    frame.loc[index.day_of_week >= 5, [name for name in frame if name not in crypto]] = np.nan
+    frame.loc[:"2016-05-17", "eth_usd"] = np.nan
+    money = pd.Series(9e3 * np.exp(rng.normal(0.001, 0.003, len(index)).cumsum()), index)
+    frame["m2_nsa_bn"] = money.where(index.day_of_week == 0)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def levels() -> pd.DataFrame:
+    return made_up()
+
+
+def real(spec: ModelSpec) -> pd.DataFrame:
+    name = "daily" if spec.frequency == "trading" else "weekly"
+    return read_series(DATA / f"btc_silver_{name}.csv").join(read_series(DATA / "m2_weekly.csv"), how="outer")
+
+
+def test_every_model_that_was_promised_is_there():
+    assert {path.stem for path in MODELS} == NULLS | KERNELS | SERIES | OTHERS
+
+
+@every_model
+def test_models_are_named_as_their_files_and_state_a_claim_and_a_comment(path):
+    spec = read(path)
+    assert spec.name == path.stem
+    assert spec.claim.endswith(".")
+    comment = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert len(" ".join(comment)) > 150
+    assert "claim" in " ".join(comment).lower()
+
+
+@every_model
+def test_models_make_a_panel_from_made_up_levels(path, levels):
+    spec = read(path)
+    panel = make_panel(spec, levels, start="2013-01-01")
+    check_panel(spec, panel)
+    rows = panel.sizes[nm.TIME]
+    assert rows == (levels["silver_usd"]["2013-01-01":].notna().sum() if spec.frequency == "trading" else 261)
+    assert panel.sizes[nm.SIGNAL_TIME] == rows + spec.history
+
+
+@needs_data
+@every_model
+def test_models_make_a_panel_from_the_real_files(path):
+    spec = read(path)
+    panel = make_panel(spec, real(spec), start="2013-01-01")
+    check_panel(spec, panel)
+    table = describe_panel(panel)
+    assert panel.attrs["end"] == "2026-01-23"
+    assert panel.sizes[nm.TIME] == (3237 if spec.frequency == "trading" else 682)
+    assert table.loc[(nm.RESPONSE, spec.responses[0].name), "missing"] == 0
+
+
+@every_model
+def test_models_share_with_the_flagship_what_their_claim_does_not_touch(path):
+    spec, flagship = read(path), read_spec("btc_silver")
+    assert spec.episodes.starts == flagship.episodes.starts
+    assert spec.episodes.names == flagship.episodes.names
+    assert spec.regimes.initial == flagship.regimes.initial
+    assert spec.family == flagship.family
+    if spec.name != "daily":
+        assert (spec.frequency, spec.max_lag, spec.priors) == ("W-FRI", flagship.max_lag, flagship.priors)
+        assert spec.controls[:2] == flagship.controls
+        assert spec.drivers in ((), flagship.drivers) or spec.drivers[:2] == flagship.drivers
+
+
+def test_nulls_take_away_what_they_say():
+    flagship = read_spec("btc_silver")
+    assert read_spec("no_silver").signals == ()
+    assert [signal.kernel.kind for signal in read_spec("same_week_only").signals] == ["none"]
+    assert read_spec("no_drivers").drivers == ()
+    assert read_spec("one_regime").regimes.count == 1
+    arrow, null = read_spec("reversed"), read_spec("reversed_no_signal")
+    assert (arrow.responses[0].column, arrow.signals[0].column) == ("silver_usd", "btc_usd")
+    assert (null.responses, null.signals) == (arrow.responses, ())
+    assert arrow.signals[0].kernel == flagship.signals[0].kernel
