@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,9 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
         panel[f"{role}_center"] = (role, 0.01 * (number + 1) * np.ones(len(series)))
         panel[f"{role}_scale"] = (role, 0.1 * (number + 1) + 0.03 * np.arange(len(series)))
     panel["driver_date"] = (("time", "driver"), np.repeat(time[:, None], len(spec.drivers), axis=1))
-    panel["response_value"][list(missing), 0] = np.nan
+    for at in missing:
+        # A row, or a row and a response.
+        panel["response_value"][at if isinstance(at, tuple) else (at, 0)] = np.nan
     return panel
 
 
@@ -72,7 +75,7 @@ def cut(panel, rows) -> xr.Dataset:
 
 def prior_draws(spec, panel, draws, *, chains=2, seed=0) -> xr.Dataset:
     """Prior draws in the shape of a posterior."""
-    flat = draw_prior(rl.build_model(spec, panel), chains * draws, random_seed=seed).isel(chain=0, drop=True)
+    flat = draw_prior(spec, rl.build_model(spec, panel), chains * draws, random_seed=seed).isel(chain=0, drop=True)
     parts = [flat.isel(draw=slice(n * draws, (n + 1) * draws)).assign_coords(draw=range(draws)) for n in range(chains)]
     return xr.concat(parts, xr.DataArray(range(chains), dims="chain", name="chain"))
 
@@ -103,15 +106,12 @@ def one_draw(parameters, chain=0, draw=0) -> dict[str, np.ndarray]:
 
 def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log densities (time, regime), log transition matrices (step, origin, destination) and log initial law, looped."""
-    y = panel["response_value"].to_numpy()[:, 0]
+    y = panel["response_value"].to_numpy()
     rows, count = len(y), spec.regimes.count
     log_obs = np.zeros((rows, count))
     for t in range(rows):
         for k in range(count):
-            if not np.isnan(y[t]):
-                scale = np.exp(plain_log_scale(panel, v, t, k))
-                nu = v["degrees_of_freedom_minus_two"] + 2 if spec.family == "student_t" else np.inf
-                log_obs[t, k] = stats.t.logpdf(y[t], nu, loc=plain_location(spec, panel, v, t, k), scale=scale)
+            log_obs[t, k] = plain_density(spec, panel, v, t, k, y[t])
     log_p = np.log([plain_transition(spec, panel, v, t) for t in range(rows - 1)]).reshape(-1, count, count)
     if spec.regimes.initial == "dirichlet" and count > 1:
         start = v["initial"]
@@ -122,39 +122,84 @@ def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return log_obs, log_p, np.log(start)
 
 
-def plain_log_scale(panel, v, t, k):
+def plain_density(spec, panel, v, t, k, y):
+    """Joint log density of what is observed of y (response)."""
+    seen = np.flatnonzero(~np.isnan(y))
+    if not len(seen):
+        return 0.0
+    location = [plain_location(spec, panel, v, t, k, a) for a in seen]
+    scale = np.diag([np.exp(plain_log_scale(panel, v, t, k, a)) for a in seen])
+    among = v["residual_correlation"][np.ix_(seen, seen)] if len(y) > 1 else np.eye(1)
+    shape = scale @ among @ scale
+    if spec.family == "student_t":
+        return stats.multivariate_t(location, shape, df=v["degrees_of_freedom_minus_two"] + 2).logpdf(y[seen])
+    return stats.multivariate_normal(location, shape).logpdf(y[seen])
+
+
+def plain_log_scale(panel, v, t, k, a=0):
     gaps = v.get("log_scale_gap", np.zeros(0))
     rungs = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
-    value = v["log_scale"][0] + rungs[k] - sum(rungs) / len(rungs)
+    value = v["log_scale"][a] + rungs[k] - sum(rungs) / len(rungs)
     if "log_scale_episode" in v:
-        value += v["log_scale_episode"][0, int(panel["episode_index"][t])]
+        value += v["log_scale_episode"][a, int(panel["episode_index"][t])]
     return value
 
 
-def plain_location(spec, panel, v, t, k):
+def plain_location(spec, panel, v, t, k, a=0):
     x, episode = panel["signal_value"].to_numpy(), int(panel["episode_index"][t])
     now = t + len(x) - panel.sizes["time"]
-    m = v["intercept"][0, k]
+    m = v["intercept"][a, k]
     same_row, lagged = 0, 0
     for s, signal in enumerate(spec.signals):
         if signal.contemporaneous:
-            m += v["contemporaneous"][0, same_row] * x[now, s]
+            m += v["contemporaneous"][a, same_row] * x[now, s]
             same_row += 1
         if signal.kernel.kind != "none":
             effect = v["effect"][lagged]
             effect += v["effect_regime"][lagged, k] if "effect_regime" in v else 0.0
             effect += v["effect_episode"][lagged, episode] if "effect_episode" in v else 0.0
-            names = signal.kernel.priors(spec.max_lag)
-            parameters = {name: np.asarray(v[f"{signal.name}_lag_{name}"]) for name in names}
-            weights = signal.kernel.weights(parameters, spec.max_lag)
-            departure = signal.kernel.departure(parameters, spec.max_lag)
+            effect += v["effect_response"][lagged, a] if "effect_response" in v else 0.0
+            weights, departure = plain_weights(spec, signal, v, episode, k, a)
             for lag in range(1, spec.max_lag + 1):
                 m += effect * weights[lag - 1] * x[now - lag, s]
                 m += 0.0 if departure is None else departure[lag - 1] * x[now - lag, s]
             lagged += 1
     for c in range(len(spec.controls)):
-        m += v["control_effect"][0, c] * panel["control_value"].to_numpy()[t, c]
+        m += v["control_effect"][a, c] * panel["control_value"].to_numpy()[t, c]
     return m
+
+
+def plain_weights(spec, signal, v, episode, k, a):
+    """Weights and departures (lag) of one signal for one episode, regime and response."""
+    kernel, name = signal.kernel, f"{signal.name}_lag"
+    if kernel.kind == "point":
+        point = v[f"{name}_point"]
+        point = point[episode] if "lag" in spec.episodes.vary else point
+        return np.eye(spec.max_lag)[int(point[k] if kernel.by_regime else point) - 1], None
+    parameters = {p: np.asarray(v[f"{name}_{p}"]) for p in kernel.priors(spec.max_lag)}
+    move = v[f"{name}_episode"][episode] if f"{name}_episode" in v else 0.0
+    move += v[f"{name}_response"][a] if f"{name}_response" in v else 0.0
+    if kernel.kind == "beta":
+        odds = np.exp(move) * parameters["fraction"] / (1 - parameters["fraction"])
+        parameters["fraction"] = odds / (1 + odds)
+    for located in {"location", "excess_location"} & set(parameters):
+        parameters[located] = parameters[located] * np.exp(move)
+    return kernel.weights(parameters, spec.max_lag), kernel.departure(parameters, spec.max_lag)
+
+
+def every_point_lag(spec, panel, v):
+    """The parameters with every choice of the point lags, and the log prior of each choice."""
+    sizes = {"episode": panel.sizes["episode"], "regime": spec.regimes.count}
+    shapes = {s.name: tuple(sizes[d] for d in spec.point_dims(s)) for s in spec.point_signals}
+    masses = {s.name: s.kernel.prior_masses(spec.max_lag) for s in spec.point_signals}
+    free = [name for name, shape in shapes.items() for _ in range(int(np.prod(shape)))]
+    for choice in itertools.product(range(spec.max_lag), repeat=len(free)):
+        log_prior = sum(np.log(masses[name][lag]) for name, lag in zip(free, choice, strict=True))
+        points = {}
+        for name, shape in shapes.items():
+            mine = [lag + 1 for owner, lag in zip(free, choice, strict=True) if owner == name]
+            points[f"{name}_lag_point"] = np.array(mine).reshape(shape)
+        yield v | points, log_prior
 
 
 def plain_transition(spec, panel, v, t):

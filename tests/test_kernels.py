@@ -1,14 +1,29 @@
 """One list of all kernels under every invariant; moments against scipy."""
 
+import itertools
+
 import numpy as np
 import pytensor.tensor as pt
 import pytest
 from scipy import stats
 
 from regimelag.errors import SpecError
-from regimelag.kernels import KERNELS, Beta, Dirichlet, Gamma, LogNormal, NegativeBinomial, NoLag, Unrestricted, lags
+from regimelag.kernels import (
+    KERNELS,
+    Beta,
+    Dirichlet,
+    Gamma,
+    LogNormal,
+    NegativeBinomial,
+    NoLag,
+    Point,
+    Unrestricted,
+    combinations,
+    lags,
+)
 
 LAGGED = [cls() for kind, cls in KERNELS.items() if kind != "none"]
+MOVABLE = [cls() for cls in KERNELS.values() if cls.movable]
 MAX_LAG = 26
 
 
@@ -24,6 +39,8 @@ def draw(kernel, rng, size):
             "Beta": lambda a, s: rng.beta(a["alpha"], a["beta"], s),
             "Dirichlet": lambda a, s: rng.dirichlet(a["a"], s[0]),
         }[distribution](arguments, shape)
+    if isinstance(kernel, Point):
+        drawn["point"] = rng.choice(MAX_LAG, size, p=kernel.prior_masses(MAX_LAG)) + 1
     return drawn
 
 
@@ -47,6 +64,8 @@ def test_departures_sum_to_zero(kernel):
 
 
 def test_numpy_and_pytensor_agree(kernel):
+    if isinstance(kernel, Point):
+        pytest.skip("a point lag is summed out: no graph holds it")
     drawn = draw(kernel, np.random.default_rng(2), 7)
     weights = kernel.weights(drawn, MAX_LAG)
     for n in range(7):
@@ -65,7 +84,7 @@ def test_weights_stay_finite_far_out(kernel):
     """A sampler visits such points; they must not turn into NaN."""
     for factor in (1e-3, 1e3):
         drawn = {
-            k: v * (1 if k in ("weights", "fraction") else factor)
+            k: v * (1 if k in ("weights", "fraction", "point") else factor)
             for k, v in draw(kernel, np.random.default_rng(4), 50).items()
         }
         assert np.all(np.isfinite(kernel.weights(drawn, MAX_LAG)))
@@ -83,6 +102,32 @@ def test_dirichlet_prior_sd_of_the_mean_lag_is_exact():
     mean = kernel.weights(draw(kernel, np.random.default_rng(6), 40_000), MAX_LAG) @ lags(MAX_LAG)
     # The standard error of a standard deviation is about sd / sqrt(2 n).
     assert abs(mean.std() - 1.2) < 4 * 1.2 / np.sqrt(2 * 40_000)
+
+
+@pytest.mark.parametrize("kernel", MOVABLE, ids=lambda kernel: kernel.kind)
+def test_a_move_shifts_the_log_of_the_location(kernel):
+    """Far from both ends, half a log unit is a factor of its exponential in the mean lag (in its odds, for the beta)."""
+    max_lag = 400
+    kernel = type(kernel)(mean_lag=100.0, spread=25.0, mean_lag_sd=10.0, spread_sd=2.0)
+    parameters = {name: np.array([90.0]) for name in kernel.names(max_lag)}
+    parameters |= {"spread": np.array([9.0]), "excess_spread": np.array([20.0])}
+    parameters |= {"fraction": np.array([0.25]), "concentration": np.array([2000.0])}
+    before, after = (
+        kernel.weights(kernel.moved(parameters, np.array([move])), max_lag)[0] @ lags(max_lag) for move in (0.0, 0.5)
+    )
+    if kernel.kind == "beta":
+        before, after = (mean / (max_lag - mean) for mean in (before, after))
+    assert after / before == pytest.approx(np.exp(0.5), rel=0.02)
+
+
+def test_combinations_of_point_lags_by_hand():
+    one, each = Point(masses=(1, 2, 1)), Point(masses=(0, 1, 1), by_regime=True)
+    found, log_mass = combinations([one, each], 2, 3)
+    assert found.shape == (27, 2, 2)
+    assert {tuple(row.ravel()) for row in found} == {(a, a, b, c) for a, b, c in itertools.product((1, 2, 3), repeat=3)}
+    assert np.exp(log_mass).sum() == pytest.approx(1.0)
+    at = [tuple(row.ravel()) for row in found].index((2, 2, 2, 3))
+    assert np.exp(log_mass[at]) == pytest.approx(0.5 * 0.25)
 
 
 @pytest.mark.parametrize(

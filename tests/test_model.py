@@ -8,8 +8,8 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
-from builders import bare_spec, hand_panel, one_draw, plain_chain, replaced, small_spec
-from oracles import enumerate_chain
+from builders import bare_spec, every_point_lag, hand_panel, one_draw, plain_chain, replaced, small_spec
+from oracles import enumerate_chain, log_total
 from pymc.initial_point import make_initial_point_fn
 
 import regimelag as rl
@@ -17,7 +17,9 @@ from regimelag.equations import equations, log_observation, stack_draws
 from regimelag.kernels import KERNELS
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
+from regimelag.sampling.point_lags import read_point_lags
 
+TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
 SIZES = {"mean_lag": 2.5, "spread": 1.3, "mean_lag_sd": 0.5, "spread_sd": 0.5, "roughness": 0.4}
 
 
@@ -72,6 +74,51 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "missing responses": (small_spec(), 8, (0, 3, 7)),
     "missing, normal, three": (replaced(regimes(count=3), family="normal"), 6, (1, 2)),
     "two rows": (small_spec(), 2, ()),
+    "lag by episode": (small_spec(episodes=rl.Episodes(starts=THREE.starts, vary=("lag",))), 8, ()),
+    "beta lag by episode": (
+        small_spec(
+            signals=(signal("metal", "beta"),), episodes=rl.Episodes(starts=THREE.starts, vary=("effect", "lag"))
+        ),
+        8,
+        (),
+    ),
+    "two responses": (small_spec(responses=TWO_RESPONSES), 8, (0, (0, 1), (2, 1), 5)),
+    "three responses, normal, one regime": (
+        small_spec(
+            responses=(*TWO_RESPONSES, rl.Response("third", "third")),
+            family="normal",
+            drivers=(),
+            regimes=rl.Regimes(count=1),
+        ),
+        8,
+        (1, (3, 1), (3, 2)),
+    ),
+    "two responses, lag by both": (
+        small_spec(
+            responses=TWO_RESPONSES,
+            responses_vary=("effect", "lag"),
+            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            signals=(signal("metal", "lognormal"), signal("oil", "negative_binomial")),
+        ),
+        7,
+        ((4, 1),),
+    ),
+}
+CASES.pop("kernel point")
+POINT = signal("metal", "point")
+EACH = rl.Signal("metal", "metal", kernel=rl.Point(2.0, 1.0, by_regime=True))
+LAGS_VARY = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
+POINT_CASES = {
+    "shared": (small_spec(signals=(POINT,)), 6, (1,)),
+    "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
+    "normal": (small_spec(signals=(POINT,), family="normal"), 6, ()),
+    "by episode": (small_spec(signals=(POINT,), episodes=LAGS_VARY), 6, ()),
+    "by regime": (small_spec(signals=(EACH,)), 6, ()),
+    "by regime and episode": (small_spec(signals=(EACH,), episodes=LAGS_VARY, max_lag=3), 5, ()),
+    "beside a gamma": (small_spec(signals=(signal("oil", "gamma"), POINT)), 6, ()),
+    "two signals": (small_spec(signals=(POINT, signal("oil", "point", contemporaneous=False)), max_lag=3), 5, ()),
+    "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
+    "no drivers": (small_spec(signals=(POINT,), drivers=()), 6, ()),
 }
 
 
@@ -84,10 +131,10 @@ def log_likelihood(model):
 def test_potential_twin_and_enumeration_agree(spec, rows, missing):
     panel = hand_panel(spec, rows, missing=missing)
     model = build_model(spec, panel)
-    drawn = draw_prior(model, 3, random_seed=3)
+    drawn = draw_prior(spec, model, 3, random_seed=3)
     potential = log_likelihood(model)
     eq = equations(spec, panel, stack_draws(drawn))
-    log_obs = log_observation(eq, panel["response_value"].to_numpy()[:, 0])
+    log_obs = log_observation(eq, panel["response_value"].to_numpy())
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(3):
         point = one_draw(drawn, draw=n)
@@ -99,14 +146,39 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
         assert float(value) == pytest.approx(plain.loglik, rel=0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("spec", "rows", "missing"), POINT_CASES.values(), ids=POINT_CASES)
+def test_a_point_lag_is_summed_out(spec, rows, missing):
+    """The potential, and what is read after sampling, against every path for every choice of lags."""
+    panel = hand_panel(spec, rows, missing=missing)
+    model = build_model(spec, panel)
+    drawn = draw_prior(spec, model, 2, random_seed=3)
+    potential = log_likelihood(model)
+    read = read_point_lags(spec, panel, drawn, np.random.default_rng(0))
+    for n in range(2):
+        point = one_draw(drawn, draw=n)
+        choices = list(every_point_lag(spec, panel, point))
+        joint = [enumerate_chain(*plain_chain(spec, panel, v)).loglik + log_prior for v, log_prior in choices]
+        total = log_total(np.array(joint))
+        assert float(potential(*(point[rv.name] for rv in model.free_RVs))) == pytest.approx(total, rel=0, abs=1e-9)
+        assert float(read["log_density"][0, n].sum()) == pytest.approx(total, rel=0, abs=1e-9)
+        for one in spec.point_signals:
+            name = f"{one.name}_lag"
+            expected = np.zeros(read[f"{name}_probability"].shape[2:])
+            for (v, _), log_joint in zip(choices, joint, strict=True):
+                hot = v[f"{name}_point"][..., None] == np.arange(1, spec.max_lag + 1)
+                expected += np.exp(log_joint - total) * hot
+            np.testing.assert_allclose(read[f"{name}_probability"][0, n], expected, rtol=0, atol=1e-9)
+            assert read[f"{name}_point"].dims == ("chain", "draw", *spec.point_dims(one))
+
+
 def test_longer_panel_agrees_with_the_twin():
     spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.3))
     panel = hand_panel(spec, 300, missing=range(50, 60))
     model = build_model(spec, panel)
-    drawn = draw_prior(model, 4, random_seed=5)
+    drawn = draw_prior(spec, model, 4, random_seed=5)
     potential = log_likelihood(model)
     eq = equations(spec, panel, stack_draws(drawn))
-    log_obs = log_observation(eq, panel["response_value"].to_numpy()[:, 0])
+    log_obs = log_observation(eq, panel["response_value"].to_numpy())
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(4):
         point = one_draw(drawn, draw=n)
@@ -120,7 +192,7 @@ def test_longer_panel_agrees_with_the_twin():
 def constrained():
     spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.5), episodes=THREE)
     panel = hand_panel(spec, 12)
-    return spec, panel, draw_prior(build_model(spec, panel), 40, random_seed=1)
+    return spec, panel, draw_prior(spec, build_model(spec, panel), 40, random_seed=1)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +219,15 @@ def test_deviations_sum_to_zero_over_their_own_dimension_alone(constrained, name
 def test_regimes_are_ordered_by_scale_in_every_episode(constrained):
     spec, panel, drawn = constrained
     eq = equations(spec, panel, stack_draws(drawn))
-    assert eq.log_scale.shape == (40, 3, 3)
-    assert np.all(np.diff(eq.log_scale, axis=2) > 0)
+    assert eq.log_scale.shape == (40, 1, 3, 3)
+    assert np.all(np.diff(eq.log_scale, axis=3) > 0)
     # The ladder is centred, so episodes and gaps do not move the base.
-    np.testing.assert_allclose(eq.log_scale.mean(axis=(1, 2)), drawn["log_scale"].to_numpy()[0, :, 0], atol=1e-12)
+    np.testing.assert_allclose(eq.log_scale.mean(axis=(1, 2, 3)), drawn["log_scale"].to_numpy()[0, :, 0], atol=1e-12)
 
 
 def test_kernel_weights_and_initial_law_are_probabilities():
     spec = regimes(count=3, initial="dirichlet")
-    drawn = draw_prior(build_model(spec, hand_panel(spec, 8)), 20, random_seed=2)
+    drawn = draw_prior(spec, build_model(spec, hand_panel(spec, 8)), 20, random_seed=2)
     np.testing.assert_allclose(drawn["initial"].sum("regime"), 1.0, rtol=1e-12)
 
 
@@ -190,7 +262,7 @@ def test_the_model_can_be_extended():
     with model:
         pm.Potential("mine", -(model["intercept"].sum() ** 2))
         pm.Deterministic("twice", 2 * model["intercept"])
-    drawn = draw_prior(model, 2, random_seed=1)
+    drawn = draw_prior(spec, model, 2, random_seed=1)
     np.testing.assert_array_equal(drawn["twice"].to_numpy().squeeze(), 2 * drawn["intercept"].to_numpy().squeeze())
     point = model.initial_point()
     logp = model.compile_logp(mode="FAST_COMPILE")
@@ -202,10 +274,10 @@ def test_the_model_can_be_extended():
 def test_prior_draws_follow_the_seed_and_keep_their_shape():
     spec = small_spec()
     model = build_model(spec, hand_panel(spec, 8))
-    one, same, other = (draw_prior(model, 3, random_seed=seed) for seed in (1, 1, 2))
+    one, same, other = (draw_prior(spec, model, 3, random_seed=seed) for seed in (1, 1, 2))
     assert one.identical(same)
     assert not one["effect"].equals(other["effect"])
-    single = draw_prior(model, 1, random_seed=1)
+    single = draw_prior(spec, model, 1, random_seed=1)
     assert {n: v.dims for n, v in single.data_vars.items()} == {n: v.dims for n, v in one.data_vars.items()}
     assert single.sizes["draw"] == 1
 
@@ -271,7 +343,7 @@ def test_the_signal_enters_with_lag_one_first():
             "log_scale": np.zeros((1, 1)),
             "metal_lag_weights": weights,
         }
-        location = equations(spec, panel, draws).location[0, :, 0]
+        location = equations(spec, panel, draws).location[0, 0, :, 0]
         np.testing.assert_allclose(location, [signal_value[4 + t - lag] for t in range(5)], atol=1e-15)
 
 

@@ -9,6 +9,7 @@ from .kernels import (
     LogNormal,
     NegativeBinomial,
     NoLag,
+    Point,
     Smooth,
     Unrestricted,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "NegativeBinomial",
     "NoLag",
     "PanelError",
+    "Point",
     "Priors",
     "RegimelagError",
     "Regimes",

@@ -16,7 +16,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
 from regimelag import names as nm
-from regimelag.spec import ModelSpec
+from regimelag.kernels import Point, combinations
+from regimelag.spec import ModelSpec, Signal
 
 Draws = dict[str, np.ndarray]
 
@@ -27,11 +28,13 @@ class Equations(NamedTuple):
     Attributes
     ----------
     location : ndarray
-        (draw, time, regime), standardised units.
+        (draw, response, time, regime), standardised units.
     log_scale : ndarray
-        (draw, episode, regime).
+        (draw, response, episode, regime).
     episode : ndarray
         (time) index of the episode of each row.
+    correlation : ndarray
+        (draw, response, response) of the residuals.
     degrees_of_freedom : ndarray or None
         (draw); None for normal residuals.
     logits : ndarray
@@ -43,6 +46,7 @@ class Equations(NamedTuple):
     location: np.ndarray
     log_scale: np.ndarray
     episode: np.ndarray
+    correlation: np.ndarray
     degrees_of_freedom: np.ndarray | None
     logits: np.ndarray
     log_initial: np.ndarray
@@ -75,59 +79,81 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
         yield part, {name: values[part] for name, values in draws.items()}
 
 
-def lag_weights(spec: ModelSpec, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and signed departures of each lagged signal, both (draw, signal, lag)."""
-    weights, departures = [], []
-    for signal in spec.lagged_signals:
-        parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in signal.kernel.priors(spec.max_lag)}
-        weights.append(signal.kernel.weights(parameters, spec.max_lag))
-        departure = signal.kernel.departure(parameters, spec.max_lag)
-        departures.append(np.zeros_like(weights[-1]) if departure is None else departure)
-    return np.stack(weights, axis=1), np.stack(departures, axis=1)
+def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of a lagged signal (draw, response, episode, regime, lag), and its signed departures (draw, lag) if any.
+
+    The axes response, episode and regime have length one where the lag does not differ along them.
+    """
+    kernel = signal.kernel
+    parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
+    departure = kernel.departure(parameters, spec.max_lag)
+    if isinstance(kernel, Point):
+        point, dims = parameters["point"], spec.point_dims(signal)
+        shape = [point.shape[1 + dims.index(dim)] if dim in dims else 1 for dim in (nm.EPISODE, nm.REGIME)]
+        return kernel.weights({"point": point.reshape(-1, 1, *shape)}, spec.max_lag), departure
+    moves = lag_moves(draws, signal)
+    if moves is not None:
+        lifted = {name: values[:, None, None] for name, values in parameters.items()}
+        return kernel.weights(kernel.moved(lifted, moves), spec.max_lag)[:, :, :, None], departure
+    return kernel.weights(parameters, spec.max_lag)[:, None, None, None], departure
+
+
+def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
+    """Deviations of the log location of a signal's kernel (draw, response, episode); None if there are none."""
+    by_episode = draws.get(nm.lag_parameter(signal.name, nm.EPISODE))
+    by_response = draws.get(nm.lag_parameter(signal.name, nm.RESPONSE))
+    moves = [] if by_episode is None else [by_episode[:, None, :]]
+    moves += [] if by_response is None else [by_response[:, :, None]]
+    return sum(moves[1:], start=moves[0]) if moves else None
 
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Cumulative lagged effect (draw, signal, episode, regime), standardised units."""
-    effect = draws[nm.EFFECT][:, :, None, None]
-    shape = (*effect.shape[:2], episodes, spec.regimes.count)
+    """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    effect = draws[nm.EFFECT][:, :, None, None, None]
+    shape = (*effect.shape[:2], len(spec.responses), episodes, spec.regimes.count)
     total = np.broadcast_to(effect, shape).copy()
     if nm.EFFECT_REGIME in draws:
-        total += draws[nm.EFFECT_REGIME][:, :, None, :]
+        total += draws[nm.EFFECT_REGIME][:, :, None, None, :]
     if nm.EFFECT_EPISODE in draws:
-        total += draws[nm.EFFECT_EPISODE][:, :, :, None]
+        total += draws[nm.EFFECT_EPISODE][:, :, None, :, None]
+    if nm.EFFECT_RESPONSE in draws:
+        total += draws[nm.EFFECT_RESPONSE][:, :, :, None, None]
     return total
 
 
 def log_scales(draws: Draws, episodes: int) -> np.ndarray:
-    """Log residual scale (draw, episode, regime), standardised units."""
-    base = draws[nm.LOG_SCALE][:, 0]
+    """Log residual scale (draw, response, episode, regime), standardised units."""
+    base = draws[nm.LOG_SCALE]
     gaps = draws.get(nm.LOG_SCALE_GAP, np.zeros((len(base), 0)))
     ladder = np.concatenate([np.zeros((len(base), 1)), np.cumsum(gaps, axis=1)], axis=1)
     ladder -= ladder.mean(axis=1, keepdims=True)
-    by_episode = draws[nm.LOG_SCALE_EPISODE][:, 0] if nm.LOG_SCALE_EPISODE in draws else np.zeros((len(base), episodes))
-    return base[:, None, None] + by_episode[:, :, None] + ladder[:, None, :]
+    by_episode = draws.get(nm.LOG_SCALE_EPISODE, np.zeros((*base.shape, episodes)))
+    return base[:, :, None, None] + by_episode[:, :, :, None] + ladder[:, None, None, :]
 
 
 def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    """Location (draw, time, regime), standardised units."""
-    rows = panel.sizes[nm.TIME]
+    """Location (draw, response, time, regime), standardised units."""
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
-    episode = panel[nm.EPISODE_INDEX].to_numpy()
-    common = np.zeros((len(draws[nm.INTERCEPT]), rows))
+    common = np.zeros((*draws[nm.INTERCEPT].shape[:2], panel.sizes[nm.TIME]))
     now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
     if now:
-        common = common + draws[nm.CONTEMPORANEOUS][:, 0] @ signals[spec.history :, now].T
+        common = common + draws[nm.CONTEMPORANEOUS] @ signals[spec.history :, now].T
     if spec.controls:
-        common = common + draws[nm.CONTROL_EFFECT][:, 0] @ panel[nm.CONTROL_VALUE].to_numpy().T
-    location = common[:, :, None] + draws[nm.INTERCEPT][:, 0][:, None, :]
+        common = common + draws[nm.CONTROL_EFFECT] @ panel[nm.CONTROL_VALUE].to_numpy().T
+    location = common[..., None] + draws[nm.INTERCEPT][:, :, None, :]
     if not spec.lagged_signals:
         return location
-    weights, departures = lag_weights(spec, draws)
+    episode = panel[nm.EPISODE_INDEX].to_numpy()
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     for place, signal in enumerate(spec.lagged_signals):
         past = sliding_window_view(signals[:-1, spec.signals.index(signal)], spec.max_lag)[:, ::-1]
-        location += effects[:, place][:, episode, :] * (weights[:, place] @ past.T)[:, :, None]
-        location += (departures[:, place] @ past.T)[:, :, None]
+        weights, departure = lag_weights(spec, draws, signal)
+        for e in range(panel.sizes[nm.EPISODE]):
+            rows = episode == e
+            lagged = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
+            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(lagged, -2, -1)
+        if departure is not None:
+            location += (departure @ past.T)[:, None, :, None]
     return location
 
 
@@ -183,10 +209,12 @@ def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray
 def equations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Equations:
     """Evaluate the model's equations at each draw."""
     logits = transition_logits(spec, panel, draws)
+    one = np.ones((len(logits), 1, 1))
     return Equations(
         location=locations(spec, panel, draws),
         log_scale=log_scales(draws, panel.sizes[nm.EPISODE]),
         episode=panel[nm.EPISODE_INDEX].to_numpy(),
+        correlation=draws.get(nm.CORRELATION, one),
         degrees_of_freedom=draws[nm.TAIL] + 2.0 if spec.family == "student_t" else None,
         logits=logits,
         log_initial=log_initial(spec, draws, logits),
@@ -194,21 +222,71 @@ def equations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Equations:
 
 
 def log_observation(eq: Equations, y: np.ndarray) -> np.ndarray:
-    """Log density (draw, time, regime) of the responses y (time) in each regime; zero where y is missing."""
-    log_scale = eq.log_scale[:, eq.episode, :]
-    z = (np.nan_to_num(y)[None, :, None] - eq.location) / np.exp(log_scale)
+    """Joint log density (draw, time, regime) of the responses y (time, response) in each regime.
+
+    Missing responses drop out of it; a row without any has zero.
+    """
+    draws, _, rows, regimes = eq.location.shape
+    density = np.zeros((draws, rows, regimes))
+    seen = ~np.isnan(y)
+    for pattern in np.unique(seen, axis=0):
+        at, these = (seen == pattern).all(axis=1), np.flatnonzero(pattern)
+        if len(these):
+            density[:, at] = _joint_log_density(eq, y, at, these)
+    return density
+
+
+def _joint_log_density(eq: Equations, y: np.ndarray, at: np.ndarray, these: np.ndarray) -> np.ndarray:
+    """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed.
+
+    Multivariate t: log Gamma((nu + d) / 2) - log Gamma(nu / 2) - d / 2 log(nu pi) - log det(S) / 2 - sum of log scales
+    - (nu + d) / 2 log(1 + q / nu), with q the quadratic form of the standardised residuals in the inverse of S.
+    """
+    log_scale = eq.log_scale[:, these][:, :, eq.episode[at]]
+    z = (y[at][:, these].T[None, :, :, None] - eq.location[:, these][:, :, at]) / np.exp(log_scale)
+    among = eq.correlation[:, these[:, None], these[None, :]]
+    inverse, size = np.linalg.inv(among), len(these)
+    q = np.zeros_like(z[:, 0])
+    for a in range(size):
+        for b in range(size):
+            q += inverse[:, a, b][:, None, None] * z[:, a] * z[:, b]
+    head = -0.5 * np.linalg.slogdet(among)[1][:, None, None] - log_scale.sum(axis=1)
     if eq.degrees_of_freedom is None:
-        density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_scale
-    else:
-        nu = eq.degrees_of_freedom[:, None, None]
-        head = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-        density = head - log_scale - (nu + 1) / 2 * np.log1p(z**2 / nu)
-    return np.where(np.isnan(y)[None, :, None], 0.0, density)
+        return head - 0.5 * size * np.log(2 * np.pi) - 0.5 * q
+    nu = eq.degrees_of_freedom[:, None, None]
+    head = head + special.gammaln((nu + size) / 2) - special.gammaln(nu / 2) - 0.5 * size * np.log(nu * np.pi)
+    return head - (nu + size) / 2 * np.log1p(q / nu)
+
+
+def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Equations, np.ndarray]:
+    """The equations without the point lags' terms, and log densities (draw, combination, regime, time) with them."""
+    lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    count = len(draws[nm.INTERCEPT])
+    # No weight is at lag zero, so these terms vanish.
+    sizes = {nm.EPISODE: panel.sizes[nm.EPISODE], nm.REGIME: spec.regimes.count}
+    nowhere = {
+        nm.lag_parameter(signal.name, "point"): np.zeros((count, *(sizes[dim] for dim in spec.point_dims(signal))))
+        for signal in spec.point_signals
+    }
+    eq = equations(spec, panel, draws | nowhere)
+    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), eq.episode
+    effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    rows = np.arange(len(y)) + spec.history
+    density = np.empty((count, len(lags), spec.regimes.count, len(y)))
+    for c, lag in enumerate(lags):
+        location = eq.location.copy()
+        for s, signal in enumerate(spec.point_signals):
+            past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
+            effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
+            location += effect * past
+        density[:, c] = np.moveaxis(log_observation(eq._replace(location=location), y), -1, -2)
+    return eq, density
 
 
 def draw_regimes(eq: Equations, rng: np.random.Generator) -> np.ndarray:
     """Draw a regime path (draw, time) from the chain, without looking at responses."""
-    draws, rows = eq.location.shape[:2]
+    draws, _, rows, _ = eq.location.shape
     cumulative = np.cumsum(softmax(eq.logits), axis=-1)
     path = np.empty((draws, rows), dtype=np.int64)
     uniform = rng.random((draws, rows))
@@ -221,11 +299,17 @@ def draw_regimes(eq: Equations, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_responses(eq: Equations, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw responses (draw, time) given regime paths, standardised units."""
-    every = np.arange(len(path))[:, None]
-    rows = np.arange(path.shape[1])[None, :]
-    location = eq.location[every, rows, path]
-    scale = np.exp(eq.log_scale[every, eq.episode[None, :], path])
-    if eq.degrees_of_freedom is None:
-        return location + scale * rng.standard_normal(path.shape)
-    return location + scale * rng.standard_t(eq.degrees_of_freedom[:, None], size=path.shape)
+    """Draw responses (draw, time, response) given regime paths, standardised units."""
+    draws, responses, rows, _ = eq.location.shape
+    every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
+    # An index between slices would go to the front; so response goes behind first.
+    location = np.moveaxis(eq.location, 1, -1)[every, time, path]
+    scale = np.exp(np.moveaxis(eq.log_scale, 1, -1)[every, eq.episode[None, :], path])
+    nu = eq.degrees_of_freedom
+    if responses == 1:
+        residual = rng.standard_normal(path.shape) if nu is None else rng.standard_t(nu[:, None], size=path.shape)
+        return location + scale * residual[..., None]
+    normal = rng.standard_normal(location.shape) @ np.linalg.cholesky(eq.correlation).transpose(0, 2, 1)
+    if nu is not None:
+        normal *= np.sqrt(nu[:, None] / rng.chisquare(nu[:, None], size=path.shape))[..., None]
+    return location + scale * normal

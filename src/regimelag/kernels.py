@@ -7,7 +7,8 @@ is always the last axis, and every parameter that is a scalar in the model may c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -68,9 +69,15 @@ class Kernel:
     """Base of all kernels: its parameters with their priors, and the weights that follow from their values."""
 
     kind: ClassVar[str] = ""
+    # Whether the kernel has a location, which can be moved for an episode or a response.
+    movable: ClassVar[bool] = False
 
     def validate(self, max_lag: int) -> None:
         """Raise `SpecError` where the prior cannot be met with lags 1..L."""
+
+    def names(self, max_lag: int) -> tuple[str, ...]:
+        """Names of the parameters that `weights` needs."""
+        return tuple(self.priors(max_lag))
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
         """Priors of the kernel's parameters, by parameter name."""
@@ -88,6 +95,10 @@ class Kernel:
         xp : module
             Array namespace: `numpy` or `pytensor.tensor`.
         """
+        raise NotImplementedError
+
+    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+        """The parameters with the log of the location moved by a deviation; both may carry the same leading axes."""
         raise NotImplementedError
 
     def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
@@ -122,11 +133,11 @@ class Humped(Kernel):
     spread: float = 4.0
 
     def validate(self, max_lag: int) -> None:
-        """Require positive fields and a prior mean lag within 1..L."""
+        """Require positive numbers and a prior mean lag within 1..L."""
         for field in fields(self):
             value = getattr(self, field.name)
             require(
-                isinstance(value, (int, float)) and np.isfinite(value) and value > 0,
+                field.type != "float" or (isinstance(value, (int, float)) and np.isfinite(value) and value > 0),
                 f"a {self.kind} kernel",
                 f"{field.name} is a positive number",
                 f"{field.name} = {value!r}",
@@ -153,6 +164,10 @@ class Located(Humped):
         Prior mean and standard deviation of the standard deviation of the lag weights.
     """
 
+    movable: ClassVar[bool] = True
+    # The parameter that is the location.
+    located: ClassVar[str] = "location"
+
     mean_lag_sd: float = 5.0
     spread_sd: float = 2.0
 
@@ -162,6 +177,10 @@ class Located(Humped):
             "location": log_normal(self.mean_lag, self.mean_lag_sd),
             "spread": log_normal(self.spread, self.spread_sd),
         }
+
+    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+        """The location times the exponential of the deviation."""
+        return dict(parameters) | {self.located: parameters[self.located] * xp.exp(deviation)}
 
 
 @dataclass(frozen=True)
@@ -199,6 +218,7 @@ class NegativeBinomial(Located):
     """
 
     kind: ClassVar[str] = "negative_binomial"
+    located: ClassVar[str] = "excess_location"
 
     def validate(self, max_lag: int) -> None:
         """Also require a spread above the Poisson's, and a mean lag above one."""
@@ -279,6 +299,11 @@ class Beta(Located):
                 "LogNormal", {"mu": float(np.log(concentration)), "sigma": 2 * self.spread_sd / self.spread}
             ),
         }
+
+    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+        """The odds of the fraction times the exponential of the deviation, so that it stays below one."""
+        odds = parameters["fraction"] / (1 - parameters["fraction"]) * xp.exp(deviation)
+        return dict(parameters) | {"fraction": odds / (1 + odds)}
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Beta weights (..., lag) at the lag midpoints as fractions of L."""
@@ -395,6 +420,97 @@ class Unrestricted(Walking):
         return self._walk(parameters, xp)
 
 
+@dataclass(frozen=True)
+class Point(Humped):
+    """One lag, and it is not known which: categorical over 1..L, and summed out of the likelihood exactly.
+
+    The lag is no parameter that a sampler moves, so a posterior over lags keeps all its modes (Celeux, Hurn & Robert
+    2000, doi:10.1080/01621459.2000.10474285). Each draw of a fit holds a draw of the lag and the probability of every
+    lag given that draw's other parameters.
+
+    Parameters
+    ----------
+    mean_lag, spread : float
+        Mean and standard deviation of the gamma hump that the prior masses follow, before truncation to 1..L.
+    masses : tuple of float
+        Prior masses of the lags 1..L instead of the hump; they are normalised.
+    by_regime : bool
+        Whether each regime has a lag of its own, independent of the others.
+    """
+
+    kind: ClassVar[str] = "point"
+
+    spread: float = 6.0
+    masses: tuple[float, ...] = ()
+    by_regime: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep masses as a tuple, so that the kernel stays hashable."""
+        object.__setattr__(self, "masses", tuple(self.masses))
+
+    def validate(self, max_lag: int) -> None:
+        """Require one mass a lag, none negative and some positive, or a hump that can be met."""
+        if not self.masses:
+            super().validate(max_lag)
+        fits = not self.masses or (len(self.masses) == max_lag and min(self.masses) >= 0 and sum(self.masses) > 0)
+        require(
+            fits,
+            "a point kernel",
+            f"masses has one entry for each of the {max_lag} lags, none negative and some positive",
+            f"{len(self.masses)} entries from {min(self.masses, default=0):g} to {max(self.masses, default=0):g}",
+            "give one mass a lag, or leave masses out for a hump with mean_lag and spread",
+        )
+
+    def names(self, max_lag: int) -> tuple[str, ...]:  # noqa: ARG002
+        """The lag itself, which is not among the parameters that a sampler moves."""
+        return ("point",)
+
+    def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
+        """Nothing that a sampler moves."""
+        return {}
+
+    def prior_masses(self, max_lag: int) -> np.ndarray:
+        """Prior probability of each lag (lag)."""
+        if self.masses:
+            return np.asarray(self.masses, dtype=float) / np.sum(self.masses)
+        return gamma_weights(np.float64(self.mean_lag), np.float64(self.spread), max_lag, np)
+
+    def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
+        """One at the lag, zero elsewhere (..., lag)."""
+        return (np.asarray(parameters["point"])[..., None] == lags(max_lag)).astype(float)
+
+
+def combinations(kernels: Sequence[Point], regimes: int, max_lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """All combinations of the lags of point kernels, and the log of their prior masses.
+
+    Parameters
+    ----------
+    kernels : sequence of Point
+        One a signal.
+    regimes : int
+        Number of regimes.
+    max_lag : int
+        L.
+
+    Returns
+    -------
+    lags : int array (combination, kernel, regime)
+        A lag for each signal and regime; the same in all regimes unless the kernel has one for each.
+    log_mass : array (combination)
+        Log prior masses; they sum to one.
+    """
+    free = [regimes if kernel.by_regime else 1 for kernel in kernels]
+    each = np.array(list(itertools.product(range(max_lag), repeat=sum(free))), dtype=np.int64).reshape(-1, sum(free))
+    found, log_mass, place = [], np.zeros(len(each)), 0
+    for kernel, count in zip(kernels, free, strict=True):
+        mine = each[:, place : place + count]
+        with np.errstate(divide="ignore"):
+            log_mass = log_mass + np.log(kernel.prior_masses(max_lag))[mine].sum(axis=1)
+        found.append(np.broadcast_to(mine + 1, (len(each), regimes)))
+        place += count
+    return np.stack(found, axis=1), log_mass
+
+
 KERNELS: dict[str, type[Kernel]] = {
-    cls.kind: cls for cls in (Gamma, LogNormal, NegativeBinomial, Beta, Dirichlet, Smooth, Unrestricted, NoLag)
+    cls.kind: cls for cls in (Gamma, LogNormal, NegativeBinomial, Beta, Dirichlet, Smooth, Unrestricted, Point, NoLag)
 }

@@ -17,9 +17,12 @@ import xarray as xr
 from pymc.distributions.transforms import ZeroSumTransform
 
 from regimelag import names as nm
+from regimelag.correlation import residual_correlation
 from regimelag.data.panel import check_panel
-from regimelag.kernels import Prior
+from regimelag.kernels import Prior, combinations
 from regimelag.likelihood.op import (
+    joint_logpdf,
+    lag_mixture_loglik,
     lag_sum,
     linear_map,
     linear_predictor,
@@ -27,7 +30,7 @@ from regimelag.likelihood.op import (
     normal_logpdf,
     student_t_logpdf,
 )
-from regimelag.spec import ModelSpec
+from regimelag.spec import ModelSpec, Signal
 
 Tensor = Any
 
@@ -43,6 +46,7 @@ def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     coords[nm.ONWARD] = [f"other {n + 1}" for n in range(len(regimes) - 1)]
     coords[nm.LAGGED_SIGNAL] = [signal.name for signal in spec.lagged_signals]
     coords[nm.CONTEMPORANEOUS_SIGNAL] = [signal.name for signal in spec.contemporaneous_signals]
+    coords[nm.OTHER_RESPONSE] = coords[nm.RESPONSE]
     coords[nm.LAG] = list(range(1, spec.max_lag + 1))
     return coords
 
@@ -60,7 +64,8 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     Returns
     -------
     pymc.Model
-        Free variables with named dimensions, and one potential, `log_likelihood`, in which the regimes are summed out.
+        Free variables with named dimensions, and one potential, `log_likelihood`, in which regimes and point lags are
+        summed out.
         Data are shared variables, as `pymc.Data` makes them; `model_data` makes their arrays.
 
     Raises
@@ -70,9 +75,13 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
 
     Notes
     -----
-    Given regime k at time t in episode e(t), the response is Student-t with location
-    ``intercept[k] + contemporaneous * x[t] + (effect + effect_regime[k] + effect_episode[e]) * sum_l w[l] x[t - l] +
-    control_effect . c[t]`` and log scale ``log_scale + v[k] + log_scale_episode[e]``. The step into t has logits
+    Given regime k at time t in episode e(t), response a is Student-t with location ``intercept[a, k] +
+    contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l]
+    x[t - l] + control_effect[a] . c[t]`` and log scale ``log_scale[a] + v[k] + log_scale_episode[a, e]``. Several
+    responses are jointly t with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009),
+    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag, constant within an episode or
+    throughout, is summed out like the regimes. The log location of another kernel may move by episode and response,
+    pooled. The step into t has logits
     ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow
     Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are summed out by the
     forward recursion of Hamilton (1989), doi:10.2307/1912559.
@@ -81,15 +90,12 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
     with pm.Model(coords=model_coords(spec, panel), check_bounds=False) as model:
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
-        location = _location(spec, data)
-        log_scale = _log_scale(spec)
-        y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
-        if spec.family == "student_t":
-            tail = pm.Gamma(nm.TAIL, alpha=spec.priors.tail_shape, beta=spec.priors.tail_rate)
-            log_obs = student_t_logpdf(y, location, log_scale, episode, tail + 2.0)
-        else:
-            log_obs = normal_logpdf(y, location, log_scale, episode)
-        pm.Potential("log_likelihood", _summed_over_regimes(spec, log_obs, data))
+        effects = _effects(spec) if spec.lagged_signals else None
+        location, log_scale = _location(spec, data, effects), _log_scale(spec)
+        if spec.point_signals:
+            location, log_scale = _by_lag(spec, data, effects, location, log_scale)
+        log_obs = _log_observation(spec, data, location, log_scale)
+        pm.Potential("log_likelihood", _summed_out(spec, log_obs, data))
     return model
 
 
@@ -106,53 +112,77 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        ``response_value`` (time); ``signal_value`` (lagged signal, L + time); ``covariate`` (1 + contemporaneous
-        signals + controls, time), of which the first is one; ``driver_value`` (1 + drivers, time - 1), the same;
-        ``episode_index`` (time).
+        ``response_value`` (response, time); ``signal_value`` (lagged signal, L + time); ``covariate`` (1 +
+        contemporaneous signals + controls, time), of which the first is one; ``driver_value`` (1 + drivers, time - 1),
+        the same; ``episode_index`` (time). With point lags also ``point_value`` (point signal, combination, regime or
+        one, time), the signal at each combination of lags, and ``lag_block`` (time).
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     lagged = [spec.signals.index(signal) for signal in spec.lagged_signals]
     rows = panel.sizes[nm.TIME]
     covariate = (np.ones((1, rows)), signals[now, spec.history :], panel[nm.CONTROL_VALUE].to_numpy().T)
-    return {
-        nm.RESPONSE_VALUE: panel[nm.RESPONSE_VALUE].to_numpy()[:, 0].copy(),
+    held = {
+        nm.RESPONSE_VALUE: np.ascontiguousarray(panel[nm.RESPONSE_VALUE].to_numpy().T),
         nm.SIGNAL_VALUE: np.ascontiguousarray(signals[lagged]),
         nm.COVARIATE: np.concatenate(covariate),
         nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1].T]),
         nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
     }
+    return held | _point_data(spec, panel) if spec.point_signals else held
+
+
+def _point_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
+    """Each point signal at each combination of lags, and where the blocks of one lag lie."""
+    lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    if not any(kernel.by_regime for kernel in spec.point_kernels):
+        lags = lags[:, :, :1]
+    values = panel[nm.SIGNAL_VALUE].to_numpy()[:, [spec.signals.index(signal) for signal in spec.point_signals]]
+    row = np.arange(panel.sizes[nm.TIME]) + spec.history
+    at = row - lags.transpose(1, 0, 2)[..., None]
+    place = np.arange(len(spec.point_signals))[:, None, None, None]
+    return {nm.POINT_VALUE: np.ascontiguousarray(values[at, place]), nm.LAG_BLOCK: lag_blocks(spec, panel)}
+
+
+def lag_blocks(spec: ModelSpec, panel: xr.Dataset) -> np.ndarray:
+    """Number (time) of the stretch in which a point lag is constant: the episode if lags differ by it, or zero."""
+    episode = panel[nm.EPISODE_INDEX].to_numpy().astype("int64")
+    return episode if spec.lag_by_episode else np.zeros_like(episode)
 
 
 def _as_data(name: str, values: np.ndarray) -> Tensor:
-    """The array as model data; its length in time stays open, so that another window can be set.
+    """The array as model data; its length in time, the last axis, stays open, so that another window can be set.
 
     As `pymc.Data` does, which would refuse NaN, that marks a missing response, and turn int64 into int32.
     """
-    data = pytensor.shared(values, name=name)
+    data = pytensor.shared(values, name=name, shape=(*values.shape[:-1], None))
     pm.modelcontext(None).register_data_var(data)
     return data
 
 
-def _location(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
-    """Location (regime, time): terms that all regimes share, then those that differ."""
-    priors = spec.priors
-    intercept = pm.Normal(nm.INTERCEPT, 0.0, priors.intercept_sd, dims=(nm.RESPONSE, nm.REGIME))
-    shared = []
+def _location(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
+    """Location (response, regime, time) but for point lags."""
+    priors, responses, regimes = spec.priors, np.eye(len(spec.responses)), np.eye(spec.regimes.count)
+    # One covariate with a coefficient for each regime, then several with one for all regimes.
+    own, shared = "ra,pc,qk->rqcak", "ra,pc,k->rpcak"
+    named = [(nm.INTERCEPT, priors.intercept_sd, nm.REGIME, own, regimes)]
     if spec.contemporaneous_signals:
-        dims = (nm.RESPONSE, nm.CONTEMPORANEOUS_SIGNAL)
-        shared.append(pm.Normal(nm.CONTEMPORANEOUS, 0.0, priors.contemporaneous_sd, dims=dims))
+        dim = nm.CONTEMPORANEOUS_SIGNAL
+        named.append((nm.CONTEMPORANEOUS, priors.contemporaneous_sd, dim, shared, _ones(regimes)))
     if spec.controls:
-        shared.append(pm.Normal(nm.CONTROL_EFFECT, 0.0, priors.control_sd, dims=(nm.RESPONSE, nm.CONTROL)))
-    sizes = [len(spec.contemporaneous_signals), len(spec.controls)]
-    rows = np.split(np.eye(1 + sum(sizes)), np.cumsum([1, *sizes]))
-    regimes = np.eye(spec.regimes.count)
-    terms = [(intercept, np.einsum("pc,qk->pqck", rows[0], regimes))]
-    places = [place for place in rows[1:] if len(place)]
-    for values, place in zip(shared, places, strict=True):
-        terms.append((values, np.einsum("pc,k->pck", place, _ones(regimes))[None]))
-    location = linear_predictor(data[nm.COVARIATE], _sum_of(terms)[None])
-    return location + _lagged_response(spec, data) if spec.lagged_signals else location
+        named.append((nm.CONTROL_EFFECT, priors.control_sd, nm.CONTROL, shared, _ones(regimes)))
+    sizes = [1, len(spec.contemporaneous_signals), len(spec.controls)]
+    rows = [row for row in np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1]) if len(row)]
+    terms = []
+    for (name, sd, dim, enters, over), row in zip(named, rows, strict=True):
+        values = pm.Normal(name, 0.0, sd, dims=(nm.RESPONSE, dim))
+        terms.append((values, np.einsum(enters, responses, row, over)))
+    columns = len(responses) * len(regimes)
+    coefficients = _sum_of(terms).reshape((1, sum(sizes), columns))
+    location = linear_predictor(data[nm.COVARIATE], coefficients)
+    if len(spec.lagged_signals) > len(spec.point_signals):
+        location = location + _lagged_response(spec, data, effects)
+    return location.reshape((len(responses), len(regimes), -1))
 
 
 def _sum_of(terms: Sequence[tuple[Tensor, np.ndarray]]) -> Tensor:
@@ -173,36 +203,115 @@ def _ones(identity: np.ndarray) -> np.ndarray:
     return np.ones(len(identity))
 
 
-def _lagged_response(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
-    """Effect times lagged signal, summed over signals (regime, time)."""
-    effects = _effects(spec)
-    lagged, departed = [], []
+def _lagged_response(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
+    """Effect times lagged signal, summed over signals without a point lag (response * regime, time)."""
+    lagged, coefficients, departed = [], [], []
     for place, signal in enumerate(spec.lagged_signals):
-        parameters = {
-            name: _from_prior(nm.lag_parameter(signal.name, name), prior)
-            for name, prior in signal.kernel.priors(spec.max_lag).items()
-        }
+        if signal in spec.point_signals:
+            continue
+        weights, departure = _weights(spec, signal)
         values = data[nm.SIGNAL_VALUE][place]
-        lagged.append(lag_sum(values, signal.kernel.weights(parameters, spec.max_lag, pt)))
-        departure = signal.kernel.departure(parameters, spec.max_lag, pt)
+        sums = lag_sum(values, weights)
+        lagged.append(sums.reshape((-1, sums.shape[-1])))
+        enters = _entering(spec)
+        own = effects[:, place : place + 1]
+        coefficients.append(own if enters is None else own * enters)
         if departure is not None:
             departed.append(lag_sum(values, departure))
-    response = linear_predictor(pt.stack(lagged), effects, data[nm.EPISODE_INDEX])
+    rows = pt.concatenate(lagged)
+    joined = pt.concatenate(coefficients, axis=1)
+    joined = joined.reshape((_episodes(), -1, len(spec.responses) * spec.regimes.count))
+    response = linear_predictor(rows, joined, data[nm.EPISODE_INDEX])
     return sum((sums[None, :] for sums in departed), start=response)
 
 
+def _entering(spec: ModelSpec) -> np.ndarray | None:
+    """Which of a signal's lagged sums enters where (episode, sum, response, 1); None if there is one for all.
+
+    There is a sum for each response, each episode, or each pair of both, where the lag differs between them.
+    """
+    responses, episodes = len(spec.responses), _episodes()
+    whose = np.eye(responses) if spec.lag_by_response else np.ones((1, responses))
+    when = np.eye(episodes) if spec.lag_by_episode else np.ones((1, episodes))
+    if len(whose) == len(when) == 1:
+        return None
+    return np.einsum("ma,ne->emna", whose, when).reshape(episodes, -1, responses, 1)
+
+
+def _weights(spec: ModelSpec, signal: Signal) -> tuple[Tensor, Tensor | None]:
+    """Weights of a signal, (lag) or (response or one, episode or one, lag) where they differ, and departures (lag)."""
+    kernel = signal.kernel
+    parameters = {
+        name: _from_prior(nm.lag_parameter(signal.name, name), prior)
+        for name, prior in kernel.priors(spec.max_lag).items()
+    }
+    departure = kernel.departure(parameters, spec.max_lag, pt)
+    moves = []
+    if spec.lag_by_response:
+        moves.append(_lag_deviation(signal, nm.RESPONSE, spec.priors.lag_response_sd)[:, None])
+    if spec.lag_by_episode and _episodes() > 1:
+        moves.append(_lag_deviation(signal, nm.EPISODE, spec.priors.lag_episode_sd)[None, :])
+    if moves:
+        parameters = kernel.moved(parameters, sum(moves[1:], start=moves[0]), pt)
+    return kernel.weights(parameters, spec.max_lag, pt), departure
+
+
+def _lag_deviation(signal: Signal, dim: str, sd: float) -> Tensor:
+    """Deviations (dim) of the log location of a signal's kernel: they sum to zero and share one scale."""
+    name = nm.lag_parameter(signal.name, dim)
+    scale = pm.HalfNormal(f"{name}_sd", sd)
+    return pm.Deterministic(name, scale * _zero_sum(f"{name}_raw", 1.0, (dim,)), dims=dim)
+
+
+def _by_lag(
+    spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor, log_scale: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Location (response, combination * regime, time) with the point lags' terms, and log scale to match it."""
+    count, responses, regimes = spec.lag_combinations, len(spec.responses), spec.regimes.count
+    location = location[:, None]
+    for n, signal in enumerate(spec.point_signals):
+        own = effects[:, spec.lagged_signals.index(signal)].reshape((_episodes(), 1, responses * regimes))
+        effect = linear_predictor(data[nm.COVARIATE][:1], own, data[nm.EPISODE_INDEX])
+        location = location + effect.reshape((responses, 1, regimes, -1)) * data[nm.POINT_VALUE][n][None]
+    wide = (_episodes(), responses, count, regimes)
+    spread = pt.broadcast_to(log_scale[:, :, None, :], wide).reshape((wide[0], responses, count * regimes))
+    return location.reshape((responses, count * regimes, -1)), spread
+
+
+def _log_observation(spec: ModelSpec, data: Mapping[str, Tensor], location: Tensor, log_scale: Tensor) -> Tensor:
+    """Log density of all responses together (regime, time)."""
+    y, episode, priors = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX], spec.priors
+    nu: Any = np.inf
+    if spec.family == "student_t":
+        nu = pm.Gamma(nm.TAIL, alpha=priors.tail_shape, beta=priors.tail_rate) + 2.0
+    if len(spec.responses) > 1:
+        among = residual_correlation(nm.CORRELATION, len(spec.responses), priors.correlation_eta)
+        pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
+        return joint_logpdf(y, location, log_scale, episode, among, nu)
+    if spec.family == "student_t":
+        return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
+    return normal_logpdf(y[0], location[0], log_scale[:, 0], episode)
+
+
 def _effects(spec: ModelSpec) -> Tensor:
-    """Cumulative lagged effects (episode, lagged signal, regime)."""
+    """Cumulative lagged effects (episode, lagged signal, response, regime)."""
     priors = spec.priors
-    signals, regimes, episodes = (np.eye(size) for size in (len(spec.lagged_signals), spec.regimes.count, _episodes()))
+    signals, responses = np.eye(len(spec.lagged_signals)), np.eye(len(spec.responses))
+    regimes, episodes = np.eye(spec.regimes.count), np.eye(_episodes())
     effect = pm.Normal(nm.EFFECT, 0.0, priors.effect_sd, dims=nm.LAGGED_SIGNAL)
-    terms = [(effect, np.einsum("ps,e,k->pesk", signals, _ones(episodes), _ones(regimes)))]
+    everywhere = {"e": _ones(episodes), "a": _ones(responses), "k": _ones(regimes)}
+    terms = [(effect, np.einsum("ps,e,a,k->pesak", signals, *everywhere.values()))]
+    varying = []
     if len(regimes) > 1:
-        by_regime = _pooled(nm.EFFECT_REGIME, priors.effect_regime_sd, nm.REGIME)
-        terms.append((by_regime, np.einsum("ps,qk,e->pqesk", signals, regimes, _ones(episodes))))
+        varying.append((nm.EFFECT_REGIME, priors.effect_regime_sd, nm.REGIME, "k", regimes))
     if "effect" in spec.episodes.vary and len(episodes) > 1:
-        by_episode = _pooled(nm.EFFECT_EPISODE, priors.effect_episode_sd, nm.EPISODE)
-        terms.append((by_episode, np.einsum("ps,qe,k->pqesk", signals, episodes, _ones(regimes))))
+        varying.append((nm.EFFECT_EPISODE, priors.effect_episode_sd, nm.EPISODE, "e", episodes))
+    if "effect" in spec.responses_vary and len(responses) > 1:
+        varying.append((nm.EFFECT_RESPONSE, priors.effect_response_sd, nm.RESPONSE, "a", responses))
+    for name, sd, dim, axis, own in varying:
+        others = {letter: ones for letter, ones in everywhere.items() if letter != axis}
+        enters = np.einsum(f"ps,q{axis},{','.join(others)}->pqesak", signals, own, *others.values())
+        terms.append((_pooled(name, sd, dim), enters))
     return _sum_of(terms)
 
 
@@ -247,29 +356,36 @@ def _from_prior(name: str, prior: Prior) -> Tensor:
 
 
 def _log_scale(spec: ModelSpec) -> Tensor:
-    """Log scale (episode, regime): gaps between neighbouring regimes are positive, so their order holds."""
-    priors = spec.priors
+    """Log scale (episode, response, regime): gaps between neighbouring regimes are positive, so their order holds."""
+    priors, responses = spec.priors, np.eye(len(spec.responses))
     regimes, episodes = np.eye(spec.regimes.count), np.eye(_episodes())
     base = pm.Normal(nm.LOG_SCALE, np.log(priors.scale_median), priors.scale_log_sd, dims=nm.RESPONSE)
-    terms = [(base, np.ones((1, len(episodes), len(regimes))))]
+    terms = [(base, np.einsum("pa,e,k->peak", responses, _ones(episodes), _ones(regimes)))]
     if len(regimes) > 1:
         gap = pm.LogNormal(nm.LOG_SCALE_GAP, np.log(priors.scale_gap), priors.scale_gap_log_sd, dims=nm.GAP)
         # Row k of the matrix says how much of each gap lies below regime k, centred over regimes.
         steps = np.tril(np.ones((len(regimes), len(regimes) - 1)), -1)
         steps -= steps.mean(axis=0)
-        terms.append((gap, np.einsum("kp,e->pek", steps, _ones(episodes))))
+        terms.append((gap, np.einsum("kp,e,a->peak", steps, _ones(episodes), _ones(responses))))
     if "scale" in spec.episodes.vary and len(episodes) > 1:
         by_episode = _zero_sum(nm.LOG_SCALE_EPISODE, priors.scale_episode_sd, (nm.RESPONSE, nm.EPISODE))
-        terms.append((by_episode, np.einsum("qe,k->qek", episodes, _ones(regimes))[None]))
+        terms.append((by_episode, np.einsum("pa,qe,k->pqeak", responses, episodes, _ones(regimes))))
     return _sum_of(terms)
 
 
-def _summed_over_regimes(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihood with the regimes summed out, from log densities (regime, time)."""
-    if spec.regimes.count == 1:
-        return log_obs.sum()
-    logits = _transition_logits(spec, data)
-    return markov_loglik(log_obs.T, logits, _log_initial(spec, logits))
+def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
+    """Log-likelihood with regimes and point lags summed out, from log densities (combination * regime, time)."""
+    count = spec.regimes.count
+    if count == 1:
+        logits, log_initial = pt.zeros((1, 1)), pt.zeros(1)
+    else:
+        logits = _transition_logits(spec, data)
+        log_initial = _log_initial(spec, logits)
+    if spec.point_signals:
+        _, log_mass = combinations(spec.point_kernels, count, spec.max_lag)
+        by_lag = log_obs.reshape((spec.lag_combinations, count, -1))
+        return lag_mixture_loglik(by_lag, logits, log_initial, log_mass, data[nm.LAG_BLOCK])
+    return log_obs.sum() if count == 1 else markov_loglik(log_obs.T, logits, log_initial)
 
 
 def _transition_logits(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
@@ -334,11 +450,13 @@ def _log_initial(spec: ModelSpec, logits: Tensor) -> Tensor:
     return pt.log(pt.linalg.solve(system.T, np.ones(count)))
 
 
-def draw_prior(model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
-    """Draw from the prior of all free and deterministic variables of a model.
+def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
+    """Draw from the prior of all free and deterministic variables of a model, and of its point lags.
 
     Parameters
     ----------
+    spec : ModelSpec
+        The model.
     model : pymc.Model
         From `build_model`.
     draws : int
@@ -357,7 +475,16 @@ def draw_prior(model: pm.Model, draws: int, *, random_seed: int | None = None) -
     values = pm.draw(variables, draws=draws, random_seed=random_seed, mode="FAST_COMPILE")
     # pm.draw gives a single draw no axis of its own.
     drawn = values if draws > 1 else [np.expand_dims(value, 0) for value in values]
-    return labelled(model, {str(v.name): np.expand_dims(d, 0) for v, d in zip(variables, drawn, strict=True)})
+    prior = labelled(model, {str(v.name): np.expand_dims(d, 0) for v, d in zip(variables, drawn, strict=True)})
+    rng = np.random.default_rng(random_seed)
+    for signal, kernel in zip(spec.point_signals, spec.point_kernels, strict=True):
+        dims = spec.point_dims(signal)
+        shape = (1, draws, *(len(model.coords[dim]) for dim in dims))
+        masses = kernel.prior_masses(spec.max_lag)
+        point = rng.choice(len(masses), size=shape, p=masses) + 1
+        prior = prior.assign_coords({dim: list(model.coords[dim]) for dim in dims})
+        prior[nm.lag_parameter(signal.name, "point")] = ((nm.CHAIN, nm.DRAW, *dims), point)
+    return prior
 
 
 def labelled(model: pm.Model, values: Mapping[str, np.ndarray]) -> xr.Dataset:

@@ -57,7 +57,7 @@ def simulate(
     check_panel(spec, panel)
     rng = np.random.default_rng(random_seed)
     if parameters is None:
-        parameters = draw_prior(build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
+        parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
     draws = stack_draws(parameters)
     count = len(draws[nm.INTERCEPT])
     if count != 1:
@@ -70,9 +70,9 @@ def simulate(
     eq = equations(spec, panel, draws)
     path = draw_regimes(eq, rng)
     y = draw_responses(eq, path, rng)[0]
-    missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()[:, 0])
+    missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
     simulated = panel.copy()
-    simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y)[:, None])
+    simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     simulated[nm.REGIME_PATH] = (nm.TIME, path[0])
     simulated.attrs["origin"] = SIMULATED
     return simulated

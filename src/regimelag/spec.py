@@ -10,13 +10,16 @@ from typing import Literal
 
 import pandas as pd
 
+from regimelag import names as nm
 from regimelag.errors import require, require_choice, require_positive
-from regimelag.kernels import Gamma, Kernel, NoLag
+from regimelag.kernels import Gamma, Kernel, NoLag, Point
 
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 Initial = Literal["uniform", "stationary", "dirichlet"]
 Family = Literal["student_t", "normal"]
 
+# More would take minutes where one lag takes a second.
+MOST_COMBINATIONS = 1000
 REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
 
 
@@ -244,13 +247,14 @@ class Episodes:
         First day of each episode but the first, ascending. Episodes with no row in the window drop out.
     names : tuple of str
         One name per episode, the one before the first start included; generated from the dates if empty.
-    vary : tuple of {"scale", "effect"}
-        What differs between episodes, pooled.
+    vary : tuple of {"scale", "effect", "lag"}
+        What differs between episodes, pooled. The lag of a point kernel is another one in each episode, with the same
+        prior; the location of other kernels is pooled.
     """
 
     starts: tuple[dt.date, ...] = ()
     names: tuple[str, ...] = ()
-    vary: tuple[Literal["scale", "effect"], ...] = ("scale", "effect")
+    vary: tuple[Literal["scale", "effect", "lag"], ...] = ("scale", "effect")
 
     def __post_init__(self) -> None:
         """Check order, names and what varies."""
@@ -280,7 +284,7 @@ class Episodes:
                 "name the stretch before the first start too, or leave names out",
             )
         for what in self.vary:
-            require_choice(asked, "vary", what, ("scale", "effect"))
+            require_choice(asked, "vary", what, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
         """One name per episode, the first included."""
@@ -350,8 +354,10 @@ class Priors:
         Normal priors of same-period coefficients.
     effect_sd : float
         Normal prior of the cumulative lagged effect.
-    effect_regime_sd, effect_episode_sd : float
-        Scales of the half-normal priors of the deviations' standard deviation over regimes and over episodes.
+    effect_regime_sd, effect_episode_sd, effect_response_sd : float
+        Scales of the half-normal priors of the deviations' standard deviation over regimes, episodes and responses.
+    lag_episode_sd, lag_response_sd : float
+        The same for deviations of the log location of a kernel.
     scale_median, scale_log_sd : float
         Log-normal prior of the residual scale, in standard deviations of the response.
     scale_gap, scale_gap_log_sd : float
@@ -361,6 +367,8 @@ class Priors:
         has standard deviation sigma * sqrt(1 - 1 / n).)
     tail_shape, tail_rate : float
         Gamma prior of the degrees of freedom minus two.
+    correlation_eta : float
+        Shape of the LKJ prior of the residuals' correlation between responses; one is uniform, more draws it to none.
     expected_duration, expected_duration_log_sd : tuple of float, float
         A regime's expected duration minus one, in periods, with all drivers at their mean, is log-normal with median
         ``expected_duration - 1`` and this log standard deviation; one duration for all regimes or one each.
@@ -379,6 +387,9 @@ class Priors:
     effect_sd: float = 0.5
     effect_regime_sd: float = 0.25
     effect_episode_sd: float = 0.25
+    effect_response_sd: float = 0.25
+    lag_episode_sd: float = 0.3
+    lag_response_sd: float = 0.3
     scale_median: float = 0.8
     scale_log_sd: float = 0.5
     scale_gap: float = 0.8
@@ -386,6 +397,7 @@ class Priors:
     scale_episode_sd: float = 0.4
     tail_shape: float = 2.0
     tail_rate: float = 0.1
+    correlation_eta: float = 2.0
     expected_duration: tuple[float, ...] = (20.0,)
     expected_duration_log_sd: float = 1.0
     leave_sd: float = 1.0
@@ -418,7 +430,7 @@ class ModelSpec:
     name : str
         Name of the model.
     responses : tuple of Response
-        What is explained.
+        What is explained. Several share one chain of regimes, and their residuals are jointly Student-t.
     signals, drivers, controls : tuple
         What explains it; each may be empty.
     claim : str
@@ -437,6 +449,8 @@ class ModelSpec:
         Prior scales.
     family : {"student_t", "normal"}
         Law of the residual.
+    responses_vary : tuple of {"effect", "lag"}
+        What of the lagged response differs between several responses, pooled.
 
     Raises
     ------
@@ -456,6 +470,7 @@ class ModelSpec:
     regimes: Regimes = field(default_factory=Regimes)
     priors: Priors = field(default_factory=Priors)
     family: Family = "student_t"
+    responses_vary: tuple[Literal["effect", "lag"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
@@ -469,11 +484,11 @@ class ModelSpec:
             "name it",
         )
         require(
-            len(self.responses) == 1,
+            len(self.responses) >= 1,
             asked,
-            "there is exactly one response",
-            f"{len(self.responses)} responses",
-            "give one [[responses]] entry; fit one model per asset to compare assets",
+            "there is at least one response",
+            "none",
+            "give a [[responses]] entry",
         )
         for role in ("responses", "signals", "drivers", "controls"):
             names = [part.name for part in getattr(self, role)]
@@ -494,6 +509,7 @@ class ModelSpec:
         )
         for signal in self.signals:
             signal.kernel.validate(self.max_lag)
+        self._check_lags(asked)
         require_choice(asked, "family", self.family, typing.get_args(Family))
         durations = self.priors.expected_duration
         require(
@@ -518,6 +534,66 @@ class ModelSpec:
             f"frequency = {self.frequency!r}",
             'write "W-FRI" for weeks that end on Friday',
         )
+
+    def _check_lags(self, asked: str) -> None:
+        """Check that lags can vary as asked, and that sums over point lags stay affordable."""
+        for what in self.responses_vary:
+            require_choice(asked, "responses_vary", what, ("effect", "lag"))
+        for signal in self.lagged_signals:
+            point, fixed = isinstance(signal.kernel, Point), not signal.kernel.movable
+            came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
+            require(
+                not (self.lag_by_episode and fixed and not point),
+                asked,
+                "a lag that varies between episodes belongs to a kernel with a location, or to a point lag",
+                came,
+                "use a gamma, lognormal, negative_binomial, beta or point kernel, or drop lag from episodes.vary",
+            )
+            require(
+                not (self.lag_by_response and fixed),
+                asked,
+                "a lag that varies between responses belongs to a kernel with a location",
+                came,
+                "use a gamma, lognormal, negative_binomial or beta kernel, or drop lag from responses_vary",
+            )
+        require(
+            self.lag_combinations <= MOST_COMBINATIONS,
+            asked,
+            f"point lags have at most {MOST_COMBINATIONS} combinations, since each costs a likelihood of its own",
+            f"{self.max_lag} lags make {self.lag_combinations} combinations over signals and regimes",
+            "lower max_lag, share the lag between regimes, give all signals but one another kernel, or let the lag "
+            "vary between episodes, which adds no combinations",
+        )
+
+    @property
+    def point_signals(self) -> tuple[Signal, ...]:
+        """Signals with a point lag."""
+        return tuple(signal for signal in self.signals if isinstance(signal.kernel, Point))
+
+    @property
+    def point_kernels(self) -> tuple[Point, ...]:
+        """Kernels of the signals with a point lag."""
+        return tuple(signal.kernel for signal in self.signals if isinstance(signal.kernel, Point))
+
+    @property
+    def lag_combinations(self) -> int:
+        """How many combinations of point lags there are within an episode; one without a point lag."""
+        return self.max_lag ** sum(self.regimes.count if kernel.by_regime else 1 for kernel in self.point_kernels)
+
+    @property
+    def lag_by_episode(self) -> bool:
+        """Whether the lag differs between episodes."""
+        return "lag" in self.episodes.vary
+
+    def point_dims(self, signal: Signal) -> tuple[str, ...]:
+        """Dimensions along which the point lag of a signal differs."""
+        by_regime = isinstance(signal.kernel, Point) and signal.kernel.by_regime
+        return ((nm.EPISODE,) if self.lag_by_episode else ()) + ((nm.REGIME,) if by_regime else ())
+
+    @property
+    def lag_by_response(self) -> bool:
+        """Whether the lag differs between responses."""
+        return "lag" in self.responses_vary and len(self.responses) > 1
 
     @property
     def lagged_signals(self) -> tuple[Signal, ...]:

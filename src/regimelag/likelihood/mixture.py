@@ -432,9 +432,7 @@ def scaled_lag_loglik_and_adjoint(
     in_doubt = 0
     for b in range(blocks - 1, -1, -1):
         start, stop = starts[b], starts[b + 1]
-        in_doubt += _back_block(
-            each, start, stop, leave, p, log_prior, obs, a, m, probability[b], expected, arrived
-        )
+        in_doubt += _back_block(each, start, stop, leave, p, log_prior, obs, a, m, probability[b], expected, arrived)
         if b > 0:
             before = start - ONE
             _step_between(each, hop * before, before, p, mixed[b - 1], arrived, leave, expected)

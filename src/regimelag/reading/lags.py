@@ -11,14 +11,20 @@ from regimelag.equations import lag_weights, lagged_effects, stack_draws, unstac
 from regimelag.errors import FitError
 from regimelag.kernels import Unrestricted
 from regimelag.sampling.tree import parameters_of, spec_of
+from regimelag.spec import ModelSpec
 
 INTERVAL = (0.05, 0.95)
 
 
 def elasticity_scale(idata: xr.DataTree) -> xr.DataArray:
-    """What turns a standardised effect into natural units: response's scale over the signal's (signal)."""
+    """What turns a standardised effect into natural units: a response's scale over the signal's (response, signal)."""
     constants = idata["constant_data"].to_dataset()
-    return constants[nm.scale_of(nm.RESPONSE)].isel({nm.RESPONSE: 0}, drop=True) / constants[nm.scale_of(nm.SIGNAL)]
+    return _one(constants[nm.scale_of(nm.RESPONSE)]) / constants[nm.scale_of(nm.SIGNAL)]
+
+
+def _one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
+    """Without a dimension that has one entry: with one response, readings do not speak of it."""
+    return values.isel({dim: 0}, drop=True) if values.sizes[dim] == 1 else values
 
 
 def lag_distribution(
@@ -40,8 +46,9 @@ def lag_distribution(
     xarray.Dataset
         Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
         the response to one unit of the signal at each lag in natural units, averaged over regimes and episodes;
-        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``. Lags are in rows of the panel: weeks, if it is
-        weekly.
+        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``. Where the lag of a signal differs between
+        responses, episodes or regimes, all but the curve also carry that dimension; with several responses so does the
+        curve. Lags are in rows of the panel: weeks, if it is weekly.
 
     Raises
     ------
@@ -64,18 +71,8 @@ def lag_distribution(
             f"the model {spec.name!r} has none",
             "fit a model whose signal has a kernel other than none",
         )
-    draws = stack_draws(parameters)
-    weights, departures = lag_weights(spec, draws)
-    effect = draws[nm.EFFECT][:, :, None]
-    curve = effect * weights + departures
-    for place, signal in enumerate(spec.lagged_signals):
-        if isinstance(signal.kernel, Unrestricted):
-            size = np.abs(curve[:, place])
-            weights[:, place] = size / size.sum(axis=-1, keepdims=True)
-    lag = np.arange(1, spec.max_lag + 1)
-    coords = {nm.SIGNAL: [signal.name for signal in spec.lagged_signals], nm.LAG: lag}
-    read = xr.Dataset({"weights": unstack_draws(weights, parameters, **coords)})
-    read["response_curve"] = unstack_draws(curve, parameters, **coords) * elasticity_scale(idata)
+    weights, curve = _weights_and_curve(spec, parameters, idata["constant_data"].to_dataset())
+    read = xr.Dataset({"weights": weights, "response_curve": curve * elasticity_scale(idata)})
     read["mean_lag"] = (read["weights"] * read[nm.LAG]).sum(nm.LAG)
     # The first lag at which half of the mass has come.
     read["median_lag"] = (read["weights"].cumsum(nm.LAG) < 0.5).sum(nm.LAG) + 1  # noqa: PLR2004
@@ -84,6 +81,35 @@ def lag_distribution(
     read["mass_within"] = read["weights"].where(inside, 0.0).sum(nm.LAG)
     read.attrs = {"group": group, "within_low": low, "within_high": high, "frequency": spec.frequency}
     return read
+
+
+def _weights_and_curve(
+    spec: ModelSpec, parameters: xr.Dataset, constants: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Weights of each signal, and effect times weights plus departures averaged over regimes and episodes."""
+    draws = stack_draws(parameters)
+    coords = {nm.RESPONSE: constants[nm.RESPONSE].to_numpy(), nm.EPISODE: constants[nm.EPISODE].to_numpy()}
+    coords[nm.REGIME] = np.array(spec.regimes.labels())
+    total = lagged_effects(spec, draws, len(coords[nm.EPISODE]))
+    last = {nm.LAG: np.arange(1, spec.max_lag + 1)}
+    weights, curves = [], []
+    for place, signal in enumerate(spec.lagged_signals):
+        own, departure = lag_weights(spec, draws, signal)
+        curve = (total[:, place][..., None] * own).mean(axis=(2, 3))
+        curve = curve if departure is None else curve + departure[:, None]
+        if isinstance(signal.kernel, Unrestricted):
+            size = np.abs(curve)
+            own = (size / size.sum(axis=-1, keepdims=True))[:, :, None, None]
+        kept = [dim for dim, length in zip(coords, own.shape[1:4], strict=True) if length > 1]
+        lengths = [len(coords[dim]) for dim in kept]
+        labelled = unstack_draws(
+            own.reshape(len(own), *lengths, -1), parameters, **{d: coords[d] for d in kept}, **last
+        )
+        weights.append(labelled)
+        curves.append(_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
+    names = pd.Index([signal.name for signal in spec.lagged_signals], name=nm.SIGNAL)
+    together = xr.concat(xr.broadcast(*weights), names), xr.concat(curves, names)
+    return together[0].transpose(..., nm.LAG), together[1].transpose(..., nm.LAG)
 
 
 def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
@@ -103,7 +129,8 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
     xarray.Dataset
         Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
         over regimes and episodes; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
-        ``contemporaneous`` (signal); ``control_effect`` (control). Missing where a signal has no effect of that kind.
+        ``contemporaneous`` (signal); ``control_effect`` (control). With several responses each also has response, in
+        that response's units. Missing where a signal has no effect of that kind.
     """
     spec, parameters = spec_of(idata), parameters_of(idata, group)
     constants = idata["constant_data"].to_dataset()
@@ -119,20 +146,21 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
             parameters,
             **{
                 nm.SIGNAL: [signal.name for signal in spec.lagged_signals],
+                nm.RESPONSE: constants[nm.RESPONSE].to_numpy(),
                 nm.EPISODE: episodes,
                 nm.REGIME: list(spec.regimes.labels()),
             },
         )
-        every = standardised * scale
+        every = _one(standardised) * scale
         read["lagged"] = every.mean((nm.EPISODE, nm.REGIME))
         read["lagged_by_regime"] = every.mean(nm.EPISODE)
         read["lagged_by_episode"] = every.mean(nm.REGIME)
     if nm.CONTEMPORANEOUS in parameters:
-        now = parameters[nm.CONTEMPORANEOUS].isel({nm.RESPONSE: 0}, drop=True)
+        now = _one(parameters[nm.CONTEMPORANEOUS])
         read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
     if nm.CONTROL_EFFECT in parameters:
-        control = parameters[nm.CONTROL_EFFECT].isel({nm.RESPONSE: 0}, drop=True)
-        response_scale = constants[nm.scale_of(nm.RESPONSE)].isel({nm.RESPONSE: 0}, drop=True)
+        control = _one(parameters[nm.CONTROL_EFFECT])
+        response_scale = _one(constants[nm.scale_of(nm.RESPONSE)])
         # Not named control, which is its dimension.
         read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
     return read

@@ -39,14 +39,15 @@ def _over_draws(
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     draws = stack_draws(parameters)
     parts = [
-        read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.regimes.count)
+        read(spec, panel, some, part)
+        for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses))
     ]
     return spec, panel, parameters, np.concatenate(parts)
 
 
 def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     eq: Equations = equations(spec, panel, draws)
-    return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()[:, 0]), eq.logits, eq.log_initial
+    return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial
 
 
 def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.DataArray:
@@ -262,20 +263,21 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
         per row in natural units, averaged over episodes on the log scale; mean is the regime's mean per row with all
-        else at its mean; shares are those of sampled paths.
+        else at its mean, both for each response; shares are those of sampled paths.
     """
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     labels = list(spec.regimes.labels())
-    center, scale = (float(panel[of(nm.RESPONSE)][0]) for of in (nm.center_of, nm.scale_of))
     draws = stack_draws(parameters)
-    log_scale = log_scales(draws, panel.sizes[nm.EPISODE]).mean(axis=1)
+    log_scale = log_scales(draws, panel.sizes[nm.EPISODE]).mean(axis=2)
     if nm.TAIL in draws:
         # Variance of a Student-t with nu degrees of freedom: nu / (nu - 2) times the squared scale.
-        log_scale = log_scale + 0.5 * np.log1p(2.0 / draws[nm.TAIL])[:, None]
-    quantities: dict[str, np.ndarray] = {
-        "volatility": scale * np.exp(log_scale),
-        "mean": center + scale * draws[nm.INTERCEPT][:, 0],
-    }
+        log_scale = log_scale + 0.5 * np.log1p(2.0 / draws[nm.TAIL])[:, None, None]
+    quantities: dict[str, np.ndarray] = {}
+    for a, response in enumerate(spec.responses):
+        center, scale = (float(panel[of(nm.RESPONSE)][a]) for of in (nm.center_of, nm.scale_of))
+        whose = f" of {response.name}" if len(spec.responses) > 1 else ""
+        quantities[f"volatility{whose}"] = scale * np.exp(log_scale[:, a])
+        quantities[f"mean{whose}"] = center + scale * draws[nm.INTERCEPT][:, a]
     paths = regime_paths(idata)
     spells = _spells(paths, labels)
     if nm.STAY in draws:

@@ -33,6 +33,7 @@ from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
 from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
 
@@ -127,10 +128,13 @@ def as_fit(
     """
     check_panel(spec, panel)
     model = build_model(spec, panel) if model is None else model
-    posterior = _checked_posterior(idata, model)
+    sampled = _checked_posterior(idata, model)
     rng = np.random.default_rng(random_seed)
-    prior = draw_prior(model, prior_draws, random_seed=int(rng.integers(2**31)))
-    y = panel[nm.RESPONSE_VALUE].to_numpy()[:, 0]
+    prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
+    posterior, log_density = _with_point_lags(spec, panel, sampled, rng)
+    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    over_time = {nm.TIME: panel[nm.TIME].to_numpy()}
+    replicated_over = over_time | {nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
 
     def replicated(eq: Equations) -> np.ndarray:
         return draw_responses(eq, draw_regimes(eq, rng), rng)
@@ -138,17 +142,18 @@ def as_fit(
     def one_step_ahead(eq: Equations) -> np.ndarray:
         return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
 
-    (before,) = _evaluated(spec, panel, prior, replicated)
-    after, log_density = _evaluated(spec, panel, posterior, replicated, one_step_ahead)
-    response = panel[nm.RESPONSE].to_numpy()
+    before = evaluated(spec, panel, prior, replicated, **replicated_over)
+    after = evaluated(spec, panel, posterior, replicated, **replicated_over)
+    if log_density is None:
+        log_density = evaluated(spec, panel, posterior, one_step_ahead, **over_time)
     groups = {name: child.to_dataset() for name, child in idata.children.items()}
     groups |= {
         "posterior": posterior,
         "prior": prior,
-        "prior_predictive": before.expand_dims({nm.RESPONSE: response}, -1).to_dataset(name=nm.RESPONSE_VALUE),
-        "posterior_predictive": after.expand_dims({nm.RESPONSE: response}, -1).to_dataset(name=nm.RESPONSE_VALUE),
+        "prior_predictive": before.to_dataset(name=nm.RESPONSE_VALUE),
+        "posterior_predictive": after.to_dataset(name=nm.RESPONSE_VALUE),
         "log_likelihood": log_density.to_dataset(name=nm.RESPONSE_VALUE),
-        "log_prior": _log_prior(model, posterior),
+        "log_prior": _log_prior(model, sampled),
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
@@ -186,18 +191,28 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
     return posterior
 
 
-def _evaluated(
-    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, *measures: Callable[[Equations], np.ndarray]
-) -> list[xr.DataArray]:
-    """What each measure says of the model's equations, for all draws of the parameters (chain, draw, time)."""
+def _with_point_lags(
+    spec: ModelSpec, panel: xr.Dataset, sampled: xr.Dataset, rng: np.random.Generator
+) -> tuple[xr.Dataset, xr.DataArray | None]:
+    """The sampled parameters with the point lags beside them, and the density with the lags summed out, if any."""
+    if not spec.point_signals:
+        return sampled, None
+    read = read_point_lags(spec, panel, sampled, rng)
+    return sampled.merge(read.drop_vars([LOG_DENSITY, nm.TIME])), read[LOG_DENSITY]
+
+
+def evaluated(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    parameters: xr.Dataset,
+    measure: Callable[[Equations], np.ndarray],
+    **coords: np.ndarray,
+) -> xr.DataArray:
+    """What a measure (draw, ...) says of the model's equations, for all draws of the parameters (chain, draw, ...)."""
     draws = stack_draws(parameters)
-    rows = panel.sizes[nm.TIME]
-    found = [np.empty((len(draws[nm.INTERCEPT]), rows)) for _ in measures]
-    for part, some in in_chunks(draws, rows * spec.regimes.count):
-        eq = equations(spec, panel, some)
-        for values, measure in zip(found, measures, strict=True):
-            values[part] = measure(eq)
-    return [unstack_draws(values, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()}) for values in found]
+    size = panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses)
+    values = [measure(equations(spec, panel, some)) for _, some in in_chunks(draws, size)]
+    return unstack_draws(np.concatenate(values), parameters, **coords)
 
 
 def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
