@@ -20,7 +20,7 @@ from regimelag.data.panel import panel_hash
 from regimelag.kernels import log_normal
 from regimelag.model import build_model
 from regimelag.sampling.diagnostics import convergence, diagnostics
-from regimelag.sampling.fit import _complete_draws
+from regimelag.sampling.nuts import _complete_draws
 
 GROUPS = {
     "posterior",

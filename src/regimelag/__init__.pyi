@@ -34,7 +34,7 @@ from .reading.regimes import (
 )
 from .sampling.catalogue import modes
 from .sampling.diagnostics import convergence, diagnostics
-from .sampling.fit import fit
+from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
 from .simulation import example_panel, simulate
@@ -94,6 +94,7 @@ __all__ = [
     "regime_paths",
     "regime_portrait",
     "regime_probabilities",
+    "sample",
     "save_fit",
     "simulate",
     "spec_of",

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import FitError
+from regimelag.model import labelled
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.modes import Mode, mode_weights
 from regimelag.sampling.tree import spec_of
 
+# What the catalogue holds besides the model's variables, and names that its dimensions have.
+RESERVED = frozenset({"weight", "log_posterior", "starts", nm.MODE, nm.CHAIN, nm.DRAW})
 
-def catalogue_of(compiled: CompiledModel, model: pm.Model, modes: list[Mode]) -> xr.Dataset:
-    """The modes as a dataset: weight, height, starts, and each variable's value there."""
+
+def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
+    """The modes as a dataset: weight, height, starts, and each variable's value there.
+
+    Free variables and deterministics are told apart by their attribute ``role``.
+    """
     values = compiled.constrained(np.stack([mode.point for mode in modes]))
-    named = [v.name for v in (*model.free_RVs, *model.deterministics)]
-    dims = {name: (nm.MODE, *(model.named_vars_to_dims.get(name) or ())) for name in named}
-    used = {dim for each in dims.values() for dim in each if dim != nm.MODE}
-    catalogue = xr.Dataset(
-        {name: (dims[name], values[name]) for name in named},
-        coords={dim: list(model.coords[dim]) for dim in used},
-    )
+    free = {v.name for v in compiled.model.free_RVs}
+    read = labelled(compiled.model, {name: value[None] for name, value in values.items()})
+    catalogue = read.isel({nm.CHAIN: 0}, drop=True).rename({nm.DRAW: nm.MODE}).drop_vars(nm.MODE)
+    for name, variable in catalogue.data_vars.items():
+        variable.attrs["role"] = "free" if name in free else "deterministic"
     catalogue["weight"] = (nm.MODE, mode_weights(modes))
     catalogue["log_posterior"] = (nm.MODE, np.array([mode.log_posterior for mode in modes]))
     catalogue["starts"] = (nm.MODE, np.array([mode.starts for mode in modes]))
