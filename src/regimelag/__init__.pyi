@@ -2,6 +2,7 @@ from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.stacking import stack_chains, stacked_posterior
 from .kernels import (
     Beta,
     Dirichlet,
@@ -15,6 +16,7 @@ from .kernels import (
 from .likelihood.op import markov_loglik
 from .model import build_model
 from .reading.lags import effects, lag_distribution, lag_report
+from .reading.modes import modes
 from .reading.plots import (
     plot_drivers,
     plot_durations,
@@ -32,7 +34,6 @@ from .reading.regimes import (
     regime_portrait,
     regime_probabilities,
 )
-from .sampling.catalogue import modes
 from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
@@ -98,6 +99,8 @@ __all__ = [
     "save_fit",
     "simulate",
     "spec_of",
+    "stack_chains",
+    "stacked_posterior",
     "to_frequency",
     "write_spec",
 ]
