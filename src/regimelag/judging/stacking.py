@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from itertools import combinations
@@ -23,6 +24,7 @@ from regimelag.sampling.tree import parameters_of
 OTHER_CHAIN = "other_chain"
 CLUSTER = "cluster"
 FAR = 1e6
+LEAST_DRAWS = 100
 
 
 def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
@@ -55,8 +57,8 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
     Raises
     ------
     FitError
-        If there is one chain, `rhat_limit` is not above 1, there are no pointwise terms, or the response's past is
-        among a fit's covariates.
+        If there is one chain or fewer than 100 draws in each, `rhat_limit` is not above 1, there are no pointwise
+        terms, or the response's past is among a fit's covariates.
 
     See Also
     --------
@@ -71,15 +73,17 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
     if not rhat_limit > 1:
         raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.05")
     posterior = _posterior(idata)
-    if posterior.sizes[nm.CHAIN] < 2:  # noqa: PLR2004
-        raise FitError("stack_chains", "there are two chains at least", "one chain", "sample with chains=4 or more")
+    chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
+    if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
+        rule = f"there are two chains at least, of {LEAST_DRAWS} draws at least, so that a tail can be smoothed"
+        raise FitError("stack_chains", rule, f"chains {chains}, draws {draws}", "sample with chains=4, draws=1000")
     terms = _pointwise_terms(idata)
     rhat = _pairwise_rhat(posterior)
     member = _clusters(rhat, rhat_limit)
     clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
-    scores = [_score(posterior, terms, chains) for chains in clusters]
+    scores = [_score(posterior, terms, cluster) for cluster in clusters]
     weights = _weights(scores)
-    sizes = np.array([len(chains) for chains in clusters])
+    sizes = np.array([len(cluster) for cluster in clusters])
     names = posterior[nm.CHAIN].to_numpy()
     return xr.Dataset(
         {
@@ -176,7 +180,7 @@ def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
 def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
     """Number of the cluster of each chain (chain), in order of appearance; within one all pairs are below the limit."""
     # R-hat is not defined for chains that never move: such chains stay apart.
-    distance = np.nan_to_num(rhat - 1.0, nan=FAR, posinf=FAR)
+    distance = np.nan_to_num(rhat - 1.0, nan=FAR, posinf=FAR).clip(0.0)
     tree = linkage(squareform(distance, checks=False), "complete")
     found = fcluster(tree, limit - 1.0, "distance")
     order = {label: n for n, label in enumerate(dict.fromkeys(found))}
@@ -197,7 +201,12 @@ def _weights(scores: list[Any]) -> np.ndarray:
     """Stacking weights (cluster) by ArviZ, summing to one."""
     if len(scores) == 1:
         return np.ones(1)
-    table = az.compare({str(n): score for n, score in enumerate(scores)}, method="stacking", round_to="none")
+    # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all clusters.
+    best = np.max([score.elpd_i for score in scores], axis=0)
+    shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
+    for score in shifted.values():
+        score.elpd_i = score.elpd_i - best
+    table = az.compare(shifted, method="stacking", round_to="none")
     weights = np.array([table.loc[str(n), "weight"] for n in range(len(scores))], dtype=float).clip(0.0)
     return weights / weights.sum()
 
@@ -205,7 +214,7 @@ def _weights(scores: list[Any]) -> np.ndarray:
 def _in_words(score: Any) -> str:
     """How far the leave-one-out densities can be trusted."""
     k = score.pareto_k.to_numpy().ravel()
-    high = int((k > score.good_k).sum())
+    high = int((~(k <= score.good_k)).sum())
     if not high:
         return f"all {k.size} Pareto k below {score.good_k:.2f}: leave-one-out densities are reliable"
     return (
