@@ -109,14 +109,15 @@ def main() -> None:
     table = rl.modes(idata)
     table.insert(2, "loglik", idata["modes"]["loglik"].to_numpy())
     print(table.drop(columns=["kind", "differs"]).round(3).to_string(), "\n")
-    for mode, row in table[table["weight"] > 0.01].iloc[1:].iterrows():
+    for mode, row in table[table["weight"] > 0.005].iloc[1:].iterrows():
         print(f"mode {mode} against mode 0: {row['kind']}")
     print("", *rl.diagnostics(idata), sep="\n")
 
     idata["log_likelihood"] = xr.DataTree(predictive_terms(idata["posterior"].to_dataset(), *data))
     stacking = rl.stack_chains(idata)
     print("", stacking[["member_of", "weight"]].to_dataframe().round(3), sep="\n")
-    print(stacking[["cluster_weight", "elpd", "largest_pareto_k", "reliability"]].to_dataframe().round(3).to_string())
+    per_cluster = ["cluster_weight", "elpd", "elpd_difference", "difference_se", "reliability"]
+    print(stacking[per_cluster].to_dataframe().round(3).to_string())
     print("", *rl.diagnostics(rl.stacked_posterior(idata, stacking)), sep="\n")
 
 

@@ -86,6 +86,9 @@ def test_elpd_is_that_of_the_grid(cauchy):
     for n, side in enumerate(("left", "right")):
         exact = sum(np.log(stats.cauchy.pdf(Y[t], GRID[side]) @ side_posterior(side, t)) for t in range(COUNT))
         assert float(stacking["elpd"][n]) == pytest.approx(exact, abs=0.2)
+    differences = stacking["elpd"].to_numpy() - float(stacking["elpd"].max())
+    np.testing.assert_allclose(stacking["elpd_difference"], differences, atol=1e-9)
+    assert (stacking["difference_se"] > 0).to_numpy().tolist() == [False, True]
 
 
 def test_chains_that_mix_are_one_cluster_with_equal_weights():
@@ -95,6 +98,7 @@ def test_chains_that_mix_are_one_cluster_with_equal_weights():
     rhat = stacking["rhat"].to_numpy()
     np.testing.assert_array_equal(rhat, rhat.T)
     assert rhat.max() < 1.05
+    assert float(stacking["elpd_difference"][0]) == 0.0
 
 
 def test_pareto_k_is_said_in_words(cauchy):

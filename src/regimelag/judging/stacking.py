@@ -10,6 +10,7 @@ from typing import Any
 
 import arviz as az
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
@@ -27,7 +28,7 @@ FAR = 1e6
 LEAST_DRAWS = 100
 
 
-def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
+def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     """Weigh chains that do not mix by how well they predict together.
 
     Chains that sit in different modes say nothing about the modes' masses, so their plain average is arbitrary. Here
@@ -44,15 +45,17 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
         (`regimelag.likelihood.recursions.leave_one_out_draws`).
     rhat_limit : float
         Two chains mix if no variable has an R-hat between the two above this. A cluster is a set of chains that mix
-        pair by pair (complete linkage). Two chains alone give a noisier R-hat than four, so the limit is wider than the
-        1.01 that `diagnostics` asks of a fit.
+        pair by pair (complete linkage). The default is far wider than the 1.01 that `diagnostics` asks of a fit: two
+        chains alone give a noisy R-hat, and chains that visit the same modes slowly belong together, since between
+        clusters that predict alike it is noise that decides the weights. Two chains that never meet reach about 1.8.
 
     Returns
     -------
     xarray.Dataset
         ``weight`` (chain), summing to one, equal within a cluster; ``member_of`` (chain), the cluster's number;
         ``rhat`` (chain, other_chain), largest over variables; per cluster ``cluster_weight``, ``elpd`` (expected log
-        predictive density, nats), ``largest_pareto_k``, and ``reliability``, the Pareto k in words.
+        predictive density, nats), ``elpd_difference`` from the best cluster and its standard error ``difference_se``,
+        ``largest_pareto_k``, and ``reliability``, the Pareto k in words.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
     (`arviz.loo`) and stacking (`arviz.compare`) are ArviZ's.
     """
     if not rhat_limit > 1:
-        raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.05")
+        raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
     posterior = _posterior(idata)
     chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
     if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
@@ -82,7 +85,8 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
     member = _clusters(rhat, rhat_limit)
     clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
     scores = [_score(posterior, terms, cluster) for cluster in clusters]
-    weights = _weights(scores)
+    table = _compared(scores)
+    weights = table["weight"].to_numpy(dtype=float)
     sizes = np.array([len(cluster) for cluster in clusters])
     names = posterior[nm.CHAIN].to_numpy()
     return xr.Dataset(
@@ -92,6 +96,8 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.05) -> xr.Dataset:
             "rhat": ((nm.CHAIN, OTHER_CHAIN), rhat),
             "cluster_weight": (CLUSTER, weights),
             "elpd": (CLUSTER, [float(score.elpd) for score in scores]),
+            "elpd_difference": (CLUSTER, table["elpd_diff"].to_numpy(dtype=float)),
+            "difference_se": (CLUSTER, table["dse"].to_numpy(dtype=float)),
             "largest_pareto_k": (CLUSTER, [float(score.pareto_k.max()) for score in scores]),
             "reliability": (CLUSTER, [_in_words(score) for score in scores]),
         },
@@ -197,18 +203,18 @@ def _score(posterior: xr.Dataset, terms: xr.DataArray, chains: np.ndarray) -> An
         return az.loo(xr.DataTree.from_dict(some), pointwise=True)
 
 
-def _weights(scores: list[Any]) -> np.ndarray:
-    """Stacking weights (cluster) by ArviZ, summing to one."""
+def _compared(scores: list[Any]) -> pd.DataFrame:
+    """ArviZ's comparison of the clusters (cluster), whose weights by stacking sum to one."""
     if len(scores) == 1:
-        return np.ones(1)
+        return pd.DataFrame({"weight": [1.0], "elpd_diff": [0.0], "dse": [0.0]})
     # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all clusters.
     best = np.max([score.elpd_i for score in scores], axis=0)
     shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
     for score in shifted.values():
         score.elpd_i = score.elpd_i - best
-    table = az.compare(shifted, method="stacking", round_to="none")
-    weights = np.array([table.loc[str(n), "weight"] for n in range(len(scores))], dtype=float).clip(0.0)
-    return weights / weights.sum()
+    table = az.compare(shifted, method="stacking", round_to="none").loc[list(shifted)]
+    weights = table["weight"].astype(float).clip(0.0)
+    return table.assign(weight=weights / weights.sum())
 
 
 def _in_words(score: Any) -> str:
