@@ -31,8 +31,9 @@ from regimelag import names as nm
 from regimelag.model import draw_prior, model_data
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
-from regimelag.sampling.fit import sample_nutpie, search
+from regimelag.sampling.fit import search
 from regimelag.sampling.modes import dispersed_start
+from regimelag.sampling.nuts import sample_nutpie
 from regimelag.sampling.tree import provenance
 
 LEVEL = 0.9

@@ -20,7 +20,7 @@ from regimelag.data.panel import panel_hash
 from regimelag.kernels import log_normal
 from regimelag.model import build_model
 from regimelag.sampling.diagnostics import convergence, diagnostics
-from regimelag.sampling.fit import _complete_draws
+from regimelag.sampling.nuts import _complete_draws
 
 GROUPS = {
     "posterior",
@@ -161,7 +161,8 @@ def test_arviz_reads_the_tree(idata):
 
 def test_modes_are_read_as_a_table(idata):
     table = rl.modes(idata)
-    assert list(table.columns) == ["weight", "log_posterior", "starts", "differs"]
+    assert list(table.columns) == ["weight", "log_posterior", "starts", "draws", "chains", "kind", "differs"]
+    assert table["draws"].sum() == pytest.approx(1.0)
     assert table.index.name == "mode"
     assert table["weight"].sum() == pytest.approx(1.0)
     assert table["weight"].is_monotonic_decreasing

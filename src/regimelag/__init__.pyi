@@ -2,6 +2,7 @@ from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.stacking import stack_chains, stacked_posterior
 from .kernels import (
     Beta,
     Dirichlet,
@@ -16,6 +17,7 @@ from .kernels import (
 from .likelihood.op import markov_loglik
 from .model import build_model
 from .reading.lags import effects, lag_distribution, lag_report
+from .reading.modes import modes
 from .reading.plots import (
     plot_drivers,
     plot_durations,
@@ -33,9 +35,8 @@ from .reading.regimes import (
     regime_portrait,
     regime_probabilities,
 )
-from .sampling.catalogue import modes
 from .sampling.diagnostics import convergence, diagnostics
-from .sampling.fit import fit
+from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
 from .simulation import example_panel, simulate
@@ -96,9 +97,12 @@ __all__ = [
     "regime_paths",
     "regime_portrait",
     "regime_probabilities",
+    "sample",
     "save_fit",
     "simulate",
     "spec_of",
+    "stack_chains",
+    "stacked_posterior",
     "to_frequency",
     "write_spec",
 ]

@@ -493,8 +493,8 @@ def labelled(model: pm.Model, values: Mapping[str, np.ndarray]) -> xr.Dataset:
     used: dict[str, Any] = {}
     for name, found in values.items():
         used = {nm.CHAIN: np.arange(found.shape[0]), nm.DRAW: np.arange(found.shape[1])} | used
-        unnamed = [f"{name}_dim_{n}" for n in range(found.ndim - 2)]
-        dims = model.named_vars_to_dims.get(name) or unnamed
+        named = model.named_vars_to_dims.get(name) or (None,) * (found.ndim - 2)
+        dims = [dim or f"{name}_dim_{n}" for n, dim in enumerate(named)]
         data[name] = ((nm.CHAIN, nm.DRAW, *dims), found)
-        used |= {dim: list(model.coords[dim]) for dim in dims if dim in model.coords}
+        used |= {dim: list(model.coords[dim]) for dim in dims if model.coords.get(dim) is not None}
     return xr.Dataset(data, coords=used)

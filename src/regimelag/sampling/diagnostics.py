@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import arviz as az
 import numpy as np
 import xarray as xr
 
+from regimelag.sampling.modes import NEGLIGIBLE
+
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
+# The attribute of a tree of stacked draws: JSON with the weights and how reliable they are.
+STACKED = "stacked"
 
 
-def _worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
+def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     """The worst entry over all variables, and its label."""
     worst, where = (-np.inf, "") if largest else (np.inf, "")
     for name, array in values.data_vars.items():
@@ -44,9 +51,9 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     """
     posterior = idata["posterior"].to_dataset()
     found: dict[str, float | str] = {}
-    found["rhat"], found["rhat_of"] = _worst(az.rhat(posterior), largest=True)
+    found["rhat"], found["rhat_of"] = worst(az.rhat(posterior), largest=True)
     for kind in ("bulk", "tail"):
-        found[f"ess_{kind}"], found[f"ess_{kind}_of"] = _worst(az.ess(posterior, method=kind), largest=False)
+        found[f"ess_{kind}"], found[f"ess_{kind}_of"] = worst(az.ess(posterior, method=kind), largest=False)
     stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
     if "diverging" in stats:
         found["divergent"] = int(stats["diverging"].sum())
@@ -68,8 +75,11 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
     Returns
     -------
     list of str
-        Sentences; the first gives the numbers, each further one a problem with its cure.
+        Sentences; the first gives the numbers, each further one a problem with its cure. Of a stacked posterior: that
+        it is stacked, with its weights.
     """
+    if STACKED in idata.attrs:
+        return _stacked_in_words(json.loads(idata.attrs[STACKED]))
     found = convergence(idata)
     rhat, bulk, tail = float(found["rhat"]), float(found["ess_bulk"]), float(found["ess_tail"])
     divergent, share = found.get("divergent", 0), float(found.get("share_divergent", 0.0))
@@ -82,9 +92,10 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         said.append("R-hat needs two chains: one alone cannot show that it missed a mode. Fit with chains=4.")
     elif rhat > RHAT_LIMIT:
         said.append(
-            f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. Look at regimelag.modes(idata) "
-            "before averaging over them; if there is one mode, raise tune and draws; if several, tighten the priors "
-            "that separate them."
+            f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. {_carrying_weight(idata)}Look at "
+            "regimelag.modes(idata) before averaging over them; if there is one mode, raise tune and draws; if "
+            "several, tighten the priors that separate them, or weigh the chains by what they predict with "
+            "regimelag.stack_chains(idata)."
         )
     if not min(bulk, tail) >= ESS_LIMIT:
         said.append(
@@ -103,3 +114,23 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             "tighten the widest priors."
         )
     return said
+
+
+def _carrying_weight(idata: xr.DataTree) -> str:
+    """How many modes of the catalogue carry weight, in words; empty if one does, or there is no catalogue."""
+    if "modes" not in idata.children:
+        return ""
+    weight = idata["modes"]["weight"].to_numpy()
+    count = int((weight >= NEGLIGIBLE * weight.max()).sum())
+    return f"{count} modes carry weight, and a plain average over chains weighs them by chance. " if count > 1 else ""
+
+
+def _stacked_in_words(stacked: dict[str, Any]) -> list[str]:
+    """What there is to say of stacked draws: R-hat and effective sample size are those of chains, and do not apply."""
+    weights = ", ".join(f"chain {chain} {weight:.2f}" for chain, weight in stacked["weights"].items())
+    said = (
+        f"Stacked draws: resampled from chains that need not mix, by weights ({weights}) under which they predict best "
+        "together. They are not the posterior, and the weights are not the modes' masses; R-hat and effective sample "
+        "size do not apply."
+    )
+    return [said, *(f"Cluster {n}: {words}." for n, words in enumerate(stacked["reliability"]))]

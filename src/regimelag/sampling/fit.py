@@ -1,26 +1,29 @@
-"""`fit`: from a spec and a panel to draws, started from the modes that carry weight."""
+"""`fit` and `sample`: from a model to draws, started from the modes that carry weight."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import nutpie
 import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model, labelled
-from regimelag.sampling.catalogue import catalogue_of
-from regimelag.sampling.compiled import POINT, CompiledModel
+from regimelag.model import build_model
+from regimelag.sampling.catalogue import RESERVED, catalogue_of
+from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
+from regimelag.sampling.nuts import sample_nutpie, sample_pymc
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
+
+NutsSampler = Literal["nutpie", "pymc"]
+
+# How often a prior draw that breaks a constraint is drawn again: six ordered components keep one draw in 720.
+TRIES = 5000
 
 
 def fit(
@@ -35,7 +38,7 @@ def fit(
     random_seed: int | None = None,
     starts: int = 24,
     prior_draws: int = 1000,
-    nuts_sampler: Literal["nutpie", "pymc"] = "nutpie",
+    nuts_sampler: NutsSampler = "nutpie",
     progressbar: bool = True,
     **kwargs: Any,
 ) -> xr.DataTree:
@@ -70,8 +73,13 @@ def fit(
         If the panel does not fit the spec.
     FitError
         If an argument is out of range, or sampling was interrupted before the first draw.
+
+    See Also
+    --------
+    sample : The same for a PyMC model of your own.
     """
     _check_arguments(
+        "fit",
         draws=draws,
         tune=tune,
         chains=chains,
@@ -80,20 +88,92 @@ def fit(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
     )
+    model = build_model(spec, panel)
+    sampled = sample(
+        model,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        target_accept=target_accept,
+        random_seed=random_seed,
+        starts=starts,
+        nuts_sampler=nuts_sampler,
+        progressbar=progressbar,
+        **kwargs,
+    )
+    seed = sampled.attrs["random_seed"]
+    return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
+
+
+def sample(
+    model: pm.Model,
+    *,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    cores: int | None = None,
+    target_accept: float = 0.95,
+    random_seed: int | None = None,
+    starts: int = 24,
+    nuts_sampler: NutsSampler = "nutpie",
+    progressbar: bool = True,
+    **kwargs: Any,
+) -> xr.DataTree:
+    """Sample any PyMC model as `fit` does: find the modes, start chains within those that carry weight, run NUTS.
+
+    For a model of your own, one that uses `markov_loglik`, say. Where `pymc.sample` starts all chains near one point,
+    here the catalogue of modes says what there is to be missed.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        The model. All its free variables are continuous, and have a prior that can be drawn from.
+    draws, tune, chains, cores, target_accept, random_seed, progressbar
+        As in `pymc.sample`. Without a seed one is drawn and recorded.
+    starts : int
+        Starting points of the search for modes, drawn from the prior. A draw that breaks a constraint (of an ordered
+        transform, say) is drawn again.
+    nuts_sampler : {"nutpie", "pymc"}
+        Which NUTS runs.
+    **kwargs
+        Passed on to `nutpie.sample` or `pymc.sample`.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups posterior, sample_stats and modes, the catalogue, which `modes` reads out; seed and settings in attrs.
+        Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
+        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far.
+
+    Raises
+    ------
+    FitError
+        If an argument is out of range, the model has discrete or no free variables, a prior cannot be drawn from, the
+        log posterior is finite at no starting point, or sampling was interrupted before the first draw.
+    """
+    _check_arguments(
+        "sample",
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        starts=starts,
+        target_accept=target_accept,
+        nuts_sampler=nuts_sampler,
+    )
+    _check_model(model)
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
-    model = build_model(spec, panel)
-    tell(f"Compiling {spec.name} (half a minute the first time) ...")
-    compiled = CompiledModel(model)
+    tell("Compiling the model (half a minute the first time) ...")
+    compiled = _compiled(model)
     tell(f"Searching for modes from {starts} starting points ...")
     modes = search(compiled, starts=starts, random_seed=seed)
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
     tell(f"Sampling {chains} chains, started within {_carrying(modes)} ...")
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
-    sample = sample_nutpie if nuts_sampler == "nutpie" else _sample_pymc
-    sampled = sample(compiled, start, seed, progressbar, settings)
-    tree = as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
-    tree["modes"] = xr.DataTree(catalogue_of(compiled, model, modes))
+    run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
+    tree = run(compiled, start, seed, progressbar, settings)
+    tree["modes"] = xr.DataTree(catalogue_of(compiled, modes))
     tree.attrs |= {
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
@@ -117,88 +197,74 @@ def _carrying(modes: list[Mode]) -> str:
 def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
     """Find the modes from starting points drawn from the prior; the same seed gives the same modes."""
     seeds = np.random.SeedSequence(random_seed).generate_state(starts)
-    points = [compiled.prior_point(int(seed)) for seed in seeds]
+    points = [_prior_point(compiled, int(seed)) for seed in seeds]
     # L-BFGS multiplies short vectors: threads that wait for each other take ten times as long on a busy machine.
     with threadpool_limits(limits=1):
         return find_modes(compiled.value_and_gradient, points)
 
 
-def _check_arguments(*, target_accept: float, nuts_sampler: str, **counts: int) -> None:
+def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
+    """A draw from the prior that keeps the model's constraints, by rejection; the last one tried, if none does.
+
+    PyMC's prior draws know nothing of transforms that restrict the support, such as an ordering.
+    """
+    point = compiled.prior_point(seed)
+    for again in np.random.SeedSequence(seed).generate_state(TRIES):
+        if np.isfinite(point).all():
+            break
+        point = compiled.prior_point(int(again))
+    return point
+
+
+def _check_arguments(asked: str, *, target_accept: float, nuts_sampler: str, **counts: int) -> None:
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
-        raise FitError("fit", "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
+        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
     for name, value in counts.items():
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise FitError(
-                "fit", f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
+                asked, f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
             )
     if not 0 < target_accept < 1:
         raise FitError(
-            "fit",
+            asked,
             "target_accept lies between 0 and 1",
             f"target_accept = {target_accept!r}",
             "write target_accept=0.95",
         )
 
 
-def sample_nutpie(
-    compiled: CompiledModel,
-    start: Callable[[int], np.ndarray],
-    seed: int,
-    progressbar: bool,
-    settings: dict[str, Any],
-) -> xr.DataTree:
-    """Sample with nutpie from dispersed starts; interrupted, it returns what there is."""
-    # nutpie hands each chain a seed of its own, so each chain gets its own start, whatever the order they begin in.
-    sampled = nutpie.sample(
-        compiled.started_by(start),
-        seed=seed,
-        save_warmup=False,
-        progress_bar=progressbar,
-        **({"adaptation": "low_rank"} | settings),
-    )
-    complete = _complete_draws(sampled, POINT)
-    points = complete["posterior"][POINT]
-    posterior = labelled(compiled.model, compiled.constrained(points.to_numpy()))
-    complete["posterior"] = xr.DataTree(posterior.assign_coords({dim: points[dim] for dim in (nm.CHAIN, nm.DRAW)}))
-    return complete
-
-
-def _sample_pymc(
-    compiled: CompiledModel,
-    start: Callable[[int], np.ndarray],
-    seed: int,
-    progressbar: bool,
-    settings: dict[str, Any],
-) -> xr.DataTree:
-    seeds = np.random.SeedSequence(seed).generate_state(settings["chains"])
-    points = [compiled.constrained(start(int(chain_seed))) for chain_seed in seeds]
-    model = compiled.model
-    with model:
-        sampled = pm.sample(
-            random_seed=seed,
-            initvals=[{rv.name: point[rv.name] for rv in model.free_RVs} for point in points],
-            init="adapt_diag",
-            progressbar=progressbar,
-            compute_convergence_checks=False,
-            **settings,
-        )
-    return _complete_draws(sampled, nm.INTERCEPT)
-
-
-def _complete_draws(sampled: xr.DataTree, name: str) -> xr.DataTree:
-    """Keep the draws that every started chain has of a variable; in an interrupted run chains differ in length."""
-    posterior = sampled["posterior"].to_dataset()
-    drawn = posterior[name].notnull()
-    done = drawn.all([dim for dim in drawn.dims if dim not in (nm.CHAIN, nm.DRAW)])
-    lengths = done.sum(nm.DRAW)
-    keep = lengths > 0
-    if not bool(keep.any()):
+def _check_model(model: object) -> None:
+    if not isinstance(model, pm.Model):
+        came = type(model).__name__
+        raise FitError("sample", "model is a pymc.Model", came, "pass a PyMC model; a spec and a panel go to fit")
+    if not model.free_RVs:
+        raise FitError("sample", "the model has a free variable", "none", "give the model something to learn")
+    discrete = [value.name for value in model.discrete_value_vars]
+    if discrete:
         raise FitError(
-            "fit", "one draw at least is made after tuning", "sampling stopped during tuning", "let it run longer"
+            "sample",
+            "all free variables are continuous",
+            f"{', '.join(discrete)} discrete",
+            "sum them out: a chain of regimes with regimelag.markov_loglik",
         )
-    shortest = int(lengths.where(keep, drop=True).min())
-    if bool(keep.all()) and shortest == posterior.sizes[nm.DRAW]:
-        return sampled
-    chains = np.flatnonzero(keep.to_numpy())
-    return sampled.isel({nm.CHAIN: chains, nm.DRAW: slice(0, shortest)}, missing_dims="ignore")
+    taken = sorted({str(name) for name in model.named_vars} & RESERVED)
+    if taken:
+        raise FitError(
+            "sample",
+            f"the catalogue of modes has columns of its own: {sorted(RESERVED)}",
+            f"a variable named {', '.join(taken)}",
+            "give the variable another name",
+        )
+
+
+def _compiled(model: pm.Model) -> CompiledModel:
+    try:
+        return CompiledModel(model)
+    except NotImplementedError as problem:
+        raise FitError(
+            "sample",
+            "every prior can be drawn from, since starting points come from there",
+            f"{type(problem).__name__}: {problem}",
+            "replace Flat and HalfFlat by wide proper priors; give a CustomDist its random",
+        ) from problem

@@ -1,0 +1,1 @@
+"""Judgements: which draws, and which models, to believe."""

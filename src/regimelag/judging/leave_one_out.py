@@ -1,0 +1,83 @@
+"""Leave-one-out terms of a fit: the density of each row given all other rows, exact for each draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.equations import (
+    Draws,
+    equations,
+    in_chunks,
+    log_observation,
+    log_observation_by_lag,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.errors import FitError
+from regimelag.kernels import combinations
+from regimelag.likelihood.mixture_recursions import lag_leave_one_out_draws
+from regimelag.likelihood.recursions import leave_one_out_draws
+from regimelag.model import lag_blocks
+from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.spec import ModelSpec
+
+# A covariate that is the response one row before, if for rounding.
+SAME = 0.999
+
+
+def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
+    """Log density of each row given all other rows, log p(y_t | y_-t, theta), per draw (chain, draw, time).
+
+    Rows without a response are left out. These terms are what PSIS wants: the parameters' posterior without row t is
+    proportional to their posterior over this density.
+
+    Raises
+    ------
+    FitError
+        If the response's past is among the covariates: then a row enters its neighbours' densities, and the terms are
+        wrong.
+    """
+    return pointwise(spec_of(idata), panel_of(idata), parameters_of(idata))
+
+
+def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """The same for draws (chain, draw, ...) of the parameters that are no fit yet; point lags are summed out."""
+    _refuse_own_past(spec, panel)
+    draws, size = stack_draws(parameters), panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses)
+    read = _given_lags if not spec.point_signals else _without_lags
+    parts = [read(spec, panel, some) for _, some in in_chunks(draws, size * spec.lag_combinations)]
+    terms = unstack_draws(np.concatenate(parts), parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
+    return terms.isel({nm.TIME: panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy()})
+
+
+def _given_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
+    eq = equations(spec, panel, draws)
+    return leave_one_out_draws(log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial)
+
+
+def _without_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
+    eq, log_obs = log_observation_by_lag(spec, panel, draws)
+    _, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    return lag_leave_one_out_draws(log_obs, eq.logits, eq.log_initial, log_mass, lag_blocks(spec, panel))
+
+
+def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Refuse a covariate made of a response, by its column or by its values."""
+    columns = {response.column for response in spec.responses}
+    own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}
+    past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
+    for control in panel[nm.CONTROL].to_numpy():
+        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
+        for column in past.T:
+            both = np.isfinite(column) & np.isfinite(value)
+            if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004
+                own.add(str(control))
+    if own:
+        raise FitError(
+            "leave-one-out terms",
+            "no response is among the covariates, since a row would enter the densities of the rows after it",
+            f"{', '.join(sorted(own))} is made of a response",
+            "drop it; or judge by the one-step-ahead terms of the group log_likelihood, and say so",
+        )

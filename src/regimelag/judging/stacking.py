@@ -1,0 +1,246 @@
+"""Stacking of chains that do not mix: weights by what they predict, and draws by those weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from itertools import combinations
+from typing import Any
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from regimelag import names as nm
+from regimelag.errors import FitError
+from regimelag.judging.leave_one_out import leave_one_out_terms
+from regimelag.sampling.catalogue import free_variables
+from regimelag.sampling.diagnostics import STACKED, diagnostics, worst
+from regimelag.sampling.tree import parameters_of
+
+OTHER_CHAIN = "other_chain"
+CLUSTER = "cluster"
+FAR = 1e6
+LEAST_DRAWS = 100
+
+
+def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
+    """Weigh chains that do not mix by how well they predict together.
+
+    Chains that sit in different modes say nothing about the modes' masses, so their plain average is arbitrary. Here
+    chains that mix with each other form a cluster, each cluster is taken for a model of its own, and the weights are
+    those whose mixture has the highest leave-one-out predictive density. They answer for prediction: a mode with most
+    of the posterior mass can get no weight, if another predicts better.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit, or a tree of your own with groups posterior and log_likelihood. Of a fit the exact leave-one-out
+        densities of each draw are computed; of another tree the only variable in log_likelihood is taken as it is:
+        pointwise terms (chain, draw, ...), which for a hidden chain are leave-one-out densities too
+        (`regimelag.likelihood.recursions.leave_one_out_draws`).
+    rhat_limit : float
+        Two chains mix if no variable has an R-hat between the two above this. A cluster is a set of chains that mix
+        pair by pair (complete linkage). The default is far wider than the 1.01 that `diagnostics` asks of a fit: two
+        chains alone give a noisy R-hat, and chains that visit the same modes slowly belong together, since between
+        clusters that predict alike it is noise that decides the weights. Two chains that never meet reach about 1.8.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``weight`` (chain), summing to one, equal within a cluster; ``member_of`` (chain), the cluster's number;
+        ``rhat`` (chain, other_chain), largest over variables; per cluster ``cluster_weight``, ``elpd`` (expected log
+        predictive density, nats), ``elpd_difference`` from the best cluster and its standard error ``difference_se``,
+        ``largest_pareto_k``, and ``reliability``, the Pareto k in words.
+
+    Raises
+    ------
+    FitError
+        If there is one chain or fewer than 100 draws in each, `rhat_limit` is not above 1, there are no pointwise
+        terms, or the response's past is among a fit's covariates.
+
+    See Also
+    --------
+    stacked_posterior : Draws by these weights.
+
+    Notes
+    -----
+    Yao, Vehtari & Gelman (2022), Stacking for non-mixing Bayesian computations: the curse and blessing of multimodal
+    posteriors, Journal of Machine Learning Research 23(79). Leave-one-out by Pareto-smoothed importance sampling
+    (`arviz.loo`) and stacking (`arviz.compare`) are ArviZ's.
+    """
+    if not rhat_limit > 1:
+        raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
+    posterior = _posterior(idata)
+    chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
+    if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
+        rule = f"there are two chains at least, of {LEAST_DRAWS} draws at least, so that a tail can be smoothed"
+        raise FitError("stack_chains", rule, f"chains {chains}, draws {draws}", "sample with chains=4, draws=1000")
+    terms = _pointwise_terms(idata)
+    rhat = _pairwise_rhat(posterior)
+    member = _clusters(rhat, rhat_limit)
+    clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
+    scores = [_score(posterior, terms, cluster) for cluster in clusters]
+    table = _compared(scores)
+    weights = table["weight"].to_numpy(dtype=float)
+    sizes = np.array([len(cluster) for cluster in clusters])
+    names = posterior[nm.CHAIN].to_numpy()
+    return xr.Dataset(
+        {
+            "weight": (nm.CHAIN, (weights / sizes)[member]),
+            "member_of": (nm.CHAIN, member),
+            "rhat": ((nm.CHAIN, OTHER_CHAIN), rhat),
+            "cluster_weight": (CLUSTER, weights),
+            "elpd": (CLUSTER, [float(score.elpd) for score in scores]),
+            "elpd_difference": (CLUSTER, table["elpd_diff"].to_numpy(dtype=float)),
+            "difference_se": (CLUSTER, table["dse"].to_numpy(dtype=float)),
+            "largest_pareto_k": (CLUSTER, [float(score.pareto_k.max()) for score in scores]),
+            "reliability": (CLUSTER, [_in_words(score) for score in scores]),
+        },
+        coords={nm.CHAIN: names, OTHER_CHAIN: names, CLUSTER: np.arange(len(clusters))},
+    )
+
+
+def stacked_posterior(
+    idata: xr.DataTree, stacking: xr.Dataset, *, draws: int | None = None, random_seed: int | None = 0
+) -> xr.DataTree:
+    """Draws from the chains by their stacking weights, as one chain in random order.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        What `stack_chains` weighed.
+    stacking : xarray.Dataset
+        What it returned.
+    draws : int, optional
+        How many; as many as there are by default. A chain's share is its weight to within one draw.
+    random_seed : int, optional
+        Seed of the resampling.
+
+    Returns
+    -------
+    xarray.DataTree
+        The tree with every group that goes with the posterior's draws resampled alike; readings take it as they take a
+        fit. The attribute ``stacked`` holds the weights, and `diagnostics` says what the draws are.
+
+    Raises
+    ------
+    FitError
+        If the weights are those of other chains, or `draws` is no positive number.
+    """
+    posterior = _posterior(idata)
+    chains = posterior[nm.CHAIN].to_numpy()
+    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains):
+        came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
+        rule = f"the weights are those of this tree's chains {chains.tolist()}"
+        raise FitError("stacked_posterior", rule, came, "pass what stack_chains returned for this tree")
+    total = posterior.sizes[nm.CHAIN] * posterior.sizes[nm.DRAW] if draws is None else draws
+    if not isinstance(total, (int, np.integer)) or total < 1:
+        raise FitError("stacked_posterior", "draws is a whole number, at least 1", f"draws = {draws!r}", "draws=4000")
+    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], int(total), random_seed)
+    groups = {name: _resampled(child.to_dataset(), posterior, picked) for name, child in idata.children.items()}
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    weights = {str(chain): float(weight) for chain, weight in zip(chains, stacking["weight"].to_numpy(), strict=True)}
+    stacked = {"weights": weights, "reliability": [str(words) for words in stacking["reliability"].to_numpy()]}
+    tree.attrs = dict(idata.attrs) | {STACKED: json.dumps(stacked)}
+    tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
+    return tree
+
+
+def _posterior(idata: xr.DataTree) -> xr.Dataset:
+    """The posterior's free variables, or all, where no catalogue tells them apart."""
+    posterior = parameters_of(idata)
+    if "modes" not in idata.children:
+        return posterior
+    return posterior[free_variables(idata["modes"].to_dataset())]
+
+
+def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
+    """Log predictive terms (chain, draw, ...): leave-one-out of a fit, those given of another tree."""
+    if "spec" in idata.attrs:
+        return leave_one_out_terms(idata)
+    given = idata["log_likelihood"].to_dataset() if "log_likelihood" in idata.children else xr.Dataset()
+    if len(given.data_vars) != 1:
+        raise FitError(
+            "stack_chains",
+            "a tree that is no fit has a group log_likelihood with one variable of pointwise terms (chain, draw, ...)",
+            f"{len(given.data_vars)} variables in log_likelihood",
+            "add the group, or stack its variables along one dimension",
+        )
+    return next(iter(given.data_vars.values()))
+
+
+def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
+    """Largest R-hat over variables between each two chains (chain, other chain); one on the diagonal."""
+    count = posterior.sizes[nm.CHAIN]
+    rhat = np.ones((count, count))
+    for i, j in combinations(range(count), 2):
+        rhat[i, j] = rhat[j, i] = worst(az.rhat(posterior.isel({nm.CHAIN: [i, j]})), largest=True)[0]
+    return rhat
+
+
+def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
+    """Number of the cluster of each chain (chain), in order of appearance; within one all pairs are below the limit."""
+    # R-hat is not defined for chains that never move: such chains stay apart.
+    distance = np.nan_to_num(rhat - 1.0, nan=FAR, posinf=FAR).clip(0.0)
+    tree = linkage(squareform(distance, checks=False), "complete")
+    found = fcluster(tree, limit - 1.0, "distance")
+    order = {label: n for n, label in enumerate(dict.fromkeys(found))}
+    return np.array([order[label] for label in found])
+
+
+def _score(posterior: xr.Dataset, terms: xr.DataArray, chains: np.ndarray) -> Any:
+    """ArviZ's leave-one-out score of some of the chains."""
+    groups = {"posterior": posterior, "log_likelihood": terms.to_dataset(name="terms")}
+    some = {f"/{name}": group.isel({nm.CHAIN: chains}) for name, group in groups.items()}
+    with warnings.catch_warnings():
+        # What it warns of, high Pareto k, is said in the result.
+        warnings.simplefilter("ignore", UserWarning)
+        return az.loo(xr.DataTree.from_dict(some), pointwise=True)
+
+
+def _compared(scores: list[Any]) -> pd.DataFrame:
+    """ArviZ's comparison of the clusters (cluster), whose weights by stacking sum to one."""
+    if len(scores) == 1:
+        return pd.DataFrame({"weight": [1.0], "elpd_diff": [0.0], "dse": [0.0]})
+    # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all clusters.
+    best = np.max([score.elpd_i for score in scores], axis=0)
+    shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
+    for score in shifted.values():
+        score.elpd_i = score.elpd_i - best
+    table = az.compare(shifted, method="stacking", round_to="none").loc[list(shifted)]
+    weights = table["weight"].astype(float).clip(0.0)
+    return table.assign(weight=weights / weights.sum())
+
+
+def _in_words(score: Any) -> str:
+    """How far the leave-one-out densities can be trusted."""
+    k = score.pareto_k.to_numpy().ravel()
+    high = int((~(k <= score.good_k)).sum())
+    if not high:
+        return f"all {k.size} Pareto k below {score.good_k:.2f}: leave-one-out densities are reliable"
+    return (
+        f"{high} of {k.size} Pareto k above {score.good_k:.2f}, the largest {k.max():.2f}: leave-one-out densities of "
+        "those rows are unreliable, and weights near a tie are undecided"
+    )
+
+
+def _picked(weights: np.ndarray, length: int, total: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Chain and draw of each draw picked (total): systematic resampling, in random order."""
+    rng = np.random.default_rng(seed)
+    places = np.searchsorted(np.cumsum(np.repeat(weights / length, length)), (np.arange(total) + rng.random()) / total)
+    return np.divmod(rng.permutation(np.minimum(places, len(weights) * length - 1)), length)
+
+
+def _resampled(group: xr.Dataset, posterior: xr.Dataset, picked: tuple[np.ndarray, np.ndarray]) -> xr.Dataset:
+    """A group at the draws picked, if it goes with the posterior's draws; else as it is."""
+    if not all(dim in group.dims and group[dim].equals(posterior[dim]) for dim in (nm.CHAIN, nm.DRAW)):
+        return group
+    chains, draws = (xr.DataArray(place, dims=nm.DRAW) for place in picked)
+    taken = group.isel({nm.CHAIN: chains, nm.DRAW: draws}).drop_vars([nm.CHAIN, nm.DRAW])
+    taken = taken.expand_dims({nm.CHAIN: [0]}).assign_coords({nm.DRAW: np.arange(len(picked[0]))})
+    return taken.transpose(nm.CHAIN, nm.DRAW, ...)

@@ -1,0 +1,156 @@
+"""`sample` on PyMC models of one's own, whose posteriors are known."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from scipy import stats
+
+import regimelag as rl
+
+SMALL = {"draws": 400, "tune": 300, "chains": 2, "cores": 1, "starts": 6, "progressbar": False}
+Y = np.array([[0.3, -1.2], [1.4, -0.4], [0.8, -0.9]])
+
+
+def conjugate() -> pm.Model:
+    """Two means with a normal prior and known noise; dimensions with and without coordinates, and with no name."""
+    with pm.Model(coords={"place": ["here", "there"]}) as model:
+        model.add_coord("row", length=3)
+        mean = pm.Normal("mean", 1.0, 2.0, dims="place")
+        pm.Normal("unnamed", 0.0, 1.0, shape=(2, 2))
+        pm.Deterministic("twice", 2.0 * mean, dims="place")
+        pm.Deterministic("by row", mean[0] * np.ones(3), dims="row")
+        pm.Normal("y", mean, 1.5, observed=Y, dims=("row", "place"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return rl.sample(conjugate(), **SMALL, random_seed=3)
+
+
+def test_groups_dimensions_and_settings(drawn):
+    assert {"posterior", "sample_stats", "modes"} <= set(drawn.children)
+    assert not {"log_likelihood", "prior"} & set(drawn.children)
+    posterior, catalogue = drawn["posterior"].to_dataset(), drawn["modes"].to_dataset()
+    dims = {"mean": ("place",), "unnamed": ("unnamed_dim_0", "unnamed_dim_1"), "twice": ("place",), "by row": ("row",)}
+    for name, own in dims.items():
+        assert posterior[name].dims == ("chain", "draw", *own)
+        assert catalogue[name].dims == ("mode", *own)
+    assert posterior["place"].to_numpy().tolist() == ["here", "there"]
+    assert "row" not in posterior.coords
+    assert drawn.attrs["random_seed"] == 3
+    assert drawn.attrs["starts"] == 6
+    np.testing.assert_allclose(posterior["twice"], 2 * posterior["mean"])
+
+
+def test_posterior_and_mode_are_the_conjugate_ones(drawn):
+    precision = 1 / 4 + 3 / 1.5**2
+    mean = (1.0 / 4 + Y.sum(axis=0) / 1.5**2) / precision
+    found = drawn["posterior"]["mean"]
+    error = az.mcse(drawn["posterior"].to_dataset()[["mean"]])["mean"]
+    assert np.all(abs(found.mean(("chain", "draw")) - mean) < 4.5 * error)
+    ess = az.ess(drawn["posterior"].to_dataset()[["mean"]])["mean"]
+    assert np.all(abs(found.std(("chain", "draw")) * np.sqrt(precision) - 1) < 4.5 / np.sqrt(2 * ess))
+    np.testing.assert_allclose(drawn["modes"]["mean"][0], mean, atol=1e-4)
+    assert rl.modes(drawn)["starts"].tolist() == [6]
+
+
+def test_same_seed_same_draws(drawn):
+    again = rl.sample(conjugate(), **SMALL, random_seed=3)
+    for group in ("posterior", "modes"):
+        xr.testing.assert_identical(drawn[group].to_dataset(), again[group].to_dataset())
+
+
+def test_pymc_samples_the_same(drawn):
+    other = rl.sample(conjugate(), **SMALL, random_seed=4, nuts_sampler="pymc")
+    means = [tree["posterior"]["mean"].mean(("chain", "draw")) for tree in (drawn, other)]
+    errors = [az.mcse(tree["posterior"].to_dataset()[["mean"]])["mean"] for tree in (drawn, other)]
+    assert np.all(abs(means[0] - means[1]) < 5 * np.hypot(*errors))
+    assert "modes" in other.children
+
+
+def ordered() -> pm.Model:
+    """Three ordered means: five of six prior draws break the order."""
+    with pm.Model() as model:
+        pm.Normal("mean", 0.0, 1.0, shape=3, transform=pm.distributions.transforms.ordered)
+    return model
+
+
+def test_prior_draws_that_break_an_order_are_drawn_again():
+    tree = rl.sample(ordered(), **SMALL, random_seed=1)
+    assert int(tree["modes"]["starts"].sum()) == 6
+    values = tree["posterior"]["mean"].to_numpy()
+    assert np.all(np.diff(values, axis=-1) > 0)
+    # Means of the order statistics of three standard normals: 0 and 3 / (2 sqrt(pi)) to either side.
+    error = az.mcse(tree["posterior"].to_dataset())["mean"].to_numpy()
+    assert np.all(abs(values.mean(axis=(0, 1)) - 1.5 / np.sqrt(np.pi) * np.array([-1, 0, 1])) < 4.5 * error)
+
+
+def test_chains_start_in_both_modes_by_their_weight():
+    """Two far modes with masses 0.4 and 0.6: NUTS crosses between them in no chain."""
+    with pm.Model() as model:
+        x = pm.Normal("x", 0.0, 30.0)
+        density = [pm.math.log(share) - 0.5 * (x - at) ** 2 for share, at in ((0.4, -20.0), (0.6, 20.0))]
+        pm.Potential("both", pm.math.logsumexp(pm.math.stack(density)))
+    tree = rl.sample(model, **(SMALL | {"chains": 20, "draws": 50, "tune": 100, "starts": 12}), random_seed=1)
+    table = rl.modes(tree)
+    # The prior is as high on either side, so the masses are the shares.
+    np.testing.assert_allclose(table["weight"], [0.6, 0.4], atol=1e-3)
+    per_chain = tree["posterior"]["x"].to_numpy()
+    assert np.all((per_chain > 0).all(axis=1) | (per_chain < 0).all(axis=1))
+    right = int((per_chain[:, 0] > 0).sum())
+    assert stats.binomtest(right, 20, 0.6).pvalue > 1e-4
+    assert table["draws"][0] == pytest.approx(right / 20)
+    assert table["chains"][0] == ", ".join(str(n) for n in np.flatnonzero(per_chain[:, 0] > 0))
+    said = " ".join(rl.diagnostics(tree))
+    assert "2 modes carry weight" in said
+    assert "stack_chains" in said
+
+
+# ---- the door
+
+
+def discrete() -> pm.Model:
+    with pm.Model() as model:
+        pm.Bernoulli("coin", 0.5)
+    return model
+
+
+def named_weight() -> pm.Model:
+    with pm.Model() as model:
+        pm.Normal("weight")
+    return model
+
+
+def test_what_cannot_be_sampled_is_refused_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setattr("regimelag.sampling.fit.CompiledModel", lambda *_: pytest.fail("compiled"))
+    for name, value in {"draws": 0, "tune": -1, "chains": 0, "starts": 2.5, "target_accept": 1.0}.items():
+        with pytest.raises(rl.FitError, match=name):
+            rl.sample(conjugate(), **{name: value})
+    with pytest.raises(rl.FitError, match="nuts_sampler"):
+        rl.sample(conjugate(), nuts_sampler="stan")
+    for model, words in ((None, "pymc.Model"), (pm.Model(), "free"), (discrete(), "coin"), (named_weight(), "weight")):
+        with pytest.raises(rl.FitError, match=words) as caught:
+            rl.sample(model)
+        assert caught.value.cure
+
+
+def test_priors_that_cannot_be_drawn_from_are_refused():
+    with pm.Model() as model:
+        pm.Flat("anywhere")
+        pm.Normal("x")
+    with pytest.raises(rl.FitError, match="drawn from"):
+        rl.sample(model, **SMALL)
+
+
+def test_a_posterior_that_is_nowhere_finite_is_refused():
+    with pm.Model() as model:
+        x = pm.Normal("x")
+        pm.Potential("wall", pm.math.log(-1.0 - x**2))
+    with pytest.raises(rl.FitError, match="finite at one starting point") as caught:
+        rl.sample(model, **SMALL)
+    assert "none of 6" in caught.value.came
