@@ -14,7 +14,8 @@ from .kernels import (
 )
 from .likelihood.op import markov_loglik
 from .model import build_model
-from .reading.lags import effects, lag_distribution, lag_report
+from .reading.lag_report import lag_report
+from .reading.lags import effects, lag_distribution
 from .reading.plots import (
     plot_drivers,
     plot_durations,
