@@ -14,13 +14,13 @@ from .kernels import (
 )
 from .likelihood.op import markov_loglik
 from .model import build_model
+from .reading.lag_plots import plot_evidence, plot_lag
 from .reading.lag_report import lag_report
 from .reading.lags import effects, lag_distribution
 from .reading.plots import (
     plot_drivers,
     plot_durations,
     plot_effects,
-    plot_lag,
     plot_paths,
     plot_portrait,
     plot_regimes,
@@ -84,6 +84,7 @@ __all__ = [
     "plot_drivers",
     "plot_durations",
     "plot_effects",
+    "plot_evidence",
     "plot_lag",
     "plot_paths",
     "plot_portrait",

@@ -17,6 +17,7 @@ SAMPLE = (nm.CHAIN, nm.DRAW)
 LAST, PILE = 0.9, 2.0
 FULL, EMPTY = 0.95, 0.05
 SEPARATED = 3.0
+ENOUGH = 100
 
 
 def cautions(idata: xr.DataTree) -> list[str]:
@@ -35,7 +36,10 @@ def cautions(idata: xr.DataTree) -> list[str]:
     spec = spec_of(idata)
     said = list(piled_up(lag_distribution(idata))) if spec.lagged_signals else []
     if spec.regimes.count > 1:
-        said += calendar(regime_probabilities(idata, kind="smoothed"))
+        # A year's average share needs few draws.
+        step = -(-idata["posterior"].sizes[nm.DRAW] // ENOUGH)
+        some = idata.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore")
+        said += calendar(regime_probabilities(some, kind="smoothed"))
     if spec.drivers:
         after, before = (parameters_of(idata, group)[nm.DRIVER_EFFECT] for group in ("posterior", "prior"))
         said += separated(after, before)

@@ -63,7 +63,7 @@ def _shares(inner: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def divergence(posterior: np.ndarray, prior: np.ndarray) -> float:
-    """Kullback-Leibler divergence of probabilities (lag) from prior probabilities, in nats; exact, nothing is binned."""
+    """Kullback-Leibler divergence of probabilities (lag) from prior probabilities, in nats; nothing is binned."""
     used = posterior > 0
     return float(np.sum(posterior[used] * np.log(posterior[used] / prior[used])))
 
@@ -125,7 +125,8 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
     pandas.DataFrame
         One row a slab: ``multiple``, ``slab`` (its standard deviation), ``bayes_factor`` of none against some,
         ``probability`` of none, ``bound`` (the last two are upper bounds, the posterior being too far from zero) and
-        ``pareto_k`` of the weights that lead to this slab; above 0.7 the row is not to be trusted.
+        ``pareto_k`` of the weights that lead to this slab. Where that is above 0.7 few draws carry the weights, and
+        factor and probability are missing: a fit with this slab as its prior would say.
 
     Notes
     -----
@@ -140,7 +141,8 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
     rows = []
     for multiple in slabs:
         log_weight = stats.norm.logpdf(effect, 0.0, multiple * sd) - stats.norm.logpdf(effect, 0.0, sd)
-        factor = at_prior / np.exp(log_weight).mean()
+        k = _pareto_k(log_weight)
+        factor = at_prior / np.exp(log_weight).mean() if k <= UNSTABLE else np.nan
         rows.append(
             {
                 "multiple": float(multiple),
@@ -148,7 +150,7 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
                 "bayes_factor": float(factor),
                 "probability": float(factor / (1 + factor)),
                 "bound": bound,
-                "pareto_k": _pareto_k(log_weight),
+                "pareto_k": k,
             }
         )
     return pd.DataFrame(rows)

@@ -68,8 +68,9 @@ def lag_report(
         statistic). Groups posterior and prior: ``5 %``, ``median``, ``95 %``; for an effect ``P(> 0)`` and
         ``P(|.| > 0.25)``; for the mean lag the probability that it lies within the range, ``P(4-13)``; for the largest
         difference in mean lag between episodes ``P(> 4)``. Group evidence: ``nats``, the information gained on the
-        row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their ``diagnosis``.
-        Effects are in natural units, lags in rows. Quantities that differ by regime or episode have a row for each.
+        row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their
+        ``diagnosis``. Effects are in natural units, lags in rows. Quantities that differ by regime or episode have a
+        row for each.
 
         In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses); ``no_effect``, by
         signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table;
@@ -303,10 +304,8 @@ def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, 
 
 
 def _range(none: pd.DataFrame) -> tuple[float, float, bool]:
-    """Smallest and largest probability of no effect over the slab widths that can be trusted."""
-    trusted = none[~(none["pareto_k"] > evidence.UNSTABLE)]["probability"]
-    trusted = none["probability"] if trusted.empty else trusted
-    return float(trusted.min()), float(trusted.max()), bool(none["bound"].any())
+    """Smallest and largest probability of no effect over the slab widths, and whether they are only upper bounds."""
+    return float(none["probability"].min()), float(none["probability"].max()), bool(none["bound"].any())
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
@@ -322,9 +321,10 @@ def _notes(table: dict[Row, dict[tuple[str, str], Any]], none: dict[str, pd.Data
         if "potential" in words:
             yield f"{row.signal}, {row.name}: {words}, by power-scaling the priors of effect and lag."
     for signal, widths in none.items():
-        shaky = widths[widths["pareto_k"] > evidence.UNSTABLE]["multiple"]
-        if len(shaky):
+        lacking = widths[widths["probability"].isna()]["multiple"]
+        if len(lacking):
+            at = ", ".join(f"{one:g}" for one in lacking)
             yield (
-                f"{signal}: P(no lagged effect) is not to be trusted at {', '.join(f'{one:g}' for one in shaky)} times "
-                f"effect_sd (Pareto k above {evidence.UNSTABLE}); fit with a prior of that width."
+                f"{signal}: P(no lagged effect) cannot be had from this fit at {at} "
+                f"times effect_sd (Pareto k above {evidence.UNSTABLE}): fit with a prior of that width."
             )

@@ -232,7 +232,7 @@ def _interval(draws: np.ndarray, digits: int) -> str:
 def _effect(found: Findings) -> str:
     return (
         f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, "
-        f"P(> 0) = {np.mean(found.effect > 0):.3f}"
+        f"P(> 0) = {np.mean(found.effect > 0):.3g}"
     )
 
 
