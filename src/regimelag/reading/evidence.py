@@ -23,6 +23,8 @@ SAMPLE = (nm.CHAIN, nm.DRAW)
 BINS, PER_BIN = 50, 20
 # Pareto k above which importance weights are not to be trusted: Vehtari, Simpson, Gelman, Yao & Gabry (2024).
 UNSTABLE = 0.7
+# Draws below which no tail can be fitted.
+FEW = 100
 
 
 def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: float | None = None) -> float:
@@ -157,9 +159,11 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
 
 
 def _pareto_k(log_weight: np.ndarray) -> float:
-    """Shape of the weights' tail; minus infinity where all weights are alike, as they are for the prior's own slab."""
+    """Shape of the weights' tail: the best if all are alike, as for the prior's own slab, the worst of few draws."""
     if np.ptp(log_weight) == 0:
         return -np.inf
+    if len(log_weight) < FEW:
+        return np.inf
     return float(xr.DataArray(log_weight, dims="draw").azstats.psislw(dim="draw")[1])
 
 

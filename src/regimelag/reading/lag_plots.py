@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -78,14 +79,13 @@ def _is_point(one: xr.Dataset) -> bool:
 def _entries(one: xr.Dataset) -> Entries:
     """The draws of each episode or regime between which they differ; all of them under one name if they do not."""
     weights = one["weights"]
-    rest = [dim for dim in weights.dims if dim not in (*SAMPLE, nm.LAG)]
+    rest = [str(dim) for dim in weights.dims if dim not in (*SAMPLE, nm.LAG)]
     differing = [dim for dim in rest if bool((weights.max(dim) > weights.min(dim)).any())]
     one = one.isel({dim: 0 for dim in rest if dim not in differing}, drop=True)
     if not differing:
         return [("posterior", one)]
-    stacked = one.stack(entry=differing, create_index=False)
-    labels = [", ".join(str(stacked[dim].to_numpy()[n]) for dim in differing) for n in range(stacked.sizes["entry"])]
-    return [(label, stacked.isel(entry=n)) for n, label in enumerate(labels)]
+    labels = list(product(*(one[dim].to_numpy() for dim in differing)))
+    return [(", ".join(map(str, at)), one.sel(dict(zip(differing, at, strict=True)))) for at in labels]
 
 
 def _colors(entries: Entries) -> list[str]:
@@ -124,7 +124,7 @@ def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) 
 def _probability(one: xr.Dataset) -> xr.DataArray:
     """Probability of each lag: averaged over draws if the reading has it given their parameters, else counted."""
     values = one["weights"]
-    if "probability" in one and bool(one["probability"].notnull().all()):
+    if "probability" in one and not np.isnan(one["probability"].to_numpy()).any():
         values = one["probability"]
     return values.mean([dim for dim in values.dims if dim != nm.LAG])
 
@@ -162,7 +162,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = plt.subplots(figsize=(7, 3.6), layout="constrained")[1] if ax is None else ax
     widths: set[float] = set()
     for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):
-        table = pd.DataFrame(columns)
+        table = pd.DataFrame(columns).astype({"probability": float})
         known = table[table["probability"].notna()]
         marker = "v" if known["bound"].any() else "o"
         label = f"{signal}, at most" if known["bound"].any() else signal
@@ -174,6 +174,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         xscale="log",
         xlabel="width of the slab, multiples of effect_sd, log scale",
         ylabel="probability",
+        xlim=(min(widths, default=1) / 1.2, max(widths, default=1) * 1.2),
         ylim=(-0.02, 1.02),
         title="P(no lagged effect), prior odds one",
     )

@@ -111,7 +111,7 @@ def lag_report(
     none = {signal.name: _no_effect(idata, spec, signal, slabs) for signal in spec.lagged_signals}
     said = {one.name: verdict(one) for one in _findings(idata, after, before, table, none, within)}
     notes = [*cautions(idata), *_notes(table, none)]
-    no_effect = {name: widths.to_dict("list") for name, widths in none.items()}
+    no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(idata, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
 
 
@@ -255,6 +255,14 @@ def _no_effect(idata: xr.DataTree, spec: ModelSpec, signal: Signal, slabs: Seque
     for name, factor in zip(names, scale, strict=True):
         table.insert(2, name, table["slab"] * factor)
     return table
+
+
+def _plain(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Columns as lists with None for what is no number: attributes of a table are compared, copied and written."""
+    return {
+        str(name): [None if isinstance(value, float) and not np.isfinite(value) else value for value in column.tolist()]
+        for name, column in table.items()
+    }
 
 
 # ---- words

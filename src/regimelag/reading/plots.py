@@ -114,16 +114,26 @@ def _effect_rows(effects: xr.Dataset) -> Any:
     for name, label in names.items():
         if name not in effects:
             continue
-        rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL)]
+        rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL, nm.RESPONSE)]
         if rest and effects.sizes[rest[0]] == 1:
             continue
-        for signal in effects[name][nm.SIGNAL].to_numpy():
-            one = effects[name].sel({nm.SIGNAL: signal})
+        for whose, one in _by_signal(effects[name]):
             if np.isnan(one.to_numpy()).all():
                 continue
             for entry in one[rest[0]].to_numpy() if rest else [None]:
                 values = one if entry is None else one.sel({rest[0]: entry})
-                yield label.format(signal, entry), values
+                yield label.format(whose, entry), values
+
+
+def _by_signal(values: xr.DataArray) -> Any:
+    """Each signal's draws, of each response if there are several."""
+    for signal in values[nm.SIGNAL].to_numpy():
+        one = values.sel({nm.SIGNAL: signal})
+        if nm.RESPONSE not in one.dims:
+            yield signal, one
+            continue
+        for response in one[nm.RESPONSE].to_numpy():
+            yield f"{signal} on {response}", one.sel({nm.RESPONSE: response})
 
 
 def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
