@@ -105,11 +105,14 @@ def test_words_of_a_response_that_is_there():
     said = verdict(findings())
     assert said.startswith("A positive lagged effect of silver. Cumulative elasticity 2.0")
     assert "calm" in said
+    assert "P(> 0) above 0.999" in said
     assert "they do not differ visibly, P(turbulent larger) = 0." in said
     assert "By episodes: one" in said
     assert "1.30 nats gained; it lies within 4 to 13 with probability 1.00" in said
     assert "ot identified" not in said
-    assert verdict(findings(effect=-findings().effect)).startswith("A negative lagged effect")
+    other = verdict(findings(effect=-findings().effect))
+    assert other.startswith("A negative lagged effect")
+    assert "P(> 0) below 0.001" in other
 
 
 def test_words_of_a_difference():
@@ -136,6 +139,7 @@ def test_words_where_nothing_is_identified():
     assert f"({low:.2f} to {high:.2f})" in said
     # The size that the gate lets through when the posterior is normal: 2.326 standard deviations.
     assert f"effects below about {2.326 * found.effect.std():.2f} are not seen" in said
+    assert f"P(> 0) = {np.mean(found.effect > 0):.3f}" in said
     assert "P(no lagged effect) is 0.55 to 0.93" in said
     assert "0.06 nats gained" in said
     assert not any(word in said for word in ("calm", "turbulent", "By episodes", "lies within"))

@@ -64,8 +64,12 @@ def piled_up(lag: xr.Dataset) -> Iterator[str]:
 
 
 def calendar(smoothed: xr.DataArray) -> Iterator[str]:
-    """Regimes that fill some years and are absent from others (smoothed probabilities by year)."""
-    by_year = smoothed.mean(SAMPLE).groupby("time.year").mean()
+    """Regimes that fill some years and are absent from others (smoothed probabilities by year).
+
+    A year of which the window holds less than half says nothing.
+    """
+    years, rows = np.unique(smoothed["time.year"].to_numpy(), return_counts=True)
+    by_year = smoothed.mean(SAMPLE).groupby("time.year").mean().sel(year=years[2 * rows >= rows.max()])
     for regime in by_year[nm.REGIME].to_numpy():
         share = by_year.sel({nm.REGIME: regime})
         share = share.max([dim for dim in share.dims if dim != "year"])
