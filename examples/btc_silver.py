@@ -37,14 +37,14 @@ def main() -> None:
     began = time.perf_counter()
     idata = rl.fit(spec, panel, random_seed=arguments.seed)
     print(f"\nFitted in {time.perf_counter() - began:.0f} s.")
-    portrait = rl.regime_portrait(idata)
-    print_answer(idata, portrait)
+    portrait, report = rl.regime_portrait(idata), rl.lag_report(idata, within=WITHIN)
+    print_answer(idata, report, portrait)
     if "truth" in panel.attrs:
         print_truth(idata, json.loads(panel.attrs["truth"]))
 
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    write_figures(idata, panel, portrait, out)
+    write_figures(idata, panel, report, portrait, out)
     print(f"\nFigures and the fit are in {out}: {rl.save_fit(idata, out / 'fit.nc', overwrite=arguments.overwrite)}")
 
 
@@ -79,16 +79,18 @@ def title(panel: xr.Dataset) -> str:
     return f"Data: {panel.attrs['origin']}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
 
 
-def print_answer(idata: xr.DataTree, portrait: pd.DataFrame) -> None:
+def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFrame) -> None:
     """The diagnostics, the answer in sentences, and the tables behind it."""
     print("\nDiagnostics")
     for sentence in rl.diagnostics(idata):
         print(f"  {sentence}")
     print("\nAnswer")
-    for sentence in sentences(idata):
+    for sentence in sentences(idata, report):
         print(f"  {sentence}")
-    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior")
-    print(rl.lag_report(idata, within=WITHIN).to_string(float_format="{:.2f}".format, na_rep=""))
+    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior, and what the data told (nats)")
+    print(report.to_string(float_format="{:.2f}".format, na_rep=""))
+    print("\nNo lagged effect against a normal slab, over the slab's width, prior odds one")
+    print(pd.DataFrame(report.attrs["no_effect"]["silver"]).to_string(float_format="{:.3f}".format))
     print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
     print(portrait.to_string(float_format="{:.3f}".format))
     print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
@@ -109,39 +111,13 @@ def driver_table(changes: xr.Dataset) -> pd.DataFrame:
     return quantiles.to_dataframe().unstack("quantile")  # noqa: PD010
 
 
-def sentences(idata: xr.DataTree) -> list[str]:
+def sentences(idata: xr.DataTree, report: pd.DataFrame) -> list[str]:
     """The answer in words, no stronger than the draws allow."""
-    lag, prior = (
-        rl.lag_distribution(idata, group=group, within=WITHIN).sel(signal="silver") for group in ("posterior", "prior")
-    )
-    effect = rl.effects(idata)["lagged"].sel(signal="silver").to_numpy().ravel()
-    low, median, high = np.quantile(effect, [0.05, 0.5, 0.95])
-    positive = float((effect > 0).mean())
-    said = []
-    said.append(
-        f"Cumulative lagged effect of silver: {median:.2f} % per 1 % (90 % interval {low:.2f} to {high:.2f}), "
-        f"P(> 0) = {positive:.3f}."
-    )
-    now, before = (np.quantile(read["mean_lag"].to_numpy(), [0.05, 0.5, 0.95]) for read in (lag, prior))
-    said.append(
-        f"Mean lag: {now[1]:.1f} weeks ({now[0]:.1f} to {now[2]:.1f}); before the data, "
-        f"{before[1]:.1f} ({before[0]:.1f} to {before[2]:.1f})."
-    )
-    if low < 0 < high:
-        said.append(
-            "The 90 % interval of the effect holds zero: the data do not tell a lagged effect from none, and the lag "
-            "is not identified, whatever its posterior looks like."
-        )
-    else:
-        inside = float(((lag["mean_lag"] >= WITHIN[0]) & (lag["mean_lag"] <= WITHIN[1])).mean())
-        said.append(f"The mean lag lies within one to three months with probability {inside:.2f}.")
     last = rl.regime_probabilities(idata, kind="filtered").isel(time=-1).sel(regime="turbulent")
     low, high = np.quantile(last.to_numpy(), [0.05, 0.95])
     date = str(last["time"].dt.strftime("%Y-%m-%d").item())
-    said.append(
-        f"On {date} the regime is turbulent with probability {float(last.mean()):.2f} ({low:.2f} to {high:.2f})."
-    )
-    return said
+    now = f"On {date} the regime is turbulent with probability {float(last.mean()):.2f} ({low:.2f} to {high:.2f})."
+    return [*report.attrs["verdict"].values(), now, *report.attrs["notes"]]
 
 
 def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
@@ -162,11 +138,14 @@ def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
         print(f"  {name}: {value:.2f}, {verdict} the 90 % interval {low:.2f} to {high:.2f}")
 
 
-def write_figures(idata: xr.DataTree, panel: xr.Dataset, portrait: pd.DataFrame, out: Path) -> None:
+def write_figures(
+    idata: xr.DataTree, panel: xr.Dataset, report: pd.DataFrame, portrait: pd.DataFrame, out: Path
+) -> None:
     """One file a figure."""
     prior_lag, prior_effects = rl.lag_distribution(idata, group="prior"), rl.effects(idata, group="prior")
     figures = {
         "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
+        "evidence": rl.plot_evidence(report),
         "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),
         "drivers": rl.plot_drivers(rl.driver_effects(idata)),
         "durations": rl.plot_durations(rl.regime_durations(idata)),

@@ -89,32 +89,6 @@ def test_natural_units_do_not_depend_on_the_constants(tiny):
     xr.testing.assert_allclose(rl.lag_distribution(moved), rl.lag_distribution(tree), rtol=1e-12)
 
 
-def test_report_says_what_the_draws_say(tiny):
-    tree = tiny[2]
-    report = rl.lag_report(tree, within=(2, 3))
-    read, lag = rl.effects(tree), rl.lag_distribution(tree, within=(2, 3))
-    prior = rl.effects(tree, group="prior")
-    row = report.loc[("metal", "lagged effect")]
-    assert row["posterior", "median"] == pytest.approx(float(read["lagged"].median()))
-    assert row["posterior", "5 %"] == pytest.approx(np.quantile(read["lagged"], 0.05))
-    assert row["posterior", "95 %"] == pytest.approx(np.quantile(read["lagged"], 0.95))
-    assert row["prior", "median"] == pytest.approx(float(prior["lagged"].median()))
-    assert row["posterior", "P(> 0)"] == pytest.approx(float((read["lagged"] > 0).mean()))
-    mean_lag = report.loc[("metal", "mean lag")]
-    inside = ((lag["mean_lag"] >= 2) & (lag["mean_lag"] <= 3)).mean()
-    assert mean_lag["posterior", "P(2-3)"] == pytest.approx(float(inside))
-    mass = report.loc[("metal", "mass within 2-3")]
-    assert mass["posterior", "median"] == pytest.approx(float(lag["mass_within"].median()))
-    turbulent = report.loc[("metal", "lagged effect, turbulent")]
-    by_regime = read["lagged_by_regime"].sel(regime="turbulent")
-    assert turbulent["posterior", "median"] == pytest.approx(float(by_regime.median()))
-    assert set(report.index.get_level_values("quantity")) == {
-        "lagged effect",
-        *(f"lagged effect, {name}" for name in ("calm", "turbulent", "early", "late")),
-        *("mean lag", "median lag", "peak lag", "mass within 2-3", "contemporaneous effect"),
-    }
-
-
 @pytest.fixture(scope="module")
 def signed():
     walk = rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
@@ -152,11 +126,6 @@ def test_several_signals_each_with_its_own_units(signed):
     one = read.isel(chain=0, draw=0)
     assert float(one["lagged"].sel(signal="oil")) == pytest.approx(v["effect"][1] * scale[1])
     assert float(one["contemporaneous"].sel(signal="gold")) == pytest.approx(v["contemporaneous"][0, 1] * scale[2])
-    report = rl.lag_report(tree)
-    assert ("gold", "contemporaneous effect") in report.index
-    assert ("gold", "mean lag") not in report.index
-    assert ("oil", "contemporaneous effect") not in report.index
-    assert np.isfinite(report["posterior", "median"]).all()
 
 
 def test_what_cannot_be_read_is_refused(tiny):
@@ -166,8 +135,8 @@ def test_what_cannot_be_read_is_refused(tiny):
     for read in (rl.lag_distribution, rl.effects):
         with pytest.raises(rl.FitError, match="group='prior'"):
             read(tree, group="posteriors")
-    with pytest.raises(rl.FitError, match="as_fit"):
-        rl.lag_report(xr.DataTree())
+        with pytest.raises(rl.FitError, match="as_fit"):
+            read(xr.DataTree())
 
 
 def test_a_model_without_lag_says_so():
@@ -176,12 +145,9 @@ def test_a_model_without_lag_says_so():
     with pytest.raises(rl.FitError, match="kernel other than none"):
         rl.lag_distribution(tree)
     assert not rl.effects(tree).data_vars
-    assert rl.lag_report(tree).empty
 
 
 def test_real_draws_are_read(idata):
-    report = rl.lag_report(idata)
-    assert ("silver", "lagged effect") in report.index
     lag = rl.lag_distribution(idata)
     np.testing.assert_allclose(lag["weights"].sum("lag"), 1.0)
     assert bool(((lag["mean_lag"] >= 1) & (lag["mean_lag"] <= 26)).all())

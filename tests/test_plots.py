@@ -7,7 +7,9 @@ import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from builders import hand_panel, prior_fit, small_spec
 from matplotlib.axes import Axes
 
@@ -30,10 +32,19 @@ def readings(idata):
         "plot_shares": (rl.regime_portrait(idata), {}),
         "plot_paths": (rl.regime_paths(idata), {"most": 7}),
         "plot_durations": (rl.regime_durations(idata), {}),
+        "plot_evidence": (rl.lag_report(idata), {}),
     }
 
 
-SINGLE = ["plot_effects", "plot_regimes", "plot_drivers", "plot_shares", "plot_paths", "plot_durations"]
+SINGLE = [
+    "plot_effects",
+    "plot_regimes",
+    "plot_drivers",
+    "plot_shares",
+    "plot_paths",
+    "plot_durations",
+    "plot_evidence",
+]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -58,6 +69,91 @@ def test_lags_have_two_axes_a_signal(readings, more):
     labels = [text.get_text() for text in axes[0, 0].get_legend().get_texts()]
     assert labels == (["prior", "posterior"] if more else ["posterior"])
     axes[0, 0].figure.canvas.draw()
+
+
+def of_episodes(lag, shift):
+    """The reading with an episode dimension; the second episode's weights come later."""
+    both = [lag, lag.assign(weights=lag["weights"].roll(lag=shift), mean_lag=lag["mean_lag"] + shift)]
+    return xr.concat(both, xr.DataArray(["early", "late"], dims="episode", name="episode"), data_vars="all")
+
+
+def as_point(lag, first=3):
+    """The reading of a point lag: lags from the first on, drawn in turn."""
+    turns = first + np.arange(lag.sizes["chain"] * lag.sizes["draw"]).reshape(lag.sizes["chain"], -1) % 4
+    weights = (turns[..., None, None] == lag["lag"].to_numpy()).astype(float)
+    return lag.assign(weights=(("chain", "draw", "signal", "lag"), weights))
+
+
+def test_lags_that_differ_have_a_colour_each(readings):
+    lag, options = readings["plot_lag"]
+    axes = rl.plot_lag(of_episodes(lag, 2), **options)
+    assert axes.shape == (1, 2)
+    for ax in axes.flat:
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["prior", "early", "late"]
+    _, early, late = axes[0, 0].get_lines()
+    assert early.get_color() != late.get_color()
+    np.testing.assert_allclose(np.roll(early.get_ydata(), 2), late.get_ydata())
+    # Lags that do not differ are drawn once.
+    same = rl.plot_lag(of_episodes(lag, 0))
+    assert [text.get_text() for text in same[0, 0].get_legend().get_texts()] == ["posterior"]
+
+
+def test_a_point_lag_has_bars(readings):
+    lag = as_point(readings["plot_lag"][0])
+    prior = as_point(readings["plot_lag"][1]["prior"], first=1)
+    bars, running = rl.plot_lag(lag, prior=prior)[0]
+    before, after = ([bar.get_height() for bar in container] for container in bars.containers)
+    np.testing.assert_allclose(after, [0.25 if 3 <= n <= 6 else 0.0 for n in lag["lag"]])
+    np.testing.assert_allclose(before, [0.25 if n <= 4 else 0.0 for n in lag["lag"]])
+    np.testing.assert_allclose(running.get_lines()[1].get_ydata(), np.cumsum(after))
+    assert [text.get_text() for text in bars.get_legend().get_texts()] == ["prior", "posterior"]
+
+
+def test_probabilities_of_a_point_lag_go_before_counts(readings):
+    lag = as_point(readings["plot_lag"][0])
+    masses = np.linspace(1, 2, lag.sizes["lag"]) / 39
+    bars = rl.plot_lag(lag.assign(probability=xr.zeros_like(lag["weights"]) + masses))[0, 0]
+    np.testing.assert_allclose([bar.get_height() for bar in bars.containers[0]], masses)
+
+
+def test_point_lags_of_episodes_stand_side_by_side(readings):
+    lag = xr.concat(
+        [as_point(readings["plot_lag"][0], first=n) for n in (2, 8)],
+        xr.DataArray(["early", "late"], dims="episode", name="episode"),
+        data_vars="all",
+    )
+    bars = rl.plot_lag(lag)[0, 0]
+    early, late = bars.containers
+    assert early[0].get_x() + early[0].get_width() == pytest.approx(late[0].get_x())
+    assert [early[1].get_height(), late[1].get_height()] == [0.25, 0.0]
+
+
+def test_responses_have_a_pair_of_axes_each(readings):
+    lag = of_episodes(readings["plot_lag"][0], 2).rename(episode="response")
+    axes = rl.plot_lag(lag)
+    assert axes.shape == (2, 2)
+    assert [ax.get_title() for ax in axes[:, 0]] == ["silver on early: lag weights", "silver on late: lag weights"]
+    effects = readings["plot_effects"][0]
+    both = xr.concat([effects, effects], xr.DataArray(["one", "two"], dims="response", name="response"))
+    labels = [text.get_text() for text in rl.plot_effects(both).get_yticklabels()]
+    assert len(labels) == 2 * len(rl.plot_effects(effects).get_yticklabels())
+    assert "silver on two lagged, turbulent" in labels
+
+
+def test_evidence_shows_bounds_and_leaves_gaps():
+    known = {"multiple": [0.5, 1.0, 2.0], "probability": [0.6, 0.7, 0.8], "bound": [False] * 3}
+    far = {"multiple": [0.5, 1.0, 2.0], "probability": [None, 0.02, 0.03], "bound": [True] * 3}
+    report = pd.DataFrame()
+    report.attrs["no_effect"] = {"gold": known, "silver": far}
+    ax = rl.plot_evidence(report)
+    gold, silver = ax.get_lines()[:2]
+    np.testing.assert_allclose(gold.get_ydata(), known["probability"])
+    np.testing.assert_allclose(silver.get_xdata(), [1.0, 2.0])
+    assert (gold.get_marker(), silver.get_marker()) == ("o", "v")
+    assert ax.get_xscale() == "log"
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.5", "1", "2"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gold", "silver, at most"]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -189,7 +285,7 @@ for name, folder in (("regimelag", root), ("regimelag.reading", root / "reading"
     package = types.ModuleType(name)
     package.__path__ = [str(folder)]
     sys.modules[name] = package
-import regimelag.reading.plots
+import regimelag.reading.plots, regimelag.reading.lag_plots
 heavy = {"pymc", "pytensor", "numba", "nutpie"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """

@@ -16,13 +16,14 @@ from .kernels import (
 )
 from .likelihood.op import markov_loglik
 from .model import build_model
-from .reading.lags import effects, lag_distribution, lag_report
+from .reading.lag_plots import plot_evidence, plot_lag
+from .reading.lag_report import lag_report
+from .reading.lags import effects, lag_distribution
 from .reading.modes import modes
 from .reading.plots import (
     plot_drivers,
     plot_durations,
     plot_effects,
-    plot_lag,
     plot_paths,
     plot_portrait,
     plot_regimes,
@@ -86,6 +87,7 @@ __all__ = [
     "plot_drivers",
     "plot_durations",
     "plot_effects",
+    "plot_evidence",
     "plot_lag",
     "plot_paths",
     "plot_portrait",

@@ -1,9 +1,8 @@
-"""How late the response follows, and how much: lags and effects in natural units, prior beside posterior."""
+"""How late the response follows, and how much: lags and effects in natural units."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
@@ -164,62 +163,3 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
         # Not named control, which is its dimension.
         read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
     return read
-
-
-def lag_report(idata: xr.DataTree, *, within: tuple[float, float] = (4, 13)) -> pd.DataFrame:
-    """Effects and lags, posterior beside prior, in one table.
-
-    Parameters
-    ----------
-    idata : xarray.DataTree
-        A fit.
-    within : (float, float)
-        Range of lags whose mass, and the chance that the mean lag lies in it, are asked for; 4 to 13 weeks is one to
-        three months.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by signal and quantity, columns (posterior or prior, statistic): ``5 %``, ``median``, ``95 %``, for an
-        effect ``P(> 0)``, and for the mean lag the probability that it lies within the range, ``P(4-13)``. Effects are
-        in natural units, lags in rows.
-    """
-    rows: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
-    for group in ("posterior", "prior"):
-        for key, draws in _quantities(idata, group, within).items():
-            low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
-            entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
-            if "effect" in key[1]:
-                entry[group, "P(> 0)"] = float((draws > 0).mean())
-            if key[1] == "mean lag":
-                inside = (draws >= within[0]) & (draws <= within[1])
-                entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(inside.mean())
-            rows.setdefault(key, {}).update(entry)
-    columns = list(dict.fromkeys(column for entry in rows.values() for column in entry))
-    return pd.DataFrame(
-        [[entry.get(column, np.nan) for column in columns] for entry in rows.values()],
-        index=pd.MultiIndex.from_tuples(list(rows), names=[nm.SIGNAL, "quantity"]),
-        columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
-    )
-
-
-def _quantities(idata: xr.DataTree, group: str, within: tuple[float, float]) -> dict[tuple[str, str], np.ndarray]:
-    """Draws of everything the report speaks of, by signal and quantity."""
-    spec, read = spec_of(idata), effects(idata, group=group)
-    found: dict[tuple[str, str], np.ndarray] = {}
-    for signal in spec.signals:
-        if signal in spec.lagged_signals:
-            one = read.sel({nm.SIGNAL: signal.name})
-            found[signal.name, "lagged effect"] = one["lagged"].to_numpy().ravel()
-            for dim in (nm.REGIME, nm.EPISODE):
-                by = one[f"lagged_by_{dim}"]
-                for label in by[dim].to_numpy() if by.sizes[dim] > 1 else ():
-                    found[signal.name, f"lagged effect, {label}"] = by.sel({dim: label}).to_numpy().ravel()
-            lag = lag_distribution(idata, group=group, within=within).sel({nm.SIGNAL: signal.name})
-            for name in ("mean_lag", "median_lag", "peak_lag"):
-                found[signal.name, name.replace("_", " ")] = lag[name].to_numpy().ravel()
-            found[signal.name, f"mass within {within[0]:g}-{within[1]:g}"] = lag["mass_within"].to_numpy().ravel()
-        if signal.contemporaneous:
-            now = read["contemporaneous"].sel({nm.SIGNAL: signal.name})
-            found[signal.name, "contemporaneous effect"] = now.to_numpy().ravel()
-    return found

@@ -20,61 +20,10 @@ POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "
 SAMPLE = (nm.CHAIN, nm.DRAW)
 
 
-def _bands(ax: Axes, x: Any, values: xr.DataArray, color: str, label: str) -> None:
-    """Median line with 50 and 90 % bands."""
-    low, lower, median, upper, high = values.quantile([0.05, 0.25, 0.5, 0.75, 0.95], dim=SAMPLE).to_numpy()
-    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-    ax.fill_between(x, lower, upper, color=color, alpha=0.35, linewidth=0)
-    ax.plot(x, median, color=color, label=label)
-
-
-def _clean(ax: Axes) -> Axes:
+def clean(ax: Axes) -> Axes:
+    """The axes without the frame's upper and right edge."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
-
-
-def _period(frequency: str) -> str:
-    """The unit of a lag in words."""
-    return {"W": "weeks", "D": "days", "B": "trading days", "M": "months"}.get(frequency[:1], "periods")
-
-
-def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = None) -> np.ndarray:
-    """Draw lag weights and the distribution of the mean lag, prior behind posterior.
-
-    Parameters
-    ----------
-    lag : xarray.Dataset
-        From `lag_distribution`.
-    prior : xarray.Dataset, optional
-        The same with ``group="prior"``.
-    axes : array of Axes, optional
-        (signal, 2) axes to draw on.
-
-    Returns
-    -------
-    ndarray of matplotlib.axes.Axes
-        (signal, 2): weights with 50 and 90 % bands; histogram of the mean lag.
-    """
-    signals = lag[nm.SIGNAL].to_numpy()
-    unit = _period(lag.attrs.get("frequency", ""))
-    if axes is None:
-        _, axes = plt.subplots(len(signals), 2, figsize=(10, 3.6 * len(signals)), squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(signals), 2)
-    bins = np.linspace(1, lag.sizes[nm.LAG], min(2 * lag.sizes[nm.LAG], 60))
-    for (weights_ax, mean_ax), signal in zip(axes, signals, strict=True):
-        for read, color, label in ((prior, PRIOR, "prior"), (lag, POSTERIOR, "posterior")):
-            if read is None:
-                continue
-            one = read.sel({nm.SIGNAL: signal})
-            _bands(weights_ax, one[nm.LAG], one["weights"], color, label)
-            mean_ax.hist(
-                one["mean_lag"].to_numpy().ravel(), bins=bins, density=True, color=color, alpha=0.6, label=label
-            )
-        weights_ax.set(xlabel=f"lag, {unit}", ylabel="weight", title=f"{signal}: lag weights", ylim=(0, None))
-        mean_ax.set(xlabel=f"mean lag, {unit}", ylabel="density", title=f"{signal}: mean lag", yticks=[])
-        for ax in (weights_ax, mean_ax):
-            _clean(ax).legend(frameon=False)
-    return axes
 
 
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
@@ -108,7 +57,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     kind = str(probabilities.attrs.get("kind", "")).capitalize()
     ax.set(ylim=(0, top), xlim=(time[0], time[-1]), ylabel="probability", yticks=[0, 0.5, 1])
     ax.set_title(f"{kind} regime probabilities".strip(), pad=14 if path is not None else 6)
-    _clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
 
 
@@ -150,7 +99,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
         title="Effects: median, 50 and 90 % intervals",
     )
     ax.invert_yaxis()
-    _clean(ax).legend(frameon=False)
+    clean(ax).legend(frameon=False)
     return ax
 
 
@@ -165,16 +114,26 @@ def _effect_rows(effects: xr.Dataset) -> Any:
     for name, label in names.items():
         if name not in effects:
             continue
-        rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL)]
+        rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL, nm.RESPONSE)]
         if rest and effects.sizes[rest[0]] == 1:
             continue
-        for signal in effects[name][nm.SIGNAL].to_numpy():
-            one = effects[name].sel({nm.SIGNAL: signal})
+        for whose, one in _by_signal(effects[name]):
             if np.isnan(one.to_numpy()).all():
                 continue
             for entry in one[rest[0]].to_numpy() if rest else [None]:
                 values = one if entry is None else one.sel({rest[0]: entry})
-                yield label.format(signal, entry), values
+                yield label.format(whose, entry), values
+
+
+def _by_signal(values: xr.DataArray) -> Any:
+    """Each signal's draws, of each response if there are several."""
+    for signal in values[nm.SIGNAL].to_numpy():
+        one = values.sel({nm.SIGNAL: signal})
+        if nm.RESPONSE not in one.dims:
+            yield signal, one
+            continue
+        for response in one[nm.RESPONSE].to_numpy():
+            yield f"{signal} on {response}", one.sel({nm.RESPONSE: response})
 
 
 def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
@@ -209,7 +168,7 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
         title=f"What a move of each driver does to the {regime} regime",
         ylim=(len(drivers) - 0.5, -0.5),
     )
-    _clean(ax).legend(frameon=False)
+    clean(ax).legend(frameon=False)
     return ax
 
 
@@ -242,7 +201,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     ax.xaxis_date()
     ax.set(ylabel="sampled path", title="Regime paths")
     handles = [Patch(color=colors(n), label=name) for n, name in enumerate(regimes)]
-    _clean(ax).legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    clean(ax).legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
 
 
@@ -279,7 +238,7 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    _clean(ax).legend(frameon=False)
+    clean(ax).legend(frameon=False)
     return ax
 
 
@@ -310,7 +269,7 @@ def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
             ax.plot([median], [n], "o", color=color)
         ax.set(yticks=range(len(regimes)), yticklabels=regimes, ylim=(len(regimes) - 0.5, -0.5))
         ax.set(xlabel="per row, natural units", title=f"{quantity.capitalize()} of each regime")
-        _clean(ax)
+        clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)
     return axes
 
@@ -340,5 +299,5 @@ def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
     ax.set(xticks=range(len(rows)), xticklabels=years, ylim=(0, 1), ylabel="share of the year", title="Regimes by year")
-    _clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax

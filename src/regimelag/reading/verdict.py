@@ -1,0 +1,326 @@
+"""The verdict on a lagged response: the rule on plain numbers, and the words.
+
+The rule, in this order:
+
+1. Draws that the diagnostics find fault with support no claim.
+2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
+   number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
+   are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
+3. All that follows is said behind that gate only. One of n regimes (or episodes) is said to have a larger effect than
+   another if that has probability 1 - 0.025 / (number of pairs) at least.
+4. The place of the lag is said if the data told 0.25 nats at least about it.
+
+Otherwise the verdict is that nothing is identified, with the size of effect that would have been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+FALSE_CLAIM, DIFFERENCE, INFORMATION = 0.01, 0.025, 0.25
+# Rows by which mean lags must differ to speak of different lags.
+LAG_GAP = 4
+INTERVAL = (0.05, 0.95)
+
+
+class Claims(NamedTuple):
+    """What a verdict claims.
+
+    Attributes
+    ----------
+    direction : int
+        1 or -1: a lagged response of that sign; 0: none is claimed, and nothing else is.
+    regimes, episodes : tuple of (int, int)
+        Pairs (larger, smaller) by place, between whose effects a difference is claimed.
+    lag : bool
+        Whether the place of the lag is said.
+    """
+
+    direction: int = 0
+    regimes: tuple[tuple[int, int], ...] = ()
+    episodes: tuple[tuple[int, int], ...] = ()
+    lag: bool = False
+
+
+def period_name(frequency: str) -> str:
+    """The unit of a lag in words."""
+    return {"W": "weeks", "D": "days", "B": "trading days", "M": "months"}.get(frequency[:1], "periods")
+
+
+def gate(family: int = 1) -> float:
+    """Probability of one sign that a claim needs, if `family` effects could be claimed."""
+    return 1 - FALSE_CLAIM / family
+
+
+def claims(
+    positive: float,
+    *,
+    negative: float | None = None,
+    regimes: np.ndarray | None = None,
+    episodes: np.ndarray | None = None,
+    information: float = 0.0,
+    family: int = 1,
+    trusted: bool = True,
+) -> Claims:
+    """Apply the rule of this module to plain numbers.
+
+    Parameters
+    ----------
+    positive, negative : float
+        Posterior probabilities that the average lagged effect is above and below zero; they sum to one by default.
+    regimes, episodes : ndarray, optional
+        (place, place): the probability that the effect in the first exceeds that in the second.
+    information : float
+        Nats gained on the mean lag.
+    family : int
+        Number of effects that could be claimed: lagged signals times responses.
+    trusted : bool
+        Whether the diagnostics found no fault.
+
+    Returns
+    -------
+    Claims
+    """
+    negative = 1 - positive if negative is None else negative
+    if not trusted or max(positive, negative) < gate(family):
+        return Claims()
+    return Claims(
+        direction=1 if positive > negative else -1,
+        regimes=_differences(regimes),
+        episodes=_differences(episodes),
+        lag=bool(information >= INFORMATION),
+    )
+
+
+def _differences(above: np.ndarray | None) -> tuple[tuple[int, int], ...]:
+    if above is None or len(above) < 2:  # noqa: PLR2004
+        return ()
+    least = 1 - DIFFERENCE / (len(above) * (len(above) - 1) / 2)
+    return tuple((i, j) for i, j in permutations(range(len(above)), 2) if above[i, j] >= least)
+
+
+def verdict_claims(
+    effect: np.ndarray,
+    *,
+    by_regime: np.ndarray | None = None,
+    by_episode: np.ndarray | None = None,
+    information: float = 0.0,
+    family: int = 1,
+    trusted: bool = True,
+) -> Claims:
+    """Apply the rule to draws: what a study of false claims needs, without the report around it.
+
+    Parameters
+    ----------
+    effect : ndarray
+        Draws (draw) of the average lagged effect, in any unit.
+    by_regime, by_episode : ndarray, optional
+        Draws (draw, place) of the effect in each regime and episode.
+    information, family, trusted
+        As in `claims`.
+
+    Returns
+    -------
+    Claims
+    """
+    return claims(
+        float(np.mean(effect > 0)),
+        negative=float(np.mean(effect < 0)),
+        regimes=_above(by_regime),
+        episodes=_above(by_episode),
+        information=information,
+        family=family,
+        trusted=trusted,
+    )
+
+
+def _above(draws: np.ndarray | None) -> np.ndarray | None:
+    """Probability (place, place) that the first exceeds the second."""
+    return None if draws is None else (draws[:, :, None] > draws[:, None, :]).mean(axis=0)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the verdict on one signal (and response) speaks of; all draws are one-dimensional.
+
+    Parameters
+    ----------
+    name : str
+        Of whom: the signal, and the response if there are several.
+    measure : str
+        What the effect is: "cumulative elasticity".
+    unit : str
+        Of the lag: "weeks".
+    effect : ndarray
+        Average lagged effect, natural units.
+    by_regime, by_episode : dict of str to ndarray
+        The same in each regime and episode; empty where they do not differ.
+    lag, prior_lag : ndarray
+        Mean lag, averaged over episodes where it differs, after and before the data.
+    information : float
+        Nats gained on the mean lag.
+    lag_gap : dict of str to (float, float)
+        By what the lag differs between ("episodes"), the probability that the largest difference in mean lag exceeds
+        4 rows, after and before the data.
+    none : tuple of (float, float)
+        Smallest and largest probability of no effect over slab widths; an upper bound if `none_bound`.
+    within : (float, float)
+        Range of lags that is asked about.
+    family : int
+        Number of effects that could be claimed.
+    problems : tuple of str
+        What the diagnostics say.
+    """
+
+    name: str
+    measure: str
+    unit: str
+    effect: np.ndarray
+    lag: np.ndarray
+    prior_lag: np.ndarray
+    information: float
+    none: tuple[float, float]
+    within: tuple[float, float]
+    none_bound: bool = False
+    by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
+    by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
+    lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    family: int = 1
+    problems: tuple[str, ...] = ()
+
+
+def claims_of(found: Findings) -> Claims:
+    """What may be claimed of these findings."""
+    by_regime, by_episode = (
+        np.stack(list(by.values()), axis=-1) if by else None for by in (found.by_regime, found.by_episode)
+    )
+    return verdict_claims(
+        found.effect,
+        by_regime=by_regime,
+        by_episode=by_episode,
+        information=found.information,
+        family=found.family,
+        trusted=not found.problems,
+    )
+
+
+def verdict(found: Findings) -> str:
+    """The verdict in words, no stronger than the rule allows."""
+    made = claims_of(found)
+    if found.problems:
+        return f"The draws cannot be trusted, and nothing is claimed of {found.name}. {' '.join(found.problems)}"
+    if not made.direction:
+        return " ".join(_not_identified(found))
+    said = [_response(found, made)]
+    for kind, by, pairs in (("regimes", found.by_regime, made.regimes), ("episodes", found.by_episode, made.episodes)):
+        if by:
+            said.append(_compared(kind, by, pairs))
+    return " ".join([*said, _place(found, made), *_lag_gaps(found)])
+
+
+def _interval(draws: np.ndarray, digits: int) -> str:
+    low, middle, high = np.quantile(draws, [INTERVAL[0], 0.5, INTERVAL[1]])
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _probability(value: float) -> str:
+    """A probability, which draws do not know to be zero or one."""
+    if value < 0.0005:  # noqa: PLR2004
+        return "below 0.001"
+    return "above 0.999" if value > 0.9995 else f"= {value:.3f}"  # noqa: PLR2004
+
+
+def _effect(found: Findings) -> str:
+    return (
+        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, "
+        f"P(> 0) {_probability(float(np.mean(found.effect > 0)))}"
+    )
+
+
+def _none(found: Findings) -> str:
+    low, high = found.none
+    if found.none_bound:
+        return f"below {max(high, 0.001):.3f}"
+    return f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+
+
+def _response(found: Findings, made: Claims) -> str:
+    sign = "positive" if made.direction > 0 else "negative"
+    return (
+        f"A {sign} lagged effect of {found.name}. {_effect(found)}; P(no lagged effect) is {_none(found)} over the "
+        "slab widths."
+    )
+
+
+def _not_identified(found: Findings) -> list[str]:
+    level, sd = gate(found.family), found.effect.std()
+    told = "no more than its prior" if found.information < INFORMATION else "not what its prior says"
+    lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
+    said = [f"Not identified: the data do not tell a lagged effect of {found.name} from none."]
+    said.append(f"{_effect(found)}; a claim needs {level:.4g} for one sign.")
+    said.append(
+        f"The effect's posterior standard deviation being {sd:.2f}, effects below about "
+        f"{stats.norm.ppf(level) * sd:.2f} are not seen."
+    )
+    said.append(f"P(no lagged effect) is {_none(found)} over the slab widths.")
+    said.append(
+        f"The mean lag, {lag} {found.unit}, is {told}, {before} ({_nats(found)} gained): the lag of an effect that may "
+        "be none is not to be read."
+    )
+    if found.lag_gap:
+        said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
+    return said
+
+
+def _nats(found: Findings) -> str:
+    return f"{max(found.information, 0.0):.2f} nats"
+
+
+def _compared(kind: str, by: Mapping[str, np.ndarray], pairs: tuple[tuple[int, int], ...]) -> str:
+    """Effects side by side, and between which of them a difference is claimed."""
+    labels = list(by)
+    effects = ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())
+    if pairs:
+        larger = ", ".join(f"in {labels[i]} than in {labels[j]}" for i, j in pairs)
+        return f"By {kind}: {effects}; the effect is larger {larger}."
+    if len(labels) == 2:  # noqa: PLR2004
+        first, last = by.values()
+        return f"By {kind}: {effects}; they do not differ visibly, P({labels[1]} larger) = {np.mean(last > first):.2f}."
+    return f"By {kind}: {effects}; they do not differ visibly."
+
+
+def _place(found: Findings, made: Claims) -> str:
+    if not made.lag:
+        return (
+            f"The lag's place is not identified: the data told {_nats(found)} of the mean lag, "
+            f"{_interval(found.lag, 1)} {found.unit} against {_interval(found.prior_lag, 1)} before them, and "
+            f"{INFORMATION} are asked for."
+        )
+    low, high = found.within
+    inside = np.mean((found.lag >= low) & (found.lag <= high))
+    return (
+        f"Mean lag {_interval(found.lag, 1)} {found.unit}, before the data {_interval(found.prior_lag, 1)}, "
+        f"{_nats(found)} gained; it lies within {low:g} to {high:g} with probability {inside:.2f}."
+    )
+
+
+def _lag_gaps(found: Findings) -> list[str]:
+    """Whether the lag differs between episodes or regimes."""
+    said = []
+    for kind, (after, before) in found.lag_gap.items():
+        finding = "the data do not tell whether the lag differs"
+        if after >= 1 - DIFFERENCE:
+            finding = "the lag differs"
+        elif after <= DIFFERENCE:
+            finding = "the lag does not differ by more"
+        said.append(
+            f"Between {kind} {finding}: the largest difference in mean lag exceeds {LAG_GAP} {found.unit} with "
+            f"probability {after:.2f}, before the data {before:.2f}."
+        )
+    return said
