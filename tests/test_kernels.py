@@ -106,7 +106,7 @@ def test_dirichlet_prior_sd_of_the_mean_lag_is_exact():
 
 @pytest.mark.parametrize("kernel", MOVABLE, ids=lambda kernel: kernel.kind)
 def test_a_move_shifts_the_log_of_the_location(kernel):
-    """Far from both ends, half a log unit is a factor of its exponential in the mean lag (in its odds, for the beta)."""
+    """Far from both ends, half a log unit is a factor of its exponential in the mean lag, or in its odds (beta)."""
     max_lag = 400
     kernel = type(kernel)(mean_lag=100.0, spread=25.0, mean_lag_sd=10.0, spread_sd=2.0)
     parameters = {name: np.array([90.0]) for name in kernel.names(max_lag)}
