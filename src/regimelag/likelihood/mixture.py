@@ -183,7 +183,6 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
     Beyond the last combination, the last is run again.
     """
     regimes, lanes, last = len(each), len(SIDE_BY_SIDE), obs.shape[0] - 1
-    hop = ONE if p.shape[2] == obs.shape[2] - 1 else ZERO
     now, following = _registers(SIDE_BY_SIDE, each), _registers(SIDE_BY_SIDE, each)
     taken = _registers(SIDE_BY_SIDE, (0.0,))
     for w in range(lanes):
@@ -191,12 +190,11 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
         for k in range(regimes):
             now[w * regimes + k] = a[min(first + w, last), k, start]
     for t in range(start + ONE, stop):
-        step = hop * (t - ONE)
         for w in range(lanes):
             for j in range(regimes):
-                mass = now[w * regimes] * p[0, j, step]
+                mass = now[w * regimes] * p[0, j, t - ONE]
                 for i in range(1, regimes):
-                    mass += now[w * regimes + i] * p[i, j, step]
+                    mass += now[w * regimes + i] * p[i, j, t - ONE]
                 following[w * regimes + j] = mass * obs[min(first + w, last), j, t]
         if (t - start) % RESCALE_EVERY == ZERO:
             for w in range(lanes):
@@ -213,7 +211,6 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
 def _back(each, first, start, stop, obs, p, leave, m):
     """Run the backward pass of SIDE_BY_SIDE combinations through a block; fill m (lane, regime, time)."""
     regimes, lanes, last = len(each), len(SIDE_BY_SIDE), obs.shape[0] - 1
-    hop = ONE if p.shape[2] == obs.shape[2] - 1 else ZERO
     now, arrived = _registers(SIDE_BY_SIDE, each), _registers(SIDE_BY_SIDE, each)
     for w in range(lanes):
         for k in range(regimes):
@@ -221,14 +218,13 @@ def _back(each, first, start, stop, obs, p, leave, m):
             m[w, k, stop - ONE] = leave[k]
     for back in range(ONE, stop - start):
         t = stop - ONE - back
-        step = hop * t
         for w in range(lanes):
             for j in range(regimes):
                 arrived[w * regimes + j] = now[w * regimes + j] * obs[min(first + w, last), j, t + ONE]
             for i in range(regimes):
-                mass = p[i, 0, step] * arrived[w * regimes]
+                mass = p[i, 0, t] * arrived[w * regimes]
                 for j in range(1, regimes):
-                    mass += p[i, j, step] * arrived[w * regimes + j]
+                    mass += p[i, j, t] * arrived[w * regimes + j]
                 now[w * regimes + i] = mass
         if back % RESCALE_EVERY == ZERO:
             for w in range(lanes):
@@ -239,27 +235,31 @@ def _back(each, first, start, stop, obs, p, leave, m):
 
 
 @njit(**SUMMED)
-def _expect(each, weight, start, stop, obs, m, a, expected):
+def _expect(each, weight, start, stop, obs, p, m, a, expected):
     """Turn ``a`` (regime, time) of a combination into probabilities, add its part to S, in one block.
 
-    Returns how many times are in doubt.
+    ``m`` at t is made once more from that at t + 1: between the two its scale may have changed. Returns how many times
+    are in doubt.
     """
     regimes, last = len(each), stop - ONE
-    leaving, arrived = _registers(each, (0.0,)), _registers(each, (0.0,))
+    arrived, mass = _registers(each, (0.0,)), _registers(each, (0.0,))
     in_doubt = 0
     for t in range(start, last):
-        z = a[0, t] * m[0, t]
-        for k in range(1, regimes):
-            z += a[k, t] * m[k, t]
+        for j in range(regimes):
+            arrived[j] = obs[j, t + ONE] * m[j, t + ONE]
+        z = 0.0
+        for i in range(regimes):
+            mass[i] = p[i, 0, t] * arrived[0]
+            for j in range(1, regimes):
+                mass[i] += p[i, j, t] * arrived[j]
+            z += a[i, t] * mass[i]
         in_doubt += 0 if z >= CERTAIN else 1
         share = weight / z
-        for k in range(regimes):
-            leaving[k] = a[k, t] * share
-            arrived[k] = obs[k, t + ONE] * m[k, t + ONE]
-            a[k, t] = leaving[k] * m[k, t]
         for i in range(regimes):
+            leaving = a[i, t] * share
+            a[i, t] = leaving * mass[i]
             for j in range(regimes):
-                expected[i, j, t] += leaving[i] * arrived[j]
+                expected[i, j, t] += leaving * arrived[j]
     z = 0.0
     for k in range(regimes):
         z += a[k, last] * m[k, last]
@@ -333,53 +333,64 @@ def _back_block(each, start, stop, leave, p, log_prior, obs, a, m, weight, expec
             z += a[c, k, start] * m[lane, k, start]
         for k in range(len(each)):
             arrived[k] += weight[c] / z * obs[c, k, start] * m[lane, k, start]
-        in_doubt += _expect(each, weight[c], start, stop, obs[c], m[lane], a[c], expected)
+        in_doubt += _expect(each, weight[c], start, stop, obs[c], p, m[lane], a[c], expected)
     return in_doubt
 
 
 @njit(**FUSED)
-def _enter(each, step, p, mixed, enter):
-    """Fill ``enter`` of a block from ``mixed`` of the one before."""
+def _enter(each, before, p, mixed, enter):
+    """Fill ``enter`` of a block from ``mixed`` of the one that ends at ``before``."""
     for j in range(len(each)):
         enter[j] = 0.0
         for i in range(len(each)):
-            enter[j] += mixed[i] * p[i, j, step]
+            enter[j] += mixed[i] * p[i, j, before]
 
 
 @njit(**FUSED)
-def _step_between(each, step, at, p, mixed, arrived, leave, expected):
-    """Fill ``leave`` of the block before, whose maximum is one, and S of the step between."""
+def _step_between(each, before, p, mixed, arrived, leave, expected):
+    """Fill ``leave`` of the block that ends at ``before``, whose maximum is one, and S of the step from there."""
     largest = 0.0
     for i in range(len(each)):
         leave[i] = 0.0
         for j in range(len(each)):
-            leave[i] += p[i, j, step] * arrived[j]
-            expected[i, j, at] = mixed[i] * arrived[j]
+            leave[i] += p[i, j, before] * arrived[j]
+            expected[i, j, before] = mixed[i] * arrived[j]
         largest = max(largest, leave[i])
     for i in range(len(each)):
         leave[i] /= largest
 
 
-@njit(**SUMMED)
-def _adjoin_logits(each, expected, p):
-    """Turn ``p`` (origin, destination, step) into the gradient of the logits."""
-    steps = expected.shape[2]
-    total = np.empty(steps)
-    hop = 1 if p.shape[2] == steps else 0
+@njit(**FUSED)
+def _moving(each, p, steps):
+    """Transition probabilities of each step: ``p`` itself, or its one step for all."""
+    if p.shape[2] == steps:
+        return p
+    moving = np.empty((len(each), len(each), steps))
     for i in range(len(each)):
-        for t in range(steps):
-            total[t] = 0.0
-            for j in range(len(each)):
-                total[t] += p[i, j, hop * t] * expected[i, j, t]
         for j in range(len(each)):
-            if hop == 1:
-                for t in range(steps):
-                    p[i, j, t] *= expected[i, j, t] - total[t]
-            else:
+            moving[i, j].fill(p[i, j, 0])
+    return moving
+
+
+@njit(**SUMMED)
+def _adjoin_logits(each, expected, p, d_logits):
+    """Turn ``p`` (origin, destination, step) into the gradient of the logits; sum it if these are constant."""
+    total = np.empty(p.shape[2])
+    for i in range(len(each)):
+        total.fill(0.0)
+        for j in range(len(each)):
+            for t in range(total.size):
+                total[t] += p[i, j, t] * expected[i, j, t]
+        for j in range(len(each)):
+            for t in range(total.size):
+                p[i, j, t] *= expected[i, j, t] - total[t]
+    if d_logits.shape[2] != total.size:
+        for i in range(len(each)):
+            for j in range(len(each)):
                 change = 0.0
-                for t in range(steps):
-                    change += expected[i, j, t] - total[t]
-                p[i, j, 0] = p[i, j, 0] * change if steps > 0 else 0.0
+                for t in range(total.size):
+                    change += p[i, j, t]
+                d_logits[i, j, 0] = change
 
 
 @njit(**FUSED)
@@ -422,8 +433,7 @@ def scaled_lag_loglik_and_adjoint(
         impossible; the gradients are then meaningless.
     """
     regimes, times, blocks = len(each), log_obs.shape[2], probability.shape[0]
-    p, a = d_logits, d_log_obs
-    hop = ONE if p.shape[2] == times - 1 else ZERO
+    p, a = _moving(each, d_logits, times - 1), d_log_obs
     starts = np.full(blocks + 1, np.uintp(times))
     for t in range(times - 1, -1, -1):
         starts[block[t]] = t
@@ -437,7 +447,7 @@ def scaled_lag_loglik_and_adjoint(
     for b in range(blocks):
         start, stop = starts[b], starts[b + 1]
         if b > 0:
-            _enter(each, hop * (start - ONE), p, mixed[b - 1], enter)
+            _enter(each, start - ONE, p, mixed[b - 1], enter)
         loglik += _forward_block(each, start, stop, enter, log_obs, p, log_prior, obs, a, probability[b], mixed[b])
     if not math.isfinite(loglik):
         return math.nan
@@ -447,9 +457,8 @@ def scaled_lag_loglik_and_adjoint(
         start, stop = starts[b], starts[b + 1]
         in_doubt += _back_block(each, start, stop, leave, p, log_prior, obs, a, m, probability[b], expected, arrived)
         if b > 0:
-            before = start - ONE
-            _step_between(each, hop * before, before, p, mixed[b - 1], arrived, leave, expected)
-    _adjoin_logits(each, expected, p)
+            _step_between(each, start - ONE, p, mixed[b - 1], arrived, leave, expected)
+    _adjoin_logits(each, expected, p, d_logits)
     _add_up(probability, d_log_obs, d_log_init, d_log_prior)
     return loglik if in_doubt == 0 else math.nan
 
