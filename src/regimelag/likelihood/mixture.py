@@ -100,17 +100,17 @@ def _exp_nonpositive(x):
 #     v[j]     = sum_c prior[c] o[c,j,s] m[c,j,s],    leave of the block before [i] = sum_j p[i,j,s-1] v[j]
 #
 # The first block is entered with init, the last is left with ones, and the likelihood is the sum of its mixed. In a
-# block, z[c] = sum_i a[c,i,t] m[c,i,t] is the same at every t up to scale, and the share of prior[c] z[c] in its sum over
-# combinations is W[c], the probability that the block drew c, given all data. Hence the gradient:
+# block, z[c] = sum_i a[c,i,t] m[c,i,t] is the same at every t up to scale. The share of prior[c] z[c] in its sum over
+# combinations is W[c], the probability that the block drew c, given all data. Hence the gradient [1]_:
 #
 #     d loglik / d log_obs[c,i,t]  = W[c] a[c,i,t] m[c,i,t] / z[c]              probability of c and i at t
 #     d loglik / d log_prior[c]    = sum over blocks of W[c]
 #     d loglik / d logits[i,j,t]   = p[i,j,t] (S[i,j,t] - sum_k p[i,k,t] S[i,k,t])
 #     d loglik / d log_init[i]     = sum_c of the probability of c and i at time 0
 #
-# where p S is the probability of the step i -> j at t, S[i,j,t] = sum_c W[c] / z[c] a[c,i,t] o[c,j,t+1] m[c,j,t+1] inside a
-# block, and mixed[i] v[j], with sum_j enter[j] v[j] = 1, between two. In v, prior[c] may then be W[c] / z[c] with z[c]
-# taken at s: the two are the same but for a factor.
+# where p S is the probability of the step i -> j at t. Inside a block S[i,j,t] is the sum over c of
+# W[c] / z[c] a[c,i,t] o[c,j,t+1] m[c,j,t+1]. Between two it is mixed[i] v[j], scaled so that sum_j enter[j] v[j] = 1,
+# which W[c] / z[c] at s in the place of prior[c] in v brings about.
 #
 # Scaling. At each time and combination o is divided by its maximum over regimes. The sum of the logs of those is kept
 # for each combination, since combinations may be thousands of nats apart. Every RESCALE_EVERY times a and m of each
@@ -120,11 +120,11 @@ def _exp_nonpositive(x):
 #
 # What underflow can do. As in chain.py no entry of o, p, a, m exceeds two or so, what is lost at one step is below
 # 1e-306, and it changes the likelihood of a combination by no more than a share of 1e-306 / z. So one asks for
-# z[c] >= CERTAIN at every time and for every combination that may be drawn. Where blocks meet, a combination whose weight
-# is below 1e-308 falls out of `mixed`, so enter[j] of the next block is wrong by no more than that, which is the same
-# loss at its first step and under the same guard. It falls out of v with its W, which is then below 1e-100: nothing at
-# all of any probability. If z is too small somewhere, or not a number, the caller turns to the exact recursion. NaN,
-# dead ends, impossible rows and a combination that the data exclude all take that way out.
+# z[c] >= CERTAIN at every time and for every combination that may be drawn. Where blocks meet, a combination whose
+# weight is below 1e-308 falls out of `mixed`. So enter[j] of the next block lacks no more than that, which is one more
+# loss at the block's first step, under the same guard. It falls out of v with its W, which is then below 1e-100. If z
+# is too small somewhere, or not a number, the caller turns to the exact recursion. NaN, dead ends, impossible rows and
+# a combination that the data exclude all take that way out.
 #
 # Order. Time is the last axis of all arrays, so that all but the two passes are loops over neighbours, which LLVM turns
 # into vector instructions. The passes wait for one multiplication after the other; as many combinations as
@@ -163,11 +163,17 @@ def _scale(each, log_obs, obs, start, stop):
     return total
 
 
-@njit(**FUSED)
-def _power_of_two(total):
-    """Exponent of the power of two at or below ``total``, and one over that power."""
+@njit(**FUSED, forceinline=True)
+def _shrink(each, lane, messages):
+    """Divide the messages (lane, regime) of one lane by the power of two at or below their sum; return its exponent."""
+    total = messages[lane * len(each)]
+    for k in range(1, len(each)):
+        total += messages[lane * len(each) + k]
     biased = _float_to_bits(total) >> 52
-    return biased - 1023, _bits_to_float((2046 - biased) << 52)
+    inverse = _bits_to_float((2046 - biased) << 52)
+    for k in range(len(each)):
+        messages[lane * len(each) + k] *= inverse
+    return biased - 1023
 
 
 @njit(**FUSED)
@@ -177,7 +183,6 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
     Beyond the last combination, the last is run again.
     """
     regimes, lanes, last = len(each), len(SIDE_BY_SIDE), obs.shape[0] - 1
-    hop = ONE if p.shape[2] == obs.shape[2] - 1 else ZERO
     now, following = _registers(SIDE_BY_SIDE, each), _registers(SIDE_BY_SIDE, each)
     taken = _registers(SIDE_BY_SIDE, (0.0,))
     for w in range(lanes):
@@ -185,22 +190,15 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
         for k in range(regimes):
             now[w * regimes + k] = a[min(first + w, last), k, start]
     for t in range(start + ONE, stop):
-        step = hop * (t - ONE)
         for w in range(lanes):
             for j in range(regimes):
-                mass = now[w * regimes] * p[0, j, step]
+                mass = now[w * regimes] * p[0, j, t - ONE]
                 for i in range(1, regimes):
-                    mass += now[w * regimes + i] * p[i, j, step]
+                    mass += now[w * regimes + i] * p[i, j, t - ONE]
                 following[w * regimes + j] = mass * obs[min(first + w, last), j, t]
         if (t - start) % RESCALE_EVERY == ZERO:
             for w in range(lanes):
-                total = following[w * regimes]
-                for k in range(1, regimes):
-                    total += following[w * regimes + k]
-                power, shrink = _power_of_two(total)
-                taken[w] += power
-                for k in range(regimes):
-                    following[w * regimes + k] *= shrink
+                taken[w] += _shrink(each, w, following)
         for w in range(lanes):
             for k in range(regimes):
                 now[w * regimes + k] = following[w * regimes + k]
@@ -213,7 +211,6 @@ def _forward(each, first, start, stop, obs, p, a, exponent):
 def _back(each, first, start, stop, obs, p, leave, m):
     """Run the backward pass of SIDE_BY_SIDE combinations through a block; fill m (lane, regime, time)."""
     regimes, lanes, last = len(each), len(SIDE_BY_SIDE), obs.shape[0] - 1
-    hop = ONE if p.shape[2] == obs.shape[2] - 1 else ZERO
     now, arrived = _registers(SIDE_BY_SIDE, each), _registers(SIDE_BY_SIDE, each)
     for w in range(lanes):
         for k in range(regimes):
@@ -221,50 +218,48 @@ def _back(each, first, start, stop, obs, p, leave, m):
             m[w, k, stop - ONE] = leave[k]
     for back in range(ONE, stop - start):
         t = stop - ONE - back
-        step = hop * t
         for w in range(lanes):
             for j in range(regimes):
                 arrived[w * regimes + j] = now[w * regimes + j] * obs[min(first + w, last), j, t + ONE]
             for i in range(regimes):
-                mass = p[i, 0, step] * arrived[w * regimes]
+                mass = p[i, 0, t] * arrived[w * regimes]
                 for j in range(1, regimes):
-                    mass += p[i, j, step] * arrived[w * regimes + j]
+                    mass += p[i, j, t] * arrived[w * regimes + j]
                 now[w * regimes + i] = mass
         if back % RESCALE_EVERY == ZERO:
             for w in range(lanes):
-                total = now[w * regimes]
-                for k in range(1, regimes):
-                    total += now[w * regimes + k]
-                _, shrink = _power_of_two(total)
-                for k in range(regimes):
-                    now[w * regimes + k] *= shrink
+                _shrink(each, w, now)
         for w in range(lanes):
             for k in range(regimes):
                 m[w, k, t] = now[w * regimes + k]
 
 
 @njit(**SUMMED)
-def _expect(each, weight, start, stop, obs, m, a, expected):
+def _expect(each, weight, start, stop, obs, p, m, a, expected):
     """Turn ``a`` (regime, time) of a combination into probabilities, add its part to S, in one block.
 
-    Returns how many times are in doubt.
+    ``m`` at t is made once more from that at t + 1: between the two its scale may have changed. Returns how many times
+    are in doubt.
     """
     regimes, last = len(each), stop - ONE
-    leaving, arrived = _registers(each, (0.0,)), _registers(each, (0.0,))
+    arrived, mass = _registers(each, (0.0,)), _registers(each, (0.0,))
     in_doubt = 0
     for t in range(start, last):
-        z = a[0, t] * m[0, t]
-        for k in range(1, regimes):
-            z += a[k, t] * m[k, t]
+        for j in range(regimes):
+            arrived[j] = obs[j, t + ONE] * m[j, t + ONE]
+        z = 0.0
+        for i in range(regimes):
+            mass[i] = p[i, 0, t] * arrived[0]
+            for j in range(1, regimes):
+                mass[i] += p[i, j, t] * arrived[j]
+            z += a[i, t] * mass[i]
         in_doubt += 0 if z >= CERTAIN else 1
         share = weight / z
-        for k in range(regimes):
-            leaving[k] = a[k, t] * share
-            arrived[k] = obs[k, t + ONE] * m[k, t + ONE]
-            a[k, t] = leaving[k] * m[k, t]
         for i in range(regimes):
+            leaving = a[i, t] * share
+            a[i, t] = leaving * mass[i]
             for j in range(regimes):
-                expected[i, j, t] += leaving[i] * arrived[j]
+                expected[i, j, t] += leaving * arrived[j]
     z = 0.0
     for k in range(regimes):
         z += a[k, last] * m[k, last]
@@ -275,7 +270,7 @@ def _expect(each, weight, start, stop, obs, m, a, expected):
 
 @njit(**FUSED)
 def _mix(each, log_weight, last, a, weight, mixed):
-    """Fill ``weight`` (combination), over its maximum, and ``mixed`` (regime), which sums to one; return the log lost."""
+    """Fill ``weight`` (combination), over its maximum, and ``mixed`` (regime), over its sum; return the log of both."""
     largest = -math.inf
     for c in range(log_weight.size):
         largest = max(largest, log_weight[c])
@@ -338,44 +333,76 @@ def _back_block(each, start, stop, leave, p, log_prior, obs, a, m, weight, expec
             z += a[c, k, start] * m[lane, k, start]
         for k in range(len(each)):
             arrived[k] += weight[c] / z * obs[c, k, start] * m[lane, k, start]
-        in_doubt += _expect(each, weight[c], start, stop, obs[c], m[lane], a[c], expected)
+        in_doubt += _expect(each, weight[c], start, stop, obs[c], p, m[lane], a[c], expected)
     return in_doubt
 
 
 @njit(**FUSED)
-def _step_between(each, step, at, p, mixed, arrived, leave, expected):
-    """Fill ``leave`` of the block before, whose maximum is one, and S of the step between."""
+def _enter(each, before, p, mixed, enter):
+    """Fill ``enter`` of a block from ``mixed`` of the one that ends at ``before``."""
+    for j in range(len(each)):
+        enter[j] = 0.0
+        for i in range(len(each)):
+            enter[j] += mixed[i] * p[i, j, before]
+
+
+@njit(**FUSED)
+def _step_between(each, before, p, mixed, arrived, leave, expected):
+    """Fill ``leave`` of the block that ends at ``before``, whose maximum is one, and S of the step from there."""
     largest = 0.0
     for i in range(len(each)):
         leave[i] = 0.0
         for j in range(len(each)):
-            leave[i] += p[i, j, step] * arrived[j]
-            expected[i, j, at] = mixed[i] * arrived[j]
+            leave[i] += p[i, j, before] * arrived[j]
+            expected[i, j, before] = mixed[i] * arrived[j]
         largest = max(largest, leave[i])
     for i in range(len(each)):
         leave[i] /= largest
 
 
-@njit(**SUMMED)
-def _adjoin_logits(each, expected, p):
-    """Turn ``p`` (origin, destination, step) into the gradient of the logits."""
-    steps = expected.shape[2]
-    total = np.empty(steps)
-    hop = 1 if p.shape[2] == steps else 0
+@njit(**FUSED)
+def _moving(each, p, steps):
+    """Transition probabilities of each step: ``p`` itself, or its one step for all."""
+    if p.shape[2] == steps:
+        return p
+    moving = np.empty((len(each), len(each), steps))
     for i in range(len(each)):
-        for t in range(steps):
-            total[t] = 0.0
-            for j in range(len(each)):
-                total[t] += p[i, j, hop * t] * expected[i, j, t]
         for j in range(len(each)):
-            if hop == 1:
-                for t in range(steps):
-                    p[i, j, t] *= expected[i, j, t] - total[t]
-            else:
+            moving[i, j].fill(p[i, j, 0])
+    return moving
+
+
+@njit(**SUMMED)
+def _adjoin_logits(each, expected, p, d_logits):
+    """Turn ``p`` (origin, destination, step) into the gradient of the logits; sum it if these are constant."""
+    total = np.empty(p.shape[2])
+    for i in range(len(each)):
+        total.fill(0.0)
+        for j in range(len(each)):
+            for t in range(total.size):
+                total[t] += p[i, j, t] * expected[i, j, t]
+        for j in range(len(each)):
+            for t in range(total.size):
+                p[i, j, t] *= expected[i, j, t] - total[t]
+    if d_logits.shape[2] != total.size:
+        for i in range(len(each)):
+            for j in range(len(each)):
                 change = 0.0
-                for t in range(steps):
-                    change += expected[i, j, t] - total[t]
-                p[i, j, 0] = p[i, j, 0] * change if steps > 0 else 0.0
+                for t in range(total.size):
+                    change += p[i, j, t]
+                d_logits[i, j, 0] = change
+
+
+@njit(**FUSED)
+def _add_up(probability, d_log_obs, d_log_init, d_log_prior):
+    """Fill the gradients that are sums of probabilities."""
+    d_log_init.fill(0.0)
+    d_log_prior.fill(0.0)
+    for c in range(d_log_prior.size):
+        for b in range(probability.shape[0]):
+            d_log_prior[c] += probability[b, c]
+        for k in range(d_log_init.size):
+            d_log_init[k] += d_log_obs[c, k, 0]
 
 
 @njit(**FUSED)
@@ -406,8 +433,7 @@ def scaled_lag_loglik_and_adjoint(
         impossible; the gradients are then meaningless.
     """
     regimes, times, blocks = len(each), log_obs.shape[2], probability.shape[0]
-    p, a = d_logits, d_log_obs
-    hop = ONE if p.shape[2] == times - 1 else ZERO
+    p, a = _moving(each, d_logits, times - 1), d_log_obs
     starts = np.full(blocks + 1, np.uintp(times))
     for t in range(times - 1, -1, -1):
         starts[block[t]] = t
@@ -421,10 +447,7 @@ def scaled_lag_loglik_and_adjoint(
     for b in range(blocks):
         start, stop = starts[b], starts[b + 1]
         if b > 0:
-            for j in range(regimes):
-                enter[j] = 0.0
-                for i in range(regimes):
-                    enter[j] += mixed[b - 1, i] * p[i, j, hop * (start - ONE)]
+            _enter(each, start - ONE, p, mixed[b - 1], enter)
         loglik += _forward_block(each, start, stop, enter, log_obs, p, log_prior, obs, a, probability[b], mixed[b])
     if not math.isfinite(loglik):
         return math.nan
@@ -434,17 +457,9 @@ def scaled_lag_loglik_and_adjoint(
         start, stop = starts[b], starts[b + 1]
         in_doubt += _back_block(each, start, stop, leave, p, log_prior, obs, a, m, probability[b], expected, arrived)
         if b > 0:
-            before = start - ONE
-            _step_between(each, hop * before, before, p, mixed[b - 1], arrived, leave, expected)
-    _adjoin_logits(each, expected, p)
-    for c in range(log_prior.size):
-        d_log_prior[c] = 0.0
-        for b in range(blocks):
-            d_log_prior[c] += probability[b, c]
-    for k in range(regimes):
-        d_log_init[k] = 0.0
-        for c in range(log_prior.size):
-            d_log_init[k] += d_log_obs[c, k, 0]
+            _step_between(each, start - ONE, p, mixed[b - 1], arrived, leave, expected)
+    _adjoin_logits(each, expected, p, d_logits)
+    _add_up(probability, d_log_obs, d_log_init, d_log_prior)
     return loglik if in_doubt == 0 else math.nan
 
 

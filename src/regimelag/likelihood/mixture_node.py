@@ -1,7 +1,7 @@
 """The Op of an uncertain point lag, summed out; see :func:`regimelag.likelihood.op.lag_mixture_loglik`.
 
-The arithmetic is in :mod:`.mixture`. Time is the last axis. As with the chain, one pass gives value and gradient, so the
-Op emits both and its pullback multiplies.
+The arithmetic is in :mod:`.mixture`. Time is the last axis. As with the chain, one pass gives value and gradient, so
+the Op emits both and its pullback multiplies.
 """
 
 # PyTensor fixes the names and arguments of the methods of an Op.
