@@ -17,7 +17,7 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.kernels import combinations
-from regimelag.likelihood.mixture_recursions import lag_leave_one_out_draws
+from regimelag.likelihood.mixture_draws import lag_leave_one_out_draws
 from regimelag.likelihood.recursions import leave_one_out_draws
 from regimelag.model import lag_blocks
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of

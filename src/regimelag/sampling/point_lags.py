@@ -15,7 +15,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.equations import in_chunks, log_observation_by_lag, stack_draws, unstack_draws
 from regimelag.kernels import combinations
-from regimelag.likelihood.mixture_recursions import lag_filter_draws, lag_posterior_draws, sample_lags_draws
+from regimelag.likelihood.mixture_draws import lag_filter_draws, lag_posterior_draws, sample_lags_draws
 from regimelag.model import lag_blocks
 from regimelag.spec import ModelSpec
 
