@@ -1,0 +1,326 @@
+"""Robustness of 'the response follows the signal with a lag', in one call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from concurrent.futures import Executor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.panel import check_panel, panel_hash
+from regimelag.errors import FitError
+from regimelag.judging.findings import (
+    ARROW,
+    BASELINE,
+    LEAD,
+    LEAVE_OUT,
+    MODEL_FREE,
+    PLACEBO,
+    RHAT_LIMIT,
+    add_findings,
+)
+from regimelag.judging.lead_lag import lead_lag
+from regimelag.judging.placebos import (
+    apart,
+    effective_shifts,
+    exchanged,
+    largest_rows,
+    reversed_time,
+    rotated,
+    slopes_over_shifts,
+    spaced_shifts,
+    window,
+    without_lag,
+    without_rows,
+)
+from regimelag.judging.refits import Refit, refit
+from regimelag.judging.runs import run
+from regimelag.spec import ModelSpec
+
+LARGEST = 5
+COLUMNS = (
+    *("kind", "check", "rows", "effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
+    *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
+)
+
+
+class Check(NamedTuple):
+    """A line of the table: what is fitted, and the null whose predictions its own are compared with.
+
+    Attributes
+    ----------
+    kind, check : str
+        What sort of check it is, and its label.
+    task : Refit or None
+        The fit; None if it cannot be made.
+    null : Refit or None
+        The same without the signal's lagged part; None if the two are not compared.
+    note : str
+        What to know about it.
+    """
+
+    kind: str
+    check: str
+    task: Refit | None
+    null: Refit | None = None
+    note: str = ""
+
+
+def robustness(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    signal: str | None = None,
+    shifts: int = 20,
+    draws: int = 500,
+    tune: int = 500,
+    chains: int = 2,
+    cores: int | None = None,
+    target_accept: float = 0.95,
+    starts: int = 4,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    random_seed: int = 0,
+    progressbar: bool = True,
+) -> pd.DataFrame:
+    """Try the claim that the response follows a signal with a lag: placebos, a lead, the arrow reversed, leaving out.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data, from `make_panel`.
+    signal : str, optional
+        The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
+    shifts : int
+        How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
+    draws, tune, chains, cores, target_accept
+        Of each refit, as in `fit`.
+    starts : int
+        Starting points of each refit's search for modes.
+    executor : concurrent.futures.Executor, optional
+        Where refits run; here, one after the other, by default.
+    folder : path, optional
+        Where finished refits are kept; a run that was stopped goes on from there.
+    random_seed : int
+        Seed.
+    progressbar : bool
+        Whether to say how many refits are done.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a check: ``kind``, ``check``, ``rows`` with a response; 5 %, median and 95 % of the lagged effect
+        averaged over regimes and episodes, in natural units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
+        the mean lead), in rows; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
+        value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
+        given all others, in nats, and its standard error; the largest ``R-hat``; ``note``. ``attrs["summary"]`` is a
+        list of sentences; ``attrs["placebo_p"]``, ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what
+        they say in numbers.
+
+        Kinds: *baseline*, the model as it is. *lead*: the model with time reversed, so that the kernel weighs the
+        signal's next L rows, beside the model itself on the same rows; the last L rows have no such future and drop
+        out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
+        history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
+        shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
+        the largest moves set missing. *model-free*: `lead_lag`; its mean lag is the lag of the largest correlation, its
+        statistic the lead-lag ratio.
+
+    Raises
+    ------
+    PanelError
+        If the panel does not fit the spec.
+    FitError
+        If the signal is not one of the model's lagged ones, or none is named where there are several.
+
+    Notes
+    -----
+    A gain is always one over the model *without that signal's lagged part and with all else*, the same-row term
+    included, on the same rows: the claim is about the lag. So each arrow is measured against its own null.
+
+    Only the lagged part of the signal is shifted. The same-row term, which the null has too, stays true; moved as well,
+    it would leave a common cause of the same row in the residual, and placebos would differ from the null in two
+    things. Neighbouring shifts are dependent, through the kernel and the signal's own dependence: the autocorrelation
+    of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
+    p-value is never below one over one plus that number.
+
+    A check with ``R-hat`` above 1.05 in its short refit is marked in its note.
+    """
+    check_panel(spec, panel)
+    name = _lagged_signal(spec, signal)
+    checks = _plan(spec, panel, name, shifts)
+    settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept}
+    found = _fitted(checks, settings, (starts, random_seed), executor, folder, progressbar)
+    table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
+    free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
+    table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
+    weights = next(np.array(found[_key(check.task)]["weights"]) for check in checks if check.task is not None)
+    table.attrs["effective_shifts"] = _effective(panel, name, weights, checks)
+    table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
+    return add_findings(table)
+
+
+def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
+    names = [each.name for each in spec.lagged_signals]
+    if signal is None and len(names) == 1:
+        return names[0]
+    if signal not in names:
+        came = "none was named" if signal is None else f"signal = {signal!r}"
+        cure = f"write signal={names[0]!r}" if names else "give a signal a kernel other than none"
+        raise FitError("robustness", f"the claim is about one of the model's lagged signals {names}", came, cure)
+    return signal
+
+
+def _plan(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) -> list[Check]:
+    """All checks, the baseline first."""
+    split, whole = apart(spec, panel, signal)
+    rows, lags = panel.sizes[nm.TIME], spec.max_lag
+    base, null = _pair(split, whole, signal)
+    checks = [Check(BASELINE, "as it is", base, null)]
+    before = window(whole, 0, rows - lags)
+    checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
+    checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
+    checks += _arrows(spec, split, whole, signal)
+    for shift in spaced_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
+        moved = Refit(split, rotated(whole, signal, int(shift)), whole, signal)
+        checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
+    left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
+    checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
+    own = {response.column for response in spec.responses}
+    return [_unscored(check, check.note) for check in checks] if own & _covariate_columns(spec) else checks
+
+
+def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
+    """Columns of signals, drivers and controls, but for the signal of that name."""
+    series = (*(signal for signal in spec.signals if signal.name != besides), *spec.drivers, *spec.controls)
+    return {each.column for each in series}
+
+
+def _unscored(check: Check, note: str) -> Check:
+    """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
+    why = "no gain: a covariate is made of the response's own column"
+    return check._replace(null=None, note=f"{note}; {why}" if note else why)
+
+
+def _pair(
+    spec: ModelSpec, panel: xr.Dataset, signal: str, *, template: xr.Dataset | None = None
+) -> tuple[Refit, Refit]:
+    """The model and its null on the same rows."""
+    template = panel if template is None else template
+    null, data = without_lag(spec, panel, signal)
+    return Refit(spec, panel, template, signal), Refit(null, data, without_lag(spec, template, signal)[1], signal)
+
+
+def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -> list[Check]:
+    """The model on the rows on which both arrows can be had, and the arrow reversed."""
+    forward, back = "{} -> {}", _why_not_reversed(spec, whole)
+    labels = [signal, str(whole[nm.RESPONSE].to_numpy()[0])]
+    if back:
+        return [Check(ARROW, forward.format(*labels[::-1]), None, note=back)]
+    after = window(whole, spec.max_lag, whole.sizes[nm.TIME])
+    ahead = Check(ARROW, forward.format(*labels), *_pair(split, after, signal))
+    turned = exchanged(whole, signal)
+    behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
+    column = next(each.column for each in spec.signals if each.name == signal)
+    return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]
+
+
+def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:
+    """Why the arrow cannot be reversed on this panel; empty if it can."""
+    if len(spec.responses) > 1:
+        return "not made: with several responses there is no one column to follow"
+    missing = int(np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()).sum())
+    if missing:
+        return f"not made: the response lacks {missing} values, and a signal may lack none"
+    return ""
+
+
+def _leave_outs(panel: xr.Dataset) -> list[tuple[str, np.ndarray, str]]:
+    """Label, rows to leave out and note; what would leave nothing is not among them."""
+    time = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
+    episode, largest = panel[nm.EPISODE_INDEX].to_numpy(), largest_rows(panel, LARGEST)
+    dates = ", ".join(str(day.date()) for day in time[largest.any(axis=1)])
+    out = [(f"without {time[0].year}", np.asarray(time.year == time[0].year), "")]
+    out += [(f"without {label}", episode == n, "") for n, label in enumerate(panel[nm.EPISODE].to_numpy())]
+    out.append((f"without the {LARGEST} largest moves", largest, dates))
+    return [each for each in out if not each[1].all()]
+
+
+def _key(task: Refit, *settings: Any) -> str:
+    """A name that tells apart whatever changes a fit's result."""
+    said = [version("regimelag"), repr(task.spec), panel_hash(task.panel), task.signal, *settings]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+
+def _fitted(
+    checks: list[Check],
+    settings: dict[str, Any],
+    more: tuple[int, int],
+    executor: Executor | None,
+    folder: str | Path | None,
+    progressbar: bool,
+) -> dict[str, dict[str, Any]]:
+    """Every fit's result by the key of its task; a task that several checks share is done once."""
+    tasks = {_key(task): task for check in checks for task in (check.task, check.null) if task is not None}
+    # How many cores work does not change the draws.
+    lasting = {name: value for name, value in settings.items() if name != "cores"}
+    key_of = {_key(task, lasting, *more): key for key, task in tasks.items()}
+    work = {file: (tasks[key], settings, *more) for file, key in key_of.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for file, result in run(refit, work, executor=executor, folder=folder):
+        found[key_of[file]] = result
+        if progressbar:
+            print(f"Refit {len(found)} of {len(tasks)}", file=sys.stderr, flush=True)
+    return found
+
+
+def _row(check: Check, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A check's line of the table."""
+    row: dict[str, Any] = {"kind": check.kind, "check": check.check, "note": check.note}
+    if check.task is None:
+        return row
+    result = found[_key(check.task)]
+    row |= {"rows": result["rows"], "P(> 0)": result["positive"], "statistic": result["statistic"]}
+    for name, key in (("effect", "effect"), ("mean lag", "mean_lag")):
+        row |= {f"{name} {part}": value for part, value in zip(("5 %", "median", "95 %"), result[key], strict=True)}
+    notes, rhats = [check.note], [result["rhat"]]
+    if check.null is not None:
+        null = found[_key(check.null)]
+        rhats.append(null["rhat"])
+        difference = np.array(result["elpd"]) - np.array(null["elpd"])
+        row |= {"gain": difference.sum(), "gain se": difference.std(ddof=1) * np.sqrt(len(difference))}
+        bad = result["bad_pareto"] + null["bad_pareto"]
+        notes.append(f"{bad} rows with a large Pareto k" if bad else "")
+    notes.append(f"R-hat above {RHAT_LIMIT}" if max(rhats) > RHAT_LIMIT else "")
+    return row | {"R-hat": max(rhats), "note": "; ".join(note for note in notes if note)}
+
+
+def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> dict[str, Any]:
+    """The lead-lag estimate as a line of the table, after the controls if there are any."""
+    read = lead_lag(panel, signal=signal, response=response, max_lag=max_lag).isel(adjustment=-1)
+    low, high = float(read["ratio_low"]), float(read["ratio_high"])
+    beyond = "a lag leaves" if bool(read["beyond_band"]) else "no lag leaves"
+    after = "" if str(read["adjustment"].item()) == "none" else ", after controls"
+    return {
+        "kind": MODEL_FREE,
+        "check": f"cross-correlation with {response}",
+        "rows": int(read.attrs["rows"]),
+        "mean lag median": int(read["peak_lag"]),
+        "statistic": float(read["ratio"]),
+        "note": f"{beyond} the 95 % band{after}; unrelated series have a ratio of {low:.2f} to {high:.2f}",
+    }
+
+
+def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
+    """How many independent shifts those of the placebos are worth."""
+    used = np.array([int(check.check.split()[-1]) for check in checks if check.kind == PLACEBO], dtype=int)
+    return effective_shifts(slopes_over_shifts(panel, signal, weights), used)
