@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from builders import hand_panel, small_spec
+from builders import KERNEL, hand_panel, small_spec
 from scipy import stats
 
 import regimelag as rl
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_and_the_panel_stays():
 
 
 def test_bad_requests_are_refused():
-    panel = pair(40, spec=small_spec(signals=(rl.Signal("a", "a"), rl.Signal("b", "b"))))
+    panel = pair(40, spec=small_spec(signals=tuple(rl.Signal(name, name, kernel=KERNEL) for name in "ab")))
     with pytest.raises(rl.PanelError, match="none was named"):
         rl.lead_lag(panel)
     with pytest.raises(rl.PanelError, match="signal = 'c'"):
