@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ from regimelag.equations import equations, stack_draws
 from regimelag.judging import placebos
 from regimelag.judging.findings import add_findings
 from regimelag.judging.refits import Refit, leave_one_out_terms
-from regimelag.judging.runs import run
+from regimelag.judging.robustness import _plan
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -230,25 +230,6 @@ def test_leave_one_out_terms_are_ratios_of_sums_over_all_paths():
         assert float(terms[1, 0, place]) == pytest.approx(total(log_obs) - total(without))
 
 
-# Runs
-
-
-def test_finished_tasks_are_not_done_again(tmp_path):
-    done = []
-
-    def work(n):
-        done.append(n)
-        return {"square": n * n}
-
-    tasks = {f"task{n}": (n,) for n in range(4)}
-    assert dict(run(work, {"task0": (0,)}, folder=tmp_path)) == {"task0": {"square": 0}}
-    with ThreadPoolExecutor(2) as pool:
-        results = dict(run(work, tasks, executor=pool, folder=tmp_path))
-    assert results == {f"task{n}": {"square": n * n} for n in range(4)}
-    assert sorted(done) == [0, 1, 2, 3]
-    assert {file.name for file in tmp_path.iterdir()} == {f"task{n}.json" for n in range(4)}
-
-
 # What a table says
 
 
@@ -327,14 +308,21 @@ def known(effect, lead=0.0, rows=160, seed=0):
     return spec, panel
 
 
-QUICK = {"draws": 300, "tune": 300, "cores": 1, "progressbar": False}
+QUICK = {"draws": 300, "tune": 300, "progressbar": False}
 
 
 @pytest.fixture(scope="module")
-def strong(tmp_path_factory):
+def here():
+    """An executor in this process: what it compiles serves all tests."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def strong(tmp_path_factory, here):
     folder = tmp_path_factory.mktemp("refits")
     spec, panel = known(1.0)
-    return spec, panel, folder, rl.robustness(spec, panel, shifts=12, folder=folder, **QUICK)
+    return spec, panel, folder, rl.robustness(spec, panel, shifts=12, folder=folder, executor=here, **QUICK)
 
 
 def of(made, kind):
@@ -373,22 +361,24 @@ def test_leaving_out_uses_fewer_rows(strong):
     assert dict(left) == {"without 2020": 160 - first_year, "without the 5 largest moves": 155}
 
 
+class Unused(Executor):
+    def submit(self, *args, **kwargs):
+        raise AssertionError("nothing is left to do")
+
+
 @pytest.mark.slow
 def test_a_finished_run_is_read_from_its_folder(strong):
     spec, panel, folder, made = strong
-    files = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    again = rl.robustness(spec, panel, shifts=12, folder=folder, **QUICK)
+    again = rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), **QUICK)
     pd.testing.assert_frame_equal(again, made)
-    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == files
-    other = rl.robustness(spec, panel, shifts=0, folder=folder, random_seed=1, **QUICK)
-    assert of(other, "placebo").empty
-    assert other.attrs["placebo_p"] == 1.0
-    assert len(list(folder.iterdir())) > len(files)
+    assert again.attrs == made.attrs
+    with pytest.raises(rl.FitError, match="seed"):
+        rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), random_seed=1, **QUICK)
 
 
 @pytest.mark.slow
-def test_nothing_is_found_where_nothing_is():
-    made = rl.robustness(*known(0.0), shifts=12, **QUICK)
+def test_nothing_is_found_where_nothing_is(here):
+    made = rl.robustness(*known(0.0), shifts=12, executor=here, **QUICK)
     assert of(made, "baseline")["statistic"].iloc[0] < 3.5
     assert (of(made, "lead")["statistic"] < 3.5).all()
     assert (of(made, "arrow")["gain"] < 5).all()
@@ -396,8 +386,8 @@ def test_nothing_is_found_where_nothing_is():
 
 
 @pytest.mark.slow
-def test_a_lead_is_seen_as_one():
-    made = rl.robustness(*known(0.0, lead=1.0), shifts=0, **QUICK)
+def test_a_lead_is_seen_as_one(here):
+    made = rl.robustness(*known(0.0, lead=1.0), shifts=0, executor=here, **QUICK)
     lag, lead = of(made, "lead")["statistic"]
     assert lag < 3.5 < lead
     assert 1.7 < of(made, "lead")["mean lag median"].iloc[1] < 2.3
@@ -406,19 +396,52 @@ def test_a_lead_is_seen_as_one():
     assert forward < 5
     assert back > 20
     assert not made.attrs["survives"]
+    assert of(made, "placebo").empty
+    assert made.attrs["placebo_p"] == 1.0
+
+
+class Failing(Executor):
+    """Answers every run with an error, but for the first ones."""
+
+    def __init__(self, good):
+        self.good = good
+
+    def submit(self, work, *args):
+        future = Future()
+        future.set_result(work(*args) if args[-1] < self.good else {"error": "lost"})
+        return future
 
 
 @pytest.mark.slow
-def test_what_cannot_be_had_says_why():
+def test_failed_refits_are_said_and_never_dropped(here):
+    spec, panel = known(1.0)
+    made = rl.robustness(spec, panel, shifts=2, executor=Failing(2), **QUICK)
+    assert of(made, "baseline")["note"].iloc[0] == ""
+    failed = made[~made["kind"].isin(["baseline", "model-free"])]
+    assert (failed["note"].str.startswith("failed: lost")).all()
+    assert not made.attrs["survives"]
+    assert any("failed" in sentence for sentence in made.attrs["summary"])
+    with pytest.raises(rl.FitError, match="lost"):
+        rl.robustness(spec, panel, shifts=2, executor=Failing(0), **QUICK)
+
+
+def test_an_arrow_that_cannot_be_reversed_says_why():
     spec, panel = known(1.0)
     panel["response_value"][7, 0] = np.nan
-    made = rl.robustness(replaced(spec, controls=(rl.Control("own", "price"),)), own_control(panel), shifts=1, **QUICK)
-    arrow = of(made, "arrow")
-    assert len(arrow) == 1
-    assert "lacks 1 values" in arrow["note"].iloc[0]
-    assert made["gain"].isna().all()
-    assert "response's own column" in of(made, "baseline")["note"].iloc[0]
-    assert of(made, "baseline")["rows"].iloc[0] == 159
+    (arrow,) = [check for check in _plan(spec, panel, "metal", 3) if check.kind == "arrow"]
+    assert arrow.task is None
+    assert "lacks 1 values" in arrow.note
+
+
+def test_no_gain_where_the_response_explains_itself():
+    spec, panel = known(1.0)
+    spec = replaced(spec, controls=(rl.Control("own", "price"),))
+    checks = _plan(spec, own_control(panel), "metal", 3)
+    assert all(check.null is None and "response's own column" in check.note for check in checks)
+    # A control of the signal's column is one of the response's own when the arrow is reversed.
+    spec = replaced(spec, controls=(rl.Control("own", "metal"),))
+    checks = _plan(spec, own_control(panel), "metal", 3)
+    assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]
 
 
 def own_control(panel):

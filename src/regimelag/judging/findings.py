@@ -16,6 +16,8 @@ FOUND, KEPT = 0.975, 0.95
 PLACEBO_LIMIT = 0.1
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
+# With this a note begins if a fit failed.
+FAILED = "failed: "
 
 
 def add_findings(table: pd.DataFrame) -> pd.DataFrame:
@@ -31,13 +33,14 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The same, with ``placebo_p``, ``survives`` and ``summary`` in attrs.
     """
-    placebos = table.loc[table["kind"] == PLACEBO, "statistic"].to_numpy(dtype=float)
+    # A shifted signal whose fit failed counts as one that does as well.
+    placebos = _of(table, PLACEBO)["statistic"].to_numpy(dtype=float, na_value=np.inf)
     observed = float(_of(table, BASELINE)["statistic"].iloc[0])
     table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
     broken = _broken(table)
     table.attrs["survives"] = not broken
     said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_arrows(table)]
-    said += [_on_leaving_out(table), *_on_model_free(table), _on_chains(table)]
+    said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     return table
 
@@ -52,6 +55,8 @@ def _sure(row: pd.Series) -> float:
 
 
 def _effect(row: pd.Series) -> str:
+    if np.isnan(row["effect median"]):
+        return "not known"
     return (
         f"{row['effect median']:.2f} (90 % interval {row['effect 5 %']:.2f} to {row['effect 95 %']:.2f}, "
         f"P(> 0) = {row['P(> 0)']:.3f})"
@@ -60,14 +65,14 @@ def _effect(row: pd.Series) -> str:
 
 def _gain(row: pd.Series) -> str:
     if np.isnan(row["gain"]):
-        return "a number of nats that was not computed"
+        return "what is not known"
     return f"{row['gain']:+.1f} nats (standard error {row['gain se']:.1f})"
 
 
 def _lost(table: pd.DataFrame) -> list[str]:
     """Refits with rows left out in which the sign of the effect is lost, or another."""
     positive = _of(table, BASELINE)["effect median"].iloc[0] > 0
-    left = _of(table, LEAVE_OUT)
+    left = _of(table, LEAVE_OUT).dropna(subset="P(> 0)")
     kept = (left["P(> 0)"] if positive else 1 - left["P(> 0)"]) >= KEPT
     return list(left["check"][~kept])
 
@@ -78,15 +83,22 @@ def _broken(table: pd.DataFrame) -> list[str]:
     if _sure(_of(table, BASELINE).iloc[0]) < FOUND:
         broken.append("the sign of the effect is not established on all rows")
     if table.attrs["placebo_p"] > PLACEBO_LIMIT:
-        rivals = _of(table, PLACEBO)["statistic"] >= _of(table, BASELINE)["statistic"].iloc[0]
-        broken.append("shifted signals do as well" if rivals.any() else "too few shifts to tell it from chance")
+        below = _of(table, PLACEBO)["statistic"] < _of(table, BASELINE)["statistic"].iloc[0]
+        broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
     if _sure(_of(table, LEAD).iloc[-1]) >= FOUND:
         broken.append("the response leads the signal too")
     gains = _of(table, ARROW)["gain"].to_numpy(dtype=float)
     if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
         broken.append("the arrow reversed gains as much" if gains[0] > 0 else "the lag does not help to predict")
     lost = _lost(table)
-    return broken + ([f"the sign is lost {', '.join(lost)}"] if lost else [])
+    if lost:
+        broken.append(f"the sign is lost {', '.join(lost)}")
+    return broken + ([f"{len(_failed(table))} checks failed"] if len(_failed(table)) else [])
+
+
+def _failed(table: pd.DataFrame) -> pd.DataFrame:
+    """Checks of which a fit failed."""
+    return table[table["note"].str.startswith(FAILED)]
 
 
 def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
@@ -114,8 +126,8 @@ def _on_lead(table: pd.DataFrame) -> str:
     lag, lead = (row for _, row in _of(table, LEAD).iterrows())
     found = "is found too" if _sure(lead) >= FOUND else "is not found"
     return (
-        f"A lead of the response {found}: its effect is {_effect(lead)}. On the same {lead['rows']:.0f} rows the lead "
-        f"gains {_gain(lead)} over its null, the lag {_gain(lag)}."
+        f"A lead of the response {found}: its effect is {_effect(lead)}. On the same rows the lead gains {_gain(lead)} "
+        f"over its null, the lag {_gain(lag)}."
     )
 
 
@@ -124,7 +136,7 @@ def _on_arrows(table: pd.DataFrame) -> str:
     if len(rows) == 1:
         return f"The arrow reversed, {rows[0]['check']}, was {rows[0]['note']}."
     said = [f"{row['check']} gains {_gain(row)}" for row in rows]
-    return f"Over their own nulls on the same {rows[0]['rows']:.0f} rows, {' and '.join(said)}."
+    return f"Over their own nulls, on the same rows, {' and '.join(said)}."
 
 
 def _on_leaving_out(table: pd.DataFrame) -> str:
@@ -143,6 +155,11 @@ def _on_model_free(table: pd.DataFrame) -> list[str]:
         f"at positive lags are {row['statistic']:.2f} times those at negative ones: {row['note']}."
         for _, row in _of(table, MODEL_FREE).iterrows()
     ]
+
+
+def _on_failures(table: pd.DataFrame) -> str:
+    failed = _failed(table)
+    return f"Fits failed in: {', '.join(failed['check'])}; their notes say why." if len(failed) else ""
 
 
 def _on_chains(table: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.equations import equations, in_chunks, log_observation, stack_draws, unstack_draws
+from regimelag.judging.runs import Result
 from regimelag.likelihood.recursions import leave_one_out_draws
 from regimelag.model import build_model, model_data
 from regimelag.reading.lags import INTERVAL, effects, lag_distribution
@@ -58,7 +59,7 @@ def compiled_on(task: Refit) -> CompiledModel:
     return _compiled[key].on(model_data(task.spec, task.panel))
 
 
-def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> dict[str, Any]:
+def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Result:
     """Fit, and keep what the table needs, as JSON can hold it.
 
     Returns
@@ -89,7 +90,7 @@ def _names(spec: ModelSpec) -> list[str]:
     return [signal.name for signal in spec.lagged_signals]
 
 
-def _lagged(task: Refit, posterior: xr.Dataset) -> dict[str, Any]:
+def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
     """What is said of the signal's lagged effect."""
     tree = xr.DataTree.from_dict({"/posterior": posterior, "/constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
     tree.attrs = provenance(task.spec, task.panel)

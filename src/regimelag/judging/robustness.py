@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 from concurrent.futures import Executor
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ from regimelag.errors import FitError
 from regimelag.judging.findings import (
     ARROW,
     BASELINE,
+    FAILED,
     LEAD,
     LEAVE_OUT,
     MODEL_FREE,
@@ -42,8 +40,9 @@ from regimelag.judging.placebos import (
     without_rows,
 )
 from regimelag.judging.refits import Refit, refit
-from regimelag.judging.runs import run
+from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.spec import ModelSpec
+from regimelag.specfile import spec_to_toml
 
 LARGEST = 5
 COLUMNS = (
@@ -83,7 +82,6 @@ def robustness(
     draws: int = 500,
     tune: int = 500,
     chains: int = 2,
-    cores: int | None = None,
     target_accept: float = 0.95,
     starts: int = 4,
     executor: Executor | None = None,
@@ -103,14 +101,15 @@ def robustness(
         The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
     shifts : int
         How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
-    draws, tune, chains, cores, target_accept
+    draws, tune, chains, target_accept
         Of each refit, as in `fit`.
     starts : int
         Starting points of each refit's search for modes.
     executor : concurrent.futures.Executor, optional
-        Where refits run; here, one after the other, by default.
-    folder : path, optional
-        Where finished refits are kept; a run that was stopped goes on from there.
+        Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
+        per core, started by "spawn": a script needs its ``if __name__ == "__main__"``.
+    folder : str or Path, optional
+        Where finished refits are kept; a call that was stopped goes on from there.
     random_seed : int
         Seed.
     progressbar : bool
@@ -140,7 +139,8 @@ def robustness(
     PanelError
         If the panel does not fit the spec.
     FitError
-        If the signal is not one of the model's lagged ones, or none is named where there are several.
+        If the signal is not one of the model's lagged ones, none is named where there are several, the model cannot be
+        fitted, or the folder belongs to other settings.
 
     Notes
     -----
@@ -158,13 +158,33 @@ def robustness(
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
     checks = _plan(spec, panel, name, shifts)
-    settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept}
-    found = _fitted(checks, settings, (starts, random_seed), executor, folder, progressbar)
+    options = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "starts": starts}
+    tasks = _tasks(checks)
+    results = run_all(
+        partial(_one_refit, spec, panel, name, shifts, options, random_seed),
+        range(len(tasks)),
+        settings={
+            "study": "robustness",
+            "spec": spec_to_toml(spec),
+            "panel": panel_hash(panel),
+            "signal": name,
+            "shifts": shifts,
+            "options": options,
+            "seed": random_seed,
+            "code": model_code("judging/placebos.py", "judging/refits.py", "judging/robustness.py"),
+        },
+        executor=executor,
+        folder=folder,
+        progressbar=progressbar,
+    )
+    found = dict(zip(tasks, results.values(), strict=True))
+    base = results[0]
+    if ERROR in base:
+        raise FitError("robustness", "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
     table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
     free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
-    weights = next(np.array(found[_key(check.task)]["weights"]) for check in checks if check.task is not None)
-    table.attrs["effective_shifts"] = _effective(panel, name, weights, checks)
+    table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
     table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
     return add_findings(table)
 
@@ -255,53 +275,41 @@ def _leave_outs(panel: xr.Dataset) -> list[tuple[str, np.ndarray, str]]:
     return [each for each in out if not each[1].all()]
 
 
-def _key(task: Refit, *settings: Any) -> str:
-    """A name that tells apart whatever changes a fit's result."""
-    said = [version("regimelag"), repr(task.spec), panel_hash(task.panel), task.signal, *settings]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+def _tasks(checks: list[Check]) -> list[Refit]:
+    """Every fit once, though several checks may share it."""
+    return list(dict.fromkeys(task for check in checks for task in (check.task, check.null) if task is not None))
 
 
-def _fitted(
-    checks: list[Check],
-    settings: dict[str, Any],
-    more: tuple[int, int],
-    executor: Executor | None,
-    folder: str | Path | None,
-    progressbar: bool,
-) -> dict[str, dict[str, Any]]:
-    """Every fit's result by the key of its task; a task that several checks share is done once."""
-    tasks = {_key(task): task for check in checks for task in (check.task, check.null) if task is not None}
-    # How many cores work does not change the draws.
-    lasting = {name: value for name, value in settings.items() if name != "cores"}
-    key_of = {_key(task, lasting, *more): key for key, task in tasks.items()}
-    work = {file: (tasks[key], settings, *more) for file, key in key_of.items()}
-    found: dict[str, dict[str, Any]] = {}
-    for file, result in run(refit, work, executor=executor, folder=folder):
-        found[key_of[file]] = result
-        if progressbar:
-            print(f"Refit {len(found)} of {len(tasks)}", file=sys.stderr, flush=True)
-    return found
+def _one_refit(
+    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, options: dict[str, Any], seed: int, number: int
+) -> Result:
+    """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
+    starts, settings = options["starts"], {name: value for name, value in options.items() if name != "starts"}
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return refit(_tasks(_plan(spec, panel, signal, shifts))[number], settings | {"cores": 1}, starts, own)
 
 
-def _row(check: Check, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
     """A check's line of the table."""
     row: dict[str, Any] = {"kind": check.kind, "check": check.check, "note": check.note}
     if check.task is None:
         return row
-    result = found[_key(check.task)]
+    result = found[check.task]
+    null = {} if check.null is None else found[check.null]
+    failed = [each[ERROR] for each in (result, null) if ERROR in each]
+    if failed:
+        return row | {"note": f"{FAILED}{failed[0]}"}
     row |= {"rows": result["rows"], "P(> 0)": result["positive"], "statistic": result["statistic"]}
     for name, key in (("effect", "effect"), ("mean lag", "mean_lag")):
         row |= {f"{name} {part}": value for part, value in zip(("5 %", "median", "95 %"), result[key], strict=True)}
-    notes, rhats = [check.note], [result["rhat"]]
-    if check.null is not None:
-        null = found[_key(check.null)]
-        rhats.append(null["rhat"])
+    notes, worst = [check.note], max(result["rhat"], null.get("rhat", 1.0))
+    if null:
         difference = np.array(result["elpd"]) - np.array(null["elpd"])
         row |= {"gain": difference.sum(), "gain se": difference.std(ddof=1) * np.sqrt(len(difference))}
         bad = result["bad_pareto"] + null["bad_pareto"]
         notes.append(f"{bad} rows with a large Pareto k" if bad else "")
-    notes.append(f"R-hat above {RHAT_LIMIT}" if max(rhats) > RHAT_LIMIT else "")
-    return row | {"R-hat": max(rhats), "note": "; ".join(note for note in notes if note)}
+    notes.append(f"R-hat above {RHAT_LIMIT}" if worst > RHAT_LIMIT else "")
+    return row | {"R-hat": worst, "note": "; ".join(note for note in notes if note)}
 
 
 def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> dict[str, Any]:
