@@ -94,5 +94,6 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         for ax in (left, right):
             ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
             ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
-            _clean(ax).legend(frameon=False, fontsize="small")
+            # Below, since bars and band leave no room inside.
+            _clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return axes
