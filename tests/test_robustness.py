@@ -16,9 +16,9 @@ import regimelag as rl
 from regimelag.data.panel import check_panel
 from regimelag.equations import equations, stack_draws
 from regimelag.judging import placebos
+from regimelag.judging.checks import plan_checks
 from regimelag.judging.findings import add_findings
 from regimelag.judging.refits import Refit, leave_one_out_terms
-from regimelag.judging.robustness import _plan
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -428,7 +428,7 @@ def test_failed_refits_are_said_and_never_dropped(here):
 def test_an_arrow_that_cannot_be_reversed_says_why():
     spec, panel = known(1.0)
     panel["response_value"][7, 0] = np.nan
-    (arrow,) = [check for check in _plan(spec, panel, "metal", 3) if check.kind == "arrow"]
+    (arrow,) = [check for check in plan_checks(spec, panel, "metal", 3) if check.kind == "arrow"]
     assert arrow.task is None
     assert "lacks 1 values" in arrow.note
 
@@ -436,11 +436,11 @@ def test_an_arrow_that_cannot_be_reversed_says_why():
 def test_no_gain_where_the_response_explains_itself():
     spec, panel = known(1.0)
     spec = replaced(spec, controls=(rl.Control("own", "price"),))
-    checks = _plan(spec, own_control(panel), "metal", 3)
+    checks = plan_checks(spec, own_control(panel), "metal", 3)
     assert all(check.null is None and "response's own column" in check.note for check in checks)
     # A control of the signal's column is one of the response's own when the arrow is reversed.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
-    checks = _plan(spec, own_control(panel), "metal", 3)
+    checks = plan_checks(spec, own_control(panel), "metal", 3)
     assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]
 
 
@@ -460,6 +460,11 @@ def test_a_signal_must_be_named_where_there_are_several(two):
         rl.robustness(spec, panel)
     with pytest.raises(rl.FitError, match="signal = 'gold'"):
         rl.robustness(spec, panel, signal="gold")
+
+
+def test_a_short_panel_is_refused(two):
+    with pytest.raises(rl.PanelError, match="14 rows"):
+        rl.robustness(*two[:2], signal="ore")
 
 
 def test_a_task_travels(two):
