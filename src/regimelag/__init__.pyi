@@ -2,6 +2,9 @@ from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.lead_lag import lead_lag
+from .judging.plots import plot_lead_lag, plot_robustness
+from .judging.robustness import robustness
 from .judging.stacking import stack_chains, stacked_posterior
 from .kernels import (
     Beta,
@@ -79,6 +82,7 @@ __all__ = [
     "fit",
     "lag_distribution",
     "lag_report",
+    "lead_lag",
     "load_fit",
     "make_panel",
     "markov_loglik",
@@ -89,9 +93,11 @@ __all__ = [
     "plot_effects",
     "plot_evidence",
     "plot_lag",
+    "plot_lead_lag",
     "plot_paths",
     "plot_portrait",
     "plot_regimes",
+    "plot_robustness",
     "plot_shares",
     "read_series",
     "read_spec",
@@ -99,6 +105,7 @@ __all__ = [
     "regime_paths",
     "regime_portrait",
     "regime_probabilities",
+    "robustness",
     "sample",
     "save_fit",
     "simulate",

@@ -1,1 +1,1 @@
-"""Judgements: which draws, and which models, to believe."""
+"""Judging: what the readings are worth, and which draws to believe."""

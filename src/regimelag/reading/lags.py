@@ -109,7 +109,8 @@ def _weights_and_curve(
         curves.append(_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
     names = pd.Index([signal.name for signal in spec.lagged_signals], name=nm.SIGNAL)
     together = xr.concat(xr.broadcast(*weights), names), xr.concat(curves, names)
-    return together[0].transpose(..., nm.LAG), together[1].transpose(..., nm.LAG)
+    order = (nm.CHAIN, nm.DRAW, nm.SIGNAL, ..., nm.LAG)
+    return together[0].transpose(*order), together[1].transpose(*order)
 
 
 def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:

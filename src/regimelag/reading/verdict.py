@@ -50,7 +50,9 @@ class Claims(NamedTuple):
 
 def period_name(frequency: str) -> str:
     """The unit of a lag in words."""
-    return {"W": "weeks", "D": "days", "B": "trading days", "M": "months"}.get(frequency[:1], "periods")
+    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months"}.get(
+        frequency[:1], "periods"
+    )
 
 
 def gate(family: int = 1) -> float:

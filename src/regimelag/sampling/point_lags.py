@@ -22,6 +22,16 @@ from regimelag.spec import ModelSpec
 LOG_DENSITY = "log_density"
 
 
+def with_point_lags(
+    spec: ModelSpec, panel: xr.Dataset, sampled: xr.Dataset, rng: np.random.Generator
+) -> tuple[xr.Dataset, xr.DataArray | None]:
+    """The sampled parameters with the point lags beside them, and `log_density`; without any, what came, and None."""
+    if not spec.point_signals:
+        return sampled, None
+    read = read_point_lags(spec, panel, sampled, rng)
+    return sampled.merge(read.drop_vars([LOG_DENSITY, nm.TIME])), read[LOG_DENSITY]
+
+
 def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
     """Probabilities and draws of the point lags for each draw of the other parameters.
 

@@ -33,7 +33,7 @@ from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags
+from regimelag.sampling.point_lags import with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
 
@@ -131,7 +131,7 @@ def as_fit(
     sampled = _checked_posterior(idata, model)
     rng = np.random.default_rng(random_seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
-    posterior, log_density = _with_point_lags(spec, panel, sampled, rng)
+    posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     y = panel[nm.RESPONSE_VALUE].to_numpy()
     over_time = {nm.TIME: panel[nm.TIME].to_numpy()}
     replicated_over = over_time | {nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
@@ -189,16 +189,6 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
             "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
         )
     return posterior
-
-
-def _with_point_lags(
-    spec: ModelSpec, panel: xr.Dataset, sampled: xr.Dataset, rng: np.random.Generator
-) -> tuple[xr.Dataset, xr.DataArray | None]:
-    """The sampled parameters with the point lags beside them, and the density with the lags summed out, if any."""
-    if not spec.point_signals:
-        return sampled, None
-    read = read_point_lags(spec, panel, sampled, rng)
-    return sampled.merge(read.drop_vars([LOG_DENSITY, nm.TIME])), read[LOG_DENSITY]
 
 
 def evaluated(

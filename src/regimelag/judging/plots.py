@@ -1,0 +1,100 @@
+"""Figures of the judgements: each takes what a judgement returned and draws it on Matplotlib axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from regimelag import names as nm
+from regimelag.judging.findings import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean
+from regimelag.reading.verdict import period_name
+
+KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
+
+
+def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the lagged effect in every check: median and 90 % interval, the baseline's interval behind all of them.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `robustness`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    made = table[table["effect median"].notna()]
+    rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
+    ax = plt.subplots(figsize=(8, 1.2 + 0.26 * len(rows)), layout="constrained")[1] if ax is None else ax
+    base = rows.iloc[0]
+    ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0)
+    labelled: set[str] = set()
+    for y, (_, row) in enumerate(rows.iterrows()):
+        kind = str(row["kind"])
+        ax.plot(row[["effect 5 %", "effect 95 %"]], [y, y], color=KINDS[kind], linewidth=2)
+        label = None if kind in labelled else kind
+        ax.plot([row["effect median"]], [y], "o", color=KINDS[kind], markersize=5, label=label)
+        labelled.add(kind)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=list(rows["check"]),
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="lagged effect, natural units of each row's arrow",
+        title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
+    )
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
+    """Draw correlations at all leads and lags with their band, and where the largest one lies.
+
+    Parameters
+    ----------
+    estimate : xarray.Dataset
+        From `lead_lag`.
+    axes : array of Axes, optional
+        (adjustment, 2) axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (adjustment, 2): correlations with the simultaneous 95 % band; the bootstrap's distribution of the lag at which
+        the absolute correlation is largest.
+    """
+    adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
+    if axes is None:
+        size = (10, 3.4 * len(adjustments))
+        _, axes = plt.subplots(len(adjustments), 2, figsize=size, squeeze=False, layout="constrained")
+    axes = np.asarray(axes).reshape(len(adjustments), 2)
+    unit = period_name(str(estimate.attrs.get("frequency", "")))
+    signal, response = estimate.attrs[nm.SIGNAL], estimate.attrs[nm.RESPONSE]
+    lag = estimate[nm.LAG].to_numpy()
+    for (left, right), adjustment in zip(axes, adjustments, strict=True):
+        one = estimate.sel(adjustment=adjustment)
+        after = "" if adjustment == "none" else ", controls taken out"
+        left.fill_between(lag, -one["band"], one["band"], color=PRIOR, alpha=0.5, linewidth=0, label="95 %, all lags")
+        left.vlines(lag, 0, one["correlation"], color=POSTERIOR, linewidth=2)
+        left.plot(lag, one["correlation"], "o", color=POSTERIOR, markersize=3.5, label="correlation")
+        left.axhline(0, color="black", linewidth=0.8)
+        left.set(ylabel="correlation", title=f"{signal} and {response}{after}")
+        right.bar(lag, one["peak_probability"], color=POSTERIOR, width=0.9, label="bootstrap")
+        said = "beyond the band" if bool(one["beyond_band"]) else "within the band: means nothing"
+        right.axvline(int(one["peak_lag"]), color=REGIME_COLORS[1], label=f"largest, {said}")
+        right.set(ylabel="probability", title="Lag of the largest correlation", ylim=(0, None))
+        for ax in (left, right):
+            ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
+            ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
+            # Below, since bars and band leave no room inside.
+            clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    return axes

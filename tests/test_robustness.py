@@ -1,0 +1,491 @@
+"""Robustness of a lag: the altered panels against plain loops, their numbers against known laws, and known truths."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from builders import KERNEL, hand_panel, one_draw, plain_chain, prior_draws, replaced, small_spec
+
+import regimelag as rl
+from regimelag.data.panel import check_panel
+from regimelag.equations import equations, stack_draws
+from regimelag.judging import placebos
+from regimelag.judging.checks import plan_checks
+from regimelag.judging.findings import add_findings
+from regimelag.judging.refits import Refit, leave_one_out_terms
+
+TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two signals, a driver, a control, two episodes; 14 rows, draws from the prior."""
+    spec = small_spec(signals=TWO)
+    panel = hand_panel(spec, 14)
+    return spec, panel, prior_draws(spec, panel, 2)
+
+
+def weights_of(spec, v, name):
+    kernel = next(signal.kernel for signal in spec.signals if signal.name == name)
+    parameters = {key: np.asarray(v[f"{name}_lag_{key}"]) for key in kernel.priors(spec.max_lag)}
+    return kernel.weights(parameters, spec.max_lag)
+
+
+def effect_of(v, place, regime, episode):
+    return v["effect"][place] + v["effect_regime"][place, regime] + v["effect_episode"][place, episode]
+
+
+# The altered panels
+
+
+def test_two_parts_of_a_signal_are_the_same_model(two):
+    spec, panel, parameters = two
+    split, whole = placebos.apart(spec, panel, "ore")
+    check_panel(split, whole)
+    assert [signal.name for signal in split.signals] == ["metal", "ore, same row", "ore"]
+    draws = stack_draws(parameters)
+    before, after = equations(spec, panel, draws), equations(split, whole, draws)
+    assert np.array_equal(before.location, after.location)
+    assert np.array_equal(before.logits, after.logits)
+
+
+@pytest.mark.parametrize("signals", [TWO, TWO[:1], (replaced(TWO[0], contemporaneous=False),)])
+def test_the_null_drops_the_lag_alone(signals):
+    spec = small_spec(signals=signals)
+    panel = hand_panel(spec, 9)
+    null, data = placebos.without_lag(*placebos.apart(spec, panel, "metal"), "metal")
+    check_panel(null, data)
+    assert [signal.name for signal in null.lagged_signals] == [signal.name for signal in signals[1:]]
+    same_row = [signal for signal in signals if signal.contemporaneous]
+    assert len(null.contemporaneous_signals) == len(same_row)
+    if same_row:
+        expected = panel["signal_value"].to_numpy()[-9:, 0]
+        assert np.array_equal(data["signal_value"].to_numpy()[-9:, 0], expected)
+
+
+def test_a_window_keeps_its_history_and_episodes(two):
+    spec, panel, _ = two
+    for first, stop in ((0, 3), (2, 9), (8, 14)):
+        cut = placebos.window(panel, first, stop)
+        check_panel(spec, cut)
+        assert np.array_equal(cut["time"], panel["time"][first:stop])
+        assert np.array_equal(cut["signal_value"], panel["signal_value"][first : 4 + stop])
+
+
+def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
+    spec, panel, parameters = two
+    split, whole = placebos.apart(spec, panel, "metal")
+    back = placebos.reversed_time(whole)
+    eq = equations(split, back, stack_draws(parameters))
+    v = one_draw(parameters)
+    x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
+    for row in range(10):
+        then = 9 - row
+        assert back["response_value"].to_numpy()[row, 0] == y[then]
+        episode = int(panel["episode_index"][then])
+        for k in range(2):
+            m = v["intercept"][0, k] + v["control_effect"][0, 0] * panel["control_value"].to_numpy()[then, 0]
+            for place, name in enumerate(("metal", "ore")):
+                m += v["contemporaneous"][0, place] * x[4 + then, place]
+                for lead in range(1, 5):
+                    weight = weights_of(spec, v, name)[lead - 1]
+                    m += effect_of(v, place, k, episode) * weight * x[4 + then + lead, place]
+            assert eq.location[0, row, k] == pytest.approx(m)
+    for step in range(9):
+        # The step from row `step` leads to the row that was 8 - step, from the one after it.
+        z = panel["driver_value"].to_numpy()[8 - step, 0]
+        expected = v["driver_effect"][0] * z + np.diag(v["stay_log_odds"])
+        assert np.allclose(eq.logits[0, step], expected)
+
+
+def test_exchanged_the_signal_follows_the_response(two):
+    spec, panel, _ = two
+    split, whole = placebos.apart(spec, panel, "metal")
+    turned = placebos.exchanged(whole, "metal")
+    check_panel(split, turned)
+    x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
+    values = {str(name): turned["signal_value"].sel(signal=name).to_numpy() for name in turned["signal"].to_numpy()}
+    for row in range(10):
+        assert turned["response_value"].to_numpy()[row, 0] == x[4 + 4 + row, 0]
+        assert values["metal, same row"][4 + row] == y[4 + row]
+        for lag in range(1, 5):
+            assert values["metal"][4 + row - lag] == y[4 + row - lag]
+            assert values["ore"][4 + row - lag] == x[4 + 4 + row - lag, 1]
+    for constant in ("center", "scale"):
+        of_signal, of_response = panel[f"signal_{constant}"].to_numpy(), panel[f"response_{constant}"].to_numpy()
+        assert np.array_equal(turned[f"response_{constant}"], of_signal[:1])
+        assert np.array_equal(turned[f"signal_{constant}"], [of_response[0], of_response[0], of_signal[1]])
+
+
+def test_rotation_moves_one_signal_around_its_ring(two):
+    _, panel, _ = two
+    moved = placebos.rotated(panel, "ore", 5)
+    x = panel["signal_value"].to_numpy()
+    for row in range(18):
+        assert moved["signal_value"].to_numpy()[(row + 5) % 18, 1] == x[row, 1]
+    assert np.array_equal(moved["signal_value"][:, 0], x[:, 0])
+
+
+def test_left_out_responses_are_missing_and_nothing_else(two):
+    spec, panel, _ = two
+    out = np.zeros(14, dtype=bool)
+    out[[2, 3, 11]] = True
+    left = placebos.without_rows(panel, out)
+    check_panel(spec, left)
+    assert np.array_equal(np.isnan(left["response_value"].to_numpy()[:, 0]), out)
+    assert np.array_equal(left["response_value"][~out], panel["response_value"][~out])
+    assert left.drop_vars("response_value").identical(panel.drop_vars("response_value"))
+
+
+def test_the_largest_moves_are_found_with_the_mean_added_back():
+    panel = hand_panel(small_spec(), 6)
+    panel["response_value"][:, 0] = [2.0, -2.5, 0.0, np.nan, 3.0, -3.1]
+    panel["response_center"][0], panel["response_scale"][0] = 0.1, 0.1
+    # In natural units: 0.3, -0.15, 0.1, missing, 0.4, -0.21.
+    assert np.flatnonzero(placebos.largest_rows(panel, 3)[:, 0]).tolist() == [0, 4, 5]
+
+
+# Shifts, and how many they are
+
+
+@pytest.mark.parametrize(("ring", "lags"), [(60, 4), (708, 26), (100, 26), (30, 1)])
+def test_shifts_are_apart_and_meet_neither_lags_nor_leads(ring, lags):
+    shifts = placebos.spaced_shifts(ring, lags, 20)
+    assert len(shifts) <= 20
+    assert (np.diff(shifts) >= lags).all()
+    true = {n % ring for n in range(-lags, lags + 1)}
+    for shift in shifts:
+        assert not true & {(shift + lag) % ring for lag in range(1, lags + 1)}
+
+
+def test_slopes_over_all_shifts_are_those_of_plain_loops(two):
+    _, panel, _ = two
+    panel = placebos.without_rows(panel, np.arange(14) == 6)
+    weights = np.array([0.4, 0.3, 0.2, 0.1])
+    slopes = placebos.slopes_over_shifts(panel, "metal", weights)
+    x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
+    design = np.column_stack([np.ones(14), x[4:], panel["control_value"].to_numpy()])
+    seen = ~np.isnan(y)
+    hat = design[seen] @ np.linalg.inv(design[seen].T @ design[seen]) @ design[seen].T
+    residual = np.zeros(14)
+    residual[seen] = y[seen] - hat @ y[seen]
+    for shift in range(18):
+        moved = placebos.rotated(panel, "metal", shift)["signal_value"].to_numpy()[:, 0]
+        total = sum(residual[t] * weights[lag - 1] * moved[4 + t - lag] for t in range(14) for lag in range(1, 5))
+        assert slopes[shift] == pytest.approx(total)
+
+
+@pytest.mark.parametrize(("persistence", "spacing"), [(0.9, 10), (0.98, 30), (0.0, 7)])
+def test_effective_shifts_of_a_known_process(persistence, spacing):
+    ring, rng = 20_000, np.random.default_rng(0)
+    shifts = 50 + spacing * np.arange(20)
+    found = []
+    for _ in range(20):
+        # A circular autoregression: the recursion run twice around the same noise has forgotten where it began.
+        noise, values, last = rng.standard_normal(ring), np.empty(ring), 0.0
+        for n in range(2 * ring):
+            last = persistence * last + noise[n % ring]
+            values[n % ring] = last
+        found.append(placebos.effective_shifts(values, shifts))
+    exact = 400 / sum(persistence ** (spacing * abs(i - j)) for i in range(20) for j in range(20))
+    error = np.std(found, ddof=1) / np.sqrt(len(found))
+    # The ratio of estimated autocorrelations is biased by far less than a twentieth at this length.
+    assert abs(np.mean(found) - exact) < 4 * error + 0.05 * exact
+
+
+def test_no_placebo_p_below_what_the_effective_shifts_allow():
+    assert placebos.placebo_p(2.0, np.array([1.0, 3.0, 0.5]), 3.0) == 2 / 4
+    assert placebos.placebo_p(2.0, np.array([1.0, 0.1, 0.5]), 3.0) == 1 / 4
+    assert placebos.placebo_p(2.0, np.array([1.0, 0.1, 0.5]), 1.5) == 1 / 2.5
+    assert placebos.placebo_p(2.0, np.array([]), 0.0) == 1.0
+
+
+def test_leave_one_out_terms_are_ratios_of_sums_over_all_paths():
+    spec = small_spec()
+    panel = hand_panel(spec, 7, missing=[2])
+    parameters = prior_draws(spec, panel, 1)
+    terms = leave_one_out_terms(spec, panel, parameters)
+    assert terms.sizes["time"] == 6
+    log_obs, log_p, start = plain_chain(spec, panel, one_draw(parameters, chain=1))
+
+    def total(densities):
+        paths = np.array(np.meshgrid(*[[0, 1]] * 7)).reshape(7, -1).T
+        heights = [
+            start[path[0]]
+            + sum(log_p[t, path[t], path[t + 1]] for t in range(6))
+            + sum(densities[t, path[t]] for t in range(7))
+            for path in paths
+        ]
+        return np.logaddexp.reduce(heights)
+
+    for place, t in enumerate([0, 1, 3, 4, 5, 6]):
+        without = log_obs.copy()
+        without[t] = 0.0
+        assert float(terms[1, 0, place]) == pytest.approx(total(log_obs) - total(without))
+
+
+# What a table says
+
+
+def table(**changes):
+    """A table in which a claim survives, but for the changes: (kind, place) to columns."""
+    rows = [
+        ("baseline", "as it is", 1.0, 0.999, 4.0, 6.0),
+        ("lead", "lag", 1.0, 0.999, 3.9, 5.0),
+        ("lead", "lead", 0.1, 0.6, 0.3, -0.2),
+        ("arrow", "a -> b", 1.0, 0.999, 3.9, 5.0),
+        ("arrow", "b -> a", 0.0, 0.5, 0.1, -0.3),
+        *(("placebo", f"shifted by {n}", 0.0, 0.5, 0.1 * n, -0.1) for n in range(20)),
+        *(("leave-out", f"without {n}", 0.9, 0.99, 3.0, np.nan) for n in range(3)),
+        ("model-free", "cross-correlation with b", np.nan, np.nan, 2.0, np.nan),
+    ]
+    columns = ["kind", "check", "effect median", "P(> 0)", "statistic", "gain"]
+    made = pd.DataFrame(rows, columns=columns)
+    made["rows"], made["gain se"], made["R-hat"], made["note"], made["mean lag median"] = 100, 1.0, 1.0, "", 3.0
+    made["effect 5 %"], made["effect 95 %"] = made["effect median"] - 0.5, made["effect median"] + 0.5
+    for where, (column, value) in changes.items():
+        kind, place = where.rsplit("_", 1)
+        made.loc[made.index[made["kind"] == kind.replace("_", "-")][int(place)], column] = value
+    made.attrs |= {"effective_shifts": 20.0, "signal": "a", "response": "b"}
+    return add_findings(made)
+
+
+def test_a_claim_survives_and_says_so():
+    said = table()
+    assert said.attrs["survives"]
+    assert said.attrs["placebo_p"] == pytest.approx(1 / 21)
+    assert "survives all checks" in said.attrs["summary"][0]
+    assert not any("R-hat" in sentence for sentence in said.attrs["summary"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"lead_1": ("P(> 0)", 0.01)}, "leads the signal too"),
+        ({"arrow_1": ("gain", 9.0)}, "arrow reversed gains as much"),
+        ({"arrow_0": ("gain", -1.0)}, "does not help to predict"),
+        ({"leave_out_1": ("P(> 0)", 0.8)}, "sign is lost without 1"),
+        ({"leave_out_2": ("P(> 0)", 0.01)}, "sign is lost without 2"),
+        ({"placebo_3": ("statistic", 5.0), "placebo_4": ("statistic", 4.0)}, "shifted signals do as well"),
+        ({"baseline_0": ("P(> 0)", 0.9)}, "no lagged effect is found"),
+    ],
+)
+def test_each_check_can_break_the_claim(changes, why):
+    said = table(**changes)
+    assert not said.attrs["survives"]
+    assert why in said.attrs["summary"][0]
+
+
+def test_a_negative_effect_can_survive_too():
+    negative = {f"{kind}_0": ("P(> 0)", 0.001) for kind in ("baseline",)}
+    negative |= {f"leave_out_{n}": ("P(> 0)", 0.001) for n in range(3)}
+    made = table(**negative)
+    made.loc[0, "effect median"] = -1.0
+    assert add_findings(made).attrs["survives"]
+
+
+def test_chains_that_disagree_are_named():
+    said = table(placebo_2=("R-hat", 1.2)).attrs["summary"]
+    assert "shifted by 2" in said[-1]
+
+
+# In one call
+
+
+def known(effect, lead=0.0, rows=160, seed=0):
+    """A panel with one regime and one episode: the response follows at lag 2, or leads by 2, or neither."""
+    spec = small_spec(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
+    panel = hand_panel(spec, rows, seed=seed)
+    x, y = panel["signal_value"].to_numpy()[:, 0], panel["response_value"].to_numpy()
+    for t in range(rows):
+        y[t, 0] += effect * x[4 + t - 2] + (lead * x[4 + t + 2] if t + 2 < rows else 0.0)
+    return spec, panel
+
+
+QUICK = {"draws": 300, "tune": 300, "progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def here():
+    """An executor in this process: what it compiles serves all tests."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def strong(tmp_path_factory, here):
+    folder = tmp_path_factory.mktemp("refits")
+    spec, panel = known(1.0)
+    return spec, panel, folder, rl.robustness(spec, panel, shifts=12, folder=folder, executor=here, **QUICK)
+
+
+def of(made, kind):
+    return made[made["kind"] == kind]
+
+
+@pytest.mark.slow
+def test_a_strong_lag_passes(strong):
+    _, panel, _, made = strong
+    base = of(made, "baseline").iloc[0]
+    natural = float(panel["response_scale"][0] / panel["signal_scale"][0])
+    # Nearly all of the kernel's weight lies near lag 2, so the cumulative effect is near one standardised unit.
+    assert base["effect 5 %"] < 1.15 * natural
+    assert base["effect 95 %"] > 0.85 * natural
+    assert base["mean lag 5 %"] < 2.3
+    assert base["mean lag 95 %"] > 1.7
+    placebo = of(made, "placebo")
+    assert len(placebo) == 12
+    assert made.attrs["effective_shifts"] <= 12
+    assert made.attrs["placebo_p"] == max(1 / 13, 1 / (1 + made.attrs["effective_shifts"]))
+    # A statistic of 3.5 without an effect comes once in two thousand.
+    assert of(made, "lead")["statistic"].iloc[1] < 3.5 < of(made, "lead")["statistic"].iloc[0]
+    forward, back = of(made, "arrow")["gain"]
+    assert forward > 20
+    assert back < 5
+    assert list(of(made, "arrow")["rows"]) == [156, 156]
+    assert list(of(made, "lead")["rows"]) == [156, 156]
+    assert of(made, "model-free")["mean lag median"].iloc[0] == 2
+
+
+@pytest.mark.slow
+def test_leaving_out_uses_fewer_rows(strong):
+    _, panel, _, made = strong
+    first_year = int((panel["time"].dt.year == panel["time"].dt.year[0]).sum())
+    left = of(made, "leave-out").set_index("check")["rows"]
+    assert dict(left) == {"without 2020": 160 - first_year, "without the 5 largest moves": 155}
+
+
+class Unused(Executor):
+    def submit(self, *args, **kwargs):
+        raise AssertionError("nothing is left to do")
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_read_from_its_folder(strong):
+    spec, panel, folder, made = strong
+    again = rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), **QUICK)
+    pd.testing.assert_frame_equal(again, made)
+    assert again.attrs == made.attrs
+    with pytest.raises(rl.FitError, match="seed"):
+        rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), random_seed=1, **QUICK)
+
+
+@pytest.mark.slow
+def test_nothing_is_found_where_nothing_is(here):
+    made = rl.robustness(*known(0.0), shifts=12, executor=here, **QUICK)
+    assert of(made, "baseline")["statistic"].iloc[0] < 3.5
+    assert (of(made, "lead")["statistic"] < 3.5).all()
+    assert (of(made, "arrow")["gain"] < 5).all()
+    assert not made.attrs["survives"]
+
+
+@pytest.mark.slow
+def test_a_lead_is_seen_as_one(here):
+    made = rl.robustness(*known(0.0, lead=1.0), shifts=0, executor=here, **QUICK)
+    lag, lead = of(made, "lead")["statistic"]
+    assert lag < 3.5 < lead
+    assert 1.7 < of(made, "lead")["mean lag median"].iloc[1] < 2.3
+    # The signal follows the response.
+    forward, back = of(made, "arrow")["gain"]
+    assert forward < 5
+    assert back > 20
+    assert not made.attrs["survives"]
+    assert of(made, "placebo").empty
+    assert made.attrs["placebo_p"] == 1.0
+
+
+class Failing(Executor):
+    """Answers every run with an error, but for the first ones."""
+
+    def __init__(self, good):
+        self.good = good
+
+    def submit(self, work, *args):
+        future = Future()
+        future.set_result(work(*args) if args[-1] < self.good else {"error": "lost"})
+        return future
+
+
+@pytest.mark.slow
+def test_failed_refits_are_said_and_never_dropped(here):
+    spec, panel = known(1.0)
+    made = rl.robustness(spec, panel, shifts=2, executor=Failing(2), **QUICK)
+    assert of(made, "baseline")["note"].iloc[0] == ""
+    failed = made[~made["kind"].isin(["baseline", "model-free"])]
+    assert (failed["note"].str.startswith("failed: lost")).all()
+    assert not made.attrs["survives"]
+    assert any("failed" in sentence for sentence in made.attrs["summary"])
+    with pytest.raises(rl.FitError, match="lost"):
+        rl.robustness(spec, panel, shifts=2, executor=Failing(0), **QUICK)
+
+
+def test_an_arrow_that_cannot_be_reversed_says_why():
+    spec, panel = known(1.0)
+    panel["response_value"][7, 0] = np.nan
+    (arrow,) = [check for check in plan_checks(spec, panel, "metal", 3) if check.kind == "arrow"]
+    assert arrow.task is None
+    assert "lacks 1 values" in arrow.note
+
+
+def test_no_gain_where_the_response_explains_itself():
+    spec, panel = known(1.0)
+    spec = replaced(spec, controls=(rl.Control("own", "price"),))
+    checks = plan_checks(spec, own_control(panel), "metal", 3)
+    assert all(check.null is None and "response's own column" in check.note for check in checks)
+    # A control of the signal's column is one of the response's own when the arrow is reversed.
+    spec = replaced(spec, controls=(rl.Control("own", "metal"),))
+    checks = plan_checks(spec, own_control(panel), "metal", 3)
+    assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]
+
+
+def own_control(panel):
+    panel = panel.drop_vars(["control_value", "control_center", "control_scale", "control"])
+    values = np.random.default_rng(0).standard_normal((panel.sizes["time"], 1))
+    return panel.assign_coords(control=["own"]).assign(
+        control_value=(("time", "control"), values),
+        control_center=("control", [0.0]),
+        control_scale=("control", [1.0]),
+    )
+
+
+def test_a_signal_must_be_named_where_there_are_several(two):
+    spec, panel, _ = two
+    with pytest.raises(rl.FitError, match="none was named"):
+        rl.robustness(spec, panel)
+    with pytest.raises(rl.FitError, match="signal = 'gold'"):
+        rl.robustness(spec, panel, signal="gold")
+
+
+def test_a_short_panel_is_refused(two):
+    with pytest.raises(rl.PanelError, match="14 rows"):
+        rl.robustness(*two[:2], signal="ore")
+
+
+def test_a_task_travels(two):
+    spec, panel, _ = two
+    task = Refit(spec, panel, panel, "ore")
+    there = pickle.loads(pickle.dumps(task))
+    assert there.spec == spec
+    assert there.panel.identical(panel)
+
+
+def test_figure():
+    made = table()
+    ax = rl.plot_robustness(made)
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["as it is", "without 0"]
+    assert len(ax.get_yticks()) == len(made) - 1
+    assert ax.get_title()
+    assert ax.get_legend() is not None
+    _, given = plt.subplots()
+    assert rl.plot_robustness(made, ax=given) is given
+    plt.close("all")
+
+
+def test_a_table_is_plain_enough_to_be_kept():
+    assert json.loads(json.dumps(table().attrs))["signal"] == "a"
