@@ -252,8 +252,8 @@ def _no_effect(idata: xr.DataTree, spec: ModelSpec, signal: Signal, slabs: Seque
     table = evidence.no_effect(draws.to_numpy().ravel(), spec.priors.effect_sd, slabs, effective=effective)
     scale = elasticity_scale(idata).sel({nm.SIGNAL: signal.name}).to_numpy().ravel()
     names = ["natural slab"] if len(scale) == 1 else [f"natural slab, {name}" for name in _responses(idata)]
-    for name, factor in zip(names, scale, strict=True):
-        table.insert(2, name, table["slab"] * factor)
+    for place, (name, factor) in enumerate(zip(names, scale, strict=True)):
+        table.insert(2 + place, name, table["slab"] * factor)
     return table
 
 
