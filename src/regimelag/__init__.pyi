@@ -2,6 +2,7 @@ from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.sbc import sbc, sbc_table
 from .kernels import (
     Beta,
     Dirichlet,
@@ -95,6 +96,8 @@ __all__ = [
     "regime_portrait",
     "regime_probabilities",
     "save_fit",
+    "sbc",
+    "sbc_table",
     "simulate",
     "spec_of",
     "to_frequency",
