@@ -46,6 +46,8 @@ Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 UNMIXED = 1.05
 # Family-wise error of the verdict.
 LEVEL = 0.05
+# A fit that does not mix well enough is run once again, so many times as long.
+LONGER = 4
 # Truths that are drawn at a time.
 BLOCK = 25
 RANKS, TRUTH, DIAGNOSTICS = "prior_sbc", "truth", "diagnostics"
@@ -112,7 +114,8 @@ def sbc(
         Of each fit, as in `fit`.
     thinned : int
         Draws that a rank is taken among: equally spaced, so that they are nearly independent. A fit whose worst bulk
-        effective sample size is smaller is counted as noisy.
+        effective sample size is smaller, or whose R-hat exceeds 1.05, is run again four times as long; what is too
+        small even so is counted as noisy.
     build : callable
         Of a spec and a panel, to the model that is fitted; a function of a module, since it is sent to other processes.
         By default the right one, `build_model`: another shows whether the study would notice an error.
@@ -131,8 +134,8 @@ def sbc(
         dimensions chain (one), draw (simulation) and the quantity's own, which ``arviz.plot_ecdf_pit(tree,
         group="prior_sbc")`` draws; ties, which quantities in whole weeks have, are broken at random. ``truth``
         (simulation): the same quantities' true values. ``diagnostics`` (simulation): ``rhat`` and ``ess_bulk``, the
-        worst over quantities, ``divergent`` draws, and ``error``, a text that is empty unless the simulation has no
-        ranks. Attributes hold the settings and the counts.
+        worst over quantities, ``divergent`` draws, ``longer``, whether the fit was run again, and ``error``, a text
+        that is empty unless the simulation has no ranks. Attributes hold the settings and the counts.
 
     Raises
     ------
@@ -206,16 +209,30 @@ def one_simulation(study: Study, number: int) -> Result:
     height = plan.value_and_gradient(point)[0]
     if not np.isfinite(height):
         raise FitError("a simulation", "the log posterior is finite at the truth", str(height), "look at the priors")
-    start = partial(dispersed_start, search(plan, starts=study.starts, random_seed=seeds[1]), plan.value_and_gradient)
-    settings = {name: getattr(study, name) for name in ("draws", "tune", "chains", "target_accept")} | {"cores": 1}
-    fitted = sample_nutpie(plan, start, seeds[1], False, settings)
-    posterior, statistics = fitted["posterior"].to_dataset(), fitted["sample_stats"].to_dataset()
-    paths = regime_paths(_tree(study.spec, panel, posterior), random_seed=seeds[2])
-    drawn = _quantities(study.spec, panel, posterior, paths, statistics["logp"])
     path = panel[nm.REGIME_PATH].expand_dims((nm.CHAIN, nm.DRAW))
     truth = _quantities(study.spec, panel, parameters, path, xr.DataArray([[height]], dims=(nm.CHAIN, nm.DRAW)))
+    start = partial(dispersed_start, search(plan, starts=study.starts, random_seed=seeds[1]), plan.value_and_gradient)
+    # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
+    for times in (1, LONGER):
+        drawn, divergent = _sampled(study, panel, plan, start, seeds[1], times)
+        mixing = _mixing(drawn)
+        if mixing["ess_bulk"] >= study.thinned and mixing["rhat"] <= UNMIXED:
+            break
     ranked = _ranked(truth.isel(chain=0, draw=0, drop=True), drawn, study.thinned, np.random.default_rng(seeds[2]))
-    return ranked | {"divergent": int(statistics["diverging"].sum())}
+    return ranked | mixing | {"divergent": divergent, "longer": times > 1}
+
+
+def _sampled(
+    study: Study, panel: xr.Dataset, plan: CompiledModel, start: Callable[[int], np.ndarray], seed: int, times: int
+) -> tuple[xr.Dataset, int]:
+    """Draws of all quantities (chain, draw, ...), so many times as long as the study says, and how many diverged."""
+    lengths = {"draws": times * study.draws, "tune": times * study.tune}
+    settings = lengths | {"chains": study.chains, "target_accept": study.target_accept, "cores": 1}
+    fitted = sample_nutpie(plan, start, seed, False, settings)
+    posterior, statistics = fitted["posterior"].to_dataset(), fitted["sample_stats"].to_dataset()
+    paths = regime_paths(_tree(study.spec, panel, posterior), random_seed=seed)
+    drawn = _quantities(study.spec, panel, posterior, paths, statistics["logp"])
+    return drawn, int(statistics["diverging"].sum())
 
 
 def _check_finite(panel: xr.Dataset, template: xr.Dataset) -> None:
@@ -257,7 +274,7 @@ def _quantities(
 
 
 def _ranked(truth: xr.Dataset, drawn: xr.Dataset, thinned: int, rng: np.random.Generator) -> Result:
-    """Ranks of the true values among thinned draws, ties at random, and how well all draws mix."""
+    """Ranks of the true values among thinned draws, ties at random; and the true values."""
     draws = stack_draws(drawn)
     every = np.linspace(0, len(draws["log_joint"]) - 1, thinned).round().astype(int)
     rank, true = truth.copy(), {str(name): values.to_numpy() for name, values in truth.data_vars.items()}
@@ -267,7 +284,7 @@ def _ranked(truth: xr.Dataset, drawn: xr.Dataset, thinned: int, rng: np.random.G
         # Jittered within its bin, a rank that is uniform on 0, 1, ..., thinned becomes uniform on (0, 1).
         jittered = (few < value).sum(axis=0) + ties + rng.random(value.shape)
         rank[name] = rank[name].copy(data=jittered / (thinned + 1))
-    return {"rank": _plain(rank), "truth": _plain(truth)} | _mixing(drawn)
+    return {"rank": _plain(rank), "truth": _plain(truth)}
 
 
 def _plain(found: xr.Dataset) -> Result:
@@ -282,7 +299,9 @@ def _mixing(drawn: xr.Dataset) -> dict[str, float]:
     flat = [values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy() for values in drawn.data_vars.values()]
     joined = np.concatenate([values.reshape(*values.shape[:2], -1) for values in flat], axis=-1)
     chains = {"chain_axis": 0, "draw_axis": 1}
-    rhat, ess = array_stats.rhat(joined, **chains), array_stats.ess(joined, **chains)
+    # What never moves, such as a peak that all draws agree on, has neither.
+    with np.errstate(invalid="ignore"):
+        rhat, ess = array_stats.rhat(joined, **chains), array_stats.ess(joined, **chains)
     return {"rhat": float(np.nanmax(rhat)), "ess_bulk": float(np.nanmin(ess))}
 
 
@@ -292,7 +311,8 @@ def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.D
     if not ranked:
         raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), "mend that first")
     numbers = pd.Index(list(results), name=SIMULATION)
-    measures = {name: [r.get(name, np.nan) for r in results.values()] for name in ("rhat", "ess_bulk", "divergent")}
+    names = ("rhat", "ess_bulk", "divergent", "longer")
+    measures = {name: [float(result.get(name, np.nan)) for result in results.values()] for name in names}
     diagnostics = pd.DataFrame(measures | {ERROR: list(errors.values())}, index=numbers)
     joined = {
         name: xr.concat(
