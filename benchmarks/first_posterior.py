@@ -24,15 +24,6 @@ ROWS = 650
 VERSIONS = ("regimelag", "scan")
 
 
-def last_rows(panel, spec, rows: int):
-    """The last rows of a panel, with the history that the lags need, and the episodes that still occur."""
-    from regimelag import names as nm
-
-    panel = panel.isel({nm.TIME: slice(-rows, None), nm.SIGNAL_TIME: slice(-rows - spec.history, None)})
-    kept, index = np.unique(panel[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
-    return panel.isel({nm.EPISODE: kept}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype("int64"))})
-
-
 def as_in_pymc() -> None:
     """Replace the package's likelihood by plain PyTensor and PyMC."""
     import pymc as pm
@@ -76,11 +67,12 @@ def one_run(version: str, seed: int) -> None:
     import pymc  # noqa: F401
 
     import regimelag as rl
+    from regimelag.data.panel import last_rows
 
     if version == "scan":
         as_in_pymc()
     spec = rl.read_spec("btc_silver")
-    panel = last_rows(rl.example_panel().drop_vars("regime_path"), spec, ROWS)
+    panel = last_rows(rl.example_panel().drop_vars("regime_path"), ROWS)
     fit, convergence = rl.fit, rl.convergence
     start = time.perf_counter()
     idata = fit(spec, panel, random_seed=seed, progressbar=False)

@@ -5,6 +5,7 @@ from .errors import FitError, PanelError, RegimelagError, SpecError
 from .judging.lead_lag import lead_lag
 from .judging.plots import plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
+from .judging.sbc import sbc, sbc_table
 from .judging.stacking import stack_chains, stacked_posterior
 from .kernels import (
     Beta,
@@ -108,6 +109,8 @@ __all__ = [
     "robustness",
     "sample",
     "save_fit",
+    "sbc",
+    "sbc_table",
     "simulate",
     "spec_of",
     "stack_chains",

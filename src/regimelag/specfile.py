@@ -7,6 +7,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +79,7 @@ def spec_to_toml(spec: ModelSpec) -> str:
     return tomli_w.dumps(_to_plain(spec))
 
 
+@lru_cache(maxsize=32)
 def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     """Build a spec from TOML text.
 

@@ -93,6 +93,17 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     return panel
 
 
+def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
+    """The last rows of a panel, with the history that its lags need and the episodes that still occur."""
+    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
+    if not 0 < rows <= panel.sizes[nm.TIME]:
+        rule = f"a panel of {panel.sizes[nm.TIME]} rows is cut to at least one and at most all of them"
+        raise PanelError("the last rows of a panel", rule, f"{rows} rows", "ask for fewer, or start the panel earlier")
+    panel = panel.isel({nm.TIME: slice(-rows, None), nm.SIGNAL_TIME: slice(-rows - history, None)})
+    kept, index = np.unique(panel[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
+    return panel.isel({nm.EPISODE: kept}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype("int64"))})
+
+
 def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None

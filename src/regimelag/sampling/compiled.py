@@ -13,7 +13,7 @@ import ctypes
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,24 @@ class CompiledModel:
         lead = np.shape(points)[:-1]
         found = self._variables(np.reshape(points, (-1, self.size)))
         return {name: values.reshape((*lead, *values.shape[1:])) for name, values in found.items()}
+
+    def point(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Where on the unconstrained scale (parameter) the free variables have these values (*variable)."""
+        return self._to_point(*(values[rv.name] for rv in self.model.free_RVs))
+
+    @cached_property
+    def _to_point(self) -> Callable[..., np.ndarray]:
+        """Function from the free variables to a point, through PyTensor's Python; made when first asked for."""
+        free = self.model.free_RVs
+        given = [rv.type(name=rv.name) for rv in free]
+        transforms = [self.model.rvs_to_transforms[rv] for rv in free]
+        moved = [
+            value if transform is None else transform.forward(value, *rv.owner.inputs)
+            for rv, value, transform in zip(free, given, transforms, strict=True)
+        ]
+        moved = clone_replace(moved, dict(zip(free, given, strict=True)))
+        point = pt.concatenate([value.reshape((-1,)) for value in moved])
+        return pytensor.function(given, point, mode="FAST_COMPILE", on_unused_input="ignore")
 
     def started_by(self, start: Callable[[int], np.ndarray]) -> CompiledPyMCModel:
         """The model for nutpie's sampler, each chain starting where `start` says for that chain's seed.

@@ -1,0 +1,172 @@
+"""Studies of many runs: what is done is kept, what is missing is run, what breaks is mended or said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+import regimelag as rl
+from regimelag.judging.runs import model_code, run_all
+
+SETTINGS = {"size": 3, "spec": "name = 'a'"}
+
+
+def noted(folder: Path, number: int) -> dict:
+    """Note the run in a file, one line per time it is run."""
+    with (folder / f"{number}.runs").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return {"number": number, "square": number**2}
+
+
+def times(folder: Path) -> dict[int, int]:
+    return {int(file.stem): len(file.read_text().splitlines()) for file in folder.glob("*.runs")}
+
+
+def raises_at_two(folder: Path, number: int) -> dict:
+    if number == 2:
+        raise ZeroDivisionError("as asked")
+    return noted(folder, number)
+
+
+def dies_once(folder: Path, number: int) -> dict:
+    """The process dies with run 5, the first time."""
+    if number == 5 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return noted(folder, number)
+
+
+def dies(folder: Path, number: int) -> dict:
+    """The process dies with run 5, after the others had their turn."""
+    if number == 5:
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return noted(folder, number)
+
+
+def slow(folder: Path, number: int) -> dict:
+    time.sleep(0.2)
+    return noted(folder, number)
+
+
+@pytest.fixture
+def quiet(tmp_path):
+    (tmp_path / "notes").mkdir()
+    options = {"settings": SETTINGS, "folder": tmp_path / "study", "progressbar": False}
+    return tmp_path / "notes", options
+
+
+def test_results_come_in_order_and_an_error_is_a_result(quiet):
+    notes, options = quiet
+    found = run_all(partial(raises_at_two, notes), [3, 1, 2, 0], **options)
+    assert list(found) == [3, 1, 2, 0]
+    assert found[3] == {"number": 3, "square": 9}
+    assert found[2] == {"error": "ZeroDivisionError: as asked"}
+
+
+def test_a_second_call_runs_what_is_missing(quiet):
+    notes, options = quiet
+    with ThreadPoolExecutor(2) as pool:
+        first = run_all(partial(raises_at_two, notes), range(4), executor=pool, **options)
+        kept = {file.name: file.stat().st_mtime_ns for file in options["folder"].iterdir()}
+        second = run_all(partial(raises_at_two, notes), range(6), executor=pool, **options)
+        assert pool.submit(int).result() == 0
+    assert {number: second[number] for number in first} == first
+    assert times(notes) == dict.fromkeys([0, 1, 3, 4, 5], 1)
+    after = {file.name: file.stat().st_mtime_ns for file in options["folder"].iterdir()}
+    assert kept.items() <= after.items()
+
+
+def test_results_are_the_same_with_and_without_a_folder(quiet):
+    notes, options = quiet
+    with ThreadPoolExecutor(1) as pool:
+        kept = run_all(partial(noted, notes), range(2), executor=pool, **options)
+        plain = run_all(partial(noted, notes), range(2), executor=pool, settings=SETTINGS, progressbar=False)
+    assert kept == plain
+
+
+def test_a_folder_of_other_settings_is_refused(quiet):
+    notes, options = quiet
+    with ThreadPoolExecutor(1) as pool:
+        run_all(partial(noted, notes), range(1), executor=pool, **options)
+        other = options | {"settings": SETTINGS | {"size": 4}}
+        with pytest.raises(rl.FitError, match="size: 3, now 4"):
+            run_all(partial(noted, notes), range(1), executor=pool, **other)
+        # A result that was copied in from elsewhere is refused as well.
+        stray = options["folder"] / "000001.json"
+        stray.write_text(json.dumps({"key": "another", "result": {}}))
+        with pytest.raises(rl.FitError, match=r"000001\.json"):
+            run_all(partial(noted, notes), range(2), executor=pool, **options)
+
+
+def test_a_pool_of_our_own_is_made_anew_when_a_process_dies(quiet):
+    notes, options = quiet
+    found = run_all(partial(dies_once, notes), range(12), **options)
+    assert [result["square"] for result in found.values()] == [number**2 for number in range(12)]
+    assert (notes / "died").exists()
+
+
+def test_a_run_that_always_kills_its_process_is_given_up_in_words(quiet):
+    notes, options = quiet
+    with pytest.raises(rl.FitError, match="kept in") as raised:
+        run_all(partial(dies, notes), range(6), **options)
+    assert "BrokenProcessPool" in raised.value.came
+    assert {int(file.stem) for file in options["folder"].glob("0*.json")} == {0, 1, 2, 3, 4}
+    assert times(notes) == dict.fromkeys(range(5), 1)
+
+
+def test_an_executor_of_the_caller_is_not_replaced(quiet):
+    notes, options = quiet
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(rl.FitError, match="5 of 6"):
+        run_all(partial(dies, notes), range(6), executor=pool, **options)
+    found = run_all(partial(noted, notes), range(6), **options)
+    assert len(found) == 6
+    assert times(notes) == dict.fromkeys(range(6), 1)
+
+
+SCRIPT = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_runs import SETTINGS, run_all, slow
+if __name__ == "__main__":
+    run_all(partial(slow, Path({notes!r})), range(40), settings=SETTINGS, folder={folder!r})
+"""
+
+
+def test_an_interrupt_keeps_what_is_done(quiet, tmp_path):
+    notes, options = quiet
+    folder, script = options["folder"], tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), notes=str(notes), folder=str(folder)))
+    with subprocess.Popen(
+        [sys.executable, str(script)], start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while len(list(folder.glob("0*.json"))) < 3 and process.poll() is None:
+            time.sleep(0.05)
+        # As Ctrl-C in a terminal: to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert "KeyboardInterrupt" in said
+    assert "of 40 runs, 0 failed" in said
+    done = {int(file.stem) for file in folder.glob("0*.json")}
+    assert 3 <= len(done) < 40
+    before = times(notes)
+    found = run_all(partial(slow, notes), range(max(done) + 1), **options)
+    assert len(found) == max(done) + 1
+    assert all(times(notes)[number] == before[number] for number in done)
+
+
+def test_the_code_of_the_model_is_in_its_digest():
+    assert model_code() == model_code()
+    assert model_code() != model_code("judging/sbc.py")
