@@ -46,7 +46,8 @@ def lag_distribution(
     xarray.Dataset
         Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
         the response to one unit of the signal at each lag in natural units, averaged over regimes and episodes;
-        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``. Where the lag of a signal differs between
+        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
+        ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal differs between
         responses, episodes or regimes, all but the curve also carry that dimension; with several responses so does the
         curve. Lags are in rows of the panel: weeks, if it is weekly.
 
@@ -73,6 +74,9 @@ def lag_distribution(
         )
     weights, curve = _weights_and_curve(spec, parameters, idata["constant_data"].to_dataset())
     read = xr.Dataset({"weights": weights, "response_curve": curve * elasticity_scale(idata)})
+    masses = _probabilities(spec, parameters)
+    if masses is not None:
+        read["probability"] = masses
     read["mean_lag"] = (read["weights"] * read[nm.LAG]).sum(nm.LAG)
     # The first lag at which half of the mass has come.
     read["median_lag"] = (read["weights"].cumsum(nm.LAG) < 0.5).sum(nm.LAG) + 1  # noqa: PLR2004
@@ -81,6 +85,16 @@ def lag_distribution(
     read["mass_within"] = read["weights"].where(inside, 0.0).sum(nm.LAG)
     read.attrs = {"group": group, "within_low": low, "within_high": high, "frequency": spec.frequency}
     return read
+
+
+def _probabilities(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray | None:
+    """Probability of each point lag given the other parameters of the draw; missing for other kernels, and no prior."""
+    names = {signal.name: nm.lag_parameter(signal.name, "probability") for signal in spec.point_signals}
+    held = [parameters[name].expand_dims({nm.SIGNAL: [signal]}) for signal, name in names.items() if name in parameters]
+    if not held:
+        return None
+    every = [signal.name for signal in spec.lagged_signals]
+    return xr.concat(held, nm.SIGNAL).reindex({nm.SIGNAL: every}).transpose(nm.CHAIN, nm.DRAW, nm.SIGNAL, ..., nm.LAG)
 
 
 def _weights_and_curve(

@@ -29,6 +29,8 @@ def with_point_lags(
     if not spec.point_signals:
         return sampled, None
     read = read_point_lags(spec, panel, sampled, rng)
+    # Lags that came with the draws are drawn anew, so that they go with this panel.
+    sampled = sampled.drop_vars(list(read.data_vars), errors="ignore")
     return sampled.merge(read.drop_vars([LOG_DENSITY, nm.TIME])), read[LOG_DENSITY]
 
 
