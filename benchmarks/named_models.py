@@ -1,0 +1,134 @@
+"""Fit every named model to real data with several seeds: do the chains mix, and what is said of the lag?
+
+    python benchmarks/named_models.py --weekly btc_silver_weekly.csv --daily btc_silver_daily.csv --money m2_weekly.csv
+
+The data are not part of the package. Each finished fit is a file, so a run that was stopped goes on where it was. The
+table gives the worst R-hat, effective sample size and share of divergent draws over the seeds, and the answer of the
+first; a model that does not mix is followed by its catalogue of modes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import regimelag as rl
+from regimelag.judging.runs import ERROR, model_code, run_all
+from regimelag.sampling.diagnostics import convergence
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+LIMITS = {"rhat": 1.01, "ess_bulk": 400, "share_divergent": 0.001}
+
+
+def read_frame(model: str, options: argparse.Namespace) -> pd.DataFrame:
+    """The prices a model needs, with money supply beside them."""
+    prices = rl.read_series(options.daily if model == "daily" else options.weekly)
+    return prices.join(rl.read_series(options.money), how="outer")
+
+
+def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict[str, Any]:
+    """Fit one model with one seed, and keep what the table needs."""
+    name, seed = models[number // 1000], number % 1000
+    spec = rl.read_spec(name)
+    panel = rl.make_panel(spec, read_frame(name, options), start=options.start)
+    idata = rl.fit(spec, panel, random_seed=seed, cores=1, progressbar=False)
+    found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
+    report = rl.lag_report(idata)
+    portrait = rl.regime_portrait(idata)
+    return found | {
+        "model": name,
+        "seed": seed,
+        "rows": panel.sizes["time"],
+        "modes": rl.modes(idata).reset_index().to_dict("records"),
+        "verdict": report.attrs["verdict"],
+        "no_effect": report.attrs["no_effect"],
+        "notes": report.attrs["notes"],
+        "report": report.reset_index().astype(object).where(lambda t: t.notna(), None).to_csv(index=False),
+        "portrait": portrait.to_csv(),
+        "drivers": driver_table(spec, idata),
+        "filtered": rl.regime_probabilities(idata).isel(time=-1).mean(("chain", "draw")).to_numpy().tolist(),
+    }
+
+
+def driver_table(spec: rl.ModelSpec, idata: Any) -> dict[str, list[float]]:
+    """5 %, median and 95 % of what one standard deviation of each driver adds to the log odds of the last regime."""
+    if not spec.drivers:
+        return {}
+    changes = rl.driver_effects(idata)["log_odds"].isel(regime=-1)
+    return {
+        str(driver): np.quantile(changes.sel(driver=driver), (0.05, 0.5, 0.95)).tolist()
+        for driver in changes["driver"].to_numpy()
+    }
+
+
+def row_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line of the table: the worst over the seeds."""
+    good = [result for result in results if ERROR not in result]
+    if not good:
+        return {"model": "?", "failed": len(results)}
+    worst = {
+        "rhat": max(result["rhat"] for result in good),
+        "ess_bulk": min(result["ess_bulk"] for result in good),
+        "share_divergent": max(result["share_divergent"] for result in good),
+    }
+    mixes = (
+        worst["rhat"] <= LIMITS["rhat"]
+        and worst["ess_bulk"] >= LIMITS["ess_bulk"]
+        and worst["share_divergent"] <= LIMITS["share_divergent"]
+    )
+    return {
+        "model": good[0]["model"],
+        "rows": good[0]["rows"],
+        "seeds": len(good),
+        "largest R-hat": f"{worst['rhat']:.4f}",
+        "least bulk ESS": f"{worst['ess_bulk']:.0f}",
+        "divergent": f"{100 * worst['share_divergent']:.2f} %",
+        "modes": len(good[0]["modes"]),
+        "mixes": "yes" if mixes else "no",
+    }
+
+
+def main() -> None:
+    """Run what is missing, and print the table and the verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weekly", required=True, metavar="CSV")
+    parser.add_argument("--daily", required=True, metavar="CSV")
+    parser.add_argument("--money", required=True, metavar="CSV")
+    parser.add_argument("--start", default="2013-01-01")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=sorted(path.stem for path in MODELS.glob("*.toml")))
+    parser.add_argument("--out", type=Path, default=Path("out/named_models"))
+    options = parser.parse_args()
+    every = sorted(path.stem for path in MODELS.glob("*.toml"))
+    numbers = [1000 * every.index(model) + seed for model in options.models for seed in range(1, options.seeds + 1)]
+    found = run_all(
+        partial(one_fit, every, options),
+        numbers,
+        settings={"study": "named models", "start": options.start, "models": every, "code": model_code()},
+        folder=options.out,
+    )
+    rows = []
+    for model in options.models:
+        results = [found[1000 * every.index(model) + seed] for seed in range(1, options.seeds + 1)]
+        rows.append(row_of(results) | {"model": model})
+        for result in results:
+            if ERROR in result:
+                print(f"{model}: {result[ERROR]}")
+    table = pd.DataFrame(rows).fillna("")
+    print("| " + " | ".join(table.columns) + " |")
+    print("|" + "---|" * len(table.columns))
+    for row in table.itertuples(index=False):
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    for model in options.models:
+        first = found[1000 * every.index(model) + 1]
+        for signal, said in first.get("verdict", {}).items():
+            print(f"\n{model}, {signal}: {said}")
+
+
+if __name__ == "__main__":
+    main()
