@@ -15,6 +15,7 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.reading.lags import lag_distribution
 from regimelag.sampling.catalogue import free_variables
+from regimelag.sampling.tree import spec_of
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
 # Permutations are tried one by one: 720 for six regimes.
@@ -209,8 +210,9 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 
 
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
-    """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty without a spec."""
-    if "spec" not in idata.attrs:
+    """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
+    # A point lag is summed out, so a catalogue holds none.
+    if "spec" not in idata.attrs or any(signal.kernel.kind == "point" for signal in spec_of(idata).lagged_signals):
         return ""
     two = catalogue.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
