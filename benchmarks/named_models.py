@@ -1,4 +1,4 @@
-"""Fit every named model to real data with several seeds: do the chains mix, and what is said of the lag?
+"""Fit every named model to real data with several seeds, and see whether the chains mix.
 
     python benchmarks/named_models.py --weekly btc_silver_weekly.csv --daily btc_silver_daily.csv --money m2_weekly.csv
 

@@ -18,7 +18,8 @@ from regimelag.equations import equations, stack_draws
 from regimelag.judging import placebos
 from regimelag.judging.checks import plan_checks
 from regimelag.judging.findings import add_findings
-from regimelag.judging.refits import Refit, leave_one_out_terms
+from regimelag.judging.leave_one_out import pointwise
+from regimelag.judging.refits import Refit
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -210,7 +211,7 @@ def test_leave_one_out_terms_are_ratios_of_sums_over_all_paths():
     spec = small_spec()
     panel = hand_panel(spec, 7, missing=[2])
     parameters = prior_draws(spec, panel, 1)
-    terms = leave_one_out_terms(spec, panel, parameters)
+    terms = pointwise(spec, panel, parameters)
     assert terms.sizes["time"] == 6
     log_obs, log_p, start = plain_chain(spec, panel, one_draw(parameters, chain=1))
 

@@ -47,9 +47,9 @@ def lag_distribution(
         Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
         the response to one unit of the signal at each lag in natural units, averaged over regimes and episodes;
         ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
-        ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal differs
-        between responses, episodes or regimes, all but the curve also carry that dimension; with several responses so
-        does the curve. Lags are in rows of the panel: weeks, if it is weekly.
+        ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal
+        differs between responses, episodes or regimes, all but the curve also carry that dimension; with several
+        responses so does the curve. Lags are in rows of the panel: weeks, if it is weekly.
 
     Raises
     ------
