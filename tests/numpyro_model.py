@@ -21,66 +21,128 @@ jax.config.update("jax_enable_x64", True)
 
 
 def peer_model(spec, panel):
-    """Sample every parameter, under the package's names, and add the log-likelihood with the regimes summed out."""
+    """Sample every parameter, under the package's names, and add the log-likelihood with the regimes summed out.
+
+    A point lag, which must be the only lag, is summed out too: by one likelihood for each lag.
+    """
     regimes, episode = spec.regimes.count, panel["episode_index"].to_numpy()
     episodes = panel.sizes["episode"]
-    location = locations(spec, panel, regimes, episode, episodes)
+    common, lagged = locations(spec, panel, regimes, episode, episodes)
     scale = jnp.exp(log_scales(spec, regimes, episodes))[episode]
+    df = None
     if spec.family == "student_t":
-        tail = numpyro.sample("degrees_of_freedom_minus_two", dist.Gamma(spec.priors.tail_shape, spec.priors.tail_rate))
-        law = dist.StudentT(2.0 + tail, location, scale)
-    else:
-        law = dist.Normal(location, scale)
-    y = panel["response_value"].to_numpy()[:, :1]
-    log_obs = jnp.where(np.isnan(y), 0.0, law.log_prob(np.nan_to_num(y)))
-    if regimes == 1:
-        log_likelihood = log_obs.sum()
-    else:
+        df = 2.0 + numpyro.sample(
+            "degrees_of_freedom_minus_two", dist.Gamma(spec.priors.tail_shape, spec.priors.tail_rate)
+        )
+    among = correlation(spec)
+    y = panel["response_value"].to_numpy()
+    if regimes > 1:
         log_transition = log_transitions(spec, panel, regimes)
-        log_likelihood = forward(log_obs, log_transition, log_first(spec, regimes, log_transition))
-    numpyro.factor("log_likelihood", log_likelihood)
+        first = log_first(spec, regimes, log_transition)
+
+    def likelihood(location):
+        log_obs = joint_density(y, location, scale, among, df)
+        return log_obs.sum() if regimes == 1 else forward(log_obs, log_transition, first)
+
+    if spec.point_signals:
+        each = jax.vmap(lambda weights: likelihood(common + lagged(weights)))(jnp.eye(spec.max_lag))
+        mass = hump(spec.signals[0].kernel, spec.max_lag)
+        numpyro.factor("log_likelihood", logsumexp(each + jnp.log(mass)))
+    else:
+        numpyro.factor("log_likelihood", likelihood(common))
+
+
+def correlation(spec):
+    """Correlation of two responses at most: LKJ with two is a beta law on (-1, 1)."""
+    if len(spec.responses) == 1:
+        return jnp.eye(1)
+    eta = spec.priors.correlation_eta
+    law = dist.TransformedDistribution(dist.Beta(eta, eta).expand([1]), dist.transforms.AffineTransform(-1.0, 2.0))
+    rho = numpyro.sample("residual_correlation_partial", law)[0]
+    return jnp.array([[1.0, 0.0], [0.0, 1.0]]) + rho * jnp.array([[0.0, 1.0], [1.0, 0.0]])
+
+
+def joint_density(y, location, scale, among, df):
+    """Log density (row, regime) of what is observed of y (row, response)."""
+    log_obs = jnp.zeros((location.shape[0], location.shape[2]))
+    seen = ~np.isnan(y)
+    for pattern in np.unique(seen, axis=0):
+        rows, these = np.flatnonzero((seen == pattern).all(axis=1)), np.flatnonzero(pattern)
+        if len(these):
+            m, sd = (jnp.moveaxis(values[rows][:, these], 1, -1) for values in (location, scale))
+            tril = sd[..., None] * jnp.linalg.cholesky(among[np.ix_(these, these)])
+            law = dist.MultivariateNormal(m, scale_tril=tril) if df is None else dist.MultivariateStudentT(df, m, tril)
+            log_obs = log_obs.at[rows].set(law.log_prob(y[rows][:, None, these]))
+    return log_obs
 
 
 def locations(spec, panel, regimes, episode, episodes):
-    priors, rows = spec.priors, panel.sizes["time"]
+    """Location (row, response, regime), and a function from the weights of a point lag to its part of it."""
+    priors, rows, responses = spec.priors, panel.sizes["time"], len(spec.responses)
     x = panel["signal_value"].to_numpy()
     before = len(x) - rows
-    location = normal("intercept", (1, regimes), priors.intercept_sd)[0] * jnp.ones((rows, 1))
+    location = normal("intercept", (responses, regimes), priors.intercept_sd) * jnp.ones((rows, 1, 1))
     now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
     if now:
-        b0 = normal("contemporaneous", (1, len(now)), priors.contemporaneous_sd)[0]
-        location += (x[before:, now] @ b0)[:, None]
+        b0 = normal("contemporaneous", (responses, len(now)), priors.contemporaneous_sd)
+        location += (x[before:, now] @ b0.T)[:, :, None]
     if spec.controls:
-        gamma = normal("control_effect", (1, len(spec.controls)), priors.control_sd)[0]
-        location += (panel["control_value"].to_numpy() @ gamma)[:, None]
+        gamma = normal("control_effect", (responses, len(spec.controls)), priors.control_sd)
+        location += (panel["control_value"].to_numpy() @ gamma.T)[:, :, None]
     lagged = [n for n, signal in enumerate(spec.signals) if signal.kernel.kind != "none"]
     if not lagged:
-        return location
-    effect = normal("effect", (len(lagged),), priors.effect_sd)[:, None, None] * jnp.ones((1, episodes, regimes))
+        return location, None
+    # (signal, episode, response, regime)
+    effect = normal("effect", (len(lagged),), priors.effect_sd)[:, None, None, None]
+    effect = effect * jnp.ones((1, episodes, responses, regimes))
     if regimes > 1:
-        effect += deviations("effect_regime", len(lagged), regimes, priors.effect_regime_sd)[:, None, :]
+        effect += deviations("effect_regime", len(lagged), regimes, priors.effect_regime_sd)[:, None, None, :]
     if "effect" in spec.episodes.vary and episodes > 1:
-        effect += deviations("effect_episode", len(lagged), episodes, priors.effect_episode_sd)[:, :, None]
+        effect += deviations("effect_episode", len(lagged), episodes, priors.effect_episode_sd)[:, :, None, None]
+    if "effect" in spec.responses_vary and responses > 1:
+        effect += deviations("effect_response", len(lagged), responses, priors.effect_response_sd)[:, None, :, None]
     row, lag = np.arange(rows)[:, None], np.arange(1, spec.max_lag + 1)[None, :]
     for place, n in enumerate(lagged):
-        past = x[before + row - lag, n]
-        kernel = spec.signals[n].kernel
-        weights, departure = KERNELS[kernel.kind](f"{spec.signals[n].name}_lag_", kernel, spec.max_lag)
-        location += effect[place][episode] * (past @ weights)[:, None] + (past @ departure)[:, None]
-    return location
+        past, signal = x[before + row - lag, n], spec.signals[n]
+        if signal in spec.point_signals:
+            return location, lambda weights, past=past: effect[0][episode] * (past @ weights)[:, None, None]
+        prefix = f"{signal.name}_lag_"
+        weights, departure = KERNELS[signal.kernel.kind](prefix, signal.kernel, spec.max_lag)
+        moves = lag_moves(spec, prefix, responses, episodes)
+        for a in range(responses):
+            own = jnp.stack([weights(moves[a, e]) if callable(weights) else weights for e in range(episodes)])
+            mean = (past * own[episode]).sum(axis=1) if callable(weights) else past @ weights
+            location = location.at[:, a].add(effect[place][episode][:, a] * mean[:, None])
+        location += (past @ departure)[:, None, None]
+    return location, None
+
+
+def lag_moves(spec, prefix, responses, episodes):
+    """Moves (response, episode) of the log location."""
+    moves = jnp.zeros((responses, episodes))
+    if "lag" in spec.responses_vary and responses > 1:
+        moves += moved(f"{prefix}response", responses, spec.priors.lag_response_sd)[:, None]
+    if "lag" in spec.episodes.vary and episodes > 1:
+        moves += moved(f"{prefix}episode", episodes, spec.priors.lag_episode_sd)[None, :]
+    return moves
+
+
+def moved(name, size, prior_sd):
+    sd = numpyro.sample(f"{name}_sd", dist.HalfNormal(prior_sd))
+    return numpyro.deterministic(name, sd * zero_sum(f"{name}_raw", (size,), 1.0))
 
 
 def log_scales(spec, regimes, episodes):
-    """Log scale (episode, regime)."""
-    priors = spec.priors
-    base = numpyro.sample("log_scale", dist.Normal(jnp.log(priors.scale_median), priors.scale_log_sd).expand([1]))
-    log_scale = base * jnp.ones((episodes, regimes))
+    """Log scale (episode, response, regime)."""
+    priors, responses = spec.priors, len(spec.responses)
+    law = dist.Normal(jnp.log(priors.scale_median), priors.scale_log_sd)
+    log_scale = numpyro.sample("log_scale", law.expand([responses]))[None, :, None] * jnp.ones((episodes, 1, regimes))
     if regimes > 1:
         law = dist.LogNormal(jnp.log(priors.scale_gap), priors.scale_gap_log_sd)
         ladder = jnp.cumsum(jnp.append(0.0, numpyro.sample("log_scale_gap", law.expand([regimes - 1]))))
         log_scale += ladder - ladder.mean()
     if "scale" in spec.episodes.vary and episodes > 1:
-        log_scale += zero_sum("log_scale_episode", (1, episodes), priors.scale_episode_sd)[0][:, None]
+        log_scale += zero_sum("log_scale_episode", (responses, episodes), priors.scale_episode_sd).T[:, :, None]
     return log_scale
 
 
@@ -163,9 +225,14 @@ def normalised(law, at):
 
 
 def gamma_kernel(prefix, kernel, max_lag):
+    """Weights as a function of how far the log location is moved."""
     location = by_moments(f"{prefix}location", kernel.mean_lag, kernel.mean_lag_sd)
     spread = by_moments(f"{prefix}spread", kernel.spread, kernel.spread_sd)
-    return normalised(gamma_law(location, spread), jnp.arange(1.0, max_lag + 1))
+
+    def weights(move):
+        return normalised(gamma_law(location * jnp.exp(move), spread), jnp.arange(1.0, max_lag + 1))[0]
+
+    return weights, jnp.zeros(max_lag)
 
 
 def lognormal_kernel(prefix, kernel, max_lag):

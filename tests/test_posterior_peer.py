@@ -40,11 +40,13 @@ def weekly_frame(rng, rows=230):
             "metal": 20.0 * np.exp(np.cumsum(moves[:, 0])),
             "yield": 1.0 + np.cumsum(moves[:, 1]),
             "dollar": 100.0 * np.exp(np.cumsum(moves[:, 2])),
+            "second_price": 5.0 * np.exp(np.cumsum(0.6 * returns + 0.04 * rng.standard_normal(rows))),
             "second": 10.0 * np.exp(np.cumsum(0.04 * rng.standard_normal(rows))),
         },
         index=pd.date_range("2015-01-02", periods=rows, freq="W-FRI", name="date"),
     )
     frame.iloc[[60, 61, 150], 0] = np.nan
+    frame.loc[frame.index[:80], "second_price"] = np.nan
     return frame
 
 
@@ -77,8 +79,17 @@ ODD = {
     if field.name != "expected_duration"
 }
 NORMAL, NO_DRIVERS = (dataclasses.replace(SPEC, **change) for change in ({"family": "normal"}, {"drivers": ()}))
+TWO = (*SPEC.responses, rl.Response("other", "second_price"))
+LAGS_VARY = dataclasses.replace(SPEC.episodes, vary=("scale", "effect", "lag"))
 VARIANTS = {
     "flagship": SPEC,
+    "lag by episode": dataclasses.replace(priors(SPEC, lag_episode_sd=0.6), episodes=LAGS_VARY),
+    "point lag": with_kernels(SPEC, rl.Point(mean_lag=5.0, spread=4.0)),
+    "two responses": dataclasses.replace(priors(SPEC, correlation_eta=3.0, effect_response_sd=0.4), responses=TWO),
+    "two responses, normal, lag by both": dataclasses.replace(
+        SPEC, responses=TWO, responses_vary=("effect", "lag"), episodes=LAGS_VARY, family="normal"
+    ),
+    "two responses, point lag": with_kernels(dataclasses.replace(SPEC, responses=TWO), rl.Point(4.0, 3.0)),
     "other priors": priors(SPEC, **ODD, expected_duration=(30.0, 6.0)),
     "three regimes, free first": regimes(SPEC, count=3, initial="dirichlet"),
     "four regimes, origins, stationary": regimes(
