@@ -62,6 +62,13 @@ def test_points_go_back_to_the_variables_that_pymc_gives(pair):
             np.testing.assert_allclose(values[variable.name][index], value, rtol=1e-12, atol=1e-13)
 
 
+def test_variables_go_back_to_the_point_that_they_came_from(pair):
+    _, compiled = pair
+    for seed in range(3):
+        point = compiled.prior_point(seed)
+        np.testing.assert_allclose(compiled.point(compiled.constrained(point)), point, rtol=1e-9, atol=1e-9)
+
+
 def test_other_data_of_another_length_need_no_other_compilation(pair):
     spec, compiled = pair
     longer = hand_panel(spec, 55, missing=(7,))

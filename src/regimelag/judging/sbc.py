@@ -217,7 +217,7 @@ def one_simulation(study: Study, number: int) -> Result:
     # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
     for times in (1, LONGER):
         drawn, divergent = _sampled(study, panel, plan, start, seeds[1], times)
-        mixing = _mixing(drawn)
+        mixing = _mixing(drawn[list(truth.data_vars)])
         if mixing["ess_bulk"] >= study.thinned and mixing["rhat"] <= UNMIXED:
             break
     ranked = _ranked(truth.isel(chain=0, draw=0, drop=True), drawn, study.thinned, np.random.default_rng(seeds[2]))
@@ -273,7 +273,7 @@ def _quantities(
         tree = _tree(spec, panel, parameters)
         lags, read = lag_distribution(tree), effects(tree)
         found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
-        for name in ("lagged", "lagged_by_regime", "lagged_by_episode"):
+        for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
             # Signals without a kernel have no lagged effect.
             found[name.replace("lagged", "lagged_effect")] = read[name].sel({nm.SIGNAL: lags[nm.SIGNAL]})
     return xr.Dataset(found)
