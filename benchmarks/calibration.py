@@ -87,7 +87,7 @@ def made_up_frame(*, random_seed: int = 1) -> pd.DataFrame:
     frame["fed_funds"] = 2.0 + np.cumsum(meeting * rng.choice([-0.25, 0.0, 0.25], count, p=[0.2, 0.6, 0.2]))
     frame["breakeven_10y"] = 2.1 + np.cumsum(rng.normal(0.0, 0.08 / np.sqrt(WEEK), count))
     money = 1e4 * np.exp(np.cumsum(rng.normal(0.0013, 0.004, count) / WEEK))
-    frame["m2_nsa_bn"] = np.where(days.dayofweek == 0, money, np.nan)
+    frame["m2_nsa_bn"] = np.where(days.day_of_week == 0, money, np.nan)
     for name, level in {"btc_usd": 100.0, "eth_usd": 10.0}.items():
         frame[name] = level * np.exp(np.cumsum(rng.normal(0.0, 0.105 / np.sqrt(WEEK), count)))
     return frame
