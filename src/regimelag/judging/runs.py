@@ -48,6 +48,8 @@ MODEL_CODE = (
     "sampling/compiled.py",
     "sampling/fit.py",
     "sampling/modes.py",
+    "sampling/nuts.py",
+    "sampling/point_lags.py",
     "simulation.py",
 )
 

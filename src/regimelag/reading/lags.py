@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
@@ -121,8 +120,9 @@ def _weights_and_curve(
         )
         weights.append(labelled)
         curves.append(_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
-    names = pd.Index([signal.name for signal in spec.lagged_signals], name=nm.SIGNAL)
-    together = xr.concat(xr.broadcast(*weights), names), xr.concat(curves, names)
+    names = np.array([signal.name for signal in spec.lagged_signals])
+    together = [xr.concat(parts, nm.SIGNAL) for parts in (xr.broadcast(*weights), curves)]
+    together = [joined.assign_coords({nm.SIGNAL: names}) for joined in together]
     order = (nm.CHAIN, nm.DRAW, nm.SIGNAL, ..., nm.LAG)
     return together[0].transpose(*order), together[1].transpose(*order)
 
