@@ -97,7 +97,7 @@ def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
                 for lead in range(1, 5):
                     weight = weights_of(spec, v, name)[lead - 1]
                     m += effect_of(v, place, k, episode) * weight * x[4 + then + lead, place]
-            assert eq.location[0, row, k] == pytest.approx(m)
+            assert eq.location[0, 0, row, k] == pytest.approx(m)
     for step in range(9):
         # The step from row `step` leads to the row that was 8 - step, from the one after it.
         z = panel["driver_value"].to_numpy()[8 - step, 0]

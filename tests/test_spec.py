@@ -54,6 +54,7 @@ SCALES = st.floats(1e-3, 50.0)
 def kernels():
     hump = {"mean_lag": st.floats(2.0, 5.0), "spread": st.floats(2.05, 2.5)}
     more = {"mean_lag_sd": st.floats(0.3, 1.0), "spread_sd": st.floats(0.1, 2.0), "roughness": st.floats(0.01, 1.0)}
+    more |= {"masses": st.just(()), "by_regime": st.just(False)}
     return st.one_of(
         *(
             st.builds(cls, **{f.name: (hump | more)[f.name] for f in dataclasses.fields(cls)})
@@ -93,8 +94,13 @@ def specs(draw):
     return rl.ModelSpec(
         name=draw(NAMES),
         claim=draw(st.text(max_size=40)),
-        responses=(draw(series(rl.Response)),),
-        signals=draw(several(series(rl.Signal, kernel=kernels(), contemporaneous=st.just(True)))),
+        responses=draw(several(series(rl.Response)).filter(bool)),
+        # Two point lags may make more combinations than are allowed.
+        signals=draw(
+            several(series(rl.Signal, kernel=kernels(), contemporaneous=st.just(True))).filter(
+                lambda signals: sum(isinstance(signal.kernel, rl.Point) for signal in signals) < 2
+            )
+        ),
         drivers=draw(several(series(rl.Driver))) if count > 1 else (),
         controls=draw(several(series(rl.Control))),
         frequency=draw(st.sampled_from(["D", "B", "W-MON", "W-SUN", "ME", "QE"])),
@@ -123,6 +129,28 @@ def test_any_spec_survives_the_round_trip(spec):
 def test_any_spec_survives_a_file(tmp_path_factory, spec):
     path = write_spec(spec, tmp_path_factory.mktemp("specs") / "spec.toml")
     assert read_spec(path) == spec
+
+
+def lag_varies(kernel, *, by="episode"):
+    signals = (rl.Signal("metal", "metal", kernel=kernel),)
+    responses = (rl.Response("a", "a"), rl.Response("b", "b"))
+    if by == "response":
+        return rl.ModelSpec(name="m", responses=responses, signals=signals, responses_vary=("lag",))
+    episodes = rl.Episodes(starts=(dt.date(2020, 1, 1),), vary=("lag",))
+    return rl.ModelSpec(name="m", responses=responses[:1], signals=signals, episodes=episodes)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        lag_varies(rl.Gamma()),
+        lag_varies(rl.Point(by_regime=True, masses=(1.0, 2.0) * 13)),
+        lag_varies(rl.Beta(), by="response"),
+    ],
+    ids=["lag by episode", "point lag by both", "lag by response"],
+)
+def test_lags_that_vary_survive_the_round_trip(spec):
+    assert spec_from_toml(spec_to_toml(spec)) == spec
 
 
 @pytest.mark.parametrize("kind", KERNELS)
@@ -192,7 +220,11 @@ REFUSED = (
         "origin_sd negative": (lambda: rl.Priors(origin_sd=-0.1), "origin_sd"),
         "model name blank": (lambda: model(name=" "), "name"),
         "no response": (lambda: model(responses=()), "response"),
-        "two responses": (lambda: model(responses=(RESPONSE, rl.Response("b", "b"))), "response"),
+        "responses share a name": (lambda: model(responses=(RESPONSE, RESPONSE)), "responses"),
+        "responses vary what": (lambda: model(responses_vary=("lags",)), "responses_vary"),
+        "lag of a simplex by episode": (lambda: lag_varies(rl.Dirichlet()), "episodes.vary"),
+        "lag of a walk by response": (lambda: lag_varies(rl.Smooth(), by="response"), "responses_vary"),
+        "point lag by response": (lambda: lag_varies(rl.Point(), by="response"), "responses_vary"),
         "signals share a name": (lambda: model(signals=TWICE), "signals"),
         "drivers share a name": (lambda: model(drivers=DRIVERS), "drivers"),
         "controls share a name": (lambda: model(controls=CONTROLS), "controls"),
