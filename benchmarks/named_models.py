@@ -36,7 +36,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     name, seed = models[number // 1000], number % 1000
     spec = rl.read_spec(name)
     panel = rl.make_panel(spec, read_frame(name, options), start=options.start)
-    idata = rl.fit(spec, panel, random_seed=seed, cores=1, progressbar=False)
+    idata = rl.fit(spec, panel, draws=options.draws, random_seed=seed, cores=1, progressbar=False)
     found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
     report = rl.lag_report(idata)
     portrait = rl.regime_portrait(idata)
@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--money", required=True, metavar="CSV")
     parser.add_argument("--start", default="2013-01-01")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=1000, help="of each of four chains (%(default)s)")
     parser.add_argument("--models", nargs="+", default=sorted(path.stem for path in MODELS.glob("*.toml")))
     parser.add_argument("--out", type=Path, default=Path("out/named_models"))
     options = parser.parse_args()
@@ -109,7 +110,13 @@ def main() -> None:
     found = run_all(
         partial(one_fit, every, options),
         numbers,
-        settings={"study": "named models", "start": options.start, "models": every, "code": model_code()},
+        settings={
+            "study": "named models",
+            "start": options.start,
+            "draws": options.draws,
+            "models": every,
+            "code": model_code(),
+        },
         folder=options.out,
     )
     rows = []

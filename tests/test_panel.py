@@ -24,7 +24,8 @@ from regimelag.data.rows import to_frequency
 from regimelag.data.sources import read_series
 from regimelag.errors import PanelError
 from regimelag.kernels import Gamma, NoLag
-from regimelag.spec import Control, Driver, Episodes, ModelSpec, Response, Signal
+from regimelag.series import Control, Driver, Response, Signal
+from regimelag.spec import Episodes, ModelSpec
 from regimelag.specfile import read_spec
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))

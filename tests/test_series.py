@@ -24,7 +24,8 @@ from regimelag.data.sources import read_series
 from regimelag.data.tracks import lay_tracks
 from regimelag.errors import PanelError, SpecError
 from regimelag.kernels import Gamma
-from regimelag.spec import Control, Driver, ModelSpec, Response, Series, Signal
+from regimelag.series import Control, Driver, Response, Series, Signal
+from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -44,8 +44,9 @@ from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
+from .series import Control, Driver, Response, Signal
 from .simulation import example_panel, simulate
-from .spec import Control, Driver, Episodes, ModelSpec, Priors, Regimes, Response, Signal
+from .spec import Episodes, ModelSpec, Priors, Regimes
 from .specfile import read_spec, write_spec
 
 __version__: str

@@ -17,7 +17,8 @@ from scipy import special
 
 from regimelag import names as nm
 from regimelag.kernels import Point, combinations
-from regimelag.spec import ModelSpec, Signal
+from regimelag.series import Signal
+from regimelag.spec import ModelSpec
 
 Draws = dict[str, np.ndarray]
 

@@ -30,7 +30,8 @@ from regimelag.likelihood.op import (
     normal_logpdf,
     student_t_logpdf,
 )
-from regimelag.spec import ModelSpec, Signal
+from regimelag.series import Signal
+from regimelag.spec import ModelSpec
 
 Tensor = Any
 

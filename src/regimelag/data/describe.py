@@ -14,7 +14,7 @@ from regimelag import names as nm
 from regimelag.data.checks import REMAKE, check_panel
 from regimelag.data.tracks import describe_columns, parts, stands_by_publication
 from regimelag.errors import PanelError
-from regimelag.spec import Series
+from regimelag.series import Series
 from regimelag.specfile import spec_from_toml
 
 WORDS = {

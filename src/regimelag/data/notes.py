@@ -11,7 +11,8 @@ from regimelag import names as nm
 from regimelag.data.frames import some
 from regimelag.data.rows import LOGARITHMIC, TRADING, OnRows, period_end
 from regimelag.data.tracks import Track, episode_rows, stands_by_publication, trading_columns
-from regimelag.spec import ModelSpec, Signal
+from regimelag.series import Signal
+from regimelag.spec import ModelSpec
 
 
 def panel_notes(

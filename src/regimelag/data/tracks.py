@@ -14,7 +14,8 @@ from regimelag import names as nm
 from regimelag.data.frames import some
 from regimelag.data.rows import LOGARITHMIC, TRADING, DateArray, FloatArray, OnRows, as_of, last_inside, transform
 from regimelag.errors import PanelError
-from regimelag.spec import ModelSpec, Series, Signal
+from regimelag.series import Series, Signal
+from regimelag.spec import ModelSpec
 
 NO_DELAY = "0D"
 

@@ -17,7 +17,8 @@ from regimelag.reading.lags import INTERVAL, effects, elasticity_scale, lag_dist
 from regimelag.reading.verdict import LAG_GAP, Findings, period_name, verdict
 from regimelag.sampling.diagnostics import diagnostics
 from regimelag.sampling.tree import parameters_of, spec_of
-from regimelag.spec import ModelSpec, Signal
+from regimelag.series import Signal
+from regimelag.spec import ModelSpec
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 EFFECT, NOW, MEAN_LAG, GAP = "lagged effect", "contemporaneous effect", "mean lag", "largest difference in mean lag"
