@@ -258,16 +258,20 @@ def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
         (2): volatility, mean; medians and 90 % intervals.
     """
     regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    # Nothing, or " of" a response where there are several.
+    whose = [str(name).removeprefix("volatility") for name in portrait.index if str(name).startswith("volatility")]
+    rows = [(of, regime) for of in whose for regime in regimes]
     if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(regimes)), sharey=True, layout="constrained")
+        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(rows)), sharey=True, layout="constrained")
     axes = np.asarray(axes)
     for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
-        for n, regime in enumerate(regimes):
-            low, median, high = portrait.loc[quantity, regime][["5 %", "median", "95 %"]]
-            color = REGIME_COLORS[n % len(REGIME_COLORS)]
+        for n, (of, regime) in enumerate(rows):
+            low, median, high = portrait.loc[f"{quantity}{of}", regime][["5 %", "median", "95 %"]]
+            color = REGIME_COLORS[regimes.index(regime) % len(REGIME_COLORS)]
             ax.plot([low, high], [n, n], color=color, linewidth=2.5)
             ax.plot([median], [n], "o", color=color)
-        ax.set(yticks=range(len(regimes)), yticklabels=regimes, ylim=(len(regimes) - 0.5, -0.5))
+        labels = [f"{regime},{of.removeprefix(' of')}" if of else regime for of, regime in rows]
+        ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
         ax.set(xlabel="per row, natural units", title=f"{quantity.capitalize()} of each regime")
         clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)

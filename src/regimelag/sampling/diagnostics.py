@@ -51,9 +51,11 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     """
     posterior = idata["posterior"].to_dataset()
     found: dict[str, float | str] = {}
-    found["rhat"], found["rhat_of"] = worst(az.rhat(posterior), largest=True)
-    for kind in ("bulk", "tail"):
-        found[f"ess_{kind}"], found[f"ess_{kind}_of"] = worst(az.ess(posterior, method=kind), largest=False)
+    # Entries that never move, such as a correlation's diagonal, have no R-hat: zero by zero.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["rhat"], found["rhat_of"] = worst(az.rhat(posterior), largest=True)
+        for kind in ("bulk", "tail"):
+            found[f"ess_{kind}"], found[f"ess_{kind}_of"] = worst(az.ess(posterior, method=kind), largest=False)
     stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
     if "diverging" in stats:
         found["divergent"] = int(stats["diverging"].sum())
