@@ -61,7 +61,7 @@ _POINT_WORDS = (("lag", "probability", "which lag"), ("lag", "probability", "thi
 def _pairs(lag: xr.Dataset) -> list[tuple[str, dict[str, str]]]:
     """Name and place of each signal, and response where lags differ by it."""
     signals = [str(name) for name in lag[nm.SIGNAL].to_numpy()]
-    if nm.RESPONSE not in lag.dims:
+    if nm.RESPONSE not in lag["weights"].dims:
         return [(signal, {nm.SIGNAL: signal}) for signal in signals]
     responses = [str(name) for name in lag[nm.RESPONSE].to_numpy()]
     return [

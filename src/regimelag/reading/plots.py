@@ -99,7 +99,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
         title="Effects: median, 50 and 90 % intervals",
     )
     ax.invert_yaxis()
-    clean(ax).legend(frameon=False)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
 
 
