@@ -87,7 +87,7 @@ def shifted(panel: xr.Dataset, number: int, panels: int) -> xr.Dataset:
     """The panel with the signal rotated, history and window as one ring, never by less than the lags reach."""
     rows, least = panel.sizes["signal_time"], panel.sizes["signal_time"] - panel.sizes["time"] + 1
     steps = np.linspace(least, rows - least, panels).round().astype(int)
-    # Neighbouring rotations are alike: in this order the first few lie far apart (a prime that divides no round number).
+    # Neighbouring rotations are alike; in this order the first few lie far apart. 157 is prime, so each comes once.
     values = np.roll(panel["signal_value"].to_numpy(), steps[number * 157 % panels], axis=0)
     return panel.assign(signal_value=(panel["signal_value"].dims, values))
 
