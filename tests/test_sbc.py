@@ -20,7 +20,7 @@ from scipy import stats
 
 import regimelag as rl
 from regimelag.data.panel import last_rows
-from regimelag.judging.sbc import _quantities, _ranked
+from regimelag.judging.sbc import _entries, _quantities, _ranked
 from regimelag.model import build_model
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.nuts import sample_nutpie
@@ -267,3 +267,12 @@ def test_the_last_rows_are_a_panel_of_their_own():
     np.testing.assert_array_equal(short["response_value"], panel["response_value"][-5:])
     np.testing.assert_array_equal(short["signal_value"], panel["signal_value"][-9:])
     assert list(short["episode"].to_numpy()) == ["late"]
+
+
+def test_a_dimension_without_names_is_told_by_place():
+    """The free variable of a residual correlation has none."""
+    ranks = xr.DataArray(np.arange(6.0).reshape(3, 2), dims=("draw", "pair"), name="partial")
+    named = ranks.assign_coords(pair=["one", "two"])
+    assert [label for label, _ in _entries(ranks)] == ["partial[0]", "partial[1]"]
+    assert [label for label, _ in _entries(named)] == ["partial[one]", "partial[two]"]
+    np.testing.assert_array_equal(_entries(ranks)[1][1], [1.0, 3.0, 5.0])

@@ -391,6 +391,7 @@ def _entries(values: xr.DataArray) -> list[tuple[str, np.ndarray]]:
     found = []
     for place in np.ndindex(*(values.sizes[dim] for dim in dims)):
         one = values.isel(dict(zip(dims, place, strict=True)))
-        label = ", ".join(str(one[dim].item()) for dim in dims)
+        # A dimension without names is told by place.
+        label = ", ".join(str(one[dim].item() if dim in one.coords else n) for dim, n in zip(dims, place, strict=True))
         found.append((f"{values.name}[{label}]" if dims else str(values.name), one.to_numpy()))
     return found
