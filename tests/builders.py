@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import itertools
 
 import numpy as np
@@ -107,14 +108,18 @@ def one_draw(parameters, chain=0, draw=0) -> dict[str, np.ndarray]:
 def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log densities (time, regime), log transition matrices (step, origin, destination) and log initial law, looped."""
     y = panel["response_value"].to_numpy()
-    rows, count = len(y), spec.regimes.count
+    chains = plain_chains(spec, v)
+    each = itertools.product(range(spec.regimes.count), repeat=len(chains))
+    # The regime of every response: the same, or one from a chain of its own.
+    joint = [regimes * (len(spec.responses) // len(chains)) for regimes in each]
+    rows, count = len(y), len(joint)
     log_obs = np.zeros((rows, count))
     for t in range(rows):
-        for k in range(count):
-            log_obs[t, k] = plain_density(spec, panel, v, t, k, y[t])
+        for n, regimes in enumerate(joint):
+            log_obs[t, n] = plain_density(spec, panel, v, t, regimes, y[t])
     log_p = np.log([plain_transition(spec, panel, v, t) for t in range(rows - 1)]).reshape(-1, count, count)
     if spec.regimes.initial == "dirichlet" and count > 1:
-        start = v["initial"]
+        start = functools.reduce(np.kron, [own["initial"] for own in chains])
     elif spec.regimes.initial == "stationary" and count > 1:
         start = np.linalg.matrix_power(plain_transition(spec, panel, v, 0), 2**20)[0]
     else:
@@ -122,13 +127,21 @@ def plain_chain(spec, panel, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return log_obs, log_p, np.log(start)
 
 
-def plain_density(spec, panel, v, t, k, y):
-    """Joint log density of what is observed of y (response)."""
+def plain_chains(spec, v):
+    """The parameters once, or once for each response that has a chain of its own."""
+    if not ("regimes" in spec.responses_vary and len(spec.responses) > 1 and spec.regimes.count > 1):
+        return [v]
+    names = {"stay_log_odds", "leave_log_odds", "driver_effect", "driver_origin", "initial"} & set(v)
+    return [v | {name: v[name][a] for name in names} for a in range(len(spec.responses))]
+
+
+def plain_density(spec, panel, v, t, regimes, y):
+    """Joint log density of what is observed of y (response), each response in its regime."""
     seen = np.flatnonzero(~np.isnan(y))
     if not len(seen):
         return 0.0
-    location = [plain_location(spec, panel, v, t, k, a) for a in seen]
-    scale = np.diag([np.exp(plain_log_scale(panel, v, t, k, a)) for a in seen])
+    location = [plain_location(spec, panel, v, t, regimes[a], a) for a in seen]
+    scale = np.diag([np.exp(plain_log_scale(panel, v, t, regimes[a], a)) for a in seen])
     among = v["residual_correlation"][np.ix_(seen, seen)] if len(y) > 1 else np.eye(1)
     shape = scale @ among @ scale
     if spec.family == "student_t":
@@ -138,6 +151,7 @@ def plain_density(spec, panel, v, t, k, y):
 
 def plain_log_scale(panel, v, t, k, a=0):
     gaps = v.get("log_scale_gap", np.zeros(0))
+    gaps = gaps[a] if gaps.ndim > 1 else gaps
     rungs = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
     value = v["log_scale"][a] + rungs[k] - sum(rungs) / len(rungs)
     if "log_scale_episode" in v:
@@ -203,7 +217,12 @@ def every_point_lag(spec, panel, v):
 
 
 def plain_transition(spec, panel, v, t):
-    """Transition matrix of the step from row t to row t + 1: driven by row t."""
+    """Transition matrix of the step from row t to row t + 1, of independent chains if there are several."""
+    return functools.reduce(np.kron, [plain_step(spec, panel, own, t) for own in plain_chains(spec, v)])
+
+
+def plain_step(spec, panel, v, t):
+    """The same for one chain: driven by row t."""
     count = spec.regimes.count
     p = np.ones((count, count))
     for i in range(count) if count > 1 else ():

@@ -29,6 +29,7 @@ def peer_model(spec, panel):
     episodes = panel.sizes["episode"]
     common, lagged = locations(spec, panel, regimes, episode, episodes)
     scale = jnp.exp(log_scales(spec, regimes, episodes))[episode]
+    chains = len(spec.responses) if "regimes" in spec.responses_vary else 1
     df = None
     if spec.family == "student_t":
         df = 2.0 + numpyro.sample(
@@ -37,11 +38,11 @@ def peer_model(spec, panel):
     among = correlation(spec)
     y = panel["response_value"].to_numpy()
     if regimes > 1:
-        log_transition = log_transitions(spec, panel, regimes)
+        log_transition = log_transitions(spec, panel, regimes, chains)
         first = log_first(spec, regimes, log_transition)
 
     def likelihood(location):
-        log_obs = joint_density(y, location, scale, among, df)
+        log_obs = joint_density(y, each_pair(location, chains), each_pair(scale, chains), among, df)
         return log_obs.sum() if regimes == 1 else forward(log_obs, log_transition, first)
 
     if spec.point_signals:
@@ -50,6 +51,20 @@ def peer_model(spec, panel):
         numpyro.factor("log_likelihood", logsumexp(each + jnp.log(mass)))
     else:
         numpyro.factor("log_likelihood", likelihood(common))
+
+
+def each_pair(values, chains):
+    """Values (row, response, regime) of two responses, each with a chain of its own, for each pair of regimes."""
+    if chains == 1:
+        return values
+    count = values.shape[2]
+    return jnp.stack([jnp.repeat(values[:, 0], count, axis=1), jnp.tile(values[:, 1], count)], axis=1)
+
+
+def both_chains(first, second):
+    """Log probabilities (step, origin, destination) of pairs of regimes, from those of two independent chains."""
+    pairs = first[:, :, None, :, None] + second[:, None, :, None, :]
+    return pairs.reshape(len(pairs), first.shape[1] * second.shape[1], -1)
 
 
 def correlation(spec):
@@ -139,18 +154,33 @@ def log_scales(spec, regimes, episodes):
     log_scale = numpyro.sample("log_scale", law.expand([responses]))[None, :, None] * jnp.ones((episodes, 1, regimes))
     if regimes > 1:
         law = dist.LogNormal(jnp.log(priors.scale_gap), priors.scale_gap_log_sd)
-        ladder = jnp.cumsum(jnp.append(0.0, numpyro.sample("log_scale_gap", law.expand([regimes - 1]))))
-        log_scale += ladder - ladder.mean()
+        lead = (responses,) if "regimes" in spec.responses_vary else (1,)
+        shape = (*lead, regimes - 1) if "regimes" in spec.responses_vary else (regimes - 1,)
+        gaps = numpyro.sample("log_scale_gap", law.expand(shape)).reshape(*lead, regimes - 1)
+        ladder = jnp.cumsum(jnp.concatenate([jnp.zeros((*lead, 1)), gaps], axis=1), axis=1)
+        log_scale += ladder - ladder.mean(axis=1, keepdims=True)
     if "scale" in spec.episodes.vary and episodes > 1:
         log_scale += zero_sum("log_scale_episode", (responses, episodes), priors.scale_episode_sd).T[:, :, None]
     return log_scale
 
 
-def log_transitions(spec, panel, regimes):
-    """Log probabilities (step, origin, destination) of the steps into rows 1, 2, ..."""
-    priors, rows = spec.priors, panel.sizes["time"]
+def log_transitions(spec, panel, regimes, chains):
+    """Log probabilities (step, origin, destination) of the steps into rows 1, 2, ..., of pairs for two chains."""
+    priors, drivers = spec.priors, len(spec.drivers)
     duration = np.ones(regimes) * np.asarray(priors.expected_duration)
-    stay = numpyro.sample("stay_log_odds", dist.Normal(jnp.log(duration - 1.0), priors.expected_duration_log_sd))
+    law = dist.Normal(jnp.log(duration - 1.0), priors.expected_duration_log_sd)
+    if chains == 1:
+        stay = numpyro.sample("stay_log_odds", law)
+        tilt = zero_sum("driver_effect", (drivers, regimes), priors.driver_sd) if drivers else None
+        return one_chain(spec, panel, regimes, stay, tilt)
+    stay = numpyro.sample("stay_log_odds", law.expand([chains, regimes]))
+    tilt = zero_sum("driver_effect", (chains, drivers, regimes), priors.driver_sd)
+    return both_chains(*(one_chain(spec, panel, regimes, stay[a], tilt[a]) for a in range(chains)))
+
+
+def one_chain(spec, panel, regimes, stay, tilt):
+    """Log probabilities (step, origin, destination) of one chain."""
+    priors, rows = spec.priors, panel.sizes["time"]
     onward = jnp.ones((regimes, 1))
     if regimes > 2:
         onward = softmax(zero_sum("leave_log_odds", (regimes, regimes - 1), priors.leave_sd), axis=-1)
@@ -159,8 +189,7 @@ def log_transitions(spec, panel, regimes):
     if not spec.drivers:
         return jnp.broadcast_to(jnp.log(base), (rows - 1, regimes, regimes))
     z = panel["driver_value"].to_numpy()[: rows - 1]
-    drivers = z.shape[1]
-    tilt = zero_sum("driver_effect", (drivers, regimes), priors.driver_sd)[:, None, :]
+    drivers, tilt = z.shape[1], tilt[:, None, :]
     if priors.origin_sd > 0:
         sd = numpyro.sample("driver_origin_sd", dist.HalfNormal(priors.origin_sd).expand([drivers]))
         basis = zero_sum_basis(regimes)
@@ -173,7 +202,7 @@ def log_transitions(spec, panel, regimes):
 def log_first(spec, regimes, log_transition):
     """Log law of the first regime."""
     if spec.regimes.initial == "uniform":
-        return -jnp.log(regimes) * jnp.ones(regimes)
+        return -jnp.log(log_transition.shape[1]) * jnp.ones(log_transition.shape[1])
     if spec.regimes.initial == "dirichlet":
         return jnp.log(numpyro.sample("initial", dist.Dirichlet(jnp.ones(regimes))))
     # Stationary: pi P = pi, with one of these equations replaced by sum(pi) = 1.

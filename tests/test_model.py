@@ -20,6 +20,7 @@ from regimelag.model import build_model, draw_prior
 from regimelag.sampling.point_lags import read_point_lags
 
 TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
+OWN = ("effect", "regimes")
 SIZES = {"mean_lag": 2.5, "spread": 1.3, "mean_lag_sd": 0.5, "spread_sd": 0.5, "roughness": 0.4}
 
 
@@ -103,6 +104,25 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         7,
         ((4, 1),),
     ),
+    "own regimes": (small_spec(responses=TWO_RESPONSES, responses_vary=OWN), 5, ((1, 1), 3)),
+    "own regimes, two drivers, by origin, stationary": (
+        small_spec(
+            responses=TWO_RESPONSES,
+            responses_vary=OWN,
+            drivers=TWO_DRIVERS,
+            regimes=rl.Regimes(initial="stationary"),
+            priors=rl.Priors(origin_sd=0.5),
+        ),
+        5,
+        (),
+    ),
+    "own regimes, three each, no drivers, free first": (
+        small_spec(
+            responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.Regimes(count=3, initial="dirichlet")
+        ),
+        3,
+        ((0, 1),),
+    ),
 }
 CASES.pop("kernel point")
 POINT = signal("metal", "point")
@@ -118,6 +138,7 @@ POINT_CASES = {
     "beside a gamma": (small_spec(signals=(signal("oil", "gamma"), POINT)), 6, ()),
     "two signals": (small_spec(signals=(POINT, signal("oil", "point", contemporaneous=False)), max_lag=3), 5, ()),
     "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
+    "own regimes": (small_spec(signals=(POINT,), responses=TWO_RESPONSES, responses_vary=OWN, max_lag=3), 4, ((2, 1),)),
     "no drivers": (small_spec(signals=(POINT,), drivers=()), 6, ()),
 }
 

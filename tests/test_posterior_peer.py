@@ -89,6 +89,7 @@ VARIANTS = {
     "two responses, normal, lag by both": dataclasses.replace(
         SPEC, responses=TWO, responses_vary=("effect", "lag"), episodes=LAGS_VARY, family="normal"
     ),
+    "two responses, own regimes": dataclasses.replace(SPEC, responses=TWO, responses_vary=("effect", "regimes")),
     "two responses, point lag": with_kernels(dataclasses.replace(SPEC, responses=TWO), rl.Point(4.0, 3.0)),
     "other priors": priors(SPEC, **ODD, expected_duration=(30.0, 6.0)),
     "three regimes, free first": regimes(SPEC, count=3, initial="dirichlet"),

@@ -131,6 +131,11 @@ def test_any_spec_survives_a_file(tmp_path_factory, spec):
     assert read_spec(path) == spec
 
 
+def own_regimes(**changes):
+    responses = (rl.Response("a", "a"), rl.Response("b", "b"))
+    return rl.ModelSpec(**({"name": "m", "responses": responses, "responses_vary": ("regimes",)} | changes))
+
+
 def lag_varies(kernel, *, by="episode"):
     signals = (rl.Signal("metal", "metal", kernel=kernel),)
     responses = (rl.Response("a", "a"), rl.Response("b", "b"))
@@ -146,8 +151,9 @@ def lag_varies(kernel, *, by="episode"):
         lag_varies(rl.Gamma()),
         lag_varies(rl.Point(by_regime=True, masses=(1.0, 2.0) * 13)),
         lag_varies(rl.Beta(), by="response"),
+        own_regimes(),
     ],
-    ids=["lag by episode", "point lag by both", "lag by response"],
+    ids=["lag by episode", "point lag by both", "lag by response", "own regimes"],
 )
 def test_lags_that_vary_survive_the_round_trip(spec):
     assert spec_from_toml(spec_to_toml(spec)) == spec
@@ -178,6 +184,8 @@ def test_whole_numbers_serve_as_floats():
 
 SIGNAL = {"name": "s", "column": "s"}
 TWICE = (rl.Signal(**SIGNAL), rl.Signal(**SIGNAL))
+THREE_OF_THEM = tuple(rl.Response(name, name) for name in "abc")
+BY_REGIME = (rl.Signal("metal", "metal", kernel=rl.Point(by_regime=True)),)
 DRIVERS = (rl.Driver("d", "d"), rl.Driver("d", "e"))
 CONTROLS = (rl.Control("c", "c"), rl.Control("c", "e"))
 DAY = dt.date(2020, 1, 1)
@@ -222,6 +230,8 @@ REFUSED = (
         "no response": (lambda: model(responses=()), "response"),
         "responses share a name": (lambda: model(responses=(RESPONSE, RESPONSE)), "responses"),
         "responses vary what": (lambda: model(responses_vary=("lags",)), "responses_vary"),
+        "too many joint regimes": (lambda: own_regimes(regimes=rl.Regimes(count=3), responses=THREE_OF_THEM), "27"),
+        "point lag by regime of one's own": (lambda: own_regimes(signals=BY_REGIME), "by_regime"),
         "lag of a simplex by episode": (lambda: lag_varies(rl.Dirichlet()), "episodes.vary"),
         "lag of a walk by response": (lambda: lag_varies(rl.Smooth(), by="response"), "responses_vary"),
         "point lag by response": (lambda: lag_varies(rl.Point(), by="response"), "responses_vary"),

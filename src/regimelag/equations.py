@@ -26,6 +26,9 @@ Draws = dict[str, np.ndarray]
 class Equations(NamedTuple):
     """What the parameters of each draw say.
 
+    Regimes are joint ones here: where each response has a chain of its own, one for each combination of their regimes,
+    as `ModelSpec.joint_regimes` numbers them.
+
     Attributes
     ----------
     location : ndarray
@@ -123,17 +126,18 @@ def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
 
 
 def log_scales(draws: Draws, episodes: int) -> np.ndarray:
-    """Log residual scale (draw, response, episode, regime), standardised units."""
+    """Log residual scale (draw, response, episode, regime), standardised units, by each response's own regimes."""
     base = draws[nm.LOG_SCALE]
     gaps = draws.get(nm.LOG_SCALE_GAP, np.zeros((len(base), 0)))
-    ladder = np.concatenate([np.zeros((len(base), 1)), np.cumsum(gaps, axis=1)], axis=1)
-    ladder -= ladder.mean(axis=1, keepdims=True)
+    gaps = gaps if gaps.ndim == 3 else gaps[:, None]  # noqa: PLR2004
+    ladder = np.concatenate([np.zeros((*gaps.shape[:-1], 1)), np.cumsum(gaps, axis=-1)], axis=-1)
+    ladder -= ladder.mean(axis=-1, keepdims=True)
     by_episode = draws.get(nm.LOG_SCALE_EPISODE, np.zeros((*base.shape, episodes)))
-    return base[:, :, None, None] + by_episode[:, :, :, None] + ladder[:, None, None, :]
+    return base[:, :, None, None] + by_episode[:, :, :, None] + ladder[:, :, None, :]
 
 
 def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    """Location (draw, response, time, regime), standardised units."""
+    """Location (draw, response, time, regime), standardised units, by each response's own regimes."""
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     common = np.zeros((*draws[nm.INTERCEPT].shape[:2], panel.sizes[nm.TIME]))
     now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
@@ -158,11 +162,53 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     return location
 
 
+def on_joint(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
+    """Values (draw, response, ..., regime) of each response's own regimes, on joint regimes."""
+    if not spec.own_regimes:
+        return values
+    return np.stack([values[:, a][..., at] for a, at in enumerate(spec.joint_regimes.T)], axis=1)
+
+
+def of_each_chain(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
+    """Probabilities (..., joint regime), summed to those of each response's chain (..., response, regime).
+
+    With one chain for all they are (..., regime) as they came.
+    """
+    if not spec.own_regimes:
+        return values
+    return np.einsum("...k,kaq->...aq", values, np.eye(spec.regimes.count)[spec.joint_regimes])
+
+
+def paths_of_each_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
+    """Paths (..., time) of joint regimes, as those of each response's chain (..., time, response) if it has one."""
+    return spec.joint_regimes[path] if spec.own_regimes else path
+
+
+def _chains(spec: ModelSpec, draws: Draws) -> list[Draws]:
+    """The draws of what belongs to a chain, for each chain."""
+    if not spec.own_regimes:
+        return [draws]
+    names = [name for name in (nm.STAY, nm.LEAVE, nm.DRIVER_EFFECT, nm.DRIVER_ORIGIN, nm.INITIAL) if name in draws]
+    return [{name: draws[name][:, a] for name in names} for a in range(len(spec.responses))]
+
+
+def _added_up(spec: ModelSpec, logits: list[np.ndarray]) -> np.ndarray:
+    """Logits (..., origin, destination) of independent chains as those of their joint regimes, which are sums."""
+    if not spec.own_regimes:
+        return logits[0]
+    at = spec.joint_regimes.T
+    return np.sum([one[..., at[a][:, None], at[a][None, :]] for a, one in enumerate(logits)], axis=0)
+
+
 def base_logits(spec: ModelSpec, draws: Draws) -> np.ndarray:
     """Transition logits (draw, origin, destination) with the drivers at their mean."""
-    count = spec.regimes.count
-    if count == 1:
+    if spec.regimes.count == 1:
         return np.zeros((len(draws[nm.INTERCEPT]), 1, 1))
+    return _added_up(spec, [_base_logits(spec.regimes.count, chain) for chain in _chains(spec, draws)])
+
+
+def _base_logits(count: int, draws: Draws) -> np.ndarray:
+    """The same for one chain."""
     stay = draws[nm.STAY]
     logits = np.zeros((len(stay), count, count))
     for origin in range(count):
@@ -176,7 +222,11 @@ def base_logits(spec: ModelSpec, draws: Draws) -> np.ndarray:
 
 def driver_slopes(spec: ModelSpec, draws: Draws) -> np.ndarray:
     """What a standard deviation of each driver adds to the logits (draw, driver, origin, destination)."""
-    count = spec.regimes.count
+    return _added_up(spec, [_driver_slopes(spec.regimes.count, chain) for chain in _chains(spec, draws)])
+
+
+def _driver_slopes(count: int, draws: Draws) -> np.ndarray:
+    """The same for one chain."""
     slopes = np.repeat(draws[nm.DRIVER_EFFECT][:, :, None, :], count, axis=2)
     return slopes + draws[nm.DRIVER_ORIGIN] if nm.DRIVER_ORIGIN in draws else slopes
 
@@ -198,9 +248,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
     """Log law of the first regime (draw, regime)."""
-    count = spec.regimes.count
+    count = logits.shape[-1]
     if spec.regimes.initial == "dirichlet" and nm.INITIAL in draws:
-        return np.log(draws[nm.INITIAL])
+        chains = [np.log(chain[nm.INITIAL]) for chain in _chains(spec, draws)]
+        return on_joint(spec, np.stack(chains, axis=1)).sum(axis=1)
     if spec.regimes.initial == "stationary" and count > 1:
         system = np.eye(count) - softmax(logits[:, 0]) + 1.0
         return np.log(np.linalg.solve(system.transpose(0, 2, 1), np.ones((len(system), count, 1)))[..., 0])
@@ -212,8 +263,8 @@ def equations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Equations:
     logits = transition_logits(spec, panel, draws)
     one = np.ones((len(logits), 1, 1))
     return Equations(
-        location=locations(spec, panel, draws),
-        log_scale=log_scales(draws, panel.sizes[nm.EPISODE]),
+        location=on_joint(spec, locations(spec, panel, draws)),
+        log_scale=on_joint(spec, log_scales(draws, panel.sizes[nm.EPISODE])),
         episode=panel[nm.EPISODE_INDEX].to_numpy(),
         correlation=draws.get(nm.CORRELATION, one),
         degrees_of_freedom=draws[nm.TAIL] + 2.0 if spec.family == "student_t" else None,
@@ -260,7 +311,10 @@ def _joint_log_density(eq: Equations, y: np.ndarray, at: np.ndarray, these: np.n
 
 
 def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Equations, np.ndarray]:
-    """The equations without the point lags' terms, and log densities (draw, combination, regime, time) with them."""
+    """The equations without the point lags' terms, and log densities (draw, combination, regime, time) with them.
+
+    Regimes are joint ones.
+    """
     lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
     count = len(draws[nm.INTERCEPT])
     # No weight is at lag zero, so these terms vanish.
@@ -274,13 +328,13 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), eq.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history
-    density = np.empty((count, len(lags), spec.regimes.count, len(y)))
+    density = np.empty((count, len(lags), len(spec.joint_regimes), len(y)))
     for c, lag in enumerate(lags):
         location = eq.location.copy()
         for s, signal in enumerate(spec.point_signals):
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
             effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
-            location += effect * past
+            location += on_joint(spec, effect * past)
         density[:, c] = np.moveaxis(log_observation(eq._replace(location=location), y), -1, -2)
     return eq, density
 

@@ -85,7 +85,9 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     pooled. The step into t has logits
     ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow
     Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are summed out by the
-    forward recursion of Hamilton (1989), doi:10.2307/1912559.
+    forward recursion of Hamilton (1989), doi:10.2307/1912559. Where each response has a chain of its own, intercepts,
+    scales and effects go by the regime of that chain, which has its own v, alpha and drivers' effects; the recursion
+    runs over joint regimes.
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
@@ -162,28 +164,41 @@ def _as_data(name: str, values: np.ndarray) -> Tensor:
 
 
 def _location(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
-    """Location (response, regime, time) but for point lags."""
-    priors, responses, regimes = spec.priors, np.eye(len(spec.responses)), np.eye(spec.regimes.count)
+    """Location (response, joint regime, time) but for point lags."""
+    priors, responses, whose = spec.priors, np.eye(len(spec.responses)), _whose(spec)
+    joint = whose.shape[-1]
     # One covariate with a coefficient for each regime, then several with one for all regimes.
-    own, shared = "ra,pc,qk->rqcak", "ra,pc,k->rpcak"
-    named = [(nm.INTERCEPT, priors.intercept_sd, nm.REGIME, own, regimes)]
+    own, shared = "ra,pc,aqk->rqcak", "ra,pc,k->rpcak"
+    named = [(nm.INTERCEPT, priors.intercept_sd, nm.REGIME, own, whose)]
     if spec.contemporaneous_signals:
         dim = nm.CONTEMPORANEOUS_SIGNAL
-        named.append((nm.CONTEMPORANEOUS, priors.contemporaneous_sd, dim, shared, _ones(regimes)))
+        named.append((nm.CONTEMPORANEOUS, priors.contemporaneous_sd, dim, shared, np.ones(joint)))
     if spec.controls:
-        named.append((nm.CONTROL_EFFECT, priors.control_sd, nm.CONTROL, shared, _ones(regimes)))
+        named.append((nm.CONTROL_EFFECT, priors.control_sd, nm.CONTROL, shared, np.ones(joint)))
     sizes = [1, len(spec.contemporaneous_signals), len(spec.controls)]
     rows = [row for row in np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1]) if len(row)]
     terms = []
     for (name, sd, dim, enters, over), row in zip(named, rows, strict=True):
         values = pm.Normal(name, 0.0, sd, dims=(nm.RESPONSE, dim))
         terms.append((values, np.einsum(enters, responses, row, over)))
-    columns = len(responses) * len(regimes)
-    coefficients = _sum_of(terms).reshape((1, sum(sizes), columns))
+    coefficients = _sum_of(terms).reshape((1, sum(sizes), len(responses) * joint))
     location = linear_predictor(data[nm.COVARIATE], coefficients)
     if len(spec.lagged_signals) > len(spec.point_signals):
         location = location + _lagged_response(spec, data, effects)
-    return location.reshape((len(responses), len(regimes), -1))
+    return location.reshape((len(responses), joint, -1))
+
+
+def _whose(spec: ModelSpec) -> np.ndarray:
+    """Which regime of a response's own chain a joint regime means (response, regime, joint regime), as ones and zeros.
+
+    With one chain for all responses a joint regime is a regime.
+    """
+    return np.moveaxis(np.eye(spec.regimes.count)[spec.joint_regimes], 0, -1)
+
+
+def _own(spec: ModelSpec) -> tuple[str, ...]:
+    """The dimension in front of what belongs to a chain, if there are several."""
+    return (nm.RESPONSE,) if spec.own_regimes else ()
 
 
 def _sum_of(terms: Sequence[tuple[Tensor, np.ndarray]]) -> Tensor:
@@ -205,7 +220,7 @@ def _ones(identity: np.ndarray) -> np.ndarray:
 
 
 def _lagged_response(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
-    """Effect times lagged signal, summed over signals without a point lag (response * regime, time)."""
+    """Effect times lagged signal, summed over signals without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
     for place, signal in enumerate(spec.lagged_signals):
         if signal in spec.point_signals:
@@ -221,7 +236,7 @@ def _lagged_response(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tenso
             departed.append(lag_sum(values, departure))
     rows = pt.concatenate(lagged)
     joined = pt.concatenate(coefficients, axis=1)
-    joined = joined.reshape((_episodes(), -1, len(spec.responses) * spec.regimes.count))
+    joined = joined.reshape((_episodes(), -1, len(spec.responses) * len(spec.joint_regimes)))
     response = linear_predictor(rows, joined, data[nm.EPISODE_INDEX])
     return sum((sums[None, :] for sums in departed), start=response)
 
@@ -267,8 +282,8 @@ def _lag_deviation(signal: Signal, dim: str, sd: float) -> Tensor:
 def _by_lag(
     spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor, log_scale: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Location (response, combination * regime, time) with the point lags' terms, and log scale to match it."""
-    count, responses, regimes = spec.lag_combinations, len(spec.responses), spec.regimes.count
+    """Location (response, combination * joint regime, time) with the point lags' terms, and log scale to match it."""
+    count, responses, regimes = spec.lag_combinations, len(spec.responses), len(spec.joint_regimes)
     location = location[:, None]
     for n, signal in enumerate(spec.point_signals):
         own = effects[:, spec.lagged_signals.index(signal)].reshape((_episodes(), 1, responses * regimes))
@@ -280,7 +295,7 @@ def _by_lag(
 
 
 def _log_observation(spec: ModelSpec, data: Mapping[str, Tensor], location: Tensor, log_scale: Tensor) -> Tensor:
-    """Log density of all responses together (regime, time)."""
+    """Log density of all responses together (joint regime, time)."""
     y, episode, priors = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX], spec.priors
     nu: Any = np.inf
     if spec.family == "student_t":
@@ -295,23 +310,23 @@ def _log_observation(spec: ModelSpec, data: Mapping[str, Tensor], location: Tens
 
 
 def _effects(spec: ModelSpec) -> Tensor:
-    """Cumulative lagged effects (episode, lagged signal, response, regime)."""
-    priors = spec.priors
-    signals, responses = np.eye(len(spec.lagged_signals)), np.eye(len(spec.responses))
-    regimes, episodes = np.eye(spec.regimes.count), np.eye(_episodes())
+    """Cumulative lagged effects (episode, lagged signal, response, joint regime)."""
+    priors, whose = spec.priors, _whose(spec)
+    signals, responses, episodes = np.eye(len(spec.lagged_signals)), np.eye(len(spec.responses)), np.eye(_episodes())
     effect = pm.Normal(nm.EFFECT, 0.0, priors.effect_sd, dims=nm.LAGGED_SIGNAL)
-    everywhere = {"e": _ones(episodes), "a": _ones(responses), "k": _ones(regimes)}
+    everywhere = {"e": _ones(episodes), "a": _ones(responses), "k": np.ones(whose.shape[-1])}
     terms = [(effect, np.einsum("ps,e,a,k->pesak", signals, *everywhere.values()))]
     varying = []
-    if len(regimes) > 1:
-        varying.append((nm.EFFECT_REGIME, priors.effect_regime_sd, nm.REGIME, "k", regimes))
+    if spec.regimes.count > 1:
+        own = np.moveaxis(whose, 1, 0)
+        varying.append((nm.EFFECT_REGIME, priors.effect_regime_sd, nm.REGIME, "ak", own))
     if "effect" in spec.episodes.vary and len(episodes) > 1:
         varying.append((nm.EFFECT_EPISODE, priors.effect_episode_sd, nm.EPISODE, "e", episodes))
     if "effect" in spec.responses_vary and len(responses) > 1:
         varying.append((nm.EFFECT_RESPONSE, priors.effect_response_sd, nm.RESPONSE, "a", responses))
-    for name, sd, dim, axis, own in varying:
-        others = {letter: ones for letter, ones in everywhere.items() if letter != axis}
-        enters = np.einsum(f"ps,q{axis},{','.join(others)}->pqesak", signals, own, *others.values())
+    for name, sd, dim, axes, own in varying:
+        others = {letter: ones for letter, ones in everywhere.items() if letter not in axes}
+        enters = np.einsum(f"ps,q{axes},{','.join(others)}->pqesak", signals, own, *others.values())
         terms.append((_pooled(name, sd, dim), enters))
     return _sum_of(terms)
 
@@ -357,26 +372,28 @@ def _from_prior(name: str, prior: Prior) -> Tensor:
 
 
 def _log_scale(spec: ModelSpec) -> Tensor:
-    """Log scale (episode, response, regime): gaps between neighbouring regimes are positive, so their order holds."""
-    priors, responses = spec.priors, np.eye(len(spec.responses))
-    regimes, episodes = np.eye(spec.regimes.count), np.eye(_episodes())
+    """Log scale (episode, response, joint regime): gaps between neighbours are positive, so regimes are ordered."""
+    priors, responses, episodes = spec.priors, np.eye(len(spec.responses)), np.eye(_episodes())
+    count, everywhere = spec.regimes.count, np.ones(len(spec.joint_regimes))
     base = pm.Normal(nm.LOG_SCALE, np.log(priors.scale_median), priors.scale_log_sd, dims=nm.RESPONSE)
-    terms = [(base, np.einsum("pa,e,k->peak", responses, _ones(episodes), _ones(regimes)))]
-    if len(regimes) > 1:
-        gap = pm.LogNormal(nm.LOG_SCALE_GAP, np.log(priors.scale_gap), priors.scale_gap_log_sd, dims=nm.GAP)
+    terms = [(base, np.einsum("pa,e,k->peak", responses, _ones(episodes), everywhere))]
+    if count > 1:
+        dims = (*_own(spec), nm.GAP)
+        gap = pm.LogNormal(nm.LOG_SCALE_GAP, np.log(priors.scale_gap), priors.scale_gap_log_sd, dims=dims)
         # Row k of the matrix says how much of each gap lies below regime k, centred over regimes.
-        steps = np.tril(np.ones((len(regimes), len(regimes) - 1)), -1)
+        steps = np.tril(np.ones((count, count - 1)), -1)
         steps -= steps.mean(axis=0)
-        terms.append((gap, np.einsum("kp,e,a->peak", steps, _ones(episodes), _ones(responses))))
+        entering = np.einsum("kap,e->peak", steps[spec.joint_regimes], _ones(episodes))
+        terms.append((gap, np.einsum("ra,peak->rpeak", responses, entering) if spec.own_regimes else entering))
     if "scale" in spec.episodes.vary and len(episodes) > 1:
         by_episode = _zero_sum(nm.LOG_SCALE_EPISODE, priors.scale_episode_sd, (nm.RESPONSE, nm.EPISODE))
-        terms.append((by_episode, np.einsum("pa,qe,k->pqeak", responses, episodes, _ones(regimes))))
+        terms.append((by_episode, np.einsum("pa,qe,k->pqeak", responses, episodes, everywhere)))
     return _sum_of(terms)
 
 
 def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihood with regimes and point lags summed out, from log densities (combination * regime, time)."""
-    count = spec.regimes.count
+    """Log-likelihood with regimes and point lags summed out, from log densities (combination * joint regime, time)."""
+    count = len(spec.joint_regimes)
     if count == 1:
         logits, log_initial = pt.zeros((1, 1)), pt.zeros(1)
     else:
@@ -390,28 +407,40 @@ def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) ->
 
 
 def _transition_logits(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
-    """Logits (time - 1, origin, destination), or (origin, destination) without drivers."""
-    priors, count = spec.priors, spec.regimes.count
-    regimes, rows = np.eye(count), np.eye(len(spec.drivers) + 1)
+    """Logits (time - 1, origin, destination) of joint regimes, or (origin, destination) without drivers."""
+    priors, joint = spec.priors, len(spec.joint_regimes)
+    regimes, rows = np.eye(spec.regimes.count), np.eye(len(spec.drivers) + 1)
     terms = [(values, np.multiply.outer(enters, rows[0])) for values, enters in _base_terms(spec)]
     terms = [(values, np.moveaxis(enters, -1, -3)) for values, enters in terms]
-    if not spec.drivers:
-        return _sum_of(terms)[0]
-    slope = _zero_sum(nm.DRIVER_EFFECT, priors.driver_sd, (nm.DRIVER, nm.DESTINATION))
-    terms.append((slope, np.einsum("pd,qj,i->pqdij", rows[1:], regimes, _ones(regimes))))
-    if priors.origin_sd > 0:
-        scale = pm.HalfNormal(f"{nm.DRIVER_ORIGIN}_sd", priors.origin_sd, dims=nm.DRIVER)
-        dims = (nm.DRIVER, nm.ORIGIN, nm.DESTINATION)
+    if spec.drivers:
+        slope = _zero_sum(nm.DRIVER_EFFECT, priors.driver_sd, (*_own(spec), nm.DRIVER, nm.DESTINATION))
+        terms.append((slope, np.einsum("pd,qj,i->pqdij", rows[1:], regimes, _ones(regimes))))
+    if spec.drivers and priors.origin_sd > 0:
+        dims = (*_own(spec), nm.DRIVER, nm.ORIGIN, nm.DESTINATION)
+        scale = pm.HalfNormal(f"{nm.DRIVER_ORIGIN}_sd", priors.origin_sd, dims=dims[:-2])
         raw = pm.ZeroSumNormal(f"{nm.DRIVER_ORIGIN}_raw", sigma=1.0, n_zerosum_axes=2, dims=dims)
-        by_origin = pm.Deterministic(nm.DRIVER_ORIGIN, scale[:, None, None] * raw, dims=dims)
+        by_origin = pm.Deterministic(nm.DRIVER_ORIGIN, scale[..., None, None] * raw, dims=dims)
         terms.append((by_origin, np.einsum("pd,qi,rj->pqrdij", rows[1:], regimes, regimes)))
-    coefficients = _sum_of(terms).reshape((1, len(rows), count**2))
-    moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients)
-    return pt.moveaxis(moving.reshape((count, count, -1)), -1, 0)
+    coefficients = _sum_of([(values, _between_joint(spec, enters)) for values, enters in terms])
+    if not spec.drivers:
+        return coefficients[0]
+    moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, len(rows), joint**2)))
+    return pt.moveaxis(moving.reshape((joint, joint, -1)), -1, 0)
+
+
+def _between_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
+    """What enters a chain's logits (*parameter, driver, origin, destination), as entering those of joint regimes.
+
+    The chains are independent, so a joint step has the product of their probabilities, and their logits add up:
+    (response, *parameter, driver, joint origin, joint destination). One chain for all stays as it is.
+    """
+    if not spec.own_regimes:
+        return enters
+    return np.stack([enters[..., at[:, None], at[None, :]] for at in spec.joint_regimes.T])
 
 
 def _base_terms(spec: ModelSpec) -> list[tuple[Tensor, np.ndarray]]:
-    """Terms of the logits (origin, destination) with the drivers at their mean.
+    """Terms of a chain's logits (origin, destination) with the drivers at their mean.
 
     The diagonal is the log odds of staying, which is the log of the expected duration minus one period. The rest of a
     row is normalised, so that the odds hold whatever the preference among the other regimes.
@@ -419,11 +448,12 @@ def _base_terms(spec: ModelSpec) -> list[tuple[Tensor, np.ndarray]]:
     count, priors = spec.regimes.count, spec.priors
     regimes = np.eye(count)
     durations = np.broadcast_to(np.asarray(priors.expected_duration), count)
-    stay = pm.Normal(nm.STAY, np.log(durations - 1), priors.expected_duration_log_sd, dims=nm.REGIME)
+    dims = (*_own(spec), nm.REGIME)
+    stay = pm.Normal(nm.STAY, np.log(durations - 1), priors.expected_duration_log_sd, dims=dims)
     terms = [(stay, np.einsum("pi,pj->pij", regimes, regimes))]
     if count > 2:  # noqa: PLR2004
-        leave = _zero_sum(nm.LEAVE, priors.leave_sd, (nm.REGIME, nm.ONWARD))
-        share = leave - pt.log(pt.exp(leave).sum(axis=1, keepdims=True))
+        leave = _zero_sum(nm.LEAVE, priors.leave_sd, (*dims, nm.ONWARD))
+        share = leave - pt.log(pt.exp(leave).sum(axis=-1, keepdims=True))
         onward = np.stack([onward_mask(count, n) for n in range(count - 1)])
         terms.append((share, np.einsum("pi,qij->pqij", regimes, onward)))
     return terms
@@ -438,12 +468,13 @@ def onward_mask(count: int, n: int) -> np.ndarray:
 
 
 def _log_initial(spec: ModelSpec, logits: Tensor) -> Tensor:
-    """Log law of the first regime (regime)."""
-    count = spec.regimes.count
+    """Log law of the first joint regime (joint regime)."""
+    count = len(spec.joint_regimes)
     if spec.regimes.initial == "uniform":
         return pt.as_tensor(np.full(count, -np.log(count)))
     if spec.regimes.initial == "dirichlet":
-        return pt.log(pm.Dirichlet(nm.INITIAL, a=np.ones(count), dims=nm.REGIME))
+        first = pt.log(pm.Dirichlet(nm.INITIAL, a=np.ones(spec.regimes.count), dims=(*_own(spec), nm.REGIME)))
+        return _sum_of([(first, _whose(spec))]) if spec.own_regimes else first
     first = logits[0] if spec.drivers else logits
     transition = pt.special.softmax(first, axis=-1)
     # pi (I - P + 1) = 1, with 1 the matrix of ones, has the stationary law as its only solution.

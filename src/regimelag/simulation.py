@@ -10,7 +10,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.panel import check_panel, make_panel
-from regimelag.equations import draw_regimes, draw_responses, equations, stack_draws
+from regimelag.equations import draw_regimes, draw_responses, equations, paths_of_each_chain, stack_draws
 from regimelag.errors import FitError
 from regimelag.model import build_model, draw_prior
 from regimelag.spec import ModelSpec
@@ -44,8 +44,9 @@ def simulate(
     Returns
     -------
     xarray.Dataset
-        The panel with `response_value` simulated (rows missing before stay missing) and the drawn `regime_path` (time)
-        beside it. The constants are kept, so the parameters stay true in the panel's standardised units.
+        The panel with `response_value` simulated (rows missing before stay missing) and the drawn `regime_path` (time),
+        or (time, response) if each response has a chain of its own, beside it. The constants are kept, so the
+        parameters stay true in the panel's standardised units.
 
     Raises
     ------
@@ -73,7 +74,8 @@ def simulate(
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
-    simulated[nm.REGIME_PATH] = (nm.TIME, path[0])
+    own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)
+    simulated[nm.REGIME_PATH] = (own, paths_of_each_chain(spec, path[0]))
     simulated.attrs["origin"] = SIMULATED
     return simulated
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 import typing
 from dataclasses import dataclass, field, fields
 from typing import Literal
+
+import numpy as np
 
 from regimelag import names as nm
 from regimelag.errors import require, require_choice, require_positive
@@ -18,6 +21,8 @@ Family = Literal["student_t", "normal"]
 
 # More would take minutes where one lag takes a second.
 MOST_COMBINATIONS = 1000
+# The recursions cost the square of their number.
+MOST_JOINT_REGIMES = 16
 REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
 
 
@@ -222,7 +227,8 @@ class ModelSpec:
     name : str
         Name of the model.
     responses : tuple of Response
-        What is explained. Several share one chain of regimes, and their residuals are jointly Student-t.
+        What is explained. Several share one chain of regimes unless `responses_vary` says otherwise, and their
+        residuals are jointly Student-t.
     signals, drivers, controls : tuple
         What explains it; each may be empty.
     claim : str
@@ -241,8 +247,10 @@ class ModelSpec:
         Prior scales.
     family : {"student_t", "normal"}
         Law of the residual.
-    responses_vary : tuple of {"effect", "lag"}
-        What of the lagged response differs between several responses, pooled.
+    responses_vary : tuple of {"effect", "lag", "regimes"}
+        What differs between several responses. Of the lagged response, pooled: effect and lag. With "regimes" each has
+        a chain of its own: its own volatilities and their order, durations and driver effects; the chains are
+        independent, and the likelihood runs over all joint regimes, 16 at most.
 
     Raises
     ------
@@ -262,7 +270,7 @@ class ModelSpec:
     regimes: Regimes = field(default_factory=Regimes)
     priors: Priors = field(default_factory=Priors)
     family: Family = "student_t"
-    responses_vary: tuple[Literal["effect", "lag"], ...] = ("effect",)
+    responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
@@ -302,6 +310,7 @@ class ModelSpec:
         for signal in self.signals:
             signal.kernel.validate(self.max_lag)
         self._check_lags(asked)
+        self._check_chains(asked)
         require_choice(asked, "family", self.family, typing.get_args(Family))
         durations = self.priors.expected_duration
         require(
@@ -330,7 +339,7 @@ class ModelSpec:
     def _check_lags(self, asked: str) -> None:
         """Check that lags can vary as asked, and that sums over point lags stay affordable."""
         for what in self.responses_vary:
-            require_choice(asked, "responses_vary", what, ("effect", "lag"))
+            require_choice(asked, "responses_vary", what, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
             point, fixed = isinstance(signal.kernel, Point), not signal.kernel.movable
             came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
@@ -356,6 +365,39 @@ class ModelSpec:
             "lower max_lag, share the lag between regimes, give all signals but one another kernel, or let the lag "
             "vary between episodes, which adds no combinations",
         )
+
+    def _check_chains(self, asked: str) -> None:
+        """Check that chains of their own stay affordable, and that no lag asks whose regime it belongs to."""
+        if not self.own_regimes:
+            return
+        joint = self.regimes.count ** len(self.responses)
+        require(
+            joint <= MOST_JOINT_REGIMES,
+            asked,
+            f"chains of their own have at most {MOST_JOINT_REGIMES} joint regimes, since the cost is that squared",
+            f"{self.regimes.count} regimes of {len(self.responses)} responses make {joint}",
+            "drop regimes from responses_vary, so that one chain serves all, or take fewer responses or regimes",
+        )
+        require(
+            not any(kernel.by_regime for kernel in self.point_kernels),
+            asked,
+            "a point lag by regime goes with one chain for all responses",
+            "regimes in responses_vary",
+            "drop by_regime, or drop regimes from responses_vary",
+        )
+
+    @property
+    def own_regimes(self) -> bool:
+        """Whether each response has a chain of regimes of its own."""
+        return "regimes" in self.responses_vary and len(self.responses) > 1 and self.regimes.count > 1
+
+    @property
+    def joint_regimes(self) -> np.ndarray:
+        """Number of each response's regime in each joint regime (joint regime, response); alike if they share one."""
+        regimes, responses = range(self.regimes.count), len(self.responses)
+        if self.own_regimes:
+            return np.array(list(itertools.product(regimes, repeat=responses)))
+        return np.array([[k] * responses for k in regimes])
 
     @property
     def point_signals(self) -> tuple[Signal, ...]:

@@ -45,7 +45,7 @@ def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
 def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
     """The same for draws (chain, draw, ...) of the parameters that are no fit yet; point lags are summed out."""
     _refuse_own_past(spec, panel)
-    draws, size = stack_draws(parameters), panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses)
+    draws, size = stack_draws(parameters), panel.sizes[nm.TIME] * spec.joint_regimes.size
     read = _given_lags if not spec.point_signals else _without_lags
     parts = [read(spec, panel, some) for _, some in in_chunks(draws, size * spec.lag_combinations)]
     terms = unstack_draws(np.concatenate(parts), parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})

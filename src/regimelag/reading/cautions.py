@@ -70,15 +70,24 @@ def calendar(smoothed: xr.DataArray) -> Iterator[str]:
     """
     years, rows = np.unique(smoothed["time.year"].to_numpy(), return_counts=True)
     by_year = smoothed.mean(SAMPLE).groupby("time.year").mean().sel(year=years[2 * rows >= rows.max()])
-    for regime in by_year[nm.REGIME].to_numpy():
-        share = by_year.sel({nm.REGIME: regime})
-        share = share.max([dim for dim in share.dims if dim != "year"])
+    for name, share in _each(by_year):
         full, empty = (share["year"].to_numpy()[keep] for keep in (share > FULL, share < EMPTY))
         if len(full) and len(empty):
             yield (
-                f"Regime {regime} is a stretch of years, {_years(full)} against {_years(empty)}: what is said of it "
+                f"Regime {name} is a stretch of years, {_years(full)} against {_years(empty)}: what is said of it "
                 "may be said of the time. Let the scale vary over episodes."
             )
+
+
+def _each(by_year: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
+    """Each regime's name and share (year); where each response has a chain of its own, its name too."""
+    for regime in by_year[nm.REGIME].to_numpy():
+        share = by_year.sel({nm.REGIME: regime})
+        if nm.RESPONSE not in share.dims:
+            yield str(regime), share
+            continue
+        for response in share[nm.RESPONSE].to_numpy():
+            yield f"{regime} of {response}", share.sel({nm.RESPONSE: response})
 
 
 def _years(years: np.ndarray) -> str:

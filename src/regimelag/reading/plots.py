@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from regimelag import names as nm
+from regimelag.errors import FitError
 
 POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "#6a4c93", "#3d8361", "#e0a458")
 SAMPLE = (nm.CHAIN, nm.DRAW)
@@ -24,6 +25,18 @@ def clean(ax: Axes) -> Axes:
     """The axes without the frame's upper and right edge."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _of_one_chain(asked: str, values: Any) -> None:
+    """Refuse the readings of several chains at once: they do not fit on one pair of axes."""
+    if nm.RESPONSE in values.dims:
+        names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
+        raise FitError(
+            asked,
+            "one chain of regimes is drawn at a time",
+            f"a chain for each of {', '.join(names)}",
+            f"select one, as in .sel(response={names[0]!r})",
+        )
 
 
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
@@ -42,6 +55,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     -------
     matplotlib.axes.Axes
     """
+    _of_one_chain("plot_regimes", probabilities)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
@@ -152,6 +166,7 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     -------
     matplotlib.axes.Axes
     """
+    _of_one_chain("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
     ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(drivers)), layout="constrained")[1] if ax is None else ax
@@ -188,6 +203,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     -------
     matplotlib.axes.Axes
     """
+    _of_one_chain("plot_paths", paths)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     regimes = list(paths.attrs["regimes"])
     rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
@@ -219,6 +235,7 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    _of_one_chain("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
     ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(regimes)), layout="constrained")[1] if ax is None else ax
     for n, regime in enumerate(regimes):
@@ -303,5 +320,7 @@ def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
     ax.set(xticks=range(len(rows)), xticklabels=years, ylim=(0, 1), ylabel="share of the year", title="Regimes by year")
+    # With a chain for each response a label is "2013 of bitcoin".
+    ax.tick_params(axis="x", rotation=90 if any(" of " in year for year in years) else 0)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax

@@ -19,6 +19,8 @@ from regimelag.equations import (
     in_chunks,
     log_observation,
     log_scales,
+    of_each_chain,
+    paths_of_each_chain,
     softmax,
     stack_draws,
     unstack_draws,
@@ -30,6 +32,7 @@ from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
 Kind = Literal["filtered", "predicted", "smoothed"]
+LONG_RUN = "long_run"
 
 
 def _over_draws(
@@ -39,10 +42,14 @@ def _over_draws(
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     draws = stack_draws(parameters)
     parts = [
-        read(spec, panel, some, part)
-        for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses))
+        read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.joint_regimes.size)
     ]
     return spec, panel, parameters, np.concatenate(parts)
+
+
+def _chains(spec: ModelSpec) -> dict[str, list[str]]:
+    """The coordinate that tells chains apart, if each response has one of its own."""
+    return {nm.RESPONSE: [response.name for response in spec.responses]} if spec.own_regimes else {}
 
 
 def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +71,8 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, regime). Average over chain and draw for the posterior probability.
+        (chain, draw, time, regime). Average over chain and draw for the posterior probability. Where each response has
+        a chain of regimes of its own, (chain, draw, time, response, regime).
 
     Raises
     ------
@@ -85,9 +93,9 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
             "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
         )
     spec, panel, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: kinds[kind](*_chain_inputs(spec, panel, draws))
+        idata, lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws)))
     )
-    coords = {nm.TIME: panel[nm.TIME].to_numpy(), nm.REGIME: list(spec.regimes.labels())}
+    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
     read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
     return read
@@ -110,7 +118,8 @@ def regime_paths(
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time) of regime numbers, 0 for the least volatile.
+        (chain, draw, time) of regime numbers, 0 for the least volatile; (chain, draw, time, response) where each
+        response has a chain of its own.
 
     Raises
     ------
@@ -128,11 +137,13 @@ def regime_paths(
     def read(spec: ModelSpec, panel: xr.Dataset, draws: Draws, part: slice) -> np.ndarray:
         chain = _chain_inputs(spec, panel, draws)
         if kind == "viterbi":
-            return viterbi_draws(*chain)[0]
-        return sample_paths_draws(*chain, rng.random((part.stop - part.start, panel.sizes[nm.TIME])))
+            return paths_of_each_chain(spec, viterbi_draws(*chain)[0])
+        uniforms = rng.random((part.stop - part.start, panel.sizes[nm.TIME]))
+        return paths_of_each_chain(spec, sample_paths_draws(*chain, uniforms))
 
     spec, panel, parameters, values = _over_draws(idata, read)
-    paths = unstack_draws(values, parameters, **{nm.TIME: panel[nm.TIME].to_numpy()}).rename(nm.REGIME_PATH)
+    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec)}
+    paths = unstack_draws(values, parameters, **coords).rename(nm.REGIME_PATH)
     paths.attrs = {"kind": kind, "regimes": list(spec.regimes.labels())}
     return paths
 
@@ -152,8 +163,9 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
     xarray.Dataset
         Per chain and draw: ``mean_duration`` (regime), rows per spell, the first and last spell counted as they were
         cut, missing where the path never enters the regime; ``spells`` (regime); ``switches``; ``share`` (regime) of
-        rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). With
-        moving drivers the last is not what is observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
+        rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). Each
+        also has response, where each response has a chain of its own. With moving drivers the last is not what is
+        observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
     """
     parameters = parameters_of(idata)
     read = _spells(regime_paths(idata, random_seed=random_seed), list(spec_of(idata).regimes.labels()))
@@ -194,7 +206,8 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
         Per chain, draw, driver and regime: ``next_period``, the average over the window of the change in next row's
         probability, starting from what was known (the filtered law); ``long_run``, the change in the stationary law if
         the driver stays moved, the others at their mean; ``log_odds``, the change in the destination's log odds,
-        averaged over origins. ``move`` (driver) is the size.
+        averaged over origins. ``move`` (driver) is the size. Each change also has response, where each response has a
+        chain of its own.
 
     Raises
     ------
@@ -215,8 +228,9 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
         idata, lambda spec, panel, draws, _: _driver_changes(spec, panel, draws, standardised)
     )
     coords = {
-        "change": ["next_period", "long_run", "log_odds"],
+        "change": ["next_period", LONG_RUN, "log_odds"],
         nm.DRIVER: names,
+        **_chains(spec),
         nm.REGIME: list(spec.regimes.labels()),
     }
     read = unstack_draws(values, parameters, **coords).to_dataset("change")
@@ -225,20 +239,23 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
 
 
 def _driver_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
-    """Changes (draw, kind of change, driver, regime) for standardised moves (driver)."""
+    """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
     log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
     known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
     before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
     alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
     rest = stationary_law(softmax(alpha))
-    changes = np.empty((len(known), 3, len(moves), spec.regimes.count))
+    changes = np.empty((len(known), 3, len(moves), known.shape[-1]))
     for d, move in enumerate(moves):
         shift = slopes[:, d] * move
         after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
         changes[:, 0, d] = after - before
         changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
         changes[:, 2, d] = shift.mean(axis=1)
-    return changes
+    read = of_each_chain(spec, changes)
+    # Log odds do not add up over the regimes of the other chains, in which they sum to zero: the mean is the chain's.
+    read[:, 2] /= len(spec.joint_regimes) / spec.regimes.count
+    return read
 
 
 def stationary_law(transition: np.ndarray) -> np.ndarray:
@@ -263,7 +280,8 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
         per row in natural units, averaged over episodes on the log scale; mean is the regime's mean per row with all
-        else at its mean, both for each response; shares are those of sampled paths.
+        else at its mean, both for each response; shares are those of sampled paths. Where each response has a chain of
+        its own, all is told of each.
     """
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     labels = list(spec.regimes.labels())
@@ -278,23 +296,35 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
         whose = f" of {response.name}" if len(spec.responses) > 1 else ""
         quantities[f"volatility{whose}"] = scale * np.exp(log_scale[:, a])
         quantities[f"mean{whose}"] = center + scale * draws[nm.INTERCEPT][:, a]
-    paths = regime_paths(idata)
-    spells = _spells(paths, labels)
-    if nm.STAY in draws:
-        quantities["expected duration"] = 1.0 + np.exp(draws[nm.STAY])
-    quantities["mean duration"] = _flat(spells["mean_duration"])
-    quantities["share"] = _flat(spells["share"])
+    held = xr.Dataset({nm.REGIME_PATH: regime_paths(idata)})
+    if nm.STAY in parameters:
+        held[nm.STAY] = parameters[nm.STAY]
     if spec.drivers:
-        change = driver_effects(idata)
-        for driver in change[nm.DRIVER].to_numpy():
-            quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change["long_run"].sel({nm.DRIVER: driver}))
-    for year, rows in paths.groupby("time.year"):
-        at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
-        quantities[f"share of {year}"] = np.stack(at, axis=-1)
+        held[LONG_RUN] = driver_effects(idata)[LONG_RUN]
+    if not spec.own_regimes:
+        quantities |= _chain_portrait(held, labels)
+    for name in _chains(spec).get(nm.RESPONSE, []):
+        own = _chain_portrait(held.sel({nm.RESPONSE: name}), labels)
+        quantities |= {f"{what} of {name}": values for what, values in own.items()}
     levels = (INTERVAL[0], 0.5, INTERVAL[1])
     columns = pd.MultiIndex.from_product([labels, ["5 %", "median", "95 %"]], names=[nm.REGIME, ""])
     table = {name: np.nanquantile(values, levels, axis=0).T.ravel() for name, values in quantities.items()}
     return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("quantity")
+
+
+def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray]:
+    """Durations, shares and what drivers do (draw, regime), of one chain."""
+    paths = held[nm.REGIME_PATH]
+    spells = _spells(paths, labels)
+    quantities = {"expected duration": 1.0 + np.exp(_flat(held[nm.STAY]))} if nm.STAY in held else {}
+    quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
+    for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
+        change = held[LONG_RUN].sel({nm.DRIVER: driver})
+        quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change)
+    for year, rows in paths.groupby("time.year"):
+        at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
+        quantities[f"share of {year}"] = np.stack(at, axis=-1)
+    return quantities
 
 
 def _flat(values: xr.DataArray) -> np.ndarray:

@@ -58,7 +58,7 @@ def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, 
     draws, rows = stack_draws(parameters), panel.sizes[nm.TIME]
     lags, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
     block = lag_blocks(spec, panel)
-    size = rows * spec.regimes.count * len(lags)
+    size = rows * spec.joint_regimes.size * len(lags)
     probability, chosen, density = [], [], []
     for part, some in in_chunks(draws, size):
         eq, log_obs = log_observation_by_lag(spec, panel, some)

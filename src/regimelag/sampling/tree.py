@@ -200,7 +200,7 @@ def evaluated(
 ) -> xr.DataArray:
     """What a measure (draw, ...) says of the model's equations, for all draws of the parameters (chain, draw, ...)."""
     draws = stack_draws(parameters)
-    size = panel.sizes[nm.TIME] * spec.regimes.count * len(spec.responses)
+    size = panel.sizes[nm.TIME] * spec.joint_regimes.size
     values = [measure(equations(spec, panel, some)) for _, some in in_chunks(draws, size)]
     return unstack_draws(np.concatenate(values), parameters, **coords)
 
