@@ -101,6 +101,12 @@ def lively() -> rl.ModelSpec:
     return dataclasses.replace(flagship, name="lively", drivers=drivers, priors=priors)
 
 
+def two_chains() -> rl.ModelSpec:
+    """Bitcoin and Ether, each with a chain of regimes of its own."""
+    pair = rl.read_spec("btc_eth")
+    return dataclasses.replace(pair, name="two_chains", responses_vary=(*pair.responses_vary, "regimes"))
+
+
 def driver_a_week_late(spec: rl.ModelSpec, panel: xr.Dataset) -> pm.Model:
     """Wrong: z[t - 2] for the step into t."""
     z = panel["driver_value"]
@@ -115,12 +121,14 @@ def no_jacobian(spec: rl.ModelSpec, panel: xr.Dataset) -> pm.Model:
     return model
 
 
+VARIANTS = {make.__name__: make for make in (lively, two_chains)}
 WRONG = {build.__name__: build for build in (driver_a_week_late, no_jacobian)}
 
 
 def calibrate(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Run what is missing of a model, and one row of the table."""
-    spec = lively() if name == "lively" or name in WRONG else rl.read_spec(name)
+    make = VARIANTS.get("lively" if name in WRONG else name)
+    spec = rl.read_spec(name) if make is None else make()
     panel = rl.make_panel(spec, made_up_frame())
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         print(name, flush=True)
@@ -163,7 +171,7 @@ def main() -> int:
     """Calibrate the models that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     named = sorted(file.stem for file in MODELS.glob("*.toml"))
-    parser.add_argument("--models", nargs="+", default=named, choices=[*named, "lively", *WRONG], metavar="MODEL")
+    parser.add_argument("--models", nargs="+", default=named, choices=[*named, *VARIANTS, *WRONG], metavar="MODEL")
     parser.add_argument("--simulations", type=int, default=100)
     parser.add_argument("--rows", type=int, default=150)
     parser.add_argument("--seed", type=int, default=2026)
