@@ -1,5 +1,6 @@
 from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
+from .data.scenarios import scenario
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
 from .judging.lead_lag import lead_lag
@@ -20,6 +21,9 @@ from .kernels import (
 )
 from .likelihood.op import markov_loglik
 from .model import build_model
+from .reading.forecast import forecast
+from .reading.forecast_plots import plot_forecast, plot_impulse
+from .reading.impulse import impulse_response
 from .reading.lag_plots import plot_evidence, plot_lag
 from .reading.lag_report import lag_report
 from .reading.lags import effects, lag_distribution
@@ -82,6 +86,8 @@ __all__ = [
     "effects",
     "example_panel",
     "fit",
+    "forecast",
+    "impulse_response",
     "lag_distribution",
     "lag_report",
     "lead_lag",
@@ -94,6 +100,8 @@ __all__ = [
     "plot_durations",
     "plot_effects",
     "plot_evidence",
+    "plot_forecast",
+    "plot_impulse",
     "plot_lag",
     "plot_lead_lag",
     "plot_paths",
@@ -112,6 +120,7 @@ __all__ = [
     "save_fit",
     "sbc",
     "sbc_table",
+    "scenario",
     "simulate",
     "spec_of",
     "stack_chains",

@@ -202,9 +202,14 @@ def _added_up(spec: ModelSpec, logits: list[np.ndarray]) -> np.ndarray:
 
 def base_logits(spec: ModelSpec, draws: Draws) -> np.ndarray:
     """Transition logits (draw, origin, destination) with the drivers at their mean."""
+    return _added_up(spec, chain_logits(spec, draws))
+
+
+def chain_logits(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
+    """The same (draw, origin, destination) for each chain: one for all responses, or one for each."""
     if spec.regimes.count == 1:
-        return np.zeros((len(draws[nm.INTERCEPT]), 1, 1))
-    return _added_up(spec, [_base_logits(spec.regimes.count, chain) for chain in _chains(spec, draws)])
+        return [np.zeros((len(draws[nm.INTERCEPT]), 1, 1))]
+    return [_base_logits(spec.regimes.count, chain) for chain in _chains(spec, draws)]
 
 
 def _base_logits(count: int, draws: Draws) -> np.ndarray:

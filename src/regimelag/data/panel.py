@@ -62,7 +62,9 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
         learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
         one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
         column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
-        ``episode_index`` (time). Missing responses are NaN. ``signal_time`` begins `spec.history` rows before ``time``.
+        ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves on the rows, one leg for each
+        column of each series, where scenarios go on from. Missing responses are NaN. ``signal_time`` begins
+        `spec.history` rows before ``time``.
         Attributes hold the spec as TOML and notes on what was done as JSON.
 
     Raises
@@ -252,7 +254,20 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], 
     slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
     about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
     panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
-    return panel
+    return _add_levels(panel, tracks, len(reach))
+
+
+def _add_levels(panel: xr.Dataset, tracks: Sequence[Track], rows: int) -> xr.Dataset:
+    """Add every column of every series as it stands on the rows, in natural units."""
+    legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
+    labels = {
+        nm.LEG_ROLE: [track.role for track, _, _ in legs],
+        nm.LEG_SERIES: [track.series.name for track, _, _ in legs],
+        nm.LEG_COLUMN: [column for _, column, _ in legs],
+    }
+    values = np.array([leg.level[-rows:] for _, _, leg in legs]).T
+    panel[nm.LEVEL] = ((nm.SIGNAL_TIME, nm.LEG), values, {"long_name": "columns on the rows, natural units"})
+    return panel.assign_coords({name: (nm.LEG, np.array(held, dtype=str)) for name, held in labels.items()})
 
 
 def _add_role(panel: xr.Dataset, role: str, tracks: Sequence[Track], first: int, rows: pd.DatetimeIndex) -> None:

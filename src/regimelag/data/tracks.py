@@ -143,19 +143,20 @@ def _lay(role: str, series: Series, source: pd.DataFrame, rows: pd.DatetimeIndex
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
     track = Track(role, series, legs, np.full(len(rows), np.nan), date)
     _check_positive(track, asked)
-    value = transform(_level(series, legs), series.transform, series.periods)
+    level = combined(series, {name: leg.level for name, leg in legs.items()})
+    value = transform(level, series.transform, series.periods)
     if not (isinstance(series, Signal) and series.beyond):
         return replace(track, value=value)
     other = transform(legs[series.beyond].level, series.transform, series.periods)
     return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
 
 
-def _level(series: Series, legs: Mapping[str, OnRows]) -> FloatArray:
-    """The column on the rows: alone, as a ratio, or as a difference."""
-    own = legs[series.column].level
+def combined(series: Series, levels: Mapping[str, FloatArray]) -> FloatArray:
+    """The series' level from those of its columns: its own alone, as a ratio, or as a difference."""
+    own = levels[series.column]
     if not series.against:
         return own
-    against = legs[series.against].level
+    against = levels[series.against]
     return own / against if series.transform in LOGARITHMIC else own - against
 
 

@@ -18,10 +18,10 @@ INTERVAL = (0.05, 0.95)
 def elasticity_scale(idata: xr.DataTree) -> xr.DataArray:
     """What turns a standardised effect into natural units: a response's scale over the signal's (response, signal)."""
     constants = idata["constant_data"].to_dataset()
-    return _one(constants[nm.scale_of(nm.RESPONSE)]) / constants[nm.scale_of(nm.SIGNAL)]
+    return only_one(constants[nm.scale_of(nm.RESPONSE)]) / constants[nm.scale_of(nm.SIGNAL)]
 
 
-def _one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
+def only_one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
     """Without a dimension that has one entry: with one response, readings do not speak of it."""
     return values.isel({dim: 0}, drop=True) if values.sizes[dim] == 1 else values
 
@@ -119,7 +119,7 @@ def _weights_and_curve(
             own.reshape(len(own), *lengths, -1), parameters, **{d: coords[d] for d in kept}, **last
         )
         weights.append(labelled)
-        curves.append(_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
+        curves.append(only_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
     names = np.array([signal.name for signal in spec.lagged_signals])
     together = [xr.concat(parts, nm.SIGNAL) for parts in (xr.broadcast(*weights), curves)]
     together = [joined.assign_coords({nm.SIGNAL: names}) for joined in together]
@@ -166,16 +166,16 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
                 nm.REGIME: list(spec.regimes.labels()),
             },
         )
-        every = _one(standardised) * scale
+        every = only_one(standardised) * scale
         read["lagged"] = every.mean((nm.EPISODE, nm.REGIME))
         read["lagged_by_regime"] = every.mean(nm.EPISODE)
         read["lagged_by_episode"] = every.mean(nm.REGIME)
     if nm.CONTEMPORANEOUS in parameters:
-        now = _one(parameters[nm.CONTEMPORANEOUS])
+        now = only_one(parameters[nm.CONTEMPORANEOUS])
         read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
     if nm.CONTROL_EFFECT in parameters:
-        control = _one(parameters[nm.CONTROL_EFFECT])
-        response_scale = _one(constants[nm.scale_of(nm.RESPONSE)])
+        control = only_one(parameters[nm.CONTROL_EFFECT])
+        response_scale = only_one(constants[nm.scale_of(nm.RESPONSE)])
         # Not named control, which is its dimension.
         read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
     return read

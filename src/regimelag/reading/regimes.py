@@ -57,6 +57,13 @@ def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.
     return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial
 
 
+def filtered_law(idata: xr.DataTree) -> np.ndarray:
+    """Law of the joint regime on the last row, given all data (draw, joint regime)."""
+    return _over_draws(
+        idata, lambda spec, panel, draws, _: filter_forward_draws(*_chain_inputs(spec, panel, draws))[1][:, -1]
+    )[3]
+
+
 def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.DataArray:
     """Probability of each regime at each time, per draw.
 

@@ -1,0 +1,200 @@
+"""What comes next: draws of future returns and prices under a scenario for everything that is not the response."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.rows import LOGARITHMIC
+from regimelag.data.scenarios import (
+    Leg,
+    bootstrapped_levels,
+    future_dates,
+    held_legs,
+    levels_of,
+    look_ahead,
+    scenario_levels,
+)
+from regimelag.equations import (
+    Draws,
+    draw_regimes,
+    draw_responses,
+    equations,
+    of_each_chain,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.errors import FitError
+from regimelag.reading.lags import only_one
+from regimelag.reading.regimes import filtered_law
+from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.spec import ModelSpec
+
+Scenario = pd.DataFrame | Literal["held", "bootstrap"]
+# Draws share this many bootstrapped paths of the covariates.
+PATHS, BLOCK = 250, 13
+CONDITION = "conditional on the scenario: same-period terms use its values, as if they were known"
+
+
+def forecast(
+    idata: xr.DataTree,
+    *,
+    horizon: int = 26,
+    scenario: Scenario = "held",
+    random_seed: int = 0,
+) -> xr.Dataset:
+    """Draw future responses, one path for each posterior draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    horizon : int
+        Rows ahead; those of the frame, if `scenario` is one.
+    scenario : {"held", "bootstrap"} or DataFrame
+        What signals, drivers and controls do. *held*: the columns stay where they stood on the last row, so signals do
+        not move, and a driver's change over 13 rows fades as its past falls out of it. *bootstrap*: they go on by
+        blocks of 13 rows of the window's own moves, all columns together: what is known is then the last row alone.
+        A frame (row, column), such as `scenario` makes, gives levels in natural units; columns not in it are held.
+    random_seed : int
+        Seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response_value`` (chain, draw, step), per row in natural units (log returns, by default); ``path``, the level
+        that follows, or, where the panel does not know the last level, its ratio to that; and ``regime_probability``
+        (chain, draw, step, regime), given the data and drivers up to the row before. With several responses, each also
+        has response. ``date`` (step) is the row's date.
+
+    Raises
+    ------
+    FitError
+        If the horizon is not a whole number of rows or the scenario none of these.
+    PanelError
+        If the scenario names columns that the panel has not, or the panel holds no levels.
+
+    Notes
+    -----
+    The parameters come from the posterior, the regime on the last row from the filtered law, and both go forward
+    together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a sum of
+    Student-t returns, which has no mean: read quantiles.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
+    _check(horizon, scenario)
+    rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
+    law = filtered_law(idata)
+    responses, laws = [], []
+    for levels, part in _scenarios(spec, panel, scenario, horizon, len(law), rng):
+        ahead = look_ahead(spec, panel, levels, horizon)
+        some = {name: values[part] for name, values in draws.items()}
+        y, regimes = _drawn(spec, ahead, some, law[part], rng)
+        responses.append(y)
+        laws.append(regimes)
+    return _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
+
+
+def _check(horizon: int, scenario: object) -> None:
+    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
+        cure = "write horizon=26"
+        raise FitError("forecast", "horizon is a whole number of rows, at least 1", f"horizon = {horizon!r}", cure)
+    if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
+        rule = "scenario is 'held', 'bootstrap' or a frame of levels"
+        raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")
+
+
+def _scenarios(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    scenario: Scenario,
+    horizon: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> list[tuple[dict[Leg, np.ndarray], slice]]:
+    """Levels of the covariates, and the draws that go with them."""
+    if isinstance(scenario, pd.DataFrame) or scenario == "held":
+        given = scenario if isinstance(scenario, pd.DataFrame) else None
+        return [(scenario_levels(panel, given, horizon), slice(0, draws))]
+    paths = min(PATHS, draws)
+    levels = bootstrapped_levels(spec, panel, horizon, paths=paths, block=BLOCK, rng=rng)
+    edges = np.linspace(0, draws, paths + 1).astype(int)
+    return [(one, slice(edges[n], edges[n + 1])) for n, one in enumerate(levels)]
+
+
+def _drawn(
+    spec: ModelSpec, ahead: xr.Dataset, draws: Draws, law: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
+    with np.errstate(divide="ignore"):
+        eq = equations(spec, ahead, draws)._replace(log_initial=np.log(law))
+    y = draw_responses(eq, draw_regimes(eq, rng), rng)[:, 1:]
+    transition = softmax(eq.logits)
+    laws = np.empty((len(law), y.shape[1], law.shape[1]))
+    for step in range(y.shape[1]):
+        law = np.einsum("di,dij->dj", law, transition[:, min(step, transition.shape[1] - 1)])
+        laws[:, step] = law
+    return y, laws
+
+
+def _labelled(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    parameters: xr.Dataset,
+    y: np.ndarray,
+    laws: np.ndarray,
+    scenario: Scenario,
+) -> xr.Dataset:
+    horizon = y.shape[1]
+    center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
+    natural = center + scale * y
+    steps = {nm.STEP: np.arange(1, horizon + 1)}
+    names = {nm.RESPONSE: [response.name for response in spec.responses]}
+    chains = names if spec.own_regimes else {}
+    levels = np.stack([_path(panel, spec, a, natural[..., a]) for a in range(natural.shape[-1])], axis=-1)
+    read = xr.Dataset(
+        {
+            nm.RESPONSE_VALUE: only_one(unstack_draws(natural, parameters, **steps, **names)),
+            "path": only_one(unstack_draws(levels, parameters, **steps, **names)),
+            "regime_probability": unstack_draws(
+                of_each_chain(spec, laws), parameters, **steps, **chains, **{nm.REGIME: list(spec.regimes.labels())}
+            ),
+        }
+    )
+    told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
+    read.attrs = {"origin": str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date()), "scenario": told}
+    if scenario_matters(spec):
+        read.attrs["condition"] = CONDITION
+    return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()))
+
+
+def scenario_matters(spec: ModelSpec) -> bool:
+    """Whether same-period terms make a forecast conditional on what the scenario says of its own row."""
+    return bool(spec.contemporaneous_signals or spec.controls)
+
+
+def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) -> np.ndarray:
+    """Levels (draw, step) of one response from its values; relative to the last one if that is not known."""
+    response = spec.responses[place]
+    if response.transform == "level":
+        return values
+    last = last_level(panel, spec, place)
+    if response.transform in LOGARITHMIC:
+        return (1.0 if np.isnan(last) else last) * np.exp(np.cumsum(values, axis=1))
+    return (0.0 if np.isnan(last) else last) + np.cumsum(values, axis=1)
+
+
+def last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
+    """Last level of a response that was observed; NaN if the panel knows none, or it is against another column."""
+    response = spec.responses[place]
+    leg = (nm.RESPONSE, response.name, response.column)
+    if response.against or leg not in held_legs(panel):
+        return np.nan
+    levels = levels_of(panel, leg)
+    seen = levels[np.isfinite(levels)]
+    return float(seen[-1]) if len(seen) else np.nan

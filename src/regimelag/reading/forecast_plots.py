@@ -1,0 +1,111 @@
+"""Figures of what comes next: the fan of a forecast, and the answer to a move of a signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from regimelag import names as nm
+from regimelag.errors import FitError
+from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean
+
+BANDS = ((0.05, 0.95), (0.25, 0.75))
+
+
+def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the fan of a response's path: its median, 50 and 90 % bands, on a logarithmic scale if it is a price.
+
+    Parameters
+    ----------
+    forecast : xarray.Dataset
+        From `forecast`; of several responses, one is selected.
+    history : Series (date), optional
+        What came before, in the path's units.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FitError
+        If the forecast holds several responses.
+    """
+    _of_one_response("plot_forecast", forecast["path"])
+    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    values, dates = forecast["path"], forecast["date"].to_numpy()
+    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
+        edges = values.quantile([low, high], SAMPLE).to_numpy()
+        ax.fill_between(dates, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
+    ax.plot(dates, values.median(SAMPLE), color=POSTERIOR, label="median")
+    if history is not None:
+        ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
+    if float(values.min()) > 0:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        ax.yaxis.set_minor_formatter(_few_labels(ax))
+    ax.set(title=f"Forecast from {forecast.attrs['origin']}, scenario: {forecast.attrs['scenario']}", ylabel="level")
+    ax.tick_params(axis="x", rotation=30)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def _few_labels(ax: Axes) -> Any:
+    """Label minor ticks if the axis spans less than a decade, when hardly a major one is on it."""
+    low, high = ax.get_ylim()
+    return StrMethodFormatter("{x:,g}") if high / low < 10.0 else NullFormatter()  # noqa: PLR2004
+
+
+def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the cumulative answer to a move: averaged with its 50 and 90 % bands, and its median from each regime.
+
+    Parameters
+    ----------
+    response : xarray.Dataset
+        From `impulse_response`; of several responses, one is selected.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FitError
+        If it holds several responses.
+    """
+    _of_one_response("plot_impulse", response["averaged"])
+    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    step = response[nm.STEP].to_numpy()
+    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
+        edges = response["averaged"].quantile([low, high], SAMPLE).to_numpy()
+        ax.fill_between(step, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
+    ax.plot(step, response["averaged"].median(SAMPLE), color=POSTERIOR, label="averaged, median")
+    for n, regime in enumerate(response["start"].to_numpy()):
+        color = REGIME_COLORS[n % len(REGIME_COLORS)]
+        median = response["cumulative"].sel(start=regime).median(SAMPLE)
+        ax.plot(step, median, color=color, linestyle="--", label=f"from {regime}, median")
+    ax.axhline(0, color="black", linewidth=0.8)
+    rows = response.attrs["shock_rows"]
+    over = "on row 0" if rows == 1 else f"over rows 0 to {rows - 1}"
+    title = f"Answer to {response.attrs['signal']} moving by {response.attrs['shock']:.2g} {over}"
+    if response.attrs["extrapolation"]:
+        title += " (an extrapolation)"
+    ax.set(xlim=(step[0], step[-1]), xlabel="rows after", ylabel="cumulative, natural units", title=title)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def _of_one_response(asked: str, values: xr.DataArray) -> None:
+    if nm.RESPONSE in values.dims:
+        names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
+        cure = f"select one, as in .sel(response={names[0]!r})"
+        raise FitError(asked, "one response is drawn at a time", ", ".join(names), cure)

@@ -1,0 +1,164 @@
+"""What a move of a signal does to the response's path, regime by regime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.equations import (
+    Draws,
+    chain_logits,
+    lag_weights,
+    lagged_effects,
+    of_each_chain,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.errors import FitError
+from regimelag.reading.lags import only_one
+from regimelag.reading.regimes import filtered_law
+from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.series import Signal
+from regimelag.spec import ModelSpec
+
+START = "start"
+
+
+def impulse_response(
+    idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
+) -> xr.Dataset:
+    """The response's cumulative path with minus without a move of a signal.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    shock : float or sequence of float
+        The move, in the signal's natural units (a log return, by default): on row 0, or on rows 0, 1, ... .
+    signal : str, optional
+        Which signal; needed if the model has several.
+    horizon : int
+        Rows after row 0.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
+        units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
+        is on the window's last row (the filtered law). With several responses, each also has response.
+        ``attrs["extrapolation"]`` says where the move lies outside what the window held; empty if it does not.
+
+    Raises
+    ------
+    FitError
+        If the signal is not the model's, or the shock or horizon are not numbers.
+
+    Notes
+    -----
+    A row's response has the effect of its own regime, whatever the regime was when the signal moved, so the path is an
+    expectation over regimes, which move with all drivers at their mean. The last episode goes on. The same-period
+    response is on row 0. The path is linear in the shock; that a large move is answered in proportion is an assumption.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    chosen = _chosen(spec, signal)
+    moves = _moves(shock, horizon)
+    draws = stack_draws(parameters)
+    coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
+    unit = panel[nm.scale_of(nm.RESPONSE)].to_numpy() / float(
+        panel[nm.scale_of(nm.SIGNAL)].sel({nm.SIGNAL: chosen.name})
+    )
+    answers = _answers(coefficients * unit[:, None, None], moves, horizon)
+    now = of_each_chain(spec, filtered_law(idata))
+    cumulative, averaged = _over_regimes(spec, draws, answers, now)
+    steps = {nm.STEP: np.arange(horizon + 1)}
+    starts = {START: list(spec.regimes.labels())}
+    names = {nm.RESPONSE: [response.name for response in spec.responses]}
+    read = xr.Dataset(
+        {
+            "cumulative": only_one(unstack_draws(cumulative, parameters, **steps, **names, **starts)),
+            "averaged": only_one(unstack_draws(averaged, parameters, **steps, **names)),
+        }
+    )
+    read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
+    read.attrs["extrapolation"] = _extrapolation(panel, chosen, moves)
+    return read
+
+
+def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
+    names = [one.name for one in spec.signals]
+    if signal is None and len(names) == 1:
+        return spec.signals[0]
+    if signal not in names:
+        rule = f"signal names one of the model's, {names}" if names else "the model has signals"
+        raise FitError("impulse_response", rule, f"signal = {signal!r}", "name one of them")
+    return spec.signals[names.index(signal)]
+
+
+def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
+    moves = np.atleast_1d(np.asarray(shock, dtype=float))
+    if moves.ndim != 1 or not len(moves) or not np.isfinite(moves).all():
+        raise FitError("impulse_response", "shock is a finite number, or several", f"{shock!r}", "write shock=0.1")
+    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
+        rule = "horizon is a whole number of rows, at least 1"
+        raise FitError("impulse_response", rule, f"horizon = {horizon!r}", "write horizon=52")
+    return moves
+
+
+def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:
+    """Standardised response (draw, response, regime, lag from zero on) to one standard deviation of the signal."""
+    count = len(draws[nm.INTERCEPT])
+    found = np.zeros((count, len(spec.responses), spec.regimes.count, spec.max_lag + 1))
+    if signal.contemporaneous:
+        found[..., 0] = draws[nm.CONTEMPORANEOUS][:, :, spec.contemporaneous_signals.index(signal), None]
+    if signal in spec.lagged_signals:
+        effect = lagged_effects(spec, draws, episodes)[:, spec.lagged_signals.index(signal), :, episode]
+        weights, departure = lag_weights(spec, draws, signal)
+        found[..., 1:] = effect[..., None] * weights[:, :, min(episode, weights.shape[2] - 1)]
+        if departure is not None:
+            found[..., 1:] += departure[:, None, None]
+    return found
+
+
+def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
+    """Response (draw, response, regime, step) of each row, were the chain in that regime on it."""
+    answers = np.zeros((*coefficients.shape[:-1], horizon + 1))
+    for row, move in enumerate(moves[: horizon + 1]):
+        reach = min(coefficients.shape[-1], horizon + 1 - row)
+        answers[..., row : row + reach] += move * coefficients[..., :reach]
+    return answers
+
+
+def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
+    count, responses, regimes, steps = answers.shape
+    chains = [softmax(logits) for logits in chain_logits(spec, draws)]
+    expected = np.empty((count, steps, responses, regimes))
+    for a in range(responses):
+        transition = chains[a if spec.own_regimes else 0]
+        law = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
+        for step in range(steps):
+            # From start i the chain is in j: (draw, i, j).
+            expected[:, step, a] = np.einsum("dij,dj->di", law, answers[:, a, :, step])
+            law = law @ transition
+    cumulative = np.cumsum(expected, axis=1)
+    weights = now if spec.own_regimes else np.repeat(now[:, None], responses, axis=1)
+    return cumulative, np.einsum("dtas,das->dta", cumulative, weights)
+
+
+def _extrapolation(panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
+    """Where the move lies outside what the window held over as many rows, in words."""
+    scale, center = (float(panel[of(nm.SIGNAL)].sel({nm.SIGNAL: signal.name})) for of in (nm.scale_of, nm.center_of))
+    values = center + scale * panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal.name}).to_numpy()
+    total, rows = float(moves.sum()), min(len(moves), len(values))
+    sums = np.convolve(values, np.ones(rows), mode="valid")
+    if sums.min() <= total <= sums.max():
+        return ""
+    over = "one row" if rows == 1 else f"{rows} rows"
+    return (
+        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; the window held moves from "
+        f"{sums.min():.2f} to {sums.max():.2f}. That the response goes on in proportion is the model's assumption, not the data's."
+    )
