@@ -1,4 +1,4 @@
-"""Forecasts and answers to a move, against loops over the model's equations and simulations from the end of a window."""
+"""Forecasts and answers to a move, against loops over the model's equations and panels on which they came true."""
 
 from __future__ import annotations
 

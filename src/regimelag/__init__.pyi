@@ -3,6 +3,7 @@ from .data.rows import to_frequency
 from .data.scenarios import scenario
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.frozen import score
 from .judging.lead_lag import lead_lag
 from .judging.plots import plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
@@ -121,6 +122,7 @@ __all__ = [
     "sbc",
     "sbc_table",
     "scenario",
+    "score",
     "simulate",
     "spec_of",
     "stack_chains",

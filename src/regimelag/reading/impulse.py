@@ -158,7 +158,8 @@ def _extrapolation(panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
     if sums.min() <= total <= sums.max():
         return ""
     over = "one row" if rows == 1 else f"{rows} rows"
+    held = f"the window held moves from {sums.min():.2f} to {sums.max():.2f}"
     return (
-        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; the window held moves from "
-        f"{sums.min():.2f} to {sums.max():.2f}. That the response goes on in proportion is the model's assumption, not the data's."
+        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; {held}. That the response goes on in "
+        "proportion is the model's assumption, not the data's."
     )

@@ -1,0 +1,198 @@
+"""A fit, frozen, scored on the rows that came after it: the honest test of a claim."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from regimelag import names as nm
+from regimelag.data.checks import check_panel
+from regimelag.data.rows import FloatArray, transform
+from regimelag.data.scenarios import levels_of
+from regimelag.equations import Equations, equations, log_observation, stack_draws
+from regimelag.errors import PanelError
+from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.reading.forecast import scenario_matters
+from regimelag.reading.regimes import filtered_law
+from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.spec import ModelSpec
+
+BANDS = (0.5, 0.9)
+# Constants of two panels differ by rounding alone if the data are the same.
+REVISED = 1e-6
+
+
+def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
+    """Score a fit on rows after its window, one step ahead, with parameters that have not seen them.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit, from a file, say, that was saved before these rows existed.
+    panel : xarray.Dataset
+        From `make_panel` with the same spec on newer data: it holds the fit's last row and those after it.
+
+    Returns
+    -------
+    DataFrame (date)
+        Rows after the fit's window that have a response. ``log score``, the log of the predictive density of the row's
+        responses in natural units, averaged over the posterior; for each response its ``PIT``, the predictive
+        probability of a lower value, and ``inside 50 %`` and ``inside 90 %``, whether it fell into that central band.
+        In attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
+        ``coverage``, by response and band; ``condition``, what the densities are conditional on; and ``warnings``.
+
+    Raises
+    ------
+    PanelError
+        If the panel does not fit the spec, lacks the fit's last row, has no response after it, or reaches an episode
+        that the fit knows nothing of.
+
+    Notes
+    -----
+    The regime is filtered on through the new rows; the parameters stay as they were. Everything is in the fit's
+    constants. PIT: Dawid (1984), doi:10.2307/2981683; the log score is proper: Gneiting & Raftery (2007),
+    doi:10.1198/016214506000001437.
+    """
+    spec, old = spec_of(idata), panel_of(idata)
+    check_panel(spec, panel)
+    tail = _tail(spec, old, panel)
+    draws = stack_draws(parameters_of(idata))
+    eq = equations(spec, tail, draws)
+    y = tail[nm.RESPONSE_VALUE].to_numpy()
+    density = log_observation(eq, y)
+    # The fit's last row is in the filtered law already.
+    density[:, 0] = 0.0
+    with np.errstate(divide="ignore"):
+        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(idata)))
+    scale = tail[nm.scale_of(nm.RESPONSE)].to_numpy()
+    seen = ~np.isnan(y[1:])
+    natural = (seen * np.log(scale)).sum(axis=1)
+    table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
+    table["log score"] = _log_mean(steps[:, 1:]) - natural
+    pit = predictive_pit(eq, predicted, y)[1:]
+    names = [response.name for response in spec.responses]
+    for a, name in enumerate(names):
+        whose = f" of {name}" if len(names) > 1 else ""
+        table[f"PIT{whose}"] = pit[:, a]
+        for band in BANDS:
+            inside = pd.Series(np.abs(pit[:, a] - 0.5) <= band / 2, table.index, dtype="boolean")
+            table[f"inside {100 * band:.0f} %{whose}"] = inside.mask(~seen[:, a])
+    joint = float(_log_mean(steps[:, 1:].sum(axis=1)) - natural.sum())
+    table = table[seen.any(axis=1)]
+    table.attrs = {"mean_log_score": float(table["log score"].mean()), "joint_log_score": joint}
+    bands = [name for name in table.columns if name.startswith("inside")]
+    table.attrs["coverage"] = {name.removeprefix("inside "): float(table[name].mean()) for name in bands}
+    table.attrs["condition"] = _condition(spec)
+    table.attrs["warnings"] = [*_warnings(idata, table, old, panel)]
+    return table
+
+
+def _log_mean(values: np.ndarray) -> np.ndarray:
+    """Log of the mean over draws, the first axis, of exponentials."""
+    top = values.max(axis=0)
+    return top + np.log(np.exp(values - top).mean(axis=0))
+
+
+def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Predictive probability of a value below y (time, response), given the law of the regimes (draw, time, regime).
+
+    Averaged over draws; NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
+    """
+    z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
+    nu = eq.degrees_of_freedom
+    below = stats.norm.cdf(z) if nu is None else stats.t.cdf(z, nu[:, None, None, None])
+    return np.einsum("datk,dtk->ta", below, law) / len(law)
+
+
+def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
+    """The fit's last row and the rows after it, in the fit's constants and episodes."""
+    asked = "score"
+    last = old[nm.TIME].to_numpy()[-1]
+    place = np.flatnonzero(panel[nm.TIME].to_numpy() == last)
+    if not len(place):
+        came = f"rows from {_day(panel[nm.TIME].to_numpy()[0])} to {_day(panel[nm.TIME].to_numpy()[-1])}"
+        cure = f"make it with make_panel(spec, frame, end=...) on data that reach beyond {_day(last)}"
+        raise PanelError(asked, f"the panel holds the fit's last row, {_day(last)}, and rows after it", came, cure)
+    first = int(place[0])
+    panel = _in_constants_of(spec, panel, old)
+    tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
+    if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
+        cure = "start the panel earlier"
+        raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
+    if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
+        cure = "get newer data; the fit has seen all that this panel holds"
+        raise PanelError(asked, "a response is observed after the fit's window", f"none after {_day(last)}", cure)
+    return _in_episodes_of(tail, old, asked)
+
+
+def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset:
+    """The rows with the fit's episodes."""
+    known = [str(label) for label in old[nm.EPISODE].to_numpy()]
+    labels = [str(label) for label in tail[nm.EPISODE].to_numpy()]
+    used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]
+    strange = sorted(set(used) - set(known))
+    if strange:
+        cure = "cut the panel where the new episode begins, or fit anew"
+        raise PanelError(asked, f"rows lie in episodes that the fit knows, {known}", f"{strange}", cure)
+    other = tail.drop_dims(nm.EPISODE, errors="ignore").assign_coords({nm.EPISODE: old[nm.EPISODE]})
+    return other.assign({nm.EPISODE_INDEX: (nm.TIME, np.array([known.index(label) for label in used]))})
+
+
+def _in_constants_of(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.Dataset:
+    """The same values in natural units, standardised as the fit's were."""
+    other = panel.copy()
+    for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+        value, center, scale = nm.value_of(role), nm.center_of(role), nm.scale_of(role)
+        natural = panel[center] + panel[scale] * panel[value]
+        if role == nm.SIGNAL:
+            natural = natural + _beyond(spec, panel, old)
+        other[value] = ((natural - old[center]) / old[scale]).transpose(*panel[value].dims)
+        other[center], other[scale] = old[center], old[scale]
+    return other
+
+
+def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:
+    """What the fit's slope takes out of each signal less than the panel's own slope did; NaN on rows too early."""
+    add = xr.zeros_like(panel[nm.SIGNAL_VALUE])
+    for place, signal in enumerate(spec.signals):
+        if not signal.beyond:
+            continue
+        leg = (nm.SIGNAL, signal.name, signal.beyond)
+        level: FloatArray = pd.Series(levels_of(panel, leg)).ffill().to_numpy(dtype=float)
+        other = transform(level, signal.transform, signal.periods)
+        add[:, place] = other * float(panel[nm.BEYOND_SLOPE][place] - old[nm.BEYOND_SLOPE][place])
+    return add
+
+
+def _condition(spec: ModelSpec) -> str:
+    if scenario_matters(spec):
+        return "given each row's own signals and controls, which were not known beforehand: no forecasts"
+    return "given what was known on the row before"
+
+
+def _warnings(idata: xr.DataTree, table: pd.DataFrame, old: xr.Dataset, panel: xr.Dataset) -> list[str]:
+    """What weakens the test: rows that existed when the fit was made, and data that were revised since."""
+    said = []
+    made = pd.Timestamp(dt.datetime.fromisoformat(idata.attrs["created_at"])).tz_localize(None)
+    early = int((table.index <= made).sum())
+    if early:
+        known = f"dated before the fit was made ({made.date()}): its maker may have known them."
+        said.append(f"{early} of {len(table)} rows are {known}")
+    common = np.intersect1d(old[nm.TIME].to_numpy(), panel[nm.TIME].to_numpy())
+    then, now = (_natural_responses(each).sel({nm.TIME: common}) for each in (old, panel))
+    revised = int((abs(then - now) > REVISED).any(nm.RESPONSE).sum())
+    if revised:
+        said.append(f"{revised} rows of the fit's own window have another response here: the data were revised.")
+    return said
+
+
+def _natural_responses(panel: xr.Dataset) -> xr.DataArray:
+    return panel[nm.center_of(nm.RESPONSE)] + panel[nm.scale_of(nm.RESPONSE)] * panel[nm.RESPONSE_VALUE]
+
+
+def _day(time: np.datetime64) -> str:
+    return str(pd.Timestamp(time).date())
