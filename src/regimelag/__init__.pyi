@@ -3,12 +3,14 @@ from .data.rows import to_frequency
 from .data.scenarios import scenario
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.backtest import backtest
 from .judging.frozen import score
 from .judging.lead_lag import lead_lag
 from .judging.plots import plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
 from .judging.sbc import sbc, sbc_table
 from .judging.stacking import stack_chains, stacked_posterior
+from .judging.verification import backtest_table
 from .kernels import (
     Beta,
     Dirichlet,
@@ -79,6 +81,8 @@ __all__ = [
     "SpecError",
     "Unrestricted",
     "as_fit",
+    "backtest",
+    "backtest_table",
     "build_model",
     "convergence",
     "describe_panel",

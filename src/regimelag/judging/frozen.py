@@ -11,7 +11,7 @@ from scipy import stats
 
 from regimelag import names as nm
 from regimelag.data.checks import check_panel
-from regimelag.data.rows import FloatArray, transform
+from regimelag.data.rows import transform
 from regimelag.data.scenarios import levels_of
 from regimelag.equations import Equations, equations, log_observation, stack_draws
 from regimelag.errors import PanelError
@@ -162,7 +162,7 @@ def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray
         if not signal.beyond:
             continue
         leg = (nm.SIGNAL, signal.name, signal.beyond)
-        level: FloatArray = pd.Series(levels_of(panel, leg)).ffill().to_numpy(dtype=float)
+        level = np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float)
         other = transform(level, signal.transform, signal.periods)
         add[:, place] = other * float(panel[nm.BEYOND_SLOPE][place] - old[nm.BEYOND_SLOPE][place])
     return add

@@ -60,6 +60,17 @@ def compiled_on(task: Refit) -> CompiledModel:
     return _compiled[key].on(model_data(task.spec, task.panel))
 
 
+def posterior_of(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Sample the task's model: draws with point lags beside them, and whether chains converged."""
+    model = compiled_on(task)
+    start = partial(dispersed_start, search(model, starts=starts, random_seed=seed), model.value_and_gradient)
+    sampled = sample_nutpie(model, start, seed, False, settings)
+    posterior, _ = with_point_lags(
+        task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)
+    )
+    return posterior, convergence(sampled)
+
+
 def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Result:
     """Fit, and keep what the table needs, as JSON can hold it.
 
@@ -71,13 +82,7 @@ def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Resu
         lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``,
         the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
     """
-    model = compiled_on(task)
-    start = partial(dispersed_start, search(model, starts=starts, random_seed=seed), model.value_and_gradient)
-    sampled = sample_nutpie(model, start, seed, False, settings)
-    found = convergence(sampled)
-    posterior, _ = with_point_lags(
-        task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)
-    )
+    posterior, found = posterior_of(task, settings, starts, seed)
     elpd, pareto = expected_densities(task.spec, task.panel, posterior)
     result = {
         "rows": len(elpd),

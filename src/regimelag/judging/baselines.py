@@ -1,0 +1,76 @@
+"""Forecasters that know only the response's own past."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from regimelag.errors import FitError
+
+DRAWS = 2000
+
+
+class Baseline(Protocol):
+    """Learned on rows up to one, it forecasts from any later row."""
+
+    def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
+        """Responses (draw, step, response) after the origin, natural units."""
+        ...
+
+
+class RandomWalk:
+    """A level that goes up as often as down: returns drawn from those observed up to the origin, without their mean."""
+
+    def __init__(self, values: np.ndarray, first: int, refit: int) -> None:  # noqa: ARG002
+        self.values, self.first = values, first
+
+    def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
+        """Responses (draw, step, response) after the origin, natural units."""
+        rng = np.random.default_rng(seed)
+        drawn = []
+        for own in self.values[self.first : origin + 1].T:
+            seen = own[~np.isnan(own)]
+            drawn.append(rng.choice(seen - seen.mean(), size=(DRAWS, horizon)))
+        return np.stack(drawn, axis=-1)
+
+
+class Garch:
+    """GARCH(1,1) with a constant mean and Student-t shocks, by `arch`: Bollerslev (1987), doi:10.2307/1925546."""
+
+    def __init__(self, values: np.ndarray, first: int, refit: int) -> None:
+        self.values, self.first = values, first
+        self.scale = np.nanstd(values[first : refit + 1], axis=0)
+        self.parameters = [self._model(a, refit).fit(disp="off").params for a in range(values.shape[1])]
+
+    def _model(self, response: int, origin: int) -> Any:
+        own = self.values[self.first : origin + 1, response]
+        # The optimiser wants a variance of about one.
+        return _arch_model()(own[~np.isnan(own)] / self.scale[response], vol="GARCH", dist="t", rescale=False)
+
+    def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
+        """Responses (draw, step, response) after the origin, natural units."""
+        drawn = []
+        for a, parameters in enumerate(self.parameters):
+            fixed, nu = self._model(a, origin).fix(parameters), float(parameters["nu"])
+            shocks = partial(_unit_t, nu, np.random.default_rng([seed, a]))
+            # Its own generator cannot be seeded call by call.
+            simulated = fixed.forecast(horizon=horizon, method="simulation", simulations=DRAWS, rng=shocks)
+            drawn.append(self.scale[a] * simulated.simulations.values[-1])
+        return np.stack(drawn, axis=-1)
+
+
+def _unit_t(nu: float, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+    """Student-t shocks of variance one."""
+    return rng.standard_t(nu, size) * np.sqrt((nu - 2.0) / nu)
+
+
+def _arch_model() -> Any:
+    try:
+        from arch import arch_model  # noqa: PLC0415
+    except ImportError as problem:
+        raise FitError(
+            "backtest", "the GARCH baseline needs arch", "it is not installed", "pip install 'regimelag[backtest]'"
+        ) from problem
+    return arch_model

@@ -1,0 +1,107 @@
+"""What came against what was forecast: scores of draws, and a table of them with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regimelag.errors import FitError
+
+RANDOM_WALK = "random walk"
+BANDS = (0.5, 0.9)
+RESAMPLED = 1000
+
+
+def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
+    """Scores of one forecast.
+
+    Parameters
+    ----------
+    observed : float
+        What came.
+    drawn : array of float (draw)
+        Draws of the forecast.
+
+    Returns
+    -------
+    dict
+        ``observed``, ``median``, ``crps``, ``log score`` (higher is better), ``PIT``, ``inside 50 %``,
+        ``inside 90 %``.
+    """
+    rules = _rules()
+    below = float((drawn < observed).mean())
+    found = {
+        "observed": observed,
+        "median": float(np.median(drawn)),
+        "crps": float(rules.crps_ensemble(observed, drawn)),
+        "log score": -float(rules.logs_ensemble(observed, drawn)),
+        "PIT": below,
+    }
+    return found | {f"inside {100 * band:.0f} %": bool(abs(below - 0.5) <= band / 2) for band in BANDS}
+
+
+def _rules() -> Any:
+    try:
+        import scoringrules  # noqa: PLC0415
+    except ImportError as problem:
+        raise FitError(
+            "backtest", "scores need scoringrules", "it is not installed", "pip install 'regimelag[backtest]'"
+        ) from problem
+    return scoringrules
+
+
+def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFrame:
+    """Sum up a backtest: mean scores and coverage, with intervals that know that neighbouring origins overlap.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `backtest`.
+    random_seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the
+        ``50 %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the
+        random walk, per origin, with its bounds.
+
+    Notes
+    -----
+    Intervals are percentiles of a stationary bootstrap over origins (Politis & Romano 1994,
+    doi:10.1080/01621459.1994.10476870) by `arch`, with blocks twice the horizon and at least 13 origins long.
+    """
+    index = ["response", "horizon", "forecaster"]
+    rows = []
+    for _, some in scores.groupby(["response", "horizon"], sort=False):
+        wide = {name: one.set_index("origin").sort_index() for name, one in some.groupby("forecaster", sort=False)}
+        for name, one in wide.items():
+            measured = pd.DataFrame({"50 %": one["inside 50 %"], "90 %": one["inside 90 %"]}).astype(float)
+            measured["gain"] = one["log score"] - wide[RANDOM_WALK]["log score"]
+            row: dict[str, Any] = {
+                "response": some["response"].iloc[0],
+                "horizon": int(some["horizon"].iloc[0]),
+                "forecaster": name,
+            }
+            row |= {"origins": len(one), "crps": one["crps"].mean(), "log score": one["log score"].mean()}
+            low, high = _interval(measured.to_numpy(), max(2 * int(some["horizon"].iloc[0]), 13), random_seed)
+            for n, what in enumerate(map(str, measured)):
+                row |= {what: measured[what].mean(), f"{what} low": low[n], f"{what} high": high[n]}
+            rows.append(row)
+    return pd.DataFrame(rows).set_index(index)
+
+
+def _interval(values: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """5 and 95 % points of the means (column) over resampled origins (row)."""
+    try:
+        from arch.bootstrap import StationaryBootstrap  # noqa: PLC0415
+    except ImportError as problem:
+        raise FitError(
+            "backtest_table", "intervals need arch", "it is not installed", "pip install 'regimelag[backtest]'"
+        ) from problem
+    resampled = StationaryBootstrap(min(block, len(values)), values, seed=seed)
+    means = resampled.apply(lambda drawn: drawn.mean(axis=0), RESAMPLED)
+    return np.quantile(means, 0.05, axis=0), np.quantile(means, 0.95, axis=0)

@@ -1,0 +1,203 @@
+"""Backtests: nothing from the future enters, scores are what they say, and a stopped one goes on bit for bit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import prior_draws, replaced, small_spec
+from scipy import stats
+from test_forecast import frame
+
+import regimelag as rl
+from regimelag.judging import backtest as room
+from regimelag.judging.baselines import Garch, RandomWalk
+from regimelag.judging.verification import verified
+
+pytest.importorskip("arch", reason="the extra 'backtest' is not installed")
+pytest.importorskip("scoringrules", reason="the extra 'backtest' is not installed")
+
+SPEC = small_spec(
+    drivers=(rl.Driver("yield", "yield", periods=3),), episodes=rl.Episodes(starts=(dt.date(2021, 6, 1),)), max_lag=2
+)
+LEVELS = frame(170, seed=3)
+LIGHT = {"draws": 30, "tune": 60, "chains": 2, "starts": 2, "progressbar": False}
+
+
+def panel_of(levels=LEVELS):
+    return rl.make_panel(SPEC, levels, start="2019-11-08")
+
+
+def plan(panel, **changes):
+    return room._plan(
+        SPEC,
+        panel,
+        **({"start": "2022-06-03", "horizons": (1, 3), "every": 8, "stride": 4} | changes),
+        rows="all",
+        starts=2,
+        seed=1,
+    )
+
+
+@pytest.fixture
+def prior_instead(monkeypatch):
+    """Draws from the prior in place of a fit, the same for the same model."""
+    monkeypatch.setattr(room, "posterior_of", lambda task, *_: (prior_draws(task.spec, task.panel, 20), {"rhat": 1.0}))
+
+
+def test_no_number_after_an_origin_enters(prior_instead):
+    """Other levels from the day after an origin on leave every draw of every forecaster as it was."""
+    origin = panel_of()["time"].to_numpy()[panel_of().sizes["time"] - 30]
+    other = LEVELS.copy()
+    later = other.index > origin
+    other.loc[later] *= np.exp(np.random.default_rng(9).normal(0.0, 0.3, (later.sum(), 5)))
+    drawn = []
+    for levels in (LEVELS, other):
+        panel = panel_of(levels)
+        row = int(np.flatnonzero(panel["time"].to_numpy() == origin)[0])
+        ready = plan(panel, start=str(pd.Timestamp(origin).date() - dt.timedelta(weeks=3)))
+        drawn.append({name: one.draw(row, 3, 5) for name, one in room._forecasters(ready, ready.refits[0], 7)})
+    assert list(drawn[0]) == ["small", "no signal", "random walk", "GARCH(1,1)-t"]
+    for name, before in drawn[0].items():
+        # Values in natural units differ by rounding, which the optimiser behind GARCH carries to the fourth digit.
+        tolerance = 1e-3 if name.startswith("GARCH") else 1e-9
+        np.testing.assert_allclose(before, drawn[1][name], rtol=1e-6, atol=tolerance, err_msg=name)
+
+
+def test_an_episode_that_begins_after_the_refit_is_not_known(prior_instead):
+    spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2021, 6, 1), dt.date(2022, 6, 17))))
+    panel = rl.make_panel(spec, LEVELS, start="2019-11-08")
+    row = int(np.flatnonzero(panel["time"].to_numpy() == np.datetime64("2022-06-03"))[0])
+    ready = room._plan(spec, panel, "2022-06-03", (1,), 8, 4, "all", 2, 1)
+    name, model = next(room._forecasters(ready, row, 7))
+    assert name == "small"
+    assert model.posterior.sizes["episode"] == 2
+    assert np.isfinite(model.draw(row + 6, 2, 1)).all()
+
+
+def test_a_random_walk_draws_what_was_observed_without_its_mean():
+    values = np.random.default_rng(0).normal(0.5, 1.0, (60, 1))
+    values[3] = np.nan
+    drawn = RandomWalk(values, 10, 20).draw(30, 4, 1)
+    seen = values[10:31, 0] - values[10:31, 0].mean()
+    assert set(np.round(drawn.ravel(), 12)) <= set(np.round(seen, 12))
+    assert drawn.shape == (2000, 4, 1)
+
+
+def test_garch_knows_that_volatility_clusters():
+    """After a turbulent stretch it spreads more than after a calm one."""
+    rng = np.random.default_rng(0)
+    variance, values = 1.0, np.empty((800, 1))
+    for t in range(800):
+        values[t] = np.sqrt(variance) * rng.standard_normal()
+        variance = 0.05 + 0.2 * values[t, 0] ** 2 + 0.75 * variance
+    one = Garch(values, 0, 700)
+    spread = pd.Series(values[:, 0] ** 2).rolling(5).mean().iloc[700:795]
+    high, low = int(spread.idxmax()), int(spread.idxmin())
+    assert one.draw(high, 1, 1).std() > 1.5 * one.draw(low, 1, 1).std()
+    np.testing.assert_array_equal(one.draw(high, 3, 1), one.draw(high, 3, 1))
+
+
+def test_scores_of_normal_draws_are_the_normal_laws():
+    """CRPS of N(0, 1) at y: y (2 F(y) - 1) + 2 f(y) - 1 / sqrt(pi), Gneiting & Raftery (2007)."""
+    drawn = np.random.default_rng(1).standard_normal(40_000)
+    for y in (-1.5, 0.2, 2.0):
+        found = verified(y, drawn)
+        law = stats.norm()
+        expected = y * (2 * law.cdf(y) - 1) + 2 * law.pdf(y) - 1 / np.sqrt(np.pi)
+        # The sampling error of a mean of |draw - y| and of pairs' distances: below 1 / sqrt(draws) each.
+        assert found["crps"] == pytest.approx(expected, abs=4 * 2 / np.sqrt(40_000))
+        # A kernel estimate smooths: a few per cent of the density.
+        assert found["log score"] == pytest.approx(law.logpdf(y), abs=0.1)
+        assert found["PIT"] == pytest.approx(law.cdf(y), abs=4 * 0.5 / np.sqrt(40_000))
+        assert found["inside 50 %"] == (abs(y) < 0.6745)
+        assert found["inside 90 %"] == (abs(y) < 1.645)
+
+
+def test_the_table_sums_up_and_its_intervals_hold_the_means():
+    rng = np.random.default_rng(0)
+    origins = pd.date_range("2020-01-03", periods=200, freq="W-FRI")
+    rows = [
+        {"origin": origin, "horizon": 1, "response": "asset", "forecaster": name, "crps": 1.0, "log score": score}
+        | {"inside 50 %": rng.random() < 0.5, "inside 90 %": rng.random() < 0.9, "PIT": 0.5}
+        for origin in origins
+        for name, score in (("model", rng.normal(0.3)), ("random walk", 0.0))
+    ]
+    scores = pd.DataFrame(rows)
+    table = rl.backtest_table(scores)
+    one = table.loc[("asset", 1, "model")]
+    mine = scores[scores["forecaster"] == "model"]
+    assert one["origins"] == 200
+    assert one["50 %"] == pytest.approx(mine["inside 50 %"].mean())
+    assert one["gain"] == pytest.approx(mine["log score"].mean())
+    assert one["gain low"] < one["gain"] < one["gain high"]
+    # Independent origins: about 1.645 standard errors to either side.
+    width = (one["50 % high"] - one["50 % low"]) / (2 * 1.645 * np.sqrt(0.25 / 200))
+    assert 0.6 < width < 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"start": "2020-06-05"}, "rows before start"),
+        ({"start": "2030-01-04"}, "start between"),
+        ({"start": "2022-06-03", "every": 0}, "every"),
+        ({"start": "2022-06-03", "horizons": (1, 0)}, r"horizons\[1\]"),
+        ({"start": "2022-06-03", "rows": 0}, "rows"),
+    ],
+)
+def test_bad_arguments_fail_at_the_door(options, said):
+    with pytest.raises(rl.RegimelagError, match=said):
+        rl.backtest(SPEC, panel_of(), **options)
+
+
+@pytest.mark.slow
+def test_a_backtest_killed_on_a_cluster_goes_on_bit_for_bit(tmp_path):
+    """Half-way through, the whole cluster dies; another executor does the rest and repeats nothing."""
+    distributed = pytest.importorskip("distributed", reason="the group 'dev' is not installed")
+    options = LIGHT | {"start": "2022-06-03", "every": 7, "stride": 3, "horizons": (1, 3), "random_seed": 4}
+    panel, folder = panel_of(), tmp_path / "backtest"
+
+    def kill_both(client):
+        """Once two refits are done, kill every worker."""
+        while len(list(folder.glob("0*.json"))) < 2:
+            time.sleep(0.02)
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        killed = beside.submit(kill_both, client)
+        stopped = beside_backtest(SPEC, panel, client, folder, options)
+        killed.result()
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("0*.json")}
+    assert len(before) >= 2
+    with ThreadPoolExecutor(1) as pool:
+        resumed = rl.backtest(SPEC, panel, executor=pool, folder=folder, **options)
+        whole = rl.backtest(SPEC, panel, executor=pool, **options)
+    after = {file.name: file.stat().st_mtime_ns for file in folder.glob("0*.json")}
+    assert {name: after[name] for name in before} == before
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+    if stopped is not None:
+        pd.testing.assert_frame_equal(stopped, whole, check_exact=True)
+    assert set(resumed["forecaster"]) == {"small", "no signal", "random walk", "GARCH(1,1)-t"}
+    assert resumed["origin"].min() == pd.Timestamp("2022-06-03")
+
+
+def beside_backtest(spec, panel, client, folder, options):
+    """What the cluster still managed, if its nannies brought workers back in time."""
+    try:
+        return rl.backtest(spec, panel, executor=client.get_executor(), folder=folder, **options)
+    except rl.FitError:
+        return None
