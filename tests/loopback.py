@@ -164,6 +164,8 @@ class Yahoo(Server):
         return [path for path in self.seen if self.faulty(path)]
 
     def answer(self, path: str, query: dict[str, str]) -> tuple[int, str]:
+        if "/quoteSummary/" in path or "/v7/finance/quote" in path:
+            return 404, json.dumps({"quoteSummary": {"result": None, "error": {"code": "Not Found"}}})
         if not self.faulty(path):
             return 200, "crumb" if path.endswith("getcrumb") else ""
         symbol = path.rsplit("/", 1)[1].replace("%3D", "=").replace("%5E", "^")

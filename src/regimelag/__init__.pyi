@@ -1,4 +1,5 @@
 from .data.fred import fetch_fred, fetch_vintages
+from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
@@ -84,6 +85,7 @@ __all__ = [
     "effects",
     "example_panel",
     "fetch_fred",
+    "fetch_market",
     "fetch_vintages",
     "fit",
     "lag_distribution",

@@ -110,3 +110,8 @@ def about(identifier: str, held: Held, **more: object) -> dict[str, object]:
         "age_days": round(held.age / pd.Timedelta(days=1), 3),
         **more,
     }
+
+
+def listed(columns: Columns) -> str:
+    """The columns as the caller wrote them, for errors."""
+    return repr(columns if isinstance(columns, str) else list(columns))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.data import cache as store
-from regimelag.data.fetched import Columns, about, age_note, resolve_columns, wide_frame
+from regimelag.data.fetched import Columns, about, age_note, listed, resolve_columns, wide_frame
 from regimelag.data.fred_client import FredClient, find_key
 from regimelag.errors import FetchError
 
@@ -91,7 +91,7 @@ def fetch_fred(
     fetch_vintages : every value that was ever published, and when.
     fetch_market : silver, gold and other prices that FRED does not have.
     """
-    asked = f"fetch_fred({_listed(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
+    asked = f"fetch_fred({listed(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     day = None if as_of is None else _day(as_of, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
@@ -140,7 +140,7 @@ def fetch_vintages(
     FetchError
         As `fetch_fred` does.
     """
-    asked = f"fetch_vintages({_listed(columns)})"
+    asked = f"fetch_vintages({listed(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     tables, notes, origin = [], [], {}
@@ -230,10 +230,6 @@ def _late_start(column: str, identifier: str, values: pd.Series) -> list[str]:
 def _check_some(count: int, asked: str) -> None:
     if not count:
         raise FetchError(asked, "FRED has observations", "none", "check the identifier, and as_of if given")
-
-
-def _listed(columns: Columns) -> str:
-    return repr(columns if isinstance(columns, str) else list(columns))
 
 
 def _day(value: str | dt.date | np.datetime64, asked: str) -> pd.Timestamp:
