@@ -205,6 +205,17 @@ class Yahoo(Server):
         return {"meta": meta, "timestamp": [stamps[n] for n in held], "indicators": indicators}
 
 
+def turned_session(target: str):
+    """The session that yfinance would make, with every address turned to the target."""
+    from curl_cffi.requests import Session
+
+    class Turned(Session):
+        def request(self, method, url, *args, **kwargs):
+            return super().request(method, url.replace("https://", f"{target}/"), *args, **kwargs)
+
+    return Turned()
+
+
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

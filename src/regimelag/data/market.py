@@ -144,7 +144,7 @@ def finished_days(closes: pd.Series, now: pd.Timestamp) -> pd.DataFrame:
 
 
 def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.DataFrame:
-    refused = fault = ""
+    refused = fault = broken = ""
     missing = (yfinance.exceptions.YFTzMissingError, yfinance.exceptions.YFPricesMissingError)
     try:
         with _outspoken(yfinance):
@@ -153,12 +153,17 @@ def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.Da
             )
     except missing as problem:
         refused = str(problem)
-    except Exception as problem:
-        # Faults of the network reach us as those of whatever read the answer: no JSON, no such key.
+    except (OSError, ValueError, yfinance.exceptions.YFException) as problem:
+        # A ValueError is what an error page is to a reader of JSON.
         fault = f"{type(problem).__name__}: {problem}"
+    except Exception as problem:
+        broken = f"{type(problem).__name__}: {problem}"
     if refused:
         cure = "check the symbol on Yahoo Finance; if it is right, come back later"
         raise FetchError(asked, "Yahoo has prices for the symbol", refused, cure)
+    if broken:
+        cure = "pip install --upgrade yfinance, which follows what Yahoo changes"
+        raise FetchError(asked, "yfinance understands Yahoo's answer", broken, cure)
     if fault:
         raise PassingError(fault)
     return prices
