@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from loopback import KEY, Fred, Yahoo, running, turned_session
 
 import regimelag as rl
+from regimelag.data import fred, market
 
 yfinance = pytest.importorskip("yfinance", reason="yfinance, the extra 'market', is not installed")
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,6 +38,7 @@ def servers(monkeypatch, tmp_path, days):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FRED_API_KEY", KEY)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     yfinance.set_tz_cache_location(str(tmp_path / "yfinance"))
     rng = np.random.default_rng(0)
     walk = rng.normal(0, 0.01, (len(days), 4)).cumsum(axis=0)
@@ -106,3 +109,22 @@ def test_as_of_a_day_and_without_a_key(servers, monkeypatch, tmp_path):
     monkeypatch.delenv("FRED_API_KEY")
     with pytest.raises(SystemExit, match="FRED_API_KEY is not set"):
         run(monkeypatch, "--out", tmp_path / "none.csv", "--cache", tmp_path / "other")
+
+
+def test_the_page_on_data_does_what_it_says(servers, tmp_path):
+    text = (EXAMPLES.parent / "docs" / "data.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert "as it stood on their date" in names["panel"].attrs["notes"]
+    assert str(names["then"]["dollar_index"].last_valid_index().date()) == "2016-06-24"
+    assert (tmp_path / "home" / "regimelag" / "fred-DTWEXBGS-vintages.csv").is_file()
+
+
+def test_the_page_on_data_lists_every_column():
+    text = (EXAMPLES.parent / "docs" / "data.md").read_text()
+    for column, identifier in fred.SERIES.items() | market.SYMBOLS.items():
+        assert f"`{column}`" in text
+        assert identifier in text or column in market.SYMBOLS

@@ -301,6 +301,13 @@ def test_max_age_that_is_none(tmp_path, bad):
         fetch(tmp_path, max_age=bad)
 
 
+@pytest.mark.parametrize("bad", [0, -1.0, float("inf"), float("nan"), "30", None, True])
+def test_timeout_that_is_none(tmp_path, bad):
+    for ask in (rl.fetch_fred, rl.fetch_vintages, rl.fetch_market):
+        with pytest.raises(rl.FetchError, match="timeout"):
+            ask(["btc_usd"], cache=tmp_path, timeout=bad)
+
+
 DAMAGE = {
     "emptied": lambda data: b"",
     "cut": lambda data: data[:-20],

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from regimelag.data.cache import Held
@@ -59,6 +60,14 @@ def resolve_columns(
             rule = "columns are names that the package knows, or the source's own names"
             raise FetchError(asked, rule, f"{identifier!r}", cure)
     return wanted
+
+
+def check_timeout(timeout: float, asked: str) -> None:
+    """Refuse a timeout that is no number of seconds above zero."""
+    if not (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and 0 < timeout < np.inf):
+        raise FetchError(
+            asked, "timeout is a number of seconds above zero", f"timeout = {timeout!r}", "write timeout = 30"
+        )
 
 
 def age_note(column: str, identifier: str, held: Held) -> str:

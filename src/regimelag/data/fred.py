@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.data import cache as store
-from regimelag.data.fetched import Columns, about, age_note, listed, resolve_columns, wide_frame
+from regimelag.data.fetched import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
 from regimelag.data.fred_client import FredClient, find_key
 from regimelag.errors import FetchError
 
@@ -94,6 +94,7 @@ def fetch_fred(
     asked = f"fetch_fred({listed(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     day = None if as_of is None else _day(as_of, asked)
+    check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     values, notes, origin = {}, [], {}
     for column, identifier in wanted.items():
@@ -142,6 +143,7 @@ def fetch_vintages(
     """
     asked = f"fetch_vintages({listed(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
+    check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     tables, notes, origin = [], [], {}
     for column, identifier in wanted.items():

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.data import cache as store
-from regimelag.data.fetched import Columns, about, age_note, listed, resolve_columns, wide_frame
+from regimelag.data.fetched import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
 from regimelag.data.retry import PassingError, insist
 from regimelag.errors import FetchError
 
@@ -78,6 +78,7 @@ def fetch_market(
     """
     asked = f"fetch_market({listed(columns)})"
     wanted = resolve_columns(columns, SYMBOLS, SYMBOL, asked=asked, hints=FRED)
+    check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     values, notes, origin = {}, [], {}
     for column, symbol in wanted.items():
