@@ -22,7 +22,7 @@ class Server(ThreadingHTTPServer):
     """Counts requests, and answers the next ones with the faults in `faults`, one each.
 
     A fault is a status, (status, headers, body), "cut" (the connection ends in the middle of the body that the header
-    promised), "cut short" (likewise, where no length was promised), "reset" (no answer) or "slow".
+    promised), "cut short" (likewise, where no length was promised), "reset" (no answer), "slow" or "late" (a third of a second).
     """
 
     daemon_threads = True
@@ -60,8 +60,8 @@ class Handler(BaseHTTPRequestHandler):
             status, headers, body = fault
         elif fault == "reset":
             return
-        elif fault == "slow":
-            server.released.wait(5)
+        elif fault in ("slow", "late"):
+            server.released.wait(5 if fault == "slow" else 0.3)
         self.send(status, headers, body.encode(), fault)
 
     def send(self, status: int, headers: dict[str, str], data: bytes, fault: object) -> None:

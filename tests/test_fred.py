@@ -356,18 +356,20 @@ def test_the_cache_lives_in_the_users_folder_by_default(server, tmp_path):
     assert (tmp_path / "home" / "regimelag" / "fred-VIXCLS.csv").is_file()
 
 
-def worker(url, folder, rounds, max_age, results):
+def worker(url, folder, rounds, max_age, results, barrier):
     fredapi.Fred.root_url = f"{url}/fred"
     retry.pause = lambda seconds: None
+    barrier.wait(60)
     frames = [fetch(folder, ["real_yield_10y", "vix"], max_age=max_age) for _ in range(rounds)]
     results.put([float(frame.sum().sum()) for frame in frames])
 
 
 def together(server, folder, count, rounds, max_age):
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
+    results, barrier = context.Queue(), context.Barrier(count)
     processes = [
-        context.Process(target=worker, args=(server.url, folder, rounds, max_age, results)) for _ in range(count)
+        context.Process(target=worker, args=(server.url, folder, rounds, max_age, results, barrier))
+        for _ in range(count)
     ]
     for process in processes:
         process.start()
@@ -381,6 +383,7 @@ def together(server, folder, count, rounds, max_age):
 @pytest.mark.filterwarnings("error:.*damaged")
 def test_processes_share_one_cache(server, tmp_path):
     whole = float(sum(1 + n / 10 for n in range(11)) + 13.2)
+    server.faults = ["late"] * 2
     assert together(server, tmp_path, 2, 3, None) == pytest.approx([whole] * 6)
     # What both wanted was fetched once.
     assert len(server.requests("observations")) == 2
