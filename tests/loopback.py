@@ -22,7 +22,7 @@ class Server(ThreadingHTTPServer):
     """Counts requests, and answers the next ones with the faults in `faults`, one each.
 
     A fault is a status, (status, headers, body), "cut" (the connection ends in the middle of the body that the header
-    promised), "cut short" (likewise, where no length was promised), "reset" (no answer), "slow" or "late" (a third of a second).
+    promised), "cut short" (likewise, where no length was promised), "reset" (no answer), "slow", or "late" (by 0.3 s).
     """
 
     daemon_threads = True
