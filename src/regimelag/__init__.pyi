@@ -1,7 +1,9 @@
+from .data.fred import fetch_fred, fetch_vintages
+from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
-from .errors import FitError, PanelError, RegimelagError, SpecError
+from .errors import FetchError, FitError, PanelError, RegimelagError, SpecError
 from .judging.lead_lag import lead_lag
 from .judging.plots import plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
@@ -57,6 +59,7 @@ __all__ = [
     "Dirichlet",
     "Driver",
     "Episodes",
+    "FetchError",
     "FitError",
     "Gamma",
     "LogNormal",
@@ -81,6 +84,9 @@ __all__ = [
     "driver_effects",
     "effects",
     "example_panel",
+    "fetch_fred",
+    "fetch_market",
+    "fetch_vintages",
     "fit",
     "lag_distribution",
     "lag_report",

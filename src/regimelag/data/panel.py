@@ -29,8 +29,10 @@ from regimelag.data.tracks import (
     episode_rows,
     lay_tracks,
     parts,
+    published_columns,
     trading_columns,
 )
+from regimelag.data.vintages import read_vintages, vintage_notes
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
@@ -40,7 +42,14 @@ Day = str | dt.date | pd.Timestamp | np.datetime64
 LEAST_ROWS = 10
 
 
-def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None, end: Day | None = None) -> xr.Dataset:
+def make_panel(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    *,
+    start: Day | None = None,
+    end: Day | None = None,
+    vintages: pd.DataFrame | None = None,
+) -> xr.Dataset:
     """Align, transform and standardise the data of a model.
 
     Parameters
@@ -53,6 +62,11 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     start, end : date-like, optional
         First and last row date of the estimation window, both included. By default the first row that every series and
         the lags can serve, and the last complete period.
+    vintages : DataFrame, optional
+        Every value that was published of some columns, and when, as from `fetch_vintages`. A driver of such a column
+        then holds, on a row of day d, what was known on d, both ends of a change alike, and its delay is not used; so
+        do other series with a delay. The rest, same-week controls among them, hold the frame's values. Rows before the
+        first vintage have none.
 
     Returns
     -------
@@ -82,13 +96,14 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     columns = [column for members in parts(spec).values() for series in members for column in series.columns]
     source = take_columns(check_frame(frame, asked), columns, asked)
     rows = _rows_to_end(spec, source, _day(end, "end", asked), asked)
-    tracks = lay_tracks(spec, source, rows, asked)
+    releases = read_vintages(vintages, published_columns(spec), asked)
+    tracks = lay_tracks(spec, source, rows, asked, releases=releases)
     first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
     _check_window(spec, rows, tracks, first, asked)
     tracks = [take_beyond(track, first, asked) for track in tracks]
     _check_varies(tracks, rows[first:], asked)
     panel = _assemble(spec, rows, tracks, first)
-    panel.attrs["notes"] = json.dumps(panel_notes(spec, source, rows, tracks, first))
+    panel.attrs["notes"] = json.dumps([*panel_notes(spec, source, rows, tracks, first), *vintage_notes(releases, rows)])
     panel.attrs["closes_differ"] = json.dumps(closes_that_differ(rows, tracks, first))
     return panel
 

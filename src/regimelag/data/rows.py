@@ -229,7 +229,14 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
     return pd.DataFrame(reduced, index=rows.as_unit(unit).rename(frame.index.name))
 
 
-def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
+def rows_before(level: FloatArray, periods: int) -> FloatArray:
+    """The level so many rows before, NaN on the first ones."""
+    before = np.full(len(level), np.nan)
+    before[periods:] = level[:-periods]
+    return before
+
+
+def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | None = None) -> FloatArray:
     """Level, difference, log return or trailing gain over the rows.
 
     Parameters
@@ -240,6 +247,8 @@ def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
         What to do. A trailing gain is the positive part of a log return.
     periods : int
         Rows that a difference, return or gain spans.
+    base : array of float (row), optional
+        Where a change begins, in the level's units; by default the level `periods` rows before.
 
     Returns
     -------
@@ -248,8 +257,10 @@ def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
     """
     if kind == "level":
         return level.copy()
-    base = np.log(np.where(level > 0, level, np.nan)) if kind in LOGARITHMIC else level
-    change = np.full(len(base), np.nan)
-    change[periods:] = base[periods:] - base[:-periods]
+    if base is None:
+        base = rows_before(level, periods)
+    if kind in LOGARITHMIC:
+        level, base = (np.log(np.where(ends > 0, ends, np.nan)) for ends in (level, base))
+    change = level - base
     # np.maximum keeps NaN.
     return np.maximum(change, 0.0) if kind == "trailing_gain" else change
