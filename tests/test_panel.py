@@ -220,7 +220,7 @@ def test_a_monthly_driver_on_weekly_rows_is_not_stale():
     frame = daily(days=800)
     monthly = frame.index.is_month_end
     frame.loc[~monthly, "usd"] = np.nan
-    frame.loc[monthly, "usd"] = np.exp(np.random.default_rng(1).normal(size=monthly.sum()))
+    frame.loc[monthly, "usd"] = np.exp(np.random.default_rng(1).normal(0.0, 0.1, monthly.sum()))
     spec = spec_of(drivers=(Driver("dollar", "usd", transform="log_return", delay="28D", periods=13),))
     panel = make_panel(spec, frame)
     age = panel[nm.TIME] - panel[nm.DRIVER_DATE].sel(driver="dollar")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,9 +19,11 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.data.beyond import is_constant, take_beyond
 from regimelag.data.checks import check_panel, check_spec, panel_hash
+from regimelag.data.clocks import check_known, clock_gaps, gaps_as_json, lags_by_clock, sentence
 from regimelag.data.describe import describe_panel
 from regimelag.data.frames import check_frame, some, take_columns
-from regimelag.data.notes import closes_that_differ, panel_notes
+from regimelag.data.levels import check_levels
+from regimelag.data.notes import closes_that_differ, panel_notes, ranges
 from regimelag.data.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
 from regimelag.data.tracks import (
     Track,
@@ -63,14 +66,21 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
         one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
         column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
         ``episode_index`` (time). Missing responses are NaN. ``signal_time`` begins `spec.history` rows before ``time``.
-        Attributes hold the spec as TOML and notes on what was done as JSON.
+        Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
+
+    Warns
+    -----
+    UserWarning
+        If a signal with a lag kernel typically closes after a response, by a hundredth of a row or more: what happens
+        in between makes a lag of one row. `describe_panel` has the hours.
 
     Raises
     ------
     PanelError
         If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
-        or stale, a series is constant, nothing of a signal is left beyond another column, trading dates lie too far
-        apart, or too few rows or responses remain.
+        or stale, a driver would not have been known by the close of its row, a price stands still or jumps tenfold, a
+        series is constant, nothing of a signal is left beyond another column, trading dates lie too far apart, or too
+        few rows or responses remain.
 
     See Also
     --------
@@ -85,11 +95,20 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     tracks = lay_tracks(spec, source, rows, asked)
     first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
     _check_window(spec, rows, tracks, first, asked)
+    check_known(spec, rows, tracks, first, asked)
     tracks = [take_beyond(track, first, asked) for track in tracks]
     _check_varies(tracks, rows[first:], asked)
     panel = _assemble(spec, rows, tracks, first)
-    panel.attrs["notes"] = json.dumps(panel_notes(spec, source, rows, tracks, first))
-    panel.attrs["closes_differ"] = json.dumps(closes_that_differ(rows, tracks, first))
+    gaps = clock_gaps(spec, rows, tracks, first)
+    panel.attrs |= {
+        "notes": json.dumps(panel_notes(spec, source, rows, tracks, first, gaps)),
+        "closes_differ": json.dumps(closes_that_differ(rows, tracks, first)),
+        "closes": json.dumps(spec.closes),
+        "hours_after": gaps_as_json(gaps),
+        "ranges": json.dumps(ranges(source, rows, tracks, first)),
+    }
+    for gap in lags_by_clock(spec, gaps):
+        warnings.warn(sentence(gap), UserWarning, stacklevel=2)
     return panel
 
 
@@ -182,25 +201,31 @@ def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Trac
         cure = "widen the window, give more data, or lower max_lag"
         raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
     for track in tracks:
+        back = spec.history if track.role == nm.SIGNAL else 0
         if track.role == nm.RESPONSE:
-            _check_response(track, first, asked)
+            _check_response(spec, track, first, asked)
         else:
-            back = spec.history if track.role == nm.SIGNAL else 0
             check_present(track, rows, slice(first - back, len(rows)), asked)
+        check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
     if spec.frequency == TRADING:
         reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
         _check_steps(rows[max(first - reach, 0) :], asked)
 
 
-def _check_response(track: Track, first: int, asked: str) -> None:
+def _check_response(spec: ModelSpec, track: Track, first: int, asked: str) -> None:
+    """Refuse a response with fewer values than its mean has coefficients."""
     held = track.value[first:]
     observed = int((~np.isnan(held)).sum())
-    if observed < LEAST_ROWS:
+    explained = len(spec.contemporaneous_signals) + len(spec.lagged_signals) + len(spec.controls)
+    least = max(LEAST_ROWS, spec.regimes.count + explained)
+    if observed < least:
         came = f"{track.label} has {observed} values on {len(held)} rows"
         cure = (
-            f"choose a window with more of column {track.series.column!r}; a return needs the price on both of its rows"
+            f"choose a window with more of column {track.series.column!r}, or explain it by less; a return needs the "
+            "price on both of its rows"
         )
-        raise PanelError(asked, f"a response has at least {LEAST_ROWS} values", came, cure)
+        rule = f"a response has at least {least} values (10, or a mean per regime and a coefficient per term if more)"
+        raise PanelError(asked, rule, came, cure)
 
 
 def _check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
