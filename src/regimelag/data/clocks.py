@@ -150,9 +150,9 @@ def sentence(gap: ClockGap) -> str:
 def _on_lead(gap: ClockGap) -> str:
     return (
         f"Column {gap.column!r} of signal {gap.name!r} closes {-gap.hours:.3g} hours before the response's "
-        f"{gap.response_column!r}, typically: what happens in between stands on this row of the response and on the next "
-        f"row of the signal. That makes no lag, but a lead of one row, of {-gap.share:.1%} of the row or more, and a lag "
-        "in a model with the arrow reversed."
+        f"{gap.response_column!r}, typically: what happens in between stands on this row of the response and on the "
+        f"next row of the signal. That makes no lag, but a lead of one row, of {-gap.share:.1%} of the row or more, "
+        "and a lag in a model with the arrow reversed."
     )
 
 

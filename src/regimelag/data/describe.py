@@ -37,14 +37,15 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     -------
     DataFrame (role, name)
         ``column`` (in words where there are several), ``transform`` in words, ``delay``, ``close``; ``hours_after``,
-        by how many hours a signal or control closes after the response, typically; ``beyond_slope``, what one unit of the column that a signal lies beyond takes with it; ``first`` and
-        ``last`` row with a value in the window, ``observations`` and ``missing`` there, ``history`` (rows held before
-        the window); ``mean``, ``sd``, ``min``, ``max`` over the window, in natural units (a log return of 0.01 is about
-        one per cent); ``age_days``, for drivers the median number of days between the row and the observation used;
-        ``data_from`` and ``data_to``, the range of what was given, and ``longest_gap``, the most days between two
-        observations that the window draws on (the shortest range and the longest gap of several columns);
-        ``closes_differ``, the rows on which a column was last observed on another day than the response.
-        ``attrs["notes"]`` is a list of sentences on what was done, what was left out and why.
+        by how many hours a signal or control closes after the response, typically; ``beyond_slope``, what one unit of
+        the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the window,
+        ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
+        ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``, for
+        drivers the median number of days between the row and the observation used; ``data_from`` and ``data_to``, the
+        range of what was given, and ``longest_gap``, the most days between two observations within the window (of
+        several columns the shortest range and the longest gap); ``closes_differ``, the rows on which a column was last
+        observed on another day than the response. ``attrs["notes"]`` is a list of sentences on what was done, what was
+        left out and why.
 
     See Also
     --------

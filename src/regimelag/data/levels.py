@@ -52,7 +52,7 @@ def _check_jumps(track: Track, column: str, level: FloatArray, rows: pd.Datetime
             f"{level[place + 1]:g} on {rows[place + 1].date()}, a factor of {factor[place]:.3g}"
         )
         cure = (
-            f"bring column {column!r} to one unit (splits, cents, per ounce or per gram), correct that value, or choose "
+            f"bring column {column!r} to one unit (splits, cents, grams), correct that value, or choose "
             "start and end without those rows"
         )
         raise PanelError(asked, f"a price changes by less than a factor of {TENFOLD:g} from row to row", came, cure)

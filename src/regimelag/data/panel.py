@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -41,6 +42,9 @@ from regimelag.specfile import spec_to_toml
 Day = str | dt.date | pd.Timestamp | np.datetime64
 
 LEAST_ROWS = 10
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+# The square of a larger value overflows in a standard deviation.
+LARGEST = 1e150
 
 
 def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None, end: Day | None = None) -> xr.Dataset:
@@ -127,7 +131,9 @@ def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None
     # A bare number would be read as nanoseconds since 1970.
-    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else None
+    # So would a text such as 05/06/2020 by one country's habit, and "2020" as its first day.
+    plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
+    day = pd.to_datetime(value, errors="coerce") if plain else None
     if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
         cure = f'write {name} = "2013-01-01"'
         raise PanelError(asked, f"{name} is a date without time zone, or None", f"{name} = {value!r}", cure)
@@ -231,6 +237,11 @@ def _check_response(spec: ModelSpec, track: Track, first: int, asked: str) -> No
 def _check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
     for track in tracks:
         held = track.value[-len(window) :]
+        large = np.flatnonzero(np.abs(held) > LARGEST)
+        if len(large):
+            came = f"{track.label} is {held[large[0]]:g} on {window[large[0]].date()}"
+            cure = f"correct column {track.series.column!r} there, or give it in a larger unit"
+            raise PanelError(asked, f"values are at most {LARGEST:g} in size", came, cure)
         if is_constant(held):
             came = f"{track.label} is {np.nanmean(held):g} on every row, {window[0].date()} to {window[-1].date()}"
             cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"

@@ -56,9 +56,10 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         cure = "leave axes out, or make plt.subplots(that many, 1)"
         raise PanelError("plot_panel", f"there are {len(table)} axes, one a series", f"{len(axes)} axes", cure)
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
-    for ax, ((role, name), row) in zip(axes, table.iterrows(), strict=True):
-        _draw(ax, panel, str(role), str(name))
-        _caption(ax, str(role), str(name), row)
+    roles, series = (table.index.get_level_values(level) for level in ("role", "name"))
+    for ax, role, name, (_, row) in zip(axes, roles, series, table.iterrows(), strict=True):
+        _draw(ax, panel, role, name)
+        _caption(ax, role, name, row)
         if row["closes_differ"]:
             column = str(row["column"]).split(" ")[0]
             _ticks(ax, np.array(differ.get(column, []), dtype="datetime64[ns]"), 1.0)
@@ -93,7 +94,7 @@ def _caption(ax: Axes, role: str, name: str, row: pd.Series) -> None:
     known = f", {row['close']}" if row["close"] else ""
     late = f", delay {row['delay']}" if row["delay"] != "0D" else ""
     missing = f", {row['missing']} missing" if row["missing"] else ""
-    differ = f", on another day {row['closes_differ']} times" if row["closes_differ"] else ""
+    differ = f", closes on another day: {row['closes_differ']}" if row["closes_differ"] else ""
     text = f"{role} {name}: {row['transform']} of {row['column']}{known}{late}{missing}{differ}"
     # Dollar signs are no mathematics here.
     ax.set_title(text, loc="left", fontsize="small", parse_math=False)
