@@ -260,3 +260,13 @@ def test_bad_input_is_refused_with_column_date_and_cure(name, tmp_path):
 
 def test_there_are_more_than_forty_kinds():
     assert len(CASES) > 80
+
+
+def test_what_is_only_unusual_is_taken():
+    """Four equal prices, a factor below ten, and rates that stand still."""
+    calm, wild = put(W.index[50:54], "slv", 0.7), W.copy()
+    wild.loc[W.index[50] :, "slv"] *= 9.0 * W["slv"].iloc[49] / W["slv"].iloc[50]
+    for frame in (calm, wild):
+        rl.make_panel(spec_of(), frame)
+    still = put(W.index[50:60], "tips", 0.25)
+    rl.make_panel(spec_of(), still)
