@@ -83,6 +83,8 @@ def ranges(
     for track in tracks:
         for column, leg in track.legs.items():
             days = pd.DatetimeIndex(source.index[source[column].notna()])
+            if not len(days):
+                continue
             begun = leg.date[first][None] if not np.isnat(leg.date[first]) else rows[first : first + 1].to_numpy()
             used = days[(days >= begun[0]) & (days <= rows[-1])]
             steps = np.diff(used.to_numpy()) / np.timedelta64(1, "D")
