@@ -26,6 +26,7 @@ from .reading.lag_plots import plot_evidence, plot_lag
 from .reading.lag_report import lag_report
 from .reading.lags import effects, lag_distribution
 from .reading.modes import modes
+from .reading.panel_plots import plot_panel
 from .reading.plots import (
     plot_drivers,
     plot_durations,
@@ -102,6 +103,7 @@ __all__ = [
     "plot_evidence",
     "plot_lag",
     "plot_lead_lag",
+    "plot_panel",
     "plot_paths",
     "plot_portrait",
     "plot_regimes",

@@ -152,8 +152,8 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """The last observation published by each row's date, unless it is stale.
 
     An observation dated d is published at d + delay. It is stale on a row that comes more than twice the usual interval
-    after its publication, where the usual interval is the longer of the median day count between observations and
-    between rows, and at least ten days may always pass.
+    after its publication, where the usual interval is the longer of the median day count between publications (several
+    observations may come out on one day) and between rows, and at least ten days may always pass.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """
     observed = column.dropna()
     published = pd.DatetimeIndex(observed.index) + to_offset(delay)
-    limit = stale_after(pd.DatetimeIndex(observed.index[published <= rows[-1]]), rows)
+    limit = stale_after(published[published <= rows[-1]].unique(), rows)
     rule = f"each row has a value published by its date and at most {limit.days} days before it (delay {delay})"
     position = published.searchsorted(rows, side="right") - 1
     level = np.full(len(rows), np.nan)
@@ -183,9 +183,9 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     return OnRows(level, date, rule)
 
 
-def stale_after(observed: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
-    """Twice the longer of the median steps between observations and between rows, and at least ten days."""
-    gaps = [float(np.median(np.diff(days.asi8))) for days in (observed, rows) if len(days) > 1]
+def stale_after(published: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
+    """Twice the longer of the median steps between days of publication and between rows, and at least ten days."""
+    gaps = [float(np.median(np.diff(days.asi8))) for days in (published, rows) if len(days) > 1]
     days = STALE_INTERVALS * max(gaps, default=0.0) / pd.Timedelta(days=1).value
     return pd.Timedelta(days=max(int(np.ceil(days)), LEAST_STALE_DAYS))
 
