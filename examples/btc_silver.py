@@ -31,7 +31,7 @@ def main() -> None:
     panel = load_panel(spec, arguments)
     print(f"\n{spec.claim}\n{title(panel)}\n")
     description = rl.describe_panel(panel)
-    print(description[["column", "transform", "delay", "observations", "missing", "mean", "sd"]].to_string())
+    print(description[["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]].to_string())
     print("", *description.attrs["notes"], sep="\n")
 
     began = time.perf_counter()
@@ -144,6 +144,7 @@ def write_figures(
     """One file a figure."""
     prior_lag, prior_effects = rl.lag_distribution(idata, group="prior"), rl.effects(idata, group="prior")
     figures = {
+        "inputs": rl.plot_panel(panel)[0],
         "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
         "evidence": rl.plot_evidence(report),
         "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),

@@ -1,8 +1,10 @@
+from .data.fred import fetch_fred, fetch_vintages
+from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.scenarios import scenario
 from .data.sources import read_series
-from .errors import FitError, PanelError, RegimelagError, SpecError
+from .errors import FetchError, FitError, PanelError, RegimelagError, SpecError
 from .judging.backtest import backtest
 from .judging.frozen import score
 from .judging.lead_lag import lead_lag
@@ -31,6 +33,7 @@ from .reading.lag_plots import plot_evidence, plot_lag
 from .reading.lag_report import lag_report
 from .reading.lags import effects, lag_distribution
 from .reading.modes import modes
+from .reading.panel_plots import plot_panel
 from .reading.plots import (
     plot_drivers,
     plot_durations,
@@ -64,6 +67,7 @@ __all__ = [
     "Dirichlet",
     "Driver",
     "Episodes",
+    "FetchError",
     "FitError",
     "Gamma",
     "LogNormal",
@@ -90,6 +94,9 @@ __all__ = [
     "driver_effects",
     "effects",
     "example_panel",
+    "fetch_fred",
+    "fetch_market",
+    "fetch_vintages",
     "fit",
     "forecast",
     "impulse_response",
@@ -109,6 +116,7 @@ __all__ = [
     "plot_impulse",
     "plot_lag",
     "plot_lead_lag",
+    "plot_panel",
     "plot_paths",
     "plot_portrait",
     "plot_regimes",

@@ -35,6 +35,10 @@ class PanelError(RegimelagError):
     """Data that cannot become, or do not fit, a panel."""
 
 
+class FetchError(RegimelagError):
+    """Data that cannot be had from where they are published."""
+
+
 class FitError(RegimelagError):
     """A fit that cannot be made, read or written."""
 

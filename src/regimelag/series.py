@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import typing
+import zoneinfo
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +15,9 @@ from regimelag.errors import require, require_choice
 from regimelag.kernels import Gamma, Kernel, NoLag
 
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
+
+# Midnight at the end of a day is written 24:00: 00:00 would be the day's beginning.
+CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class Series:
         takes logarithms (log_return, trailing_gain) the level is the ratio column / against, otherwise (difference,
         level) the difference column - against. Both columns stand on the rows by the same rule and with the same
         delay; a row that lacks either has no value. Empty for the column alone.
+    close : str
+        Local time and zone at which the values of the column are made: "16:00 America/New_York", "24:00 UTC" (the end
+        of the day, which 00:00 is not). A value dated d is of that hour on day d; daylight saving follows from the
+        zone. It belongs to the column, wherever the spec uses it. Empty if it is not known: then only dates count.
     """
 
     name: str
@@ -47,9 +57,10 @@ class Series:
     periods: int = 1
     delay: str = "0D"
     against: str = ""
+    close: str = ""
 
     def __post_init__(self) -> None:
-        """Check names, transform, span and delay."""
+        """Check names, transform, span, delay and close."""
         asked = f"a {type(self).__name__.lower()} named {self.name!r}"
         for name in ("name", "column"):
             value = getattr(self, name)
@@ -88,11 +99,47 @@ class Series:
             'write "0D", "1B" (next business day), "W-MON" (next Monday) or "28D"',
         )
         _check_second(self, "against", self.against)
+        require(
+            _is_close(self.close),
+            asked,
+            "close is a local time and a time zone by its name, or empty",
+            f"close = {self.close!r}",
+            'write close = "16:00 America/New_York", or "24:00 UTC" for midnight at the end of the day',
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the data frame that the variable is made from, its own first."""
         return (self.column, self.against) if self.against else (self.column,)
+
+
+def _is_close(close: object) -> bool:
+    """Whether this is empty, or a time of day and a zone that the machine knows."""
+    match = CLOSE.fullmatch(close) if isinstance(close, str) else None
+    if match is None:
+        return close == ""
+    try:
+        zoneinfo.ZoneInfo(match["zone"])
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
+    """Close of each column whose close is given, by column.
+
+    Raises
+    ------
+    SpecError
+        If two series say different things of one column.
+    """
+    closes: dict[str, str] = {}
+    for one in series:
+        if one.close:
+            held = closes.setdefault(one.column, one.close)
+            came = f"{held!r} and {one.close!r} for column {one.column!r}"
+            require(held == one.close, asked, "a column has one close", came, "correct one of them, or leave it out")
+    return closes
 
 
 def _check_second(series: Series, field_name: str, other: str) -> None:
@@ -151,7 +198,7 @@ class Signal(Series):
 
     Parameters
     ----------
-    name, column, transform, periods, delay, against
+    name, column, transform, periods, delay, against, close
         See `Series`.
     contemporaneous : bool
         Whether the response may also answer within the same period (the coefficient that DESIGN calls b0).

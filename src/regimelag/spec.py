@@ -14,7 +14,7 @@ import numpy as np
 from regimelag import names as nm
 from regimelag.errors import require, require_choice, require_positive
 from regimelag.kernels import NoLag, Point
-from regimelag.series import Control, Driver, Response, Signal
+from regimelag.series import Control, Driver, Response, Series, Signal, closes_of
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
 Family = Literal["student_t", "normal"]
@@ -32,6 +32,15 @@ def _as_tuples(part: object) -> None:
         value = getattr(part, item.name)
         if isinstance(value, list):
             object.__setattr__(part, item.name, tuple(value))
+
+
+def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> None:
+    """Require a tuple of one kind of series."""
+    known = isinstance(members, tuple)
+    strange = [part for part in members if not isinstance(part, kind)] if isinstance(members, tuple) else [members]
+    came = f"a {type(strange[0]).__name__}" if strange else ""
+    cure = f"write {role} = (regimelag.{kind.__name__}(...),)"
+    require(known and not strange, asked, f"{role} are a tuple of regimelag.{kind.__name__}", came, cure)
 
 
 @dataclass(frozen=True)
@@ -290,7 +299,9 @@ class ModelSpec:
             "none",
             "give a [[responses]] entry",
         )
-        for role in ("responses", "signals", "drivers", "controls"):
+        kinds = {"responses": Response, "signals": Signal, "drivers": Driver, "controls": Control}
+        for role, kind in kinds.items():
+            _check_kind(asked, role, kind, getattr(self, role))
             names = [part.name for part in getattr(self, role)]
             twice = sorted({name for name in names if names.count(name) > 1})
             require(
@@ -311,6 +322,7 @@ class ModelSpec:
             signal.kernel.validate(self.max_lag)
         self._check_lags(asked)
         self._check_chains(asked)
+        closes_of(self.series, asked)
         require_choice(asked, "family", self.family, typing.get_args(Family))
         durations = self.priors.expected_duration
         require(
@@ -438,6 +450,16 @@ class ModelSpec:
     def contemporaneous_signals(self) -> tuple[Signal, ...]:
         """Signals with a same-period term."""
         return tuple(signal for signal in self.signals if signal.contemporaneous)
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """All series: responses, signals, drivers, controls."""
+        return (*self.responses, *self.signals, *self.drivers, *self.controls)
+
+    @property
+    def closes(self) -> dict[str, str]:
+        """Close of each column whose close is given, by column."""
+        return closes_of(self.series, f"the model {self.name!r}")
 
     @property
     def history(self) -> int:

@@ -36,13 +36,20 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame (role, name)
-        ``column`` (in words where there are several), ``transform`` in words, ``delay``; ``beyond_slope``, what one
-        unit of the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the
-        window, ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``,
-        ``min``, ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``,
-        for drivers the median number of days between the row and the observation used; ``closes_differ``, the rows on
-        which a column was last observed on another day than the response. ``attrs["notes"]`` is a list of sentences
-        on what was done.
+        ``column`` (in words where there are several), ``transform`` in words, ``delay``, ``close``; ``hours_after``,
+        by how many hours a signal or control closes after the response, typically; ``beyond_slope``, what one unit of
+        the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the window,
+        ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
+        ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``, for
+        drivers the median number of days between the row and the observation used; ``data_from`` and ``data_to``, the
+        range of what was given, and ``longest_gap``, the most days between two observations within the window (of
+        several columns the shortest range and the longest gap); ``closes_differ``, the rows on which a column was last
+        observed on another day than the response. ``attrs["notes"]`` is a list of sentences on what was done, what was
+        left out and why.
+
+    See Also
+    --------
+    plot_panel : the same series as a figure.
 
     Raises
     ------
@@ -57,6 +64,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     rows = {
         (role, series.name): _describe(panel, role, series)
+        | _on_source(panel, role, series, spec.closes)
         # A driver may share its column with a control, but stands by its publication, not by its close.
         | {"closes_differ": 0 if stands_by_publication(role, series) else len(_differing(differ, series))}
         for role, members in parts(spec).items()
@@ -96,6 +104,21 @@ def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
         "min": float(values[seen].min()),
         "max": float(values[seen].max()),
         "age_days": _age(chosen) if role == nm.DRIVER else np.nan,
+    }
+
+
+def _on_source(panel: xr.Dataset, role: str, series: Series, closes: Mapping[str, str]) -> dict[str, Any]:
+    """Close and range of the columns that a series is made from; blank for panels made by hand."""
+    held = json.loads(panel.attrs.get("ranges", "{}"))
+    mine = [held[column] for column in series.columns if column in held]
+    beside = json.loads(panel.attrs.get("hours_after", "{}"))
+    by_close = role in (nm.SIGNAL, nm.CONTROL) and not stands_by_publication(role, series)
+    return {
+        "close": closes.get(series.column, ""),
+        "hours_after": beside.get(series.column, np.nan) if by_close else np.nan,
+        "data_from": max((pd.Timestamp(one["first"]) for one in mine), default=pd.NaT),
+        "data_to": min((pd.Timestamp(one["last"]) for one in mine), default=pd.NaT),
+        "longest_gap": max((one["gap"] for one in mine), default=np.nan),
     }
 
 

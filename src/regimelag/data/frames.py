@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
         raise PanelError(
             asked, "the data are a DataFrame", f"a {type(frame).__name__}", "use read_series, or pd.DataFrame"
         )
+    if frame.columns.nlevels > 1:
+        came = f"{frame.columns.nlevels} levels of names, such as {frame.columns[0]!r}"
+        cure = 'take one of them first, as in frame["Close"], so that each column is one series'
+        raise PanelError(asked, "a column has one name", came, cure)
     twice = [str(name) for name in frame.columns[frame.columns.duplicated()].unique()]
     if twice:
         raise PanelError(asked, "column names differ", f"{some(twice)} more than once", "rename or drop one of them")
@@ -65,6 +70,8 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
 def _check_index(index: pd.Index, asked: str) -> None:
     if not isinstance(index, pd.DatetimeIndex):
         cure = "frame.index = pd.to_datetime(frame.index), or frame.set_index of the date column"
+        if isinstance(index, pd.PeriodIndex):
+            cure = 'frame.index = frame.index.to_timestamp(how="end").normalize(), the day on which each period closed'
         raise PanelError(asked, "the index is a DatetimeIndex", f"an index of {index.dtype}", cure)
     if index.tz is not None:
         cure = "frame.index = frame.index.tz_localize(None), after choosing whose day a close belongs to"
@@ -127,7 +134,8 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
     numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
     if not numeric or pd.api.types.is_complex_dtype(cells):
         cure = f"frame[{column!r}] = pd.to_numeric(frame[{column!r}])"
-        raise PanelError(asked, "columns hold real numbers", f"column {column!r} holds {cells.dtype}", cure)
+        came = f"column {column!r} holds {cells.dtype}{_first_strange(cells)}"
+        raise PanelError(asked, "columns hold real numbers", came, cure)
     values = cells.to_numpy(dtype=float, na_value=np.nan)
     infinite = frame.index[np.isinf(values)]
     if len(infinite):
@@ -136,3 +144,15 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
             asked, "values are finite or missing", f"column {column!r} is infinite on {some(infinite)}", cure
         )
     return values.copy()
+
+
+def _first_strange(cells: pd.Series) -> str:
+    """The first cell that is no number, and its date."""
+    strange = cells[cells.notna() & ~cells.map(lambda cell: isinstance(cell, numbers.Real) and not _is_truth(cell))]
+    if not len(strange):
+        return ", though all its cells are numbers"
+    return f": {strange.iloc[0]!r} on {pd.Timestamp(strange.index[0]).date()}"
+
+
+def _is_truth(cell: object) -> bool:
+    return isinstance(cell, (bool, np.bool_))

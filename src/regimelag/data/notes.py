@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag import names as nm
+from regimelag.data.clocks import ClockGap, clock_notes
 from regimelag.data.frames import some
 from regimelag.data.rows import LOGARITHMIC, TRADING, OnRows, period_end
 from regimelag.data.tracks import Track, episode_rows, stands_by_publication, trading_columns
@@ -16,9 +17,14 @@ from regimelag.spec import ModelSpec
 
 
 def panel_notes(
-    spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int
+    spec: ModelSpec,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    tracks: Sequence[Track],
+    first: int,
+    gaps: Sequence[ClockGap],
 ) -> list[str]:
-    """Sentences on rows, missing responses, ages of drivers, what lies beyond another column, closes and episodes.
+    """Sentences on rows, gaps, missing responses, ages of drivers, what lies beyond another column, closes, episodes.
 
     Parameters
     ----------
@@ -32,12 +38,18 @@ def panel_notes(
         All series on those rows.
     first : int
         Place of the window's first row.
+    gaps : sequence of ClockGap
+        How far the closes lie apart.
     """
     return [
         *_on_rows(spec, source, rows, first),
+        *_on_start(spec, rows, tracks, first),
+        *_on_ranges(ranges(source, rows, tracks, first)),
         *_on_responses(tracks, rows, first),
+        *_on_still_prices(tracks, rows, first),
         *_on_ages(tracks, rows, first),
         *_on_beyond(tracks),
+        *clock_notes(spec, gaps),
         *_on_closes(source, rows, tracks, first),
         *_on_episodes(spec, rows[first:]),
     ]
@@ -57,6 +69,35 @@ def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[Track], first: i
         if len(other):
             differ[column] = [str(row.date()) for row in other]
     return differ
+
+
+def ranges(
+    source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int
+) -> dict[str, dict[str, str | int]]:
+    """Of each column: range and number of its observations, and the longest gap between those the window draws on.
+
+    Days of ``gap`` run from the observation of ``gap_from`` to the next one; ``after`` counts observations dated after
+    the last row, which are not used.
+    """
+    held: dict[str, dict[str, str | int]] = {}
+    for track in tracks:
+        for column, leg in track.legs.items():
+            days = pd.DatetimeIndex(source.index[source[column].notna()])
+            if not len(days):
+                continue
+            begun = leg.date[first][None] if not np.isnat(leg.date[first]) else rows[first : first + 1].to_numpy()
+            used = days[(days >= begun[0]) & (days <= rows[-1])]
+            steps = np.diff(used.to_numpy()) / np.timedelta64(1, "D")
+            longest = int(steps.argmax()) if len(steps) else 0
+            held[column] = {
+                "first": str(days[0].date()),
+                "last": str(days[-1].date()),
+                "observations": len(days),
+                "after": int((days > rows[-1]).sum()),
+                "gap": int(steps[longest]) if len(steps) else 0,
+                "gap_from": str(used[longest].date()) if len(used) else "",
+            }
+    return held
 
 
 def _own_closes(tracks: Sequence[Track]) -> dict[str, OnRows]:
@@ -92,6 +133,36 @@ def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIn
     )
 
 
+def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
+    """Rows before the window, and the series that begin too late for an earlier window."""
+    late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec.history) == first]
+    if not first:
+        return []
+    why = f": {some(late, most=20)} cannot serve an earlier one" if late else ""
+    return [f"{first} rows before {rows[first].date()} are not in the window{why}."]
+
+
+def _on_ranges(held: dict[str, dict[str, str | int]]) -> list[str]:
+    gaps = [f"{column} {one['gap']} (from {one['gap_from']} on)" for column, one in held.items()]
+    notes = [f"Most days between observations in the window: {', '.join(gaps)}. No value was filled in."]
+    after = [f"{column} {one['after']}" for column, one in held.items() if one["after"]]
+    return [*notes, f"Observations after the last row are not used: {', '.join(after)}."] if after else notes
+
+
+def _on_still_prices(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+    """Rows with exactly the price of the row before, which a price that was carried over would have."""
+    notes = []
+    for column, leg in _own_closes(tracks).items():
+        if any(column in t.legs and t.series.transform in LOGARITHMIC for t in tracks):
+            still = np.flatnonzero(np.diff(leg.level[first:]) == 0.0) + 1
+            if len(still):
+                notes.append(
+                    f"On {len(still)} rows column {column!r} has exactly the value of the row before, as a price "
+                    f"that was carried over would: {some(rows[first:][still])}."
+                )
+    return notes
+
+
 def _on_responses(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
     notes = []
     for track in tracks:
@@ -112,9 +183,11 @@ def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> lis
     for track in tracks:
         if stands_by_publication(track.role, track.series):
             days = (rows[first:].to_numpy() - track.date[first:]) / np.timedelta64(1, "D")
+            again = int((np.diff(track.date[first:]) == np.timedelta64(0, "D")).sum())
             notes.append(
                 f"Rows use the value of {track.label} as published (delay {track.series.delay}): "
-                f"{np.median(days):g} days old typically, {days.max():g} at most."
+                f"{np.median(days):g} days old typically, {days.max():g} at most; {again} rows hold the observation "
+                "of the row before once more."
             )
     return notes
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,31 +18,41 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.data.beyond import is_constant, take_beyond
+from regimelag.data.beyond import take_beyond
 from regimelag.data.checks import check_panel, check_spec, panel_hash
+from regimelag.data.clocks import check_known, clock_gaps, gaps_as_json, lags_by_clock, sentence
 from regimelag.data.describe import describe_panel
 from regimelag.data.frames import check_frame, some, take_columns
-from regimelag.data.notes import closes_that_differ, panel_notes
+from regimelag.data.notes import closes_that_differ, panel_notes, ranges
 from regimelag.data.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
 from regimelag.data.tracks import (
     Track,
     check_history,
-    check_present,
     episode_rows,
     lay_tracks,
     parts,
+    published_columns,
     trading_columns,
 )
+from regimelag.data.vintages import read_vintages, vintage_notes
+from regimelag.data.window import check_varies, check_window
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
 Day = str | dt.date | pd.Timestamp | np.datetime64
 
-LEAST_ROWS = 10
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 
-def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None, end: Day | None = None) -> xr.Dataset:
+def make_panel(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    *,
+    start: Day | None = None,
+    end: Day | None = None,
+    vintages: pd.DataFrame | None = None,
+) -> xr.Dataset:
     """Align, transform and standardise the data of a model.
 
     Parameters
@@ -53,6 +65,11 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     start, end : date-like, optional
         First and last row date of the estimation window, both included. By default the first row that every series and
         the lags can serve, and the last complete period.
+    vintages : DataFrame, optional
+        Every value that was published of some columns, and when, as from `fetch_vintages`. A driver of such a column
+        then holds, on a row of day d, what was known on d, both ends of a change alike, and its delay is not used; so
+        do other series with a delay. The rest, same-week controls among them, hold the frame's values. Rows before the
+        first vintage have none.
 
     Returns
     -------
@@ -65,14 +82,21 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
         ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves on the rows, one leg for each
         column of each series, where scenarios go on from. Missing responses are NaN. ``signal_time`` begins
         `spec.history` rows before ``time``.
-        Attributes hold the spec as TOML and notes on what was done as JSON.
+        Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
+
+    Warns
+    -----
+    UserWarning
+        If a signal with a lag kernel typically closes after a response, by a hundredth of a row or more: what happens
+        in between makes a lag of one row. `describe_panel` has the hours.
 
     Raises
     ------
     PanelError
         If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
-        or stale, a series is constant, nothing of a signal is left beyond another column, trading dates lie too far
-        apart, or too few rows or responses remain.
+        or stale, a driver would not have been known by the close of its row, a price stands still or jumps tenfold, a
+        series is constant, nothing of a signal is left beyond another column, trading dates lie too far apart, or too
+        few rows or responses remain.
 
     See Also
     --------
@@ -84,14 +108,24 @@ def make_panel(spec: ModelSpec, frame: pd.DataFrame, *, start: Day | None = None
     columns = [column for members in parts(spec).values() for series in members for column in series.columns]
     source = take_columns(check_frame(frame, asked), columns, asked)
     rows = _rows_to_end(spec, source, _day(end, "end", asked), asked)
-    tracks = lay_tracks(spec, source, rows, asked)
+    releases = read_vintages(vintages, published_columns(spec), asked)
+    tracks = lay_tracks(spec, source, rows, asked, releases=releases)
     first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
-    _check_window(spec, rows, tracks, first, asked)
+    check_window(spec, rows, tracks, first, asked)
+    check_known(spec, rows, tracks, first, asked)
     tracks = [take_beyond(track, first, asked) for track in tracks]
-    _check_varies(tracks, rows[first:], asked)
+    check_varies(tracks, rows[first:], asked)
     panel = _assemble(spec, rows, tracks, first)
-    panel.attrs["notes"] = json.dumps(panel_notes(spec, source, rows, tracks, first))
-    panel.attrs["closes_differ"] = json.dumps(closes_that_differ(rows, tracks, first))
+    gaps = clock_gaps(spec, rows, tracks, first)
+    panel.attrs |= {
+        "notes": json.dumps([*panel_notes(spec, source, rows, tracks, first, gaps), *vintage_notes(releases, rows)]),
+        "closes_differ": json.dumps(closes_that_differ(rows, tracks, first)),
+        "closes": json.dumps(spec.closes),
+        "hours_after": gaps_as_json(gaps),
+        "ranges": json.dumps(ranges(source, rows, tracks, first)),
+    }
+    for gap in lags_by_clock(spec, gaps):
+        warnings.warn(sentence(gap), UserWarning, stacklevel=2)
     return panel
 
 
@@ -110,7 +144,9 @@ def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None
     # A bare number would be read as nanoseconds since 1970.
-    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else None
+    # So would a text such as 05/06/2020 by one country's habit, and "2020" as its first day.
+    plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
+    day = pd.to_datetime(value, errors="coerce") if plain else None
     if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
         cure = f'write {name} = "2013-01-01"'
         raise PanelError(asked, f"{name} is a date without time zone, or None", f"{name} = {value!r}", cure)
@@ -174,54 +210,6 @@ def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Tr
     """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
     return min(max((track.ready(spec.history) for track in begun), default=0), len(rows) - 1)
-
-
-def _check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
-    """Refuse missing covariates, and too few rows or responses."""
-    least, count = max(LEAST_ROWS, spec.history), len(rows) - first
-    if count < least:
-        came = f"{count} rows, {rows[first].date()} to {rows[-1].date()}"
-        cure = "widen the window, give more data, or lower max_lag"
-        raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
-    for track in tracks:
-        if track.role == nm.RESPONSE:
-            _check_response(track, first, asked)
-        else:
-            back = spec.history if track.role == nm.SIGNAL else 0
-            check_present(track, rows, slice(first - back, len(rows)), asked)
-    if spec.frequency == TRADING:
-        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
-        _check_steps(rows[max(first - reach, 0) :], asked)
-
-
-def _check_response(track: Track, first: int, asked: str) -> None:
-    held = track.value[first:]
-    observed = int((~np.isnan(held)).sum())
-    if observed < LEAST_ROWS:
-        came = f"{track.label} has {observed} values on {len(held)} rows"
-        cure = (
-            f"choose a window with more of column {track.series.column!r}; a return needs the price on both of its rows"
-        )
-        raise PanelError(asked, f"a response has at least {LEAST_ROWS} values", came, cure)
-
-
-def _check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
-    for track in tracks:
-        held = track.value[-len(window) :]
-        if is_constant(held):
-            came = f"{track.label} is {np.nanmean(held):g} on every row, {window[0].date()} to {window[-1].date()}"
-            cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
-            raise PanelError(asked, "a series varies within the window", came, cure)
-
-
-def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:
-    """Refuse trading dates that lie further apart than markets close: a return over the hole would be none of a day."""
-    limit, steps = stale_after(rows, rows), np.diff(rows)
-    if len(steps) and steps.max() > limit:
-        place = int(steps.argmax())
-        came = f"none between {rows[place].date()} and {rows[place + 1].date()}"
-        cure = "fill what is missing there knowingly, choose start and end without it, or write a longer frequency"
-        raise PanelError(asked, f"trading dates are at most {limit.days} days apart", came, cure)
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:

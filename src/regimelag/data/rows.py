@@ -152,8 +152,8 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """The last observation published by each row's date, unless it is stale.
 
     An observation dated d is published at d + delay. It is stale on a row that comes more than twice the usual interval
-    after its publication, where the usual interval is the longer of the median day count between observations and
-    between rows, and at least ten days may always pass.
+    after its publication, where the usual interval is the longer of the median day count between publications (several
+    observations may come out on one day) and between rows, and at least ten days may always pass.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """
     observed = column.dropna()
     published = pd.DatetimeIndex(observed.index) + to_offset(delay)
-    limit = stale_after(pd.DatetimeIndex(observed.index[published <= rows[-1]]), rows)
+    limit = stale_after(published[published <= rows[-1]].unique(), rows)
     rule = f"each row has a value published by its date and at most {limit.days} days before it (delay {delay})"
     position = published.searchsorted(rows, side="right") - 1
     level = np.full(len(rows), np.nan)
@@ -183,9 +183,9 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     return OnRows(level, date, rule)
 
 
-def stale_after(observed: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
-    """Twice the longer of the median steps between observations and between rows, and at least ten days."""
-    gaps = [float(np.median(np.diff(days.asi8))) for days in (observed, rows) if len(days) > 1]
+def stale_after(published: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
+    """Twice the longer of the median steps between days of publication and between rows, and at least ten days."""
+    gaps = [float(np.median(np.diff(days.asi8))) for days in (published, rows) if len(days) > 1]
     days = STALE_INTERVALS * max(gaps, default=0.0) / pd.Timedelta(days=1).value
     return pd.Timedelta(days=max(int(np.ceil(days)), LEAST_STALE_DAYS))
 
@@ -229,7 +229,14 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
     return pd.DataFrame(reduced, index=rows.as_unit(unit).rename(frame.index.name))
 
 
-def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
+def rows_before(level: FloatArray, periods: int) -> FloatArray:
+    """The level so many rows before, NaN on the first ones."""
+    before = np.full(len(level), np.nan)
+    before[periods:] = level[:-periods]
+    return before
+
+
+def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | None = None) -> FloatArray:
     """Level, difference, log return or trailing gain over the rows.
 
     Parameters
@@ -240,6 +247,8 @@ def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
         What to do. A trailing gain is the positive part of a log return.
     periods : int
         Rows that a difference, return or gain spans.
+    base : array of float (row), optional
+        Where a change begins, in the level's units; by default the level `periods` rows before.
 
     Returns
     -------
@@ -248,8 +257,10 @@ def transform(level: FloatArray, kind: str, periods: int) -> FloatArray:
     """
     if kind == "level":
         return level.copy()
-    base = np.log(np.where(level > 0, level, np.nan)) if kind in LOGARITHMIC else level
-    change = np.full(len(base), np.nan)
-    change[periods:] = base[periods:] - base[:-periods]
+    if base is None:
+        base = rows_before(level, periods)
+    if kind in LOGARITHMIC:
+        level, base = (np.log(np.where(ends > 0, ends, np.nan)) for ends in (level, base))
+    change = level - base
     # np.maximum keeps NaN.
     return np.maximum(change, 0.0) if kind == "trailing_gain" else change

@@ -12,7 +12,18 @@ import pandas as pd
 
 from regimelag import names as nm
 from regimelag.data.frames import some
-from regimelag.data.rows import LOGARITHMIC, TRADING, DateArray, FloatArray, OnRows, as_of, last_inside, transform
+from regimelag.data.rows import (
+    LOGARITHMIC,
+    TRADING,
+    DateArray,
+    FloatArray,
+    OnRows,
+    as_of,
+    last_inside,
+    rows_before,
+    transform,
+)
+from regimelag.data.vintages import Releases, as_stood
 from regimelag.errors import PanelError
 from regimelag.series import Series, Signal
 from regimelag.spec import ModelSpec
@@ -112,12 +123,28 @@ def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[n
     return index.astype(np.int64), tuple(labels[place] for place in kept)
 
 
-def lay_tracks(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, asked: str) -> list[Track]:
+def published_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Columns of the series that stand by their publication."""
+    members = [(role, series) for role, held in parts(spec).items() for series in held]
+    return tuple(
+        dict.fromkeys(c for role, series in members if stands_by_publication(role, series) for c in series.columns)
+    )
+
+
+def lay_tracks(
+    spec: ModelSpec,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    asked: str,
+    *,
+    releases: Mapping[str, Releases] | None = None,
+) -> list[Track]:
     """Put every series of the spec on the rows and transform it there.
 
     Drivers, and other series with a delay, hold what was published by the row's date; the rest hold the last
-    observation inside the row's period. Observations dated after the last row are not looked at. What a signal does
-    beyond another column waits for the window: see `take_beyond`.
+    observation inside the row's period. A column with releases, where it stands by publication, is taken as it stood
+    on the row's date. Observations dated after the last row are not looked at. What a signal does beyond another column
+    waits for the window: see `take_beyond`.
 
     Raises
     ------
@@ -127,27 +154,39 @@ def lay_tracks(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, as
     # Nothing bounds the period of the first trading date, so it begins on that date.
     inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
     return [
-        _lay(role, series, source if stands_by_publication(role, series) else inside, rows, asked)
+        _lay(role, series, source, rows, asked, releases or {})
+        if stands_by_publication(role, series)
+        else _lay(role, series, inside, rows, asked, {})
         for role, members in parts(spec).items()
         for series in members
     ]
 
 
-def _lay(role: str, series: Series, source: pd.DataFrame, rows: pd.DatetimeIndex, asked: str) -> Track:
-    published = stands_by_publication(role, series)
-    legs = {
-        name: as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
-        for name in series.columns
-    }
+def _lay(
+    role: str,
+    series: Series,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    asked: str,
+    releases: Mapping[str, Releases],
+) -> Track:
+    legs, bases = {}, {}
+    for name in series.columns:
+        if name in releases:
+            legs[name], bases[name] = as_stood(releases[name], rows, series.periods)
+            continue
+        published = stands_by_publication(role, series)
+        legs[name] = as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
+        bases[name] = rows_before(legs[name].level, series.periods)
     # np.minimum keeps NaT.
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
     track = Track(role, series, legs, np.full(len(rows), np.nan), date)
     _check_positive(track, asked)
-    level = combined(series, {name: leg.level for name, leg in legs.items()})
-    value = transform(level, series.transform, series.periods)
+    levels = {name: leg.level for name, leg in legs.items()}
+    value = transform(combined(series, levels), series.transform, series.periods, base=combined(series, bases))
     if not (isinstance(series, Signal) and series.beyond):
         return replace(track, value=value)
-    other = transform(legs[series.beyond].level, series.transform, series.periods)
+    other = transform(levels[series.beyond], series.transform, series.periods, base=bases[series.beyond])
     return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.data.panel import LEAST_ROWS, check_panel, panel_hash
+from regimelag.data.panel import check_panel, panel_hash
+from regimelag.data.window import LEAST_ROWS
 from regimelag.errors import FitError, PanelError
 from regimelag.judging.checks import Check, plan_checks, tasks_of
 from regimelag.judging.findings import FAILED, MODEL_FREE, PLACEBO, RHAT_LIMIT, add_findings

@@ -1,0 +1,197 @@
+"""A folder of tables that were fetched: one CSV file each, shared by any number of processes.
+
+The first line of a file is a comment with a JSON object: when it was fetched, from where, and a checksum of the rest.
+A file is written under another name and then renamed, so that readers see the old or the new one, whole; a lock beside
+it makes sure that processes which want the same table fetch it once. Reading executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+import numpy as np
+import pandas as pd
+
+from regimelag.errors import FetchError
+
+FORMAT = 1
+DATES = ("date", "published")
+# A download with all its retries takes less.
+LONGEST_LOCK = 600.0
+
+
+class Held(NamedTuple):
+    """A table from the cache.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns as fetched; those named date and published hold days.
+    fetched : Timestamp
+        When it was fetched, UTC.
+    cached : bool
+        Whether it was in the cache already.
+    """
+
+    table: pd.DataFrame
+    fetched: pd.Timestamp
+    cached: bool
+
+    @property
+    def age(self) -> pd.Timedelta:
+        """Time since it was fetched."""
+        return pd.Timestamp.now("UTC") - self.fetched
+
+
+def default_folder() -> Path:
+    """Where caches live on this machine unless the caller says otherwise: XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regimelag"
+
+
+def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | None:
+    """The greatest age that a cached table may have; None for any."""
+    if max_age is None:
+        return None
+    try:
+        limit = pd.Timedelta(max_age)
+        bad = not limit >= pd.Timedelta(0)
+    except (ValueError, TypeError):
+        bad = True
+    if bad:
+        cure = 'write max_age = "7D" for a week, "0D" to fetch anew, or leave it out to take what is cached'
+        raise FetchError(asked, "max_age is a length of time, zero at least, or None", f"max_age = {max_age!r}", cure)
+    return limit
+
+
+def take(
+    folder: Path,
+    name: str,
+    fetch: Callable[[], pd.DataFrame],
+    *,
+    about: Mapping[str, str],
+    max_age: pd.Timedelta | None,
+    asked: str,
+) -> Held:
+    """The table of that name, from the cache if it is there and young enough, or else fetched and kept.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache; made if it is not there.
+    name : str
+        Name of the table, fit for a file.
+    fetch : callable
+        Gets the table; called only if needed, under the lock.
+    about : mapping
+        What to write beside the table; never a key.
+    max_age : Timedelta, optional
+        Older tables are fetched anew; None for any age.
+    asked : str
+        What the caller asked for, the first part of an error.
+
+    Raises
+    ------
+    FetchError
+        If the folder cannot be written, or another process holds the lock for ten minutes; and what `fetch` raises,
+        which leaves the cached table as it was.
+    """
+    path = folder / f"{name}.csv"
+    with _explained(path, asked):
+        held = _young(path, max_age)
+    if held is not None:
+        return held
+    with _explained(path, asked):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(f"{path}.lock")
+        lock.acquire(timeout=LONGEST_LOCK)
+    try:
+        # Another process may have fetched it while this one waited.
+        with _explained(path, asked):
+            held = _young(path, max_age)
+        if held is not None:
+            return held
+        table = fetch()
+        with _explained(path, asked):
+            return _write(path, table, about)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _explained(path: Path, asked: str) -> Iterator[None]:
+    """Turn what the file system refuses into an error with a cure."""
+    try:
+        yield
+    except filelock.Timeout as fault:
+        came = f"another process has held {path}.lock for {LONGEST_LOCK:.0f} s"
+        cure = "wait for it or end it, or give cache = another folder"
+        raise FetchError(asked, "processes take turns to fetch", came, cure) from fault
+    except OSError as fault:
+        came = f"{type(fault).__name__}: {fault}"
+        cure = "give cache = a folder of your own that can be written"
+        raise FetchError(asked, f"the cache in {path.parent} can be read and written", came, cure) from fault
+
+
+def _young(path: Path, max_age: pd.Timedelta | None) -> Held | None:
+    held = read(path)
+    return held if held is not None and (max_age is None or held.age <= max_age) else None
+
+
+def read(path: Path) -> Held | None:
+    """Read a table; None, with a warning, if the file is not what was once written."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    first, _, body = text.partition(b"\n")
+    try:
+        head = json.loads(first.removeprefix(b"#"))
+        whole = head["format"] == FORMAT and head["sha256"] == hashlib.sha256(body).hexdigest()
+        fetched = pd.Timestamp(head["fetched"])
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        warnings.warn(f"The cached file {path} is damaged; it is not used, and is fetched again.", stacklevel=2)
+        return None
+    return Held(_parse(body), fetched, cached=True)
+
+
+def _parse(body: bytes) -> pd.DataFrame:
+    texts = pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
+    # Python's float rounds correctly, so that every float comes back to the last bit.
+    return pd.DataFrame(
+        {
+            name: pd.to_datetime(cells, format="%Y-%m-%d")
+            if name in DATES
+            else [float(cell) if cell else np.nan for cell in cells]
+            for name, cells in texts.items()
+        }
+    )
+
+
+def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> Held:
+    """Write a table and read it back, so that the first run sees what later ones will."""
+    body = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n").encode()
+    fetched = pd.Timestamp.now("UTC").isoformat(timespec="milliseconds")
+    head = {"format": FORMAT, "fetched": fetched, "sha256": hashlib.sha256(body).hexdigest(), **about}
+    handle, spare = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(f"# {json.dumps(head)}\n".encode() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(spare).replace(path)
+    except BaseException:
+        Path(spare).unlink(missing_ok=True)
+        raise
+    return Held(_parse(body), pd.Timestamp(fetched), cached=False)

@@ -1,0 +1,80 @@
+"""What the rows of a window must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from regimelag import names as nm
+from regimelag.data.beyond import is_constant
+from regimelag.data.levels import check_levels
+from regimelag.data.rows import TRADING, stale_after
+from regimelag.data.tracks import Track, check_present
+from regimelag.errors import PanelError
+from regimelag.spec import ModelSpec
+
+LEAST_ROWS = 10
+# The square of a larger value overflows in a standard deviation.
+LARGEST = 1e150
+
+
+def check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
+    """Refuse missing covariates, and too few rows or responses."""
+    least, count = max(LEAST_ROWS, spec.history), len(rows) - first
+    if count < least:
+        came = f"{count} rows, {rows[first].date()} to {rows[-1].date()}"
+        cure = "widen the window, give more data, or lower max_lag"
+        raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
+    for track in tracks:
+        back = spec.history if track.role == nm.SIGNAL else 0
+        if track.role == nm.RESPONSE:
+            _check_response(spec, track, first, asked)
+        else:
+            check_present(track, rows, slice(first - back, len(rows)), asked)
+        check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
+    if spec.frequency == TRADING:
+        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
+        _check_steps(rows[max(first - reach, 0) :], asked)
+
+
+def _check_response(spec: ModelSpec, track: Track, first: int, asked: str) -> None:
+    """Refuse a response with fewer values than its mean has coefficients."""
+    held = track.value[first:]
+    observed = int((~np.isnan(held)).sum())
+    explained = len(spec.contemporaneous_signals) + len(spec.lagged_signals) + len(spec.controls)
+    least = max(LEAST_ROWS, spec.regimes.count + explained)
+    if observed < least:
+        came = f"{track.label} has {observed} values on {len(held)} rows"
+        cure = (
+            f"choose a window with more of column {track.series.column!r}, or explain it by less; a return needs the "
+            "price on both of its rows"
+        )
+        rule = f"a response has at least {least} values (10, or a mean per regime and a coefficient per term if more)"
+        raise PanelError(asked, rule, came, cure)
+
+
+def check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
+    """Refuse series that do not vary within the window, or whose values are too large to square."""
+    for track in tracks:
+        held = track.value[-len(window) :]
+        large = np.flatnonzero(np.abs(held) > LARGEST)
+        if len(large):
+            came = f"{track.label} is {held[large[0]]:g} on {window[large[0]].date()}"
+            cure = f"correct column {track.series.column!r} there, or give it in a larger unit"
+            raise PanelError(asked, f"values are at most {LARGEST:g} in size", came, cure)
+        if is_constant(held):
+            came = f"{track.label} is {np.nanmean(held):g} on every row, {window[0].date()} to {window[-1].date()}"
+            cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
+            raise PanelError(asked, "a series varies within the window", came, cure)
+
+
+def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:
+    """Refuse trading dates that lie further apart than markets close: a return over the hole would be none of a day."""
+    limit, steps = stale_after(rows, rows), np.diff(rows)
+    if len(steps) and steps.max() > limit:
+        place = int(steps.argmax())
+        came = f"none between {rows[place].date()} and {rows[place + 1].date()}"
+        cure = "fill what is missing there knowingly, choose start and end without it, or write a longer frequency"
+        raise PanelError(asked, f"trading dates are at most {limit.days} days apart", came, cure)

@@ -1,0 +1,174 @@
+"""Changing any value after time t in any raw series changes nothing in a panel's rows up to t, nor its constants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import regimelag as rl
+from regimelag import names as nm
+from regimelag.data import tracks
+from regimelag.data.panel import panel_hash
+
+KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
+DAYS = pd.date_range("2020-01-01", "2022-12-31", name="date")
+WEEKS = ["W-MON", "W-TUE", "W-WED", "W-THU", "W-FRI", "W-SAT", "W-SUN"]
+FREQUENCIES = ["D", "B", "trading", "ME", *WEEKS]
+PRICES = ["btc", "slv", "gld", "eur", "money", "cpi"]
+CHANGES = ["noise", "one value", "blank", "negative", "huge", "cut"]
+
+
+def raw(seed: int, frequency: str) -> pd.DataFrame:
+    """Daily prices and yields, blank on weekends unless rows are days; money on Mondays and cpi on first days."""
+    rng = np.random.default_rng(seed)
+    columns = [*PRICES, "tips", "fed"]
+    frame = pd.DataFrame(rng.normal(0.0, 0.02, (len(DAYS), len(columns))).cumsum(axis=0), DAYS, columns)
+    frame[PRICES] = 100.0 * np.exp(frame[PRICES])
+    if frequency != "D":
+        frame.loc[DAYS.day_of_week >= 5, ["slv", "gld", "eur", "tips", "fed"]] = np.nan
+    frame["money"] = frame["money"].where(DAYS.day_of_week == 0)
+    frame["cpi"] = frame["cpi"].where(DAYS.day == 1)
+    return frame
+
+
+@st.composite
+def specs(draw) -> rl.ModelSpec:
+    """A signal and its company: transforms, delays, second columns and late series, on rows of any frequency."""
+    kind, periods = draw(st.sampled_from(["log_return", "trailing_gain", "difference"])), draw(st.integers(1, 4))
+    delay = draw(st.sampled_from(["0D", "0D", "1B", "W-MON"]))
+    signal = rl.Signal(
+        "silver",
+        "slv",
+        kind,
+        periods,
+        delay,
+        draw(st.sampled_from(["", "eur"])),
+        beyond=draw(st.sampled_from(["", "gld"])),
+        kernel=KERNEL,
+    )
+    late = st.sampled_from(["28D", "56D", "ME"])
+    drivers = (
+        rl.Driver(
+            "yield",
+            "tips",
+            draw(st.sampled_from(["difference", "level"])),
+            1,
+            draw(st.sampled_from(["0D", "1B", "W-MON", "10D"])),
+            draw(st.sampled_from(["", "fed"])),
+        ),
+        rl.Driver("money", "money", "log_return", draw(st.integers(1, 4)), draw(late)),
+    )
+    # Gold as the signal takes it: with the slope it gives back what was taken out.
+    controls = (rl.Control("gold", "gld", kind, periods, delay), rl.Control("prices", "cpi", "level", 1, draw(late)))
+    return rl.ModelSpec(
+        name="drawn",
+        responses=(rl.Response("bitcoin", "btc"),),
+        signals=(signal,),
+        drivers=drivers,
+        controls=controls,
+        frequency=draw(st.sampled_from(FREQUENCIES)),
+        max_lag=4,
+    )
+
+
+def changed_after(frame: pd.DataFrame, t: pd.Timestamp, change: str, seed: int) -> pd.DataFrame:
+    """The frame with other values after t."""
+    rng = np.random.default_rng(seed)
+    other, after = frame.copy(), frame.index > t
+    if change == "cut":
+        return frame[~after]
+    part = other[after].copy()
+    if change == "one value":
+        cells = np.argwhere(part.notna().to_numpy())
+        row, column = cells[rng.integers(len(cells))]
+        part.iloc[row, column] *= 1.5
+    elif change == "noise":
+        part *= np.exp(rng.normal(0.0, 0.1, part.shape))
+    else:
+        part = part.mask(rng.random(part.shape) < 0.5, {"blank": np.nan, "negative": -1.0, "huge": 1e300}[change])
+    other[after] = part
+    return other
+
+
+def natural(panel: xr.Dataset, role: str) -> pd.DataFrame:
+    return (panel[nm.value_of(role)] * panel[nm.scale_of(role)] + panel[nm.center_of(role)]).to_pandas()
+
+
+def rows_up_to(panel: xr.Dataset, t: pd.Timestamp) -> dict[str, pd.DataFrame]:
+    """Every role in natural units, up to t; a signal with what was taken out of it put back in."""
+    held = {role: natural(panel, role) for role in (nm.RESPONSE, nm.DRIVER, nm.CONTROL)}
+    held[nm.SIGNAL] = natural(panel, nm.SIGNAL)
+    slope = float(panel[nm.BEYOND_SLOPE][0])
+    if not np.isnan(slope):
+        gold = held[nm.CONTROL]["gold"]
+        held[nm.SIGNAL] = held[nm.SIGNAL].loc[gold.index].add(slope * gold, axis=0)
+    return {role: table.loc[:t] for role, table in held.items()}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 400), change=st.sampled_from(CHANGES))
+def test_a_window_that_ends_at_t_does_not_know_what_comes_after(spec, seed, back, change):
+    """Values, constants, slopes and dates, to the last bit, whatever comes later, impossible prices included."""
+    frame, t = raw(seed, spec.frequency), DAYS[-back]
+    one, two = (rl.make_panel(spec, f, end=t) for f in (frame, changed_after(frame, t, change, seed)))
+    xr.testing.assert_identical(one.drop_attrs(), two.drop_attrs())
+    assert panel_hash(one) == panel_hash(two)
+    assert pd.Timestamp(one[nm.TIME].to_numpy()[-1]) <= t
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 700), change=st.sampled_from(CHANGES[:2]))
+def test_rows_up_to_t_of_a_longer_window_do_not_know_it_either(spec, seed, back, change):
+    """The window runs on past t and learns other constants; in natural units the rows up to t are what they were."""
+    frame, t = raw(seed, spec.frequency), DAYS[-back]
+    one, two = (rl.make_panel(spec, f) for f in (frame, changed_after(frame, t, change, seed)))
+    rows = one[nm.TIME].to_numpy() <= t
+    np.testing.assert_array_equal(one[nm.DRIVER_DATE][rows], two[nm.DRIVER_DATE][rows])
+    first, second = rows_up_to(one, t), rows_up_to(two, t)
+    for role, table in first.items():
+        size = np.abs(table).max().max() if len(table) else 1.0
+        np.testing.assert_allclose(table, second[role], atol=1e-10 * size, rtol=0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spec=specs(), seed=st.integers(0, 1000))
+def test_drivers_were_published_by_their_row(spec, seed):
+    panel = rl.make_panel(spec, raw(seed, spec.frequency))
+    for driver in spec.drivers:
+        dates = pd.DatetimeIndex(panel[nm.DRIVER_DATE].sel(driver=driver.name).to_numpy())
+        published = dates + pd.tseries.frequencies.to_offset(driver.delay)
+        assert (published <= panel[nm.TIME].to_numpy()).all()
+        # And nothing newer was: the next observation comes out after the row.
+        seen = pd.DatetimeIndex(raw(seed, spec.frequency)[driver.column].dropna().index)
+        following = seen.searchsorted(dates, side="right")
+        last = following == len(seen)
+        out = seen[np.where(last, 0, following)] + pd.tseries.frequencies.to_offset(driver.delay)
+        if not driver.against:
+            assert (last | (out > panel[nm.TIME].to_numpy())).all()
+
+
+@pytest.mark.parametrize("leak", ["publication", "constants"])
+def test_the_property_fails_where_the_future_is_known(leak, monkeypatch):
+    """A panel that publishes a week before the fact, or learns its constants from all rows, is found out."""
+    spec = rl.ModelSpec(
+        name="leaky",
+        responses=(rl.Response("bitcoin", "btc"),),
+        signals=(rl.Signal("silver", "slv", kernel=KERNEL),),
+        drivers=(rl.Driver("yield", "tips", "difference", 1, "1B"),),
+        controls=(rl.Control("gold", "gld", "log_return"),),
+        max_lag=4,
+    )
+    frame, t = raw(0, "W-FRI"), pd.Timestamp("2022-06-10")
+    other = changed_after(frame, t, "noise", 0)
+    if leak == "publication":
+        as_of = tracks.as_of
+        monkeypatch.setattr(tracks, "as_of", lambda column, rows, _: as_of(column, rows + pd.Timedelta(days=7), "0D"))
+        one, two = (natural(rl.make_panel(spec, f), nm.DRIVER).loc[:t] for f in (frame, other))
+        assert not np.allclose(one, two, atol=1e-10)
+    else:
+        one, two = (rl.make_panel(spec, f)[nm.scale_of(nm.SIGNAL)] for f in (frame, other))
+        assert not np.allclose(one, two, rtol=1e-10)
