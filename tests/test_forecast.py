@@ -86,14 +86,14 @@ def test_a_scenario_that_cannot_be_is_refused(fit, arguments, said):
 @pytest.mark.parametrize("moved", [{}, {"moves": {"yield": -0.3}, "factors": {"metal": 1.2, "dollar": 0.9}}])
 def test_regime_probabilities_are_those_of_a_panel_on_which_it_came_true(fit, moved):
     """Rows with no response leave the filter where the chain is: the forecast's law, step by step."""
-    levels = rl.scenario(rl.panel_of(fit), horizon=4, over=3, **moved)
+    levels = rl.scenario(rl.panel_of(fit), horizon=3, over=3, **moved)
     if not moved:
         levels = pd.DataFrame(index=levels.index)
     read = rl.forecast(fit, scenario=levels)
     whole = longer(SPEC, fit, levels)
-    whole["response_value"][-4:] = np.nan
+    whole["response_value"][-3:] = np.nan
     tree = rl.as_fit(xr.DataTree.from_dict({"/posterior": fit["posterior"].to_dataset()}), SPEC, whole, prior_draws=10)
-    expected = rl.regime_probabilities(tree, kind="predicted").isel(time=slice(-4, None))
+    expected = rl.regime_probabilities(tree, kind="predicted").isel(time=slice(-3, None))
     np.testing.assert_allclose(read["regime_probability"], expected, rtol=0, atol=1e-10)
 
 
