@@ -2,8 +2,8 @@
 
     python benchmarks/backtest.py --data btc_silver_weekly.csv --out out/backtest
 
-The data are not part of the package. Every week from --start on is an origin; the model is fitted anew every 26 weeks, on
-all rows up to then. Each finished refit with its origins is a file, so a run that was stopped goes on where it was.
+The data are not part of the package. Every week from --start on is an origin; the model is fitted anew every 26 weeks,
+on all rows up to then. Each finished refit with its origins is a file, so a run that was stopped goes on from there.
 """
 
 from __future__ import annotations

@@ -240,7 +240,8 @@ def test_an_answer_is_the_difference_of_two_forecasts():
 
 
 def test_a_move_outside_the_window_is_an_extrapolation(fit):
-    metal = np.log(frame()["metal"]).diff().loc["2019-12-06":]
+    # The last four moves, as many as there are lags, have not been answered in full.
+    metal = np.log(frame()["metal"]).diff().loc["2019-12-06":].iloc[:-4]
     inside = rl.impulse_response(fit, shock=float(metal.max()), horizon=3)
     assert inside.attrs["extrapolation"] == ""
     beyond = rl.impulse_response(fit, shock=[0.5] * 4, horizon=3)

@@ -55,7 +55,7 @@ from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
 from .series import Control, Driver, Response, Signal
-from .simulation import example_panel, simulate
+from .simulation import example_frame, example_panel, simulate
 from .spec import Episodes, ModelSpec, Priors, Regimes
 from .specfile import read_spec, write_spec
 
@@ -93,6 +93,7 @@ __all__ = [
     "diagnostics",
     "driver_effects",
     "effects",
+    "example_frame",
     "example_panel",
     "fetch_fred",
     "fetch_market",

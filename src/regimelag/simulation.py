@@ -76,6 +76,9 @@ def simulate(
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)
     simulated[nm.REGIME_PATH] = (own, paths_of_each_chain(spec, path[0]))
+    if nm.LEVEL in simulated:
+        # The columns of the responses are not what their simulated values would come from.
+        simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)
     simulated.attrs["origin"] = SIMULATED
     return simulated
 
@@ -125,6 +128,23 @@ def _example_truth(panel: xr.Dataset, effect: float) -> xr.Dataset:
     )
 
 
+def example_frame(*, effect: float = 2.5, random_seed: int = 1) -> pd.DataFrame:
+    """Simulate weekly levels on which any model of these columns can be fitted; no market data in it.
+
+    Parameters
+    ----------
+    effect, random_seed
+        See `example_panel`.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        ``silver_usd``, ``real_yield_10y``, ``dollar_index`` and ``btc_usd``, whose returns are those of
+        `example_panel`.
+    """
+    return _simulated_example(effect, random_seed)[0]
+
+
 def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     """Simulate a panel for the flagship model, with known truth; no market data in it.
 
@@ -145,6 +165,16 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
         ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
         return), ``driver_effect`` on the turbulent regime's log odds, ``expected_duration`` (weeks).
     """
+    spec = read_spec("btc_silver")
+    frame, path, truth = _simulated_example(effect, random_seed)
+    panel = make_panel(spec, frame, start="2013-01-01")
+    panel[nm.REGIME_PATH] = path
+    panel.attrs |= {"origin": f"example, {SIMULATED}", "truth": json.dumps(_natural_truth(spec, truth, effect))}
+    return panel
+
+
+def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, xr.DataArray, xr.Dataset]:
+    """Levels, the regime path (time) and the true parameters."""
     rng = np.random.default_rng(random_seed)
     spec = read_spec("btc_silver")
     frame = _example_frame(rng)
@@ -153,10 +183,7 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     simulated = simulate(spec, draft, parameters=truth, random_seed=int(rng.integers(2**31)))
     returns = RESPONSE_CENTER + RESPONSE_SCALE * simulated[nm.RESPONSE_VALUE].to_series().droplevel(nm.RESPONSE)
     frame["btc_usd"] = 100.0 * np.exp(returns.reindex(frame.index, fill_value=0.0).cumsum())
-    panel = make_panel(spec, frame, start="2013-01-01")
-    panel[nm.REGIME_PATH] = simulated[nm.REGIME_PATH]
-    panel.attrs |= {"origin": f"example, {SIMULATED}", "truth": json.dumps(_natural_truth(spec, truth, effect))}
-    return panel
+    return frame, simulated[nm.REGIME_PATH], truth
 
 
 def _natural_truth(spec: ModelSpec, truth: xr.Dataset, effect: float) -> dict[str, float | list[float]]:

@@ -50,7 +50,7 @@ def impulse_response(
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
         units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
         is on the window's last row (the filtered law). With several responses, each also has response.
-        ``attrs["extrapolation"]`` says where the move lies outside what the window held; empty if it does not.
+        ``attrs["extrapolation"]`` says where the move lies outside those that the window saw answered; empty if not.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def impulse_response(
         }
     )
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
-    read.attrs["extrapolation"] = _extrapolation(panel, chosen, moves)
+    read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
     return read
 
 
@@ -149,16 +149,20 @@ def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.nd
     return cumulative, np.einsum("dtas,das->dta", cumulative, weights)
 
 
-def _extrapolation(panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
-    """Where the move lies outside what the window held over as many rows, in words."""
+def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
+    """Where the move lies outside those that the window saw answered, in words.
+
+    A move of the last rows is in the window, but its answer is not: sums that end within the lags' reach do not count.
+    """
     scale, center = (float(panel[of(nm.SIGNAL)].sel({nm.SIGNAL: signal.name})) for of in (nm.scale_of, nm.center_of))
     values = center + scale * panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal.name}).to_numpy()
-    total, rows = float(moves.sum()), min(len(moves), len(values))
-    sums = np.convolve(values, np.ones(rows), mode="valid")
+    answered = values[: len(values) - (spec.max_lag if signal in spec.lagged_signals else 0)]
+    total, rows = float(moves.sum()), min(len(moves), len(answered))
+    sums = np.convolve(answered, np.ones(rows), mode="valid")
     if sums.min() <= total <= sums.max():
         return ""
     over = "one row" if rows == 1 else f"{rows} rows"
-    held = f"the window held moves from {sums.min():.2f} to {sums.max():.2f}"
+    held = f"those that the window saw answered lie between {sums.min():.2f} and {sums.max():.2f}"
     return (
         f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; {held}. That the response goes on in "
         "proportion is the model's assumption, not the data's."
