@@ -2,8 +2,11 @@ from .data.panel import describe_panel, make_panel
 from .data.rows import to_frequency
 from .data.sources import read_series
 from .errors import FitError, PanelError, RegimelagError, SpecError
+from .judging.compare import compare, compare_gains
+from .judging.densities import leave_one_out, one_step_ahead
 from .judging.lead_lag import lead_lag
-from .judging.plots import plot_lead_lag, plot_robustness
+from .judging.leave_future_out import LeaveFutureOut
+from .judging.plots import plot_compare, plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
 from .judging.sbc import sbc, sbc_table
 from .judging.stacking import stack_chains, stacked_posterior
@@ -59,6 +62,7 @@ __all__ = [
     "Episodes",
     "FitError",
     "Gamma",
+    "LeaveFutureOut",
     "LogNormal",
     "ModelSpec",
     "NegativeBinomial",
@@ -75,6 +79,8 @@ __all__ = [
     "Unrestricted",
     "as_fit",
     "build_model",
+    "compare",
+    "compare_gains",
     "convergence",
     "describe_panel",
     "diagnostics",
@@ -85,11 +91,14 @@ __all__ = [
     "lag_distribution",
     "lag_report",
     "lead_lag",
+    "leave_one_out",
     "load_fit",
     "make_panel",
     "markov_loglik",
     "modes",
+    "one_step_ahead",
     "panel_of",
+    "plot_compare",
     "plot_drivers",
     "plot_durations",
     "plot_effects",
