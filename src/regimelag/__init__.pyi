@@ -6,9 +6,12 @@ from .data.scenarios import scenario
 from .data.sources import read_series
 from .errors import FetchError, FitError, PanelError, RegimelagError, SpecError
 from .judging.backtest import backtest
+from .judging.compare import compare, compare_gains
+from .judging.densities import leave_one_out, one_step_ahead
 from .judging.frozen import score
 from .judging.lead_lag import lead_lag
-from .judging.plots import plot_lead_lag, plot_robustness
+from .judging.leave_future_out import LeaveFutureOut
+from .judging.plots import plot_compare, plot_lead_lag, plot_robustness
 from .judging.robustness import robustness
 from .judging.sbc import sbc, sbc_table
 from .judging.stacking import stack_chains, stacked_posterior
@@ -70,6 +73,7 @@ __all__ = [
     "FetchError",
     "FitError",
     "Gamma",
+    "LeaveFutureOut",
     "LogNormal",
     "ModelSpec",
     "NegativeBinomial",
@@ -88,6 +92,8 @@ __all__ = [
     "backtest",
     "backtest_table",
     "build_model",
+    "compare",
+    "compare_gains",
     "convergence",
     "describe_panel",
     "diagnostics",
@@ -104,11 +110,14 @@ __all__ = [
     "lag_distribution",
     "lag_report",
     "lead_lag",
+    "leave_one_out",
     "load_fit",
     "make_panel",
     "markov_loglik",
     "modes",
+    "one_step_ahead",
     "panel_of",
+    "plot_compare",
     "plot_drivers",
     "plot_durations",
     "plot_effects",

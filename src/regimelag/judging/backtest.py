@@ -15,8 +15,8 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.checks import check_panel, panel_hash
+from regimelag.data.relearned import learned_before
 from regimelag.data.scenarios import held_legs
-from regimelag.data.windows import learned_before
 from regimelag.errors import FitError, PanelError
 from regimelag.judging.baselines import Baseline, Garch, RandomWalk
 from regimelag.judging.placebos import window

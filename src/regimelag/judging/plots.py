@@ -11,11 +11,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from regimelag import names as nm
+from regimelag.errors import FitError
 from regimelag.judging.findings import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.judging.tellings import BETTER, LEAST_NATS, LEAST_SE, NOT_TOLD, REFERENCE, WORSE
 from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean
 from regimelag.reading.verdict import period_name
 
 KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
+READINGS = {REFERENCE: "black", NOT_TOLD: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 
 
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -98,3 +101,56 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
             # Below, since bars and band leave no room inside.
             clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return axes
+
+
+def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how far each model lies from the reference in what it predicts, and what the data tell of it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `compare` or `compare_gains`: of the latter, each model's gain over its own null.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Differences with two standard errors to either side; the band is what is too small to be told from nothing.
+
+    Raises
+    ------
+    FitError
+        If the table is neither.
+    """
+    gains = "gain" in table.columns
+    value = "gain" if gains else "difference"
+    if not {value, f"{value} se", "reading"} <= set(table.columns):
+        came = f"columns {list(table.columns)}"
+        raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
+    ax = plt.subplots(figsize=(8, 1.6 + 0.4 * len(table)), layout="constrained")[1] if ax is None else ax
+    ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
+    ax.axvline(0, color="black", linewidth=0.8)
+    labelled: set[str] = set()
+    for y, (_, row) in enumerate(table.iterrows()):
+        reading, middle, reach = str(row["reading"]), row[value], LEAST_SE * row[f"{value} se"]
+        label = None if reading in labelled else reading
+        ax.plot([middle - reach, middle + reach], [y, y], color=READINGS[reading], linewidth=2)
+        ax.plot([middle], [y], "o", color=READINGS[reading], markersize=6, label=label)
+        labelled.add(reading)
+        if not gains:
+            ax.annotate(
+                f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small"
+            )
+    if not gains:
+        ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+    against = "its own null" if gains else table.attrs.get("reference", "the reference")
+    ax.set(
+        yticks=range(len(table)),
+        yticklabels=list(table.index),
+        ylim=(len(table) - 0.4, -0.6),
+        xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
+        title=f"Expected log predictive density, less that of {against}",
+    )
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0 if gains else 1.1, 1.0), frameon=False, fontsize="small")
+    return ax

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
 from regimelag.judging.leave_one_out import pointwise
 from regimelag.judging.runs import Result
+from regimelag.judging.scores import loo_score
+from regimelag.judging.tellings import unreliable
 from regimelag.model import build_model, model_data
 from regimelag.reading.lags import INTERVAL, effects, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
@@ -83,13 +83,13 @@ def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Resu
         the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
     """
     posterior, found = posterior_of(task, settings, starts, seed)
-    elpd, pareto = expected_densities(task.spec, task.panel, posterior)
+    score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
     result = {
-        "rows": len(elpd),
+        "rows": score.elpd_i.size,
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
-        "elpd": elpd.tolist(),
-        "bad_pareto": pareto,
+        "elpd": score.elpd_i.to_numpy().tolist(),
+        "bad_pareto": int(unreliable(score).sum()),
     }
     return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
 
@@ -111,18 +111,3 @@ def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
         "mean_lag": np.quantile(lag["mean_lag"], QUANTILES).tolist(),
         "weights": lag["weights"].mean([dim for dim in lag["weights"].dims if dim != nm.LAG]).to_numpy().tolist(),
     }
-
-
-def expected_densities(spec: ModelSpec, panel: xr.Dataset, posterior: xr.Dataset) -> tuple[np.ndarray, int]:
-    """Expected log predictive density of each row with a response (row), and how many are not reliable.
-
-    Given the parameters, the density of a row given the others is exact; that the parameters have seen the row is
-    undone by Pareto-smoothed importance sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4.
-    """
-    terms = pointwise(spec, panel, posterior)
-    tree = xr.DataTree.from_dict({"/posterior": posterior, "/log_likelihood": terms.to_dataset(name=nm.RESPONSE_VALUE)})
-    with warnings.catch_warnings():
-        # ArviZ warns of large Pareto k; they are counted, and the count is reported.
-        warnings.simplefilter("ignore", UserWarning)
-        found = az.loo(tree, pointwise=True)
-    return found.elpd_i.to_numpy(), int((found.pareto_k > found.good_k).sum())

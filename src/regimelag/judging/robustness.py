@@ -21,6 +21,7 @@ from regimelag.judging.lead_lag import lead_lag
 from regimelag.judging.placebos import effective_shifts, slopes_over_shifts
 from regimelag.judging.refits import Refit, refit
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
+from regimelag.judging.tellings import paired_difference
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
@@ -28,6 +29,9 @@ COLUMNS = (
     *("kind", "check", "rows", "effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
     *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
 )
+
+# Besides the model, what a result depends on.
+ROOMS = ("checks", "leave_one_out", "placebos", "refits", "robustness", "scores", "tellings")
 
 
 def robustness(
@@ -135,7 +139,7 @@ def robustness(
             "shifts": shifts,
             "options": options,
             "seed": random_seed,
-            "code": model_code(*(f"judging/{room}.py" for room in ("checks", "placebos", "refits", "robustness"))),
+            "code": model_code(*(f"judging/{room}.py" for room in ROOMS)),
         },
         executor=executor,
         folder=folder,
@@ -188,8 +192,7 @@ def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
         row |= {f"{name} {part}": value for part, value in zip(("5 %", "median", "95 %"), result[key], strict=True)}
     notes, worst = [check.note], max(result["rhat"], null.get("rhat", 1.0))
     if null:
-        difference = np.array(result["elpd"]) - np.array(null["elpd"])
-        row |= {"gain": difference.sum(), "gain se": difference.std(ddof=1) * np.sqrt(len(difference))}
+        row |= dict(zip(("gain", "gain se"), paired_difference(result["elpd"], null["elpd"]), strict=True))
         bad = result["bad_pareto"] + null["bad_pareto"]
         notes.append(f"{bad} rows with a large Pareto k" if bad else "")
     notes.append(f"R-hat above {RHAT_LIMIT}" if worst > RHAT_LIMIT else "")

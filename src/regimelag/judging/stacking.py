@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import warnings
 from itertools import combinations
-from typing import Any
 
 import arviz as az
 import numpy as np
-import pandas as pd
 import xarray as xr
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
@@ -18,9 +14,9 @@ from scipy.spatial.distance import squareform
 from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.judging.leave_one_out import leave_one_out_terms
-from regimelag.sampling.catalogue import free_variables
+from regimelag.judging.scores import free_parameters, loo_score, reliability, stacking_weights
+from regimelag.judging.tellings import paired_difference
 from regimelag.sampling.diagnostics import STACKED, diagnostics, worst
-from regimelag.sampling.tree import parameters_of
 
 OTHER_CHAIN = "other_chain"
 CLUSTER = "cluster"
@@ -75,7 +71,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     """
     if not rhat_limit > 1:
         raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
-    posterior = _posterior(idata)
+    posterior = free_parameters(idata)
     chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
     if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
         rule = f"there are two chains at least, of {LEAST_DRAWS} draws at least, so that a tail can be smoothed"
@@ -84,9 +80,10 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     rhat = _pairwise_rhat(posterior)
     member = _clusters(rhat, rhat_limit)
     clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
-    scores = [_score(posterior, terms, cluster) for cluster in clusters]
-    table = _compared(scores)
-    weights = table["weight"].to_numpy(dtype=float)
+    scores = [loo_score(posterior.isel({nm.CHAIN: cluster}), terms.isel({nm.CHAIN: cluster})) for cluster in clusters]
+    best = max(scores, key=lambda score: float(score.elpd))
+    differences = np.array([paired_difference(score.elpd_i.to_numpy(), best.elpd_i.to_numpy()) for score in scores])
+    weights = stacking_weights(scores)
     sizes = np.array([len(cluster) for cluster in clusters])
     names = posterior[nm.CHAIN].to_numpy()
     return xr.Dataset(
@@ -96,10 +93,10 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
             "rhat": ((nm.CHAIN, OTHER_CHAIN), rhat),
             "cluster_weight": (CLUSTER, weights),
             "elpd": (CLUSTER, [float(score.elpd) for score in scores]),
-            "elpd_difference": (CLUSTER, table["elpd_diff"].to_numpy(dtype=float)),
-            "difference_se": (CLUSTER, table["dse"].to_numpy(dtype=float)),
+            "elpd_difference": (CLUSTER, differences[:, 0]),
+            "difference_se": (CLUSTER, differences[:, 1]),
             "largest_pareto_k": (CLUSTER, [float(score.pareto_k.max()) for score in scores]),
-            "reliability": (CLUSTER, [_in_words(score) for score in scores]),
+            "reliability": (CLUSTER, [reliability(score) for score in scores]),
         },
         coords={nm.CHAIN: names, OTHER_CHAIN: names, CLUSTER: np.arange(len(clusters))},
     )
@@ -132,7 +129,7 @@ def stacked_posterior(
     FitError
         If the weights are those of other chains, or `draws` is no positive number.
     """
-    posterior = _posterior(idata)
+    posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
     if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains):
         came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
@@ -149,14 +146,6 @@ def stacked_posterior(
     tree.attrs = dict(idata.attrs) | {STACKED: json.dumps(stacked)}
     tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
     return tree
-
-
-def _posterior(idata: xr.DataTree) -> xr.Dataset:
-    """The posterior's free variables, or all, where no catalogue tells them apart."""
-    posterior = parameters_of(idata)
-    if "modes" not in idata.children:
-        return posterior
-    return posterior[free_variables(idata["modes"].to_dataset())]
 
 
 def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
@@ -191,42 +180,6 @@ def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
     found = fcluster(tree, limit - 1.0, "distance")
     order = {label: n for n, label in enumerate(dict.fromkeys(found))}
     return np.array([order[label] for label in found])
-
-
-def _score(posterior: xr.Dataset, terms: xr.DataArray, chains: np.ndarray) -> Any:
-    """ArviZ's leave-one-out score of some of the chains."""
-    groups = {"posterior": posterior, "log_likelihood": terms.to_dataset(name="terms")}
-    some = {f"/{name}": group.isel({nm.CHAIN: chains}) for name, group in groups.items()}
-    with warnings.catch_warnings():
-        # What it warns of, high Pareto k, is said in the result.
-        warnings.simplefilter("ignore", UserWarning)
-        return az.loo(xr.DataTree.from_dict(some), pointwise=True)
-
-
-def _compared(scores: list[Any]) -> pd.DataFrame:
-    """ArviZ's comparison of the clusters (cluster), whose weights by stacking sum to one."""
-    if len(scores) == 1:
-        return pd.DataFrame({"weight": [1.0], "elpd_diff": [0.0], "dse": [0.0]})
-    # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all clusters.
-    best = np.max([score.elpd_i for score in scores], axis=0)
-    shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
-    for score in shifted.values():
-        score.elpd_i = score.elpd_i - best
-    table = az.compare(shifted, method="stacking", round_to="none").loc[list(shifted)]
-    weights = table["weight"].astype(float).clip(0.0)
-    return table.assign(weight=weights / weights.sum())
-
-
-def _in_words(score: Any) -> str:
-    """How far the leave-one-out densities can be trusted."""
-    k = score.pareto_k.to_numpy().ravel()
-    high = int((~(k <= score.good_k)).sum())
-    if not high:
-        return f"all {k.size} Pareto k below {score.good_k:.2f}: leave-one-out densities are reliable"
-    return (
-        f"{high} of {k.size} Pareto k above {score.good_k:.2f}, the largest {k.max():.2f}: leave-one-out densities of "
-        "those rows are unreliable, and weights near a tie are undecided"
-    )
 
 
 def _picked(weights: np.ndarray, length: int, total: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:

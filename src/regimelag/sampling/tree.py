@@ -116,8 +116,8 @@ def as_fit(
         With groups posterior, prior, prior_predictive, posterior_predictive, log_likelihood (one-step-ahead terms,
         which sum to the joint log-likelihood; zero where the response is missing), log_prior, observed_data,
         constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
-        fresh regime path. The one-step-ahead terms are not leave-one-out terms: `arviz.loo` of them does not
-        estimate what it says.
+        fresh regime path. The one-step-ahead terms are not leave-one-out terms: `arviz.loo` takes those of
+        `leave_one_out`.
 
     Raises
     ------
@@ -132,20 +132,15 @@ def as_fit(
     rng = np.random.default_rng(random_seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
-    over_time = {nm.TIME: panel[nm.TIME].to_numpy()}
-    replicated_over = over_time | {nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
+    replicated_over = {nm.TIME: panel[nm.TIME].to_numpy(), nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
 
     def replicated(eq: Equations) -> np.ndarray:
         return draw_responses(eq, draw_regimes(eq, rng), rng)
 
-    def one_step_ahead(eq: Equations) -> np.ndarray:
-        return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
-
     before = evaluated(spec, panel, prior, replicated, **replicated_over)
     after = evaluated(spec, panel, posterior, replicated, **replicated_over)
     if log_density is None:
-        log_density = evaluated(spec, panel, posterior, one_step_ahead, **over_time)
+        log_density = one_step_terms(spec, panel, posterior)
     groups = {name: child.to_dataset() for name, child in idata.children.items()}
     groups |= {
         "posterior": posterior,
@@ -163,6 +158,16 @@ def as_fit(
     tree.attrs = dict(idata.attrs) | provenance(spec, panel)
     tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
     return tree
+
+
+def one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """Log density of each row given the rows before it (chain, draw, time), point lags given; zero if it has none."""
+    y = panel[nm.RESPONSE_VALUE].to_numpy()
+
+    def measure(eq: Equations) -> np.ndarray:
+        return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
+
+    return evaluated(spec, panel, parameters, measure, **{nm.TIME: panel[nm.TIME].to_numpy()})
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:

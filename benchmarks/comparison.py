@@ -1,0 +1,66 @@
+"""Compare the flagship with its nulls on real weekly data, and the arrow with its reverse, as Markdown tables.
+
+    python benchmarks/comparison.py --data btc_silver_weekly.csv --start 2013-01-01 --out out/comparison
+
+All models are fitted on the same rows, at their default length; each finished fit is a file, so a run that was stopped
+goes on where it was. The data are not part of the package. docs/comparison.md has what it prints, and how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import xarray as xr
+
+import regimelag as rl
+
+FLAGSHIP, NULLS = "btc_silver", ("no_silver", "same_week_only", "no_drivers", "one_regime")
+ARROWS = {"silver -> bitcoin": (FLAGSHIP, "no_silver"), "bitcoin -> silver": ("reversed", "reversed_no_signal")}
+
+
+def main() -> None:
+    mpl.use("Agg")
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys([FLAGSHIP, *NULLS, *(name for pair in ARROWS.values() for name in pair)])
+    fits = {name: fitted(name, options) for name in names}
+    table = rl.compare({name: fits[name] for name in (FLAGSHIP, *NULLS)})
+    gains = rl.compare_gains({arrow: (fits[model], fits[null]) for arrow, (model, null) in ARROWS.items()})
+    for made, file in ((table, "models"), (gains, "arrows")):
+        rl.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)
+        print(markdown(made), *made.attrs["verdict"], made.attrs["condition"], sep="\n\n", end="\n\n")
+
+
+def fitted(name: str, options: argparse.Namespace) -> xr.DataTree:
+    path = options.out / f"{name}_{options.seed}.nc"
+    if not path.exists():
+        spec = rl.read_spec(name)
+        panel = rl.make_panel(spec, rl.read_series(options.data), start=options.start)
+        rl.save_fit(rl.fit(spec, panel, random_seed=options.seed), path)
+    return rl.load_fit(path)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table without the words on Pareto k, to one decimal; weights to two."""
+    shown = table.drop(columns="reliability").reset_index()
+    for column in shown.select_dtypes("number"):
+        digits = {"weight": 2, "rows": 0}.get(str(column), 1)
+        shown[column] = shown[column].map(lambda value, digits=digits: f"{value:.{digits}f}")
+    rows = [list(shown.columns), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="weekly or daily CSV of the models' columns")
+    parser.add_argument("--start", help="first row")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("out/comparison"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Whether fits can be compared by what they predict: the same responses, in natural units, on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.errors import FitError
+from regimelag.sampling.tree import panel_of
+
+CURE = "fit all models on panels with the same start and end; set other responses against each other by compare_gains"
+
+
+def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
+    """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
+    panels = {name: panel_of(idata) for name, idata in fits.items()}
+    first = next(iter(panels))
+    for name, panel in panels.items():
+        came = _differs(panels[first], panel)
+        if came:
+            rule = "models are compared on the same responses, row for row"
+            raise FitError("compare", rule, f"{name!r} differs from {first!r}: {came}", CURE)
+
+
+def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
+    """Refuse fits on other rows than the first's, or with values missing on others."""
+    panels = {name: panel_of(idata) for name, idata in fits.items()}
+    first = next(iter(panels))
+    for name, panel in panels.items():
+        came = _other_rows(panels[first], panel)
+        if came:
+            rule = "gains are compared on the same rows"
+            cure = "fit all models on panels with the same start and end"
+            raise FitError("compare_gains", rule, f"{name!r} differs from {first!r}: {came}", cure)
+
+
+def _differs(one: xr.Dataset, other: xr.Dataset) -> str:
+    """What differs, in words; empty if nothing does."""
+    if one.sizes[nm.RESPONSE] != other.sizes[nm.RESPONSE]:
+        return f"responses {_responses(other)}, not {_responses(one)}"
+    rows = _other_rows(one, other)
+    if rows:
+        return rows
+    y, z = _natural(one), _natural(other)
+    missing = np.flatnonzero((np.isnan(y) != np.isnan(z)).any(axis=1))
+    if len(missing):
+        return f"other values are missing on {len(missing)} rows, the first {_day(one, missing[0])}"
+    apart = np.flatnonzero(~np.isclose(y, z, rtol=1e-9, atol=1e-12, equal_nan=True).all(axis=1))
+    if len(apart):
+        return f"responses {_responses(other)} and {_responses(one)} have other values on {len(apart)} rows"
+    for constant in (nm.center_of(nm.RESPONSE), nm.scale_of(nm.RESPONSE)):
+        if not np.allclose(one[constant], other[constant], rtol=1e-9, atol=1e-12):
+            return f"{constant} {other[constant].to_numpy().tolist()}, not {one[constant].to_numpy().tolist()}"
+    return ""
+
+
+def _other_rows(one: xr.Dataset, other: xr.Dataset) -> str:
+    """In which rows with a response two panels differ, in words; empty if in none."""
+    if not np.array_equal(one[nm.TIME], other[nm.TIME]):
+        return f"rows {_span(other)}, not {_span(one)}"
+    seen, others = (~np.isnan(_natural(panel)).all(axis=1) for panel in (one, other))
+    lacking = np.flatnonzero(seen != others)
+    return f"other rows have a response: {len(lacking)}, the first {_day(one, lacking[0])}" if len(lacking) else ""
+
+
+def _natural(panel: xr.Dataset) -> np.ndarray:
+    values = panel[nm.RESPONSE_VALUE].transpose(nm.TIME, nm.RESPONSE).to_numpy()
+    return values * panel[nm.scale_of(nm.RESPONSE)].to_numpy() + panel[nm.center_of(nm.RESPONSE)].to_numpy()
+
+
+def _responses(panel: xr.Dataset) -> str:
+    return ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))
+
+
+def _span(panel: xr.Dataset) -> str:
+    return f"{panel.sizes[nm.TIME]} from {_day(panel, 0)} to {_day(panel, -1)}"
+
+
+def _day(panel: xr.Dataset, row: int) -> str:
+    return str(pd.Timestamp(panel[nm.TIME].to_numpy()[row]).date())
