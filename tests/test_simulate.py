@@ -192,3 +192,18 @@ def test_example_holds_its_truth_in_natural_units():
         assert abs(found[place] - value) < Z * error[place]
     residual = y - design @ found
     assert stats.kstest(residual, stats.t(8).cdf).pvalue > 1e-5
+
+
+def test_the_example_frame_makes_the_example_panel():
+    panel = rl.make_panel(rl.read_spec("btc_silver"), rl.example_frame(), start="2013-01-01")
+    example = rl.example_panel()
+    xr.testing.assert_identical(panel["response_value"], example["response_value"])
+    null = rl.make_panel(rl.read_spec("no_silver"), rl.example_frame(), start="2013-01-01")
+    np.testing.assert_allclose(null["response_value"], example["response_value"])
+
+
+def test_a_simulated_response_has_no_level():
+    panel = rl.example_panel()
+    simulated = rl.simulate(rl.read_spec("btc_silver"), panel.drop_vars("regime_path"), random_seed=1)
+    known = simulated["level"].notnull().all("signal_time").to_numpy()
+    np.testing.assert_array_equal(known, simulated["leg_role"].to_numpy() != "response")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -168,56 +168,60 @@ def bootstrapped_levels(
     return [dict(zip(legs, one.T, strict=True)) for one in ahead]
 
 
-def look_ahead(spec: ModelSpec, panel: xr.Dataset, levels: Mapping[Leg, FloatArray], horizon: int) -> xr.Dataset:
-    """A panel of the window's last row and the rows after it, whose responses are missing.
+def look_ahead(
+    spec: ModelSpec, panel: xr.Dataset, several: Iterable[Mapping[Leg, FloatArray]], horizon: int
+) -> Iterator[xr.Dataset]:
+    """Panels of the window's last row and the rows after it, whose responses are missing, for each of several levels.
 
-    Transforms and constants are the window's; drivers are taken as known on their own row. The episode goes on.
+    Transforms and constants are the window's; drivers are taken as known on their own row. The episode goes on. It is
+    one Dataset, whose rows to come are written anew each time: making one takes longer than what is asked of it.
     """
+    ahead = _rows_ahead(spec, panel, horizon)
+    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    # A row without an observation, such as a holiday's, holds the level before it.
+    past = {leg: np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float) for leg in legs}
+    slopes = panel[nm.BEYOND_SLOPE].to_numpy()
+    for levels in several:
+        whole = {leg: np.concatenate([past[leg], levels[leg]]) for leg in legs}
+        for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+            center, scale = (panel[of(role)].to_numpy() for of in (nm.center_of, nm.scale_of))
+            written = ahead[nm.value_of(role)].to_numpy()
+            for n, series in enumerate(parts(spec)[role]):
+                value = _transformed(role, series, whole, float(slopes[n]) if role == nm.SIGNAL else np.nan)[-horizon:]
+                _check_reach(role, series, value, len(past[role, series.name, series.column]))
+                written[-horizon:, n] = (value - center[n]) / scale[n]
+        yield ahead
+
+
+def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
+    """The panel's last row and those after it, with what is known of them."""
     dates = np.append(panel[nm.TIME].to_numpy()[-1:], future_dates(panel, horizon).to_numpy())
     reach = np.append(panel[nm.SIGNAL_TIME].to_numpy()[-spec.history - 1 :], dates[1:])
-    ahead = panel[
-        [
-            name
-            for name in panel.data_vars
-            if panel[name].dims and not {nm.TIME, nm.SIGNAL_TIME, nm.LEG} & set(panel[name].dims)
-        ]
-    ]
-    ahead = ahead.drop_vars([nm.TIME, nm.SIGNAL_TIME], errors="ignore")
+    moving = {nm.TIME, nm.SIGNAL_TIME, nm.LEG}
+    constant = [name for name in panel.data_vars if panel[name].dims and not moving & set(panel[name].dims)]
+    ahead = panel[constant].drop_vars([nm.TIME, nm.SIGNAL_TIME], errors="ignore")
     ahead = ahead.assign_coords({nm.EPISODE: panel[nm.EPISODE], nm.TIME: dates, nm.SIGNAL_TIME: reach})
-    index = np.full(horizon + 1, panel[nm.EPISODE_INDEX].to_numpy()[-1])
-    ahead[nm.EPISODE_INDEX] = (nm.TIME, index)
+    ahead[nm.EPISODE_INDEX] = (nm.TIME, np.full(horizon + 1, panel[nm.EPISODE_INDEX].to_numpy()[-1]))
     ahead[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.full((horizon + 1, panel.sizes[nm.RESPONSE]), np.nan))
     for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
         past = panel[nm.value_of(role)].to_numpy()[-ahead.sizes[time] + horizon :]
-        members = parts(spec)[role]
-        natural = [_values_ahead(panel, role, n, series, levels, horizon) for n, series in enumerate(members)]
-        center, scale = (panel[of(role)].to_numpy() for of in (nm.center_of, nm.scale_of))
-        future = (np.array(natural).reshape(len(members), horizon).T - center) / scale
+        future = np.full((horizon, past.shape[1]), np.nan)
         ahead[nm.value_of(role)] = ((time, role), np.concatenate([past, future]))
     ahead.attrs = dict(panel.attrs)
     return ahead
 
 
-def _values_ahead(
-    panel: xr.Dataset, role: str, place: int, series: Series, levels: Mapping[Leg, FloatArray], horizon: int
-) -> FloatArray:
-    """The transformed series (step), natural units."""
-    whole: dict[str, FloatArray] = {}
-    for column in series.columns:
-        leg = (role, series.name, column)
-        # A row without an observation, such as a holiday's, holds the level before it.
-        past = pd.Series(levels_of(panel, leg)).ffill().to_numpy(dtype=float)
-        whole[column] = np.concatenate([past, levels[leg]])
-    value = transform(combined(series, whole), series.transform, series.periods)
+def _transformed(role: str, series: Series, whole: Mapping[Leg, FloatArray], slope: float) -> FloatArray:
+    """The transformed series (row), natural units."""
+    own = {column: whole[role, series.name, column] for column in series.columns}
+    value = transform(combined(series, own), series.transform, series.periods)
     beyond = getattr(series, "beyond", "")
-    if beyond:
-        slope = float(panel[nm.BEYOND_SLOPE].to_numpy()[place])
-        value = value - slope * transform(whole[beyond], series.transform, series.periods)
-    found = value[-horizon:]
-    if not np.isfinite(found).all():
-        came = f"{role} {series.name!r} reaches {series.periods} rows back, further than the panel's {len(past)} rows"
-        raise PanelError(
-            "a look ahead of a panel", "the panel is longer than its transforms reach", came, "widen the window"
-        )
-    return found
+    return value - slope * transform(own[beyond], series.transform, series.periods) if beyond else value
+
+
+def _check_reach(role: str, series: Series, value: FloatArray, rows: int) -> None:
+    if not np.isfinite(value).all():
+        rule = "the panel is longer than its transforms reach"
+        came = f"{role} {series.name!r} reaches {series.periods} rows back, further than the panel's {rows} rows"
+        raise PanelError("a look ahead of a panel", rule, came, "widen the window")

@@ -91,8 +91,10 @@ def forecast(
     rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
     law = filtered_law(idata)
     responses, laws = [], []
-    for levels, part in _scenarios(spec, panel, scenario, horizon, len(law), rng):
-        ahead = look_ahead(spec, panel, levels, horizon)
+    levels = _levels(spec, panel, scenario, horizon, len(law), rng)
+    edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
+    for n, ahead in enumerate(look_ahead(spec, panel, levels, horizon)):
+        part = slice(edges[n], edges[n + 1])
         some = {name: values[part] for name, values in draws.items()}
         y, regimes = _drawn(spec, ahead, some, law[part], rng)
         responses.append(y)
@@ -109,22 +111,15 @@ def _check(horizon: int, scenario: object) -> None:
         raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")
 
 
-def _scenarios(
-    spec: ModelSpec,
-    panel: xr.Dataset,
-    scenario: Scenario,
-    horizon: int,
-    draws: int,
-    rng: np.random.Generator,
-) -> list[tuple[dict[Leg, np.ndarray], slice]]:
-    """Levels of the covariates, and the draws that go with them."""
-    if isinstance(scenario, pd.DataFrame) or scenario == "held":
-        given = scenario if isinstance(scenario, pd.DataFrame) else None
-        return [(scenario_levels(panel, given, horizon), slice(0, draws))]
-    paths = min(PATHS, draws)
-    levels = bootstrapped_levels(spec, panel, horizon, paths=paths, block=BLOCK, rng=rng)
-    edges = np.linspace(0, draws, paths + 1).astype(int)
-    return [(one, slice(edges[n], edges[n + 1])) for n, one in enumerate(levels)]
+def _levels(
+    spec: ModelSpec, panel: xr.Dataset, scenario: Scenario, horizon: int, draws: int, rng: np.random.Generator
+) -> list[dict[Leg, np.ndarray]]:
+    """Levels of the covariates, one for all draws, or one for each of as many shares of them."""
+    if isinstance(scenario, pd.DataFrame):
+        return [scenario_levels(panel, scenario, horizon)]
+    if scenario == "held":
+        return [scenario_levels(panel, None, horizon)]
+    return bootstrapped_levels(spec, panel, horizon, paths=min(PATHS, draws), block=BLOCK, rng=rng)
 
 
 def _drawn(
