@@ -107,7 +107,13 @@ def build(y: np.ndarray) -> pm.Model:
         mean = pm.Normal("mean", 0.0, 2.0, dims="regime", transform=pm.distributions.transforms.ordered)
         sigma = pm.HalfNormal("sigma", 1.0)
         phi = pm.Normal("phi", 0.0, 0.5, dims="back")
-        pm.Potential("likelihood", loglik(y, transition=transition, mean=mean, sigma=sigma, phi=phi))
+        # Named dimensions may grow, so their sizes are not in a variable's type; the chain of paths needs them.
+        shaped = {
+            "transition": pt.specify_shape(transition, (2, 2)),
+            "mean": pt.specify_shape(mean, (2,)),
+            "phi": pt.specify_shape(phi, (ORDER,)),
+        }
+        pm.Potential("likelihood", loglik(y, sigma=sigma, **shaped))
     return model
 
 
