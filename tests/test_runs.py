@@ -135,12 +135,15 @@ def test_an_executor_of_the_caller_is_not_replaced(quiet):
 
 
 SCRIPT = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_runs import SETTINGS, run_all, slow
 if __name__ == "__main__":
+    # A shell's background job, such as a runner of tests may be, begins with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_all(partial(slow, Path({notes!r})), range(40), settings=SETTINGS, folder={folder!r})
 """
 
