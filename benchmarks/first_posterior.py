@@ -67,7 +67,7 @@ def one_run(version: str, seed: int) -> None:
     import pymc  # noqa: F401
 
     import regimelag as rl
-    from regimelag.data.panel import last_rows
+    from regimelag.data.cuts import last_rows
 
     if version == "scan":
         as_in_pymc()

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,15 +35,9 @@ def panel_of(levels=LEVELS):
     return rl.make_panel(SPEC, levels, start="2019-11-08")
 
 
-def plan(panel, **changes):
-    return room._plan(
-        SPEC,
-        panel,
-        **({"start": "2022-06-03", "horizons": (1, 3), "every": 8, "stride": 4} | changes),
-        rows="all",
-        starts=2,
-        seed=1,
-    )
+def plan(panel, refit, spec=SPEC):
+    """What a backtest hands to its runs."""
+    return room.Plan(spec, panel, (refit,), (refit,), horizons=(1, 3), rows=None, settings={}, starts=2, seed=1)
 
 
 @pytest.fixture
@@ -61,8 +56,8 @@ def test_no_number_after_an_origin_enters(prior_instead):
     for levels in (LEVELS, other):
         panel = panel_of(levels)
         row = int(np.flatnonzero(panel["time"].to_numpy() == origin)[0])
-        ready = plan(panel, start=str(pd.Timestamp(origin).date() - dt.timedelta(weeks=3)))
-        drawn.append({name: one.draw(row, 3, 5) for name, one in room._forecasters(ready, ready.refits[0], 7)})
+        forecasters = room._forecasters(plan(panel, row - 3), row - 3, 7)
+        drawn.append({name: one.draw(row, 3, 5) for name, one in forecasters})
     assert list(drawn[0]) == ["small", "no signal", "random walk", "GARCH(1,1)-t"]
     for name, before in drawn[0].items():
         # Values in natural units differ by rounding, which the optimiser behind GARCH carries to the fourth digit.
@@ -74,8 +69,7 @@ def test_an_episode_that_begins_after_the_refit_is_not_known(prior_instead):
     spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2021, 6, 1), dt.date(2022, 6, 17))))
     panel = rl.make_panel(spec, LEVELS, start="2019-11-08")
     row = int(np.flatnonzero(panel["time"].to_numpy() == np.datetime64("2022-06-03"))[0])
-    ready = room._plan(spec, panel, "2022-06-03", (1,), 8, 4, "all", 2, 1)
-    name, model = next(room._forecasters(ready, row, 7))
+    name, model = next(room._forecasters(plan(panel, row, spec), row, 7))
     assert name == "small"
     assert model.posterior.sizes["episode"] == 2
     assert np.isfinite(model.draw(row + 6, 2, 1)).all()
@@ -142,6 +136,26 @@ def test_the_table_sums_up_and_its_intervals_hold_the_means():
     assert 0.6 < width < 1.5
 
 
+def test_refits_whose_chains_disagree_are_told():
+    rows = [
+        {"origin": pd.Timestamp("2020-01-03") + pd.Timedelta(weeks=n), "horizon": 1, "response": "asset", "crps": 1.0}
+        | {"forecaster": name, "log score": 0.0, "inside 50 %": True, "inside 90 %": True, "R-hat": rhat}
+        for n in range(30)
+        for name, rhat in (("model", 1.2 if n < 15 else 1.01), ("random walk", np.nan))
+    ]
+    (said,) = rl.backtest_table(pd.DataFrame(rows)).attrs["warnings"]
+    assert said.startswith("The chains of 1 of 2 refits disagree")
+    assert not rl.backtest_table(pd.DataFrame(rows[30:])).attrs["warnings"]
+
+
+def test_all_code_that_a_result_depends_on_is_in_its_key():
+    """A pattern that matches no file would leave a change of it unseen, and mix two versions in one folder."""
+    root = Path(rl.__file__).parent
+    assert all((root / file).is_file() for file in room.CODE)
+    used = {"reading/forecast.py", "data/scenarios.py", "data/cuts.py", "judging/baselines.py"}
+    assert used <= set(room.CODE)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -150,6 +164,8 @@ def test_the_table_sums_up_and_its_intervals_hold_the_means():
         ({"start": "2022-06-03", "every": 0}, "every"),
         ({"start": "2022-06-03", "horizons": (1, 0)}, r"horizons\[1\]"),
         ({"start": "2022-06-03", "rows": 0}, "rows"),
+        ({"start": "2022-06-03", "horizons": ()}, "horizon"),
+        ({"start": "06/03/2022"}, "start is a date"),
     ],
 )
 def test_bad_arguments_fail_at_the_door(options, said):

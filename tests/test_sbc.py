@@ -19,7 +19,7 @@ from oracles import enumerate_chain, log_total
 from scipy import stats
 
 import regimelag as rl
-from regimelag.data.panel import last_rows
+from regimelag.data.cuts import last_rows
 from regimelag.judging.sbc import _entries, _quantities, _ranked
 from regimelag.model import build_model
 from regimelag.sampling.compiled import CompiledModel

@@ -107,10 +107,10 @@ def make_panel(
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
     columns = [column for members in parts(spec).values() for series in members for column in series.columns]
     source = take_columns(check_frame(frame, asked), columns, asked)
-    rows = _rows_to_end(spec, source, _day(end, "end", asked), asked)
+    rows = _rows_to_end(spec, source, read_day(end, "end", asked), asked)
     releases = read_vintages(vintages, published_columns(spec), asked)
     tracks = lay_tracks(spec, source, rows, asked, releases=releases)
-    first = _first_row(spec, rows, tracks, _day(start, "start", asked), asked)
+    first = _first_row(spec, rows, tracks, read_day(start, "start", asked), asked)
     check_window(spec, rows, tracks, first, asked)
     check_known(spec, rows, tracks, first, asked)
     tracks = [take_beyond(track, first, asked) for track in tracks]
@@ -129,18 +129,7 @@ def make_panel(
     return panel
 
 
-def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
-    """The last rows of a panel, with the history that its lags need and the episodes that still occur."""
-    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
-    if not 0 < rows <= panel.sizes[nm.TIME]:
-        rule = f"a panel of {panel.sizes[nm.TIME]} rows is cut to at least one and at most all of them"
-        raise PanelError("the last rows of a panel", rule, f"{rows} rows", "ask for fewer, or start the panel earlier")
-    panel = panel.isel({nm.TIME: slice(-rows, None), nm.SIGNAL_TIME: slice(-rows - history, None)})
-    kept, index = np.unique(panel[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
-    return panel.isel({nm.EPISODE: kept}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype("int64"))})
-
-
-def _day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
+def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None
     # A bare number would be read as nanoseconds since 1970.

@@ -81,7 +81,7 @@ def scenario(
     if bad:
         raise PanelError(asked, "a factor is above zero", f"{factors[bad[0]]!r} for {bad[0]!r}", "write 0.97 for -3 %")
     share = np.minimum(np.arange(1, horizon + 1) / over, 1.0)
-    last = {column: _last(levels_of(panel, leg)) for column, leg in known.items()}
+    last = {column: last_observed(levels_of(panel, leg)) for column, leg in known.items()}
     paths = {column: last[column] + share * move for column, move in moves.items()}
     paths |= {column: last[column] * factor**share for column, factor in factors.items()}
     return pd.DataFrame(paths, index=future_dates(panel, horizon).rename("date"))
@@ -106,7 +106,8 @@ def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
     return panel[nm.LEVEL].to_numpy()[:, held_legs(panel).index(leg)]
 
 
-def _last(levels: FloatArray) -> float:
+def last_observed(levels: FloatArray) -> float:
+    """The last level that was observed; NaN if none was."""
     seen = levels[np.isfinite(levels)]
     return float(seen[-1]) if len(seen) else np.nan
 
@@ -135,7 +136,7 @@ def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int)
             row, column = np.argwhere(wrong)[0]
             came = f"column {given.columns[column]!r} on row {given.index[row]}"
             raise PanelError(asked, "levels are finite", came, "fill it, or leave the column out to hold it")
-    held = {leg: np.full(horizon, _last(levels_of(panel, leg))) for leg in legs}
+    held = {leg: np.full(horizon, last_observed(levels_of(panel, leg))) for leg in legs}
     if given is None:
         return held
     return {leg: given[leg[2]].to_numpy(dtype=float) if leg[2] in given.columns else held[leg] for leg in legs}

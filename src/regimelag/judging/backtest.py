@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.checks import check_panel, panel_hash
-from regimelag.data.relearned import learned_before
+from regimelag.data.cuts import day_of, going_on, learned_before, natural, window
+from regimelag.data.panel import Day, read_day
 from regimelag.data.scenarios import held_legs
 from regimelag.errors import FitError, PanelError
 from regimelag.judging.baselines import Baseline, Garch, RandomWalk
-from regimelag.judging.placebos import window
 from regimelag.judging.refits import Refit, posterior_of
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.verification import RANDOM_WALK, verified
@@ -29,7 +29,12 @@ from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
 NO_SIGNAL = "no signal"
-CODE = ("judging/backtest.py", "judging/baselines.py", "judging/verification.py", "judging/refits.py")
+# Besides the model, what a result depends on.
+CODE = (
+    *(f"judging/{room}.py" for room in ("backtest", "baselines", "verification", "refits")),
+    *(f"data/{room}.py" for room in ("cuts", "rows", "scenarios", "tracks")),
+    "reading/forecast.py",
+)
 LEAST_TRAINING = 100
 
 
@@ -52,7 +57,7 @@ def backtest(
     spec: ModelSpec,
     panel: xr.Dataset,
     *,
-    start: str,
+    start: Day,
     horizons: Sequence[int] = (1, 4, 13),
     every: int = 26,
     stride: int = 1,
@@ -75,7 +80,7 @@ def backtest(
         The model. Beside it runs the same without its signals, a random walk and GARCH(1,1) with Student-t shocks.
     panel : xarray.Dataset
         Its data, from `make_panel`.
-    start : str
+    start : date-like
         Date of the first origin: its row is the last one known to the first forecast.
     horizons : sequence of int
         Rows ahead; what is forecast is the sum of the response over them (a log return of so many rows).
@@ -112,18 +117,32 @@ def backtest(
 
     Notes
     -----
-    No number of an origin's row or later enters a forecast: constants and parameters are learned on the refit's window,
+    Nothing from after an origin enters its forecasts: constants and parameters are learned on the refit's window,
     and signals, drivers and controls go on by blocks of moves of the rows up to the origin (`forecast` with
     ``scenario="bootstrap"``). An episode that begins after the refit is taken for the one before it. CRPS: Matheson &
     Winkler (1976), doi:10.1287/mnsc.22.10.1087. The log score is that of a kernel density estimate from the draws,
     alike for all forecasters.
     """
-    plan = _plan(spec, panel, start, horizons, every, stride, rows, starts, random_seed)
-    sampling = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "cores": 1}
-    plan = dataclasses.replace(plan, settings=sampling)
+    check_panel(spec, panel)
+    held_legs(panel)
+    counts = {"every": every, "stride": stride, **{f"horizons[{n}]": h for n, h in enumerate(horizons)}}
+    _check_counts(counts | ({} if rows == "all" else {"rows": rows}), horizons)
+    first, last = _first_and_last(spec, panel, start, min(horizons))
+    plan = Plan(
+        spec,
+        panel,
+        refits=tuple(range(first, last + 1, every)),
+        origins=tuple(range(first, last + 1, stride)),
+        horizons=tuple(horizons),
+        rows=None if rows == "all" else rows,
+        settings={"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "cores": 1},
+        starts=starts,
+        seed=random_seed,
+    )
     kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": model_code(*CODE)}
-    kept |= {"refits": plan.refits, "origins": plan.origins, "horizons": plan.horizons, "rows": plan.rows}
-    kept |= {"sampling": sampling, "starts": starts, "seed": random_seed}
+    kept |= {
+        name: getattr(plan, name) for name in ("refits", "origins", "horizons", "rows", "settings", "starts", "seed")
+    }
     found = run_all(
         partial(one_refit, plan),
         range(len(plan.refits)),
@@ -135,7 +154,7 @@ def backtest(
     failed = {number: result[ERROR] for number, result in found.items() if ERROR in result}
     if failed:
         number, text = next(iter(failed.items()))
-        date = _day(panel, plan.refits[number])
+        date = day_of(panel, plan.refits[number])
         came = f"{len(failed)} of {len(found)} failed, first that on {date}: {text}"
         raise FitError("backtest", "every refit succeeds", came, "mend that, and call again with the same folder")
     return pd.DataFrame([row for result in found.values() for row in result["scores"]]).astype(
@@ -143,34 +162,28 @@ def backtest(
     )
 
 
-def _plan(
-    spec: ModelSpec,
-    panel: xr.Dataset,
-    start: str,
-    horizons: Sequence[int],
-    every: int,
-    stride: int,
-    rows: int | Literal["all"],
-    starts: int,
-    seed: int,
-) -> Plan:
-    check_panel(spec, panel)
-    held_legs(panel)
-    numbers = {"every": every, "stride": stride, **{f"horizons[{n}]": h for n, h in enumerate(horizons)}}
-    numbers |= {} if rows == "all" else {"rows": rows}
-    for name, value in numbers.items():
+def _check_counts(counts: Mapping[str, Any], horizons: Sequence[int]) -> None:
+    if not len(horizons):
+        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
+    for name, value in counts.items():
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise FitError("backtest", f"{name} is a whole number, at least 1", f"{value!r}", f"give {name} one")
+
+
+def _first_and_last(spec: ModelSpec, panel: xr.Dataset, start: Day, horizon: int) -> tuple[int, int]:
+    """Rows of the first origin and of the last that anything came after."""
     dates = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
-    first, last = int(dates.searchsorted(pd.Timestamp(start))), len(dates) - 1 - min(horizons)
+    day = read_day(start, "start", "backtest")
+    first, last = int(dates.searchsorted(dates[0] if day is None else day)), len(dates) - 1 - horizon
     least = max(LEAST_TRAINING, 2 * spec.max_lag)
     if first < least or first > last:
-        rule = f"there are {least} rows before start, and {min(horizons)} after it"
+        rule = f"there are {least} rows before start, and {horizon} after it"
         came = f"{first} before {start}, {max(len(dates) - 1 - first, 0)} after it"
-        raise PanelError("backtest", rule, came, f"start between {dates[least].date()} and {dates[last].date()}")
-    refits = tuple(range(first, last + 1, every))
-    origins = tuple(range(first, last + 1, stride))
-    return Plan(spec, panel, refits, origins, tuple(horizons), None if rows == "all" else rows, {}, starts, seed)
+        cure = (
+            f"start between {dates[least].date()} and {dates[last].date()}" if least <= last else "take a longer panel"
+        )
+        raise PanelError("backtest", rule, came, cure)
+    return first, last
 
 
 def one_refit(plan: Plan, number: int) -> Result:
@@ -192,8 +205,7 @@ def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model
     specs = {plan.spec.name: plan.spec} | ({NO_SIGNAL: bare} if plan.spec.signals else {})
     for name, spec in specs.items():
         yield name, Model(spec, _of_spec(spec, panel), first, refit, plan, seed)
-    natural = panel[nm.center_of(nm.RESPONSE)] + panel[nm.scale_of(nm.RESPONSE)] * panel[nm.RESPONSE_VALUE]
-    values = natural.transpose(nm.TIME, nm.RESPONSE).to_numpy()
+    values = natural(panel, nm.RESPONSE).to_numpy()
     yield RANDOM_WALK, RandomWalk(values, first, refit)
     yield "GARCH(1,1)-t", Garch(values, first, refit)
 
@@ -213,20 +225,17 @@ class Model:
     def __init__(self, spec: ModelSpec, panel: xr.Dataset, first: int, refit: int, plan: Plan, seed: int) -> None:
         panel = window(panel, first, panel.sizes[nm.TIME])
         self.spec, self.first = spec, first
-        self.panel = learned_before(spec, panel, refit + 1 - first)
-        self.panel.attrs.pop("spec", None)
-        training = window(self.panel, 0, refit + 1 - first)
-        self.known = training.sizes[nm.EPISODE]
+        learned = learned_before(spec, panel, refit + 1 - first)
+        training = window(learned, 0, refit + 1 - first)
+        self.panel = going_on(learned, training.sizes[nm.EPISODE])
         task = Refit(spec, training, training, "")
         self.posterior, found = posterior_of(task, plan.settings, plan.starts, seed)
         self.rhat = float(found["rhat"])
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
         """Responses (draw, step, response) after the origin, natural units."""
-        panel = self.panel.isel({nm.EPISODE: slice(self.known)})
-        panel[nm.EPISODE_INDEX] = panel[nm.EPISODE_INDEX].clip(max=self.known - 1)
         stop = origin + 1 - self.first
-        panel = panel.isel({nm.TIME: slice(stop), nm.SIGNAL_TIME: slice(stop + self.spec.history)})
+        panel = self.panel.isel({nm.TIME: slice(stop), nm.SIGNAL_TIME: slice(stop + self.spec.history)})
         groups = {"/posterior": self.posterior, "/observed_data": panel[[nm.RESPONSE_VALUE]]}
         tree = xr.DataTree.from_dict(groups | {"/constant_data": panel.drop_vars(nm.RESPONSE_VALUE)})
         tree.attrs = provenance(self.spec, panel)
@@ -239,16 +248,11 @@ def _scored(plan: Plan, name: str, forecaster: Model | Baseline, origin: int, se
     """Scores of one origin, for each response and horizon at which all rows were observed."""
     panel, longest = plan.panel, max(plan.horizons)
     drawn = np.cumsum(forecaster.draw(origin, longest, seed), axis=1)
-    natural = panel[nm.center_of(nm.RESPONSE)] + panel[nm.scale_of(nm.RESPONSE)] * panel[nm.RESPONSE_VALUE]
-    came = natural.transpose(nm.TIME, nm.RESPONSE).to_numpy()[origin + 1 :]
+    came = natural(panel, nm.RESPONSE).to_numpy()[origin + 1 :]
     for a, response in enumerate(plan.spec.responses):
         for horizon in plan.horizons:
             observed = float(came[:horizon, a].sum()) if len(came) >= horizon else np.nan
             if np.isfinite(observed):
-                label = {"origin": _day(panel, origin), "horizon": horizon, "response": response.name}
+                label = {"origin": day_of(panel, origin), "horizon": horizon, "response": response.name}
                 rhat = {"R-hat": forecaster.rhat} if isinstance(forecaster, Model) else {}
                 yield label | {"forecaster": name} | verified(observed, drawn[:, horizon - 1, a]) | rhat
-
-
-def _day(panel: xr.Dataset, row: int) -> str:
-    return str(pd.Timestamp(panel[nm.TIME].to_numpy()[row]).date())

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from regimelag.errors import FitError
+from regimelag.judging.verification import extra
 
 DRAWS = 2000
 
@@ -47,7 +47,9 @@ class Garch:
     def _model(self, response: int, origin: int) -> Any:
         own = self.values[self.first : origin + 1, response]
         # The optimiser wants a variance of about one.
-        return _arch_model()(own[~np.isnan(own)] / self.scale[response], vol="GARCH", dist="t", rescale=False)
+        return extra("arch").arch_model(
+            own[~np.isnan(own)] / self.scale[response], vol="GARCH", dist="t", rescale=False
+        )
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
         """Responses (draw, step, response) after the origin, natural units."""
@@ -64,13 +66,3 @@ class Garch:
 def _unit_t(nu: float, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
     """Student-t shocks of variance one."""
     return rng.standard_t(nu, size) * np.sqrt((nu - 2.0) / nu)
-
-
-def _arch_model() -> Any:
-    try:
-        from arch import arch_model  # noqa: PLC0415
-    except ImportError as problem:
-        raise FitError(
-            "backtest", "the GARCH baseline needs arch", "it is not installed", "pip install 'regimelag[backtest]'"
-        ) from problem
-    return arch_model

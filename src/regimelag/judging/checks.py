@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.cuts import window
 from regimelag.judging.findings import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
 from regimelag.judging.placebos import (
     apart,
@@ -17,7 +18,6 @@ from regimelag.judging.placebos import (
     reversed_time,
     rotated,
     spaced_shifts,
-    window,
     without_lag,
     without_rows,
 )

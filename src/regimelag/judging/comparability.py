@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.cuts import day_of, natural
 from regimelag.errors import FitError
 from regimelag.sampling.tree import panel_of
 
-CURE = "fit all models on panels with the same start and end; set other responses against each other by compare_gains"
+SAME_WINDOW = "fit all models on panels with the same start and end"
 
 
 def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
-    panels = {name: panel_of(idata) for name, idata in fits.items()}
-    first = next(iter(panels))
-    for name, panel in panels.items():
-        came = _differs(panels[first], panel)
-        if came:
-            rule = "models are compared on the same responses, row for row"
-            raise FitError("compare", rule, f"{name!r} differs from {first!r}: {came}", CURE)
+    cure = f"{SAME_WINDOW}; set other responses against each other by compare_gains"
+    _check(fits, _differs, "compare", "models are compared on the same responses, row for row", cure)
 
 
 def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits on other rows than the first's, or with values missing on others."""
+    _check(fits, _other_rows, "compare_gains", "gains are compared on the same rows", SAME_WINDOW)
+
+
+def _check(
+    fits: Mapping[str, xr.DataTree], differs: Callable[[xr.Dataset, xr.Dataset], str], asked: str, rule: str, cure: str
+) -> None:
     panels = {name: panel_of(idata) for name, idata in fits.items()}
     first = next(iter(panels))
     for name, panel in panels.items():
-        came = _other_rows(panels[first], panel)
+        came = differs(panels[first], panel)
         if came:
-            rule = "gains are compared on the same rows"
-            cure = "fit all models on panels with the same start and end"
-            raise FitError("compare_gains", rule, f"{name!r} differs from {first!r}: {came}", cure)
+            raise FitError(asked, rule, f"{name!r} differs from {first!r}: {came}", cure)
 
 
 def _differs(one: xr.Dataset, other: xr.Dataset) -> str:
@@ -45,10 +44,10 @@ def _differs(one: xr.Dataset, other: xr.Dataset) -> str:
     rows = _other_rows(one, other)
     if rows:
         return rows
-    y, z = _natural(one), _natural(other)
+    y, z = (natural(each, nm.RESPONSE).to_numpy() for each in (one, other))
     missing = np.flatnonzero((np.isnan(y) != np.isnan(z)).any(axis=1))
     if len(missing):
-        return f"other values are missing on {len(missing)} rows, the first {_day(one, missing[0])}"
+        return f"other values are missing on {len(missing)} rows, the first {day_of(one, missing[0])}"
     apart = np.flatnonzero(~np.isclose(y, z, rtol=1e-9, atol=1e-12, equal_nan=True).all(axis=1))
     if len(apart):
         return f"responses {_responses(other)} and {_responses(one)} have other values on {len(apart)} rows"
@@ -62,14 +61,9 @@ def _other_rows(one: xr.Dataset, other: xr.Dataset) -> str:
     """In which rows with a response two panels differ, in words; empty if in none."""
     if not np.array_equal(one[nm.TIME], other[nm.TIME]):
         return f"rows {_span(other)}, not {_span(one)}"
-    seen, others = (~np.isnan(_natural(panel)).all(axis=1) for panel in (one, other))
+    seen, others = (~np.isnan(natural(panel, nm.RESPONSE).to_numpy()).all(axis=1) for panel in (one, other))
     lacking = np.flatnonzero(seen != others)
-    return f"other rows have a response: {len(lacking)}, the first {_day(one, lacking[0])}" if len(lacking) else ""
-
-
-def _natural(panel: xr.Dataset) -> np.ndarray:
-    values = panel[nm.RESPONSE_VALUE].transpose(nm.TIME, nm.RESPONSE).to_numpy()
-    return values * panel[nm.scale_of(nm.RESPONSE)].to_numpy() + panel[nm.center_of(nm.RESPONSE)].to_numpy()
+    return f"other rows have a response: {len(lacking)}, the first {day_of(one, lacking[0])}" if len(lacking) else ""
 
 
 def _responses(panel: xr.Dataset) -> str:
@@ -77,8 +71,4 @@ def _responses(panel: xr.Dataset) -> str:
 
 
 def _span(panel: xr.Dataset) -> str:
-    return f"{panel.sizes[nm.TIME]} from {_day(panel, 0)} to {_day(panel, -1)}"
-
-
-def _day(panel: xr.Dataset, row: int) -> str:
-    return str(pd.Timestamp(panel[nm.TIME].to_numpy()[row]).date())
+    return f"{panel.sizes[nm.TIME]} from {day_of(panel, 0)} to {day_of(panel, -1)}"

@@ -11,18 +11,19 @@ from scipy import stats
 
 from regimelag import names as nm
 from regimelag.data.checks import check_panel
+from regimelag.data.cuts import day_of, natural
 from regimelag.data.rows import transform
 from regimelag.data.scenarios import levels_of
 from regimelag.equations import Equations, equations, log_observation, stack_draws
 from regimelag.errors import PanelError
+from regimelag.judging.verification import BANDS, inside
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.reading.forecast import scenario_matters
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
-BANDS = (0.5, 0.9)
-# Constants of two panels differ by rounding alone if the data are the same.
+# Returns of the same data differ by rounding alone.
 REVISED = 1e-6
 
 
@@ -68,20 +69,19 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     density[:, 0] = 0.0
     with np.errstate(divide="ignore"):
         predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(idata)))
-    scale = tail[nm.scale_of(nm.RESPONSE)].to_numpy()
     seen = ~np.isnan(y[1:])
-    natural = (seen * np.log(scale)).sum(axis=1)
+    log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
-    table["log score"] = _log_mean(steps[:, 1:]) - natural
+    table["log score"] = _log_mean(steps[:, 1:]) - log_scale
     pit = predictive_pit(eq, predicted, y)[1:]
     names = [response.name for response in spec.responses]
     for a, name in enumerate(names):
         whose = f" of {name}" if len(names) > 1 else ""
         table[f"PIT{whose}"] = pit[:, a]
-        for band in BANDS:
-            inside = pd.Series(np.abs(pit[:, a] - 0.5) <= band / 2, table.index, dtype="boolean")
-            table[f"inside {100 * band:.0f} %{whose}"] = inside.mask(~seen[:, a])
-    joint = float(_log_mean(steps[:, 1:].sum(axis=1)) - natural.sum())
+        for column, band in BANDS.items():
+            held = pd.Series(inside(pit[:, a], band), table.index, dtype="boolean")
+            table[f"{column}{whose}"] = held.mask(~seen[:, a])
+    joint = float(_log_mean(steps[:, 1:].sum(axis=1)) - log_scale.sum())
     table = table[seen.any(axis=1)]
     table.attrs = {"mean_log_score": float(table["log score"].mean()), "joint_log_score": joint}
     bands = [name for name in table.columns if name.startswith("inside")]
@@ -111,12 +111,11 @@ def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     """The fit's last row and the rows after it, in the fit's constants and episodes."""
     asked = "score"
-    last = old[nm.TIME].to_numpy()[-1]
-    place = np.flatnonzero(panel[nm.TIME].to_numpy() == last)
+    place = np.flatnonzero(panel[nm.TIME].to_numpy() == old[nm.TIME].to_numpy()[-1])
     if not len(place):
-        came = f"rows from {_day(panel[nm.TIME].to_numpy()[0])} to {_day(panel[nm.TIME].to_numpy()[-1])}"
-        cure = f"make it with make_panel(spec, frame, end=...) on data that reach beyond {_day(last)}"
-        raise PanelError(asked, f"the panel holds the fit's last row, {_day(last)}, and rows after it", came, cure)
+        came = f"rows from {day_of(panel, 0)} to {day_of(panel, -1)}"
+        cure = f"make it with make_panel(spec, frame, end=...) on data that reach beyond {day_of(old, -1)}"
+        raise PanelError(asked, f"the panel holds the fit's last row, {day_of(old, -1)}, and rows after it", came, cure)
     first = int(place[0])
     panel = _in_constants_of(spec, panel, old)
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
@@ -125,7 +124,7 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
         raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
     if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
         cure = "get newer data; the fit has seen all that this panel holds"
-        raise PanelError(asked, "a response is observed after the fit's window", f"none after {_day(last)}", cure)
+        raise PanelError(asked, "a response is observed after the fit's window", f"none after {day_of(old, -1)}", cure)
     return _in_episodes_of(tail, old, asked)
 
 
@@ -147,10 +146,10 @@ def _in_constants_of(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.
     other = panel.copy()
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         value, center, scale = nm.value_of(role), nm.center_of(role), nm.scale_of(role)
-        natural = panel[center] + panel[scale] * panel[value]
+        values = natural(panel, role)
         if role == nm.SIGNAL:
-            natural = natural + _beyond(spec, panel, old)
-        other[value] = ((natural - old[center]) / old[scale]).transpose(*panel[value].dims)
+            values = values + _beyond(spec, panel, old)
+        other[value] = ((values - old[center]) / old[scale]).transpose(*panel[value].dims)
         other[center], other[scale] = old[center], old[scale]
     return other
 
@@ -183,16 +182,8 @@ def _warnings(idata: xr.DataTree, table: pd.DataFrame, old: xr.Dataset, panel: x
         known = f"dated before the fit was made ({made.date()}): its maker may have known them."
         said.append(f"{early} of {len(table)} rows are {known}")
     common = np.intersect1d(old[nm.TIME].to_numpy(), panel[nm.TIME].to_numpy())
-    then, now = (_natural_responses(each).sel({nm.TIME: common}) for each in (old, panel))
+    then, now = (natural(each, nm.RESPONSE).sel({nm.TIME: common}) for each in (old, panel))
     revised = int((abs(then - now) > REVISED).any(nm.RESPONSE).sum())
     if revised:
         said.append(f"{revised} rows of the fit's own window have another response here: the data were revised.")
     return said
-
-
-def _natural_responses(panel: xr.Dataset) -> xr.DataArray:
-    return panel[nm.center_of(nm.RESPONSE)] + panel[nm.scale_of(nm.RESPONSE)] * panel[nm.RESPONSE_VALUE]
-
-
-def _day(time: np.datetime64) -> str:
-    return str(pd.Timestamp(time).date())

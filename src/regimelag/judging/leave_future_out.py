@@ -9,10 +9,9 @@ import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.data.relearned import learned_before
+from regimelag.data.cuts import going_on, learned_before, window
 from regimelag.errors import FitError
 from regimelag.judging.densities import one_step_ahead, seen_rows, terms_ahead
-from regimelag.judging.placebos import window
 from regimelag.sampling.fit import fit
 from regimelag.sampling.tree import panel_of, spec_of
 
@@ -90,10 +89,7 @@ class LeaveFutureOut(az.SamplingWrapper):
         stop = int(rows[out[0]])
         whole = learned_before(self.model, self.panel, stop)
         known = window(whole, 0, stop)
-        last = known.sizes[nm.EPISODE] - 1
-        whole = whole.isel({nm.EPISODE: slice(last + 1)})
-        whole[nm.EPISODE_INDEX] = whole[nm.EPISODE_INDEX].clip(max=last)
-        return known, whole
+        return known, going_on(whole, known.sizes[nm.EPISODE])
 
     def sample(self, modified_observed_data: xr.Dataset) -> xr.DataTree:
         """Fit the model to a panel."""

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.cuts import natural, window
 from regimelag.kernels import NoLag
 from regimelag.spec import ModelSpec
 
@@ -46,16 +47,6 @@ def without_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelS
     return null, panel.isel({nm.SIGNAL: kept, nm.SIGNAL_TIME: slice(spec.history - null.history, None)})
 
 
-def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
-    """Rows first to stop of a panel, with the signals' history before them and the episodes that are left."""
-    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
-    cut = panel.isel({nm.TIME: slice(first, stop), nm.SIGNAL_TIME: slice(first, history + stop)})
-    used, index = np.unique(cut[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
-    cut = cut.isel({nm.EPISODE: used})
-    cut[nm.EPISODE_INDEX] = (nm.TIME, index.astype(np.int64))
-    return cut
-
-
 def without_rows(panel: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
     """The panel with the responses of some rows missing: they add nothing, and the chain runs through.
 
@@ -74,8 +65,7 @@ def without_rows(panel: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
 
 def largest_rows(panel: xr.Dataset, count: int) -> np.ndarray:
     """The rows (time, response) on which the response itself, its mean added back, is largest in size."""
-    natural = panel[nm.RESPONSE_VALUE] * panel[nm.scale_of(nm.RESPONSE)] + panel[nm.center_of(nm.RESPONSE)]
-    size = np.nan_to_num(np.abs(natural.transpose(nm.TIME, nm.RESPONSE).to_numpy()), nan=-1.0)
+    size = np.nan_to_num(np.abs(natural(panel, nm.RESPONSE).to_numpy()), nan=-1.0)
     chosen = np.zeros(size.shape, dtype=bool)
     np.put_along_axis(chosen, np.argsort(-size, axis=0, kind="stable")[:count], True, axis=0)
     return chosen

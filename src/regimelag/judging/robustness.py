@@ -139,7 +139,7 @@ def robustness(
             "shifts": shifts,
             "options": options,
             "seed": random_seed,
-            "code": model_code(*(f"judging/{room}.py" for room in ROOMS)),
+            "code": model_code("data/cuts.py", *(f"judging/{room}.py" for room in ROOMS)),
         },
         executor=executor,
         folder=folder,

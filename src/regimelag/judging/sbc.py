@@ -24,7 +24,8 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from regimelag import names as nm
-from regimelag.data.panel import check_panel, last_rows, panel_hash
+from regimelag.data.cuts import last_rows
+from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import equations, log_observation, stack_draws, unstack_draws
 from regimelag.errors import FitError
 from regimelag.judging.runs import ERROR, Result, model_code, run_all

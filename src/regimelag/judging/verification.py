@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regimelag.errors import FitError
+from regimelag.judging.findings import RHAT_LIMIT
 
 RANDOM_WALK = "random walk"
-BANDS = (0.5, 0.9)
+# Central bands, by the names of their columns.
+BANDS = {"inside 50 %": 0.5, "inside 90 %": 0.9}
 RESAMPLED = 1000
+
+
+def extra(module: str) -> Any:
+    """A module that comes with the extra `backtest`.
+
+    Raises
+    ------
+    FitError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        cure = "pip install 'regimelag[backtest]'"
+        raise FitError("a backtest", f"{module} is installed", str(problem), cure) from problem
+
+
+def inside(below: Any, band: float) -> Any:
+    """Whether what came, given the predictive probability of less, lies inside a central band."""
+    return np.abs(below - 0.5) <= band / 2
 
 
 def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
@@ -30,7 +53,7 @@ def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
         ``observed``, ``median``, ``crps``, ``log score`` (higher is better), ``PIT``, ``inside 50 %``,
         ``inside 90 %``.
     """
-    rules = _rules()
+    rules = extra("scoringrules")
     below = float((drawn < observed).mean())
     found = {
         "observed": observed,
@@ -39,17 +62,7 @@ def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
         "log score": -float(rules.logs_ensemble(observed, drawn)),
         "PIT": below,
     }
-    return found | {f"inside {100 * band:.0f} %": bool(abs(below - 0.5) <= band / 2) for band in BANDS}
-
-
-def _rules() -> Any:
-    try:
-        import scoringrules  # noqa: PLC0415
-    except ImportError as problem:
-        raise FitError(
-            "backtest", "scores need scoringrules", "it is not installed", "pip install 'regimelag[backtest]'"
-        ) from problem
-    return scoringrules
+    return found | {name: bool(inside(below, band)) for name, band in BANDS.items()}
 
 
 def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFrame:
@@ -67,7 +80,7 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     DataFrame
         Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the
         ``50 %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the
-        random walk, per origin, with its bounds.
+        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree.
 
     Notes
     -----
@@ -79,7 +92,7 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     for _, some in scores.groupby(["response", "horizon"], sort=False):
         wide = {name: one.set_index("origin").sort_index() for name, one in some.groupby("forecaster", sort=False)}
         for name, one in wide.items():
-            measured = pd.DataFrame({"50 %": one["inside 50 %"], "90 %": one["inside 90 %"]}).astype(float)
+            measured = one[list(BANDS)].rename(columns=lambda name: name.removeprefix("inside ")).astype(float)
             measured["gain"] = one["log score"] - wide[RANDOM_WALK]["log score"]
             row: dict[str, Any] = {
                 "response": some["response"].iloc[0],
@@ -91,17 +104,24 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
             for n, what in enumerate(map(str, measured)):
                 row |= {what: measured[what].mean(), f"{what} low": low[n], f"{what} high": high[n]}
             rows.append(row)
-    return pd.DataFrame(rows).set_index(index)
+    table = pd.DataFrame(rows).set_index(index)
+    table.attrs["warnings"] = _on_chains(scores)
+    return table
+
+
+def _on_chains(scores: pd.DataFrame) -> list[str]:
+    """Sentences on refits whose chains disagree."""
+    refits = scores.dropna(subset="R-hat").drop_duplicates(["forecaster", "R-hat"]) if "R-hat" in scores else scores[:0]
+    bad = int((refits["R-hat"] > RHAT_LIMIT).sum()) if len(refits) else 0
+    if not bad:
+        return []
+    largest = f"the largest R-hat is {refits['R-hat'].max():.2f}"
+    chains = f"The chains of {bad} of {len(refits)} refits disagree (R-hat above {RHAT_LIMIT})"
+    return [f"{chains}: {largest}. Raise tune and draws."]
 
 
 def _interval(values: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """5 and 95 % points of the means (column) over resampled origins (row)."""
-    try:
-        from arch.bootstrap import StationaryBootstrap  # noqa: PLC0415
-    except ImportError as problem:
-        raise FitError(
-            "backtest_table", "intervals need arch", "it is not installed", "pip install 'regimelag[backtest]'"
-        ) from problem
-    resampled = StationaryBootstrap(min(block, len(values)), values, seed=seed)
+    resampled = extra("arch.bootstrap").StationaryBootstrap(min(block, len(values)), values, seed=seed)
     means = resampled.apply(lambda drawn: drawn.mean(axis=0), RESAMPLED)
     return np.quantile(means, 0.05, axis=0), np.quantile(means, 0.95, axis=0)

@@ -15,6 +15,7 @@ from regimelag.data.scenarios import (
     bootstrapped_levels,
     future_dates,
     held_legs,
+    last_observed,
     levels_of,
     look_ahead,
     scenario_levels,
@@ -178,18 +179,16 @@ def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) ->
     response = spec.responses[place]
     if response.transform == "level":
         return values
-    last = last_level(panel, spec, place)
+    last = _last_level(panel, spec, place)
     if response.transform in LOGARITHMIC:
         return (1.0 if np.isnan(last) else last) * np.exp(np.cumsum(values, axis=1))
     return (0.0 if np.isnan(last) else last) + np.cumsum(values, axis=1)
 
 
-def last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
+def _last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
     """Last level of a response that was observed; NaN if the panel knows none, or it is against another column."""
     response = spec.responses[place]
     leg = (nm.RESPONSE, response.name, response.column)
     if response.against or leg not in held_legs(panel):
         return np.nan
-    levels = levels_of(panel, leg)
-    seen = levels[np.isfinite(levels)]
-    return float(seen[-1]) if len(seen) else np.nan
+    return last_observed(levels_of(panel, leg))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from regimelag import names as nm
-from regimelag.errors import FitError
-from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean
+from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response
 
 BANDS = ((0.05, 0.95), (0.25, 0.75))
 
@@ -38,13 +38,10 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     FitError
         If the forecast holds several responses.
     """
-    _of_one_response("plot_forecast", forecast["path"])
+    of_one_response("plot_forecast", forecast["path"])
     ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
     values, dates = forecast["path"], forecast["date"].to_numpy()
-    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
-        edges = values.quantile([low, high], SAMPLE).to_numpy()
-        ax.fill_between(dates, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
-    ax.plot(dates, values.median(SAMPLE), color=POSTERIOR, label="median")
+    _fan(ax, dates, values, "median")
     if history is not None:
         ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
     if float(values.min()) > 0:
@@ -55,6 +52,14 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     ax.tick_params(axis="x", rotation=30)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
+
+
+def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
+    """Median and central bands of draws over the last dimension."""
+    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
+        edges = values.quantile([low, high], SAMPLE).to_numpy()
+        ax.fill_between(x, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
+    ax.plot(x, values.median(SAMPLE), color=POSTERIOR, label=label)
 
 
 def _few_labels(ax: Axes) -> Any:
@@ -82,13 +87,10 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     FitError
         If it holds several responses.
     """
-    _of_one_response("plot_impulse", response["averaged"])
+    of_one_response("plot_impulse", response["averaged"])
     ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
     step = response[nm.STEP].to_numpy()
-    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
-        edges = response["averaged"].quantile([low, high], SAMPLE).to_numpy()
-        ax.fill_between(step, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
-    ax.plot(step, response["averaged"].median(SAMPLE), color=POSTERIOR, label="averaged, median")
+    _fan(ax, step, response["averaged"], "averaged, median")
     for n, regime in enumerate(response["start"].to_numpy()):
         color = REGIME_COLORS[n % len(REGIME_COLORS)]
         median = response["cumulative"].sel(start=regime).median(SAMPLE)
@@ -102,10 +104,3 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(step[0], step[-1]), xlabel="rows after", ylabel="cumulative, natural units", title=title)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
-
-
-def _of_one_response(asked: str, values: xr.DataArray) -> None:
-    if nm.RESPONSE in values.dims:
-        names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
-        cure = f"select one, as in .sel(response={names[0]!r})"
-        raise FitError(asked, "one response is drawn at a time", ", ".join(names), cure)

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.cuts import natural
 from regimelag.equations import (
     Draws,
     chain_logits,
@@ -154,8 +155,7 @@ def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np
 
     A move of the last rows is in the window, but its answer is not: sums that end within the lags' reach do not count.
     """
-    scale, center = (float(panel[of(nm.SIGNAL)].sel({nm.SIGNAL: signal.name})) for of in (nm.scale_of, nm.center_of))
-    values = center + scale * panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal.name}).to_numpy()
+    values = natural(panel, nm.SIGNAL).sel({nm.SIGNAL: signal.name}).to_numpy()
     answered = values[: len(values) - (spec.max_lag if signal in spec.lagged_signals else 0)]
     total, rows = float(moves.sum()), min(len(moves), len(answered))
     sums = np.convolve(answered, np.ones(rows), mode="valid")

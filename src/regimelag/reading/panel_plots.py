@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import date2num
 
 from regimelag import names as nm
+from regimelag.data.cuts import natural
 from regimelag.data.describe import describe_panel
 from regimelag.errors import PanelError
 from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean
@@ -69,11 +70,9 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
 
 def _draw(ax: Axes, panel: xr.Dataset, role: str, name: str) -> None:
     """One series with its episodes, history and missing rows."""
-    held = panel[nm.value_of(role)].sel({role: name})
-    time = held[held.dims[0]].to_numpy()
-    constants = (float(panel[constant(role)].sel({role: name})) for constant in (nm.scale_of, nm.center_of))
-    scale, center = constants
-    values = held.to_numpy() * scale + center
+    held = natural(panel, role).sel({role: name})
+    time, values = held[held.dims[0]].to_numpy(), held.to_numpy()
+    center = float(panel[nm.center_of(role)].sel({role: name}))
     ax.axhline(0.0 if values[~np.isnan(values)].min() <= 0 else center, color=PRIOR, linewidth=0.8)
     ax.plot(time, values, color=COLORS[role], linewidth=0.8)
     first = panel[nm.TIME].to_numpy()[0]

@@ -27,16 +27,12 @@ def clean(ax: Axes) -> Axes:
     return ax
 
 
-def _of_one_chain(asked: str, values: Any) -> None:
-    """Refuse the readings of several chains at once: they do not fit on one pair of axes."""
+def of_one_response(asked: str, values: Any) -> None:
+    """Refuse what is told of several responses at once: it does not fit on one pair of axes."""
     if nm.RESPONSE in values.dims:
         names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
-        raise FitError(
-            asked,
-            "one chain of regimes is drawn at a time",
-            f"a chain for each of {', '.join(names)}",
-            f"select one, as in .sel(response={names[0]!r})",
-        )
+        cure = f"select one, as in .sel(response={names[0]!r})"
+        raise FitError(asked, "one response is drawn at a time", f"several: {', '.join(names)}", cure)
 
 
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
@@ -55,7 +51,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     -------
     matplotlib.axes.Axes
     """
-    _of_one_chain("plot_regimes", probabilities)
+    of_one_response("plot_regimes", probabilities)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
@@ -166,7 +162,7 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     -------
     matplotlib.axes.Axes
     """
-    _of_one_chain("plot_drivers", changes)
+    of_one_response("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
     ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(drivers)), layout="constrained")[1] if ax is None else ax
@@ -203,7 +199,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     -------
     matplotlib.axes.Axes
     """
-    _of_one_chain("plot_paths", paths)
+    of_one_response("plot_paths", paths)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     regimes = list(paths.attrs["regimes"])
     rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
@@ -235,7 +231,7 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    _of_one_chain("plot_durations", durations)
+    of_one_response("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
     ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(regimes)), layout="constrained")[1] if ax is None else ax
     for n, regime in enumerate(regimes):
