@@ -25,8 +25,9 @@ from regimelag.data.sources import read_series
 from regimelag.errors import PanelError
 from regimelag.kernels import Gamma, NoLag
 from regimelag.series import Control, Driver, Response, Signal
-from regimelag.spec import Episodes, ModelSpec
+from regimelag.spec import ModelSpec
 from regimelag.specfile import read_spec
+from regimelag.structure import Episodes
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")

@@ -59,8 +59,9 @@ from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
 from .series import Control, Driver, Response, Signal
 from .simulation import example_frame, example_panel, simulate
-from .spec import Episodes, ModelSpec, Priors, Regimes
+from .spec import ModelSpec
 from .specfile import read_spec, write_spec
+from .structure import Episodes, Priors, Regimes
 
 __version__: str
 
