@@ -183,6 +183,17 @@ def test_a_forecast_that_cannot_be_is_refused(fit, arguments, said):
         rl.forecast(fit, **arguments)
 
 
+def test_a_response_among_the_covariates_is_refused():
+    own = rl.Control("momentum", "price", transform="log_return", delay="1D")
+    idata = fitted(replaced(SPEC, controls=(*SPEC.controls, own)))
+    with pytest.raises(rl.FitError, match="momentum is made of a response"):
+        rl.forecast(idata, horizon=2)
+    with pytest.raises(rl.FitError, match="momentum is made of a response"):
+        rl.impulse_response(idata, shock=0.1)
+    with pytest.raises(rl.FitError, match="momentum is made of a response"):
+        rl.backtest(rl.spec_of(idata), rl.panel_of(idata), start="2020-12-04")
+
+
 def test_a_frame_of_another_length_or_with_holes_is_refused(fit):
     levels = rl.scenario(rl.panel_of(fit), horizon=3, moves={"yield": 0.1})
     with pytest.raises(rl.PanelError, match="finite"):

@@ -16,6 +16,8 @@ from regimelag.errors import PanelError, SpecError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml
 
+# A control that is the response one row before, if for rounding.
+SAME = 0.999
 REMAKE = "make the panel anew with make_panel(spec, frame, ...)"
 
 
@@ -161,6 +163,20 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
             if changed:
                 rule = "the panel was made with the spec's columns, transforms and delays"
                 raise PanelError(asked, rule, f"{role} {now.name!r} was made with {'; '.join(changed)}", REMAKE)
+
+
+def made_of_responses(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
+    """Names of covariates that are made of a response, by their column or by their values."""
+    columns = {response.column for response in spec.responses}
+    own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}
+    past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
+    for control in panel[nm.CONTROL].to_numpy():
+        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
+        for column in past.T:
+            both = np.isfinite(column) & np.isfinite(value)
+            if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004
+                own.add(str(control))
+    return sorted(own)
 
 
 def panel_hash(panel: xr.Dataset) -> str:

@@ -23,7 +23,7 @@ from regimelag.judging.baselines import Baseline, Garch, RandomWalk
 from regimelag.judging.refits import Refit, posterior_of
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.verification import RANDOM_WALK, verified
-from regimelag.reading.forecast import forecast
+from regimelag.reading.forecast import forecast, refuse_own_past
 from regimelag.sampling.tree import provenance
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
@@ -111,7 +111,7 @@ def backtest(
     Raises
     ------
     FitError
-        If a number is out of range, or a refit fails.
+        If a number is out of range, a response's past is among the covariates, or a refit fails.
     PanelError
         If the panel does not fit the spec, holds no levels, or has too few rows before `start` or none after it.
 
@@ -125,6 +125,7 @@ def backtest(
     """
     check_panel(spec, panel)
     held_legs(panel)
+    refuse_own_past("backtest", spec, panel)
     counts = {"every": every, "stride": stride, **{f"horizons[{n}]": h for n, h in enumerate(horizons)}}
     _check_counts(counts | ({} if rows == "all" else {"rows": rows}), horizons)
     first, last = _first_and_last(spec, panel, start, min(horizons))

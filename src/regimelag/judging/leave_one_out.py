@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.checks import made_of_responses
 from regimelag.equations import (
     Draws,
     equations,
@@ -22,9 +23,6 @@ from regimelag.likelihood.recursions import leave_one_out_draws
 from regimelag.model import lag_blocks
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
-
-# A covariate that is the response one row before, if for rounding.
-SAME = 0.999
 
 
 def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
@@ -64,20 +62,11 @@ def _without_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarra
 
 
 def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
-    """Refuse a covariate made of a response, by its column or by its values."""
-    columns = {response.column for response in spec.responses}
-    own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}
-    past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
-    for control in panel[nm.CONTROL].to_numpy():
-        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
-        for column in past.T:
-            both = np.isfinite(column) & np.isfinite(value)
-            if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004
-                own.add(str(control))
+    own = made_of_responses(spec, panel)
     if own:
         raise FitError(
             "leave-one-out terms",
             "no response is among the covariates, since a row would enter the densities of the rows after it",
-            f"{', '.join(sorted(own))} is made of a response",
+            f"{', '.join(own)} is made of a response",
             "drop it; or judge by the one-step-ahead terms of the group log_likelihood, and say so",
         )

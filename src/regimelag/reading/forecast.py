@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.checks import made_of_responses
 from regimelag.data.rows import LOGARITHMIC
 from regimelag.data.scenarios import (
     Leg,
@@ -76,7 +77,8 @@ def forecast(
     Raises
     ------
     FitError
-        If the horizon is not a whole number of rows or the scenario none of these.
+        If the horizon is not a whole number of rows, the scenario none of these, or a response's past is among the
+        covariates.
     PanelError
         If the scenario names columns that the panel has not, or the panel holds no levels.
 
@@ -89,6 +91,7 @@ def forecast(
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
     _check(horizon, scenario)
+    refuse_own_past("forecast", spec, panel)
     rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
     law = filtered_law(idata)
     responses, laws = [], []
@@ -110,6 +113,18 @@ def _check(horizon: int, scenario: object) -> None:
     if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
         raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")
+
+
+def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Refuse a model whose responses feed on their own past: a path ahead would have to as well."""
+    own = made_of_responses(spec, panel)
+    if own:
+        raise FitError(
+            asked,
+            "no response is among the covariates, since rows to come would have to feed on one another",
+            f"{', '.join(own)} is made of a response",
+            "drop it from the model",
+        )
 
 
 def _levels(

@@ -20,6 +20,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
+from regimelag.reading.forecast import refuse_own_past
 from regimelag.reading.lags import only_one
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
@@ -56,7 +57,8 @@ def impulse_response(
     Raises
     ------
     FitError
-        If the signal is not the model's, or the shock or horizon are not numbers.
+        If the signal is not the model's, the shock or horizon are not numbers, or a response's past is among the
+        covariates.
 
     Notes
     -----
@@ -65,6 +67,7 @@ def impulse_response(
     response is on row 0. The path is linear in the shock; that a large move is answered in proportion is an assumption.
     """
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
     moves = _moves(shock, horizon)
     draws = stack_draws(parameters)
