@@ -1,6 +1,6 @@
 """The shortest honest fit: simulated data, the flagship model, what the sampler says of itself, and the verdict.
 
-    python examples/shortest.py
+Run it from anywhere: python shortest.py
 """
 
 import regimelag as rl

@@ -1,4 +1,4 @@
-from .citation import citation
+from .citing import citation
 from .data.fred import fetch_fred, fetch_vintages
 from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
