@@ -28,7 +28,7 @@ from distributed import Client, as_completed
 import regimelag as rl
 
 # True cumulative elasticities of the simulated assets, each the name of one.
-TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0, "second bystander": 0.0}
+TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}
 RULE = 0.99
 Task = tuple[rl.ModelSpec, xr.Dataset]
 
