@@ -1,3 +1,4 @@
+from .citation import citation
 from .data.fred import fetch_fred, fetch_vintages
 from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
@@ -93,6 +94,7 @@ __all__ = [
     "backtest",
     "backtest_table",
     "build_model",
+    "citation",
     "compare",
     "compare_gains",
     "convergence",
