@@ -85,8 +85,8 @@ def test_the_wheel_holds_the_package_and_its_models(in_wheel, built):
     assert built[1].stat().st_size < MOST_BYTES
     info = f"regimelag-{VERSION}.dist-info"
     assert {name.split("/")[0] for name in in_wheel} == {"regimelag", info}
-    written = (".py", ".pyi", ".typed")
-    source = {str(file.relative_to(ROOT / "src")) for file in (ROOT / "src").rglob("*.*") if file.suffix in written}
+    files = [file for file in (ROOT / "src").rglob("*.*") if file.is_file() and "__pycache__" not in file.parts]
+    source = {str(file.relative_to(ROOT / "src")) for file in files}
     models = {f"regimelag/models/{file.name}" for file in (ROOT / "models").iterdir()}
     assert {name for name in in_wheel if not name.startswith(info)} == source | models
     assert "regimelag/py.typed" in in_wheel

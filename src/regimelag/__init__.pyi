@@ -54,10 +54,12 @@ from .reading.regimes import (
     regime_portrait,
     regime_probabilities,
 )
+from .reporting.page import report
 from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
+from .sampling.verify import verify
 from .series import Control, Driver, Response, Signal
 from .simulation import example_frame, example_panel, simulate
 from .spec import ModelSpec
@@ -141,6 +143,7 @@ __all__ = [
     "regime_paths",
     "regime_portrait",
     "regime_probabilities",
+    "report",
     "robustness",
     "sample",
     "save_fit",
@@ -153,5 +156,6 @@ __all__ = [
     "stack_chains",
     "stacked_posterior",
     "to_frequency",
+    "verify",
     "write_spec",
 ]
