@@ -22,7 +22,7 @@ SHIPPED = {
     *("src", "models", "docs", "examples", "tests", "benchmarks", "paper", "pyproject.toml", "PKG-INFO", ".gitignore"),
     *("CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
 }
-STRAY = re.compile(r"__pycache__|\.(pyc|nc|csv|parquet|lock|part|log|zip|gz|ipynb)$|(^|/)(out|dist|build)/")
+STRAY = re.compile(r"__pycache__|\.(pyc|nc|csv|parquet|lock|part|log|zip|gz|ipynb)$|(^|/)(out|dist|_?build)/")
 MOST_BYTES = 1_000_000
 
 
