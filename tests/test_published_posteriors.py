@@ -17,7 +17,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-from test_published_paths import data_of, hamilton  # noqa: F401 a fixture
+from test_published_paths import data_of
 
 import regimelag as rl
 
@@ -92,7 +92,9 @@ def summary(draws):
     method = {name: {"method": name} for name in ("mean", "sd")}
     method |= {f"{prob:.0%}": {"method": "quantile", "prob": prob} for prob in (0.05, 0.5, 0.95)}
     value = {name: {stat: of(values) for stat, of in statistics.items()} for name, values in draws.items()}
-    error = {name: {stat: float(az.mcse(values, **how)) for stat, how in method.items()} for name, values in draws.items()}
+    error = {
+        name: {stat: float(az.mcse(values, **how)) for stat, how in method.items()} for name, values in draws.items()
+    }
     return pd.DataFrame(value).T, pd.DataFrame(error).T
 
 
@@ -117,8 +119,9 @@ def test_log_likelihood_at_the_reference_means(posterior):
     name, published = POSTERIORDB[posterior]
     means = {name: values.mean() for name, values in reference_draws(posterior).items()}
     transition = np.array([[means[f"transition[{i},{j}]"] for j in (0, 1)] for i in (0, 1)])
-    emission = {key: np.array([means[f"{key}[{k}]"] for k in (0, 1)]) for key in ("mu", "phi", "lambda")
-                if f"{key}[0]" in means}
+    emission = {
+        key: np.array([means[f"{key}[{k}]"] for k in (0, 1)]) for key in ("mu", "phi", "lambda") if f"{key}[0]" in means
+    }
     inputs = log_obs_of(read(name), **emission), np.log(transition), np.zeros(2)
     assert float(rl.markov_loglik(*inputs).eval(mode="FAST_COMPILE")) == pytest.approx(published, abs=1e-8)
 
@@ -165,10 +168,10 @@ def notebook_model(hamilton, y):
 
 
 @pytest.mark.slow
-def test_posterior_of_the_notebook(hamilton):  # noqa: F811
+def test_posterior_of_the_notebook(hamilton):
     """Within four of its standard errors and ours, and half a unit of the last printed digit."""
     y, _ = data_of("Hamilton AR(4)")
-    counts = {"draws": 1000, "tune": 400, "chains": 4, "cores": 2, "starts": 12}
+    counts = {"draws": 700, "tune": 300, "chains": 4, "cores": 2, "starts": 8}
     sampled = rl.sample(notebook_model(hamilton, y), **counts, target_accept=0.8, random_seed=1, progressbar=False)
     value, error = summary(flat(sampled["posterior"].to_dataset()))
     for statistic in ("mean", "sd"):
