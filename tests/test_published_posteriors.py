@@ -17,6 +17,8 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+from scipy import stats
+from test_documented_examples import forward
 from test_published_paths import data_of
 
 import regimelag as rl
@@ -26,7 +28,7 @@ needs_data = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"posteriordb is not
 POSITIVE_ORDERED = pm.distributions.transforms.Chain(
     [pm.distributions.transforms.log, pm.distributions.transforms.ordered]
 )
-# posterior: (data, log-likelihood at the means of the reference draws with weight one for each first regime)
+# posterior: (data, log-likelihood at the means of its draws, each first regime with weight one)
 POSTERIORDB = {
     "hmm_example-hmm_example": ("hmm_example", -164.36476581),
     "bball_drive_event_0-hmm_drive_0": ("bball_drive_event_0", -1866.71071513),
@@ -61,11 +63,11 @@ def reference_draws(posterior):
     return rows | {f"{name[:-3]}[{int(name[-2]) - 1}]": values for name, values in draws.items()}
 
 
-def log_obs_of(data, mu=None, phi=None, **others):
+def log_obs_of(data, emission):
     """Log density (time, regime) of each row: normal with unit scale, or two exponentials."""
-    if mu is not None:
-        return -0.5 * (np.array(data["y"])[:, None] - mu) ** 2 - 0.5 * np.log(2 * np.pi)
-    rates = ((phi, "u"), (others["lambda"], "v"))
+    if "mu" in emission:
+        return -0.5 * (np.array(data["y"])[:, None] - emission["mu"]) ** 2 - 0.5 * np.log(2 * np.pi)
+    rates = ((emission["phi"], "u"), (emission["lambda"], "v"))
     return sum(pt.log(rate) - np.array(data[name])[:, None] * rate for rate, name in rates)
 
 
@@ -79,22 +81,20 @@ def build(posterior):
             emission = {"mu": pm.Normal("mu", [3.0, 10.0], **ordered)}
         else:
             emission = {name: pm.Normal(name, [0.0, 3.0], **ordered) for name in ("phi", "lambda")}
-        log_obs = log_obs_of(data, **emission)
+        log_obs = log_obs_of(data, emission)
         pm.Potential("likelihood", rl.markov_loglik(log_obs, pt.log(transition), np.zeros(2)))
     return model
 
 
 def summary(draws):
     """Mean, standard deviation and quantiles (parameter, statistic), and their Monte Carlo standard errors."""
-    statistics = {"mean": np.mean, "sd": np.std} | {
-        f"{prob:.0%}": lambda values, prob=prob: np.quantile(values, prob) for prob in (0.05, 0.5, 0.95)
-    }
-    method = {name: {"method": name} for name in ("mean", "sd")}
-    method |= {f"{prob:.0%}": {"method": "quantile", "prob": prob} for prob in (0.05, 0.5, 0.95)}
-    value = {name: {stat: of(values) for stat, of in statistics.items()} for name, values in draws.items()}
-    error = {
-        name: {stat: float(az.mcse(values, **how)) for stat, how in method.items()} for name, values in draws.items()
-    }
+    value, error = {}, {}
+    for name, values in draws.items():
+        value[name] = {"mean": values.mean(), "sd": values.std()}
+        error[name] = {method: float(az.mcse(values, method=method)) for method in value[name]}
+        for prob in (0.05, 0.5, 0.95):
+            value[name][f"{prob:.0%}"] = np.quantile(values, prob)
+            error[name][f"{prob:.0%}"] = float(az.mcse(values, method="quantile", prob=prob))
     return pd.DataFrame(value).T, pd.DataFrame(error).T
 
 
@@ -116,14 +116,25 @@ def distances(ours, theirs):
 @needs_data
 @pytest.mark.parametrize("posterior", POSTERIORDB)
 def test_log_likelihood_at_the_reference_means(posterior):
-    name, published = POSTERIORDB[posterior]
+    """Ours, and the programs' forward algorithm in loops. A matrix read the wrong way round is seen."""
+    name, expected = POSTERIORDB[posterior]
+    data = {key: np.array(values) for key, values in read(name).items()}
     means = {name: values.mean() for name, values in reference_draws(posterior).items()}
-    transition = np.array([[means[f"transition[{i},{j}]"] for j in (0, 1)] for i in (0, 1)])
-    emission = {
-        key: np.array([means[f"{key}[{k}]"] for k in (0, 1)]) for key in ("mu", "phi", "lambda") if f"{key}[0]" in means
-    }
-    inputs = log_obs_of(read(name), **emission), np.log(transition), np.zeros(2)
-    assert float(rl.markov_loglik(*inputs).eval(mode="FAST_COMPILE")) == pytest.approx(published, abs=1e-8)
+    log_p = np.log([[means[f"transition[{i},{j}]"] for j in (0, 1)] for i in (0, 1)])
+    names = ("mu",) if "y" in data else ("phi", "lambda")
+    emission = {key: np.array([means[f"{key}[{k}]"] for k in (0, 1)]) for key in names}
+
+    def loglik(log_p):
+        return float(rl.markov_loglik(log_obs_of(data, emission), log_p, np.zeros(2)).eval(mode="FAST_COMPILE"))
+
+    if "y" in data:
+        density = stats.norm.logpdf(data["y"][:, None], emission["mu"])
+    else:
+        rates = ((emission["phi"], "u"), (emission["lambda"], "v"))
+        density = sum(stats.expon.logpdf(data[key][:, None], scale=1 / rate) for rate, key in rates)
+    assert forward(density, log_p, np.zeros(2)) == pytest.approx(expected, abs=1e-8)
+    assert loglik(log_p) == pytest.approx(expected, abs=1e-8)
+    assert loglik(log_p.T) < expected - 1.0
 
 
 @needs_data
@@ -150,7 +161,8 @@ def test_a_wrong_prior_is_seen():
     picked = np.random.default_rng(1).choice(weight.size, size=(4, 2500), p=weight / weight.sum())
     wrong = {name: draws.ravel()[picked] for name, draws in theirs.items()}
     assert (distances(wrong, theirs) > 4).any(axis=None)
-    assert (distances({name: draws[:5] for name, draws in theirs.items()}, theirs) < 4).all(axis=None)
+    halves = ({name: draws[part] for name, draws in theirs.items()} for part in (slice(5), slice(5, 10)))
+    assert (distances(*halves) < 4).all(axis=None)
 
 
 def notebook_model(hamilton, y):

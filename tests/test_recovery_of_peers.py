@@ -33,6 +33,7 @@ def from_hmmlearn(truths, x, seeds):
     The control has the same law in both regimes, so that by itself it says nothing about them. It replaces `x`.
     """
     hmm = pytest.importorskip("hmmlearn.hmm")
+    data = []
     for truth, seed in zip(truths, seeds, strict=True):
         peer = hmm.GaussianHMM(n_components=2, covariance_type="full")
         slope, variances = truth["slope"], truth["sigma"] ** 2
@@ -40,13 +41,15 @@ def from_hmmlearn(truths, x, seeds):
         peer.means_ = np.column_stack([truth["mean"], np.zeros(2)])
         peer.covars_ = np.array([[[v + slope**2, slope], [slope, 1.0]] for v in variances])
         drawn, _ = peer.sample(ROWS, random_state=int(seed))
-        yield drawn[:, 0], drawn[:, 1]
+        data.append((drawn[:, 0], drawn[:, 1]))
+    return data
 
 
 def from_dynamax(truths, x, seeds):
     """A linear regression on the control, with the same slope in both regimes."""
     jax = pytest.importorskip("jax")
     models = pytest.importorskip("dynamax.hidden_markov_model")
+    data = []
     with jax.enable_x64(True):
         peer = models.LinearRegressionHMM(num_states=2, input_dim=1, emission_dim=1)
         draw = jax.jit(lambda parameters, key: peer.sample(parameters, key, ROWS, inputs=x[:, None])[1])
@@ -59,7 +62,8 @@ def from_dynamax(truths, x, seeds):
                 emission_biases=jax.numpy.asarray(truth["mean"][:, None]),
                 emission_covariances=jax.numpy.asarray(truth["sigma"][:, None, None] ** 2),
             )
-            yield np.asarray(draw(parameters, jax.random.PRNGKey(int(seed))))[:, 0], x
+            data.append((np.asarray(draw(parameters, jax.random.PRNGKey(int(seed))))[:, 0], x))
+    return data
 
 
 def as_peers_have_it(values):
@@ -126,7 +130,7 @@ def test_statsmodels_climbs_to_the_same_maximum():
     regression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_regression")
     stay = np.array([[0.95, 0.05], [0.1, 0.9]])
     truth = {"mean": np.array([0.4, -0.5]), "sigma": np.array([0.4, 1.1]), "transition": stay, "slope": 0.5}
-    y, x = next(from_hmmlearn([truth], None, [3]))
+    ((y, x),) = from_hmmlearn([truth], None, [3])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = {"exog": x[:, None], "switching_exog": False, "switching_variance": True}
