@@ -1,7 +1,7 @@
 """Regimes of a published case, and transitions that drivers move, through `build_model` with an ordinary spec.
 
 The case: responses to words, by guessing or by answering, as the reward for accuracy moves. Visser & Speekenbrink
-(2010), doi:10.18637/jss.v036.i07, sections 3.2 and 3.3, as printed in the vignette of depmixS4 1.5-1. The data set,
+(2010), doi:10.18637/jss.v036.i07, as printed in sections 3.2 and 3.3 of the vignette of depmixS4 1.5-1. The data set,
 `speed`, comes with depmixS4 and is found, as depmixS4/speed.csv, through REGIMELAG_DATA.
 """
 
