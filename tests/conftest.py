@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import matplotlib as mpl
 import pytest
 from builders import FIT, cut, hand_panel, prior_fit, small_spec
@@ -31,6 +34,16 @@ def short_panel(example):
 def idata(flagship, short_panel):
     """The one fit. Not to be changed: copy it first."""
     return rl.fit(flagship, short_panel, **FIT)
+
+
+@pytest.fixture(scope="session")
+def hamilton():
+    """The example that puts Hamilton's (1989) model on a chain of paths."""
+    example = Path(__file__).parents[1] / "examples" / "hamilton.py"
+    specification = importlib.util.spec_from_file_location("hamilton_example", example)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
