@@ -191,12 +191,12 @@ class _Apart(CFunc):
 
     numba puts a copy of each function that is called into the caller's module, under its own name and open to be merged
     with others of that name: LLVM takes the copy that the process knew first. Copies are optimised for their callers,
-    and may round otherwise, so the process that compiles a model would draw other numbers than the next one, which loads
-    it. Names that are internal are not merged.
+    and may round otherwise, so the process that compiles a model would draw other numbers than the next one, which
+    loads it. Names that are internal are not merged.
     """
 
     def _compile_uncached(self) -> Any:
-        compiled = super()._compile_uncached()
+        compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
         library = compiled.library
         optimize = library._optimize_final_module  # noqa: SLF001
 
