@@ -54,12 +54,13 @@ def lag_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
         yield Drawn("effects", caption, plot_effects(readings["effects"], prior=readings["prior_effects"]).figure)
 
 
-def regime_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
-    """Regimes: when, what they are, for how long."""
+def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:
+    """Regimes: when, beside the true path of simulated data; what they are, for how long."""
     for kind, what in (("filtered", "with what was known at each row"), ("smoothed", "with the future known")):
         for whose, one in _of_each_response(readings[kind]):
             caption = f"Probability of each regime{_of(whose)}, {what}."
-            yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one).figure)
+            caption += " The strip on top is the true regime." if path is not None else ""
+            yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=path).figure)
     caption = "What tells the regimes apart; medians and 90 % intervals."
     yield Drawn("portrait", caption, plot_portrait(readings["portrait"])[0].figure)
     caption = "Each regime's share of each year: a regime that is one stretch of years is the calendar."

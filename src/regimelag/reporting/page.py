@@ -218,7 +218,7 @@ def _sections(
     if len(readings["report"]):
         yield Section("lag", "Lag and effects", [], list(fg.lag_figures(readings)), ["lag_report"])
     if "filtered" in readings:
-        drawn = list(fg.regime_figures(readings))
+        drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
