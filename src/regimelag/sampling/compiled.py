@@ -12,6 +12,7 @@ import copy
 import ctypes
 import hashlib
 import math
+import uuid
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -189,11 +190,22 @@ def _copy() -> Any:
 class _Apart(CFunc):
     """A C function that runs the code it was compiled with, whatever else the process has compiled.
 
-    numba puts a copy of each function that is called into the caller's module, under its own name and open to be merged
-    with others of that name: LLVM takes the copy that the process knew first. Copies are optimised for their callers,
-    and may round otherwise, so the process that compiles a model would draw other numbers than the next one, which
-    loads it. Names that are internal are not merged.
+    numba puts a copy of each function that is called into the caller's module, under its own name, and LLVM takes the
+    copy of that name that the process knew first. Copies are optimised for their callers, and may round otherwise, so
+    the process that compiles a model would draw other numbers than the next one, which loads it. Here the copies have
+    names of their own, and are nobody else's.
+
+    Parameters
+    ----------
+    written : function
+        What to compile.
+    name : str
+        Name of the model's code, which no other code has.
     """
+
+    def __init__(self, written: Any, name: str) -> None:
+        super().__init__(written, (_LOGP.args, _LOGP.return_type), locals={}, options={})
+        self.own_name = name
 
     def _compile_uncached(self) -> Any:
         compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
@@ -204,6 +216,7 @@ class _Apart(CFunc):
             for one in library._final_module.functions:  # noqa: SLF001
                 if one.linkage == Linkage.linkonce_odr and not one.is_declaration:
                     one.linkage = Linkage.internal
+                    one.name = f"{one.name}.{self.own_name}"
             optimize()
 
         library._optimize_final_module = apart  # noqa: SLF001
@@ -242,8 +255,7 @@ def log_posterior(size, point, gradient, value, data):
     key = CACHED_SRC_FUNCTIONS.get(function.py_func)
     digest = None if key is None else hashlib.sha256((key + source + Path(__file__).read_text()).encode()).hexdigest()
     written = compile_numba_function_src(source, "log_posterior", known, cache_key=digest)
-    signature = (_LOGP.args, _LOGP.return_type)
-    compiled = _Apart(written, signature, locals={}, options={})
+    compiled = _Apart(written, digest or uuid.uuid4().hex)
     if digest is not None:
         compiled.enable_caching()
     compiled.compile()
