@@ -11,30 +11,44 @@ from pathlib import Path
 
 STUB = Path(__file__).parents[1] / "src" / "regimelag" / "__init__.pyi"
 
-# Title, what it is for, and what claims a name: the beginning of its module, or the name itself. The first one counts.
+# Title, what it is for, and what claims a name: a part of the package, a module, or the name itself. The first group
+# that claims a name has it; within a group names are in the order of its claims, and of the stub under one claim.
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Figures", "Each takes what a reading or a judgement returns, and gives matplotlib axes back.", ("plot_*",)),
     (
         "Models of your own",
         "The likelihood alone, the sampler alone, and the road from your own draws to a fit.",
-        ("likelihood", "model", "as_fit", "sample"),
+        ("model", "as_fit", "sample", "likelihood"),
     ),
+    ("Figures", "Each takes what a reading or a judgement returns, and gives matplotlib axes back.", ("plot_*",)),
     (
         "Spec",
         "What the model is: responses, signals with their kernels, drivers, controls, regimes, priors.",
-        ("kernels", "series", "spec", "specfile", "structure"),
+        ("specfile", "spec", "series", "structure", "kernels"),
     ),
     (
         "Data",
         "From files, data frames, FRED and markets to a panel; panels simulated from the model.",
-        ("data", "simulation"),
+        ("data.sources", "data.fred", "data.market", "data.panel", "data.rows", "data", "simulation"),
     ),
-    ("Fit", "From spec and panel to draws, and whether to believe the sampler.", ("sampling",)),
-    ("Reading", "What a fit says, as labelled draws and tables.", ("reading",)),
-    ("Judging", "What the readings are worth.", ("judging", "report")),
+    (
+        "Fit",
+        "From spec and panel to draws, and whether to believe the sampler.",
+        ("sampling.fit", "sampling.diagnostics", "sampling.store", "sampling"),
+    ),
+    (
+        "Reading",
+        "What a fit says, as labelled draws and tables.",
+        ("reading.lag_report", "reading.lags", "reading.regimes", "reading.modes", "reading"),
+    ),
+    (
+        "Judging",
+        "What the readings are worth.",
+        ("judging.robustness", "judging.lead_lag", "judging.compare", "judging.densities", "judging"),
+    ),
+    ("Report", "What leaves the house: a fit on a page, and how to cite.", ("reporting", "citing")),
     ("Errors", "Each says what was asked, the rule, what came, and the cure.", ("errors",)),
 )
-ORDER = ("Spec", "Data", "Fit", "Reading", "Judging", "Figures", "Models of your own", "Errors")
+ORDER = ("Spec", "Data", "Fit", "Reading", "Judging", "Report", "Figures", "Models of your own", "Errors")
 
 
 def public_names() -> dict[str, str]:
@@ -44,28 +58,29 @@ def public_names() -> dict[str, str]:
     return {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
 
 
-def group_of(name: str, module: str) -> str:
-    """Title of the group that claims a name."""
+def place_of(name: str, module: str) -> tuple[int, int]:
+    """Where a name stands: its group in the order shown, and the claim within the group."""
     for title, _, claims in GROUPS:
-        for claim in claims:
+        for rank, claim in enumerate(claims):
             begins = claim.endswith("*") and name.startswith(claim[:-1])
             if begins or claim in (name, module) or module.startswith(f"{claim}."):
-                return title
+                return ORDER.index(title), rank
     raise ValueError(f"no group of docs/catalogue.py claims {name}, from {module}: add its module to GROUPS")
 
 
 def grouped() -> dict[str, list[str]]:
     """Public names by title of their group, both in the order in which they are shown."""
-    found: dict[str, list[str]] = {title: [] for title in ORDER}
-    for name, module in public_names().items():
-        found[group_of(name, module)].append(name)
+    places = {name: place_of(name, module) for name, module in public_names().items()}
+    found: dict[str, list[str]] = {}
+    for name in sorted(places, key=lambda name: places[name]):
+        found.setdefault(ORDER[places[name][0]], []).append(name)
     return found
 
 
 def write(folder: Path) -> None:
     """Write the reference's front page; autosummary makes a page for each name on it."""
     about = {title: sentence for title, sentence, _ in GROUPS}
-    parts = ["# Reference\n\nEvery public name, `import regimelag as rl` understood.\n"]
+    parts = ["# API reference\n\nEvery public name, `import regimelag as rl` understood.\n"]
     for title, names in grouped().items():
         listed = "\n".join(f"   {name}" for name in names)
         parts.append(

@@ -51,6 +51,7 @@ os.environ["IPYTHONDIR"] = str(profile.parent)
 
 # ---- reference: from the docstrings
 
+highlight_language = "none"  # what has no language is a command
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
