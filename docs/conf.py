@@ -65,7 +65,7 @@ nitpick_ignore_regex = [("py:.*", r"(arch|arviz|nutpie|pymc)(\..*)?")]
 # ---- citations
 
 bibtex_bibfiles = ["references.bib"]
-bibtex_default_style = "alpha"
+bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
 
 # ---- appearance
