@@ -12,6 +12,7 @@ import xarray as xr
 from builders import cut
 
 import regimelag as rl
+from regimelag.kernels import KERNELS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -58,6 +59,12 @@ def test_reference_holds_every_public_name():
 def test_a_name_from_an_unknown_module_is_refused():
     with pytest.raises(ValueError, match="no group"):
         module(ROOT / "docs" / "catalogue.py").place_of("thing", "elsewhere")
+
+
+def test_every_kernel_has_its_picture():
+    page = "\n".join(blocks(ROOT / "docs" / "kernels.md", "{code-cell} ipython3"))
+    pictured = {kind for kind, cls in KERNELS.items() if re.search(rf"rl\.{cls.__name__}\(\)", page)}
+    assert pictured == KERNELS.keys() - {"none"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
