@@ -13,19 +13,18 @@ import json
 import time
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import regimelag as rl
 
-mpl.use("Agg")
 WITHIN = (4, 13)  # weeks: one to three months
+MOVES = {"real yield": -0.5, "dollar": -0.03}
 
 
 def main() -> None:
-    """Fit the flagship, print what it says, and write figures and the fit."""
+    """Fit the flagship, print what it says, and write the fit and a report."""
     arguments = parse_arguments()
     spec = rl.read_spec("btc_silver")
     panel = load_panel(spec, arguments)
@@ -42,10 +41,10 @@ def main() -> None:
     if "truth" in panel.attrs:
         print_truth(idata, json.loads(panel.attrs["truth"]))
 
-    out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_figures(idata, panel, report, portrait, out)
-    print(f"\nFigures and the fit are in {out}: {rl.save_fit(idata, out / 'fit.nc', overwrite=arguments.overwrite)}")
+    out, overwrite = Path(arguments.out), arguments.overwrite
+    print(f"\nThe fit: {rl.save_fit(idata, out / 'fit.nc', overwrite=overwrite)}")
+    page = rl.report(idata, out / "report", within=WITHIN, moves=MOVES, overwrite=overwrite)
+    print(f"All of this as a page, with figures and tables beside it: {page}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -58,10 +57,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--end", metavar="DATE", help="last row of the window (the last one there is)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sampler (%(default)s)")
     parser.add_argument("--out", metavar="DIR", default="out/btc_silver", help="folder to write to (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a fit that is already in the folder")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a fit and a report that are already in the folder"
+    )
     arguments = parser.parse_args()
-    if (Path(arguments.out) / "fit.nc").exists() and not arguments.overwrite:
-        parser.error(f"{arguments.out}/fit.nc exists and would be replaced: pass --overwrite, or another --out")
+    written = [path for name in ("fit.nc", "report") if (path := Path(arguments.out) / name).exists()]
+    if written and not arguments.overwrite:
+        parser.error(f"{written[0]} exists and would be replaced: pass --overwrite, or another --out")
     return arguments
 
 
@@ -94,7 +96,7 @@ def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFram
     print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
     print(portrait.to_string(float_format="{:.3f}".format))
     print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
-    changes = rl.driver_effects(idata, moves={"real yield": -0.5, "dollar": -0.03})
+    changes = rl.driver_effects(idata, moves=MOVES)
     print(driver_table(changes).to_string(float_format="{:.1f}".format))
     print("\nModes found")
     for number, mode in rl.modes(idata).iterrows():
@@ -136,30 +138,6 @@ def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
         low, high = np.quantile(draws.to_numpy(), [0.05, 0.95])
         verdict = "inside" if low <= value <= high else "outside"
         print(f"  {name}: {value:.2f}, {verdict} the 90 % interval {low:.2f} to {high:.2f}")
-
-
-def write_figures(
-    idata: xr.DataTree, panel: xr.Dataset, report: pd.DataFrame, portrait: pd.DataFrame, out: Path
-) -> None:
-    """One file a figure."""
-    prior_lag, prior_effects = rl.lag_distribution(idata, group="prior"), rl.effects(idata, group="prior")
-    figures = {
-        "inputs": rl.plot_panel(panel)[0],
-        "lag": rl.plot_lag(rl.lag_distribution(idata), prior=prior_lag)[0, 0],
-        "evidence": rl.plot_evidence(report),
-        "effects": rl.plot_effects(rl.effects(idata), prior=prior_effects),
-        "drivers": rl.plot_drivers(rl.driver_effects(idata)),
-        "durations": rl.plot_durations(rl.regime_durations(idata)),
-        "paths": rl.plot_paths(rl.regime_paths(idata)),
-        "portrait": rl.plot_portrait(portrait)[0],
-        "shares": rl.plot_shares(portrait),
-    }
-    for kind in ("filtered", "smoothed"):
-        probabilities = rl.regime_probabilities(idata, kind=kind)
-        figures[f"regimes_{kind}"] = rl.plot_regimes(probabilities, path=panel.get("regime_path"))
-    for name, ax in figures.items():
-        ax.figure.suptitle(title(panel), fontsize="small", color="dimgray")
-        ax.figure.savefig(out / f"{name}.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,17 @@ from regimelag.model import draw_prior
 from regimelag.sampling.tree import provenance
 
 KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
+# How the one fit that test files share is made.
+FIT = {
+    "draws": 200,
+    "tune": 300,
+    "chains": 2,
+    "cores": 2,
+    "starts": 8,
+    "prior_draws": 200,
+    "random_seed": 1,
+    "progressbar": False,
+}
 
 
 def small_spec(**changes) -> rl.ModelSpec:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import matplotlib as mpl
 import pytest
-from builders import cut, hand_panel, prior_fit, small_spec
+from builders import FIT, cut, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
 
@@ -30,18 +33,17 @@ def short_panel(example):
 @pytest.fixture(scope="session")
 def idata(flagship, short_panel):
     """The one fit. Not to be changed: copy it first."""
-    return rl.fit(
-        flagship,
-        short_panel,
-        draws=200,
-        tune=300,
-        chains=2,
-        cores=2,
-        starts=8,
-        prior_draws=200,
-        random_seed=1,
-        progressbar=False,
-    )
+    return rl.fit(flagship, short_panel, **FIT)
+
+
+@pytest.fixture(scope="session")
+def hamilton():
+    """The example that puts Hamilton's (1989) model on a chain of paths."""
+    example = Path(__file__).parents[1] / "examples" / "hamilton.py"
+    specification = importlib.util.spec_from_file_location("hamilton_example", example)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

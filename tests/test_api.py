@@ -1,7 +1,9 @@
 """The public names and signatures are written down; changing one is a decision."""
 
 import inspect
+import pkgutil
 import re
+import types
 from pathlib import Path
 
 import regimelag
@@ -23,6 +25,13 @@ def public_signatures() -> str:
 
 def test_public_signatures_are_as_recorded():
     assert public_signatures() == RECORD.read_text()
+
+
+def test_no_public_name_is_a_module_as_well():
+    """lazy_loader would make the package a module of a kind that cannot be pickled, so no cluster could take it."""
+    assert type(regimelag) is types.ModuleType
+    modules = {module.name for module in pkgutil.iter_modules(regimelag.__path__)}
+    assert not modules & set(regimelag.__all__)
 
 
 def test_every_public_name_is_documented():

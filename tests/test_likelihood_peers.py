@@ -92,16 +92,6 @@ def read_literal(module, name):
     pytest.skip(f"{module} has no {name}")
 
 
-def test_published_federal_funds_rate():
-    """Log-likelihood of the switching-mean model in statsmodels' tests, at the published parameters, n = 226."""
-    pytest.importorskip("statsmodels")
-    y = read_literal("statsmodels.tsa.regime_switching.tests.test_markov_regression", "fedfunds")
-    p = np.array([[0.9820939, 1 - 0.9820939], [0.0503587, 1 - 0.0503587]])
-    log_obs = log_density(y, np.array([3.70877, 9.556793]), 2.107562)
-    loglik = chain.loglik_and_adjoint(log_obs, np.log(p)[None], np.log(stationary_law(p)))[0]
-    np.testing.assert_allclose(loglik, -508.63592, atol=1e-5)
-
-
 @pytest.mark.parametrize("regimes", [2, 3])
 def test_hmmlearn(regimes):
     hmm = pytest.importorskip("hmmlearn.hmm")

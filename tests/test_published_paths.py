@@ -19,7 +19,6 @@ from regimelag.likelihood import recursions
 autoregression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_autoregression")
 
 TESTS = "statsmodels.tsa.regime_switching.tests.test_markov_autoregression"
-EXAMPLE = Path(__file__).parents[1] / "examples" / "hamilton.py"
 # (log-likelihood, its printed precision, order, whether phi switches, parameters in statsmodels' order)
 PUBLISHED = {
     "Hamilton AR(4)": (
@@ -46,14 +45,6 @@ PUBLISHED = {
         ],
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def hamilton():
-    specification = importlib.util.spec_from_file_location("hamilton_example", EXAMPLE)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def data_of(name):

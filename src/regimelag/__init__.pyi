@@ -1,3 +1,4 @@
+from .citing import citation
 from .data.fred import fetch_fred, fetch_vintages
 from .data.market import fetch_market
 from .data.panel import describe_panel, make_panel
@@ -53,10 +54,12 @@ from .reading.regimes import (
     regime_portrait,
     regime_probabilities,
 )
+from .reporting.page import report
 from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.store import load_fit, save_fit
 from .sampling.tree import as_fit, panel_of, spec_of
+from .sampling.verify import verify
 from .series import Control, Driver, Response, Signal
 from .simulation import example_frame, example_panel, simulate
 from .spec import ModelSpec
@@ -93,6 +96,7 @@ __all__ = [
     "backtest",
     "backtest_table",
     "build_model",
+    "citation",
     "compare",
     "compare_gains",
     "convergence",
@@ -139,6 +143,7 @@ __all__ = [
     "regime_paths",
     "regime_portrait",
     "regime_probabilities",
+    "report",
     "robustness",
     "sample",
     "save_fit",
@@ -151,5 +156,6 @@ __all__ = [
     "stack_chains",
     "stacked_posterior",
     "to_frequency",
+    "verify",
     "write_spec",
 ]

@@ -183,6 +183,8 @@ def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, x
     simulated = simulate(spec, draft, parameters=truth, random_seed=int(rng.integers(2**31)))
     returns = RESPONSE_CENTER + RESPONSE_SCALE * simulated[nm.RESPONSE_VALUE].to_series().droplevel(nm.RESPONSE)
     frame["btc_usd"] = 100.0 * np.exp(returns.reindex(frame.index, fill_value=0.0).cumsum())
+    # Before the first return's row there was no price: one that stands still is refused.
+    frame["btc_usd"] = frame["btc_usd"].where(frame.index >= returns.index[0] - pd.Timedelta(weeks=1))
     return frame, simulated[nm.REGIME_PATH], truth
 
 

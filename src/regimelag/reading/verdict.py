@@ -50,7 +50,7 @@ class Claims(NamedTuple):
 
 def period_name(frequency: str) -> str:
     """The unit of a lag in words."""
-    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months"}.get(
+    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
         frequency[:1], "periods"
     )
 

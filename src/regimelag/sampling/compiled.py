@@ -23,7 +23,9 @@ import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
+from llvmlite.binding import Linkage
 from numba import types
+from numba.core.ccallback import CFunc
 from nutpie.compile_pymc import CompiledPyMCModel, address_as_void_pointer
 from pymc.initial_point import make_initial_point_fn
 from pytensor.graph import clone_replace, rewrite_graph
@@ -184,6 +186,30 @@ def _copy() -> Any:
     return numba.cfunc(_EXPAND, cache=True)(expand)
 
 
+class _Apart(CFunc):
+    """A C function that runs the code it was compiled with, whatever else the process has compiled.
+
+    numba puts a copy of each function that is called into the caller's module, under its own name and open to be merged
+    with others of that name: LLVM takes the copy that the process knew first. Copies are optimised for their callers,
+    and may round otherwise, so the process that compiles a model would draw other numbers than the next one, which
+    loads it. Names that are internal are not merged.
+    """
+
+    def _compile_uncached(self) -> Any:
+        compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
+        library = compiled.library
+        optimize = library._optimize_final_module  # noqa: SLF001
+
+        def apart() -> None:
+            for one in library._final_module.functions:  # noqa: SLF001
+                if one.linkage == Linkage.linkonce_odr and not one.is_declaration:
+                    one.linkage = Linkage.internal
+            optimize()
+
+        library._optimize_final_module = apart  # noqa: SLF001
+        return compiled
+
+
 def _as_c_function(function: Any, size: int, held: list[np.ndarray]) -> Any:
     """Wrap PyTensor's numba function of a point and the data into a C function, kept in PyTensor's file cache."""
     arrays, place = [f"carray(point, ({size},))"], 0
@@ -216,4 +242,9 @@ def log_posterior(size, point, gradient, value, data):
     key = CACHED_SRC_FUNCTIONS.get(function.py_func)
     digest = None if key is None else hashlib.sha256((key + source + Path(__file__).read_text()).encode()).hexdigest()
     written = compile_numba_function_src(source, "log_posterior", known, cache_key=digest)
-    return numba.cfunc(_LOGP, cache=digest is not None)(written)
+    signature = (_LOGP.args, _LOGP.return_type)
+    compiled = _Apart(written, signature, locals={}, options={})
+    if digest is not None:
+        compiled.enable_caching()
+    compiled.compile()
+    return compiled

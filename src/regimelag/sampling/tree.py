@@ -176,11 +176,15 @@ def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
         "panel_sha256": panel_hash(panel),
-        "versions": json.dumps(
-            {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        ),
+        "versions": json.dumps(installed()),
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def installed() -> dict[str, str]:
+    """Versions of what can move a draw: packages, Python, and the platform it runs on."""
+    own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    return {name: metadata.version(name) for name in PACKAGES} | own
 
 
 def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:

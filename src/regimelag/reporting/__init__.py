@@ -1,0 +1,1 @@
+"""The top floor: readings and judgements of a fit, put on a page."""

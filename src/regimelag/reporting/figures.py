@@ -1,0 +1,142 @@
+"""Figures of a report: which there are for a model, and what each shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import arviz as az
+import matplotlib.pyplot as plt
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from regimelag import names as nm
+from regimelag.judging.plots import plot_compare, plot_robustness
+from regimelag.reading.lag_plots import plot_evidence, plot_lag
+from regimelag.reading.panel_plots import plot_panel
+from regimelag.reading.plots import (
+    plot_drivers,
+    plot_durations,
+    plot_effects,
+    plot_portrait,
+    plot_regimes,
+    plot_shares,
+)
+
+DOTS_PER_INCH = 130
+
+
+class Drawn(NamedTuple):
+    """A figure under its name, and what it shows."""
+
+    name: str
+    caption: str
+    figure: Any
+
+
+def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
+    """What went in."""
+    caption = "What went into the model. Dotted lines part episodes; the shaded part is history that the lags need."
+    yield Drawn("inputs", caption, plot_panel(panel)[0].figure)
+
+
+def lag_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
+    """Lags, evidence and effects."""
+    if "lag" in readings:
+        caption = "Lag weights with 50 and 90 % bands, and the mean lag; the prior in grey behind them."
+        yield Drawn("lag", caption, plot_lag(readings["lag"], prior=readings["prior_lag"])[0, 0].figure)
+        caption = "Probability of no lagged effect against a normal slab, over the slab's width."
+        yield Drawn("evidence", caption, plot_evidence(readings["report"]).figure)
+    if "effects" in readings:
+        caption = "Effects with 50 and 90 % intervals; the prior in grey below each."
+        yield Drawn("effects", caption, plot_effects(readings["effects"], prior=readings["prior_effects"]).figure)
+
+
+def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:
+    """Regimes: when, beside the true path of simulated data; what they are, for how long."""
+    for kind, what in (("filtered", "with what was known at each row"), ("smoothed", "with the future known")):
+        for whose, one in _of_each_response(readings[kind]):
+            caption = f"Probability of each regime{_of(whose)}, {what}."
+            caption += " The strip on top is the true regime." if path is not None else ""
+            yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=path).figure)
+    caption = "What tells the regimes apart; medians and 90 % intervals."
+    yield Drawn("portrait", caption, plot_portrait(readings["portrait"])[0].figure)
+    caption = "Each regime's share of each year: a regime that is one stretch of years is the calendar."
+    yield Drawn("shares", caption, plot_shares(readings["portrait"]).figure)
+    for whose, one in _of_each_response(readings["durations"]):
+        caption = f"How long the regimes{_of(whose)} last."
+        yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)
+
+
+def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
+    """What moves the regimes."""
+    for whose, one in _of_each_response(readings["drivers"]):
+        caption = f"Change in the probability of the most volatile regime{_of(whose)} when a driver moves as said."
+        yield Drawn(f"drivers{_tail(whose)}", caption, plot_drivers(one).figure)
+
+
+def check_figures(pit: xr.DataArray, robustness: pd.DataFrame | None) -> Iterator[Drawn]:
+    """Whether the model's law is that of the data, and whether the claim survives."""
+    responses = [str(name) for name in pit[nm.RESPONSE].to_numpy()]
+    for response in responses:
+        tail = _tail(response) if len(responses) > 1 else ""
+        caption = f"One-step-ahead probability integral transform of {response}: its distribution function less the "
+        caption += "uniform law's, and the p-value of a test that it is uniform; rows that speak against it are marked."
+        yield Drawn(f"calibration{tail}", caption, _calibration(pit.sel({nm.RESPONSE: response})))
+    if robustness is not None:
+        caption = "The lagged effect in every check; the shaded band is the baseline's interval."
+        yield Drawn("robustness", caption, plot_robustness(robustness).figure)
+
+
+def comparison_figures(comparison: pd.DataFrame) -> Iterator[Drawn]:
+    """Models side by side."""
+    yield Drawn("comparison", "Differences in expected log predictive density.", plot_compare(comparison).figure)
+
+
+def _calibration(pit: xr.DataArray) -> Figure:
+    """ArviZ's figure of one response's transform."""
+    values = xr.DataArray(pit.dropna(nm.TIME).to_numpy(), dims=[nm.DRAW], name=str(pit[nm.RESPONSE].item()))
+    tree = xr.DataTree.from_dict({"/pit": values.to_dataset()})
+    plots = az.plot_ecdf_pit(tree, group="pit", sample_dims=[nm.DRAW], figure_kwargs={"figsize": (8, 3)})
+    figure = plots.viz["figure"].item()
+    for ax in figure.axes:
+        ax.set(xlabel="probability given to a smaller value", ylabel="share of rows below, less that")
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def _of_each_response(values: Any) -> Iterator[tuple[str, Any]]:
+    """The reading of each response's own chain, or the one there is."""
+    if nm.RESPONSE not in values.dims:
+        yield "", values
+        return
+    for response in values[nm.RESPONSE].to_numpy():
+        yield str(response), values.sel({nm.RESPONSE: response}, drop=True)
+
+
+def _of(whose: str) -> str:
+    return f" of {whose}" if whose else ""
+
+
+def _tail(whose: str) -> str:
+    """The end of a file's name."""
+    kept = "".join(letter if letter.isalnum() else "_" for letter in whose)
+    return f"_{kept}" if kept else ""
+
+
+def write_figures(figures: list[Drawn], folder: Path) -> dict[str, bytes]:
+    """Write each figure as PNG and PDF, and close it.
+
+    Returns
+    -------
+    dict of str to bytes
+        The PNG of each figure.
+    """
+    folder.mkdir(parents=True)
+    for drawn in figures:
+        drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=DOTS_PER_INCH)
+        drawn.figure.savefig(folder / f"{drawn.name}.pdf")
+        plt.close(drawn.figure)
+    return {drawn.name: (folder / f"{drawn.name}.png").read_bytes() for drawn in figures}

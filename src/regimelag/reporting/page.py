@@ -1,0 +1,329 @@
+"""`report`: a fit on one page that needs no other file, with a folder of figures and tables beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+import xarray as xr
+from latex2mathml.converter import convert
+
+from regimelag import names as nm
+from regimelag.citing import citation
+from regimelag.errors import FitError
+from regimelag.judging.one_step import one_step_pit
+from regimelag.reading.cautions import cautions
+from regimelag.reading.lag_report import lag_report
+from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
+from regimelag.reporting import figures as fg
+from regimelag.reporting import tables as tb
+from regimelag.reporting.mathematics import equations
+from regimelag.reporting.parameters import parameters, prior_in_words
+from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.store import load_fit
+from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.spec import ModelSpec
+
+PAGE = "report.html"
+COVERED = (0.5, 0.9)
+# Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
+CSS_PIXELS = 96
+NO_CAUTION = (
+    "No lag weight piles up at the largest lag, no regime is a stretch of years, and no driver separates the regimes."
+)
+NOT_TRIED = "The claim was not tried by placebos and refits: pass robustness=rl.robustness(spec, panel)."
+NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
+
+
+class Section(NamedTuple):
+    """A part of the page."""
+
+    name: str
+    title: str
+    sentences: Sequence[str] = ()
+    figures: Sequence[fg.Drawn] = ()
+    tables: Sequence[str] = ()
+    # Tables for those who look closer.
+    folded: Sequence[str] = ()
+
+
+def report(
+    idata: xr.DataTree | str | Path,
+    folder: str | Path,
+    *,
+    comparison: pd.DataFrame | None = None,
+    robustness: pd.DataFrame | None = None,
+    within: tuple[float, float] = (4, 13),
+    moves: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a report of a fit: one HTML page that needs no other file, figures, and tables for a paper.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree, str or Path
+        A fit, or the file that `save_fit` wrote.
+    folder : str or Path
+        Where to write: ``report.html``; ``figures``, each as PNG and PDF; ``tables``, each as CSV, whole, and as LaTeX
+        for the booktabs package, as shown; ``model.tex``, the equations and priors.
+    comparison : pandas.DataFrame, optional
+        From `compare`: models side by side.
+    robustness : pandas.DataFrame, optional
+        From `robustness`: whether the claim survives.
+    within : (float, float)
+        Range of lags that is asked about, as in `lag_report`.
+    moves : mapping of str to float, optional
+        Size of each driver's move, as in `driver_effects`.
+    overwrite : bool
+        Whether a report that is there may be replaced. It is replaced only once the new one is whole.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    FitError
+        If `folder` exists and `overwrite` is not set, or it holds what no report wrote; if a table is of another kind,
+        or an argument is refused by a reading.
+
+    Notes
+    -----
+    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes, drivers, checks, comparison,
+    provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
+    """
+    target = Path(folder)
+    _check_target(target, overwrite=overwrite)
+    _check_table("comparison", comparison, "elpd", "compare")
+    _check_table("robustness", robustness, "effect median", "robustness")
+    fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
+    spec, panel = spec_of(fit), panel_of(fit)
+    # A panel made by hand does not say what it was made with.
+    panel.attrs.setdefault("spec", fit.attrs["spec"])
+    readings = _readings(fit, spec, within, moves)
+    tables = _tables(fit, spec, panel, readings, comparison, robustness)
+    sections = list(_sections(fit, panel, readings, comparison, robustness))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
+        tb.write_tables(tables, part / "tables")
+        (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
+        page = _page(fit, spec, panel, readings, sections, tables, pictures)
+        (part / PAGE).write_text(page, encoding="utf-8")
+        part.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        part.replace(target)
+    finally:
+        if part.exists():
+            shutil.rmtree(part)
+    return target / PAGE
+
+
+def _check_target(target: Path, *, overwrite: bool) -> None:
+    asked = f"report to {str(target)!r}"
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / PAGE).is_file():
+        cure = "choose another folder"
+        raise FitError(asked, "a folder that is replaced holds a report", f"no {PAGE} is there", cure)
+    if not overwrite:
+        cure = "pass overwrite=True, or choose another folder"
+        raise FitError(asked, "what exists is kept", "the folder holds a report", cure)
+
+
+def _check_table(name: str, table: pd.DataFrame | None, column: str, maker: str) -> None:
+    if table is not None and (not isinstance(table, pd.DataFrame) or column not in table.columns):
+        came = f"a {type(table).__name__}"
+        raise FitError("report", f"{name} is a table from regimelag.{maker}", came, f"pass {name}=rl.{maker}(...)")
+
+
+# ---- what is read
+
+
+def _readings(
+    fit: xr.DataTree, spec: ModelSpec, within: tuple[float, float], moves: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """Every reading that the model has."""
+    found: dict[str, Any] = {"report": lag_report(fit, within=within), "portrait": regime_portrait(fit)}
+    if spec.lagged_signals:
+        found["lag"] = lag_distribution(fit, within=within)
+        found["prior_lag"] = lag_distribution(fit, group="prior", within=within)
+    if spec.signals:
+        found["effects"], found["prior_effects"] = effects(fit), effects(fit, group="prior")
+    if spec.regimes.count > 1:
+        found |= {kind: regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
+        found["durations"] = regime_durations(fit)
+    if spec.drivers:
+        found["drivers"] = driver_effects(fit, moves=moves)
+    found["pit"] = one_step_pit(fit)
+    return found
+
+
+def _tables(
+    fit: xr.DataTree,
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    readings: Mapping[str, Any],
+    comparison: pd.DataFrame | None,
+    robustness: pd.DataFrame | None,
+) -> dict[str, tb.Table]:
+    """Every table, by the name of its files."""
+    tables = {"data": tb.data_table(panel), "priors": tb.prior_table(parameters(spec, panel))}
+    tables["parameters"] = tb.summary_table(fit)
+    if "modes" in fit.children:
+        tables["modes"] = tb.mode_table(fit)
+    if len(readings["report"]):
+        tables["lag_report"] = tb.lag_table(readings["report"])
+    tables["regimes"] = tb.regime_table(readings["portrait"])
+    if "drivers" in readings:
+        tables["drivers"] = tb.driver_table(readings["drivers"])
+    if robustness is not None:
+        tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
+    if comparison is not None:
+        tables["comparison"] = tb.judged_table(
+            comparison, "Models by what they predict of a row given all others; nats."
+        )
+    tables["provenance"] = tb.provenance_table(fit)
+    return tables
+
+
+# ---- what is said
+
+
+def _sections(
+    fit: xr.DataTree,
+    panel: xr.Dataset,
+    readings: Mapping[str, Any],
+    comparison: pd.DataFrame | None,
+    robustness: pd.DataFrame | None,
+) -> Iterator[Section]:
+    """The page's parts after the answer and before the provenance, but for the model, which is mathematics."""
+    notes = json.loads(panel.attrs.get("notes", "[]"))
+    yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
+    yield Section("model", "Model")
+    modes = ["modes"] if "modes" in fit.children else []
+    yield Section("diagnostics", "Diagnostics", diagnostics(fit), [], modes, ["parameters"])
+    if len(readings["report"]):
+        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(readings)), ["lag_report"])
+    if "filtered" in readings:
+        drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
+        yield Section("regimes", "Regimes", [], drawn, ["regimes"])
+    if "drivers" in readings:
+        yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
+    checks = [*_coverage(readings["pit"]), *(cautions(fit) or [NO_CAUTION])]
+    checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
+    drawn = list(fg.check_figures(readings["pit"], robustness))
+    yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
+    if comparison is None:
+        yield Section("comparison", "Comparison", [NOT_COMPARED])
+        return
+    said = [*comparison.attrs["verdict"], comparison.attrs["condition"]]
+    yield Section("comparison", "Comparison", said, list(fg.comparison_figures(comparison)), ["comparison"])
+
+
+def _window(panel: xr.Dataset) -> str:
+    dates = panel[nm.TIME].dt.strftime("%Y-%m-%d").to_numpy()
+    origin = f" Origin: {panel.attrs['origin']}." if "origin" in panel.attrs else ""
+    return f"{len(dates)} rows ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
+
+
+def _now(filtered: xr.DataArray) -> Iterator[str]:
+    """Which regime it is at the end, by what was known."""
+    last = filtered.isel({nm.TIME: -1})
+    date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
+    responses = [str(name) for name in last[nm.RESPONSE].to_numpy()] if nm.RESPONSE in last.dims else [""]
+    for response in responses:
+        one = last.sel({nm.RESPONSE: response}) if response else last
+        mean = one.mean((nm.CHAIN, nm.DRAW))
+        regime = str(mean[nm.REGIME].to_numpy()[int(mean.to_numpy().argmax())])
+        low, high = np.quantile(one.sel({nm.REGIME: regime}), tb.LEVELS[::2])
+        whose = f"the regime of {response}" if response else "the regime"
+        yield (
+            f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
+            f"{low:.2f} to {high:.2f}."
+        )
+
+
+def _coverage(pit: xr.DataArray) -> Iterator[str]:
+    """Share of rows inside the one-step-ahead bands."""
+    for response in pit[nm.RESPONSE].to_numpy():
+        one = pit.sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy()
+        held = " and ".join(f"{100 * np.mean(abs(one - 0.5) <= band / 2):.0f} %" for band in COVERED)
+        asked = " and ".join(f"{100 * band:.0f} %" for band in COVERED)
+        yield (
+            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands that the row before gave them, "
+            "parameters learned on all rows."
+        )
+
+
+# ---- what is written
+
+
+def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
+    """Equations and priors for a paper."""
+    lines = [
+        f"{line.words}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n" for line in equations(spec, panel)
+    ]
+    rows = [
+        rf"  ${one.symbol}$ & {tb.escaped(one.meaning)} & {tb.escaped(prior_in_words(one.prior))} \\"
+        for one in parameters(spec, panel)
+    ]
+    head = ["\\begin{tabular}{lll}", "\\toprule", "symbol & meaning & prior \\\\", "\\midrule"]
+    return "\n".join([*lines, *head, *rows, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _page(
+    fit: xr.DataTree,
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    readings: Mapping[str, Any],
+    sections: Sequence[Section],
+    tables: Mapping[str, tb.Table],
+    pictures: Mapping[str, bytes],
+) -> str:
+    """The page as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("regimelag.reporting", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    shown = readings["report"].attrs
+    drawings = [drawn for section in sections for drawn in section.figures]
+    return environment.get_template("template.html").render(
+        spec=spec,
+        window=_window(panel),
+        claim=spec.claim,
+        answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *_answer_now(readings)],
+        # A verdict on draws that cannot be trusted says why.
+        problems=[] if shown["verdict"] else diagnostics(fit)[1:],
+        notes=shown["notes"],
+        sections=sections,
+        equations=[(line.words, convert(line.latex, display="block")) for line in equations(spec, panel)],
+        parameters=[
+            (convert(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)
+        ],
+        tables={name: (table.caption, tb.to_html(table)) for name, table in tables.items()},
+        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
+        widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},
+        spec_toml=fit.attrs["spec"],
+        bibtex=citation(),
+        created=fit.attrs["created_at"],
+    )
+
+
+def _answer_now(readings: Mapping[str, Any]) -> list[str]:
+    return [*_now(readings["filtered"])] if "filtered" in readings else []

@@ -1,0 +1,217 @@
+"""Tables of a report: each whole as CSV, and as shown on the page and in LaTeX."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.describe import describe_panel
+from regimelag.reading.lags import INTERVAL
+from regimelag.reading.modes import modes
+from regimelag.reporting.parameters import Parameter, prior_in_words
+
+LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
+# At and beyond this size numbers have one decimal, and thousands are parted.
+LARGE = 100
+# What ArviZ's prior sensitivity says where it finds nothing.
+FINE = "✓"
+
+
+class Table(NamedTuple):
+    """A table: all of it, what a reader is shown of it, and what it says."""
+
+    frame: pd.DataFrame
+    shown: pd.DataFrame
+    caption: str
+
+
+def number(value: Any) -> str:
+    """A number to three digits, a date as ISO, nothing for what is missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
+        return ""
+    if isinstance(value, pd.Timestamp):
+        return str(value.date())
+    if isinstance(value, (bool, np.bool_, str)):
+        return str(value)
+    if isinstance(value, (int, np.integer)):
+        return f"{int(value):,}"
+    return _minus(f"{float(value):,.1f}" if abs(value) >= LARGE else f"{float(value):.3g}")
+
+
+def _minus(written: str) -> str:
+    """With a true minus sign, which does not break at the end of a line, and none before zero."""
+    return re.sub(r"-(?=0\.?0*(?!\d|\.))", "", written).replace("-", "\N{MINUS SIGN}")
+
+
+def probability(value: float) -> str:
+    """A probability to three decimals, which draws do not know to be zero or one."""
+    if math.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.0005 else "> 0.999" if value > 0.9995 else f"{value:.3f}"  # noqa: PLR2004
+
+
+def interval(low: float, median: float, high: float) -> str:
+    """A median with its interval, to three digits of the interval's width."""
+    if not all(map(math.isfinite, (low, median, high))):
+        return ""
+    width = high - low
+    decimals = 2 if width <= 0 else min(max(2 - math.floor(math.log10(width)), 0), 6)
+    return _minus(f"{median:,.{decimals}f} ({low:,.{decimals}f} to {high:,.{decimals}f})")
+
+
+def data_table(panel: xr.Dataset) -> Table:
+    """What is in the panel."""
+    frame = describe_panel(panel)
+    kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
+    shown = frame[kept].map(number)
+    shown["range"] = [f"{number(low)} to {number(high)}" for low, high in zip(frame["min"], frame["max"], strict=True)]
+    return Table(frame, shown, "The series, in natural units, over the window.")
+
+
+def lag_table(report: pd.DataFrame) -> Table:
+    """The lag report: posterior beside prior, and what the data told."""
+    chances = [name for name in report["posterior"].columns if name.startswith("P(")]
+    columns: dict[str, list[str]] = {}
+    for group in ("posterior", "prior"):
+        quantiles = report[group][["5 %", "median", "95 %"]].to_numpy(dtype=float)
+        columns[group] = [interval(*map(float, row)) for row in quantiles]
+    for name in chances:
+        columns[name] = [probability(float(value)) for value in report["posterior", name]]
+    columns["nats"] = [number(value) for value in report["evidence", "nats"]]
+    if ("evidence", "diagnosis") in report.columns:
+        said = report["evidence", "diagnosis"]
+        columns["sensitivity"] = [one if isinstance(one, str) and one != FINE else "" for one in said]
+    caption = (
+        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: what the "
+    )
+    caption += "data told of the quantity. Sensitivity: whether prior and data pull apart."
+    return Table(report, pd.DataFrame(columns, index=report.index), caption)
+
+
+def regime_table(portrait: pd.DataFrame) -> Table:
+    """What each regime is; shares by year are in the figure and the CSV."""
+    kept = [name for name in portrait.index if not str(name).startswith("share of ")]
+    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    shown = pd.DataFrame(
+        {
+            regime: [interval(*portrait.loc[name, regime][["5 %", "median", "95 %"]]) for name in kept]
+            for regime in regimes
+        },
+        index=pd.Index(kept, name="quantity"),
+    )
+    return Table(portrait, shown, "Regimes: median and 90 % interval. Volatility and mean per row; durations in rows.")
+
+
+def driver_table(changes: xr.Dataset) -> Table:
+    """What a move of each driver does to each regime's probability, in percentage points, and to its log odds."""
+    units = {"next period": 100.0, "long run": 100.0, "log odds": 1.0}
+    others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
+    index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
+    frames, shown = {}, {}
+    for name, unit in units.items():
+        found = unit * changes[name.replace(" ", "_")].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
+        rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
+        frames[name] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
+        shown[name] = [interval(*row) for row in rows]
+    sizes = changes["move"].to_series()
+    moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
+    caption = f"What a move of each driver ({moves}, natural units) does to each regime: change in probability in "
+    caption += "percentage points, and in log odds; median and 90 % interval."
+    return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
+
+
+def mode_table(idata: xr.DataTree) -> Table:
+    """The catalogue of modes."""
+    frame = modes(idata)
+    shown = frame[["weight", "log_posterior", "starts", "draws", "kind"]].map(number)
+    shown.columns = ["weight", "log posterior", "starts", "share of draws", "what differs from the first"]
+    return Table(frame, shown, "Modes that the search found; weights by Laplace's approximation.")
+
+
+def summary_table(idata: xr.DataTree) -> Table:
+    """All parameters as ArviZ summarises them."""
+    frame = az.summary(idata, var_names=_sampled(idata), ci_prob=INTERVAL[1] - INTERVAL[0], round_to="none")
+    return Table(frame, frame.map(number), "All parameters, standardised units, by ArviZ.")
+
+
+def _sampled(idata: xr.DataTree) -> list[str]:
+    """Variables of the posterior but for raw deviations and probabilities of single lags, which are many."""
+    names = map(str, idata["posterior"].data_vars)
+    return [name for name in names if not name.endswith(("_raw", "_lag_probability", "_lag_innovation"))]
+
+
+def prior_table(parameters: Sequence[Parameter]) -> Table:
+    """Every free parameter and its prior."""
+    rows = [(one.name, one.meaning, prior_in_words(one.prior)) for one in parameters]
+    frame = pd.DataFrame(rows, columns=["parameter", "meaning", "prior"]).set_index("parameter")
+    return Table(frame, frame, "Free parameters and their priors, in standardised units unless said.")
+
+
+def provenance_table(idata: xr.DataTree) -> Table:
+    """How the fit came about."""
+    attrs, posterior = idata.attrs, idata["posterior"]
+    settings = [name for name in ("nuts_sampler", "tune", "target_accept", "starts", "random_seed") if name in attrs]
+    rows = {"made at": attrs["created_at"], "chains": posterior.sizes[nm.CHAIN], "draws": posterior.sizes[nm.DRAW]}
+    rows |= {name.replace("_", " "): attrs[name] for name in settings} | {"panel SHA-256": attrs["panel_sha256"]}
+    rows |= {f"version of {name}": version for name, version in json.loads(attrs["versions"]).items()}
+    frame = pd.DataFrame({"value": {name: str(value) for name, value in rows.items()}}).rename_axis("what")
+    return Table(frame, frame, "How the fit came about.")
+
+
+def judged_table(frame: pd.DataFrame, caption: str) -> Table:
+    """A table that a judgement returned, as it is."""
+    return Table(frame, frame.map(number), caption)
+
+
+def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
+    """Write each table as CSV, whole, and as LaTeX, as shown."""
+    folder.mkdir(parents=True)
+    for name, table in tables.items():
+        _flat(table.frame).to_csv(folder / f"{name}.csv")
+        latex = _unindexed(table.shown).to_latex(
+            index=False, escape=True, caption=escaped(table.caption), label=f"tab:{name}", position="ht"
+        )
+        (folder / f"{name}.tex").write_text(_ascii_minus(latex), encoding="utf-8")
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row of names for the columns, so that any program reads the file."""
+    if frame.columns.nlevels == 1:
+        return frame
+    return frame.set_axis([" ".join(map(str, column)).strip() for column in frame.columns], axis=1)
+
+
+def escaped(words: str) -> str:
+    """Words with what is special to LaTeX escaped."""
+    for special in "%&#_$":
+        words = words.replace(special, rf"\{special}")
+    return words
+
+
+def to_html(table: Table) -> str:
+    """The table as HTML, escaped, without a caption."""
+    return _unindexed(table.shown).to_html(border=0, index=False, justify="left")
+
+
+def _unindexed(shown: pd.DataFrame) -> pd.DataFrame:
+    """The index as columns, a label only where it changes, so that the names of all columns stand in one row."""
+    plain = shown.reset_index()
+    keys = list(shown.index)
+    for level in range(shown.index.nlevels - 1):
+        again = [n > 0 and keys[n][: level + 1] == keys[n - 1][: level + 1] for n in range(len(keys))]
+        plain.iloc[:, level] = plain.iloc[:, level].mask(np.array(again), "")
+    return plain.astype(str)
+
+
+def _ascii_minus(latex: str) -> str:
+    return latex.replace("\N{MINUS SIGN}", "$-$")

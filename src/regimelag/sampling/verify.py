@@ -1,0 +1,138 @@
+"""Whether a panel and the installed versions are those that a fit was made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag import names as nm
+from regimelag.data.cuts import day_of
+from regimelag.data.panel import panel_hash
+from regimelag.errors import PanelError
+from regimelag.sampling.tree import installed, panel_of, spec_of
+from regimelag.specfile import spec_from_toml
+
+SHORT = 12
+
+
+def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
+    """Say whether a panel, its spec and the installed versions are those that a fit was made with.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    panel : xarray.Dataset
+        A panel from `make_panel`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by what is compared, columns ``then``, ``now`` and ``same``: ``fit file``, the hash recorded when the
+        fit was made against that of the data it holds; ``data``, against that of `panel`; ``spec``, the fit's against
+        the panel's, by name; ``version of ...`` of each package that can move a draw, of Python and of the platform. In
+        attrs ``verdict``, a list of sentences: whether the data are the same and, if not, which columns differ, on how
+        many rows, from when on and by how much; which versions differ.
+
+    Raises
+    ------
+    FitError
+        If the tree is no fit.
+    PanelError
+        If `panel` is no panel.
+
+    Notes
+    -----
+    With the same data, spec, versions, seed and settings `fit` gives the same draws on the same machine, bit by bit.
+    Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
+    """
+    spec = spec_of(idata)
+    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
+        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
+        raise PanelError("verify", "the second argument is a panel from make_panel", came, "verify(idata, panel)")
+    recorded, held, given = idata.attrs["panel_sha256"], panel_hash(panel_of(idata)), panel_hash(panel)
+    other = spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+    rows = {
+        "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),
+        "data": (recorded[:SHORT], given[:SHORT], recorded == given),
+        "spec": (spec.name, other.name, spec == other),
+    }
+    then, now = json.loads(idata.attrs["versions"]), installed()
+    for name in then | now:
+        pair = then.get(name, "not recorded"), now.get(name, "not installed")
+        rows[f"version of {name}"] = (*pair, pair[0] == pair[1])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"])
+    table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table)]
+    return table
+
+
+def _on_data(idata: xr.DataTree, panel: xr.Dataset, table: pd.DataFrame) -> list[str]:
+    said = []
+    if not table.loc["fit file", "same"]:
+        said.append("The data inside the fit are not those it was made with: the file was changed after it was saved.")
+    if table.loc["data", "same"]:
+        said.append("The panel is the one that the fit was made with, value by value.")
+    else:
+        said += ["The panel is not the one that the fit was made with.", *_differences(panel_of(idata), panel)]
+    if not table.loc["spec", "same"]:
+        said.append("The panel was made with another spec than the fit; see regimelag.spec_of(idata).")
+    return said
+
+
+def _differences(old: xr.Dataset, new: xr.Dataset) -> list[str]:
+    """What differs: the window, columns on the rows that both have, and only else the names of what is made of them."""
+    return [*_windows(old, new), *_columns(old, new)] or [f"What differs: {', '.join(_unlike(old, new))}."]
+
+
+def _windows(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
+    now, then = (f"{day_of(panel, 0)} to {day_of(panel, -1)} ({panel.sizes[nm.TIME]} rows)" for panel in (new, old))
+    if now != then:
+        yield f"Its window is {now}, the fit's {then}."
+
+
+def _columns(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
+    """Columns as they stand on the rows of both panels, in natural units."""
+    labels = (nm.LEG_ROLE, nm.LEG_SERIES, nm.LEG_COLUMN)
+    if nm.LEVEL not in old or nm.LEVEL not in new:
+        return
+    then, now = (
+        {tuple(map(str, key)): n for n, key in enumerate(zip(*(p[a].to_numpy() for a in labels), strict=True))}
+        for p in (old, new)
+    )
+    common = np.intersect1d(old[nm.SIGNAL_TIME].to_numpy(), new[nm.SIGNAL_TIME].to_numpy())
+    for key in then | now:
+        role, series, column = key
+        if key not in now or key not in then:
+            yield f"Column {column} of {role} {series} is in {'the fit' if key in then else 'the panel'} alone."
+            continue
+        a, b = (p[nm.LEVEL].sel({nm.SIGNAL_TIME: common}).to_numpy()[:, at[key]] for p, at in ((old, then), (new, now)))
+        differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+        if differ.any():
+            rows = f"{int(differ.sum())} of {len(common)} rows that both have"
+            since, most = pd.Timestamp(common[int(differ.argmax())]).date(), float(np.nanmax(abs(a - b), initial=0.0))
+            yield f"{column} of {role} {series} differs on {rows}, from {since} on, by {most:.3g} at most."
+
+
+def _unlike(old: xr.Dataset, new: xr.Dataset) -> list[str]:
+    """Names of variables of which one panel has others than the other."""
+    names = sorted({*map(str, old.variables), *map(str, new.variables)})
+    return [
+        name
+        for name in names
+        if name not in old.variables or name not in new.variables or not old.variables[name].equals(new.variables[name])
+    ]
+
+
+def _on_versions(table: pd.DataFrame) -> list[str]:
+    versions = table[table.index.str.startswith("version of ")]
+    other = versions[~versions["same"].astype(bool)]
+    if other.empty:
+        return ["All versions are those that the fit was made with."]
+    listed = ", ".join(
+        f"{str(name).removeprefix('version of ')} {row['then']}, now {row['now']}" for name, row in other.iterrows()
+    )
+    return [f"Versions differ, so the same seed may give other draws: {listed}."]

@@ -1,0 +1,86 @@
+"""What a fit file alone gives: ``python from_file.py fit.nc`` prints it, as JSON. Run by test_reproduced.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pymc.model.transform.conditioning import remove_value_transforms
+
+import regimelag as rl
+
+DRAW = {"chain": 1, "draw": 7}
+
+
+def density(idata: xr.DataTree) -> dict[str, float]:
+    """Log posterior density at one draw, of the model that is rebuilt, and as it is stored."""
+    model = remove_value_transforms(rl.build_model(rl.spec_of(idata), rl.panel_of(idata)))
+    draw = idata["posterior"].to_dataset().isel(DRAW)
+    point = {value.name: draw[value.name].to_numpy() for value in model.value_vars}
+    kept = [idata[group].to_dataset().isel(DRAW).to_dataarray() for group in ("log_likelihood", "log_prior")]
+    stored = sum(float(terms.sum()) for terms in kept)
+    return {"rebuilt": float(model.compile_logp(mode="FAST_COMPILE")(point)), "stored": stored}
+
+
+READINGS = {
+    "plot_compare": lambda idata: rl.compare({"one": idata, "other": idata}),
+    "plot_drivers": rl.driver_effects,
+    "plot_durations": rl.regime_durations,
+    "plot_effects": rl.effects,
+    "plot_evidence": rl.lag_report,
+    "plot_forecast": lambda idata: rl.forecast(idata, horizon=8),
+    "plot_impulse": lambda idata: rl.impulse_response(idata, shock=0.1, horizon=12),
+    "plot_lag": rl.lag_distribution,
+    "plot_lead_lag": lambda idata: rl.lead_lag(rl.panel_of(idata), draws=50),
+    "plot_panel": rl.panel_of,
+    "plot_paths": rl.regime_paths,
+    "plot_portrait": rl.regime_portrait,
+    "plot_regimes": rl.regime_probabilities,
+    "plot_shares": rl.regime_portrait,
+}
+"""What each figure is drawn from, of a fit; `plot_robustness` alone wants refits."""
+
+
+def numbers(reading: object) -> float:
+    """One number that moves with everything numerical in a reading."""
+    if isinstance(reading, pd.DataFrame):
+        values = reading.select_dtypes("number").to_numpy(dtype=float)
+        return float(np.nansum(values))
+    data = reading if isinstance(reading, xr.Dataset) else reading.to_dataset(name="reading")
+    return float(sum(np.nansum(values) for values in data.data_vars.values() if values.dtype.kind in "fiu"))
+
+
+def newer(idata: xr.DataTree) -> xr.Dataset:
+    """Rows that came after the fit, of the simulated frame it was fitted to."""
+    panel = rl.panel_of(idata)
+    last = pd.Timestamp(panel["time"].to_numpy()[-1])
+    first = panel["time"].to_numpy()[0]
+    return rl.make_panel(rl.spec_of(idata), rl.example_frame(), start=first, end=last + pd.Timedelta(weeks=20))
+
+
+def score(idata: xr.DataTree) -> float:
+    """Joint log score of the rows that came after the fit."""
+    return rl.score(idata, newer(idata)).attrs["joint_log_score"]
+
+
+def main(file: Path) -> None:
+    """Draw every figure, and print a number of each reading, the score and the density."""
+    mpl.use("Agg")
+    idata, found = rl.load_fit(file), {}
+    for name, read in READINGS.items():
+        reading = read(idata)
+        getattr(rl, name)(reading)
+        plt.gcf().canvas.draw()
+        plt.close("all")
+        found[name] = numbers(reading)
+    print(json.dumps(found | {"score": score(idata)} | density(idata)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

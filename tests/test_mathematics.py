@@ -1,0 +1,119 @@
+"""The model in mathematics: its priors are the model's, and every part of a spec is in its equations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pymc as pm
+import pytest
+from builders import bare_spec, hand_panel, small_spec
+from latex2mathml.converter import convert
+
+import regimelag as rl
+from regimelag.kernels import KERNELS, Prior
+from regimelag.reporting.mathematics import equations, text
+from regimelag.reporting.parameters import parameters, prior_in_words
+
+TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
+HALVES = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
+
+
+def with_kernel(kernel, **changes):
+    return small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),), **changes)
+
+
+SPECS = {
+    "small": small_spec(),
+    "bare": bare_spec(),
+    "normal": bare_spec(family="normal", signals=(rl.Signal("metal", "metal"),), max_lag=9),
+    "three": small_spec(regimes=rl.Regimes(count=3, initial="dirichlet"), priors=rl.Priors(origin_sd=0.5)),
+    "durations": small_spec(priors=rl.Priors(expected_duration=(30.0, 8.0)), regimes=rl.Regimes(initial="stationary")),
+    "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
+    "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "same row": with_kernel(rl.NoLag()),
+    "point": with_kernel(rl.Point(mean_lag=2.0, spread=1.0), episodes=HALVES),
+    "gamma by episode": with_kernel(rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),
+    "beta by episode": with_kernel(rl.Beta(mean_lag=4.0, mean_lag_sd=1.0, spread=2.0), episodes=HALVES, max_lag=9),
+    "lognormal": with_kernel(rl.LogNormal(mean_lag=2.0)),
+    "negative binomial": with_kernel(rl.NegativeBinomial(mean_lag=2.0, spread=1.5)),
+    "dirichlet": with_kernel(rl.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
+    "smooth": with_kernel(rl.Smooth(mean_lag=2.0, spread=1.0)),
+    "unrestricted": with_kernel(rl.Unrestricted(mean_lag=2.0, spread=1.0)),
+}
+
+
+@pytest.fixture(params=SPECS, scope="module")
+def model(request):
+    spec = SPECS[request.param]
+    return spec, hand_panel(spec, 8)
+
+
+def test_every_kernel_is_tried():
+    assert {signal.kernel.kind for spec in SPECS.values() for signal in spec.signals} == set(KERNELS)
+
+
+def log_density(one, value):
+    """Log density of a value under a prior as it is told, entry by entry or as a whole."""
+    if one.prior.distribution == "LKJ":
+        # Of two responses: (r + 1) / 2 is Beta(eta, eta).
+        eta = one.prior.arguments["eta"]
+        return pm.logp(pm.Beta.dist(eta, eta), (value + 1) / 2).eval(mode="FAST_COMPILE") - np.log(2)
+    more = {}
+    if one.prior.distribution == "ZeroSumNormal":
+        more = {"shape": value.shape, "n_zerosum_axes": 2 if one.name == "driver_origin_raw" else 1}
+    law = getattr(pm, one.prior.distribution).dist(**one.prior.arguments, **more)
+    return pm.logp(law, value).eval(mode="FAST_COMPILE")
+
+
+def test_priors_are_those_of_the_model(model):
+    spec, panel = model
+    built = rl.build_model(spec, panel)
+    told = {one.name: one for one in parameters(spec, panel)}
+    points = {f"{signal.name}_lag_point" for signal in spec.point_signals}
+    assert set(told) - points == {rv.name for rv in built.free_RVs}
+    for rv in built.free_RVs:
+        value = pm.draw(rv, random_seed=1, mode="FAST_COMPILE")
+        expected = pm.logp(rv, value).eval(mode="FAST_COMPILE")
+        np.testing.assert_allclose(log_density(told[rv.name], value), expected, atol=1e-10, err_msg=rv.name)
+
+
+def test_point_masses_are_the_kernels():
+    told = {one.name: one for one in parameters(SPECS["point"], hand_panel(SPECS["point"], 8))}
+    kernel = SPECS["point"].signals[0].kernel
+    np.testing.assert_array_equal(told["metal_lag_point"].prior.arguments["p"], kernel.prior_masses(4))
+
+
+def test_symbols_are_in_the_equations(model):
+    """A parameter's letter appears in an equation, and an equation for each parameter that is there."""
+    spec, panel = model
+    written = " ".join(line.latex for line in equations(spec, panel))
+    for one in parameters(spec, panel):
+        letter = re.match(r"\\[A-Za-z]+|[A-Za-z]", one.symbol)[0]
+        if one.name not in ("degrees_of_freedom_minus_two", "metal_lag_weights", "metal_lag_innovation"):
+            assert letter in written, one
+    named = [*spec.signals, *spec.controls, *spec.drivers]
+    assert all(text(series.name) in written for series in named)
+    assert ("softmax" in written) == (spec.regimes.count > 1)
+    assert (r"t_\nu" in written) == (spec.family == "student_t")
+
+
+def test_equations_become_mathml(model):
+    spec, panel = model
+    for line in equations(spec, panel):
+        assert line.words.endswith(".")
+        tree = ET.fromstring(convert(line.latex))
+        # What the converter does not know it prints as it is.
+        assert "\\" not in "".join(tree.itertext()), line
+
+
+def test_names_are_safe_inside_mathematics():
+    assert text(r"10_y $x$ {a}\b") == r"\text{10\_y  x   a  b}"
+
+
+def test_priors_in_words():
+    assert prior_in_words(Prior("Normal", {"mu": 0.0, "sigma": 0.3})) == "Normal(mu = 0, sigma = 0.3)"
+    long = Prior("Dirichlet", {"a": np.ones(26)})
+    assert prior_in_words(long) == "Dirichlet(a = 26 values, sum 26, centred at lag 13.5)"

@@ -1,0 +1,208 @@
+"""The report: what it writes, that it needs no other file, that it says what the readings say, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from builders import bare_spec, hand_panel, prior_fit, small_spec
+
+import regimelag as rl
+from regimelag.reporting.tables import interval, number, probability
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects what a page refers to, and checks that its elements nest."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources, self.tags = [], set(), [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        self.ids |= {attrs["id"]} if "id" in attrs else set()
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.sources += [attrs["src"]] if "src" in attrs else []
+        if tag == "img":
+            assert attrs["alt"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Elements of MathML may close themselves."""
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    assert not reader.open
+    return reader
+
+
+def words(page):
+    """The text of a page, spaces in ones."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8"))).split())
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    assert not plt.get_fignums(), "a report closes its figures"
+
+
+@pytest.fixture(scope="module")
+def page(idata, tmp_path_factory):
+    return rl.report(idata, tmp_path_factory.mktemp("reports") / "flagship")
+
+
+def test_the_page_needs_no_other_file(page):
+    reader = read(page)
+    assert {"script", "link", "iframe"}.isdisjoint(reader.tags)
+    assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
+    assert reader.sources
+    assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
+    assert "url(" not in page.read_text(encoding="utf-8")
+    assert "math" in reader.tags
+
+
+def test_figures_and_tables_are_beside_it(page):
+    figures, tables = page.parent / "figures", page.parent / "tables"
+    drawn = {path.stem for path in figures.glob("*.png")}
+    assert drawn == {path.stem for path in figures.glob("*.pdf")}
+    expected = {"inputs", "lag", "evidence", "effects", "regimes_filtered", "regimes_smoothed", "portrait", "shares"}
+    assert drawn == expected | {"durations", "drivers", "calibration"}
+    embedded = {base64.b64decode(source.split(",")[1]) for source in read(page).sources}
+    assert embedded == {path.read_bytes() for path in figures.glob("*.png")}
+    written = {path.stem for path in tables.glob("*.csv")}
+    assert written == {path.stem for path in tables.glob("*.tex")}
+    assert written == {*("data", "priors", "parameters", "modes", "lag_report", "regimes", "drivers", "provenance")}
+    for path in tables.glob("*.tex"):
+        latex = path.read_text(encoding="utf-8")
+        assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 1
+        assert latex.isascii(), path
+    assert r"\begin{equation*}" in (page.parent / "model.tex").read_text(encoding="utf-8")
+
+
+def test_it_says_what_the_readings_say(page, idata):
+    said, report = words(page), rl.lag_report(idata)
+    verdicts, notes = report.attrs["verdict"].values(), report.attrs["notes"]
+    sentences = [*verdicts, *notes, *rl.diagnostics(idata), rl.spec_of(idata).claim, *rl.citation().splitlines()]
+    for sentence in sentences:
+        assert " ".join(sentence.split()) in said
+    held = pd.read_csv(page.parent / "tables" / "lag_report.csv", index_col=[0, 1])
+    np.testing.assert_allclose(held["posterior median"], report["posterior", "median"], rtol=1e-12)
+    low, median, high = (
+        report.loc[("silver", "mean lag"), ("posterior", level)] for level in ("5 %", "median", "95 %")
+    )
+    assert interval(low, median, high) in said
+    assert idata.attrs["panel_sha256"] in said
+    assert f"Origin: {rl.panel_of(idata).attrs['origin']}." in said
+
+
+def test_a_file_is_enough(page, idata, tmp_path):
+    """The page from the file is that from the fit, picture by picture."""
+    again = rl.report(rl.save_fit(idata, tmp_path / "fit.nc"), tmp_path / "again")
+    assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+def test_what_exists_is_kept(page, idata, tmp_path):
+    before = page.read_bytes()
+    with pytest.raises(rl.FitError, match="what exists is kept"):
+        rl.report(idata, page.parent)
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(rl.FitError, match="a folder that is replaced holds a report"):
+            rl.report(idata, other, overwrite=overwrite)
+    assert (other / "thesis.tex").read_text() == "years of work"
+    assert page.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"comparison": pd.DataFrame({"a": [1]})}, "comparison is a table from regimelag.compare"),
+        ({"robustness": 3}, "robustness is a table from regimelag.robustness"),
+        ({"moves": {"gold": 1.0}}, "moves name drivers"),
+        ({"within": (13, 4)}, "within"),
+    ],
+)
+def test_bad_arguments_leave_nothing_behind(idata, tmp_path, options, told):
+    with pytest.raises(rl.FitError, match=told):
+        rl.report(idata, tmp_path / "new", **options)
+    assert not list(tmp_path.iterdir())
+
+
+TWO = (rl.Response("asset", "price"), rl.Response("other_asset", "second"))
+VARIANTS = {
+    "nothing that explains": bare_spec(),
+    "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "point lag": small_spec(signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),)),
+    "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),), drivers=()),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.filterwarnings("ignore")
+def test_every_shape_of_model_has_a_report(name, tmp_path):
+    spec = VARIANTS[name]
+    fit = prior_fit(spec, hand_panel(spec, 60, missing=[3]), draws=60)
+    page = rl.report(fit, tmp_path / "report")
+    reader, said = read(page), words(page)
+    assert {"data", "model", "diagnostics", "checks", "comparison", "provenance", "cite"} <= reader.ids
+    assert ("lag" in reader.ids) == bool(spec.signals)
+    assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
+    assert ("drivers" in reader.ids) == bool(spec.drivers)
+    assert all(signal.name in said for signal in spec.signals)
+
+
+def test_judgements_are_shown(idata, tmp_path):
+    comparison = rl.compare({"lag": idata, "the same": idata})
+    page = rl.report(idata, tmp_path / "report", comparison=comparison, moves={"real yield": -0.5})
+    said = words(page)
+    assert all(" ".join(sentence.split()) in said for sentence in comparison.attrs["verdict"])
+    assert "the same" in said
+    assert (page.parent / "figures" / "comparison.pdf").is_file()
+    assert "real yield \N{MINUS SIGN}0.5" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        *((0.01234, "0.0123"), (-3.5, "\N{MINUS SIGN}3.5"), (-0.0, "0"), (106659.3, "106,659.3"), (np.nan, "")),
+        *(
+            (682, "682"),
+            (True, "True"),
+            (pd.Timestamp("2026-01-23"), "2026-01-23"),
+            (None, ""),
+            ("gold-silver", "gold-silver"),
+        ),
+    ],
+)
+def test_numbers(value, written):
+    assert number(value) == written
+
+
+def test_intervals_have_the_digits_of_their_width():
+    assert interval(-2.314, -0.0001, 2.3) == "0.00 (\N{MINUS SIGN}2.31 to 2.30)"
+    assert interval(5, 7, 16.9) == "7.0 (5.0 to 16.9)"
+    assert interval(17.2, 47.1, 134.4) == "47 (17 to 134)"
+    assert interval(np.nan, 1.0, 2.0) == ""
+
+
+def test_probabilities_are_never_zero_or_one():
+    assert [probability(value) for value in (0.0, 0.0004, 0.149, 1.0)] == ["< 0.001", "< 0.001", "0.149", "> 0.999"]
