@@ -42,7 +42,7 @@ class ModelSpec:
     name : str
         Name of the model.
     responses : tuple of Response
-        What is explained. Several share one chain of regimes unless `responses_vary` says otherwise, and their
+        What is explained. Several share one chain of regimes unless ``responses_vary`` says otherwise, and their
         residuals are jointly Student-t.
     signals, drivers, controls : tuple
         What explains it; each may be empty.

@@ -42,7 +42,7 @@ def fetch_market(
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch daily closes from Yahoo through yfinance (`pip install regimelag[market]`), or take them from the cache.
+    """Fetch daily closes from Yahoo through yfinance (``pip install regimelag[market]``), or take them from the cache.
 
     Silver is the close of the SLV trust in New York, 16:00, with its fee of 0.5 % a year taken out, which is a price
     per ounce. The London fix would not do: it is made at noon there and misses the New York session of its own day, so

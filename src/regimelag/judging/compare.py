@@ -45,7 +45,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     Raises
     ------
     FitError
-        If there are fewer than two fits, `reference` is none of them, their responses, rows, missing values or
+        If there are fewer than two fits, ``reference`` is none of them, their responses, rows, missing values or
         standardisation differ, or the past of a response is among the covariates of one.
 
     See Also

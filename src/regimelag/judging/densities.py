@@ -18,7 +18,7 @@ NO_SAME_ROW = "The models have no same-row signals or controls."
 
 
 def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
-    """Leave-one-out terms of a fit, log p(y_t | y_-t, theta) for each draw, in a tree that ArviZ takes.
+    """Leave-one-out terms of a fit, ``log p(y_t | y_-t, theta)`` for each draw, in a tree that ArviZ takes.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
 
 
 def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
-    """One-step-ahead terms of a fit, log p(y_t | y_<t, theta) for each draw, in a tree that `arviz.lfo_cv` takes.
+    """One-step-ahead terms of a fit, ``log p(y_t | y_<t, theta)`` for each draw, in a tree that `arviz.lfo_cv` takes.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     Notes
     -----
     The forward recursion is that of the filter in [1]_, the gradient that of [2]_; see
-    :mod:`regimelag.likelihood.chain`. Value and gradient cost one forward and one backward pass together.
+    ``regimelag.likelihood.chain``. Value and gradient cost one forward and one backward pass together.
 
     References
     ----------

@@ -84,7 +84,7 @@ def lag_report(
 
     Notes
     -----
-    The verdict's rule is in the docstring of `regimelag.reading.verdict`: a lagged response is claimed if its average
+    The verdict's rule is in the docstring of ``regimelag.reading.verdict``: a lagged response is claimed if its average
     effect has one sign with probability 0.99 (0.995 of two signals, and so on), and nothing else is claimed otherwise.
 
     Information gained is the Kullback-Leibler divergence of posterior from prior. It is estimated from draws, cut into
