@@ -180,5 +180,5 @@ def test_gate_and_units():
         "days",
         "trading days",
         "months",
-        "periods",
+        "quarters",
     ]
