@@ -37,9 +37,6 @@ PAGE = "report.html"
 COVERED = (0.5, 0.9)
 # Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
 CSS_PIXELS = 96
-NO_CAUTION = (
-    "No lag weight piles up at the largest lag, no regime is a stretch of years, and no driver separates the regimes."
-)
 NOT_TRIED = "The claim was not tried by placebos and refits: pass robustness=rl.robustness(spec, panel)."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
@@ -216,13 +213,13 @@ def _sections(
     modes = ["modes"] if "modes" in fit.children else []
     yield Section("diagnostics", "Diagnostics", diagnostics(fit), [], modes, ["parameters"])
     if len(readings["report"]):
-        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(readings)), ["lag_report"])
+        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(spec_of(fit), readings)), ["lag_report"])
     if "filtered" in readings:
         drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(readings["pit"]), *(cautions(fit) or [NO_CAUTION])]
+    checks = [*_coverage(readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -254,6 +251,14 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
             f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
             f"{low:.2f} to {high:.2f}."
         )
+
+
+def _no_caution(spec: ModelSpec) -> list[str]:
+    """What was looked for, of what the model has, and not found."""
+    looked = ["lag weight that piles up at the largest lag"] if spec.lagged_signals else []
+    looked += ["regime that is a stretch of years"] if spec.regimes.count > 1 else []
+    looked += ["driver that separates the regimes"] if spec.drivers else []
+    return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 
 def _coverage(pit: xr.DataArray) -> Iterator[str]:
