@@ -46,12 +46,9 @@ def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
 def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]:
     """Lags, evidence and effects."""
     if "lag" in readings:
-        caption = (
-            "Lag weights with 50 and 90 % bands, and the mean lag; of a point lag the probability of each lag, and of "
-        )
-        caption += "this lag at most. The prior in grey behind them."
-        if not spec.point_signals:
-            caption = "Lag weights with 50 and 90 % bands, and the mean lag; the prior in grey behind them."
+        caption = "Lag weights with 50 and 90 % bands, and the mean lag"
+        caption += "; of a point lag the probability of each lag, and of this lag at most" if spec.point_signals else ""
+        caption += ". The prior in grey behind them."
         yield Drawn("lag", caption, plot_lag(readings["lag"], prior=readings["prior_lag"])[0, 0].figure)
         caption = "Probability of no lagged effect against a normal slab, over the slab's width."
         yield Drawn("evidence", caption, plot_evidence(readings["report"]).figure)
