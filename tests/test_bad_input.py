@@ -183,6 +183,8 @@ WINDOWS = {
     "fewer rows than coefficients": Case(
         of(W, {"start": W.index[-20]}, controls=MANY), "'btc'", "", "explain it by less"
     ),
+    "weekly data on daily rows": Case(of(W, frequency="B"), "'slv'", "", "every 7 days"),
+    "weekly data on calendar days": Case(of(W, frequency="D"), "'slv'", "", "longer frequency"),
     "no spec": Case(lambda: rl.make_panel("btc_silver", W), "", "", "read_spec"),
 }
 CLOCKS = {
@@ -219,6 +221,8 @@ SPECS = {
     "a driver among signals": Case(lambda: spec_of(signals=(rl.Driver("silver", "slv"),)), "", "", "regimelag.Signal"),
     "a name for a series": Case(lambda: spec_of(controls=("slv",)), "", "", "regimelag.Control"),
     "a spread of no rows": Case(lambda: rl.Control("silver", "slv", periods=0), "'silver'", "", "periods = 13"),
+    "a response without a tuple": Case(lambda: spec_of(responses=BITCOIN), "responses", "", "comma"),
+    "a name for the drivers": Case(lambda: spec_of(drivers="usd"), "drivers", "", "comma"),
     "a transform that is none": Case(lambda: rl.Control("silver", "slv", "return"), "'silver'", "", "log_return"),
     "panel of another delay": Case(
         other_panel(controls=(rl.Control("real yield", "tips", delay="1B"),)), "'real yield'", "1B", "make_panel"

@@ -620,3 +620,15 @@ def test_panels_that_fit_pass():
     check_panel(spec_of(), poke(nm.RESPONSE_VALUE, np.nan)(PANEL))
     check_panel(spec_of(), PANEL.drop_attrs())
     check_panel(spec_of(), PANEL.assign(regime_path=(nm.TIME, np.zeros(PANEL.sizes[nm.TIME], dtype=int))))
+
+
+def test_weeks_that_end_on_another_day_than_the_source_are_named():
+    """A file of Fridays on rows of Mondays; on its own dates, and with daily dates, there is nothing to say."""
+    frame = weekly()
+    said = {day: describe_panel(make_panel(spec_of(frequency=day), frame)).attrs["notes"] for day in ("W-FRI", "W-MON")}
+    assert not [note for note in said["W-FRI"] if note.startswith("Rows are dated")]
+    (note,) = [note for note in said["W-MON"] if note.startswith("Rows are dated")]
+    assert note.startswith(
+        "Rows are dated Mondays and the source's dates are Fridays, so each row's values are 3 days old"
+    )
+    assert '"W-FRI"' in note

@@ -291,3 +291,19 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 """
     done = run(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in dir(rl) if name.startswith("plot_")])
+def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
+    """The first thing that anyone types; a number, a table and a panel are refused as well."""
+    _, panel, fit = tiny
+    for given in (fit, panel, panel["time"], pd.DataFrame({"a": [1.0]}), 3):
+        if name == "plot_panel" and given is panel:
+            continue
+        with pytest.raises(rl.RegimelagError) as caught:
+            getattr(rl, name)(given)
+        if name == "plot_compare":
+            assert "compare" in str(caught.value)
+            continue
+        maker = "make_panel" if name == "plot_panel" else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
+        assert hasattr(rl, maker)

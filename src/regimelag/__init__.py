@@ -4,10 +4,24 @@ The public names, in the order in which a study uses them: read a spec, make a p
 written down in ``__init__.pyi`` and loaded at first use: the compiler behind the fits takes a second to import.
 """
 
+import difflib
 from importlib.metadata import version
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, at its first use; of one that is none, the closest there is."""
+    try:
+        return _load(name)
+    except AttributeError:
+        if name in __all__:
+            raise
+        close = difflib.get_close_matches(name, __all__, n=1)
+        hint = f"; {close[0]!r} is the closest there is" if close and not name.startswith("_") else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name) from None
+
 
 __version__ = version("regimelag")

@@ -98,6 +98,10 @@ class ModelSpec:
             f"name = {self.name!r}",
             "name it",
         )
+        for role in ("responses", "signals", "drivers", "controls"):
+            given = getattr(self, role)
+            cure = f"write {role}=(..., ), with a comma after a single one"
+            require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
         require(
             len(self.responses) >= 1,
             asked,

@@ -38,7 +38,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         return _record(hint, value, where)
     if origin is tuple:
         fits = isinstance(value, (list, tuple))
-        require(fits, where, "this is a list", value, "write it in square brackets")
+        table = isinstance(value, Mapping)
+        cure = f"write [[{where.rpartition('.')[2]}]]" if table else "write it in square brackets"
+        require(fits, where, "this is a list of tables" if table else "this is a list", value, cure)
         return tuple(_from_plain(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
     if origin is Literal:
         return value
@@ -101,6 +103,13 @@ def _model_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "models"
 
 
+def _closest(file: Path, known: list[str]) -> str:
+    """What may have been meant: a named model, or a TOML file of the folder that was looked in."""
+    beside = sorted(str(one) for one in file.parent.glob("*.toml"))
+    close = difflib.get_close_matches(str(file), [*known, *beside], n=1)
+    return f"write {close[0]!r}" if close else f"check the path, or use one of {known}"
+
+
 def read_spec(path: str | Path) -> ModelSpec:
     """Read a model spec from a TOML file, or a named model that comes with the package.
 
@@ -126,8 +135,8 @@ def read_spec(path: str | Path) -> ModelSpec:
             raise SpecError(
                 f"read_spec({str(path)!r})",
                 "the path is a TOML file or the name of a named model",
-                "neither exists",
-                f"check the path, or use one of {known}",
+                f"neither exists; the working folder is {Path.cwd()}",
+                _closest(file, known),
             )
         file = named
     return spec_from_toml(file.read_text(encoding="utf-8"), where=str(path))

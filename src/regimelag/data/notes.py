@@ -106,6 +106,17 @@ def _own_closes(tracks: Sequence[Track]) -> dict[str, OnRows]:
     return {column: leg for track in by_close for column, leg in track.legs.items()}
 
 
+def _on_weekday(spec: ModelSpec, observed: pd.DatetimeIndex, window: pd.DatetimeIndex) -> list[str]:
+    """Weeks that end on another day than the one that every date of the source falls on."""
+    weekdays = observed.day_name().unique()
+    if not spec.frequency.startswith("W-") or len(weekdays) != 1 or weekdays[0] == window[0].day_name():
+        return []
+    own, ours = weekdays[0], window[0].day_name()
+    late = (window[0].day_of_week - observed[0].day_of_week) % 7
+    note = f"Rows are dated {ours}s and the source's dates are {own}s, so each row's values are {late} days old"
+    return [f'{note}; frequency "W-{own[:3].upper()}" has the source\'s own dates.']
+
+
 def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> list[str]:
     window, observed = rows[first:], source.index[source.notna().any(axis=1)]
     notes = [
@@ -116,6 +127,7 @@ def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, firs
         notes.append(f"Signals begin {spec.history} rows before the window, on {rows[first - spec.history].date()}.")
     if spec.frequency == TRADING:
         return [*notes, _on_trading_dates(spec, source, rows, first)]
+    notes.extend(_on_weekday(spec, pd.DatetimeIndex(observed), window))
     following = rows[-1] + period_end(spec.frequency)
     if rows[-1] < observed[-1] < following:
         newest = observed[-1].date()

@@ -138,7 +138,12 @@ def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     day = pd.to_datetime(value, errors="coerce") if plain else None
     if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
         cure = f'write {name} = "2013-01-01"'
-        raise PanelError(asked, f"{name} is a date without time zone, or None", f"{name} = {value!r}", cure)
+        raise PanelError(
+            asked,
+            f"{name} is a date, as a text year-month-day and without time zone, or None",
+            f"{name} = {value!r}",
+            cure,
+        )
     return day.normalize()
 
 

@@ -219,8 +219,23 @@ def check_history(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int, h
     rule = f"every covariate has a value on the first row, and signals on the {history} rows before it, for the lags"
     possible = max(track.ready(history) for track in late)
     need = "give data from further back"
+    if possible >= len(rows):
+        need = _too_seldom(late, rows) or need
     cure = f"start on {rows[possible].date()} or later, or {need}" if possible < len(rows) else need
     raise PanelError(asked, rule, came, cure)
+
+
+def _too_seldom(late: Sequence[Track], rows: pd.DatetimeIndex) -> str:
+    """The cure where columns are observed less often than there are rows, so that no change over a row is known."""
+    day = np.timedelta64(1, "D")
+    apart = np.median(np.diff(rows.to_numpy()) / day) if len(rows) > 1 else np.inf
+    for track in late:
+        for column, leg in track.legs.items():
+            observed = np.unique(leg.date[~np.isnat(leg.date)])
+            step = np.median(np.diff(observed) / day) if len(observed) > 1 else 0.0
+            if step > apart:
+                return f"write a longer frequency: column {column!r} is observed every {step:g} days, typically"
+    return ""
 
 
 def _what_came(track: Track, rows: pd.DatetimeIndex, first: int, history: int) -> str:

@@ -113,6 +113,9 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     Two densities of different responses have different units, and cannot be set against each other. A gain is a ratio
     of densities of one response, so gains can. The rule by which the data tell is that of `compare`.
     """
+    if not isinstance(pairs, Mapping):
+        cure = 'name them: compare_gains({"a -> b": (fit, null), ...})'
+        raise FitError("compare_gains", "pairs come by name, in a mapping", f"a {type(pairs).__name__}", cure)
     if len(pairs) < 2:  # noqa: PLR2004
         raise FitError(
             "compare_gains", "there are two pairs or more", f"{len(pairs)}", 'pass {"a -> b": (fit, null), ...}'
@@ -135,6 +138,9 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
 
 
 def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
+    if not isinstance(fits, Mapping):
+        cure = 'name them: compare({"lag": idata, "null": other})'
+        raise FitError("compare", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
     if len(fits) < 2:  # noqa: PLR2004
         raise FitError("compare", "there are two fits or more", f"{len(fits)}", 'pass {"lag": idata, "null": other}')
     if reference is not None and reference not in fits:

@@ -14,7 +14,7 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.judging.findings import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
 from regimelag.judging.tellings import BETTER, LEAST_NATS, LEAST_SE, NOT_TOLD, REFERENCE, WORSE
-from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean
+from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
 from regimelag.reading.verdict import period_name
 
 KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
@@ -35,6 +35,9 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    require_reading(
+        "plot_robustness", table, "robustness(spec, panel)", pd.DataFrame, lambda one: "effect median" in one.columns
+    )
     made = table[table["effect median"].notna()]
     rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
     ax = plt.subplots(figsize=(8, 1.2 + 0.26 * len(rows)), layout="constrained")[1] if ax is None else ax
@@ -75,6 +78,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         (adjustment, 2): correlations with the simultaneous 95 % band; the bootstrap's distribution of the lag at which
         the absolute correlation is largest.
     """
+    require_reading("plot_lead_lag", estimate, "lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims)
     adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
     if axes is None:
         size = (10, 3.4 * len(adjustments))
@@ -123,6 +127,7 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     FitError
         If the table is neither.
     """
+    require_reading("plot_compare", table, 'compare({"lag": idata, "null": other})', pd.DataFrame, lambda _: True)
     gains = "gain" in table.columns
     value = "gain" if gains else "difference"
     if not {value, f"{value} se", "reading"} <= set(table.columns):

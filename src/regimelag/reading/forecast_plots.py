@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from regimelag import names as nm
-from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response
+from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response, require_reading
 
 BANDS = ((0.05, 0.95), (0.25, 0.75))
 
@@ -38,6 +38,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     FitError
         If the forecast holds several responses.
     """
+    require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
     of_one_response("plot_forecast", forecast["path"])
     ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
     values, dates = forecast["path"], forecast["date"].to_numpy()
@@ -87,6 +88,9 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     FitError
         If it holds several responses.
     """
+    require_reading(
+        "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one
+    )
     of_one_response("plot_impulse", response["averaged"])
     ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
     step = response[nm.STEP].to_numpy()

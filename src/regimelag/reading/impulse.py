@@ -103,7 +103,10 @@ def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
 
 
 def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
-    moves = np.atleast_1d(np.asarray(shock, dtype=float))
+    try:
+        moves = np.atleast_1d(np.asarray(shock, dtype=float))
+    except (TypeError, ValueError):
+        moves = np.empty(0)
     if moves.ndim != 1 or not len(moves) or not np.isfinite(moves).all():
         raise FitError("impulse_response", "shock is a finite number, or several", f"{shock!r}", "write shock=0.1")
     if not isinstance(horizon, (int, np.integer)) or horizon < 1:

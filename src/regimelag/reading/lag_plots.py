@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from regimelag import names as nm
-from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean
+from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean, require_reading
 from regimelag.reading.verdict import period_name
 
 Entries = list[tuple[str, xr.Dataset]]
@@ -39,6 +39,8 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
     ndarray of matplotlib.axes.Axes
         (signal, 2): weights with 50 and 90 % bands, and a histogram of the mean lag.
     """
+    for one in (lag,) if prior is None else (lag, prior):
+        require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
     pairs = _pairs(lag)
     unit = period_name(lag.attrs.get("frequency", ""))
     if axes is None:
@@ -159,6 +161,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         A line a signal; a triangle that points down where the probability is only an upper bound.
     """
+    require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
     ax = plt.subplots(figsize=(7, 3.6), layout="constrained")[1] if ax is None else ax
     widths: set[float] = set()
     for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -13,6 +16,19 @@ from regimelag.sampling.tree import parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
 INTERVAL = (0.05, 0.95)
+
+
+def check_within(asked: str, within: Any) -> None:
+    """Refuse what is no range of lags."""
+    two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
+    low, high = within if two and all(isinstance(one, Real) for one in within) else (None, None)
+    if low is None or high is None:
+        cure = "write within=(4, 13)"
+    elif not low <= high:
+        cure = "swap them"
+    else:
+        return
+    raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)
 
 
 def elasticity_scale(idata: xr.DataTree) -> xr.DataArray:
@@ -61,9 +77,8 @@ def lag_distribution(
     and lags read from them are where the response moves, up or down.
     """
     spec, parameters = spec_of(idata), parameters_of(idata, group)
+    check_within("lag_distribution", within)
     low, high = within
-    if not low <= high:
-        raise FitError("lag_distribution", "within is (low, high) with low <= high", f"within = {within}", "swap them")
     if not spec.lagged_signals:
         raise FitError(
             "lag_distribution",

@@ -15,6 +15,7 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.reading.lags import lag_distribution
 from regimelag.sampling.catalogue import free_variables
+from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.tree import spec_of
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
@@ -74,6 +75,7 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     a model of your own a permutation of regimes is sought over the dimensions named regime, origin and destination, and
     a variable's kind is told from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
     """
+    require_fit("modes", idata)
     if "modes" not in idata.children:
         raise FitError(
             "the modes of a fit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -35,6 +36,15 @@ def of_one_response(asked: str, values: Any) -> None:
         raise FitError(asked, "one response is drawn at a time", f"several: {', '.join(names)}", cure)
 
 
+def require_reading(asked: str, value: object, maker: str, kind: type, holds: Callable[[Any], bool]) -> None:
+    """Refuse what is not the reading that a figure draws, and name the function that makes it of a fit or a panel."""
+    if isinstance(value, kind) and holds(value):
+        return
+    whole = "the fit itself" if isinstance(value, xr.DataTree) else f"a {type(value).__name__} of something else"
+    came = whole if isinstance(value, (xr.DataTree, kind)) else f"a {type(value).__name__}"
+    raise FitError(asked, f"the argument is what {maker.partition('(')[0]} returned", came, f"write {asked}({maker})")
+
+
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
     """Draw regime probabilities over time, stacked to one.
 
@@ -51,6 +61,9 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     -------
     matplotlib.axes.Axes
     """
+    require_reading(
+        "plot_regimes", probabilities, "regime_probabilities(idata)", xr.DataArray, lambda one: nm.REGIME in one.dims
+    )
     of_one_response("plot_regimes", probabilities)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     mean = probabilities.mean(SAMPLE)
@@ -94,6 +107,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     -------
     matplotlib.axes.Axes
     """
+    require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: "contemporaneous" in one)
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
     ax = plt.subplots(figsize=(8, 1.0 + 0.45 * len(rows)), layout="constrained")[1] if ax is None else ax
@@ -162,6 +176,7 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     -------
     matplotlib.axes.Axes
     """
+    require_reading("plot_drivers", changes, "driver_effects(idata)", xr.Dataset, lambda one: "long_run" in one)
     of_one_response("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
@@ -199,6 +214,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     -------
     matplotlib.axes.Axes
     """
+    require_reading("plot_paths", paths, "regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs)
     of_one_response("plot_paths", paths)
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     regimes = list(paths.attrs["regimes"])
@@ -231,6 +247,9 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    require_reading(
+        "plot_durations", durations, "regime_durations(idata)", xr.Dataset, lambda one: "mean_duration" in one
+    )
     of_one_response("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
     ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(regimes)), layout="constrained")[1] if ax is None else ax
@@ -255,6 +274,10 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _has(portrait: pd.DataFrame, rows: str) -> bool:
+    return any(str(name).startswith(rows) for name in portrait.index)
+
+
 def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     """Draw what tells the regimes apart: their volatility and their mean.
 
@@ -270,6 +293,9 @@ def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     ndarray of matplotlib.axes.Axes
         (2): volatility, mean; medians and 90 % intervals.
     """
+    require_reading(
+        "plot_portrait", portrait, "regime_portrait(idata)", pd.DataFrame, lambda one: _has(one, "volatility")
+    )
     regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
     # Nothing, or " of" a response where there are several.
     whose = [str(name).removeprefix("volatility") for name in portrait.index if str(name).startswith("volatility")]
@@ -305,6 +331,7 @@ def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    require_reading("plot_shares", portrait, "regime_portrait(idata)", pd.DataFrame, lambda one: _has(one, "share of "))
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
     rows = [name for name in portrait.index if str(name).startswith("share of ")]
     years = [str(name).removeprefix("share of ") for name in rows]

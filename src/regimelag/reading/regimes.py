@@ -227,7 +227,10 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
         raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
     unknown = sorted(set(moves or {}) - set(names))
     if unknown:
-        raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", "use those names")
+        columns = {driver.column: driver.name for driver in spec.drivers}
+        meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
+        cure = f"write {', '.join(meant)}" if meant else "use those names"
+        raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
     scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import arviz as az
 import numpy as np
 import xarray as xr
 
+from regimelag.errors import FitError
 from regimelag.sampling.modes import NEGLIGIBLE
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
@@ -34,6 +36,17 @@ def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     return (worst, where) if where else (np.nan, "undefined")
 
 
+def require_fit(asked: str, idata: object) -> None:
+    """Refuse what is no tree of draws: the path of one, a spec, a panel."""
+    if isinstance(idata, xr.DataTree):
+        return
+    if isinstance(idata, (str, Path)):
+        came, cure = f"the path {str(idata)!r}", f"read it first: load_fit({str(idata)!r})"
+    else:
+        came, cure = f"a {type(idata).__name__}", "pass what fit, sample or load_fit returned"
+    raise FitError(asked, "the argument is a fit, a tree of draws", came, cure)
+
+
 def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     """Worst R-hat, bulk and tail effective sample size over all parameters, and the share of divergent draws.
 
@@ -49,6 +62,7 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
         ``share_divergent``, ``bfmi`` (smallest over chains). Rank-normalised R-hat and effective sample sizes as in
         Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221.
     """
+    require_fit("convergence", idata)
     posterior = idata["posterior"].to_dataset()
     found: dict[str, float | str] = {}
     # Entries that never move, such as a correlation's diagonal, have no R-hat: zero by zero.
@@ -80,6 +94,7 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         Sentences; the first gives the numbers, each further one a problem with its cure. Of a stacked posterior: that
         it is stacked, with its weights.
     """
+    require_fit("diagnostics", idata)
     if STACKED in idata.attrs:
         return _stacked_in_words(json.loads(idata.attrs[STACKED]))
     found = convergence(idata)

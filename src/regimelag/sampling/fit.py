@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from regimelag.errors import FitError
 from regimelag.model import build_model
 from regimelag.sampling.catalogue import RESERVED, catalogue_of
 from regimelag.sampling.compiled import CompiledModel
+from regimelag.sampling.keywords import check_keywords
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
 from regimelag.sampling.tree import as_fit
@@ -59,7 +61,7 @@ def fit(
     nuts_sampler : {"nutpie", "pymc"}
         Which NUTS runs.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`.
+        Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def fit(
     PanelError
         If the panel does not fit the spec.
     FitError
-        If an argument is out of range, or sampling was interrupted before the first draw.
+        If an argument is out of range or unknown, or sampling was interrupted before the first draw.
 
     See Also
     --------
@@ -87,7 +89,9 @@ def fit(
         prior_draws=prior_draws,
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
+        random_seed=random_seed,
     )
+    check_keywords("fit", nuts_sampler, kwargs, inspect.signature(fit).parameters)
     model = build_model(spec, panel)
     sampled = sample(
         model,
@@ -137,7 +141,7 @@ def sample(
     nuts_sampler : {"nutpie", "pymc"}
         Which NUTS runs.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`.
+        Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
 
     Returns
     -------
@@ -149,8 +153,8 @@ def sample(
     Raises
     ------
     FitError
-        If an argument is out of range, the model has discrete or no free variables, a prior cannot be drawn from, the
-        log posterior is finite at no starting point, or sampling was interrupted before the first draw.
+        If an argument is out of range or unknown, the model has discrete or no free variables, a prior cannot be drawn
+        from, the log posterior is finite at no starting point, or sampling was interrupted before the first draw.
     """
     _check_arguments(
         "sample",
@@ -160,7 +164,9 @@ def sample(
         starts=starts,
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
+        random_seed=random_seed,
     )
+    check_keywords("sample", nuts_sampler, kwargs, inspect.signature(sample).parameters)
     _check_model(model)
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
@@ -216,7 +222,9 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
     return point
 
 
-def _check_arguments(asked: str, *, target_accept: float, nuts_sampler: str, **counts: int) -> None:
+def _check_arguments(
+    asked: str, *, target_accept: float, nuts_sampler: str, random_seed: int | None, **counts: int
+) -> None:
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
         raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
@@ -225,7 +233,11 @@ def _check_arguments(asked: str, *, target_accept: float, nuts_sampler: str, **c
             raise FitError(
                 asked, f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
             )
-    if not 0 < target_accept < 1:
+    whole = isinstance(random_seed, (int, np.integer)) and not isinstance(random_seed, bool) and random_seed >= 0
+    if random_seed is not None and not whole:
+        rule = "random_seed is a whole number, at least 0, or None"
+        raise FitError(asked, rule, f"random_seed = {random_seed!r}", "write random_seed=1")
+    if not isinstance(target_accept, (int, float)) or not 0 < target_accept < 1:
         raise FitError(
             asked,
             "target_accept lies between 0 and 1",

@@ -34,8 +34,11 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     FitError
         If something is there and `overwrite` is not set, the ending is another, or the tree is no fit.
     """
-    target = Path(path)
     spec_of(idata)
+    if not isinstance(path, (str, Path)):
+        cure = 'write save_fit(idata, "fit.nc")'
+        raise FitError("save_fit", "the path is a text or a Path", f"a {type(path).__name__}", cure)
+    target = Path(path)
     _check_ending(target)
     if target.exists() and not overwrite:
         raise FitError(

@@ -32,7 +32,7 @@ from regimelag.equations import (
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
-from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.diagnostics import diagnostics, require_fit
 from regimelag.sampling.point_lags import with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
@@ -48,6 +48,7 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
     FitError
         If the tree is no fit of regimelag's.
     """
+    require_fit("reading a fit", idata)
     if "spec" not in idata.attrs:
         raise FitError(
             "reading a fit",
@@ -74,6 +75,7 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
     FitError
         If the tree has no such group.
     """
+    require_fit("reading a fit", idata)
     if group not in idata.children:
         raise FitError(
             f"the {group} of a fit",

@@ -1,0 +1,74 @@
+"""Keywords of `fit` and `sample` that nobody knows are refused before anything is compiled; the samplers' own pass."""
+
+from __future__ import annotations
+
+import inspect
+
+import nutpie
+import pymc as pm
+import pytest
+
+import regimelag as rl
+from regimelag.sampling import fit as module
+from regimelag.sampling.keywords import check_keywords
+
+REFUSED = {
+    "misspelled seed": ({"random_sed": 1}, "random_seed"),
+    "misspelled draws": ({"draw": 100}, "draws"),
+    "misspelled accept": ({"target_acept": 0.9}, "target_accept"),
+    "misspelled prior draws": ({"priordraws": 100}, "prior_draws"),
+    "nutpie's seed": ({"seed": 1}, "random_seed"),
+    "nutpie's bar": ({"progress_bar": False}, "progressbar"),
+    "what is set": ({"save_warmup": True}, "drop it"),
+    "PyMC's name of a setting": ({"max_treedepth": 8}, "maxdepth"),
+    "another library": ({"sampler": "numpyro"}, "nuts_sampler"),
+    "adaptation that is none": ({"adaptation": "dense"}, "choose one"),
+    "nothing alike": ({"zzz": 1}, "drop it"),
+    "nutpie's with PyMC": ({"nuts_sampler": "pymc", "adaptation": "diag"}, ""),
+    "what is set with PyMC": ({"nuts_sampler": "pymc", "initvals": []}, "drop it"),
+    "seed no number": ({"random_seed": "one"}, "random_seed=1"),
+    "seed below zero": ({"random_seed": -1}, "random_seed=1"),
+    "accept no number": ({"target_accept": "0.9"}, "target_accept=0.95"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_before_anything_is_compiled(name, monkeypatch, tiny):
+    given, cure = REFUSED[name]
+    monkeypatch.setattr(module, "CompiledModel", None)
+    spec, panel, _ = tiny
+    with pytest.raises(rl.FitError) as caught:
+        rl.fit(spec, panel, **given)
+    assert cure in caught.value.cure
+    assert all((caught.value.rule, caught.value.came))
+    if "prior" not in name:
+        with pm.Model() as model, pytest.raises(rl.FitError, match=r"^sample\n"):
+            rl.sample(model, **given)
+
+
+@pytest.mark.parametrize("name", ["nutpie", "pymc"])
+def test_every_keyword_of_the_sampler_is_known(name):
+    """Those of the signature, and of the settings behind it; what `fit` sets itself has a cure of its own."""
+    own = inspect.signature(rl.fit).parameters
+    behind = {
+        "nutpie": [
+            "maxdepth",
+            "mindepth",
+            "store_divergences",
+            "mass_matrix_gamma",
+            "target_accept",
+            "step_size_jitter",
+        ],
+        "pymc": ["max_treedepth", "step_scale", "nuts", "target_accept"],
+    }
+    function = {"nutpie": nutpie.sample, "pymc": pm.sample}[name]
+    for keyword, one in inspect.signature(function).parameters.items():
+        if one.kind == one.VAR_KEYWORD:
+            continue
+        value = {"sampler": "nuts", "adaptation": "diag"}.get(keyword, 1)
+        try:
+            check_keywords("fit", name, {keyword: value}, own)
+        except rl.FitError as refused:
+            assert "itself" in refused.rule  # noqa: PT017
+    for keyword in behind[name]:
+        check_keywords("fit", name, {keyword: 1}, own)
