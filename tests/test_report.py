@@ -152,6 +152,7 @@ VARIANTS = {
     "nothing that explains": bare_spec(),
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
     "point lag": small_spec(signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),)),
+    "lag alone": small_spec(signals=(rl.Signal("metal", "metal", contemporaneous=False),), max_lag=9, controls=()),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),), drivers=()),
 }
 

@@ -107,7 +107,8 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     -------
     matplotlib.axes.Axes
     """
-    require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: "contemporaneous" in one)
+    kinds = {"contemporaneous", "lagged", nm.CONTROL_EFFECT}
+    require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: not kinds.isdisjoint(one))
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
     ax = plt.subplots(figsize=(8, 1.0 + 0.45 * len(rows)), layout="constrained")[1] if ax is None else ax
