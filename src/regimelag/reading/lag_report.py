@@ -329,8 +329,8 @@ def _notes(table: dict[Row, dict[tuple[str, str], Any]], none: dict[str, pd.Data
         words = str(entry.get(("evidence", "diagnosis"), ""))
         if "potential" in words:
             yield (
-                f"{row.signal}, {row.name}: {words}, by power-scaling the priors of effect and lag. It moves with them: "
-                "fit under wider ones too (priors.effect_sd, the kernel's mean_lag_sd), and quote both."
+                f"{row.signal}, {row.name}: {words}, by power-scaling the priors of effect and lag. It moves with "
+                "them: fit under wider ones too (priors.effect_sd, the kernel's mean_lag_sd), and quote both."
             )
     for signal, widths in none.items():
         lacking = widths[widths["probability"].isna()]["multiple"]
