@@ -151,7 +151,11 @@ TWO = (rl.Response("asset", "price"), rl.Response("other_asset", "second"))
 VARIANTS = {
     "nothing that explains": bare_spec(),
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
-    "point lag": small_spec(signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),)),
+    "point lag": small_spec(
+        claim="<img src=x onerror=alert(1)>",
+        signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),),
+        controls=(rl.Control("<script>alert(1)</script>", "dollar"),),
+    ),
     "lag alone": small_spec(signals=(rl.Signal("metal", "metal", contemporaneous=False),), max_lag=9, controls=()),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),), drivers=()),
 }
@@ -161,7 +165,7 @@ VARIANTS = {
 @pytest.mark.filterwarnings("ignore")
 def test_every_shape_of_model_has_a_report(name, tmp_path):
     spec = VARIANTS[name]
-    fit = prior_fit(spec, hand_panel(spec, 60, missing=[3]), draws=60)
+    fit = prior_fit(spec, hand_panel(spec, 60, missing=[3]), draws=400)
     page = rl.report(fit, tmp_path / "report")
     reader, said = read(page), words(page)
     assert {"data", "model", "diagnostics", "checks", "comparison", "provenance", "cite"} <= reader.ids
@@ -169,6 +173,12 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
     assert ("drivers" in reader.ids) == bool(spec.drivers)
     assert all(signal.name in said for signal in spec.signals)
+    assert "script" not in reader.tags
+    assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
+    # Prior draws are no posterior; where the diagnostics find fault, nothing is claimed of the day either.
+    assert ("the regime is" in said or "the regime of asset is" in said) == (
+        spec.regimes.count > 1 and len(rl.diagnostics(fit)) == 1
+    )
 
 
 def test_judgements_are_shown(idata, tmp_path):

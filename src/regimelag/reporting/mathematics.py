@@ -38,8 +38,8 @@ SHAPES = {
 
 
 def text(name: str) -> str:
-    """A name as upright text inside mathematics."""
-    for special in ("\\", "{", "}", "$", "&", "#", "%", "_", "^", "~"):
+    """A name as upright text inside mathematics: without what means something to LaTeX or, on a page, to HTML."""
+    for special in ("\\", "{", "}", "$", "&", "#", "%", "_", "^", "~", "<", ">"):
         name = name.replace(special, "\\_" if special == "_" else " ")
     return rf"\text{{{name}}}"
 

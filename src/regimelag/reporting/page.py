@@ -306,15 +306,17 @@ def _page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    shown = readings["report"].attrs
+    shown, problems = readings["report"].attrs, diagnostics(fit)[1:]
+    # Of draws that cannot be trusted nothing is claimed.
+    now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
         window=_window(panel),
         claim=spec.claim,
-        answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *_answer_now(readings)],
+        answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
         # A verdict on draws that cannot be trusted says why.
-        problems=[] if shown["verdict"] else diagnostics(fit)[1:],
+        problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,
         equations=[(line.words, convert(line.latex, display="block")) for line in equations(spec, panel)],
@@ -328,7 +330,3 @@ def _page(
         bibtex=citation(),
         created=fit.attrs["created_at"],
     )
-
-
-def _answer_now(readings: Mapping[str, Any]) -> list[str]:
-    return [*_now(readings["filtered"])] if "filtered" in readings else []
