@@ -84,7 +84,7 @@ def test_one_step_pit_is_uniform_at_the_truth(spec):
     eq = equations(spec, simulated, stack_draws(parameters))
     y = simulated["response_value"].to_numpy()
     law = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
-    for pit in predictive_pit(eq, law, y).T:
+    for pit in predictive_pit(eq, law, y)[0].T:
         seen = pit[~np.isnan(pit)]
         assert len(seen) in (2970, 3000)
         # One test in a thousand of a right model fails these, whatever the seed.
@@ -100,7 +100,7 @@ def test_pit_of_a_wrong_scale_is_not_uniform():
     eq = equations(SPEC, simulated, stack_draws(wrong))
     y = simulated["response_value"].to_numpy()
     law = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
-    assert stats.kstest(predictive_pit(eq, law, y)[:, 0], "uniform").pvalue < 0.001
+    assert stats.kstest(predictive_pit(eq, law, y)[0, :, 0], "uniform").pvalue < 0.001
 
 
 def test_what_weakens_the_test_is_said():

@@ -109,6 +109,16 @@ def test_equations_become_mathml(model):
         assert "\\" not in "".join(tree.itertext()), line
 
 
+def test_chains_of_their_own_are_told_apart():
+    """Words, and a subscript of the response on the chain; the law of a row is given all regimes at once."""
+    lines = equations(SPECS["own"], hand_panel(SPECS["own"], 8))
+    assert "one of each response" in lines[0].words
+    assert any(line.latex.startswith("P(s_{a,t} = j") for line in lines)
+    shared = equations(SPECS["two"], hand_panel(SPECS["two"], 8))
+    assert "one of each response" not in shared[0].words
+    assert any(line.latex.startswith("P(s_{t} = j") for line in shared)
+
+
 def test_names_are_safe_inside_mathematics():
     assert text(r"10_y $x$ {a}\b") == r"\text{10\_y  x   a  b}"
 

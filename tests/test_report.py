@@ -14,7 +14,8 @@ import pytest
 from builders import bare_spec, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
-from regimelag.reporting.tables import interval, number, probability
+from regimelag.reading.verdict import probability
+from regimelag.reporting.tables import interval, number
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -136,6 +137,8 @@ def test_what_exists_is_kept(page, idata, tmp_path):
     ("options", "told"),
     [
         ({"comparison": pd.DataFrame({"a": [1]})}, "comparison is a table from regimelag.compare"),
+        ({"comparison": pd.DataFrame({"elpd": [1.0]})}, "without verdict and condition and reference in attrs"),
+        ({"robustness": pd.DataFrame({"effect median": [1.0]})}, "not a copy that was read from a file"),
         ({"robustness": 3}, "robustness is a table from regimelag.robustness"),
         ({"moves": {"gold": 1.0}}, "moves name drivers"),
         ({"within": (13, 4)}, "within"),
@@ -216,4 +219,9 @@ def test_intervals_have_the_digits_of_their_width():
 
 
 def test_probabilities_are_never_zero_or_one():
-    assert [probability(value) for value in (0.0, 0.0004, 0.149, 1.0)] == ["< 0.001", "< 0.001", "0.149", "> 0.999"]
+    assert [probability(value) for value in (0.0, 0.0004, 0.149, 1.0)] == [
+        "below 0.001",
+        "below 0.001",
+        "0.149",
+        "above 0.999",
+    ]

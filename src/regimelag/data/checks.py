@@ -143,12 +143,20 @@ def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         raise PanelError(asked, rule, f"{held.to_numpy().tolist()} over {held.dims}", REMAKE)
 
 
+def spec_made_with(panel: xr.Dataset, asked: str) -> ModelSpec:
+    """The spec that a panel says it was made with; what says none is refused."""
+    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
+        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
+        raise PanelError(asked, "the argument is a panel from make_panel", came, REMAKE)
+    return spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+
+
 def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
     """Compare what the panel was made from with what the spec asks for now; panels made by hand need not say."""
     if "spec" not in panel.attrs:
         return
     try:
-        made = spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+        made = spec_made_with(panel, asked)
     except SpecError as problem:
         raise PanelError(asked, "the attribute 'spec' holds a spec as TOML", str(problem.came), REMAKE) from problem
     if made.frequency != spec.frequency:

@@ -11,11 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.data.checks import REMAKE, check_panel
+from regimelag.data.checks import check_panel, spec_made_with
 from regimelag.data.tracks import describe_columns, parts, stands_by_publication
-from regimelag.errors import PanelError
 from regimelag.series import Series
-from regimelag.specfile import spec_from_toml
 
 WORDS = {
     "log_return": "log return",
@@ -56,10 +54,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     PanelError
         If this is no panel.
     """
-    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
-        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
-        raise PanelError("describe_panel", "the argument is a panel from make_panel", came, REMAKE)
-    spec = spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+    spec = spec_made_with(panel, "describe_panel")
     check_panel(spec, panel)
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     rows = {

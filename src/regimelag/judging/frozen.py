@@ -73,7 +73,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
     table["log score"] = _log_mean(steps[:, 1:]) - log_scale
-    pit = predictive_pit(eq, predicted, y)[1:]
+    pit = predictive_pit(eq, predicted, y).mean(axis=0)[1:]
     names = [response.name for response in spec.responses]
     for a, name in enumerate(names):
         whose = f" of {name}" if len(names) > 1 else ""
@@ -98,14 +98,14 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
 
 
 def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Predictive probability of a value below y (time, response), given the law of the regimes (draw, time, regime).
+    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
 
-    Averaged over draws; NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
+    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
     """
     z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
     nu = eq.degrees_of_freedom
     below = stats.norm.cdf(z) if nu is None else stats.t.cdf(z, nu[:, None, None, None])
-    return np.einsum("datk,dtk->ta", below, law) / len(law)
+    return np.einsum("datk,dtk->dta", below, law)
 
 
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.equations import equations, in_chunks, log_observation, stack_draws
+from regimelag.equations import Equations, log_observation
 from regimelag.judging.frozen import predictive_pit
 from regimelag.likelihood.recursions import filter_forward_draws
-from regimelag.sampling.tree import panel_of, parameters_of, spec_of
+from regimelag.sampling.tree import evaluated, panel_of, parameters_of, spec_of
 
 
 def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
@@ -29,12 +29,10 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     """
     spec, panel = spec_of(idata), panel_of(idata)
     y = panel[nm.RESPONSE_VALUE].to_numpy()
-    draws = stack_draws(parameters_of(idata))
-    total, count = np.zeros(y.shape), 0
-    for part, some in in_chunks(draws, len(y) * len(spec.joint_regimes)):
-        eq = equations(spec, panel, some)
+
+    def measure(eq: Equations) -> np.ndarray:
         predicted = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
-        size = part.stop - part.start
-        total += size * predictive_pit(eq, predicted, y)
-        count += size
-    return panel[nm.RESPONSE_VALUE].copy(data=total / count).rename("one_step_pit")
+        return predictive_pit(eq, predicted, y)
+
+    over = {nm.TIME: panel[nm.TIME].to_numpy(), nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
+    return evaluated(spec, panel, parameters_of(idata), measure, **over).mean((nm.CHAIN, nm.DRAW))

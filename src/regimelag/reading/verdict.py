@@ -231,17 +231,18 @@ def _interval(draws: np.ndarray, digits: int) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _probability(value: float) -> str:
+def probability(value: float) -> str:
     """A probability, which draws do not know to be zero or one."""
     if value < 0.0005:  # noqa: PLR2004
         return "below 0.001"
-    return "above 0.999" if value > 0.9995 else f"= {value:.3f}"  # noqa: PLR2004
+    return "above 0.999" if value > 0.9995 else f"{value:.3f}"  # noqa: PLR2004
 
 
 def _effect(found: Findings) -> str:
+    chance = probability(float(np.mean(found.effect > 0)))
+    equal = "" if " " in chance else "= "
     return (
-        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, "
-        f"P(> 0) {_probability(float(np.mean(found.effect > 0)))}"
+        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, P(> 0) {equal}{chance}"
     )
 
 

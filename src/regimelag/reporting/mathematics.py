@@ -11,7 +11,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.series import Series, Signal
+from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
 
@@ -90,25 +90,21 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
 
 def _observation(spec: ModelSpec, index: Indices) -> Line:
     """The law of the responses given their regime."""
-    several, given = len(spec.responses) > 1, ""
-    if index.regime:
-        given = r" \mid s_{a,t} = k" if spec.own_regimes else r" \mid s_t = k"
+    several = len(spec.responses) > 1
     law = r"t_\nu" if spec.family == "student_t" else r"\mathcal{N}"
-    where = index_of(index.regime, index.episode)
-    words = "The response" if not several else "The responses"
-    words += " is " if not several else " are jointly "
+    given = r" \mid s_t = k" if index.regime else ""
+    words = "The responses are jointly " if several else "The response is "
     words += "Student-t" if spec.family == "student_t" else "normal"
-    words += " given the regime" if index.regime else ""
-    if several:
-        spread = rf"D{where} R\, D{where}"
-        latex = (
-            rf"y_t{given.replace('a,', '')}\ \sim\ {law}\left(m{index_of('t', index.regime)},\ {spread}\right), \quad "
-        )
-        latex += rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
-        words += "; one that is missing drops out of its row"
-    else:
-        latex = rf"y_t{given}\ \sim\ {law}\left(m{index_of('t', index.regime)},\ \sigma{where}^2\right)"
-    return Line(f"{words}.", latex)
+    if index.regime:
+        words += " given the regimes, one of each response" if spec.own_regimes else " given the regime"
+    where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
+    if not several:
+        return Line(f"{words}.", rf"y_t{given}\ \sim\ {law}\left({location},\ \sigma{where}^2\right)")
+    scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
+    return Line(
+        f"{words}; one that is missing drops out of its row.",
+        rf"y_t{given}\ \sim\ {law}\left({location},\ D{where} R\, D{where}\right), \quad {scale}",
+    )
 
 
 def _location(spec: ModelSpec, index: Indices) -> Line:
@@ -120,17 +116,13 @@ def _location(spec: ModelSpec, index: Indices) -> Line:
             terms.append(rf"c^{{{text(signal.name)}}}{own}\, x^{{{text(signal.name)}}}_t")
         if signal in spec.lagged_signals:
             terms.append(_lagged(spec, signal, index))
-    terms += [rf"\gamma^{{{text(c.name)}}}{own}\, {_control(c)}_t" for c in spec.controls]
+    terms += [rf"\gamma^{{{text(c.name)}}}{own}\, u^{{{text(c.name)}}}_t" for c in spec.controls]
     words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
     parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
     parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
     parts += ["controls of the same period"] if spec.controls else []
     words += "".join(f", plus {part}" for part in parts)
     return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(terms))
-
-
-def _control(series: Series) -> str:
-    return rf"u^{{{text(series.name)}}}"
 
 
 def _lagged(spec: ModelSpec, signal: Signal, index: Indices) -> str:

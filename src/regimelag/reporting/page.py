@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ from regimelag.reporting import tables as tb
 from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.store import load_fit
+from regimelag.sampling.store import in_place_of, load_fit
 from regimelag.sampling.tree import panel_of, spec_of
 from regimelag.spec import ModelSpec
 
@@ -101,8 +99,8 @@ def report(
     """
     target = Path(folder)
     _check_target(target, overwrite=overwrite)
-    _check_table("comparison", comparison, "elpd", "compare")
-    _check_table("robustness", robustness, "effect median", "robustness")
+    _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")
+    _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
     spec, panel = spec_of(fit), panel_of(fit)
     # A panel made by hand does not say what it was made with.
@@ -110,21 +108,12 @@ def report(
     readings = _readings(fit, spec, within, moves)
     tables = _tables(fit, spec, panel, readings, comparison, robustness)
     sections = list(_sections(fit, panel, readings, comparison, robustness))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
+    with in_place_of(target) as part:
         pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
         tb.write_tables(tables, part / "tables")
         (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
         page = _page(fit, spec, panel, readings, sections, tables, pictures)
         (part / PAGE).write_text(page, encoding="utf-8")
-        part.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        part.replace(target)
-    finally:
-        if part.exists():
-            shutil.rmtree(part)
     return target / PAGE
 
 
@@ -140,10 +129,13 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         raise FitError(asked, "what exists is kept", "the folder holds a report", cure)
 
 
-def _check_table(name: str, table: pd.DataFrame | None, column: str, maker: str) -> None:
-    if table is not None and (not isinstance(table, pd.DataFrame) or column not in table.columns):
+def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], maker: str) -> None:
+    """Refuse what is not that judgement's table, or has lost its words, as one that was read from a CSV has."""
+    if table is not None and not (isinstance(table, pd.DataFrame) and set(words) <= set(table.attrs)):
         came = f"a {type(table).__name__}"
-        raise FitError("report", f"{name} is a table from regimelag.{maker}", came, f"pass {name}=rl.{maker}(...)")
+        came += f" without {' and '.join(words)} in attrs" if isinstance(table, pd.DataFrame) else ""
+        cure = f"pass {name}=rl.{maker}(...), not a copy that was read from a file"
+        raise FitError("report", f"{name} is a table from regimelag.{maker}, with its words in attrs", came, cure)
 
 
 # ---- what is read

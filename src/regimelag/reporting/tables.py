@@ -18,6 +18,7 @@ from regimelag import names as nm
 from regimelag.data.describe import describe_panel
 from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
+from regimelag.reading.verdict import probability
 from regimelag.reporting.parameters import Parameter, prior_in_words
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
@@ -53,13 +54,6 @@ def _minus(written: str) -> str:
     return re.sub(r"-(?=0\.?0*(?!\d|\.))", "", written).replace("-", "\N{MINUS SIGN}")
 
 
-def probability(value: float) -> str:
-    """A probability to three decimals, which draws do not know to be zero or one."""
-    if math.isnan(value):
-        return ""
-    return "< 0.001" if value < 0.0005 else "> 0.999" if value > 0.9995 else f"{value:.3f}"  # noqa: PLR2004
-
-
 def interval(low: float, median: float, high: float) -> str:
     """A median with its interval, to three digits of the interval's width."""
     if not all(map(math.isfinite, (low, median, high))):
@@ -86,7 +80,7 @@ def lag_table(report: pd.DataFrame) -> Table:
         quantiles = report[group][["5 %", "median", "95 %"]].to_numpy(dtype=float)
         columns[group] = [interval(*map(float, row)) for row in quantiles]
     for name in chances:
-        columns[name] = [probability(float(value)) for value in report["posterior", name]]
+        columns[name] = ["" if np.isnan(value) else probability(value) for value in report["posterior", name]]
     columns["nats"] = [number(value) for value in report["evidence", "nats"]]
     if ("evidence", "diagnosis") in report.columns:
         said = report["evidence", "diagnosis"]

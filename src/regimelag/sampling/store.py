@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
@@ -47,13 +49,21 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
             "the path exists",
             "pass overwrite=True, or choose another path",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
+    with in_place_of(target) as part:
         if target.suffix == ".nc":
             idata.to_netcdf(part, engine="h5netcdf")
         else:
             idata.to_zarr(part, mode="w-", consolidated=False)
+    return target
+
+
+@contextmanager
+def in_place_of(target: Path) -> Iterator[Path]:
+    """A path beside the target to write a file or a folder to, which takes the target's place once it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        yield part
         if target.is_dir():
             shutil.rmtree(target)
         part.replace(target)
@@ -62,7 +72,6 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
             shutil.rmtree(part)
         else:
             part.unlink(missing_ok=True)
-    return target
 
 
 def load_fit(path: str | Path) -> xr.DataTree:

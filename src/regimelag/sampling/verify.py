@@ -10,11 +10,10 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.checks import spec_made_with
 from regimelag.data.cuts import day_of
 from regimelag.data.panel import panel_hash
-from regimelag.errors import PanelError
 from regimelag.sampling.tree import installed, panel_of, spec_of
-from regimelag.specfile import spec_from_toml
 
 SHORT = 12
 
@@ -50,12 +49,8 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     With the same data, spec, versions, seed and settings `fit` gives the same draws on the same machine, bit by bit.
     Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
     """
-    spec = spec_of(idata)
-    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
-        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
-        raise PanelError("verify", "the second argument is a panel from make_panel", came, "verify(idata, panel)")
+    spec, other = spec_of(idata), spec_made_with(panel, "verify(idata, panel)")
     recorded, held, given = idata.attrs["panel_sha256"], panel_hash(panel_of(idata)), panel_hash(panel)
-    other = spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
     rows = {
         "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),
         "data": (recorded[:SHORT], given[:SHORT], recorded == given),
