@@ -39,7 +39,7 @@ def recursions_work(regimes: int, length: int) -> tuple[Work, int]:
     """A function that calls the recursions once, warm, and the size of its inputs in bytes."""
     import numpy as np
 
-    from regimelag.likelihood import chain
+    from regimelag.likelihood import hmm_loglik
 
     rng = np.random.default_rng(length)
     each = (0.0,) * regimes
@@ -51,10 +51,10 @@ def recursions_work(regimes: int, length: int) -> tuple[Work, int]:
 
     def once() -> tuple[Any, ...]:
         work, *gradients = np.empty((2, regimes, length)), *(np.empty_like(values) for values in inputs)
-        return chain.scaled_loglik_and_adjoint(each, *inputs, work, *gradients), *gradients
+        return hmm_loglik.scaled_loglik_and_adjoint(each, *inputs, work, *gradients), *gradients
 
     few = np.ones((regimes, 9)), np.ones((regimes, regimes, 8)), np.ones(regimes)
-    chain.scaled_loglik_and_adjoint(each, *few, np.ones((2, regimes, 9)), *(values.copy() for values in few))
+    hmm_loglik.scaled_loglik_and_adjoint(each, *few, np.ones((2, regimes, 9)), *(values.copy() for values in few))
     return once, sum(values.nbytes for values in inputs)
 
 

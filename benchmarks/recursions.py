@@ -37,7 +37,7 @@ from scipy import stats  # noqa: E402
 from scipy.special import softmax  # noqa: E402
 from statsmodels.tsa.regime_switching.markov_switching import cy_hamilton_filter_log  # noqa: E402
 
-from regimelag.likelihood import chain, recursions  # noqa: E402
+from regimelag.likelihood import hmm, hmm_loglik  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 
@@ -56,6 +56,13 @@ class Problem(NamedTuple):
     def inputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What regimelag's recursions take."""
         return self.log_obs, np.log(self.p), np.log(self.initial)
+
+    def value_and_gradient(self) -> Callable[[], tuple]:
+        """The call that is timed: with time last, and a static number of regimes, as the sampler makes it."""
+        log_obs, logits, log_init = self.inputs
+        by_regime, by_origin = np.ascontiguousarray(log_obs.T), np.ascontiguousarray(np.moveaxis(logits, 0, -1))
+        each = (0.0,) * len(log_init)
+        return lambda: hmm_loglik.loglik_and_adjoint(each, by_regime, by_origin, log_init)
 
 
 class Peer(NamedTuple):
@@ -210,7 +217,7 @@ def own_filter(problem: Problem) -> Peer:
     return Peer(
         "regimelag, filter",
         "value alone, exact",
-        lambda: recursions.filter_forward(*inputs),
+        lambda: hmm.filter_forward(*inputs),
         lambda result: (result[2].sum(),),
     )
 
@@ -229,7 +236,8 @@ def microseconds(function: Callable[[], object], seconds: float = 0.1) -> float:
 
 def largest_difference(problem: Problem, peers: Sequence[Peer]) -> float:
     """Over all that the peers give: relative, or absolute where ours is below one."""
-    ours = chain.loglik_and_adjoint(*problem.inputs)
+    loglik, smoothed, d_logits, d_log_init = problem.value_and_gradient()()
+    ours = loglik, smoothed.T, np.moveaxis(d_logits, -1, 0), d_log_init
     differences = []
     for peer in peers:
         for mine, other in zip(ours, peer.read(peer.call()), strict=False):
@@ -247,7 +255,6 @@ def print_rows(names: Sequence[tuple[str, str]], times: np.ndarray) -> None:
 
 def compare(problem: Problem, peers: Sequence[Peer], *, rounds: int) -> bool:
     """Check, then time in turns; return whether the results are the same."""
-    inputs = problem.inputs
     length, regimes = problem.log_obs.shape
     kind = "moving" if len(problem.p) > 1 else "constant"
     worst = largest_difference(problem, peers)
@@ -255,7 +262,7 @@ def compare(problem: Problem, peers: Sequence[Peer], *, rounds: int) -> bool:
     if not worst < TOLERANCE:
         print("the results differ")
         return False
-    calls = [lambda: chain.loglik_and_adjoint(*inputs), *(peer.call for peer in peers)]
+    calls = [problem.value_and_gradient(), *(peer.call for peer in peers)]
     times = np.array([[microseconds(call) for call in calls] for _ in range(rounds)])
     print(f"  {'':<21}{'gives':<33}{'us':>9} {'(range)':<20}{'ratio':>7}")
     print_rows([("regimelag", "value, gradient, every input"), *((peer.name, peer.gives) for peer in peers)], times)
@@ -287,8 +294,7 @@ def print_own_cost(length: int, regimes: Sequence[int], rounds: int) -> None:
     calls = {}
     for k in regimes:
         for rows in (length, 2):
-            inputs = make_problem(rows, k, moving=True).inputs
-            calls[k, rows] = lambda inputs=inputs: chain.loglik_and_adjoint(*inputs)
+            calls[k, rows] = make_problem(rows, k, moving=True).value_and_gradient()
     times = [{key: microseconds(call) for key, call in calls.items()} for _ in range(rounds)]
     print(f"\nvalue and gradient, moving transitions, {length} rows")
     print("  regimes  ns per row   (range)          in scalar exponentials   exponentials in its inputs   2 rows, us")

@@ -101,7 +101,10 @@ def with_ops(data, mu, beta, log_sigma, nu, weights, stay_intercept, stay_slope)
     """The likelihood from regimelag's Ops."""
     import pytensor.tensor as pt
 
-    from regimelag.likelihood.op import lag_sum, linear_map, linear_predictor, markov_loglik, student_t_logpdf
+    from regimelag.likelihood.density import student_t_logpdf
+    from regimelag.likelihood.distributed_lag import lag_sum
+    from regimelag.likelihood.hmm_loglik import markov_loglik
+    from regimelag.likelihood.linear import linear_map, linear_predictor
 
     length = len(data["y"])
     location = mu[:, None] + linear_predictor(lag_sum(data["signal"], weights)[None], beta[None, None])

@@ -22,7 +22,7 @@ import pytensor.tensor as pt
 import xarray as xr
 
 import regimelag as rl
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 
 SOURCE = "statsmodels.tsa.regime_switching.tests.test_markov_regression"
 TERMS = ["constant", "lag", "gap", "inflation"]

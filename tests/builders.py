@@ -13,6 +13,8 @@ import xarray as xr
 from scipy import stats
 
 import regimelag as rl
+from regimelag.likelihood.hmm_loglik import MarkovLoglik
+from regimelag.likelihood.linked_op import _plain
 from regimelag.model import draw_prior
 from regimelag.sampling.tree import provenance
 
@@ -108,6 +110,18 @@ def on_panel(tree, spec, panel) -> xr.DataTree:
     return other
 
 
+def run(op, *inputs):
+    """Outputs of an Op for arrays of any layout, without a graph: what its Python mode computes."""
+    return type(op).loop(*op.static(), *(_plain(np.asarray(values)) for values in inputs))
+
+
+def chain_loglik(log_obs, transition_logits, log_init):
+    """Value and gradients of the Op of `markov_loglik`, time first."""
+    by_step = np.moveaxis(transition_logits, 0, -1)
+    loglik, d_log_obs, d_logits, d_log_init = run(MarkovLoglik(log_obs.shape[1]), log_obs.T, by_step, log_init)
+    return loglik, d_log_obs.T, np.moveaxis(d_logits, -1, 0), d_log_init
+
+
 def replaced(spec, **changes) -> rl.ModelSpec:
     return dataclasses.replace(spec, **changes)
 
@@ -199,7 +213,6 @@ def plain_weights(spec, signal, v, episode, k, a):
     kernel, name = signal.kernel, f"{signal.name}_lag"
     if kernel.kind == "point":
         point = v[f"{name}_point"]
-        point = point[episode] if "lag" in spec.episodes.vary else point
         return np.eye(spec.max_lag)[int(point[k] if kernel.by_regime else point) - 1], None
     parameters = {p: np.asarray(v[f"{name}_{p}"]) for p in kernel.priors(spec.max_lag)}
     move = v[f"{name}_episode"][episode] if f"{name}_episode" in v else 0.0
@@ -212,10 +225,9 @@ def plain_weights(spec, signal, v, episode, k, a):
     return kernel.weights(parameters, spec.max_lag), kernel.departure(parameters, spec.max_lag)
 
 
-def every_point_lag(spec, panel, v):
+def every_point_lag(spec, v):
     """The parameters with every choice of the point lags, and the log prior of each choice."""
-    sizes = {"episode": panel.sizes["episode"], "regime": spec.regimes.count}
-    shapes = {s.name: tuple(sizes[d] for d in spec.point_dims(s)) for s in spec.point_signals}
+    shapes = {s.name: (spec.regimes.count,) * len(spec.point_dims(s)) for s in spec.point_signals}
     masses = {s.name: s.kernel.prior_masses(spec.max_lag) for s in spec.point_signals}
     free = [name for name, shape in shapes.items() for _ in range(int(np.prod(shape)))]
     for choice in itertools.product(range(spec.max_lag), repeat=len(free)):

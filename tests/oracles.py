@@ -116,59 +116,38 @@ def _enumerate(log_obs, log_p, log_init):
 
 
 @dataclass
-class MixtureEnumeration:
-    """Answers from all combinations of all blocks, each with all paths of its chain."""
+class LagEnumeration:
+    """Answers from all lags, each with all paths of its chain."""
 
-    chosen: np.ndarray
     chains: list[Enumeration]
     log_weights: np.ndarray
-    block: np.ndarray
-    combinations: int
 
     @property
     def loglik(self) -> float:
         return log_total(self.log_weights)
 
     @property
-    def joint(self) -> np.ndarray:
-        """Probability of each row of ``chosen``."""
+    def posterior(self) -> np.ndarray:
+        """(lag)"""
         return np.exp(self.log_weights - self.loglik)
 
     @property
-    def posterior(self) -> np.ndarray:
-        """(block, combination)"""
-        posterior = np.zeros((self.chosen.shape[1], self.combinations))
-        for row, weight in zip(self.chosen, self.joint, strict=True):
-            posterior[np.arange(len(row)), row] += weight
-        return posterior
-
-    @property
     def smoothed(self) -> np.ndarray:
-        """(combination, regime, time)"""
-        times, regimes = self.chains[0].log_obs.shape
-        smoothed = np.zeros((self.combinations, regimes, times))
-        for row, chain, weight in zip(self.chosen, self.chains, self.joint, strict=True):
-            if weight > 0:
-                for t in range(times):
-                    smoothed[row[self.block[t]], :, t] += weight * chain.smoothed[t]
-        return smoothed
+        """(lag, time, regime)"""
+        pairs = zip(self.posterior, self.chains, strict=True)
+        return np.stack([w * chain.smoothed if w > 0 else np.zeros(chain.log_obs.shape) for w, chain in pairs])
 
     @property
     def d_logits(self) -> np.ndarray:
         """(step, origin, destination)"""
-        pairs = zip(self.chains, self.joint, strict=True)
-        return sum(weight * chain.d_logits for chain, weight in pairs if weight > 0)
+        pairs = zip(self.posterior, self.chains, strict=True)
+        return sum(weight * chain.d_logits for weight, chain in pairs if weight > 0)
 
 
-def enumerate_mixture(log_obs, transition_logits, log_init, log_prior, block) -> MixtureEnumeration:
-    """All paths and combinations; log_obs (combination, regime, time), the rest as in the package."""
-    combinations = len(log_prior)
-    chosen = np.array(list(itertools.product(range(combinations), repeat=int(block[-1]) + 1)))
-    chains = [
-        enumerate_chain(log_obs[row[block], :, np.arange(len(block))], transition_logits, log_init) for row in chosen
-    ]
-    log_weights = np.array([log_prior[row].sum() + chain.loglik for row, chain in zip(chosen, chains, strict=True)])
-    return MixtureEnumeration(chosen, chains, log_weights, np.asarray(block), combinations)
+def enumerate_lags(log_obs, transition_logits, log_init, log_prior) -> LagEnumeration:
+    """All lags and paths; log_obs (lag, time, regime), the rest as in the package."""
+    chains = [enumerate_chain(rows, transition_logits, log_init) for rows in log_obs]
+    return LagEnumeration(chains, log_prior + np.array([chain.loglik for chain in chains]))
 
 
 def central_difference(function, values: np.ndarray, step: float = 1e-6) -> np.ndarray:

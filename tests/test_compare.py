@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, cut, every_point_lag, hand_panel, one_draw, plain_chain, prior_fit, replaced, small_spec
+from builders import bare_spec, cut, every_point_lag, hand_panel, one_draw, plain_chain, prior_fit, small_spec
 from oracles import enumerate_chain
 from scipy import signal, special, stats
 
@@ -24,8 +24,8 @@ SPECS = {
     "two responses": small_spec(responses=PAIR),
     "own chains": small_spec(responses=PAIR, responses_vary=("effect", "regimes")),
     "point lag": small_spec(signals=POINT, max_lag=3),
-    "point lag by episode": small_spec(
-        signals=POINT, max_lag=3, episodes=replaced(small_spec().episodes, vary=("scale", "effect", "lag"))
+    "point lag by regime": small_spec(
+        signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0, by_regime=True)),), max_lag=3
     ),
 }
 # Rows and cells without a response: a whole row, and one of two.
@@ -39,7 +39,7 @@ def brute(request):
     panel = hand_panel(spec, 6, missing=MISSING[len(spec.responses)])
     tree = prior_fit(spec, panel, 2)
     draw = one_draw(tree["posterior"].to_dataset(), 1, 1)
-    choices = list(every_point_lag(spec, panel, draw)) if spec.point_signals else [(draw, 0.0)]
+    choices = list(every_point_lag(spec, draw)) if spec.point_signals else [(draw, 0.0)]
     chains = [(plain_chain(spec, panel, v), log_prior) for v, log_prior in choices]
 
     def loglik(keep):

@@ -12,7 +12,7 @@ from oracles import central_difference
 from scipy import stats
 
 from regimelag.correlation import correlation_from, residual_correlation
-from regimelag.likelihood.op import joint_logpdf
+from regimelag.likelihood.joint_density import joint_logpdf
 
 DRAWS = 20_000
 

@@ -173,7 +173,7 @@ def test_a_point_lag_tells_by_its_probabilities(tiny, monkeypatch):
     mean = np.array([0.2, 0.1, 0.3, 0.4])
     expected = float(np.sum(mean * np.log(mean / masses)))
     assert evidence.point_information(tree, spec, "metal", {}) == pytest.approx(expected)
-    draws["metal_lag_probability"] = (("chain", "draw", "episode", "lag"), np.stack([values, values[::-1]], axis=2))
+    draws["metal_lag_probability"] = (("chain", "draw", "regime", "lag"), np.stack([values, values[::-1]], axis=2))
     tree["posterior"] = xr.DataTree(draws)
     assert evidence.point_information(tree, spec, "metal", {}) is None
-    assert evidence.point_information(tree, spec, "metal", {"episode": "late"}) == pytest.approx(expected)
+    assert evidence.point_information(tree, spec, "metal", {"regime": "turbulent"}) == pytest.approx(expected)

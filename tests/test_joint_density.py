@@ -9,19 +9,27 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from builders import run
 from oracles import central_difference
 from pytensor.gradient import verify_grad
 from scipy import stats
 
 from regimelag.errors import RegimelagError
-from regimelag.likelihood import density
-from regimelag.likelihood.joint_density import joint_logpdf, joint_logpdf_adjoint
-from regimelag.likelihood.op import joint_logpdf as joint_op
-from regimelag.likelihood.op import normal_logpdf, student_t_logpdf
+from regimelag.likelihood.density import StudentTLogpdf, StudentTLogpdfAdjoint, student_t_logpdf
+from regimelag.likelihood.joint_density import JointLogpdf, JointLogpdfAdjoint, joint_logpdf
 
 INF = np.inf
 MODES = ["NUMBA", "FAST_COMPILE"]
 NAMES = ("y", "location", "log_scale", "episode", "correlation", "nu")
+
+
+def density(y, location, log_scale, episode, correlation, nu):
+    return run(JointLogpdf(), y, location, log_scale, episode, correlation, nu)
+
+
+def adjoint(*inputs):
+    """Gradients from the inputs of the density, its value and the cotangent of that."""
+    return run(JointLogpdfAdjoint(), *inputs)
 
 
 def make_correlation(rng, assets):
@@ -71,28 +79,28 @@ def expected_logpdf(y, location, log_scale, episode, correlation, nu):
 @pytest.mark.parametrize("assets", [1, 2, 3, 5])
 def test_density_equals_scipy(assets, nu):
     rows = make_rows(assets, times=100)
-    ours = joint_logpdf(*rows, nu)
+    ours = density(*rows, nu)
     np.testing.assert_allclose(ours, expected_logpdf(*rows, nu), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("regimes", [1, 52])
 def test_few_and_many_regimes(regimes):
     rows = make_rows(2, regimes, times=20)
-    np.testing.assert_allclose(joint_logpdf(*rows, 5.0), expected_logpdf(*rows, 5.0), atol=1e-10)
+    np.testing.assert_allclose(density(*rows, 5.0), expected_logpdf(*rows, 5.0), atol=1e-10)
 
 
 @pytest.mark.parametrize("times", [1, 255, 256, 257, 600])
 def test_long_runs(times):
     rows = list(make_rows(2, times=times, episodes=1, missing=False))
     rows[0][1, : times // 3] = np.nan
-    np.testing.assert_allclose(joint_logpdf(*rows, 5.0), expected_logpdf(*rows, 5.0), atol=1e-10)
+    np.testing.assert_allclose(density(*rows, 5.0), expected_logpdf(*rows, 5.0), atol=1e-10)
 
 
 def test_a_missing_first_asset_leaves_the_marginal_of_the_second():
     y, location, log_scale, episode, correlation = make_rows(2, missing=False)
     y[0] = np.nan
-    alone = density.student_t_logpdf(y[1], location[1], log_scale[:, 1], episode, 5.0)
-    np.testing.assert_allclose(joint_logpdf(y, location, log_scale, episode, correlation, 5.0), alone, atol=1e-13)
+    alone = run(StudentTLogpdf(), y[1], location[1], log_scale[:, 1], episode, 5.0)
+    np.testing.assert_allclose(density(y, location, log_scale, episode, correlation, 5.0), alone, atol=1e-13)
 
 
 @pytest.mark.parametrize("nu", [0.5, 2.1, 7.0, 40.0, 1e4, INF])
@@ -100,10 +108,10 @@ def test_a_missing_first_asset_leaves_the_marginal_of_the_second():
 def test_adjoints_equal_central_differences(assets, nu):
     inputs = dict(zip(NAMES, (*make_rows(assets, times=3 * 2**assets + 7), nu), strict=True))
     cotangent = np.random.default_rng(3).normal(size=inputs["location"].shape[1:])
-    gradients = joint_logpdf_adjoint(*inputs.values(), joint_logpdf(*inputs.values()), cotangent)
+    gradients = adjoint(*inputs.values(), density(*inputs.values()), cotangent)
 
     def value(name, changed):
-        return (joint_logpdf(**{**inputs, name: changed}) * cotangent).sum()
+        return (density(**{**inputs, name: changed}) * cotangent).sum()
 
     for name, gradient in zip(("location", "log_scale", "correlation"), gradients[:3], strict=True):
         slope = central_difference(lambda changed, name=name: value(name, changed), inputs[name], 1e-5)
@@ -119,7 +127,7 @@ def test_gradient_of_the_correlation_along_symmetric_pairs():
     """What moves when two mirrored entries move together, from scipy, which takes symmetric matrices alone."""
     y, location, log_scale, episode, correlation = make_rows(3, times=30)
     inputs = y, location, log_scale, episode, correlation, 4.0
-    gradient = joint_logpdf_adjoint(*inputs, joint_logpdf(*inputs), np.ones((2, 30)))[2]
+    gradient = adjoint(*inputs, density(*inputs), np.ones((2, 30)))[2]
     np.testing.assert_array_equal(gradient, gradient.T)
     for a, b in [(0, 1), (0, 2), (1, 2)]:
 
@@ -135,13 +143,13 @@ def test_gradient_of_the_correlation_along_symmetric_pairs():
 @pytest.mark.parametrize("assets", [1, 2, 3])
 def test_student_t_tends_to_the_normal(assets):
     rows = make_rows(assets)
-    normal = joint_logpdf(*rows, INF)
+    normal = density(*rows, INF)
     ones = np.ones(normal.shape)
-    of_normal = joint_logpdf_adjoint(*rows, INF, normal, ones)
+    of_normal = adjoint(*rows, INF, normal, ones)
     for nu in (1e13, 1e100, 1e300):
-        student = joint_logpdf(*rows, nu)
+        student = density(*rows, nu)
         np.testing.assert_allclose(student, normal, atol=1e-8)
-        for left, right in zip(joint_logpdf_adjoint(*rows, nu, student, ones), of_normal, strict=True):
+        for left, right in zip(adjoint(*rows, nu, student, ones), of_normal, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8)
 
 
@@ -149,16 +157,12 @@ def test_student_t_tends_to_the_normal(assets):
 def test_one_asset_equals_the_density_of_one(nu):
     y, location, log_scale, episode, correlation = make_rows(1)
     one = y[0], location[0], log_scale[:, 0], episode
-    ours = joint_logpdf(y, location, log_scale, episode, correlation, nu)
+    ours = density(y, location, log_scale, episode, correlation, nu)
     cotangent = np.random.default_rng(1).normal(size=ours.shape)
-    gradients = joint_logpdf_adjoint(y, location, log_scale, episode, correlation, nu, ours, cotangent)
-    if nu < INF:
-        theirs = density.student_t_logpdf(*one, nu)
-        of_theirs = density.student_t_logpdf_adjoint(*one, nu, theirs, cotangent)
-        np.testing.assert_allclose(gradients[3], of_theirs[2], rtol=1e-12, atol=1e-14)
-    else:
-        theirs = density.normal_logpdf(*one)
-        of_theirs = density.normal_logpdf_adjoint(*one, cotangent)
+    gradients = adjoint(y, location, log_scale, episode, correlation, nu, ours, cotangent)
+    theirs = run(StudentTLogpdf(), *one, nu)
+    of_theirs = run(StudentTLogpdfAdjoint(), *one, nu, theirs, cotangent)
+    np.testing.assert_allclose(gradients[3], of_theirs[2], rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(gradients[0][0], of_theirs[0], rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(gradients[1][:, 0], of_theirs[1], rtol=1e-12, atol=1e-12)
@@ -167,8 +171,8 @@ def test_one_asset_equals_the_density_of_one(nu):
 @pytest.mark.parametrize("nu", [5.0, INF])
 def test_what_is_missing_counts_for_nothing(nu):
     y, location, log_scale, episode, correlation = make_rows(3)
-    log_obs = joint_logpdf(y, location, log_scale, episode, correlation, nu)
-    gradients = joint_logpdf_adjoint(y, location, log_scale, episode, correlation, nu, log_obs, np.ones(log_obs.shape))
+    log_obs = density(y, location, log_scale, episode, correlation, nu)
+    gradients = adjoint(y, location, log_scale, episode, correlation, nu, log_obs, np.ones(log_obs.shape))
     assert all(np.isfinite(values).all() for values in (log_obs, *gradients))
     missing = np.isnan(y)
     assert not log_obs[:, missing.all(axis=0)].any()
@@ -176,7 +180,7 @@ def test_what_is_missing_counts_for_nothing(nu):
     assert (np.swapaxes(gradients[0], 1, 2)[~missing] != 0).all()
     # A location that belongs to a missing value may be anything.
     location[np.broadcast_to(missing[:, None], location.shape)] = np.nan
-    np.testing.assert_array_equal(joint_logpdf(y, location, log_scale, episode, correlation, nu), log_obs)
+    np.testing.assert_array_equal(density(y, location, log_scale, episode, correlation, nu), log_obs)
 
 
 @pytest.mark.parametrize("nu", [5.0, INF])
@@ -184,11 +188,11 @@ def test_what_is_missing_counts_for_nothing(nu):
 def test_a_matrix_that_is_not_positive_definite_gives_nan(rho, nu):
     y, location, log_scale, episode, _ = make_rows(2, times=24)
     rows = y, location, log_scale, episode, np.array([[1.0, rho], [rho, 1.0]]), nu
-    log_obs = joint_logpdf(*rows)
+    log_obs = density(*rows)
     whole = ~np.isnan(y).any(axis=0)
     assert np.isnan(log_obs[:, whole]).all()
     assert np.isfinite(log_obs[:, ~whole]).all()
-    d_location, _, d_correlation, _ = joint_logpdf_adjoint(*rows, log_obs, np.ones(log_obs.shape))
+    d_location, _, d_correlation, _ = adjoint(*rows, log_obs, np.ones(log_obs.shape))
     assert np.isnan(d_location[:, :, whole]).all()
     assert np.isnan(d_correlation).all()
 
@@ -198,10 +202,10 @@ def test_a_matrix_that_is_not_positive_definite_gives_nan(rho, nu):
 def test_tiny_scales_and_strong_correlation_stay_finite(rho, nu):
     y, location, log_scale, episode, _ = make_rows(2)
     rows = y, location, log_scale - 300.0, episode, np.array([[1.0, rho], [rho, 1.0]]), nu
-    log_obs = joint_logpdf(*rows)
+    log_obs = density(*rows)
     assert np.isfinite(log_obs).all()
     if nu < INF:
-        assert all(np.isfinite(values).all() for values in joint_logpdf_adjoint(*rows, log_obs, np.ones(log_obs.shape)))
+        assert all(np.isfinite(values).all() for values in adjoint(*rows, log_obs, np.ones(log_obs.shape)))
 
 
 def test_nan_in_is_nan_out():
@@ -209,25 +213,25 @@ def test_nan_in_is_nan_out():
     for position in (1, 2, 4):
         wrong = [values.copy() for values in rows]
         wrong[position].flat[0] = np.nan
-        log_obs = joint_logpdf(*wrong, 5.0)
+        log_obs = density(*wrong, 5.0)
         assert np.isnan(log_obs).any()
-    assert np.isnan(joint_logpdf(*rows, np.nan)).all()
+    assert np.isnan(density(*rows, np.nan)).all()
 
 
 def test_input_order_in_memory_does_not_matter():
     rows = make_rows(3)
     turned = [np.asfortranarray(values) for values in rows]
-    log_obs = joint_logpdf(*rows, 5.0)
-    np.testing.assert_array_equal(joint_logpdf(*turned, 5.0), log_obs)
+    log_obs = density(*rows, 5.0)
+    np.testing.assert_array_equal(density(*turned, 5.0), log_obs)
     ones = np.ones(log_obs.shape)
-    results = joint_logpdf_adjoint(*rows, 5.0, log_obs, ones), joint_logpdf_adjoint(*turned, 5.0, log_obs, ones)
+    results = adjoint(*rows, 5.0, log_obs, ones), adjoint(*turned, 5.0, log_obs, ones)
     for left, right in zip(*results, strict=True):
         np.testing.assert_array_equal(left, right)
 
 
 def test_arrays_that_do_not_fit_are_refused():
     rows = dict(zip(NAMES, (*make_rows(2, times=9), 5.0), strict=True))
-    joint_logpdf(**rows)
+    density(**rows)
     for name, wrong in [
         ("y", rows["y"][:, :-1]),
         ("y", rows["y"][:1]),
@@ -240,15 +244,15 @@ def test_arrays_that_do_not_fit_are_refused():
         ("correlation", rows["correlation"][:1]),
     ]:
         with pytest.raises(ValueError, match="the joint density needs"):
-            joint_logpdf(**{**rows, name: wrong})
+            density(**{**rows, name: wrong})
 
 
 def test_as_many_assets_as_an_integer_has_bits():
     rows = list(make_rows(62, regimes=1, times=3, missing=False))
     rows[0][::2, 1] = np.nan
-    np.testing.assert_allclose(joint_logpdf(*rows, 5.0), expected_logpdf(*rows, 5.0), rtol=1e-9)
-    with pytest.raises(ValueError, match="no more than 62 assets"):
-        joint_logpdf(*make_rows(63, regimes=1, times=3, missing=False), 5.0)
+    np.testing.assert_allclose(density(*rows, 5.0), expected_logpdf(*rows, 5.0), rtol=1e-9)
+    with pytest.raises(ValueError, match="no more than 62 responses"):
+        density(*make_rows(63, regimes=1, times=3, missing=False), 5.0)
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -258,7 +262,7 @@ def compiled(request):
     variables = {name: pt.tensor(name, dtype="float64", shape=shape) for name, shape in shapes.items()}
     variables["episode"] = pt.lvector("episode")
     cotangent = pt.dmatrix("cotangent")
-    log_obs = joint_op(**variables)
+    log_obs = joint_logpdf(**variables)
     gradients = pytensor.grad((log_obs * cotangent).sum(), [variables[name] for name in shapes])
     inputs = [*(variables[name] for name in NAMES), cotangent]
     return pytensor.function(inputs, [log_obs, *gradients], mode=request.param)
@@ -268,11 +272,11 @@ def compiled(request):
 @pytest.mark.parametrize("assets", [1, 3])
 def test_op_equals_the_plain_functions(compiled, assets, nu):
     rows = *make_rows(assets), nu
-    plain = joint_logpdf(*rows)
+    plain = density(*rows)
     cotangent = np.random.default_rng(3).normal(size=plain.shape)
     value, d_y, *gradients = compiled(*rows, cotangent)
     np.testing.assert_allclose(value, plain, atol=1e-13)
-    expected = joint_logpdf_adjoint(*rows, plain, cotangent)
+    expected = adjoint(*rows, plain, cotangent)
     for ours, theirs in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
     np.testing.assert_allclose(d_y, -expected[0].sum(axis=1), atol=1e-12)
@@ -293,7 +297,7 @@ def test_verify_grad(nu):
     free = values if nu == INF else [*values, np.array(nu)]
 
     def expression(y, location, log_scale, correlation, nu=nu):
-        return joint_op(y, location, log_scale, episode, correlation, nu)
+        return joint_logpdf(y, location, log_scale, episode, correlation, nu)
 
     verify_grad(expression, free, rng=np.random.default_rng(0), mode="FAST_COMPILE")
 
@@ -301,9 +305,9 @@ def test_verify_grad(nu):
 @pytest.mark.parametrize("nu", [4.0, INF])
 def test_one_asset_equals_the_op_of_one(nu):
     y, location, log_scale, episode, _ = make_rows(1)
-    ours = joint_op(y, location, log_scale, episode, [[1.0]], nu)
+    ours = joint_logpdf(y, location, log_scale, episode, [[1.0]], nu)
     one = y[0], location[0], log_scale[:, 0], episode
-    theirs = normal_logpdf(*one) if nu == INF else student_t_logpdf(*one, nu)
+    theirs = student_t_logpdf(*one, nu)
     np.testing.assert_allclose(ours.eval(mode="FAST_COMPILE"), theirs.eval(mode="FAST_COMPILE"), atol=1e-13)
 
 
@@ -311,19 +315,19 @@ def test_batch_equals_a_loop():
     rows = [make_rows(2, seed=seed) for seed in range(3)]
     episode, correlation = rows[0][3], rows[0][4]
     y, location, log_scale = (np.stack([row[position] for row in rows]) for position in range(3))
-    ours = joint_op(y, location, log_scale, episode, correlation, 5.0).eval(mode="FAST_COMPILE")
+    ours = joint_logpdf(y, location, log_scale, episode, correlation, 5.0).eval(mode="FAST_COMPILE")
     for n, row in enumerate(rows):
-        np.testing.assert_array_equal(ours[n], joint_logpdf(*row[:3], episode, correlation, 5.0))
+        np.testing.assert_array_equal(ours[n], density(*row[:3], episode, correlation, 5.0))
 
 
 def test_static_shape_is_known():
     location = pt.tensor(shape=(2, 3, 6), dtype="float64")
-    assert joint_op(pt.dmatrix(), location, pt.dtensor3(), [0] * 6, pt.dmatrix(), 5.0).type.shape == (3, 6)
+    assert joint_logpdf(pt.dmatrix(), location, pt.dtensor3(), [0] * 6, pt.dmatrix(), 5.0).type.shape == (3, 6)
 
 
 def test_op_refuses_shapes_that_do_not_fit():
     good = dict(zip(NAMES, (*make_rows(2, times=6), 5.0), strict=True))
-    joint_op(**good)
+    joint_logpdf(**good)
     for name, wrong in [
         ("y", good["y"][0]),
         ("y", good["y"][:1]),
@@ -339,7 +343,7 @@ def test_op_refuses_shapes_that_do_not_fit():
         ("nu", np.ones(2)),
     ]:
         with pytest.raises(RegimelagError, match=r"rule: (.|\n)*came: (.|\n)*cure: "):
-            joint_op(**{**good, name: wrong})
+            joint_logpdf(**{**good, name: wrong})
 
 
 def test_in_a_pymc_model():
@@ -351,7 +355,7 @@ def test_in_a_pymc_model():
         nu = pm.Gamma("nu", 2, 0.1)
         location = pt.zeros((2, 2, 40)) + mu[:, :, None]
         correlation = np.eye(2) + (1 - np.eye(2)) * rho
-        pm.Potential("density", joint_op(y, location, log_scale, episode, correlation, nu).sum())
+        pm.Potential("density", joint_logpdf(y, location, log_scale, episode, correlation, nu).sum())
     point = model.initial_point()
     slope = model.compile_dlogp(mode="FAST_COMPILE")(point)
     value = model.compile_logp(mode="FAST_COMPILE")

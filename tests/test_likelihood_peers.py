@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import chain_loglik
 from scipy import stats
 
-from regimelag.likelihood import chain, recursions
+from regimelag.likelihood import hmm
 
 
 def random_chain(seed=0, times=200, regimes=2):
@@ -37,13 +38,13 @@ def stationary_law(p):
 
 def check(inputs, loglik, filtered=None, smoothed=None, tolerance=1e-8):
     """All of our ways to the same numbers."""
-    np.testing.assert_allclose(chain.loglik_and_adjoint(*inputs)[0], loglik, rtol=tolerance)
-    np.testing.assert_allclose(recursions.filter_forward(*inputs)[2].sum(), loglik, rtol=tolerance)
+    np.testing.assert_allclose(chain_loglik(*inputs)[0], loglik, rtol=tolerance)
+    np.testing.assert_allclose(hmm.filter_forward(*inputs)[2].sum(), loglik, rtol=tolerance)
     if filtered is not None:
-        np.testing.assert_allclose(recursions.filter_forward(*inputs)[1], filtered, atol=tolerance)
+        np.testing.assert_allclose(hmm.filter_forward(*inputs)[1], filtered, atol=tolerance)
     if smoothed is not None:
-        np.testing.assert_allclose(recursions.smooth(*inputs), smoothed, atol=tolerance)
-        np.testing.assert_allclose(chain.loglik_and_adjoint(*inputs)[1], smoothed, atol=tolerance)
+        np.testing.assert_allclose(hmm.smooth(*inputs), smoothed, atol=tolerance)
+        np.testing.assert_allclose(chain_loglik(*inputs)[1], smoothed, atol=tolerance)
 
 
 @pytest.mark.parametrize("regimes", [2, 3])
@@ -94,16 +95,16 @@ def read_literal(module, name):
 
 @pytest.mark.parametrize("regimes", [2, 3])
 def test_hmmlearn(regimes):
-    hmm = pytest.importorskip("hmmlearn.hmm")
+    theirs = pytest.importorskip("hmmlearn.hmm")
     y, mean, scale, p, init = random_chain(4, regimes=regimes)
-    peer = hmm.GaussianHMM(n_components=regimes, covariance_type="diag")
+    peer = theirs.GaussianHMM(n_components=regimes, covariance_type="diag")
     peer.startprob_, peer.transmat_ = init, p
     peer.means_, peer.covars_ = mean[:, None], scale[:, None] ** 2
     inputs = log_density(y, mean, scale), np.log(p)[None], np.log(init)
     loglik, smoothed = peer.score_samples(y[:, None])
     check(inputs, loglik, smoothed=smoothed)
     log_joint, path = peer.decode(y[:, None], algorithm="viterbi")
-    ours = recursions.viterbi(*inputs)
+    ours = hmm.viterbi(*inputs)
     np.testing.assert_array_equal(ours[0], path)
     np.testing.assert_allclose(ours[1], log_joint, rtol=1e-10)
 
@@ -122,7 +123,7 @@ def test_dynamax_moving_transitions():
     inputs = log_obs, np.log(p), np.log(init)
     check(inputs, *results)
     if predicted is not None:
-        np.testing.assert_allclose(recursions.filter_forward(*inputs)[0], predicted[:60], atol=1e-8)
+        np.testing.assert_allclose(hmm.filter_forward(*inputs)[0], predicted[:60], atol=1e-8)
 
 
 def test_pymc_extras_marginal_chain():

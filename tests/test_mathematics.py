@@ -34,7 +34,7 @@ SPECS = {
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
     "same row": with_kernel(rl.NoLag()),
-    "point": with_kernel(rl.Point(mean_lag=2.0, spread=1.0), episodes=HALVES),
+    "point": with_kernel(rl.Point(mean_lag=2.0, spread=1.0)),
     "gamma by episode": with_kernel(rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),
     "beta by episode": with_kernel(rl.Beta(mean_lag=4.0, mean_lag_sd=1.0, spread=2.0), episodes=HALVES, max_lag=9),
     "lognormal": with_kernel(rl.LogNormal(mean_lag=2.0)),

@@ -15,7 +15,7 @@ from pymc.initial_point import make_initial_point_fn
 import regimelag as rl
 from regimelag.equations import equations, log_observation, stack_draws
 from regimelag.kernels import KERNELS
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model import build_model, draw_prior
 from regimelag.sampling.point_lags import read_point_lags
 
@@ -127,14 +127,13 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
 CASES.pop("kernel point")
 POINT = signal("metal", "point")
 EACH = rl.Signal("metal", "metal", kernel=rl.Point(2.0, 1.0, by_regime=True))
-LAGS_VARY = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
 POINT_CASES = {
     "shared": (small_spec(signals=(POINT,)), 6, (1,)),
     "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
     "normal": (small_spec(signals=(POINT,), family="normal"), 6, ()),
-    "by episode": (small_spec(signals=(POINT,), episodes=LAGS_VARY), 6, ()),
     "by regime": (small_spec(signals=(EACH,)), 6, ()),
-    "by regime and episode": (small_spec(signals=(EACH,), episodes=LAGS_VARY, max_lag=3), 5, ()),
+    "three episodes": (small_spec(signals=(POINT,), episodes=THREE), 8, ()),
+    "ten lags, three regimes": (small_spec(signals=(POINT,), regimes=rl.Regimes(count=3), max_lag=10), 5, ()),
     "beside a gamma": (small_spec(signals=(signal("oil", "gamma"), POINT)), 6, ()),
     "two signals": (small_spec(signals=(POINT, signal("oil", "point", contemporaneous=False)), max_lag=3), 5, ()),
     "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
@@ -177,7 +176,7 @@ def test_a_point_lag_is_summed_out(spec, rows, missing):
     read = read_point_lags(spec, panel, drawn, np.random.default_rng(0))
     for n in range(2):
         point = one_draw(drawn, draw=n)
-        choices = list(every_point_lag(spec, panel, point))
+        choices = list(every_point_lag(spec, point))
         joint = [enumerate_chain(*plain_chain(spec, panel, v)).loglik + log_prior for v, log_prior in choices]
         total = log_total(np.array(joint))
         assert float(potential(*(point[rv.name] for rv in model.free_RVs))) == pytest.approx(total, rel=0, abs=1e-9)

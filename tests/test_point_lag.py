@@ -11,6 +11,7 @@ from oracles import log_total
 from scipy import stats
 
 import regimelag as rl
+from regimelag.kernels import KERNELS
 
 ROWS, LAGS = 120, 10
 # The scale is as good as known, so that all else is linear and normal and the evidence of each lag has a closed form.
@@ -82,32 +83,27 @@ def test_masses_equal_the_conjugate_closed_form(effects, modes):
 
 
 @pytest.fixture(scope="module")
-def by_episode():
-    kernel = rl.Point(mean_lag=2.0, spread=1.5)
-    spec = small_spec(
-        signals=(rl.Signal("metal", "metal", kernel=kernel),),
-        episodes=rl.Episodes(
-            starts=small_spec().episodes.starts, names=("early", "late"), vary=("scale", "effect", "lag")
-        ),
-    )
+def by_regime():
+    kernel = rl.Point(mean_lag=2.0, spread=1.5, by_regime=True)
+    spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),))
     panel = hand_panel(spec, 40)
     return rl.fit(
         spec, panel, draws=60, tune=150, chains=2, cores=1, starts=4, prior_draws=50, random_seed=2, progressbar=False
     )
 
 
-def test_every_reading_takes_a_point_lag(by_episode, tmp_path):
-    read = rl.lag_distribution(by_episode)
-    assert set(read["weights"].dims) == {"chain", "draw", "signal", "episode", "lag"}
+def test_every_reading_takes_a_point_lag(by_regime, tmp_path):
+    read = rl.lag_distribution(by_regime)
+    assert set(read["weights"].dims) == {"chain", "draw", "signal", "regime", "lag"}
     np.testing.assert_allclose(read["weights"].sum("lag"), 1.0)
-    point = by_episode["posterior"]["metal_lag_point"]
+    point = by_regime["posterior"]["metal_lag_point"]
     np.testing.assert_array_equal(read["mean_lag"].sel(signal="metal").transpose(*point.dims), point)
-    np.testing.assert_allclose(by_episode["posterior"]["metal_lag_probability"].sum("lag"), 1.0)
-    assert set(rl.lag_distribution(by_episode, group="prior")["episode"].to_numpy()) == {"early", "late"}
-    filtered = rl.regime_probabilities(by_episode)
+    np.testing.assert_allclose(by_regime["posterior"]["metal_lag_probability"].sum("lag"), 1.0)
+    assert set(rl.lag_distribution(by_regime, group="prior")["regime"].to_numpy()) == {"calm", "turbulent"}
+    filtered = rl.regime_probabilities(by_regime)
     np.testing.assert_allclose(filtered.sum("regime"), 1.0)
-    assert bool(rl.effects(by_episode)["lagged"].notnull().all())
-    assert rl.load_fit(rl.save_fit(by_episode, tmp_path / "fit.nc")).identical(by_episode)
+    assert bool(rl.effects(by_regime)["lagged"].notnull().all())
+    assert rl.load_fit(rl.save_fit(by_regime, tmp_path / "fit.nc")).identical(by_regime)
 
 
 def test_more_than_a_thousand_combinations_are_refused():
@@ -117,10 +113,24 @@ def test_more_than_a_thousand_combinations_are_refused():
     assert "17576" in str(caught.value)
     small_spec(signals=tuple(rl.Signal(name, name, kernel=kernel) for name in ("a", "b")), max_lag=26)
     small_spec(signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26)
-    with pytest.raises(rl.SpecError, match="between episodes"):
+    with pytest.raises(rl.SpecError, match="share the lag between regimes"):
         small_spec(
             signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26, regimes=rl.Regimes(count=3)
         )
+
+
+def test_a_point_lag_is_one_for_all_episodes():
+    """A lag for each episode is refused; each kernel that the cure names takes it."""
+    episodes = rl.Episodes(starts=small_spec().episodes.starts, vary=("scale", "effect", "lag"))
+    with pytest.raises(rl.SpecError, match="belongs to a kernel with a location") as caught:
+        small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point()),), episodes=episodes, max_lag=26)
+    assert "signal 'metal' has a point kernel" in caught.value.came
+    named = [kind for kind in KERNELS if kind in caught.value.cure]
+    assert set(named) == {"gamma", "lognormal", "negative_binomial", "beta"}
+    for kind in named:
+        small_spec(signals=(rl.Signal("metal", "metal", kernel=KERNELS[kind]()),), episodes=episodes, max_lag=26)
+    rest = rl.Episodes(starts=episodes.starts, vary=("scale", "effect"))
+    small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point()),), episodes=rest, max_lag=26)
 
 
 def test_prior_masses_are_those_given():

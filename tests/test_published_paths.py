@@ -14,7 +14,7 @@ import pytest
 from test_likelihood_peers import read_literal
 
 import regimelag as rl
-from regimelag.likelihood import recursions
+from regimelag.likelihood import hmm
 
 autoregression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_autoregression")
 
@@ -93,9 +93,9 @@ def test_published_autoregression(hamilton, name):
     log_obs, logits, log_init = (value.eval(mode="FAST_COMPILE") for value in inputs)
     arrays = log_obs, logits if logits.ndim == 3 else logits[None], log_init
     newest = np.eye(2)[hamilton.paths_of(2, order)[:, 0]]
-    filtered = recursions.filter_forward(*arrays)[1] @ newest
+    filtered = hmm.filter_forward(*arrays)[1] @ newest
     np.testing.assert_allclose(filtered, result.filtered_marginal_probabilities, atol=1e-7)
-    np.testing.assert_allclose(recursions.smooth(*arrays) @ newest, result.smoothed_marginal_probabilities, atol=1e-7)
+    np.testing.assert_allclose(hmm.smooth(*arrays) @ newest, result.smoothed_marginal_probabilities, atol=1e-7)
 
 
 def test_the_order_of_the_paths_matters(hamilton):

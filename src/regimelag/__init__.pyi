@@ -28,7 +28,7 @@ from .kernels import (
     Smooth,
     Unrestricted,
 )
-from .likelihood.op import markov_loglik
+from .likelihood.hmm_loglik import markov_loglik
 from .model import build_model
 from .reading.forecast import forecast
 from .reading.forecast_plots import plot_forecast, plot_impulse

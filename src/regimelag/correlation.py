@@ -21,7 +21,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.distributions.transforms import Interval
 
-from regimelag.likelihood.op import linear_map
+from regimelag.likelihood.linear import linear_map
 
 Tensor = Any
 

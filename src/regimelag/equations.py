@@ -92,9 +92,8 @@ def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarr
     parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
     departure = kernel.departure(parameters, spec.max_lag)
     if isinstance(kernel, Point):
-        point, dims = parameters["point"], spec.point_dims(signal)
-        shape = [point.shape[1 + dims.index(dim)] if dim in dims else 1 for dim in (nm.EPISODE, nm.REGIME)]
-        return kernel.weights({"point": point.reshape(-1, 1, *shape)}, spec.max_lag), departure
+        point = parameters["point"]
+        return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
     moves = lag_moves(draws, signal)
     if moves is not None:
         lifted = {name: values[:, None, None] for name, values in parameters.items()}
@@ -316,7 +315,7 @@ def _joint_log_density(eq: Equations, y: np.ndarray, at: np.ndarray, these: np.n
 
 
 def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Equations, np.ndarray]:
-    """The equations without the point lags' terms, and log densities (draw, combination, regime, time) with them.
+    """The equations without the point lags' terms, and log densities (draw, combination, time, regime) with them.
 
     Regimes are joint ones.
     """
@@ -333,14 +332,14 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), eq.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history
-    density = np.empty((count, len(lags), len(spec.joint_regimes), len(y)))
+    density = np.empty((count, len(lags), len(y), len(spec.joint_regimes)))
     for c, lag in enumerate(lags):
         location = eq.location.copy()
         for s, signal in enumerate(spec.point_signals):
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
             effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
             location += on_joint(spec, effect * past)
-        density[:, c] = np.moveaxis(log_observation(eq._replace(location=location), y), -1, -2)
+        density[:, c] = log_observation(eq._replace(location=location), y)
     return eq, density
 
 

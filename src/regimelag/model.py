@@ -20,16 +20,12 @@ from regimelag import names as nm
 from regimelag.correlation import residual_correlation
 from regimelag.data.panel import check_panel
 from regimelag.kernels import Prior, combinations
-from regimelag.likelihood.op import (
-    joint_logpdf,
-    lag_mixture_loglik,
-    lag_sum,
-    linear_map,
-    linear_predictor,
-    markov_loglik,
-    normal_logpdf,
-    student_t_logpdf,
-)
+from regimelag.likelihood.density import student_t_logpdf
+from regimelag.likelihood.distributed_lag import lag_sum
+from regimelag.likelihood.hmm_loglik import markov_loglik
+from regimelag.likelihood.joint_density import joint_logpdf
+from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
+from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
@@ -95,9 +91,11 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
         effects = _effects(spec) if spec.lagged_signals else None
         location, log_scale = _location(spec, data, effects), _log_scale(spec)
+        y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
-            location, log_scale = _by_lag(spec, data, effects, location, log_scale)
-        log_obs = _log_observation(spec, data, location, log_scale)
+            location = _by_lag(spec, data, effects, location)
+            y, episode = _repeated(y, spec.lag_combinations), _repeated(episode, spec.lag_combinations)
+        log_obs = _log_observation(spec, y, episode, location, log_scale)
         pm.Potential("log_likelihood", _summed_out(spec, log_obs, data))
     return model
 
@@ -117,8 +115,8 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     dict of str to ndarray
         ``response_value`` (response, time); ``signal_value`` (lagged signal, L + time); ``covariate`` (1 +
         contemporaneous signals + controls, time), of which the first is one; ``driver_value`` (1 + drivers, time - 1),
-        the same; ``episode_index`` (time). With point lags also ``point_value`` (point signal, combination, regime or
-        one, time), the signal at each combination of lags, and ``lag_block`` (time).
+        the same; ``episode_index`` (time). With point lags also ``point_value`` (point signal, regime or one, time *
+        combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
@@ -136,21 +134,16 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _point_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
-    """Each point signal at each combination of lags, and where the blocks of one lag lie."""
+    """Each point signal at each combination of lags (signal, regime or one, time * combination), lags innermost."""
     lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
     if not any(kernel.by_regime for kernel in spec.point_kernels):
         lags = lags[:, :, :1]
     values = panel[nm.SIGNAL_VALUE].to_numpy()[:, [spec.signals.index(signal) for signal in spec.point_signals]]
     row = np.arange(panel.sizes[nm.TIME]) + spec.history
-    at = row - lags.transpose(1, 0, 2)[..., None]
+    at = row[:, None] - lags.transpose(1, 2, 0)[:, :, None, :]
     place = np.arange(len(spec.point_signals))[:, None, None, None]
-    return {nm.POINT_VALUE: np.ascontiguousarray(values[at, place]), nm.LAG_BLOCK: lag_blocks(spec, panel)}
-
-
-def lag_blocks(spec: ModelSpec, panel: xr.Dataset) -> np.ndarray:
-    """Number (time) of the stretch in which a point lag is constant: the episode if lags differ by it, or zero."""
-    episode = panel[nm.EPISODE_INDEX].to_numpy().astype("int64")
-    return episode if spec.lag_by_episode else np.zeros_like(episode)
+    found = values[at, place]
+    return {nm.POINT_VALUE: np.ascontiguousarray(found.reshape((*found.shape[:2], -1)))}
 
 
 def _as_data(name: str, values: np.ndarray) -> Tensor:
@@ -279,24 +272,28 @@ def _lag_deviation(signal: Signal, dim: str, sd: float) -> Tensor:
     return pm.Deterministic(name, scale * _zero_sum(f"{name}_raw", 1.0, (dim,)), dims=dim)
 
 
-def _by_lag(
-    spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor, log_scale: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Location (response, combination * joint regime, time) with the point lags' terms, and log scale to match it."""
-    count, responses, regimes = spec.lag_combinations, len(spec.responses), len(spec.joint_regimes)
-    location = location[:, None]
+def _by_lag(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor) -> Tensor:
+    """Location (response, joint regime, time * combination) with the point lags' terms, lags innermost."""
+    responses, regimes = len(spec.responses), len(spec.joint_regimes)
+    location = location[..., None]
     for n, signal in enumerate(spec.point_signals):
         own = effects[:, spec.lagged_signals.index(signal)].reshape((_episodes(), 1, responses * regimes))
         effect = linear_predictor(data[nm.COVARIATE][:1], own, data[nm.EPISODE_INDEX])
-        location = location + effect.reshape((responses, 1, regimes, -1)) * data[nm.POINT_VALUE][n][None]
-    wide = (_episodes(), responses, count, regimes)
-    spread = pt.broadcast_to(log_scale[:, :, None, :], wide).reshape((wide[0], responses, count * regimes))
-    return location.reshape((responses, count * regimes, -1)), spread
+        effect = effect.reshape((responses, regimes, -1, 1))
+        point = data[nm.POINT_VALUE][n]
+        location = location + effect * point.reshape((point.type.shape[0], -1, spec.lag_combinations))
+    return location.reshape((responses, regimes, -1))
 
 
-def _log_observation(spec: ModelSpec, data: Mapping[str, Tensor], location: Tensor, log_scale: Tensor) -> Tensor:
+def _repeated(values: Tensor, count: int) -> Tensor:
+    """Values (..., time) repeated for each combination of lags: (..., time * combination)."""
+    shape = (*tuple(values.shape), count)
+    return pt.broadcast_to(values[..., None], shape).reshape((*values.type.shape[:-1], -1))
+
+
+def _log_observation(spec: ModelSpec, y: Tensor, episode: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
     """Log density of all responses together (joint regime, time)."""
-    y, episode, priors = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX], spec.priors
+    priors = spec.priors
     nu: Any = np.inf
     if spec.family == "student_t":
         nu = pm.Gamma(nm.TAIL, alpha=priors.tail_shape, beta=priors.tail_rate) + 2.0
@@ -304,9 +301,7 @@ def _log_observation(spec: ModelSpec, data: Mapping[str, Tensor], location: Tens
         among = residual_correlation(nm.CORRELATION, len(spec.responses), priors.correlation_eta)
         pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
         return joint_logpdf(y, location, log_scale, episode, among, nu)
-    if spec.family == "student_t":
-        return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
-    return normal_logpdf(y[0], location[0], log_scale[:, 0], episode)
+    return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
 
 
 def _effects(spec: ModelSpec) -> Tensor:
@@ -401,8 +396,8 @@ def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) ->
         log_initial = _log_initial(spec, logits)
     if spec.point_signals:
         _, log_mass = combinations(spec.point_kernels, count, spec.max_lag)
-        by_lag = log_obs.reshape((spec.lag_combinations, count, -1))
-        return lag_mixture_loglik(by_lag, logits, log_initial, log_mass, data[nm.LAG_BLOCK])
+        by_lag = log_obs.reshape((count, -1, spec.lag_combinations))
+        return lag_marginal_loglik(by_lag, logits, log_initial, log_mass)
     return log_obs.sum() if count == 1 else markov_loglik(log_obs.T, logits, log_initial)
 
 

@@ -37,7 +37,6 @@ LEG_ROLE = "leg_role"
 LEG_SERIES = "leg_series"
 LEG_COLUMN = "leg_column"
 POINT_VALUE = "point_value"
-LAG_BLOCK = "lag_block"
 
 INTERCEPT = "intercept"
 CONTEMPORANEOUS = "contemporaneous"

@@ -163,14 +163,14 @@ class ModelSpec:
         for what in self.responses_vary:
             require_choice(asked, "responses_vary", what, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
-            point, fixed = isinstance(signal.kernel, Point), not signal.kernel.movable
+            fixed = not signal.kernel.movable
             came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
             require(
-                not (self.lag_by_episode and fixed and not point),
+                not (self.lag_by_episode and fixed),
                 asked,
-                "a lag that varies between episodes belongs to a kernel with a location, or to a point lag",
+                "a lag that varies between episodes belongs to a kernel with a location",
                 came,
-                "use a gamma, lognormal, negative_binomial, beta or point kernel, or drop lag from episodes.vary",
+                "use a gamma, lognormal, negative_binomial or beta kernel, or drop lag from episodes.vary",
             )
             require(
                 not (self.lag_by_response and fixed),
@@ -184,8 +184,7 @@ class ModelSpec:
             asked,
             f"point lags have at most {MOST_COMBINATIONS} combinations, since each costs a likelihood of its own",
             f"{self.max_lag} lags make {self.lag_combinations} combinations over signals and regimes",
-            "lower max_lag, share the lag between regimes, give all signals but one another kernel, or let the lag "
-            "vary between episodes, which adds no combinations",
+            "lower max_lag, share the lag between regimes, or give all signals but one another kernel",
         )
 
     def _check_chains(self, asked: str) -> None:
@@ -233,7 +232,7 @@ class ModelSpec:
 
     @property
     def lag_combinations(self) -> int:
-        """How many combinations of point lags there are within an episode; one without a point lag."""
+        """How many combinations of point lags there are; one without a point lag."""
         return self.max_lag ** sum(self.regimes.count if kernel.by_regime else 1 for kernel in self.point_kernels)
 
     @property
@@ -244,7 +243,7 @@ class ModelSpec:
     def point_dims(self, signal: Signal) -> tuple[str, ...]:
         """Dimensions along which the point lag of a signal differs."""
         by_regime = isinstance(signal.kernel, Point) and signal.kernel.by_regime
-        return ((nm.EPISODE,) if self.lag_by_episode else ()) + ((nm.REGIME,) if by_regime else ())
+        return (nm.REGIME,) if by_regime else ()
 
     @property
     def lag_by_response(self) -> bool:

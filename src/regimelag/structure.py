@@ -33,8 +33,8 @@ class Episodes:
     names : tuple of str
         One name per episode, the one before the first start included; generated from the dates if empty.
     vary : tuple of {"scale", "effect", "lag"}
-        What differs between episodes, pooled. The lag of a point kernel is another one in each episode, with the same
-        prior; the location of other kernels is pooled.
+        What differs between episodes, pooled. With "lag" the location of a kernel differs; kernels without a location
+        and point lags are refused.
     """
 
     starts: tuple[dt.date, ...] = ()

@@ -17,7 +17,7 @@ from regimelag.data.scenarios import levels_of
 from regimelag.equations import Equations, equations, log_observation, stack_draws
 from regimelag.errors import PanelError
 from regimelag.judging.verification import BANDS, inside
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.reading.forecast import scenario_matters
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of

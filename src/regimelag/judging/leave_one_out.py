@@ -18,9 +18,8 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.kernels import combinations
-from regimelag.likelihood.mixture_draws import lag_leave_one_out_draws
-from regimelag.likelihood.recursions import leave_one_out_draws
-from regimelag.model import lag_blocks
+from regimelag.likelihood.hmm_draws import leave_one_out_draws
+from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
@@ -58,7 +57,7 @@ def _given_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
 def _without_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     eq, log_obs = log_observation_by_lag(spec, panel, draws)
     _, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
-    return lag_leave_one_out_draws(log_obs, eq.logits, eq.log_initial, log_mass, lag_blocks(spec, panel))
+    return leave_one_out_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass)
 
 
 def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:

@@ -8,7 +8,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.equations import Equations, log_observation
 from regimelag.judging.frozen import predictive_pit
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.sampling.tree import evaluated, panel_of, parameters_of, spec_of
 
 

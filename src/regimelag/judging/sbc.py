@@ -30,7 +30,7 @@ from regimelag.equations import equations, log_observation, stack_draws, unstack
 from regimelag.errors import FitError
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
 from regimelag.reading.lags import effects, lag_distribution
 from regimelag.reading.regimes import regime_paths

@@ -38,7 +38,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
         A fit, or a tree of your own with groups posterior and log_likelihood. Of a fit the exact leave-one-out
         densities of each draw are computed; of another tree the only variable in log_likelihood is taken as it is:
         pointwise terms (chain, draw, ...), which for a hidden chain are leave-one-out densities too
-        (``regimelag.likelihood.recursions.leave_one_out_draws``).
+        (``regimelag.likelihood.hmm_draws.leave_one_out_draws``).
     rhat_limit : float
         Two chains mix if no variable has an R-hat between the two above this. A cluster is a set of chains that mix
         pair by pair (complete linkage). The default is far wider than the 1.01 that `diagnostics` asks of a fit: two

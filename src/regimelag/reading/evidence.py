@@ -240,7 +240,7 @@ def point_information(idata: xr.DataTree, spec: ModelSpec, signal: str, at: dict
     signal : str
         The signal.
     at : dict
-        Which entry, of a lag that differs by episode or regime.
+        Which entry, of a lag that differs by regime.
     """
     kernel = next(one.kernel for one in spec.lagged_signals if one.name == signal)
     masses = getattr(kernel, "prior_masses", None)

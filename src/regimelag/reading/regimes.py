@@ -26,7 +26,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
-from regimelag.likelihood.recursions import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
 from regimelag.reading.lags import INTERVAL
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec

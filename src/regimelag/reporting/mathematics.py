@@ -169,7 +169,7 @@ def _kernel(spec: ModelSpec, signal: Signal, panel: xr.Dataset) -> Iterator[Line
     moves = []
     if spec.lag_by_response:
         moves.append(("response", "a"))
-    if spec.lag_by_episode and panel.sizes[nm.EPISODE] > 1 and kernel.kind != "point":
+    if spec.lag_by_episode and panel.sizes[nm.EPISODE] > 1:
         moves.append(("episode", "e"))
     if moves:
         where = index_of(*(letter for _, letter in moves))

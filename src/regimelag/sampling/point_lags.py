@@ -1,4 +1,4 @@
-"""Point lags after sampling: their posterior per draw, a draw of each, and densities with them summed out.
+"""Point lags after sampling: their posterior per draw, a draw of each, and densities with them marginalised.
 
 A sampler does not move a point lag, so what the fit says of it is worked out from the other parameters: for each draw
 the probability of every lag given the data (the posterior is their average, which has less Monte Carlo error than any
@@ -15,8 +15,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.equations import in_chunks, log_observation_by_lag, stack_draws, unstack_draws
 from regimelag.kernels import combinations
-from regimelag.likelihood.mixture_draws import lag_filter_draws, lag_posterior_draws, sample_lags_draws
-from regimelag.model import lag_blocks
+from regimelag.likelihood.lag_draws import filter_lags_draws, sample_lags
 from regimelag.spec import ModelSpec
 
 LOG_DENSITY = "log_density"
@@ -52,35 +51,29 @@ def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, 
     -------
     xarray.Dataset
         For each point signal ``<signal>_lag_point`` (chain, draw, ...), a draw of its lag, and
-        ``<signal>_lag_probability`` (chain, draw, ..., lag), with episode and regime where it differs by them; and
-        ``log_density`` (chain, draw, time), one step ahead, with regimes and lags summed out.
+        ``<signal>_lag_probability`` (chain, draw, ..., lag), with the dimension regime where it differs by it; and
+        ``log_density`` (chain, draw, time), one step ahead, with regimes and lags marginalised.
     """
     draws, rows = stack_draws(parameters), panel.sizes[nm.TIME]
     lags, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
-    block = lag_blocks(spec, panel)
     size = rows * spec.joint_regimes.size * len(lags)
     probability, chosen, density = [], [], []
     for part, some in in_chunks(draws, size):
         eq, log_obs = log_observation_by_lag(spec, panel, some)
-        given = log_obs, eq.logits, eq.log_initial, log_mass, block
-        probability.append(lag_posterior_draws(*given))
-        chosen.append(sample_lags_draws(*given, rng.random((part.stop - part.start, rows))))
-        density.append(lag_filter_draws(*given))
-    read = _by_signal(spec, panel, parameters, lags, np.concatenate(probability), np.concatenate(chosen))
+        log_density, masses = filter_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass)
+        probability.append(masses)
+        chosen.append(sample_lags(masses, rng.random(part.stop - part.start)))
+        density.append(log_density)
+    read = _by_signal(spec, parameters, lags, np.concatenate(probability), np.concatenate(chosen))
     read[LOG_DENSITY] = unstack_draws(np.concatenate(density), parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
     return read
 
 
 def _by_signal(
-    spec: ModelSpec,
-    panel: xr.Dataset,
-    parameters: xr.Dataset,
-    lags: np.ndarray,
-    probability: np.ndarray,
-    chosen: np.ndarray,
+    spec: ModelSpec, parameters: xr.Dataset, lags: np.ndarray, probability: np.ndarray, chosen: np.ndarray
 ) -> xr.Dataset:
-    """Each signal's lag and its probabilities, from those of combinations (draw, block, ...)."""
-    coords: dict[str, Any] = {nm.EPISODE: panel[nm.EPISODE].to_numpy(), nm.REGIME: list(spec.regimes.labels())}
+    """Each signal's lag and its probabilities, from those of combinations (draw, combination)."""
+    coords: dict[str, Any] = {nm.REGIME: list(spec.regimes.labels())}
     read = xr.Dataset()
     for place, signal in enumerate(spec.point_signals):
         dims = spec.point_dims(signal)
@@ -89,7 +82,7 @@ def _by_signal(
         shown = mine[..., None] == np.arange(1, spec.max_lag + 1)
         shape = (len(chosen), *(len(coords[dim]) for dim in dims))
         point = mine[chosen].reshape(shape)
-        mass = np.einsum("nbc,ckl->nbkl", probability, shown.astype(float)).reshape((*shape, spec.max_lag))
+        mass = np.einsum("nc,ckl->nkl", probability, shown.astype(float)).reshape((*shape, spec.max_lag))
         own = {dim: coords[dim] for dim in dims}
         read[nm.lag_parameter(signal.name, "point")] = unstack_draws(point, parameters, **own)
         with_lag = own | {nm.LAG: np.arange(1, spec.max_lag + 1)}

@@ -30,7 +30,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
-from regimelag.likelihood.recursions import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model import build_model, draw_prior
 from regimelag.sampling.diagnostics import diagnostics, require_fit
 from regimelag.sampling.point_lags import with_point_lags

@@ -10,9 +10,8 @@ cannot start. An origin whose exits are all forbidden is a dead end. Where a row
 its log density and those of all later rows are ``-inf``, probabilities are NaN and paths are -1. NaN and ``+inf`` in an
 input do the same, but with densities NaN.
 
-All of it is done with logarithms, each row normalised: slower than scaled probabilities, but nothing underflows. (The
-filter of many draws tries those first, and says where it may not.) The
-verbs that end in ``_draws`` do the same for each posterior draw, along a leading axis of every input.
+All of it is done with logarithms, each row normalised: slower than scaled probabilities, but nothing underflows.
+:mod:`regimelag.likelihood.hmm_draws` does the same for each posterior draw.
 
 References
 ----------
@@ -25,15 +24,11 @@ References
 import math
 
 import numpy as np
-from numba import njit
 
-# This module imports numpy and numba alone. numba's file cache watches this file and not what it imports.
-CACHED = {"cache": True, "error_model": "numpy"}
-# Below this, in probability, the scaled filter gives way to the exact one.
-SMALLEST = 1e-280
+from regimelag.likelihood.numba_link import compiled
 
 
-@njit(**CACHED)
+@compiled()
 def check_shapes(log_obs, transition_logits, log_init):
     """Raise ValueError unless the three inputs fit together, so that no recursion reads past an end."""
     times, regimes = log_obs.shape
@@ -54,7 +49,7 @@ def check_shapes(log_obs, transition_logits, log_init):
         )
 
 
-@njit(**CACHED)
+@compiled()
 def _is_broken(values):
     """Whether an array holds NaN or ``+inf``."""
     for value in values.flat:  # noqa: SIM110
@@ -63,7 +58,7 @@ def _is_broken(values):
     return False
 
 
-@njit(**CACHED)
+@compiled()
 def _normalise(row):
     """Subtract the log of the sum of exponentials from a row, in place, and return it."""
     largest = -math.inf
@@ -81,7 +76,7 @@ def _normalise(row):
     return log_total
 
 
-@njit(**CACHED)
+@compiled()
 def _log_softmax(transition_logits):
     """Log transition probabilities (step, origin, destination); a dead end stays ``-inf``."""
     log_p = transition_logits.copy()
@@ -103,7 +98,7 @@ def _log_softmax(transition_logits):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@njit(**CACHED)
+@compiled()
 def _filter(log_obs, log_p, log_init):
     """Log predicted (time, regime), log filtered (time, regime) and log_density (time)."""
     times, regimes = log_obs.shape
@@ -132,7 +127,7 @@ def _filter(log_obs, log_p, log_init):
     return predicted, filtered, log_density
 
 
-@njit(**CACHED)
+@compiled()
 def _backward(log_obs, log_p):
     """Log of the backward message p(y_>t | regime at t) (time, regime), each row up to a constant."""
     times, regimes = log_obs.shape
@@ -148,7 +143,7 @@ def _backward(log_obs, log_p):
     return message
 
 
-@njit(**CACHED)
+@compiled()
 def filter_forward(log_obs, transition_logits, log_init):
     """Predicted and filtered probabilities and one-step-ahead log densities [2]_.
 
@@ -192,11 +187,11 @@ def filter_forward(log_obs, transition_logits, log_init):
 #     xi[t,i,j]         ~ filtered[t,i] p[t,i,j] o[t+1,j] b[t+1,j]         probability of the step i -> j given all data
 #     p(y_t | y_-t)     = sum_i w[t,i] o[t,i],  w[t,i] ~ predicted[t,i] b[t,i]
 #
-# chain.py has the derivation of the gradient from xi.
+# hmm_loglik.py has the derivation of the gradient from xi.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@njit(**CACHED)
+@compiled()
 def _smoothed(filtered, message):
     """Smoothed probabilities (time, regime) from the logs of filtered ones and of the backward message."""
     times, regimes = filtered.shape
@@ -210,7 +205,7 @@ def _smoothed(filtered, message):
     return smoothed
 
 
-@njit(**CACHED)
+@compiled()
 def smooth(log_obs, transition_logits, log_init):
     """Probability of each regime given all rows [1]_ [3]_.
 
@@ -239,7 +234,7 @@ def smooth(log_obs, transition_logits, log_init):
     return _smoothed(filtered, _backward(log_obs, log_p))
 
 
-@njit(**CACHED)
+@compiled()
 def leave_one_out(log_obs, transition_logits, log_init):
     """Log density of each row given all other rows.
 
@@ -275,12 +270,12 @@ def leave_one_out(log_obs, transition_logits, log_init):
     return log_density
 
 
-@njit(**CACHED)
+@compiled()
 def exact_loglik_and_adjoint(log_obs, transition_logits, log_init):
     """Log-likelihood and gradient, free of underflow.
 
-    :func:`regimelag.likelihood.chain.loglik_and_adjoint` gives the same faster, and calls this when it must. Parameters
-    and returns are described there.
+    :func:`regimelag.likelihood.hmm_loglik.loglik_and_adjoint` gives the same faster, and calls this when it must.
+    Parameters and returns are described there, with time as the first axis here.
     """
     times, regimes = log_obs.shape
     d_logits = np.zeros(transition_logits.shape)
@@ -312,15 +307,6 @@ def exact_loglik_and_adjoint(log_obs, transition_logits, log_init):
     return loglik, d_log_obs, d_logits, d_log_obs[0].copy()
 
 
-def exact_fill(log_obs, logits, log_init, smoothed, d_logits, d_log_init):
-    """:func:`exact_loglik_and_adjoint` with time as the last axis, and gradients filled into the last three arrays."""
-    log_obs, logits = np.ascontiguousarray(log_obs.T), np.ascontiguousarray(logits.transpose(2, 0, 1))
-    loglik, by_time, by_step, d_log_init[:] = exact_loglik_and_adjoint(log_obs, logits, log_init)
-    smoothed[:] = by_time.T
-    d_logits[:] = by_step.transpose(1, 2, 0)
-    return loglik
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Paths
 #
@@ -332,7 +318,7 @@ def exact_fill(log_obs, logits, log_init, smoothed, d_logits, d_log_init):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@njit(**CACHED)
+@compiled()
 def _choose(log_weights, uniform):
     """Index drawn with probability proportional to exp(log_weights); never one with weight zero."""
     largest = log_weights.max()
@@ -351,7 +337,7 @@ def _choose(log_weights, uniform):
     return chosen
 
 
-@njit(**CACHED)
+@compiled()
 def sample_paths(log_obs, transition_logits, log_init, uniforms):
     """Draw a path of regimes from its distribution given all rows.
 
@@ -390,7 +376,7 @@ def sample_paths(log_obs, transition_logits, log_init, uniforms):
     return path
 
 
-@njit(**CACHED)
+@compiled()
 def viterbi(log_obs, transition_logits, log_init):
     """Find the most probable path of regimes given all rows [4]_.
 
@@ -434,120 +420,3 @@ def viterbi(log_obs, transition_logits, log_init):
         for t in range(times - 2, -1, -1):
             path[t] = came_from[t + 1, path[t + 1]]
     return path, log_joint
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The same for posterior draws: every input and result has a leading axis `draw`.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@njit(**CACHED)
-def _check_draws(log_obs, transition_logits, log_init):
-    if transition_logits.shape[0] != log_obs.shape[0] or log_init.shape[0] != log_obs.shape[0]:
-        raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
-
-
-@njit(**CACHED)
-def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, log_density):
-    """:func:`filter_forward` in scaled probabilities: a tenth of the time, but no good below what a double can hold.
-
-    Returns False as soon as a probability, or what a row leaves of all of them, is so small that products of it might
-    underflow, or is NaN. What has been filled is then not to be used.
-    """
-    times, regimes = log_obs.shape
-    weights = np.empty(regimes)
-    for t in range(times):
-        row = min(t - 1, transition_logits.shape[0] - 1)
-        for j in range(regimes):
-            predicted[t, j] = math.exp(log_init[j]) if t == 0 else 0.0
-        if t > 0:
-            for i in range(regimes):
-                largest = transition_logits[row, i, 0]
-                for j in range(1, regimes):
-                    largest = max(largest, transition_logits[row, i, j])
-                total = 0.0
-                for j in range(regimes):
-                    weights[j] = math.exp(transition_logits[row, i, j] - largest)
-                    total += weights[j]
-                for j in range(regimes):
-                    predicted[t, j] += filtered[t - 1, i] * (weights[j] / total)
-        largest = log_obs[t, 0]
-        for j in range(1, regimes):
-            largest = max(largest, log_obs[t, j])
-        before = after = 0.0
-        for j in range(regimes):
-            filtered[t, j] = predicted[t, j] * math.exp(log_obs[t, j] - largest)
-            before += predicted[t, j]
-            after += filtered[t, j]
-        for j in range(regimes):
-            predicted[t, j] /= before
-            filtered[t, j] /= after
-            if not (filtered[t, j] > SMALLEST and after > SMALLEST):
-                return False
-        log_density[t] = largest + math.log(after)
-    return True
-
-
-@njit(**CACHED)
-def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
-    """Apply :func:`_filter_scaled` to each draw; return which of them may be used (draw)."""
-    certain = np.empty(log_obs.shape[0], dtype=np.bool_)
-    for d in range(log_obs.shape[0]):
-        given = log_obs[d], transition_logits[d], log_init[d]
-        certain[d] = _filter_scaled(*given, predicted[d], filtered[d], log_density[d])
-    return certain
-
-
-def filter_forward_draws(log_obs, transition_logits, log_init):
-    """Apply :func:`filter_forward` to each draw: predicted, filtered (draw, time, regime), log_density (draw, time)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    check_shapes(log_obs[0], transition_logits[0], log_init[0])
-    predicted, filtered = np.empty(log_obs.shape), np.empty(log_obs.shape)
-    log_density = np.empty(log_obs.shape[:2])
-    certain = _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density)
-    for d in np.flatnonzero(~certain):
-        predicted[d], filtered[d], log_density[d] = filter_forward(log_obs[d], transition_logits[d], log_init[d])
-    return predicted, filtered, log_density
-
-
-@njit(**CACHED)
-def smooth_draws(log_obs, transition_logits, log_init):
-    """Apply :func:`smooth` to each draw: (draw, time, regime)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    smoothed = np.empty(log_obs.shape)
-    for d in range(log_obs.shape[0]):
-        smoothed[d] = smooth(log_obs[d], transition_logits[d], log_init[d])
-    return smoothed
-
-
-@njit(**CACHED)
-def leave_one_out_draws(log_obs, transition_logits, log_init):
-    """Apply :func:`leave_one_out` to each draw: (draw, time)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    log_density = np.empty(log_obs.shape[:2])
-    for d in range(log_obs.shape[0]):
-        log_density[d] = leave_one_out(log_obs[d], transition_logits[d], log_init[d])
-    return log_density
-
-
-@njit(**CACHED)
-def sample_paths_draws(log_obs, transition_logits, log_init, uniforms):
-    """Apply :func:`sample_paths` to each draw, with uniforms (draw, time): (draw, time)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    if uniforms.shape[0] != log_obs.shape[0]:
-        raise ValueError("sample_paths_draws needs uniforms (draw, time) with as many draws as log_obs")
-    paths = np.empty(log_obs.shape[:2], dtype=np.int64)
-    for d in range(log_obs.shape[0]):
-        paths[d] = sample_paths(log_obs[d], transition_logits[d], log_init[d], uniforms[d])
-    return paths
-
-
-@njit(**CACHED)
-def viterbi_draws(log_obs, transition_logits, log_init):
-    """Apply :func:`viterbi` to each draw: paths (draw, time) and log_joint (draw)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    paths = np.empty(log_obs.shape[:2], dtype=np.int64)
-    log_joint = np.empty(log_obs.shape[0])
-    for d in range(log_obs.shape[0]):
-        paths[d], log_joint[d] = viterbi(log_obs[d], transition_logits[d], log_init[d])
-    return paths, log_joint

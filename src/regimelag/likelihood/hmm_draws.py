@@ -1,0 +1,123 @@
+"""The recursions of :mod:`regimelag.likelihood.hmm` for each posterior draw: inputs and results lead with ``draw``."""
+
+import math
+
+import numpy as np
+
+from regimelag.likelihood.hmm import check_shapes, filter_forward, leave_one_out, sample_paths, smooth, viterbi
+from regimelag.likelihood.numba_link import compiled
+
+# Below this, in probability, the scaled filter gives way to the exact one.
+SMALLEST = 1e-280
+
+
+@compiled()
+def _check_draws(log_obs, transition_logits, log_init):
+    if transition_logits.shape[0] != log_obs.shape[0] or log_init.shape[0] != log_obs.shape[0]:
+        raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
+
+
+@compiled()
+def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, log_density):
+    """:func:`filter_forward` in scaled probabilities: a tenth of the time, but no good below what a double can hold.
+
+    Returns False as soon as a probability, or what a row leaves of all of them, is so small that products of it might
+    underflow, or is NaN. What has been filled is then not to be used.
+    """
+    times, regimes = log_obs.shape
+    weights = np.empty(regimes)
+    for t in range(times):
+        row = min(t - 1, transition_logits.shape[0] - 1)
+        for j in range(regimes):
+            predicted[t, j] = math.exp(log_init[j]) if t == 0 else 0.0
+        if t > 0:
+            for i in range(regimes):
+                largest = transition_logits[row, i, 0]
+                for j in range(1, regimes):
+                    largest = max(largest, transition_logits[row, i, j])
+                total = 0.0
+                for j in range(regimes):
+                    weights[j] = math.exp(transition_logits[row, i, j] - largest)
+                    total += weights[j]
+                for j in range(regimes):
+                    predicted[t, j] += filtered[t - 1, i] * (weights[j] / total)
+        largest = log_obs[t, 0]
+        for j in range(1, regimes):
+            largest = max(largest, log_obs[t, j])
+        before = after = 0.0
+        for j in range(regimes):
+            filtered[t, j] = predicted[t, j] * math.exp(log_obs[t, j] - largest)
+            before += predicted[t, j]
+            after += filtered[t, j]
+        for j in range(regimes):
+            predicted[t, j] /= before
+            filtered[t, j] /= after
+            if not (filtered[t, j] > SMALLEST and after > SMALLEST):
+                return False
+        log_density[t] = largest + math.log(after)
+    return True
+
+
+@compiled()
+def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
+    """Apply :func:`_filter_scaled` to each draw; return which of them may be used (draw)."""
+    certain = np.empty(log_obs.shape[0], dtype=np.bool_)
+    for d in range(log_obs.shape[0]):
+        given = log_obs[d], transition_logits[d], log_init[d]
+        certain[d] = _filter_scaled(*given, predicted[d], filtered[d], log_density[d])
+    return certain
+
+
+def filter_forward_draws(log_obs, transition_logits, log_init):
+    """Apply :func:`filter_forward` to each draw: predicted, filtered (draw, time, regime), log_density (draw, time)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    check_shapes(log_obs[0], transition_logits[0], log_init[0])
+    predicted, filtered = np.empty(log_obs.shape), np.empty(log_obs.shape)
+    log_density = np.empty(log_obs.shape[:2])
+    certain = _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density)
+    for d in np.flatnonzero(~certain):
+        predicted[d], filtered[d], log_density[d] = filter_forward(log_obs[d], transition_logits[d], log_init[d])
+    return predicted, filtered, log_density
+
+
+@compiled()
+def smooth_draws(log_obs, transition_logits, log_init):
+    """Apply :func:`smooth` to each draw: (draw, time, regime)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    smoothed = np.empty(log_obs.shape)
+    for d in range(log_obs.shape[0]):
+        smoothed[d] = smooth(log_obs[d], transition_logits[d], log_init[d])
+    return smoothed
+
+
+@compiled()
+def leave_one_out_draws(log_obs, transition_logits, log_init):
+    """Apply :func:`leave_one_out` to each draw: (draw, time)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    log_density = np.empty(log_obs.shape[:2])
+    for d in range(log_obs.shape[0]):
+        log_density[d] = leave_one_out(log_obs[d], transition_logits[d], log_init[d])
+    return log_density
+
+
+@compiled()
+def sample_paths_draws(log_obs, transition_logits, log_init, uniforms):
+    """Apply :func:`sample_paths` to each draw, with uniforms (draw, time): (draw, time)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    if uniforms.shape[0] != log_obs.shape[0]:
+        raise ValueError("sample_paths_draws needs uniforms (draw, time) with as many draws as log_obs")
+    paths = np.empty(log_obs.shape[:2], dtype=np.int64)
+    for d in range(log_obs.shape[0]):
+        paths[d] = sample_paths(log_obs[d], transition_logits[d], log_init[d], uniforms[d])
+    return paths
+
+
+@compiled()
+def viterbi_draws(log_obs, transition_logits, log_init):
+    """Apply :func:`viterbi` to each draw: paths (draw, time) and log_joint (draw)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    paths = np.empty(log_obs.shape[:2], dtype=np.int64)
+    log_joint = np.empty(log_obs.shape[0])
+    for d in range(log_obs.shape[0]):
+        paths[d], log_joint[d] = viterbi(log_obs[d], transition_logits[d], log_init[d])
+    return paths, log_joint

@@ -1,0 +1,442 @@
+"""Log-likelihood of a hidden Markov process and its gradient, in one pass.
+
+What a sampler calls thousands of times works with scaled probabilities and takes few logarithms. It proves for each
+call that underflow lost nothing, and turns to the exact recursion in :mod:`regimelag.likelihood.hmm` when it cannot.
+
+References
+----------
+.. [1] Baum, L. E., Petrie, T., Soules, G., & Weiss, N. (1970). doi:10.1214/aoms/1177697196
+.. [2] Hamilton, J. D. (1989). doi:10.2307/1912559
+"""
+
+# PyTensor fixes the names and arguments of the methods of an Op.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import ClassVar
+
+import llvmlite.binding
+import numpy as np
+import pytensor.tensor as pt
+from numba import types
+from pytensor.gradient import DisconnectedType
+from pytensor.graph import Apply
+from pytensor.tensor import TensorLike, TensorVariable
+from pytensor.tensor.blockwise import Blockwise
+
+from regimelag.likelihood.checks import MOVING_CURE, MOVING_RULE, agree, as_float, require
+from regimelag.likelihood.checks import shapes as static_shapes
+from regimelag.likelihood.hmm import exact_loglik_and_adjoint
+from regimelag.likelihood.linked_op import LinkedOp
+from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
+from regimelag.likelihood.vector_math import exp_nonpositive, fill_scaled_exp, fill_softmax, registers
+
+RESCALE_EVERY = 8
+CERTAIN = 1e-200
+
+
+def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike) -> TensorVariable:
+    """Log-likelihood of a hidden chain of regimes, with the regimes marginalised.
+
+    Parameters
+    ----------
+    log_obs : tensor (..., time, regime)
+        Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row. The
+        number of regimes should be part of the type of one input: if it is unknown, a slow recursion is used.
+    transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination)
+        Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf``
+        forbids a step. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
+    log_init : tensor (..., regime) or (regime)
+        Log weights of the regimes at the first time, used as given.
+
+    Returns
+    -------
+    tensor (...)
+        In nats; a scalar without batch dimensions. ``-inf``, with zero gradients, if the data are impossible. NaN, with
+        NaN gradients, if an input is NaN or ``+inf``.
+
+    Raises
+    ------
+    RegimelagError
+        If dimensions or lengths that are known when the graph is built do not fit together.
+    ValueError
+        If lengths found when the graph is evaluated do not fit together.
+
+    Notes
+    -----
+    The forward recursion is that of the filter in [1]_, the gradient that of [2]_; see
+    the comments of this module. Value and gradient cost one forward and one backward pass together.
+
+    References
+    ----------
+    .. [1] Hamilton, J. D. (1989). doi:10.2307/1912559
+    .. [2] Baum, L. E., Petrie, T., Soules, G., & Weiss, N. (1970). doi:10.1214/aoms/1177697196
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from regimelag.likelihood.hmm_loglik import markov_loglik
+    >>> log_obs = np.log([[0.5, 0.1], [0.2, 0.4]])
+    >>> loglik = markov_loglik(log_obs, np.zeros((2, 2)), np.log([0.5, 0.5]))
+    >>> round(float(np.exp(loglik.eval())), 6)
+    0.09
+    """
+    log_obs, transition_logits, log_init = map(as_float, (log_obs, transition_logits, log_init))
+    asked = "markov_loglik(log_obs, transition_logits, log_init)"
+    came = static_shapes(log_obs=log_obs, transition_logits=transition_logits, log_init=log_init)
+    batch = log_obs.type.ndim - 2
+    require(
+        asked,
+        "log_obs is (time, regime), after batch dimensions if any",
+        came,
+        "give log_obs a time axis and a regime axis; one regime is an axis of length 1",
+        holds=batch >= 0,
+    )
+    require(
+        asked,
+        "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
+        came,
+        "with batch dimensions, give moving transitions all of them (length 1 to share): transition_logits[None]",
+        holds=transition_logits.type.ndim in (2, batch + 2, batch + 3),
+    )
+    require(
+        asked,
+        "log_init is (regime), after the batch dimensions of log_obs if any",
+        came,
+        "give log_init one weight a regime",
+        holds=log_init.type.ndim in (1, batch + 1),
+    )
+    if transition_logits.type.ndim != batch + 3:
+        transition_logits = pt.expand_dims(transition_logits, -3)
+    times, regimes = log_obs.type.shape[-2:]
+    steps, origins, destinations = transition_logits.type.shape[-3:]
+    require(
+        asked,
+        "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
+        came,
+        "check that the regime axis comes last in log_obs and log_init, and last twice in transition_logits",
+        holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
+    )
+    require(
+        asked,
+        MOVING_RULE,
+        came,
+        MOVING_CURE,
+        holds=steps in (None, 1) or times is None or steps == times - 1,
+    )
+    # The Op wants time last.
+    by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
+    known = regimes or origins or destinations or log_init.type.shape[-1]
+    return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Value and gradient in one pass
+#
+# Write o[j,t] for the density at time t, p[i,j,t] for the softmax of the logits, and
+#
+#     a[j,t] = o[j,t] * sum_i a[i,t-1] p[i,j,t-1]          forward,  a[j,0] = init[j] o[j,0]
+#     v[j,t] = o[j,t] * m[j,t]                             backward, m[j,T-1] = 1
+#     m[i,t] = sum_j p[i,j,t] v[j,t+1]
+#
+# The likelihood is sum_j a[j,T-1]. It is also z[t] = sum_i a[i,t] m[i,t] for every t, up to scale: the sum over all
+# steps i -> j of a[i,t] p[i,j,t] v[j,t+1], whose share of z[t] is the probability of that step given all data. With
+# w[i,t] = a[i,t] / z[t],
+#
+#     d loglik / d log_obs[i,t]  = w[i,t] m[i,t]                                smoothed probability
+#     d loglik / d logits[i,j,t] = w[i,t] p[i,j,t] (v[j,t+1] - m[i,t])          expected minus predicted steps
+#     d loglik / d log_init[i]   = smoothed probability at time 0
+#
+# Scaling. At each time o is divided by its maximum and p sums to one over destinations, so a and v never grow. Each is
+# brought back to size one every RESCALE_EVERY times. The factors of `a` go into the log-likelihood; those of `v` cancel
+# in w m and w v.
+#
+# What underflow can do. No entry of o, p, a or v exceeds one, but for those of `a` before the first rescaling, which do
+# not exceed the number of regimes. Whatever is lost at one step is below 1e-306, so it can change the likelihood by no
+# more than a share of about 1e-306 / z[t]. If z[t] >= CERTAIN at every step, the sum of all that was lost is nothing.
+# If not, the two passes may have lost the paths that matter (two absorbing regimes, early evidence for one and stronger
+# late evidence for the other), and the caller turns to the exact recursion. NaN, dead ends and impossible rows all end
+# as a z[t] that is zero or NaN, so they take the same way out.
+#
+# Memory. A series of a million rows spends more time on fetching new memory than on arithmetic. So p is made where the
+# gradient of the logits will be, a where the smoothed probabilities will be, and m takes the place of o.
+#
+# Number of regimes. Functions take a tuple, `each`, with one entry a regime. Its length is part of its type, so LLVM
+# knows it, unrolls the loops over regimes, and keeps in registers what `registers` holds.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@compiled(CONTRACT)
+def _passes(each, obs, p, a, v):
+    """Run both passes in one loop: neither waits for the other, so the processor overlaps them.
+
+    ``a`` arrives with its first time and leaves as the forward messages, ``v`` leaves as the backward ones. Returns the
+    factors taken out of ``a``. A ``p`` of one step holds throughout.
+    """
+    steps = obs.shape[1] - 1
+    hop = 1 if p.shape[2] == steps else 0
+    factors = np.ones(steps // RESCALE_EVERY + 1)
+    now, following, arrived, back = (
+        registers(each, (0.0,)),
+        registers(each, (0.0,)),
+        registers(each, (0.0,)),
+        registers(each, (0.0,)),
+    )
+    for k in range(len(each)):
+        now[k] = a[k, 0]
+        back[k] = 1.0
+    for step in range(steps):
+        t = steps - step
+        here, there = hop * step, hop * (t - 1)
+        for j in range(len(each)):
+            mass = now[0] * p[0, j, here]
+            for i in range(1, len(each)):
+                mass += now[i] * p[i, j, here]
+            following[j] = mass * obs[j, step + 1]
+            arrived[j] = obs[j, t] * back[j]
+            v[j, t] = arrived[j]
+        for i in range(len(each)):
+            mass = p[i, 0, there] * arrived[0]
+            for j in range(1, len(each)):
+                mass += p[i, j, there] * arrived[j]
+            back[i] = mass
+        if step % RESCALE_EVERY == RESCALE_EVERY - 1:
+            forward_total = backward_total = 0.0
+            for k in range(len(each)):
+                forward_total += following[k]
+                backward_total += back[k]
+            factors[step // RESCALE_EVERY] = forward_total
+            grow_forward, grow_backward = 1.0 / forward_total, 1.0 / backward_total
+            for k in range(len(each)):
+                following[k] *= grow_forward
+                back[k] *= grow_backward
+        for k in range(len(each)):
+            now[k] = following[k]
+            a[k, step + 1] = now[k]
+    return factors
+
+
+@compiled(CONTRACT)
+def _weigh(each, p, v, m, a):
+    """Fill ``m``, and return 1 / z (step) and how many steps are in doubt."""
+    steps = a.shape[1] - 1
+    is_moving = p.shape[2] == steps
+    z = np.zeros(steps)
+    for i in range(len(each)):
+        mass, arrived = m[i], a[i]
+        for j in range(len(each)):
+            stepped, following = p[i, j], v[j, 1:]
+            constant = stepped[0] if steps > 0 else 0.0
+            for step in range(steps):
+                term = (stepped[step] if is_moving else constant) * following[step]
+                mass[step] = term if j == 0 else mass[step] + term
+        for step in range(steps):
+            z[step] += arrived[step] * mass[step]
+    in_doubt = 0
+    for step in range(steps):
+        in_doubt += 0 if z[step] >= CERTAIN else 1
+        z[step] = 1.0 / z[step]
+    return z, in_doubt
+
+
+@compiled(REORDER)
+def _expect(each, inverse, p, v, m, a):
+    """Turn ``p`` into the gradient of the logits and ``a`` into smoothed probabilities."""
+    steps = inverse.size
+    is_moving = p.shape[2] == steps
+    for i in range(len(each)):
+        mass, w = m[i], a[i]
+        for step in range(steps):
+            w[step] *= inverse[step]
+        for j in range(len(each)):
+            stepped, following = p[i, j], v[j, 1:]
+            if is_moving:
+                for step in range(steps):
+                    stepped[step] *= w[step] * (following[step] - mass[step])
+            else:
+                total = 0.0
+                for step in range(steps):
+                    total += w[step] * (following[step] - mass[step])
+                stepped[0] = stepped[0] * total if steps > 0 else 0.0
+        for step in range(steps):
+            w[step] *= mass[step]
+
+
+@compiled(CONTRACT)
+def _start(each, log_obs, log_init, a):
+    """Fill the first time of ``a``, divided by its maximum; return what that adds to the log-likelihood.
+
+    Other times of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
+    """
+    largest = log_obs[0, 0] + log_init[0]
+    largest_obs = log_obs[0, 0]
+    for k in range(1, len(each)):
+        largest = max(largest, log_obs[k, 0] + log_init[k])
+        largest_obs = max(largest_obs, log_obs[k, 0])
+    for k in range(len(each)):
+        a[k, 0] = exp_nonpositive(log_obs[k, 0] + log_init[k] - largest)
+    return largest - largest_obs
+
+
+@compiled(CONTRACT)
+def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, smoothed, d_logits, d_log_init):
+    """Value and gradient in scaled probabilities.
+
+    Parameters
+    ----------
+    each : tuple of float
+        Any numbers, as many as there are regimes.
+    log_obs : array (regime, time)
+    logits : array (origin, destination, step)
+        As many steps as ``time - 1``, or one that holds throughout.
+    log_init : array (regime)
+    work : array (2, regime, time)
+        Overwritten.
+    smoothed, d_logits, d_log_init : array
+        Filled with the gradients with respect to log_obs, logits and log_init.
+
+    Returns
+    -------
+    float
+        The log-likelihood. NaN if underflow may have mattered, or an input is NaN or ``+inf``, or the data are
+        impossible; the gradients are then meaningless.
+    """
+    obs, v, a, p = work[0], work[1], smoothed, d_logits
+    loglik = _start(each, log_obs, log_init, a) + fill_scaled_exp(each, log_obs, obs)
+    fill_softmax(each, logits, p)
+    factors = _passes(each, obs, p, a, v)
+    for factor in factors:
+        loglik += math.log(factor)
+    inverse, in_doubt = _weigh(each, p, v, obs, a)
+    _expect(each, inverse, p, v, obs, a)
+    last = 0.0
+    for k in range(len(each)):
+        last += a[k, -1]
+    for k in range(len(each)):
+        smoothed[k, -1] /= last
+        d_log_init[k] = smoothed[k, 0]
+    loglik += math.log(last)
+    return loglik if in_doubt == 0 and math.isfinite(loglik) else math.nan
+
+
+_POINTER = ctypes.POINTER(ctypes.c_double)
+
+
+@ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_int64] * 3, *[_POINTER] * 6)
+def _exact(regimes, times, steps, *pointers):
+    """Exact recursion: gradients are filled into the last three arrays."""
+    shapes = [(regimes, times), (regimes, regimes, steps), (regimes,)] * 2
+    arrays = map(np.ctypeslib.as_array, pointers, shapes)
+    log_obs, logits, log_init, smoothed, d_logits, d_log_init = arrays
+    loglik, by_time, by_step, d_log_init[:] = exact_loglik_and_adjoint(
+        np.ascontiguousarray(log_obs.T), np.ascontiguousarray(logits.transpose(2, 0, 1)), log_init
+    )
+    smoothed[:] = by_time.T
+    d_logits[:] = by_step.transpose(1, 2, 0)
+    return loglik
+
+
+# The exact recursion is seldom needed and takes seconds to compile. So it is called back in Python, which compiles it
+# when it is.
+llvmlite.binding.add_symbol("regimelag.exact", ctypes.cast(_exact, ctypes.c_void_p).value)
+CALL_EXACT = types.ExternalFunction(
+    "regimelag.exact", types.float64(*[types.int64] * 3, *[types.CPointer(types.float64)] * 6)
+)
+
+
+@compiled()
+def loglik_and_adjoint(each, log_obs, logits, log_init):
+    """Log-likelihood and its gradient with respect to every input.
+
+    Parameters
+    ----------
+    each : tuple of float
+        Any numbers, as many as there are regimes; one for a number of regimes that is not known when it is compiled.
+    log_obs : array (regime, time)
+        Log density of each row of data under each regime, in nats.
+    logits : array (origin, destination, step)
+        As many steps as ``time - 1``, or one that holds throughout.
+    log_init : array (regime)
+        Log weights of the regimes at the first time, used as given.
+
+    Returns
+    -------
+    loglik : float
+        Log density of all rows, in nats. ``-inf`` if the data are impossible.
+    d_log_obs : array (regime, time)
+        Smoothed probabilities.
+    d_logits : array (origin, destination, step)
+        Expected transitions minus occupancy times probability, summed over steps for a constant matrix.
+    d_log_init : array (regime)
+        Smoothed probabilities at the first time.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    Notes
+    -----
+    Gradients are zero where the data are impossible, and NaN, like the value, where an input is NaN or ``+inf``.
+    """
+    regimes, times = log_obs.shape
+    steps = logits.shape[2]
+    if times < 1 or log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
+        raise ValueError(
+            "markov_loglik needs at least one time in log_obs, and one number of regimes in log_obs, log_init and "
+            "transition_logits"
+        )
+    if steps not in (1, times - 1):
+        raise ValueError("markov_loglik needs one step of transition_logits, or one fewer than times in log_obs")
+    d_log_obs, d_logits, d_log_init = np.empty(log_obs.shape), np.empty(logits.shape), np.empty(regimes)
+    loglik = math.nan
+    if regimes == len(each):
+        work = np.empty((2, regimes, times))
+        loglik = scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, d_log_obs, d_logits, d_log_init)
+    if math.isnan(loglik):
+        loglik = CALL_EXACT(
+            regimes,
+            times,
+            steps,
+            log_obs.ctypes,
+            logits.ctypes,
+            log_init.ctypes,
+            d_log_obs.ctypes,
+            d_logits.ctypes,
+            d_log_init.ctypes,
+        )
+    return loglik, d_log_obs, d_logits, d_log_init
+
+
+class MarkovLoglik(LinkedOp):
+    """Value and gradient: (log_obs, transition_logits, log_init) -> (loglik, gradients of the three).
+
+    One pass gives both, so the Op emits the gradient together with the value and its pullback multiplies.
+    """
+
+    __props__: ClassVar[tuple[str, ...]] = ("regimes",)
+    gufunc_signature = "(k,t),(k,k,s),(k)->(),(k,t),(k,k,s),(k)"
+    loop = loglik_and_adjoint
+
+    def __init__(self, regimes: int | None) -> None:
+        # How many there are, if that is known; numba has a fast function for each number.
+        self.regimes = regimes
+
+    def static(self):
+        return ((0.0,) * (self.regimes or 1),)
+
+    def make_node(self, log_obs, transition_logits, log_init):
+        inputs = [log_obs, transition_logits, log_init]
+        return Apply(self, inputs, [pt.dscalar(), *(variable.type() for variable in inputs)])
+
+    def infer_shape(self, node, input_shapes):
+        return [(), *input_shapes]
+
+    def pullback(self, inputs, outputs, cotangents):
+        of_value, *of_gradient = cotangents
+        if not all(isinstance(cotangent.type, DisconnectedType) for cotangent in of_gradient):
+            raise NotImplementedError("markov_loglik has first derivatives only: use a method that needs no Hessian")
+        return [of_value * gradient for gradient in outputs[1:]]
