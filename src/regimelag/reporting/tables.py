@@ -107,20 +107,24 @@ def regime_table(portrait: pd.DataFrame) -> Table:
 
 
 def driver_table(changes: xr.Dataset) -> Table:
-    """What a move of each driver does to each regime's probability, in percentage points, and to its log odds."""
-    units = {"next period": 100.0, "long run": 100.0, "log odds": 1.0}
+    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
+    reference = changes.attrs["reference"]
+    columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
+    columns[f"log odds against {reference}"] = ("log_odds", 1.0)
     others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
     frames, shown = {}, {}
-    for name, unit in units.items():
-        found = unit * changes[name.replace(" ", "_")].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
+    for title, (name, unit) in columns.items():
+        found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
-        frames[name] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        shown[name] = [interval(*row) for row in rows]
+        frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
+        # Log odds of the reference against itself do not move.
+        fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
+        shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
-    caption = f"What a move of each driver ({moves}, natural units) does to each regime: change in probability in "
-    caption += "percentage points, and in log odds; median and 90 % interval."
+    caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "
+    caption += f"probability in percentage points, and in the log odds against {reference}; median and 90 % interval."
     return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
 
 
