@@ -163,8 +163,8 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     xarray.Dataset
         A panel, with `regime_path` (time), and in ``attrs["truth"]`` the true values as JSON: ``effect`` (elasticity),
         ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
-        return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of each
-        driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
+        return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
+        each driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
     """
     spec = read_spec("btc_silver")
     frame, path, truth = _simulated_example(effect, random_seed)
