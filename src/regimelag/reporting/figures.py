@@ -66,7 +66,10 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
             yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=path).figure)
     caption = "What tells the regimes apart; medians and 90 % intervals."
     yield Drawn("portrait", caption, plot_portrait(readings["portrait"])[0].figure)
-    caption = "Each regime's share of each year: a regime that is one stretch of years is the calendar."
+    caption = (
+        "Share of each regime in each year. A regime that fills some years and is absent from others coincides with "
+    )
+    caption += "a calendar period. Medians and 90 % intervals."
     yield Drawn("shares", caption, plot_shares(readings["portrait"]).figure)
     for whose, one in _of_each_response(readings["durations"]):
         caption = f"How long the regimes{_of(whose)} last."

@@ -247,9 +247,9 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
 
 def _no_caution(spec: ModelSpec) -> list[str]:
     """What was looked for, of what the model has, and not found."""
-    looked = ["lag weight that piles up at the largest lag"] if spec.lagged_signals else []
-    looked += ["regime that is a stretch of years"] if spec.regimes.count > 1 else []
-    looked += ["driver that separates the regimes"] if spec.drivers else []
+    looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
+    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
+    looked += ["a driver that separates the regimes"] if spec.drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 
