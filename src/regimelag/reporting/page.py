@@ -19,6 +19,7 @@ from regimelag.citing import citation
 from regimelag.errors import FitError
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
+from regimelag.reading.forecast import same_period_terms
 from regimelag.reading.lag_report import lag_report
 from regimelag.reading.lags import effects, lag_distribution
 from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
@@ -211,7 +212,7 @@ def _sections(
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
+    checks = [*_coverage(spec_of(fit), readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -253,15 +254,17 @@ def _no_caution(spec: ModelSpec) -> list[str]:
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 
-def _coverage(pit: xr.DataArray) -> Iterator[str]:
+def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
     """Share of rows inside the one-step-ahead bands."""
+    given = "given the rows before and the row's own signals and controls" if same_period_terms(spec) else ""
+    given = given or "given the rows before"
     for response in pit[nm.RESPONSE].to_numpy():
         one = pit.sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy()
         held = " and ".join(f"{100 * np.mean(abs(one - 0.5) <= band / 2):.0f} %" for band in COVERED)
         asked = " and ".join(f"{100 * band:.0f} %" for band in COVERED)
         yield (
-            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands that the row before gave them, "
-            "parameters learned on all rows."
+            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands of the one-step-ahead "
+            f"distribution, {given}; parameters are learned on all rows."
         )
 
 
