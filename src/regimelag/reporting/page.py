@@ -104,6 +104,7 @@ def report(
     _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
     spec, panel = spec_of(fit), panel_of(fit)
+    mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
     readings = _readings(fit, spec, within, moves)
@@ -113,7 +114,7 @@ def report(
         pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
         tb.write_tables(tables, part / "tables")
         (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
-        page = _page(fit, spec, panel, readings, sections, tables, pictures)
+        page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
         (part / PAGE).write_text(page, encoding="utf-8")
     return target / PAGE
 
@@ -271,6 +272,23 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
 # ---- what is written
 
 
+def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
+    """Equations and parameters as MathML, with their words."""
+    lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
+    rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)]
+    return {"equations": lines, "parameters": rows}
+
+
+def _mathml(latex: str, display: str = "inline") -> str:
+    """LaTeX as MathML; what cannot be read is a kernel's, whose class gives it."""
+    try:
+        return str(convert(latex, display=display))
+    except Exception as problem:
+        cure = "correct latex, symbols or location_latex of the kernel's class, and register it again"
+        rule = "formulas and symbols of a kernel are LaTeX mathematics"
+        raise FitError("report", rule, f"{latex}: {type(problem).__name__}", cure) from problem
+
+
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
     """Equations and priors for a paper."""
     lines = [
@@ -287,7 +305,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
 def _page(
     fit: xr.DataTree,
     spec: ModelSpec,
-    panel: xr.Dataset,
+    mathematics: Mapping[str, Any],
     readings: Mapping[str, Any],
     sections: Sequence[Section],
     tables: Mapping[str, tb.Table],
@@ -307,17 +325,14 @@ def _page(
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
-        window=_window(panel),
+        window=_window(panel_of(fit)),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
         # A verdict on draws that cannot be trusted says why.
         problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,
-        equations=[(line.words, convert(line.latex, display="block")) for line in equations(spec, panel)],
-        parameters=[
-            (convert(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)
-        ],
+        **mathematics,
         tables={name: (table.caption, tb.to_html(table)) for name, table in tables.items()},
         pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
         widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},

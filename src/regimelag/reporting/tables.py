@@ -16,10 +16,12 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.describe import describe_panel
+from regimelag.kernels import Point, Walking
 from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
 from regimelag.reading.verdict import probability
 from regimelag.reporting.parameters import Parameter, prior_in_words
+from regimelag.sampling.tree import spec_of
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.
@@ -143,9 +145,14 @@ def summary_table(idata: xr.DataTree) -> Table:
 
 
 def _sampled(idata: xr.DataTree) -> list[str]:
-    """Variables of the posterior but for raw deviations and probabilities of single lags, which are many."""
+    """Variables of the posterior but for raw deviations and what a walk or a point lag has of each lag: many."""
+    of_lags = {
+        nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
+        for signal in spec_of(idata).lagged_signals
+        if isinstance(signal.kernel, (Point, Walking))
+    }
     names = map(str, idata["posterior"].data_vars)
-    return [name for name in names if not name.endswith(("_raw", "_lag_probability", "_lag_innovation"))]
+    return [name for name in names if not name.endswith("_raw") and name not in of_lags]
 
 
 def prior_table(parameters: Sequence[Parameter]) -> Table:
