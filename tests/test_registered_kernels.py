@@ -192,6 +192,7 @@ def test_weights_read_of_departures_are_those_of_the_whole_response():
     np.testing.assert_allclose(read["weights"], curve / curve.sum("lag"), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_they_are_in_a_report(tmp_path):
     spec = all_of_them(drivers=(), controls=(), regimes=rl.Regimes(count=1), episodes=rl.Episodes())
