@@ -56,7 +56,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
 
 
 def driver_table(spec: rl.ModelSpec, idata: Any) -> dict[str, list[float]]:
-    """5 %, median and 95 % of what one standard deviation of each driver adds to the log odds of the last regime."""
+    """5 %, median and 95 % of the log odds, last regime against the first, that one sd of each driver adds."""
     if not spec.drivers:
         return {}
     changes = rl.driver_effects(idata)["log_odds"].isel(regime=-1)

@@ -131,7 +131,8 @@ def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
         "contemporaneous": effects["contemporaneous"].sel(signal="silver"),
         "mean_lag": rl.lag_distribution(idata)["mean_lag"].sel(signal="silver"),
     }
-    estimates |= {f"{name} on turbulent": changes.sel(driver=name) for name in changes["driver"].to_numpy()}
+    odds = "log odds of turbulent against calm, {} up 1 sd"
+    estimates |= {odds.format(name): changes.sel(driver=name) for name in changes["driver"].to_numpy()}
     values = [truth["effect"], truth["contemporaneous"], truth["mean_lag"], *truth["driver_effect"]]
     print("\nTruth of the simulated panel")
     for (name, draws), value in zip(estimates.items(), values, strict=True):

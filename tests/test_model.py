@@ -225,7 +225,7 @@ def constrained():
         ("driver_effect", "destination"),
         ("driver_origin", "destination"),
         ("driver_origin", "origin"),
-        ("leave_log_odds", "onward"),
+        ("leave_log_weights", "onward"),
     ],
 )
 def test_deviations_sum_to_zero_over_their_own_dimension_alone(constrained, name, dim):

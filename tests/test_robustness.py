@@ -20,6 +20,7 @@ from regimelag.judging.checks import plan_checks
 from regimelag.judging.findings import add_findings
 from regimelag.judging.leave_one_out import pointwise
 from regimelag.judging.refits import Refit
+from regimelag.judging.robustness import _model_free
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -351,7 +352,18 @@ def test_a_strong_lag_passes(strong):
     assert back < 5
     assert list(of(made, "arrow")["rows"]) == [156, 156]
     assert list(of(made, "lead")["rows"]) == [156, 156]
-    assert of(made, "model-free")["mean lag median"].iloc[0] == 2
+    assert of(made, "model-free")["note"].iloc[0].startswith("largest at lag 2, ")
+
+
+def test_the_model_free_line_holds_no_number_under_another_name():
+    """The lag of the largest correlation is no mean lag, and the lead-lag ratio no statistic of an effect."""
+    spec = small_spec()
+    panel = hand_panel(spec, 80)
+    line = _model_free(panel, "metal", "asset", 4)
+    read = rl.lead_lag(panel, max_lag=4).sel(adjustment="controls")
+    assert set(line) == {"kind", "check", "rows", "note"}
+    assert line["note"].startswith(f"largest at lag {int(read['peak_lag'])}, ")
+    assert f"are {float(read['ratio']):.2f} times those at negative ones" in line["note"]
 
 
 @pytest.mark.slow

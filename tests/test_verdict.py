@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regimelag.reading.verdict import Claims, Findings, claims, claims_of, gate, period_name, verdict, verdict_claims
+from regimelag.reading.verdict import (
+    Claims,
+    Comparison,
+    Findings,
+    claims,
+    claims_of,
+    gate,
+    period_name,
+    verdict,
+    verdict_claims,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,20 +46,26 @@ def test_draws_that_are_zero_support_neither_sign():
 
 
 def test_nothing_else_is_claimed_before_the_gate():
-    sure = np.array([[0.0, 0.0], [1.0, 0.0]])
+    sure = Comparison(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]]))
     assert claims(0.98, regimes=sure, episodes=sure, information=3.0) == Claims()
     assert claims(0.999, regimes=sure, episodes=sure, information=3.0, trusted=False) == Claims()
-    assert claims(0.999, regimes=sure, episodes=sure, information=3.0) == Claims(1, ((1, 0),), ((1, 0),), True)
+    assert claims(0.999, regimes=sure, episodes=sure, information=3.0) == Claims(
+        1, ((1, 0),), ((1, 0),), True, ((0, 1),), ((0, 1),)
+    )
 
 
 def test_differences_need_their_share_of_the_pairs():
-    two = np.array([[0.0, 0.976], [0.024, 0.0]])
-    assert claims(1.0, regimes=two).regimes == ((0, 1),)
-    assert claims(1.0, regimes=np.array([[0.0, 0.974], [0.026, 0.0]])).regimes == ()
+    def of(*rows):
+        return Comparison(np.array(rows), np.array(rows))
+
+    two = claims(1.0, regimes=of([0.0, 0.976], [0.024, 0.0]))
+    assert two.regimes == two.regime_signs == ((0, 1),)
+    less = claims(1.0, regimes=of([0.0, 0.974], [0.026, 0.0]))
+    assert less.regimes == less.regime_signs == ()
     # Three pairs: 1 - 0.025 / 3 = 0.99167.
-    three = np.array([[0.0, 0.99, 0.993], [0.01, 0.0, 0.5], [0.007, 0.5, 0.0]])
-    assert claims(1.0, episodes=three).episodes == ((0, 2),)
-    assert claims(1.0, episodes=np.zeros((1, 1))).episodes == ()
+    three = claims(1.0, episodes=of([0.0, 0.99, 0.993], [0.01, 0.0, 0.5], [0.007, 0.5, 0.0]))
+    assert three.episodes == three.episode_signs == ((0, 2),)
+    assert claims(1.0, episodes=of([0.0])).episodes == ()
 
 
 @pytest.mark.parametrize(("information", "said"), [(0.24, False), (0.25, True)])
@@ -64,6 +80,71 @@ def test_claims_of_draws_are_those_of_their_probabilities():
     made = verdict_claims(effect, by_regime=by[:, :2], by_episode=by, information=0.3)
     assert made == Claims(1, ((1, 0),), ((1, 0),), True)
     assert verdict_claims(-effect).direction == -1
+    # With all signs turned the same regimes are stronger.
+    assert verdict_claims(-effect, by_regime=-by[:, :2], by_episode=-by) == made._replace(direction=-1, lag=False)
+
+
+@pytest.mark.parametrize(
+    ("effects", "stronger", "signs"),
+    [
+        ((-0.2, -1.6), ((1, 0),), ()),
+        ((0.2, 1.6), ((1, 0),), ()),
+        ((-1.6, -0.2), ((0, 1),), ()),
+        ((0.8, -1.6), ((1, 0),), ((0, 1),)),
+        ((2.4, -0.8), ((0, 1),), ((0, 1),)),
+        # Their magnitudes are the same, or not known well enough; that the signs differ is.
+        ((1.2, -1.2), (), ((0, 1),)),
+        ((0.0, 0.0), (), ()),
+        ((-1.0, -1.0), (), ()),
+    ],
+)
+def test_the_stronger_effect_is_that_of_larger_magnitude(effects, stronger, signs):
+    rng = np.random.default_rng(7)
+    by = rng.normal(effects, 0.1, (4000, 2))
+    made = verdict_claims(rng.normal(-1.0, 0.1, 4000), by_regime=by, by_episode=by)
+    assert made.regimes == made.episodes == stronger
+    assert made.regime_signs == made.episode_signs == signs
+
+
+def quadrants(center, sd, correlation):
+    """P(b_i > |b_j|), P(-b_i > |b_j|) and the same of j, of normal effects (fit, 2), by the law of sum and difference.
+
+    b_i > |b_j| where both the difference and the sum are positive, and so on.
+    """
+    turn = np.array([[1.0, -1.0], [1.0, 1.0]])
+    one, two = sd
+    covariance = turn @ np.array([[one**2, correlation * one * two], [correlation * one * two, two**2]]) @ turn.T
+    scale = np.sqrt(np.diag(covariance))
+    shape = covariance / np.outer(scale, scale)
+    at = center @ turn.T / scale
+    both = [stats.multivariate_normal(cov=shape * np.outer(s, s)).cdf(at * s) for s in ([1, 1], [-1, -1])]
+    other = [stats.multivariate_normal(cov=shape * np.outer(s, s)).cdf(at * s) for s in ([-1, 1], [1, -1])]
+    return np.stack([*both, *other], axis=-1).reshape(-1, 4)
+
+
+def test_probabilities_of_a_stronger_effect_are_those_of_two_normals():
+    center, sd = np.array([0.4, -0.9]), (0.5, 0.8)
+    draws = np.random.default_rng(8).normal(center, sd, (100_000, 2))
+    exact, found = quadrants(center[None], sd, 0.0)[0], Comparison.of(draws)
+    np.testing.assert_allclose(found.stronger[0, 1], max(exact[:2]), rtol=0, atol=0.01)
+    np.testing.assert_allclose(found.stronger[1, 0], max(exact[2:]), rtol=0, atol=0.01)
+    opposite = stats.norm.cdf(0.4 / 0.5) * stats.norm.cdf(0.9 / 0.8)
+    assert found.opposite[0, 1] == pytest.approx(opposite, abs=0.01)
+
+
+@pytest.mark.parametrize("sd", [(1.0, 1.0), (1.0, 0.2), (1.0, 0.02)])
+@pytest.mark.parametrize("truth", [(0.0, 0.0), (0.05, 0.05), (0.3, -0.3), (-1.0, -1.0), (3.0, 3.0), (3.0, -3.0)])
+def test_equal_magnitudes_are_seldom_said_to_differ(truth, sd):
+    """A flat prior and a normal likelihood: each order is claimed in 2.5 % of the fits at most, so 5 % together.
+
+    The magnitudes are compared without the gate that the average effect is: with three regimes it may be passed on
+    account of the third.
+    """
+    fits, correlation, (one, two) = 2000, 0.4, sd
+    covariance = [[one**2, correlation * one * two], [correlation * one * two, two**2]]
+    center = np.random.default_rng(9).multivariate_normal(truth, covariance, fits)
+    claimed = int((quadrants(center, sd, correlation).max(axis=1) >= 0.975).sum())
+    assert stats.binomtest(claimed, fits, 0.05, alternative="greater").pvalue > 1e-4
 
 
 @pytest.mark.parametrize("family", [1, 3])
@@ -106,7 +187,9 @@ def test_words_of_a_response_that_is_there():
     assert said.startswith("A positive lagged effect of silver. Cumulative elasticity 2.0")
     assert "calm" in said
     assert "P(> 0) above 0.999" in said
-    assert "they do not differ visibly, P(turbulent larger) = 0." in said
+    assert "; neither is shown to be stronger, P(stronger in calm) = 0." in said
+    assert "and P(stronger in turbulent) = 0." in said
+    assert "; none is shown to be stronger than another." in said
     assert "By episodes: one" in said
     assert "1.30 nats gained; it lies within 4 to 13 with probability 1.00" in said
     assert "ot identified" not in said
@@ -118,7 +201,16 @@ def test_words_of_a_response_that_is_there():
 def test_words_of_a_difference():
     found = findings()
     apart = {"calm": found.effect - 2.0, "turbulent": found.effect + 1.0}
-    assert "the effect is larger in turbulent than in calm." in verdict(dataclasses.replace(found, by_regime=apart))
+    assert "; the effect is stronger in turbulent than in calm." in verdict(dataclasses.replace(found, by_regime=apart))
+    negative = {name: -draws for name, draws in apart.items()}
+    said = verdict(dataclasses.replace(found, effect=-found.effect, by_regime=negative, by_episode=negative))
+    assert said.count("; the effect is stronger in turbulent than in calm.") == 2
+    assert "larger" not in said
+    mixed = {"calm": 0.1 * found.effect - 2.0, "turbulent": found.effect + 2.0}
+    said = verdict(dataclasses.replace(found, by_regime=mixed))
+    assert (
+        "the sign of the effect differs: positive in turbulent and negative in calm; the effect is stronger in" in said
+    )
     alone = verdict(dataclasses.replace(found, by_regime={}, by_episode={}))
     assert "regimes" not in alone
     assert "episodes" not in alone

@@ -66,11 +66,30 @@ def gamma_weights(mean: Array, spread: Array, max_lag: int, xp: Any) -> Array:
 
 
 class Kernel:
-    """Base of all kernels: its parameters with their priors, and the weights that follow from their values."""
+    """Base of all kernels: its parameters with their priors, and the weights that follow from their values.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the kernel in a spec, and in `KERNELS`.
+    movable : bool
+        Whether the kernel has a location, which can be moved for an episode or a response.
+    latex : str
+        For reports: the weights as LaTeX, up to the factor that makes them sum to one.
+    symbols, words : mapping of str to str
+        For reports: LaTeX symbol and meaning of each parameter, by name; those of base classes count too.
+    location_latex : str
+        For reports: LaTeX of the location that `moved` moves, where it is no parameter itself.
+
+    Reports describe what a class leaves out by its name and those of its parameters.
+    """
 
     kind: ClassVar[str] = ""
-    # Whether the kernel has a location, which can be moved for an episode or a response.
     movable: ClassVar[bool] = False
+    latex: ClassVar[str] = ""
+    symbols: ClassVar[Mapping[str, str]] = {}
+    words: ClassVar[Mapping[str, str]] = {}
+    location_latex: ClassVar[str] = ""
 
     def validate(self, max_lag: int) -> None:
         """Raise `SpecError` where the prior cannot be met with lags 1..L."""
@@ -104,6 +123,11 @@ class Kernel:
     def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
         """Signed coefficients (..., lag), summing to zero, added to effect times weights; None if there are none."""
         return None
+
+    @property
+    def departs(self) -> bool:
+        """Whether the kernel has signed coefficients beside its weights."""
+        return type(self).departure is not Kernel.departure
 
 
 @dataclass(frozen=True)
@@ -167,6 +191,11 @@ class Located(Humped):
     movable: ClassVar[bool] = True
     # The parameter that is the location.
     located: ClassVar[str] = "location"
+    symbols: ClassVar[Mapping[str, str]] = {"location": "m", "spread": r"\varsigma"}
+    words: ClassVar[Mapping[str, str]] = {
+        "location": "mean lag before it is cut off at L, in periods",
+        "spread": "standard deviation of the lag weights, in periods",
+    }
 
     mean_lag_sd: float = 5.0
     spread_sd: float = 2.0
@@ -188,6 +217,7 @@ class Gamma(Located):
     """Gamma hump: softmax of the gamma log density at the lag midpoints."""
 
     kind: ClassVar[str] = "gamma"
+    latex: ClassVar[str] = r"w_l \propto l^{\kappa - 1} e^{-\kappa l / m}, \quad \kappa = (m / \varsigma)^2"
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Gamma weights (..., lag)."""
@@ -199,6 +229,10 @@ class LogNormal(Located):
     """Log-normal hump, with a heavier right tail than the gamma."""
 
     kind: ClassVar[str] = "lognormal"
+    latex: ClassVar[str] = (
+        r"w_l \propto \frac{1}{l} \exp\left(-\frac{(\log l - \log m + q / 2)^2}{2 q}\right), "
+        r"\quad q = \log\left(1 + (\varsigma / m)^2\right)"
+    )
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Log-normal weights (..., lag), mean and spread turned into those of the logarithm."""
@@ -219,6 +253,15 @@ class NegativeBinomial(Located):
 
     kind: ClassVar[str] = "negative_binomial"
     located: ClassVar[str] = "excess_location"
+    latex: ClassVar[str] = (
+        r"w_l \propto \frac{\Gamma(l - 1 + r)}{\Gamma(l)} \left(\frac{m}{m + r}\right)^{l - 1}, "
+        r"\quad r = (m / \varsigma)^2"
+    )
+    symbols: ClassVar[Mapping[str, str]] = {"excess_location": "m", "excess_spread": r"\varsigma"}
+    words: ClassVar[Mapping[str, str]] = {
+        "excess_location": "mean lag less one, in periods",
+        "excess_spread": "spread beyond that of a Poisson distribution, in periods",
+    }
 
     def validate(self, max_lag: int) -> None:
         """Also require a spread above the Poisson's, and a mean lag above one."""
@@ -269,6 +312,13 @@ class Beta(Located):
     """
 
     kind: ClassVar[str] = "beta"
+    latex: ClassVar[str] = r"w_l \propto u_l^{f n - 1} (1 - u_l)^{(1 - f) n - 1}, \quad u_l = (l - 1/2) / L"
+    symbols: ClassVar[Mapping[str, str]] = {"fraction": "f", "concentration": "n"}
+    words: ClassVar[Mapping[str, str]] = {
+        "fraction": "mean lag less one half, as a share of L",
+        "concentration": "how narrow the weights are",
+    }
+    location_latex: ClassVar[str] = "f / (1 - f)"
 
     def _fraction(self, max_lag: int) -> tuple[float, float]:
         return (self.mean_lag - 0.5) / max_lag, self.mean_lag_sd / max_lag
@@ -322,6 +372,9 @@ class Dirichlet(Humped):
     """
 
     kind: ClassVar[str] = "dirichlet"
+    latex: ClassVar[str] = r"(w_1, \dots, w_L) \sim \mathrm{Dirichlet}(a)"
+    symbols: ClassVar[Mapping[str, str]] = {"weights": "w_l"}
+    words: ClassVar[Mapping[str, str]] = {"weights": "the weights themselves"}
 
     mean_lag_sd: float = 1.5
 
@@ -372,6 +425,12 @@ class Walking(Humped):
         Scale of the half-normal prior of the walk's standard deviation per lag.
     """
 
+    symbols: ClassVar[Mapping[str, str]] = {"roughness": r"\rho", "innovation": r"\Delta r_l"}
+    words: ClassVar[Mapping[str, str]] = {
+        "roughness": "how far neighbouring lags differ",
+        "innovation": "steps of the walk",
+    }
+
     roughness: float = 0.3
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
@@ -393,6 +452,7 @@ class Smooth(Walking):
     """Softmax of a Gaussian random walk around the log of a gamma hump; roughness is on the log scale."""
 
     kind: ClassVar[str] = "smooth"
+    latex: ClassVar[str] = r"w_l \propto p_l \exp(\rho\, r_l), \quad r_l \text{ a centred random walk over lags}"
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Weights (..., lag)."""
@@ -408,6 +468,7 @@ class Unrestricted(Walking):
     """
 
     kind: ClassVar[str] = "unrestricted"
+    latex: ClassVar[str] = r"w_l = p_l, \quad d_l = \rho\, r_l, \quad r_l \text{ a centred random walk over lags}"
 
     roughness: float = 0.05
 
@@ -439,6 +500,9 @@ class Point(Humped):
     """
 
     kind: ClassVar[str] = "point"
+    latex: ClassVar[str] = r"w_l = 1 \text{ if } l = \lambda \text{, else } 0"
+    symbols: ClassVar[Mapping[str, str]] = {"point": r"\lambda"}
+    words: ClassVar[Mapping[str, str]] = {"point": "the lag, in periods"}
 
     spread: float = 6.0
     masses: tuple[float, ...] = ()

@@ -163,7 +163,8 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     xarray.Dataset
         A panel, with `regime_path` (time), and in ``attrs["truth"]`` the true values as JSON: ``effect`` (elasticity),
         ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
-        return), ``driver_effect`` on the turbulent regime's log odds, ``expected_duration`` (weeks).
+        return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
+        each driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
     """
     spec = read_spec("btc_silver")
     frame, path, truth = _simulated_example(effect, random_seed)
@@ -199,6 +200,6 @@ def _natural_truth(spec: ModelSpec, truth: xr.Dataset, effect: float) -> dict[st
         "contemporaneous": 0.2,
         "mean_lag": float(weights @ np.arange(1, spec.max_lag + 1)),
         "scale": scale.tolist(),
-        "driver_effect": truth[nm.DRIVER_EFFECT].to_numpy()[:, 1].tolist(),
+        "driver_effect": np.diff(truth[nm.DRIVER_EFFECT].to_numpy(), axis=1)[:, 0].tolist(),
         "expected_duration": (1.0 + np.exp(truth[nm.STAY].to_numpy())).tolist(),
     }

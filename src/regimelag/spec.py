@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Literal
 
 import numpy as np
 
 from regimelag import names as nm
 from regimelag.errors import require, require_choice
-from regimelag.kernels import NoLag, Point
+from regimelag.kernels import KERNELS, Kernel, NoLag, Point
 from regimelag.series import Control, Driver, Response, Series, Signal, closes_of
 from regimelag.structure import Episodes, Priors, Regimes, as_tuples
 
@@ -31,6 +31,45 @@ def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> N
     came = f"a {type(strange[0]).__name__}" if strange else ""
     cure = f"write {role} = (regimelag.{kind.__name__}(...),)"
     require(known and not strange, asked, f"{role} are a tuple of regimelag.{kind.__name__}", came, cure)
+
+
+def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
+    """Require a kernel that a file can hold and rebuild, with a prior that can be met."""
+    cls = type(kernel)
+    require(
+        is_dataclass(kernel) and cls.__hash__ is not None,
+        asked,
+        "the class of a kernel is a frozen dataclass",
+        cls.__name__,
+        "decorate it with @dataclass(frozen=True)",
+    )
+    known = KERNELS.get(kernel.kind)
+    register = f"write regimelag.kernels.KERNELS[{cls.__name__}.kind] = {cls.__name__} before the spec"
+    if known is not None and known.__qualname__ == cls.__qualname__:
+        register = "make the kernel anew: its class was defined again since"
+    elif known is not None or not kernel.kind:
+        register = f"give {cls.__name__} a kind of its own, and {register}"
+    require(
+        known is cls,
+        asked,
+        "the class of a kernel stands in regimelag.kernels.KERNELS under its kind, from which files are read",
+        f"a {cls.__name__} with kind = {kernel.kind!r}",
+        register,
+    )
+    kernel.validate(max_lag)
+    taken = {
+        "point",
+        "probability",
+        *(f"{dim}{end}" for dim in (nm.EPISODE, nm.RESPONSE) for end in ("", "_sd", "_raw")),
+    }
+    wrong = sorted(name for name in kernel.priors(max_lag) if name in taken or not name.isidentifier())
+    require(
+        not wrong,
+        asked,
+        f"parameters of a kernel have names such as 'mean_excess', and none of {sorted(taken)}",
+        ", ".join(map(repr, wrong)),
+        f"rename them in {cls.__name__}",
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +168,7 @@ class ModelSpec:
             "write max_lag = 26",
         )
         for signal in self.signals:
-            signal.kernel.validate(self.max_lag)
+            _check_kernel(f"{asked}, signal {signal.name!r}", signal.kernel, self.max_lag)
         self._check_lags(asked)
         self._check_chains(asked)
         closes_of(self.series, asked)

@@ -81,7 +81,6 @@ def spec_to_toml(spec: ModelSpec) -> str:
     return tomli_w.dumps(_to_plain(spec))
 
 
-@lru_cache(maxsize=32)
 def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     """Build a spec from TOML text.
 
@@ -90,6 +89,12 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     SpecError
         Where the text is no TOML, a key is unknown, or a rule is broken.
     """
+    # A kernel that was registered since is another one.
+    return _spec_from_toml(text, where, tuple(KERNELS.items()))
+
+
+@lru_cache(maxsize=32)
+def _spec_from_toml(text: str, where: str, kernels: tuple[tuple[str, type[Kernel]], ...]) -> ModelSpec:  # noqa: ARG001
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:

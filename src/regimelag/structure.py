@@ -160,8 +160,9 @@ class Priors:
     leave_sd : float
         Sigma of the sum-to-zero normal prior of the log weights of the regimes to go to (three regimes or more).
     driver_sd : float
-        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to each destination's
-        logit. With two regimes the log odds between them move by sqrt(2) * driver_sd, one prior standard deviation.
+        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to the log weight of each
+        destination in the softmax. The change in the log odds between two regimes is the difference of two of these:
+        its prior standard deviation is sqrt(2) * driver_sd, however many regimes there are.
     origin_sd : float
         Scale of the half-normal prior of how far origins differ in that; zero for not at all.
     """

@@ -106,7 +106,7 @@ def backtest(
     DataFrame
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
         ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
-        ``inside 50 %``, ``inside 90 %``, and ``R-hat`` of the refit, if it is one. `backtest_table` sums it up.
+        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
 
     Raises
     ------

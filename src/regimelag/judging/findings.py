@@ -150,11 +150,7 @@ def _on_leaving_out(table: pd.DataFrame) -> str:
 
 
 def _on_model_free(table: pd.DataFrame) -> list[str]:
-    return [
-        f"Without a model, the {row['check']} is largest at lag {row['mean lag median']:.0f}, and squared correlations "
-        f"at positive lags are {row['statistic']:.2f} times those at negative ones: {row['note']}."
-        for _, row in _of(table, MODEL_FREE).iterrows()
-    ]
+    return [f"Without a model, the {row['check']}: {row['note']}." for _, row in _of(table, MODEL_FREE).iterrows()]
 
 
 def _on_failures(table: pd.DataFrame) -> str:

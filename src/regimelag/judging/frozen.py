@@ -18,7 +18,7 @@ from regimelag.equations import Equations, equations, log_observation, stack_dra
 from regimelag.errors import PanelError
 from regimelag.judging.verification import BANDS, inside
 from regimelag.likelihood.recursions import filter_forward_draws
-from regimelag.reading.forecast import scenario_matters
+from regimelag.reading.forecast import same_period_terms
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
@@ -168,7 +168,7 @@ def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray
 
 
 def _condition(spec: ModelSpec) -> str:
-    if scenario_matters(spec):
+    if same_period_terms(spec):
         return "given each row's own signals and controls, which were not known beforehand: no forecasts"
     return "given what was known on the row before"
 

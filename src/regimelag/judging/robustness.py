@@ -92,8 +92,8 @@ def robustness(
         out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
         history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
         shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
-        the largest moves set missing. *model-free*: `lead_lag`; its mean lag is the lag of the largest correlation, its
-        statistic the lead-lag ratio.
+        the largest moves set missing. *model-free*: `lead_lag`; its note has the lag of the largest correlation and the
+        lead-lag ratio.
 
     Raises
     ------
@@ -205,14 +205,13 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
     low, high = float(read["ratio_low"]), float(read["ratio_high"])
     beyond = "a lag leaves" if bool(read["beyond_band"]) else "no lag leaves"
     after = "" if str(read["adjustment"].item()) == "none" else ", after controls"
-    return {
-        "kind": MODEL_FREE,
-        "check": f"cross-correlation with {response}",
-        "rows": int(read.attrs["rows"]),
-        "mean lag median": int(read["peak_lag"]),
-        "statistic": float(read["ratio"]),
-        "note": f"{beyond} the 95 % band{after}; unrelated series have a ratio of {low:.2f} to {high:.2f}",
-    }
+    note = (
+        f"largest at lag {int(read['peak_lag'])}, {beyond} the 95 % band{after}; squared correlations at positive lags "
+    )
+    note += f"are {float(read['ratio']):.2f} times those at negative ones, {low:.2f} to {high:.2f} for unrelated series"
+    # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
+    check = f"cross-correlation with {response}"
+    return {"kind": MODEL_FREE, "check": check, "rows": int(read.attrs["rows"]), "note": note}
 
 
 def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:

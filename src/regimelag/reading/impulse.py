@@ -33,14 +33,15 @@ START = "start"
 def impulse_response(
     idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
 ) -> xr.Dataset:
-    """The response's cumulative path with minus without a move of a signal.
+    """Impulse response: the response's cumulative path with minus without a move of a signal.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     shock : float or sequence of float
-        The move, in the signal's natural units (a log return, by default): on row 0, or on rows 0, 1, ... .
+        The move, in the signal's own unit (a log return, by default): on row 0, or on rows 0, 1, ... , none of them
+        after `horizon`.
     signal : str, optional
         Which signal; needed if the model has several.
     horizon : int
@@ -52,13 +53,15 @@ def impulse_response(
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
         units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
         is on the window's last row (the filtered law). With several responses, each also has response.
-        ``attrs["extrapolation"]`` says where the move lies outside those that the window saw answered; empty if not.
+        In ``attrs``: ``signal``; ``shock``, the sum of the move, and ``shock_rows``, over how many rows; ``frequency``
+        of the rows; and ``extrapolation``, which says where the move lies outside those that the window saw answered,
+        empty if it does not.
 
     Raises
     ------
     FitError
-        If the signal is not the model's, the shock or horizon are not numbers, or a response's past is among the
-        covariates.
+        If the signal is not the model's, the shock or horizon are not numbers, the shock goes on after the horizon, or
+        a response's past is among the covariates.
 
     Notes
     -----
@@ -88,6 +91,7 @@ def impulse_response(
         }
     )
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
+    read.attrs["frequency"] = spec.frequency
     read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
     return read
 
@@ -112,6 +116,9 @@ def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
     if not isinstance(horizon, (int, np.integer)) or horizon < 1:
         rule = "horizon is a whole number of rows, at least 1"
         raise FitError("impulse_response", rule, f"horizon = {horizon!r}", "write horizon=52")
+    if len(moves) > horizon + 1:
+        rule = f"the shock ends by row horizon = {horizon}: it has {horizon + 1} rows at most, row 0 included"
+        raise FitError("impulse_response", rule, f"{len(moves)} rows", f"write horizon={len(moves) - 1}, or more")
     return moves
 
 
@@ -133,7 +140,7 @@ def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, 
 def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
     """Response (draw, response, regime, step) of each row, were the chain in that regime on it."""
     answers = np.zeros((*coefficients.shape[:-1], horizon + 1))
-    for row, move in enumerate(moves[: horizon + 1]):
+    for row, move in enumerate(moves):
         reach = min(coefficients.shape[-1], horizon + 1 - row)
         answers[..., row : row + reach] += move * coefficients[..., :reach]
     return answers

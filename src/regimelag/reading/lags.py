@@ -11,7 +11,6 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.equations import lag_weights, lagged_effects, stack_draws, unstack_draws
 from regimelag.errors import FitError
-from regimelag.kernels import Unrestricted
 from regimelag.sampling.tree import parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
@@ -73,8 +72,8 @@ def lag_distribution(
 
     Notes
     -----
-    The coefficients of an unrestricted kernel may change sign. Its ``weights`` are their absolute values over the sum,
-    and lags read from them are where the response moves, up or down.
+    The coefficients of an unrestricted kernel, or of another with signed departures, may change sign. Its ``weights``
+    are their absolute values over the sum, and lags read from them are where the response moves, up or down.
     """
     spec, parameters = spec_of(idata), parameters_of(idata, group)
     check_within("lag_distribution", within)
@@ -125,7 +124,7 @@ def _weights_and_curve(
         own, departure = lag_weights(spec, draws, signal)
         curve = (total[:, place][..., None] * own).mean(axis=(2, 3))
         curve = curve if departure is None else curve + departure[:, None]
-        if isinstance(signal.kernel, Unrestricted):
+        if departure is not None:
             size = np.abs(curve)
             own = (size / size.sum(axis=-1, keepdims=True))[:, :, None, None]
         kept = [dim for dim, length in zip(coords, own.shape[1:4], strict=True) if length > 1]

@@ -214,7 +214,7 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
     """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
     # A point lag is summed out, so a catalogue holds none.
-    if "spec" not in idata.attrs or any(signal.kernel.kind == "point" for signal in spec_of(idata).lagged_signals):
+    if "spec" not in idata.attrs or spec_of(idata).point_signals:
         return ""
     two = catalogue.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})

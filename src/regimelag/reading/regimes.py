@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from regimelag.equations import (
     Draws,
     Equations,
     base_logits,
+    chain_slopes,
     driver_slopes,
     equations,
     in_chunks,
@@ -196,30 +198,41 @@ def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
     )
 
 
-def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = None) -> xr.Dataset:
-    """What a move of each driver does to each regime's probability.
+def driver_effects(
+    idata: xr.DataTree, *, moves: Mapping[str, float] | None = None, reference: str | None = None
+) -> xr.Dataset:
+    """Effects of a move of each driver on the regimes' probabilities and log odds.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     moves : mapping of str to float, optional
-        Size of the move of each driver, in its natural units (0.5 for half a percentage point, 0.03 for 3 per cent of a
-        log return). One standard deviation of the driver where not given.
+        Size of the move of each driver, in the driver's own unit (0.5 for half a percentage point, 0.03 for 3 per cent
+        of a log return). One standard deviation of the driver in the window where not given.
+    reference : str, optional
+        The regime against which log odds are taken; the least volatile by default.
 
     Returns
     -------
     xarray.Dataset
-        Per chain, draw, driver and regime: ``next_period``, the average over the window of the change in next row's
-        probability, starting from what was known (the filtered law); ``long_run``, the change in the stationary law if
-        the driver stays moved, the others at their mean; ``log_odds``, the change in the destination's log odds,
-        averaged over origins. ``move`` (driver) is the size. Each change also has response, where each response has a
-        chain of its own.
+        By chain, draw, driver and regime: ``next_period``, the average over the window of the change in the regime's
+        probability one period ahead, from the filtered probabilities; ``long_run``, the change in its stationary
+        probability if the driver stays moved, the others at their mean; ``log_odds``, the change in
+        log P(regime) / P(reference) one period ahead, averaged over the regimes of the period before, so zero for the
+        reference itself. ``move`` (driver) is the size of the move. Each change also has response, where each response
+        has a regime process of its own. ``attrs["reference"]`` names the reference.
 
     Raises
     ------
     FitError
-        If the model has no drivers, or `moves` names an unknown one.
+        If the model has no drivers, `moves` names an unknown one, or `reference` is no regime of the model.
+
+    Notes
+    -----
+    The change in log odds is the same in every period and whatever the other drivers are: with softmax transitions it
+    is the move times the difference of the two regimes' slopes. Only where `Priors.origin_sd` is positive does it
+    differ between the regimes of the period before; the average weighs these equally.
     """
     spec = spec_of(idata)
     names = [driver.name for driver in spec.drivers]
@@ -229,43 +242,65 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
     if unknown:
         columns = {driver.column: driver.name for driver in spec.drivers}
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
-        cure = f"write {', '.join(meant)}" if meant else "use those names"
+        cure = f"write {', '.join(meant)}" if meant else _closest(unknown[0], names)
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
+    regimes = list(spec.regimes.labels())
+    against = regimes[0] if reference is None else reference
+    if against not in regimes:
+        rule = f"reference is one of the regimes {regimes}"
+        raise FitError("driver_effects", rule, f"reference = {reference!r}", _closest(against, regimes))
     scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
     _, _, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: _driver_changes(spec, panel, draws, standardised)
+        idata, lambda spec, panel, draws, _: _probability_changes(spec, panel, draws, standardised)
     )
-    coords = {
-        "change": ["next_period", LONG_RUN, "log_odds"],
-        nm.DRIVER: names,
-        **_chains(spec),
-        nm.REGIME: list(spec.regimes.labels()),
-    }
-    read = unstack_draws(values, parameters, **coords).to_dataset("change")
-    read["move"] = (nm.DRIVER, size, {"units": "natural units of the driver"})
+    coords = {nm.DRIVER: names, **_chains(spec), nm.REGIME: regimes}
+    read = unstack_draws(values, parameters, change=["next_period", LONG_RUN], **coords).to_dataset("change")
+    odds = _log_odds_changes(spec, stack_draws(parameters), standardised, regimes.index(against))
+    read["log_odds"] = unstack_draws(odds, parameters, **coords)
+    for name, meaning in (
+        ("next_period", "change in the regime's probability one period ahead, averaged over the window"),
+        (LONG_RUN, "change in the regime's stationary probability if the driver stays moved"),
+        ("log_odds", f"change in the log odds of the regime against {against}, averaged over origins"),
+    ):
+        read[name].attrs = {"long_name": meaning}
+    read["log_odds"].attrs["reference"] = against
+    read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
+    read.attrs = {"reference": against}
     return read
 
 
-def _driver_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
+def _closest(given: object, known: Iterable[str]) -> str:
+    """The cure for a name that is none of the known ones."""
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    return f"write {close[0]!r}" if close else "use one of those names"
+
+
+def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, reference: int) -> np.ndarray:
+    """Changes (draw, driver, regime) in log odds against the reference, or response before regime, over origins.
+
+    In log P(j | i) / P(r | i) the denominator of the softmax cancels, so it moves by slope[i, j] - slope[i, r].
+    """
+    slopes = np.stack([one.mean(axis=2) for one in chain_slopes(spec, draws)], axis=2)
+    changes = moves[:, None, None] * (slopes - slopes[..., [reference]])
+    return changes if spec.own_regimes else changes[:, :, 0]
+
+
+def _probability_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
     """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
     log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
     known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
     before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
     alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
     rest = stationary_law(softmax(alpha))
-    changes = np.empty((len(known), 3, len(moves), known.shape[-1]))
+    changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
     for d, move in enumerate(moves):
         shift = slopes[:, d] * move
         after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
         changes[:, 0, d] = after - before
         changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
-        changes[:, 2, d] = shift.mean(axis=1)
-    read = of_each_chain(spec, changes)
-    # Log odds do not add up over the regimes of the other chains, in which they sum to zero: the mean is the chain's.
-    read[:, 2] /= len(spec.joint_regimes) / spec.regimes.count
-    return read
+    return of_each_chain(spec, changes)
 
 
 def stationary_law(transition: np.ndarray) -> np.ndarray:
@@ -330,7 +365,7 @@ def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray
     quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
     for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
         change = held[LONG_RUN].sel({nm.DRIVER: driver})
-        quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change)
+        quantities[f"change in long-run probability, {driver} up 1 sd"] = _flat(change)
     for year, rows in paths.groupby("time.year"):
         at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
         quantities[f"share of {year}"] = np.stack(at, axis=-1)

@@ -6,8 +6,9 @@ The rule, in this order:
 2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said behind that gate only. One of n regimes (or episodes) is said to have a larger effect than
-   another if that has probability 1 - 0.025 / (number of pairs) at least.
+3. All that follows is said behind that gate only. The effect is said to be stronger in one of n regimes (or episodes)
+   than in another if, with probability 1 - 0.025 / (number of pairs) at least, it is larger in magnitude and has one
+   sign there; its sign is said to differ if it is positive in one and negative in the other with that probability.
 4. The place of the lag is said if the data told 0.25 nats at least about it.
 
 Otherwise the verdict is that nothing is identified, with the size of effect that would have been seen.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import stats
@@ -27,6 +28,32 @@ FALSE_CLAIM, DIFFERENCE, INFORMATION = 0.01, 0.025, 0.25
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
+Pairs = tuple[tuple[int, int], ...]
+
+
+class Comparison(NamedTuple):
+    """Posterior probabilities about the effects in two regimes, or two episodes.
+
+    Attributes
+    ----------
+    stronger : ndarray
+        (place, place): the effect in the first is larger in magnitude than in the second and has its more probable
+        sign. This implies the sign of their difference, so it separates two equal effects no more often than that
+        sign does. A larger magnitude alone does: it is nearly certain where both effects are about zero and the first
+        is known less precisely.
+    opposite : ndarray
+        (place, place): the effect is positive in the first and negative in the second.
+    """
+
+    stronger: np.ndarray
+    opposite: np.ndarray
+
+    @classmethod
+    def of(cls, draws: np.ndarray) -> Self:
+        """Probabilities of draws (draw, place) of the effect in each regime or episode."""
+        size = abs(draws)[:, None, :]
+        signed = [(sign * draws[:, :, None] > size).mean(axis=0) for sign in (1, -1)]
+        return cls(np.maximum(*signed), ((draws[:, :, None] > 0) & (draws[:, None, :] < 0)).mean(axis=0))
 
 
 class Claims(NamedTuple):
@@ -37,15 +64,19 @@ class Claims(NamedTuple):
     direction : int
         1 or -1: a lagged response of that sign; 0: none is claimed, and nothing else is.
     regimes, episodes : tuple of (int, int)
-        Pairs (larger, smaller) by place, between whose effects a difference is claimed.
+        Pairs (stronger, weaker) by place, between whose effects a difference in magnitude is claimed.
     lag : bool
         Whether the place of the lag is said.
+    regime_signs, episode_signs : tuple of (int, int)
+        Pairs (positive, negative) by place, between whose effects a difference in sign is claimed.
     """
 
     direction: int = 0
-    regimes: tuple[tuple[int, int], ...] = ()
-    episodes: tuple[tuple[int, int], ...] = ()
+    regimes: Pairs = ()
+    episodes: Pairs = ()
     lag: bool = False
+    regime_signs: Pairs = ()
+    episode_signs: Pairs = ()
 
 
 def period_name(frequency: str) -> str:
@@ -64,8 +95,8 @@ def claims(
     positive: float,
     *,
     negative: float | None = None,
-    regimes: np.ndarray | None = None,
-    episodes: np.ndarray | None = None,
+    regimes: Comparison | None = None,
+    episodes: Comparison | None = None,
     information: float = 0.0,
     family: int = 1,
     trusted: bool = True,
@@ -76,8 +107,8 @@ def claims(
     ----------
     positive, negative : float
         Posterior probabilities that the average lagged effect is above and below zero; they sum to one by default.
-    regimes, episodes : ndarray, optional
-        (place, place): the probability that the effect in the first exceeds that in the second.
+    regimes, episodes : Comparison, optional
+        Probabilities about the effects in each two of them.
     information : float
         Nats gained on the mean lag.
     family : int
@@ -94,17 +125,23 @@ def claims(
         return Claims()
     return Claims(
         direction=1 if positive > negative else -1,
-        regimes=_differences(regimes),
-        episodes=_differences(episodes),
+        regimes=_sure(regimes.stronger) if regimes else (),
+        episodes=_sure(episodes.stronger) if episodes else (),
         lag=bool(information >= INFORMATION),
+        regime_signs=_sure(regimes.opposite) if regimes else (),
+        episode_signs=_sure(episodes.opposite) if episodes else (),
     )
 
 
-def _differences(above: np.ndarray | None) -> tuple[tuple[int, int], ...]:
-    if above is None or len(above) < 2:  # noqa: PLR2004
-        return ()
-    least = 1 - DIFFERENCE / (len(above) * (len(above) - 1) / 2)
-    return tuple((i, j) for i, j in permutations(range(len(above)), 2) if above[i, j] >= least)
+def shared_threshold(places: int) -> float:
+    """Probability that a claim about two of so many regimes or episodes needs."""
+    return 1 - DIFFERENCE / max(places * (places - 1) / 2, 1)
+
+
+def _sure(probability: np.ndarray) -> Pairs:
+    """Pairs whose probability (place, place) suffices for a claim."""
+    places = len(probability)
+    return tuple((i, j) for i, j in permutations(range(places), 2) if probability[i, j] >= shared_threshold(places))
 
 
 def verdict_claims(
@@ -134,17 +171,12 @@ def verdict_claims(
     return claims(
         float(np.mean(effect > 0)),
         negative=float(np.mean(effect < 0)),
-        regimes=_above(by_regime),
-        episodes=_above(by_episode),
+        regimes=None if by_regime is None else Comparison.of(by_regime),
+        episodes=None if by_episode is None else Comparison.of(by_episode),
         information=information,
         family=family,
         trusted=trusted,
     )
-
-
-def _above(draws: np.ndarray | None) -> np.ndarray | None:
-    """Probability (place, place) that the first exceeds the second."""
-    return None if draws is None else (draws[:, :, None] > draws[:, None, :]).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -220,9 +252,10 @@ def verdict(found: Findings) -> str:
     if not made.direction:
         return " ".join(_not_identified(found))
     said = [_response(found, made)]
-    for kind, by, pairs in (("regimes", found.by_regime, made.regimes), ("episodes", found.by_episode, made.episodes)):
-        if by:
-            said.append(_compared(kind, by, pairs))
+    if found.by_regime:
+        said.append(_compared("regimes", found.by_regime, made.regimes, made.regime_signs))
+    if found.by_episode:
+        said.append(_compared("episodes", found.by_episode, made.episodes, made.episode_signs))
     return " ".join([*said, _place(found, made), *_lag_gaps(found)])
 
 
@@ -238,12 +271,15 @@ def probability(value: float) -> str:
     return "above 0.999" if value > 0.9995 else f"{value:.3f}"  # noqa: PLR2004
 
 
+def _chance(event: str, value: float) -> str:
+    """The probability of an event, as an equation or a bound."""
+    written = probability(value)
+    return f"P({event}) {written}" if " " in written else f"P({event}) = {written}"
+
+
 def _effect(found: Findings) -> str:
-    chance = probability(float(np.mean(found.effect > 0)))
-    equal = "" if " " in chance else "= "
-    return (
-        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, P(> 0) {equal}{chance}"
-    )
+    chance = _chance("> 0", float(np.mean(found.effect > 0)))
+    return f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
 
 
 def _none(found: Findings) -> str:
@@ -285,17 +321,24 @@ def _nats(found: Findings) -> str:
     return f"{max(found.information, 0.0):.2f} nats"
 
 
-def _compared(kind: str, by: Mapping[str, np.ndarray], pairs: tuple[tuple[int, int], ...]) -> str:
-    """Effects side by side, and between which of them a difference is claimed."""
+def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> str:
+    """Effects side by side, and between which of them a difference in magnitude or in sign is claimed."""
     labels = list(by)
-    effects = ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())
-    if pairs:
-        larger = ", ".join(f"in {labels[i]} than in {labels[j]}" for i, j in pairs)
-        return f"By {kind}: {effects}; the effect is larger {larger}."
-    if len(labels) == 2:  # noqa: PLR2004
-        first, last = by.values()
-        return f"By {kind}: {effects}; they do not differ visibly, P({labels[1]} larger) = {np.mean(last > first):.2f}."
-    return f"By {kind}: {effects}; they do not differ visibly."
+    said = [f"By {kind}: " + ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())]
+    if opposite:
+        signs = ", ".join(f"positive in {labels[i]} and negative in {labels[j]}" for i, j in opposite)
+        said.append(f"the sign of the effect differs: {signs}")
+    if stronger:
+        said.append(f"the effect is stronger {', '.join(f'in {labels[i]} than in {labels[j]}' for i, j in stronger)}")
+    elif len(labels) == 2:  # noqa: PLR2004
+        found = Comparison.of(np.stack(list(by.values()), axis=-1)).stronger
+        chances = [_chance(f"stronger in {labels[i]}", float(found[i, 1 - i])) for i in (0, 1)]
+        said.append(
+            f"neither is shown to be stronger, {' and '.join(chances)}, where a claim needs {shared_threshold(2):g}"
+        )
+    else:
+        said.append("none is shown to be stronger than another")
+    return f"{'; '.join(said)}."
 
 
 def _place(found: Findings, made: Claims) -> str:

@@ -19,6 +19,7 @@ from regimelag.citing import citation
 from regimelag.errors import FitError
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
+from regimelag.reading.forecast import same_period_terms
 from regimelag.reading.lag_report import lag_report
 from regimelag.reading.lags import effects, lag_distribution
 from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
@@ -103,6 +104,7 @@ def report(
     _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
     spec, panel = spec_of(fit), panel_of(fit)
+    mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
     readings = _readings(fit, spec, within, moves)
@@ -112,7 +114,7 @@ def report(
         pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
         tb.write_tables(tables, part / "tables")
         (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
-        page = _page(fit, spec, panel, readings, sections, tables, pictures)
+        page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
         (part / PAGE).write_text(page, encoding="utf-8")
     return target / PAGE
 
@@ -211,7 +213,7 @@ def _sections(
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
+    checks = [*_coverage(spec_of(fit), readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -247,25 +249,44 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
 
 def _no_caution(spec: ModelSpec) -> list[str]:
     """What was looked for, of what the model has, and not found."""
-    looked = ["lag weight that piles up at the largest lag"] if spec.lagged_signals else []
-    looked += ["regime that is a stretch of years"] if spec.regimes.count > 1 else []
-    looked += ["driver that separates the regimes"] if spec.drivers else []
+    looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
+    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
+    looked += ["a driver that separates the regimes"] if spec.drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 
-def _coverage(pit: xr.DataArray) -> Iterator[str]:
+def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
     """Share of rows inside the one-step-ahead bands."""
+    given = "given the rows before and the row's own signals and controls" if same_period_terms(spec) else ""
+    given = given or "given the rows before"
     for response in pit[nm.RESPONSE].to_numpy():
         one = pit.sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy()
         held = " and ".join(f"{100 * np.mean(abs(one - 0.5) <= band / 2):.0f} %" for band in COVERED)
         asked = " and ".join(f"{100 * band:.0f} %" for band in COVERED)
         yield (
-            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands that the row before gave them, "
-            "parameters learned on all rows."
+            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands of the one-step-ahead "
+            f"distribution, {given}; parameters are learned on all rows."
         )
 
 
 # ---- what is written
+
+
+def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
+    """Equations and parameters as MathML, with their words."""
+    lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
+    rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)]
+    return {"equations": lines, "parameters": rows}
+
+
+def _mathml(latex: str, display: str = "inline") -> str:
+    """LaTeX as MathML; what cannot be read is a kernel's, whose class gives it."""
+    try:
+        return str(convert(latex, display=display))
+    except Exception as problem:
+        cure = "correct latex, symbols or location_latex of the kernel's class, and register it again"
+        rule = "formulas and symbols of a kernel are LaTeX mathematics"
+        raise FitError("report", rule, f"{latex}: {type(problem).__name__}", cure) from problem
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
@@ -284,7 +305,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
 def _page(
     fit: xr.DataTree,
     spec: ModelSpec,
-    panel: xr.Dataset,
+    mathematics: Mapping[str, Any],
     readings: Mapping[str, Any],
     sections: Sequence[Section],
     tables: Mapping[str, tb.Table],
@@ -304,17 +325,14 @@ def _page(
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
-        window=_window(panel),
+        window=_window(panel_of(fit)),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
         # A verdict on draws that cannot be trusted says why.
         problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,
-        equations=[(line.words, convert(line.latex, display="block")) for line in equations(spec, panel)],
-        parameters=[
-            (convert(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)
-        ],
+        **mathematics,
         tables={name: (table.caption, tb.to_html(table)) for name, table in tables.items()},
         pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
         widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},

@@ -16,10 +16,12 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.describe import describe_panel
+from regimelag.kernels import Point, Walking
 from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
 from regimelag.reading.verdict import probability
 from regimelag.reporting.parameters import Parameter, prior_in_words
+from regimelag.sampling.tree import spec_of
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.
@@ -107,20 +109,24 @@ def regime_table(portrait: pd.DataFrame) -> Table:
 
 
 def driver_table(changes: xr.Dataset) -> Table:
-    """What a move of each driver does to each regime's probability, in percentage points, and to its log odds."""
-    units = {"next period": 100.0, "long run": 100.0, "log odds": 1.0}
+    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
+    reference = changes.attrs["reference"]
+    columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
+    columns[f"log odds against {reference}"] = ("log_odds", 1.0)
     others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
     frames, shown = {}, {}
-    for name, unit in units.items():
-        found = unit * changes[name.replace(" ", "_")].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
+    for title, (name, unit) in columns.items():
+        found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
-        frames[name] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        shown[name] = [interval(*row) for row in rows]
+        frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
+        # Log odds of the reference against itself do not move.
+        fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
+        shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
-    caption = f"What a move of each driver ({moves}, natural units) does to each regime: change in probability in "
-    caption += "percentage points, and in log odds; median and 90 % interval."
+    caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "
+    caption += f"probability in percentage points, and in the log odds against {reference}; median and 90 % interval."
     return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
 
 
@@ -139,9 +145,14 @@ def summary_table(idata: xr.DataTree) -> Table:
 
 
 def _sampled(idata: xr.DataTree) -> list[str]:
-    """Variables of the posterior but for raw deviations and probabilities of single lags, which are many."""
+    """Variables of the posterior but for raw deviations and what a walk or a point lag has of each lag: many."""
+    of_lags = {
+        nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
+        for signal in spec_of(idata).lagged_signals
+        if isinstance(signal.kernel, (Point, Walking))
+    }
     names = map(str, idata["posterior"].data_vars)
-    return [name for name in names if not name.endswith(("_raw", "_lag_probability", "_lag_innovation"))]
+    return [name for name in names if not name.endswith("_raw") and name not in of_lags]
 
 
 def prior_table(parameters: Sequence[Parameter]) -> Table:
