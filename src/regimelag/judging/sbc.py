@@ -32,7 +32,7 @@ from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.lags import effects_of_draws, lag_distribution
 from regimelag.reading.regimes import regime_paths
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.fit import search
@@ -272,7 +272,7 @@ def _quantities(
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:
         tree = _tree(spec, panel, parameters)
-        lags, read = lag_distribution(tree), effects(tree)
+        lags, read = lag_distribution(tree), effects_of_draws(tree)
         found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
         for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
             # Signals without a kernel have no lagged effect.

@@ -6,11 +6,11 @@ The rule, in this order:
 2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said behind that gate only. One of n regimes (or episodes) is said to have a larger effect than
-   another if that has probability 1 - 0.025 / (number of pairs) at least.
-4. The place of the lag is said if the data told 0.25 nats at least about it.
+3. All that follows is said only after that. One of n regimes (or episodes) is said to have a larger effect than another
+   if that has probability 1 - 0.01 / (number of pairs) at least.
+4. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
-Otherwise the verdict is that nothing is identified, with the size of effect that would have been seen.
+Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-FALSE_CLAIM, DIFFERENCE, INFORMATION = 0.01, 0.025, 0.25
+# The two limits of every claim: one minus the probability that it needs, shared among claims of its kind, and nats.
+FALSE_CLAIM, INFORMATION = 0.01, 0.25
+# Power of the effect that a verdict calls detectable.
+POWER = 0.8
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
@@ -55,9 +58,18 @@ def period_name(frequency: str) -> str:
     )
 
 
-def gate(family: int = 1) -> float:
-    """Probability of one sign that a claim needs, if `family` effects could be claimed."""
+def decision_threshold(family: float = 1) -> float:
+    """Probability that a claim needs, if `family` claims of its kind could be made."""
     return 1 - FALSE_CLAIM / family
+
+
+def detectable(sd: float, family: int = 1) -> float:
+    """Effect that would be claimed with probability 0.8, where its posterior has this standard deviation.
+
+    The posterior mean is taken to be normal about the effect with the posterior standard deviation, so the claim is
+    made with probability Phi(effect / sd - z), z being the quantile of the decision threshold.
+    """
+    return float(stats.norm.ppf(decision_threshold(family)) + stats.norm.ppf(POWER)) * sd
 
 
 def claims(
@@ -90,7 +102,7 @@ def claims(
     Claims
     """
     negative = 1 - positive if negative is None else negative
-    if not trusted or max(positive, negative) < gate(family):
+    if not trusted or max(positive, negative) < decision_threshold(family):
         return Claims()
     return Claims(
         direction=1 if positive > negative else -1,
@@ -103,7 +115,7 @@ def claims(
 def _differences(above: np.ndarray | None) -> tuple[tuple[int, int], ...]:
     if above is None or len(above) < 2:  # noqa: PLR2004
         return ()
-    least = 1 - DIFFERENCE / (len(above) * (len(above) - 1) / 2)
+    least = decision_threshold(len(above) * (len(above) - 1) / 2)
     return tuple((i, j) for i, j in permutations(range(len(above)), 2) if above[i, j] >= least)
 
 
@@ -160,7 +172,9 @@ class Findings:
     unit : str
         Of the lag: "weeks".
     effect : ndarray
-        Average lagged effect, natural units.
+        Average lagged effect, natural units; regimes and episodes have equal weights.
+    over_sample : ndarray
+        The same averaged over the sample's periods.
     by_regime, by_episode : dict of str to ndarray
         The same in each regime and episode; empty where they do not differ.
     lag, prior_lag : ndarray
@@ -171,7 +185,14 @@ class Findings:
         By what the lag differs between ("episodes"), the probability that the largest difference in mean lag exceeds
         4 rows, after and before the data.
     none : tuple of (float, float)
-        Smallest and largest probability of no effect over slab widths; an upper bound if `none_bound`.
+        Smallest and largest probability of no average effect over the slab widths that could be reached; an upper bound
+        if `none_bound`.
+    slabs : tuple of float
+        Those widths, as multiples of the prior's standard deviation.
+    asked_slabs : int
+        Number of slab widths asked for.
+    deviations : tuple of str
+        Over what the effect may deviate from its average, with such an effect and without: "regimes".
     within : (float, float)
         Range of lags that is asked about.
     family : int
@@ -184,12 +205,16 @@ class Findings:
     measure: str
     unit: str
     effect: np.ndarray
+    over_sample: np.ndarray
     lag: np.ndarray
     prior_lag: np.ndarray
     information: float
     none: tuple[float, float]
+    slabs: tuple[float, ...]
+    asked_slabs: int
     within: tuple[float, float]
     none_bound: bool = False
+    deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -241,40 +266,52 @@ def probability(value: float) -> str:
 def _effect(found: Findings) -> str:
     chance = probability(float(np.mean(found.effect > 0)))
     equal = "" if " " in chance else "= "
-    return (
-        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, P(> 0) {equal}{chance}"
-    )
+    said = f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, "
+    said += f"P(> 0) {equal}{chance}"
+    if not {"regimes", "episodes"} & set(found.deviations):
+        return said
+    return f"{said}; average over the sample's {found.unit} {_interval(found.over_sample, 2)}"
 
 
 def _none(found: Findings) -> str:
-    low, high = found.none
-    if found.none_bound:
-        return f"below {max(high, 0.001):.3f}"
-    return f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+    """The probability that the average effect is zero, over how many slabs, and what that does not exclude."""
+    (low, high), known = found.none, len(found.slabs)
+    if not known:
+        said = f"P(no average lagged effect) cannot be computed from this fit at any of {found.asked_slabs} slab widths"
+    else:
+        value = f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+        value = f"below {max(high, 0.001):.3f}" if found.none_bound else value
+        count = str(known) if known == found.asked_slabs else f"{known} of {found.asked_slabs}"
+        reach = f"{min(found.slabs):g} to {max(found.slabs):g}" if known > 1 else f"{found.slabs[0]:g}"
+        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times effect_sd"
+    if not found.deviations:
+        return f"{said}."
+    return f"{said}; deviations between {_listed(found.deviations)} remain possible under both hypotheses."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
 
 
 def _response(found: Findings, made: Claims) -> str:
     sign = "positive" if made.direction > 0 else "negative"
-    return (
-        f"A {sign} lagged effect of {found.name}. {_effect(found)}; P(no lagged effect) is {_none(found)} over the "
-        "slab widths."
-    )
+    return f"A {sign} lagged effect of {found.name}. {_effect(found)}. {_none(found)}"
 
 
 def _not_identified(found: Findings) -> list[str]:
-    level, sd = gate(found.family), found.effect.std()
-    told = "no more than its prior" if found.information < INFORMATION else "not what its prior says"
+    level, sd = decision_threshold(found.family), found.effect.std()
+    moved = "equals the prior" if found.information < INFORMATION else "differs from the prior"
     lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
-    said = [f"Not identified: the data do not tell a lagged effect of {found.name} from none."]
-    said.append(f"{_effect(found)}; a claim needs {level:.4g} for one sign.")
+    said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none."]
+    said.append(f"{_effect(found)}. A claim needs {level:.4g} for one sign.")
     said.append(
-        f"The effect's posterior standard deviation being {sd:.2f}, effects below about "
-        f"{stats.norm.ppf(level) * sd:.2f} are not seen."
+        f"With the effect's posterior standard deviation of {sd:.2f}, an effect of about "
+        f"{detectable(sd, found.family):.2f} would be claimed with probability {POWER:g}."
     )
-    said.append(f"P(no lagged effect) is {_none(found)} over the slab widths.")
+    said.append(_none(found))
     said.append(
-        f"The mean lag, {lag} {found.unit}, is {told}, {before} ({_nats(found)} gained): the lag of an effect that may "
-        "be none is not to be read."
+        f"The posterior of the mean lag, {lag} {found.unit}, {moved}, {before} (information gain {_nats(found)}); the "
+        "lag of an effect that may be none should not be interpreted."
     )
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -318,9 +355,9 @@ def _lag_gaps(found: Findings) -> list[str]:
     said = []
     for kind, (after, before) in found.lag_gap.items():
         finding = "the data do not tell whether the lag differs"
-        if after >= 1 - DIFFERENCE:
+        if after >= decision_threshold():
             finding = "the lag differs"
-        elif after <= DIFFERENCE:
+        elif after <= 1 - decision_threshold():
             finding = "the lag does not differ by more"
         said.append(
             f"Between {kind} {finding}: the largest difference in mean lag exceeds {LAG_GAP} {found.unit} with "

@@ -19,8 +19,8 @@ from regimelag.citing import citation
 from regimelag.errors import FitError
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
-from regimelag.reading.lag_report import lag_report
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.lag_report import report_of
+from regimelag.reading.lags import check_within, effects, lag_distribution
 from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
@@ -145,12 +145,14 @@ def _readings(
     fit: xr.DataTree, spec: ModelSpec, within: tuple[float, float], moves: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Every reading that the model has."""
-    found: dict[str, Any] = {"report": lag_report(fit, within=within), "portrait": regime_portrait(fit)}
+    check_within("report", within)
+    read = {group: effects(fit, group=group) for group in ("posterior", "prior")}
+    found: dict[str, Any] = {"report": report_of(fit, read, within=within), "portrait": regime_portrait(fit)}
     if spec.lagged_signals:
         found["lag"] = lag_distribution(fit, within=within)
         found["prior_lag"] = lag_distribution(fit, group="prior", within=within)
     if spec.signals:
-        found["effects"], found["prior_effects"] = effects(fit), effects(fit, group="prior")
+        found["effects"], found["prior_effects"] = read["posterior"], read["prior"]
     if spec.regimes.count > 1:
         found |= {kind: regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
         found["durations"] = regime_durations(fit)
