@@ -31,7 +31,7 @@ from regimelag.judging.runs import ERROR, model_code, run_all
 from regimelag.model import model_data
 from regimelag.reading.verdict import verdict_claims
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.diagnostics import convergence
+from regimelag.sampling.diagnostics import RHAT_LIMIT, convergence
 from regimelag.sampling.fit import search
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
@@ -151,7 +151,7 @@ def table_of(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
                 "claims": claims,
                 "of them positive": right,
                 "share": f"{100 * claims / len(results):.1f} % ({100 * low:.1f} to {100 * high:.1f})",
-                "R-hat above 1.01": sum(result["rhat"] > 1.01 for result in results),
+                f"R-hat above {RHAT_LIMIT}": sum(result["rhat"] > RHAT_LIMIT for result in results),
             }
         )
     return pd.DataFrame(rows)

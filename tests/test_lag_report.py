@@ -293,7 +293,7 @@ def pulled(tree, spec, centre, noise):
 
 @pytest.mark.parametrize(("centre", "away", "back"), [(2.4, "up", "down"), (-2.4, "down", "up")])
 def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing, centre, away, back):
-    spec, panel, tree = learned_nothing
+    spec, _, tree = learned_nothing
     report = rl.lag_report(pulled(tree, spec, centre, 0.4))
     row = report.loc[("metal", "lagged effect")]
     assert row["evidence", "diagnosis"] == module.DISAGREE

@@ -93,7 +93,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_average_over_the_sample_in_plain_loops(shape):
-    """The mean of the effect over the periods with a response, each in its episode and its regime on the draw's path."""
+    """The mean of the effect over the periods with a response: of its episode and of its regime on the draw's path."""
     spec = SHAPES[shape]
     missing = [2, 6] if len(spec.responses) == 1 else [(2, 0), (6, 0), (5, 1), (7, 1), (7, 0)]
     panel = hand_panel(spec, 9, missing=missing)

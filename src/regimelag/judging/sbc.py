@@ -28,6 +28,7 @@ from regimelag.data.cuts import last_rows
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import equations, log_observation, stack_draws, unstack_draws
 from regimelag.errors import FitError
+from regimelag.judging.findings import RHAT_LIMIT
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
 from regimelag.likelihood.recursions import filter_forward_draws
@@ -46,7 +47,7 @@ from regimelag.specfile import spec_to_toml
 Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 
 # Chains that disagree more than this sample something else than one posterior.
-UNMIXED = 1.05
+UNMIXED = RHAT_LIMIT
 # Family-wise error of the verdict.
 LEVEL = 0.05
 # A fit that does not mix well enough is run once again, so many times as long.

@@ -183,9 +183,7 @@ def _tables(
     if robustness is not None:
         tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
     if comparison is not None:
-        tables["comparison"] = tb.judged_table(
-            comparison, "Models by what they predict of a row given all others; nats."
-        )
+        tables["comparison"] = tb.judged_table(comparison, _compared(comparison))
     tables["provenance"] = tb.provenance_table(fit)
     return tables
 
@@ -222,6 +220,17 @@ def _sections(
         return
     said = [*comparison.attrs["verdict"], comparison.attrs["condition"]]
     yield Section("comparison", "Comparison", said, list(fg.comparison_figures(comparison)), ["comparison"])
+
+
+def _compared(comparison: pd.DataFrame) -> str:
+    """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
+    caption = "Models by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish "
+    caption += "the model from the reference."
+    differences = comparison.attrs.get("differences", {})
+    said = [
+        f"{name}: {comparison.attrs['reference']} {', '.join(words)}." for name, words in differences.items() if words
+    ]
+    return " ".join([caption, *said])
 
 
 def _window(panel: xr.Dataset) -> str:
