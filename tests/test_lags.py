@@ -88,6 +88,10 @@ SHAPES = {
     ),
     "two responses": small_spec(responses=TWO),
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "point lag": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),), max_lag=3),
+    "signed lag": small_spec(
+        signals=(rl.Signal("metal", "metal", kernel=rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)),)
+    ),
 }
 
 
@@ -122,6 +126,8 @@ def test_the_average_over_the_sample_in_plain_loops(shape):
                 one = read["lagged_over_sample"].isel(chain=chain, draw=draw).sel(signal=name)
                 one = one.sel(response=response.name) if "response" in one.dims else one
                 assert float(one) == pytest.approx(unit * total / count)
+    before = rl.effects(tree, group="prior")["lagged_over_sample"].sel(signal=lagged)
+    assert bool(np.isfinite(before).all())
     for name in set(panel["signal"].to_numpy()) - set(lagged):
         assert bool(read["lagged_over_sample"].sel(signal=name).isnull().all())
     if shape == "neither":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from regimelag.reading.verdict import (
+    INFORMATION,
+    POWER,
     Claims,
     Findings,
     claims,
@@ -238,6 +241,21 @@ def test_words_on_lags_of_episodes(after, words):
     hidden = verdict(weak(lag_gap={"episodes": (after, 0.45)}))
     assert words not in hidden
     assert "Nor can it be told whether the lag differs between episodes." in hidden
+
+
+def test_the_documents_state_the_rule_in_force():
+    root = Path(__file__).parents[1]
+    texts = {name: (root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/lags.md")}
+    texts["docs/lag_posterior.md"] = (root / "docs" / "lag_posterior.md").read_text(encoding="utf-8")
+    for name, text in texts.items():
+        words = " ".join(text.split())
+        assert f"{decision_threshold():g}" in words, name
+        # One figure for the smallest effect, with its power.
+        assert (
+            f"elasticity of {'about ' if name == 'docs/lags.md' else ''}1.1 is claimed with probability {POWER:g}"
+            in words
+        )
+    assert f"information gain of {INFORMATION:g} nats" in " ".join(texts["docs/lags.md"].split())
 
 
 def test_threshold_and_units():
