@@ -261,18 +261,23 @@ def test_a_posterior_that_equals_its_prior_conflicts_with_nothing(learned_nothin
 
 
 @pytest.mark.parametrize(
-    ("nats", "sensitivity", "mean", "said"),
+    ("changes", "said"),
     [
-        (0.24, 0.3, 5.0, module.SAME),
-        (0.26, 0.3, 1.9, module.FINE),
-        (0.26, 0.3, -1.9, module.FINE),
-        (0.26, 0.3, 2.1, module.DISAGREE),
-        (0.26, 0.3, -2.1, module.DISAGREE),
-        (2.0, 0.05, 2.1, module.FINE),
+        ({}, module.DISAGREE),
+        ({"nats": 0.24, "mean": 5.0}, module.SAME),
+        ({"mean": 1.9}, module.FINE),
+        ({"mean": -1.9}, module.FINE),
+        ({"mean": -2.1, "prior_pull": 0.1, "likelihood_pull": -0.1}, module.DISAGREE),
+        ({"prior": 0.05}, module.FINE),
+        ({"likelihood": 0.05}, module.FINE),
+        # Both pull the same way: nothing is in conflict.
+        ({"prior_pull": 0.1}, module.FINE),
     ],
 )
-def test_prior_and_data_disagree_outside_the_bulk_of_the_prior(nats, sensitivity, mean, said):
-    assert module._diagnosis(nats, sensitivity, mean, np.array([-2.0, 2.0])) == said
+def test_prior_and_data_disagree_outside_the_bulk_of_the_prior(changes, said):
+    found = {"nats": 0.26, "mean": 2.1, "prior": 0.3, "likelihood": 0.3, "prior_pull": -0.1, "likelihood_pull": 0.1}
+    found |= changes
+    assert module._diagnosis(found.pop("nats"), found, found.pop("mean"), np.array([-2.0, 2.0])) == said
 
 
 def pulled(tree, spec, centre, noise):

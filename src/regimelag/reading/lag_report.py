@@ -107,10 +107,10 @@ def lag_report(
     Sensitivities are those of `arviz.psense_summary`, with the priors of effects and lag kernels scaled, and no others:
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5. The diagnosis is of the lagged
     effect and of the mean lag. *The posterior equals the prior* if the information gained is below 0.25 nats: such a
-    posterior moves with its prior and conflicts with nothing. *Prior and data disagree* if, with more information, the
-    prior's sensitivity is above 0.05 and the posterior mean lies outside the prior's 90 % interval: a note then says
-    how both pull, and which prior to widen. *No conflict* otherwise; a posterior in the bulk of its prior is none,
-    however sensitive it is.
+    posterior moves with its prior and conflicts with nothing. *Prior and data disagree* if, with more information, both
+    sensitivities are above 0.05, prior and likelihood pull the posterior mean opposite ways, and it lies outside the
+    prior's 90 % interval: a note then says which way each pulls, and which prior to widen. *No conflict* otherwise; a
+    posterior in the bulk of its prior is none, however sensitive it is.
     """
     check_within("lag_report", within)
     _check_arguments(threshold, slabs)
@@ -287,17 +287,19 @@ def _sensitivity(
             # The priors that are scaled are not its own.
             continue
         mean, prior = float(after[row].mean()), np.quantile(before[row], INTERVAL)
-        diagnosis = _diagnosis(table[row]["evidence", "nats"], float(found["prior"]), mean, prior)
+        diagnosis = _diagnosis(table[row]["evidence", "nats"], found, mean, prior)
         table[row]["evidence", "diagnosis"] = diagnosis
         if diagnosis == DISAGREE:
             yield _disagreement(spec, row, found, mean, prior)
 
 
-def _diagnosis(nats: float, sensitivity: float, mean: float, prior: np.ndarray) -> str:
+def _diagnosis(nats: float, found: Mapping[str, float] | pd.Series, mean: float, prior: np.ndarray) -> str:
     """Whether prior and data disagree where it matters; `prior` is the 90 % interval before the data."""
     if nats < INFORMATION:
         return SAME
-    return DISAGREE if sensitivity > evidence.SENSITIVE and not prior[0] <= mean <= prior[1] else FINE
+    both = min(found["prior"], found["likelihood"]) > evidence.SENSITIVE
+    apart = found["prior_pull"] * found["likelihood_pull"] < 0
+    return DISAGREE if both and apart and not prior[0] <= mean <= prior[1] else FINE
 
 
 def _stacked(draws: dict[Row, xr.DataArray], rows: list[Row]) -> xr.DataArray:
@@ -393,12 +395,11 @@ def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prio
     for name, what in (("prior", "the priors of effect and lag"), ("likelihood", "the likelihood")):
         way = "up" if found[f"{name}_pull"] > 0 else "down"
         pulls.append(f"more weight on {what} moves it {way} (sensitivity {found[name]:.2f})")
-    both = "both" if found["likelihood"] > evidence.SENSITIVE else "the first"
     whose = row.signal if len(spec.responses) == 1 else f"{row.signal} on {row.response}"
     wider = f"effect_sd = {2 * spec.priors.effect_sd:g} in the priors" if row.quantity == EFFECT else _wider(spec, row)
     return (
         f"{whose}, {row.name}: {DISAGREE}. The posterior mean, {mean:.2f}, lies outside the prior's 90 % interval, "
-        f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; {both} above "
+        f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; both above "
         f"{evidence.SENSITIVE:g}. Fit again with {wider}, and report both fits."
     )
 
