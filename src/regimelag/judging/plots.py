@@ -137,7 +137,7 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
     labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
     height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
-    ax = plt.subplots(figsize=(8, height), layout="constrained")[1] if ax is None else ax
+    ax = plt.subplots(figsize=(10, height), layout="constrained")[1] if ax is None else ax
     ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
     ax.axvline(0, color="black", linewidth=0.8)
     labelled: set[str] = set()
