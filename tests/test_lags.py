@@ -146,7 +146,7 @@ def test_paths_of_the_prior_know_no_responses():
     xr.testing.assert_identical(before, after)
     assert not rl.effects(tree)["lagged_over_sample"].equals(rl.effects(other)["lagged_over_sample"])
     # Of many draws of the chain the share of a regime is its long-run probability on average.
-    many = xr.concat([rl.effects(tree, group="prior", random_seed=seed) for seed in range(200)], "seed")
+    many = xr.concat([rl.effects(tree, group="prior", random_seed=seed) for seed in range(60)], "seed")
     draws = tree["prior"].to_dataset()
     found = many["lagged_over_sample"].sel(signal="metal")
     for draw in range(5):
@@ -156,7 +156,7 @@ def test_paths_of_the_prior_know_no_responses():
         # The initial distribution is uniform.
         share = np.mean([[0.5, 0.5] @ np.linalg.matrix_power(step, t) for t in range(40)], axis=0)
         one = found.isel(chain=0, draw=draw)
-        error = float(one.std("seed", ddof=1)) / np.sqrt(200)
+        error = float(one.std("seed", ddof=1)) / np.sqrt(60)
         expected = ratio(panel) * (v["effect"][0] + v["effect_regime"][0] @ share)
         assert abs(float(one.mean("seed")) - expected) < 5 * error
 
