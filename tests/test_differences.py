@@ -189,11 +189,13 @@ def test_a_gain_of_the_same_period_term_is_not_one_of_the_lag(fits):
     assert said[0] == "leads predicts better than none (which also lacks the same-period term of metal)."
     assert "none is leads without metal (same-period and lagged terms)." in said[1]
     assert "This difference does not test the lag of metal, since the same-period term differs too:" in said[1]
-    assert said[1].endswith('compare leads with leads with kernel = { kind = "none" } for metal (regimelag.NoLag()).')
+    assert said[1].endswith(
+        'compare leads with the same model with kernel = { kind = "none" } for metal (regimelag.NoLag()).'
+    )
     assert table.attrs["differences"] == {"leads": [], "none": ["without metal (same-period and lagged terms)"]}
     turned = rl.compare({name: fits[name] for name in ("none", "leads")}).attrs["verdict"]
     assert turned[0] == "leads (which also has the same-period term of metal) predicts better than none."
-    assert "compare leads with leads with kernel" in turned[1]
+    assert "compare leads with the same model with kernel" in turned[1]
 
 
 def test_the_null_that_keeps_the_same_period_term_is_named_and_not_warned_of(fits):
@@ -201,7 +203,7 @@ def test_the_null_that_keeps_the_same_period_term_is_named_and_not_warned_of(fit
     assert table.loc["now", "reading"] == "inconclusive"
     said = " ".join(table.attrs["verdict"])
     assert "the data do not distinguish now from leads." in said
-    assert "compare leads with now, that is leads with kernel" in said
+    assert "compare leads with now, that is the same model with kernel" in said
     alone = rl.compare({name: fits[name] for name in ("leads", "now")}).attrs["verdict"]
     assert "same-period" not in " ".join(alone)
     assert alone[1].endswith("now is leads without the lagged term of metal.")
