@@ -89,9 +89,9 @@ def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFram
     print("\nAnswer")
     for sentence in sentences(idata, report):
         print(f"  {sentence}")
-    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior, and what the data told (nats)")
+    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior, and information gained (nats)")
     print(report.to_string(float_format="{:.2f}".format, na_rep=""))
-    print("\nNo lagged effect against a normal slab, over the slab's width, prior odds one")
+    print("\nNo average lagged effect against a normal slab, over the slab's width, prior odds one")
     print(pd.DataFrame(report.attrs["no_effect"]["silver"]).to_string(float_format="{:.3f}".format))
     print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
     print(portrait.to_string(float_format="{:.3f}".format))

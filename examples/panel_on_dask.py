@@ -26,10 +26,10 @@ import xarray as xr
 from distributed import Client, as_completed
 
 import regimelag as rl
+from regimelag.reading.verdict import decision_threshold
 
 # True cumulative elasticities of the simulated assets, each the name of one.
 TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}
-RULE = 0.99
 Task = tuple[rl.ModelSpec, xr.Dataset]
 
 
@@ -55,8 +55,8 @@ def main() -> None:
         table.insert(0, "truth", pd.Series(TRUTHS))
     print(f"\n{table.to_string(float_format='{:.2f}'.format)}")
     print("\nEffects in per cent per per cent, lags in weeks; of an asset that does not follow no lag is to be read.")
-    least = 1 - (1 - RULE) / len(tasks)
-    print(f"Each verdict asks for P(one sign) of {RULE}; among {len(tasks)} assets asked at once, ask for {least:.4f}.")
+    rule, least = decision_threshold(), decision_threshold(len(tasks))
+    print(f"Each verdict asks for P(one sign) of {rule}; among {len(tasks)} assets asked at once, ask for {least:.4f}.")
 
 
 def parse_arguments() -> argparse.Namespace:

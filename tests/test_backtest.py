@@ -148,6 +148,27 @@ def test_refits_whose_chains_disagree_are_told():
     assert not rl.backtest_table(pd.DataFrame(rows[30:])).attrs["warnings"]
 
 
+def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
+    """Its score says nothing of the lag alone: the same-period term is gone too."""
+
+    def scored(_, numbers, **__):
+        each = {"horizon": 1, "response": "asset", "crps": 1.0, "log score": 0.0, "R-hat": 1.0}
+        each |= {"inside 50 %": True, "inside 90 %": True}
+        return {
+            n: {"scores": [each | {"origin": f"2022-06-{3 + n:02d}", "forecaster": "random walk"}]} for n in numbers
+        }
+
+    monkeypatch.setattr(room, "run_all", scored)
+    scores = rl.backtest(SPEC, panel_of(), start="2022-06-03", horizons=(1,))
+    (said,) = scores.attrs["notes"]
+    assert said.startswith("no signal is small without metal (same-period and lagged terms).")
+    assert 'compare small with the same model with kernel = { kind = "none" } for metal (regimelag.NoLag()).' in said
+    assert rl.backtest_table(scores).attrs["notes"] == [said]
+    alone = replaced(SPEC, signals=(replaced(SPEC.signals[0], contemporaneous=False),))
+    (said,) = rl.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
+    assert said == "no signal is small without the lagged term of metal."
+
+
 def test_all_code_that_a_result_depends_on_is_in_its_key():
     """A pattern that matches no file would leave a change of it unseen, and mix two versions in one folder."""
     root = Path(rl.__file__).parent

@@ -144,6 +144,31 @@ def test_arviz_lfo_equals_refits_by_hand(made, refitted):
             assert float(two.elpd_i[0]) == pytest.approx(block, rel=1e-9)
 
 
+class Drawn(rl.LeaveFutureOut):
+    """Draws from the prior in place of a refit: no sampler, so the same on every machine."""
+
+    def sample(self, modified_observed_data):
+        return prior_fit(SPEC, modified_observed_data, 100)
+
+
+def test_draws_are_weighed_by_the_densities_of_rows_since_the_refit(made, refitted):
+    """Not by their inverses: the score of the next row is that of draws that describe the rows since."""
+    wrapper, first, observed = Drawn(refitted[0]), ROWS - 8, ROWS - 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = az.lfo_cv(rl.one_step_ahead(refitted[0]), wrapper, first, 1, k_threshold=100.0, pointwise=True)
+    assert found.n_refits == 0
+    known, whole = wrapper.sel_observations(np.arange(first, observed))
+    terms = wrapper.log_likelihood__i(whole, wrapper.sample(known)).to_numpy().reshape(200, -1)
+    for ahead in range(1, observed - first):
+        since = terms[:, :ahead].sum(axis=1)
+        right, wrong = (
+            special.logsumexp(sign * since + terms[:, ahead]) - special.logsumexp(sign * since) for sign in (1.0, -1.0)
+        )
+        # The largest weights are smoothed.
+        assert abs(float(found.elpd_i[ahead]) - right) < 0.2 * abs(wrong - right)
+
+
 @pytest.mark.slow
 def test_the_refit_is_that_of_the_panel_made_on_less_data(made, refitted):
     """Fitted anew on make_panel's own window with another seed, the score differs by Monte Carlo error alone."""

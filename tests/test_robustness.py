@@ -21,6 +21,7 @@ from regimelag.judging.findings import add_findings
 from regimelag.judging.leave_one_out import pointwise
 from regimelag.judging.refits import Refit
 from regimelag.judging.robustness import _model_free
+from regimelag.reading.verdict import claims, decision_threshold
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -254,7 +255,7 @@ def table(**changes):
     for where, (column, value) in changes.items():
         kind, place = where.rsplit("_", 1)
         made.loc[made.index[made["kind"] == kind.replace("_", "-")][int(place)], column] = value
-    made.attrs |= {"effective_shifts": 20.0, "signal": "a", "response": "b"}
+    made.attrs |= {"effective_shifts": 20.0, "signal": "a", "response": "b", "threshold": decision_threshold()}
     return add_findings(made)
 
 
@@ -276,12 +277,24 @@ def test_a_claim_survives_and_says_so():
         ({"leave_out_2": ("P(> 0)", 0.01)}, "sign is lost without 2"),
         ({"placebo_3": ("statistic", 5.0), "placebo_4": ("statistic", 4.0)}, "shifted signals do as well"),
         ({"baseline_0": ("P(> 0)", 0.9)}, "no lagged effect is found"),
+        # Not sure enough for the verdict, so not for the summary of checks.
+        ({"baseline_0": ("P(> 0)", 0.98)}, "no lagged effect is found"),
     ],
 )
 def test_each_check_can_break_the_claim(changes, why):
     said = table(**changes)
     assert not said.attrs["survives"]
     assert why in said.attrs["summary"][0]
+
+
+def test_the_threshold_is_that_of_the_verdict():
+    """At every probability both say the same of the sign, and a lead needs as much."""
+    for positive in (0.975, 0.989, 0.991, 0.009, 0.011, 0.02):
+        claimed = claims(positive).direction != 0
+        said = table(baseline_0=("P(> 0)", positive)).attrs["summary"][0]
+        assert ("no lagged effect is found" in said) == (not claimed)
+        led = table(lead_1=("P(> 0)", positive)).attrs["summary"][0]
+        assert ("leads the signal too" in led) == claimed
 
 
 def test_a_negative_effect_can_survive_too():
@@ -353,6 +366,7 @@ def test_a_strong_lag_passes(strong):
     assert list(of(made, "arrow")["rows"]) == [156, 156]
     assert list(of(made, "lead")["rows"]) == [156, 156]
     assert of(made, "model-free")["note"].iloc[0].startswith("largest at lag 2, ")
+    assert made.attrs["threshold"] == 0.99
 
 
 def test_the_model_free_line_holds_no_number_under_another_name():

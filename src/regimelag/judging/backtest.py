@@ -20,8 +20,10 @@ from regimelag.data.panel import Day, read_day
 from regimelag.data.scenarios import held_legs
 from regimelag.errors import FitError, PanelError
 from regimelag.judging.baselines import Baseline, Garch, RandomWalk
+from regimelag.judging.differences import contrast
 from regimelag.judging.refits import Refit, posterior_of
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
+from regimelag.judging.tellings import in_what
 from regimelag.judging.verification import RANDOM_WALK, verified
 from regimelag.reading.forecast import forecast, refuse_own_past
 from regimelag.sampling.tree import provenance
@@ -107,6 +109,8 @@ def backtest(
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
         ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
         ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
+        ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
+        no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
 
     Raises
     ------
@@ -158,9 +162,10 @@ def backtest(
         date = day_of(panel, plan.refits[number])
         came = f"{len(failed)} of {len(found)} failed, first that on {date}: {text}"
         raise FitError("backtest", "every refit succeeds", came, "mend that, and call again with the same folder")
-    return pd.DataFrame([row for result in found.values() for row in result["scores"]]).astype(
-        {"origin": "datetime64[ns]"}
-    )
+    scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
+    bare = without_signals(spec)
+    scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    return scores.astype({"origin": "datetime64[ns]"})
 
 
 def _check_counts(counts: Mapping[str, Any], horizons: Sequence[int]) -> None:
@@ -202,13 +207,18 @@ def one_refit(plan: Plan, number: int) -> Result:
 def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model | Baseline]]:
     """The model, its null without signals, and the baselines, learned on the rows up to a refit."""
     panel, first = plan.panel, 0 if plan.rows is None else max(refit + 1 - plan.rows, 0)
-    bare = dataclasses.replace(plan.spec, signals=())
+    bare = without_signals(plan.spec)
     specs = {plan.spec.name: plan.spec} | ({NO_SIGNAL: bare} if plan.spec.signals else {})
     for name, spec in specs.items():
         yield name, Model(spec, _of_spec(spec, panel), first, refit, plan, seed)
     values = natural(panel, nm.RESPONSE).to_numpy()
     yield RANDOM_WALK, RandomWalk(values, first, refit)
     yield "GARCH(1,1)-t", Garch(values, first, refit)
+
+
+def without_signals(spec: ModelSpec) -> ModelSpec:
+    """The null that runs beside the model."""
+    return dataclasses.replace(spec, signals=())
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:

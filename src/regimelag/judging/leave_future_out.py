@@ -48,6 +48,9 @@ class LeaveFutureOut(az.SamplingWrapper):
     the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if the last one
     went on, until a refit knows better.
 
+    A claim about the lag of a signal is tried against refits of the same model with kernel none for it, which keeps the
+    same-period term.
+
     Origins count rows with a response. ``method="approx"`` refits only where importance sampling fails, so an episode
     that begins behind the first origin may never get parameters of its own: take ``method="exact"`` there.
 

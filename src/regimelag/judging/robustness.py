@@ -22,6 +22,7 @@ from regimelag.judging.placebos import effective_shifts, slopes_over_shifts
 from regimelag.judging.refits import Refit, refit
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.tellings import paired_difference
+from regimelag.reading.verdict import decision_threshold
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
@@ -114,10 +115,11 @@ def robustness(
     of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
     p-value is never below one over one plus that number.
 
-    The claim *survives* if the sign of the effect has a probability of 0.975 or more on all rows, the placebo p-value
-    is at most 0.1, no lead has a sign as sure, the lag gains more than nothing and more than the arrow reversed, the
-    sign keeps 0.95 in every refit with rows left out, and no fit failed. That it survives does not make it causal. A
-    check with ``R-hat`` above 1.05 in its short refit is marked in its note.
+    The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
+    one lagged signal and one response (``attrs["threshold"]``), the placebo p-value is at most 0.1, no lead has a sign
+    as sure, the lag gains more than nothing and more than the reverse direction, the sign keeps 0.95 in every refit
+    with rows left out, and no fit failed. That it survives does not make it causal. A check with ``R-hat`` above 1.05
+    in its short refit is marked in its note.
     """
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
@@ -153,6 +155,7 @@ def robustness(
     free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
     return add_findings(table)
 

@@ -28,11 +28,12 @@ from regimelag.data.cuts import last_rows
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import equations, log_observation, stack_draws, unstack_draws
 from regimelag.errors import FitError
+from regimelag.judging.findings import RHAT_LIMIT
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.lags import effects_of_draws, lag_distribution
 from regimelag.reading.regimes import regime_paths
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.fit import search
@@ -46,7 +47,7 @@ from regimelag.specfile import spec_to_toml
 Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 
 # Chains that disagree more than this sample something else than one posterior.
-UNMIXED = 1.05
+UNMIXED = RHAT_LIMIT
 # Family-wise error of the verdict.
 LEVEL = 0.05
 # A fit that does not mix well enough is run once again, so many times as long.
@@ -272,7 +273,7 @@ def _quantities(
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:
         tree = _tree(spec, panel, parameters)
-        lags, read = lag_distribution(tree), effects(tree)
+        lags, read = lag_distribution(tree), effects_of_draws(tree)
         found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
         for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
             # Signals without a kernel have no lagged effect.

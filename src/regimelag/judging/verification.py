@@ -80,7 +80,8 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     DataFrame
         Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the
         ``50 %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the
-        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree.
+        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree,
+        ``attrs["notes"]`` in what the model without signals differs, if the scores still have their attrs.
 
     Notes
     -----
@@ -106,6 +107,7 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
             rows.append(row)
     table = pd.DataFrame(rows).set_index(index)
     table.attrs["warnings"] = _on_chains(scores)
+    table.attrs["notes"] = list(scores.attrs.get("notes", []))
     return table
 
 

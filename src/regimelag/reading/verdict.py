@@ -6,12 +6,12 @@ The rule, in this order:
 2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said behind that gate only. The effect is said to be stronger in one of n regimes (or episodes)
-   than in another if, with probability 1 - 0.025 / (number of pairs) at least, it is larger in magnitude and has one
-   sign there; its sign is said to differ if it is positive in one and negative in the other with that probability.
-4. The place of the lag is said if the data told 0.25 nats at least about it.
+3. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
+   another if, with probability 1 - 0.01 / (number of pairs) at least, it is larger in magnitude and has one sign there;
+   its sign is said to differ if it is positive in one and negative in the other with that probability.
+4. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
-Otherwise the verdict is that nothing is identified, with the size of effect that would have been seen.
+Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy import stats
 
-FALSE_CLAIM, DIFFERENCE, INFORMATION = 0.01, 0.025, 0.25
+# The two limits of every claim: one minus the probability that it needs, shared among claims of its kind, and nats.
+FALSE_CLAIM, INFORMATION = 0.01, 0.25
+# Power of the effect that a verdict calls detectable.
+POWER = 0.8
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
@@ -86,9 +89,18 @@ def period_name(frequency: str) -> str:
     )
 
 
-def gate(family: int = 1) -> float:
-    """Probability of one sign that a claim needs, if `family` effects could be claimed."""
+def decision_threshold(family: float = 1) -> float:
+    """Probability that a claim needs, if `family` claims of its kind could be made."""
     return 1 - FALSE_CLAIM / family
+
+
+def detectable(sd: float, family: int = 1) -> float:
+    """Effect that would be claimed with probability 0.8, where its posterior has this standard deviation.
+
+    The posterior mean is taken to be normal about the effect with the posterior standard deviation, so the claim is
+    made with probability Phi(effect / sd - z), z being the quantile of the decision threshold.
+    """
+    return float(stats.norm.ppf(decision_threshold(family)) + stats.norm.ppf(POWER)) * sd
 
 
 def claims(
@@ -121,7 +133,7 @@ def claims(
     Claims
     """
     negative = 1 - positive if negative is None else negative
-    if not trusted or max(positive, negative) < gate(family):
+    if not trusted or max(positive, negative) < decision_threshold(family):
         return Claims()
     return Claims(
         direction=1 if positive > negative else -1,
@@ -133,15 +145,11 @@ def claims(
     )
 
 
-def shared_threshold(places: int) -> float:
-    """Probability that a claim about two of so many regimes or episodes needs."""
-    return 1 - DIFFERENCE / max(places * (places - 1) / 2, 1)
-
-
 def _sure(probability: np.ndarray) -> Pairs:
     """Pairs whose probability (place, place) suffices for a claim."""
     places = len(probability)
-    return tuple((i, j) for i, j in permutations(range(places), 2) if probability[i, j] >= shared_threshold(places))
+    least = decision_threshold(max(places * (places - 1) // 2, 1))
+    return tuple((i, j) for i, j in permutations(range(places), 2) if probability[i, j] >= least)
 
 
 def verdict_claims(
@@ -192,7 +200,9 @@ class Findings:
     unit : str
         Of the lag: "weeks".
     effect : ndarray
-        Average lagged effect, natural units.
+        Average lagged effect, natural units; regimes and episodes have equal weights.
+    over_sample : ndarray
+        The same averaged over the sample's periods.
     by_regime, by_episode : dict of str to ndarray
         The same in each regime and episode; empty where they do not differ.
     lag, prior_lag : ndarray
@@ -203,7 +213,14 @@ class Findings:
         By what the lag differs between ("episodes"), the probability that the largest difference in mean lag exceeds
         4 rows, after and before the data.
     none : tuple of (float, float)
-        Smallest and largest probability of no effect over slab widths; an upper bound if `none_bound`.
+        Smallest and largest probability of no average effect over the slab widths that could be reached; an upper bound
+        if `none_bound`.
+    slabs : tuple of float
+        Those widths, as multiples of the prior's standard deviation.
+    asked_slabs : int
+        Number of slab widths asked for.
+    deviations : tuple of str
+        Over what the effect may deviate from its average, with such an effect and without: "regimes".
     within : (float, float)
         Range of lags that is asked about.
     family : int
@@ -216,12 +233,16 @@ class Findings:
     measure: str
     unit: str
     effect: np.ndarray
+    over_sample: np.ndarray
     lag: np.ndarray
     prior_lag: np.ndarray
     information: float
     none: tuple[float, float]
+    slabs: tuple[float, ...]
+    asked_slabs: int
     within: tuple[float, float]
     none_bound: bool = False
+    deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -279,38 +300,51 @@ def _chance(event: str, value: float) -> str:
 
 def _effect(found: Findings) -> str:
     chance = _chance("> 0", float(np.mean(found.effect > 0)))
-    return f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
+    said = f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
+    if not {"regimes", "episodes"} & set(found.deviations):
+        return said
+    return f"{said}; average over the sample's {found.unit} {_interval(found.over_sample, 2)}"
 
 
 def _none(found: Findings) -> str:
-    low, high = found.none
-    if found.none_bound:
-        return f"below {max(high, 0.001):.3f}"
-    return f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+    """The probability that the average effect is zero, over how many slabs, and what that does not exclude."""
+    (low, high), known = found.none, len(found.slabs)
+    if not known:
+        said = f"P(no average lagged effect) cannot be computed from this fit at any of {found.asked_slabs} slab widths"
+    else:
+        value = f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+        value = f"below {max(high, 0.001):.3f}" if found.none_bound else value
+        count = str(known) if known == found.asked_slabs else f"{known} of {found.asked_slabs}"
+        reach = f"{min(found.slabs):g} to {max(found.slabs):g}" if known > 1 else f"{found.slabs[0]:g}"
+        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times effect_sd"
+    if not found.deviations:
+        return f"{said}."
+    return f"{said}; deviations between {_listed(found.deviations)} remain possible under both hypotheses."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
 
 
 def _response(found: Findings, made: Claims) -> str:
     sign = "positive" if made.direction > 0 else "negative"
-    return (
-        f"A {sign} lagged effect of {found.name}. {_effect(found)}; P(no lagged effect) is {_none(found)} over the "
-        "slab widths."
-    )
+    return f"A {sign} lagged effect of {found.name}. {_effect(found)}. {_none(found)}"
 
 
 def _not_identified(found: Findings) -> list[str]:
-    level, sd = gate(found.family), found.effect.std()
-    told = "no more than its prior" if found.information < INFORMATION else "not what its prior says"
+    level, sd = decision_threshold(found.family), found.effect.std()
+    moved = "equals the prior" if found.information < INFORMATION else "differs from the prior"
     lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
-    said = [f"Not identified: the data do not tell a lagged effect of {found.name} from none."]
-    said.append(f"{_effect(found)}; a claim needs {level:.4g} for one sign.")
+    said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none."]
+    said.append(f"{_effect(found)}. A claim needs {level:.4g} for one sign.")
     said.append(
-        f"The effect's posterior standard deviation being {sd:.2f}, effects below about "
-        f"{stats.norm.ppf(level) * sd:.2f} are not seen."
+        f"With the effect's posterior standard deviation of {sd:.2f}, an effect of about "
+        f"{detectable(sd, found.family):.2f} would be claimed with probability {POWER:g}."
     )
-    said.append(f"P(no lagged effect) is {_none(found)} over the slab widths.")
+    said.append(_none(found))
     said.append(
-        f"The mean lag, {lag} {found.unit}, is {told}, {before} ({_nats(found)} gained): the lag of an effect that may "
-        "be none is not to be read."
+        f"The posterior of the mean lag, {lag} {found.unit}, {moved}, {before} (information gain {_nats(found)}); the "
+        "lag of an effect that may be none should not be interpreted."
     )
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -334,7 +368,7 @@ def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite
         found = Comparison.of(np.stack(list(by.values()), axis=-1)).stronger
         chances = [_chance(f"stronger in {labels[i]}", float(found[i, 1 - i])) for i in (0, 1)]
         said.append(
-            f"neither is shown to be stronger, {' and '.join(chances)}, where a claim needs {shared_threshold(2):g}"
+            f"neither is shown to be stronger, {' and '.join(chances)}, where a claim needs {decision_threshold():g}"
         )
     else:
         said.append("none is shown to be stronger than another")
@@ -361,9 +395,9 @@ def _lag_gaps(found: Findings) -> list[str]:
     said = []
     for kind, (after, before) in found.lag_gap.items():
         finding = "the data do not tell whether the lag differs"
-        if after >= 1 - DIFFERENCE:
+        if after >= decision_threshold():
             finding = "the lag differs"
-        elif after <= DIFFERENCE:
+        elif after <= 1 - decision_threshold():
             finding = "the lag does not differ by more"
         said.append(
             f"Between {kind} {finding}: the largest difference in mean lag exceeds {LAG_GAP} {found.unit} with "

@@ -54,7 +54,8 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
         caption += f"; where the lag differs by {' and '.join(sorted(apart))}, 50 % bands alone" if apart else ""
         caption += ". The prior in grey behind them."
         yield Drawn("lag", caption, plot_lag(readings["lag"], prior=readings["prior_lag"])[0, 0].figure)
-        caption = "Probability of no lagged effect against a normal slab, over the slab's width."
+        caption = "Probability that the average lagged effect is zero against a normal slab, over the slab's width. "
+        caption += "Deviations between regimes, episodes and responses remain possible under both hypotheses."
         yield Drawn("evidence", caption, plot_evidence(readings["report"]).figure)
     if "effects" in readings:
         caption = "Effects with 50 and 90 % intervals; the prior in grey below each."

@@ -20,8 +20,8 @@ from regimelag.errors import FitError
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
 from regimelag.reading.forecast import same_period_terms
-from regimelag.reading.lag_report import lag_report
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.lag_report import report_of
+from regimelag.reading.lags import check_within, effects, lag_distribution
 from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
@@ -147,12 +147,14 @@ def _readings(
     fit: xr.DataTree, spec: ModelSpec, within: tuple[float, float], moves: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Every reading that the model has."""
-    found: dict[str, Any] = {"report": lag_report(fit, within=within), "portrait": regime_portrait(fit)}
+    check_within("report", within)
+    read = {group: effects(fit, group=group) for group in ("posterior", "prior")}
+    found: dict[str, Any] = {"report": report_of(fit, read, within=within), "portrait": regime_portrait(fit)}
     if spec.lagged_signals:
         found["lag"] = lag_distribution(fit, within=within)
         found["prior_lag"] = lag_distribution(fit, group="prior", within=within)
     if spec.signals:
-        found["effects"], found["prior_effects"] = effects(fit), effects(fit, group="prior")
+        found["effects"], found["prior_effects"] = read["posterior"], read["prior"]
     if spec.regimes.count > 1:
         found |= {kind: regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
         found["durations"] = regime_durations(fit)
@@ -183,9 +185,7 @@ def _tables(
     if robustness is not None:
         tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
     if comparison is not None:
-        tables["comparison"] = tb.judged_table(
-            comparison, "Models by what they predict of a row given all others; nats."
-        )
+        tables["comparison"] = tb.judged_table(comparison, _compared(comparison))
     tables["provenance"] = tb.provenance_table(fit)
     return tables
 
@@ -222,6 +222,17 @@ def _sections(
         return
     said = [*comparison.attrs["verdict"], comparison.attrs["condition"]]
     yield Section("comparison", "Comparison", said, list(fg.comparison_figures(comparison)), ["comparison"])
+
+
+def _compared(comparison: pd.DataFrame) -> str:
+    """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
+    caption = "Models by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish "
+    caption += "the model from the reference."
+    differences = comparison.attrs.get("differences", {})
+    said = [
+        f"{name}: {comparison.attrs['reference']} {', '.join(words)}." for name, words in differences.items() if words
+    ]
+    return " ".join([caption, *said])
 
 
 def _window(panel: xr.Dataset) -> str:

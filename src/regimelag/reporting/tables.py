@@ -17,6 +17,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.data.describe import describe_panel
 from regimelag.kernels import Point, Walking
+from regimelag.reading.lag_report import DISAGREE
 from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
 from regimelag.reading.verdict import probability
@@ -26,8 +27,6 @@ from regimelag.sampling.tree import spec_of
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.
 LARGE = 100
-# What ArviZ's prior sensitivity says where it finds nothing.
-FINE = "✓"
 
 
 class Table(NamedTuple):
@@ -75,7 +74,7 @@ def data_table(panel: xr.Dataset) -> Table:
 
 
 def lag_table(report: pd.DataFrame) -> Table:
-    """The lag report: posterior beside prior, and what the data told."""
+    """The lag report: posterior beside prior, and the information gained."""
     chances = [name for name in report["posterior"].columns if name.startswith("P(")]
     columns: dict[str, list[str]] = {}
     for group in ("posterior", "prior"):
@@ -86,11 +85,11 @@ def lag_table(report: pd.DataFrame) -> Table:
     columns["nats"] = [number(value) for value in report["evidence", "nats"]]
     if ("evidence", "diagnosis") in report.columns:
         said = report["evidence", "diagnosis"]
-        columns["sensitivity"] = [one if isinstance(one, str) and one != FINE else "" for one in said]
+        columns["sensitivity"] = [one if one == DISAGREE else "" for one in said]
     caption = (
-        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: what the "
+        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: information "
     )
-    caption += "data told of the quantity. Sensitivity: whether prior and data pull apart."
+    caption += "gained on the quantity. Sensitivity: whether prior and data disagree on the effect or on the mean lag."
     return Table(report, pd.DataFrame(columns, index=report.index), caption)
 
 
