@@ -58,6 +58,9 @@ DRIVER_ORIGIN = "driver_origin"
 INITIAL = "initial"
 REGIME_PATH = "regime_path"
 
+ONE_STEP_AHEAD = "one_step_ahead"
+LOG_LIKELIHOOD = "log_likelihood"
+
 
 def lag_parameter(signal: str, parameter: str) -> str:
     """Name of a kernel parameter of a signal."""

@@ -150,7 +150,7 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
 
 def _score(idata: xr.DataTree) -> Any:
     tree = leave_one_out(idata)
-    return loo_score(tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()[nm.RESPONSE_VALUE])
+    return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
 
 def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> Telling:

@@ -18,6 +18,7 @@ from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph.replace import vectorize_graph
 
 from regimelag import names as nm
+from regimelag.data.cuts import in_natural_units
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import (
     Equations,
@@ -34,10 +35,15 @@ from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
 from regimelag.plain import whole
 from regimelag.sampling.diagnostics import diagnostics, require_fit
-from regimelag.sampling.point_lags import with_point_lags
+from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
 
+ONE_STEP = {
+    "long_name": "log density of the row's responses given all rows before it and the draw's parameters",
+    "units": "nats, of the responses in their own units",
+}
+REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
 
@@ -101,7 +107,7 @@ def as_fit(
     Parameters
     ----------
     idata : xarray.DataTree
-        With a group posterior that holds the model's parameters; other groups are kept.
+        With a group posterior that holds the model's parameters; other groups are kept, but for log_likelihood.
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
@@ -116,11 +122,14 @@ def as_fit(
     Returns
     -------
     xarray.DataTree
-        With groups posterior, prior, prior_predictive, posterior_predictive, log_likelihood (one-step-ahead terms,
-        which sum to the joint log-likelihood; zero where the response is missing), log_prior, observed_data,
+        With groups posterior, prior, prior_predictive, posterior_predictive, one_step_ahead, log_prior, observed_data,
         constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
-        fresh regime path. The one-step-ahead terms are not leave-one-out terms: `arviz.loo` takes those of
-        `leave_one_out`.
+        fresh regime path, in standard deviations of the response, as observed_data are. The one-step-ahead log
+        densities (chain, draw, time) sum to the log-likelihood, in nats of the responses in their own units; zero where
+        no response was observed.
+
+        There is no group log_likelihood, so `arviz.loo` and `arviz.compare` refuse a fit. They would take what they
+        find there for independent observations. `leave_one_out` and `one_step_ahead` return trees that ArviZ takes.
 
     Raises
     ------
@@ -144,14 +153,16 @@ def as_fit(
     before = evaluated(spec, panel, prior, replicated, **replicated_over)
     after = evaluated(spec, panel, posterior, replicated, **replicated_over)
     if log_density is None:
-        log_density = one_step_terms(spec, panel, posterior)
-    groups = {name: child.to_dataset() for name, child in idata.children.items()}
+        log_density = _one_step_terms(spec, panel, posterior)
+    groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
     groups |= {
         "posterior": posterior,
         "prior": prior,
-        "prior_predictive": before.to_dataset(name=nm.RESPONSE_VALUE),
-        "posterior_predictive": after.to_dataset(name=nm.RESPONSE_VALUE),
-        "log_likelihood": log_density.to_dataset(name=nm.RESPONSE_VALUE),
+        "prior_predictive": before.assign_attrs(REPLICATED).to_dataset(name=nm.RESPONSE_VALUE),
+        "posterior_predictive": after.assign_attrs(REPLICATED).to_dataset(name=nm.RESPONSE_VALUE),
+        nm.ONE_STEP_AHEAD: in_natural_units(panel, log_density)
+        .assign_attrs(ONE_STEP)
+        .to_dataset(name=nm.RESPONSE_VALUE),
         "log_prior": _log_prior(model, sampled),
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
@@ -164,8 +175,38 @@ def as_fit(
     return tree
 
 
-def one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
-    """Log density of each row given the rows before it (chain, draw, time), point lags given; zero if it has none."""
+def one_step_densities(idata: xr.DataTree) -> xr.DataArray:
+    """Log densities one step ahead of a fit (chain, draw, time), in nats of the responses' own units.
+
+    Raises
+    ------
+    FitError
+        If the tree holds none, as one that version 0.1.0 saved and another function than `load_fit` read.
+    """
+    require_fit("the one-step-ahead densities of a fit", idata)
+    if nm.ONE_STEP_AHEAD not in idata.children:
+        raise FitError(
+            "the one-step-ahead densities of a fit",
+            f"the fit has a group {nm.ONE_STEP_AHEAD}",
+            f"groups {sorted(idata.children)}",
+            "compute them: idata = regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))",
+        )
+    return idata[nm.ONE_STEP_AHEAD].to_dataset()[nm.RESPONSE_VALUE]
+
+
+def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """Log density of each row given those before it (chain, draw, time); regimes and point lags are marginalised.
+
+    In nats of the responses' own units; zero on a row without a response.
+    """
+    if not spec.point_signals:
+        return in_natural_units(panel, _one_step_terms(spec, panel, parameters))
+    read = read_point_lags(spec, panel, parameters, np.random.default_rng(0))
+    return in_natural_units(panel, read[LOG_DENSITY])
+
+
+def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """The same for standardised responses, without point lags."""
     y = panel[nm.RESPONSE_VALUE].to_numpy()
 
     def measure(eq: Equations) -> np.ndarray:
