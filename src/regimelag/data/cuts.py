@@ -23,7 +23,7 @@ def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:
 
     A density is divided by the scale of each response that the row has.
     """
-    seen = ~np.isnan(panel[nm.RESPONSE_VALUE])
+    seen = panel[nm.RESPONSE_VALUE].notnull()  # noqa: PD004 - xarray has no other name for it
     log_scale = (seen * np.log(panel[nm.scale_of(nm.RESPONSE)])).sum(nm.RESPONSE)
     return (terms - log_scale.sel({nm.TIME: terms[nm.TIME]}).reset_coords(drop=True)).transpose(*terms.dims)
 
