@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.checks import constants_hash
 from regimelag.data.panel import check_panel, make_panel
 from regimelag.equations import draw_regimes, draw_responses, equations, paths_of_each_chain, stack_draws
 from regimelag.errors import FitError
@@ -53,13 +54,21 @@ def simulate(
     PanelError
         If the panel does not fit the spec.
     FitError
-        If `parameters` hold more than one draw.
+        If `parameters` hold more than one draw, or are draws of a fit to a panel with other constants.
     """
     check_panel(spec, panel)
     rng = np.random.default_rng(random_seed)
     if parameters is None:
         parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
     draws = stack_draws(parameters)
+    standardised = parameters.attrs.get(nm.CONSTANTS_HASH, constants_hash(panel))
+    if standardised != constants_hash(panel):
+        raise FitError(
+            "simulate",
+            "parameters are in the panel's standard deviations",
+            "parameters of a fit to another panel",
+            "pass that fit's panel, regimelag.panel_of(idata), or parameters.drop_attrs() if the numbers are meant so",
+        )
     count = len(draws[nm.INTERCEPT])
     if count != 1:
         raise FitError(

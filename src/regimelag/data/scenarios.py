@@ -125,6 +125,18 @@ def _check_columns(asked: str, given: list[str], known: list[str]) -> None:
         )
 
 
+def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
+    """Refuse levels whose first date is not that of the row after the panel's last; other rows need no dates."""
+    if not isinstance(rows, pd.DatetimeIndex):
+        return
+    last, following = pd.Timestamp(panel[nm.TIME].to_numpy()[-1]), future_dates(panel, 1)[0]
+    # Trading dates to come are not known: markets close for some days.
+    if not last < rows[0] <= following + pd.Timedelta(days=7 if panel.attrs["frequency"] == TRADING else 0):
+        came = f"its first row is {rows[0].date()}"
+        cure = "make it with scenario(panel, ...) of the fit's own panel, regimelag.panel_of(idata)"
+        raise PanelError(asked, f"it begins on the row after the window's last, {following.date()}", came, cure)
+
+
 def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> dict[Leg, FloatArray]:
     """Levels (step) of every covariate's legs: as given, and else where they are."""
     asked = "a scenario"
@@ -134,6 +146,7 @@ def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int)
             came = f"{len(given)} rows" if isinstance(given, pd.DataFrame) else f"a {type(given).__name__}"
             rule = f"it is a frame (row, column) of levels with one row for each of the {horizon} rows ahead"
             raise PanelError(asked, rule, came, "make it with scenario(panel, horizon=...), or pass horizon=len(frame)")
+        _check_dates(asked, panel, given.index)
         _check_columns(asked, [str(name) for name in given.columns], [leg[2] for leg in legs])
         wrong = ~np.isfinite(given.to_numpy(dtype=float))
         if wrong.any():

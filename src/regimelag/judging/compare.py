@@ -16,7 +16,7 @@ from regimelag.judging.densities import condition, leave_one_out
 from regimelag.judging.scores import loo_score, reliability, stacking_weights
 from regimelag.judging.tellings import SAME, Telling, tell, told_gains, told_models, unreliable
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.tree import spec_of
+from regimelag.sampling.tree import made_with, spec_of
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
@@ -82,6 +82,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
         "rows": int(scores[named].elpd_i.size),
         "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults),
         "condition": condition(*(spec_of(idata) for idata in fits.values())),
+        nm.MADE_WITH: [made_with(spec_of(idata), idata.attrs[nm.PANEL_HASH]) for idata in fits.values()],
     }
     return table
 

@@ -23,6 +23,7 @@ from regimelag.judging.refits import Refit, refit
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.tellings import paired_difference
 from regimelag.plain import fraction, whole, wholes
+from regimelag.sampling.tree import made_with
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
@@ -159,6 +160,7 @@ def robustness(
     free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
     table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
     return add_findings(table)
 

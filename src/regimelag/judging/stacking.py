@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from regimelag import names as nm
+from regimelag.data.checks import panel_hash
 from regimelag.errors import FitError
 from regimelag.judging.leave_one_out import leave_one_out_terms
 from regimelag.judging.scores import free_parameters, loo_score, reliability, stacking_weights
@@ -23,6 +24,7 @@ OTHER_CHAIN = "other_chain"
 CLUSTER = "cluster"
 FAR = 1e6
 LEAST_DRAWS = 100
+DRAWS_HASH = "draws_sha256"
 
 
 def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
@@ -87,7 +89,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     weights = stacking_weights(scores)
     sizes = np.array([len(cluster) for cluster in clusters])
     names = posterior[nm.CHAIN].to_numpy()
-    return xr.Dataset(
+    stacking = xr.Dataset(
         {
             "weight": (nm.CHAIN, (weights / sizes)[member]),
             "member_of": (nm.CHAIN, member),
@@ -101,6 +103,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
         },
         coords={nm.CHAIN: names, OTHER_CHAIN: names, CLUSTER: np.arange(len(clusters))},
     )
+    return stacking.assign_attrs({DRAWS_HASH: panel_hash(posterior)})
 
 
 def stacked_posterior(
@@ -132,8 +135,10 @@ def stacked_posterior(
     """
     posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
-    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains):
+    of_these = stacking.attrs.get(DRAWS_HASH) in (None, panel_hash(posterior))
+    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains) or not of_these:
         came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
+        came = came if of_these else "weights of other draws"
         rule = f"the weights are those of this tree's chains {chains.tolist()}"
         raise FitError("stacked_posterior", rule, came, "pass what stack_chains returned for this tree")
     total = posterior.sizes[nm.CHAIN] * posterior.sizes[nm.DRAW] if draws is None else draws

@@ -12,8 +12,9 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model
+from regimelag.model import build_model, labelled
 from regimelag.plain import fraction, whole, wholes
 from regimelag.sampling.catalogue import RESERVED, catalogue_of
 from regimelag.sampling.compiled import CompiledModel
@@ -148,7 +149,8 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups posterior, sample_stats and modes, the catalogue, which `modes` reads out; seed and settings in attrs.
+        Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue, which `modes` reads
+        out; seed and settings in attrs.
         Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
         compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far.
 
@@ -183,6 +185,8 @@ def sample(
     run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
     tree = run(compiled, start, seed, progressbar, settings)
     tree["modes"] = xr.DataTree(catalogue_of(compiled, modes))
+    if model.data_vars:
+        tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
@@ -191,6 +195,12 @@ def sample(
         "starts": int(starts),
     }
     return tree
+
+
+def _constant_data(model: pm.Model) -> xr.Dataset:
+    """The model's data, under its dimensions, as `pymc.sample` keeps them."""
+    held = {str(data.name): np.asarray(data.get_value())[None, None] for data in model.data_vars}
+    return labelled(model, held).isel({nm.CHAIN: 0, nm.DRAW: 0}, drop=True)
 
 
 def _say_nothing(text: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +20,7 @@ from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph.replace import vectorize_graph
 
 from regimelag import names as nm
+from regimelag.data.checks import constants_hash
 from regimelag.data.cuts import in_natural_units
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import (
@@ -32,7 +35,7 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
-from regimelag.model import build_model, draw_prior
+from regimelag.model import build_model, draw_prior, model_data
 from regimelag.plain import whole
 from regimelag.sampling.diagnostics import diagnostics, require_fit
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
@@ -134,12 +137,16 @@ def as_fit(
     Raises
     ------
     FitError
-        If the posterior lacks a parameter of the model.
+        If the posterior lacks a parameter of the model, or the draws, or `model`, were made with another spec or panel,
+        as far as they say. For the regimes of a fit on newer data see `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
+    require_fit("as_fit", idata)
     whole(FitError, "as_fit", "prior_draws", prior_draws, "write prior_draws=1000")
     check_panel(spec, panel)
+    _check_made_with(idata, spec, panel)
+    _check_data(spec, panel, idata, model)
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
     rng = np.random.default_rng(random_seed)
@@ -167,8 +174,8 @@ def as_fit(
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
-    for dataset in groups.values():
-        dataset.attrs = {}
+    for name, dataset in groups.items():
+        dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = dict(idata.attrs) | provenance(spec, panel)
     tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
@@ -220,16 +227,71 @@ def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
-        "panel_sha256": panel_hash(panel),
+        nm.PANEL_HASH: panel_hash(panel),
         "versions": json.dumps(installed()),
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def made_with(spec: ModelSpec, panel_sha256: str) -> str:
+    """SHA-256 of a model and the panel it is fitted to; the model's name and claim do not enter."""
+    return hashlib.sha256(f"{spec_to_toml(_unnamed(spec))}{panel_sha256}".encode()).hexdigest()
+
+
+def _unnamed(spec: ModelSpec) -> ModelSpec:
+    return dataclasses.replace(spec, name="model", claim="")
 
 
 def installed() -> dict[str, str]:
     """Versions of what can move a draw: packages, Python, and the platform it runs on."""
     own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     return {name: metadata.version(name) for name in PACKAGES} | own
+
+
+def _check_made_with(idata: xr.DataTree, spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Refuse draws that say that they were made with another spec, or are in another panel's standard deviations."""
+    asked, rule = "as_fit", "draws go with the spec and the panel that they were made with"
+    if "spec" in idata.attrs and _unnamed(spec_of(idata)) != _unnamed(spec):
+        then, now = (dataclasses.asdict(_unnamed(one)) for one in (spec_of(idata), spec))
+        came = f"draws of another spec: {', '.join(name for name in now if now[name] != then[name])} differ"
+        raise FitError(asked, rule, came, "pass regimelag.spec_of(idata), or fit anew: regimelag.fit(spec, panel)")
+    if nm.PANEL_HASH in idata.attrs:
+        same = idata.attrs[nm.PANEL_HASH] == panel_hash(panel)
+    else:
+        draws = idata["posterior"].attrs if "posterior" in idata.children else {}
+        same = draws.get(nm.CONSTANTS_HASH) in (None, constants_hash(panel))
+    if not same:
+        came = "draws in the standard deviations of another panel"
+        cure = "fit anew: regimelag.fit(spec, panel)"
+        if nm.PANEL_HASH in idata.attrs and _holds_last_row(panel, panel_of(idata)):
+            cure += (
+                "; or, for the regimes on newer data at these draws, regimelag.regime_probabilities(idata, panel=panel)"
+            )
+        raise FitError(asked, rule, came, cure)
+
+
+def _holds_last_row(panel: xr.Dataset, old: xr.Dataset) -> bool:
+    return bool((panel[nm.TIME].to_numpy() == old[nm.TIME].to_numpy()[-1]).any())
+
+
+def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: pm.Model | None) -> None:
+    """Refuse samples, or a model, that hold other data than the panel's; samples need not hold any."""
+    held = {} if model is None else {str(data.name): data.get_value() for data in model.data_vars}
+    if nm.PANEL_HASH not in idata.attrs and "constant_data" in idata.children:
+        held |= {str(name): values.to_numpy() for name, values in idata["constant_data"].to_dataset().items()}
+    wanted = model_data(spec, panel)
+    other = [name for name, values in wanted.items() if name in held and not _alike(held[name], values)]
+    if other:
+        raise FitError(
+            "as_fit",
+            "samples, and the model given, are of the panel's data",
+            f"other values of {', '.join(other)}",
+            "pass the spec and the panel that the model was built on, or sample build_model(spec, panel) anew",
+        )
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
 
 
 def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
@@ -242,7 +304,33 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
             f"{', '.join(lacking)} is missing",
             "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
         )
+    for rv in model.free_RVs:
+        came = _unlike_model(posterior[rv.name], model.named_vars_to_dims.get(rv.name) or (), model.coords)
+        if came:
+            cure = (
+                "pass the spec and the panel that the sampled model came from, or sample build_model(spec, panel) anew"
+            )
+            raise FitError("as_fit", "parameters have the dimensions and labels of the model's", came, cure)
     return posterior
+
+
+def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapping[str, Any]) -> str:
+    """In what draws of a parameter differ from the model's dimensions, in words; empty if in nothing.
+
+    Labels are compared only where the draws have any under the same name.
+    """
+    own = [dim for dim in values.dims if dim not in (nm.CHAIN, nm.DRAW)]
+    if not dims or not all(dims):
+        return ""
+    wanted = {str(dim): [str(label) for label in coords[str(dim)]] for dim in dims}
+    sizes = [len(labels) for labels in wanted.values()]
+    if [values.sizes[dim] for dim in own] != sizes:
+        return f"{values.name} with {[values.sizes[dim] for dim in own]} entries, not {sizes}, over {list(wanted)}"
+    for dim, labels in wanted.items():
+        held = [str(label) for label in values[dim].to_numpy()] if dim in values.coords else labels
+        if held != labels:
+            return f"{values.name} with {dim} {held}, not {labels}"
+    return ""
 
 
 def evaluated(

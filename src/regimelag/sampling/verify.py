@@ -50,7 +50,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
     """
     spec, other = spec_of(idata), spec_made_with(panel, "verify(idata, panel)")
-    recorded, held, given = idata.attrs["panel_sha256"], panel_hash(panel_of(idata)), panel_hash(panel)
+    recorded, held, given = idata.attrs[nm.PANEL_HASH], panel_hash(panel_of(idata)), panel_hash(panel)
     rows = {
         "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),
         "data": (recorded[:SHORT], given[:SHORT], recorded == given),
