@@ -16,7 +16,7 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.model import build_model, labelled
 from regimelag.plain import fraction, whole, wholes
-from regimelag.sampling.catalogue import RESERVED, catalogue_of
+from regimelag.sampling.catalogue import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.keywords import check_keywords
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
@@ -184,7 +184,9 @@ def sample(
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
     run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
     tree = run(compiled, start, seed, progressbar, settings)
-    tree["modes"] = xr.DataTree(catalogue_of(compiled, modes))
+    catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+    with threadpool_limits(limits=1):
+        tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
     if model.data_vars:
         tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {

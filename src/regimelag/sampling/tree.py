@@ -46,6 +46,11 @@ ONE_STEP = {
     "long_name": "log density of the row's responses given all rows before it and the draw's parameters",
     "units": "nats, of the responses in their own units",
 }
+WHOLE = "a fit is read whole: rows, series and regimes are those of its model"
+OF_READINGS = (
+    "select from what a reading of the whole fit returns, as in "
+    "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))"
+)
 REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
@@ -70,11 +75,48 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
 
 
 def panel_of(idata: xr.DataTree) -> xr.Dataset:
-    """The panel that a fit was made with, rebuilt from its data groups."""
-    spec_of(idata)
+    """The panel that a fit was made with, rebuilt from its data groups.
+
+    Raises
+    ------
+    FitError
+        If the tree is no fit, or rows or series of it were selected.
+    """
+    spec, panel = spec_of(idata), held_panel(idata)
+    _check_whole(spec, panel)
+    time, reach = panel[nm.TIME].to_numpy(), panel[nm.SIGNAL_TIME].to_numpy()
+    if not np.array_equal(reach[spec.history :], time):
+        came = f"{np.size(time)} of the {len(reach) - spec.history} rows that its signals have"
+        raise FitError("reading a fit", WHOLE, came, OF_READINGS)
+    return panel
+
+
+def held_panel(idata: xr.DataTree) -> xr.Dataset:
+    """What the data groups of a fit hold, whole or not."""
     panel = xr.merge([idata["observed_data"].to_dataset(), idata["constant_data"].to_dataset()], join="outer")
     panel.attrs = json.loads(idata.attrs["panel_attrs"])
     return panel
+
+
+def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
+    """Refuse data or draws of which a response, a regime or another label was selected: the model has them all."""
+    regimes = list(spec.regimes.labels())
+    labels = {
+        nm.RESPONSE: [one.name for one in spec.responses],
+        nm.SIGNAL: [one.name for one in spec.signals],
+        nm.DRIVER: [one.name for one in spec.drivers],
+        nm.CONTROL: [one.name for one in spec.controls],
+        nm.LAGGED_SIGNAL: [one.name for one in spec.lagged_signals],
+        nm.CONTEMPORANEOUS_SIGNAL: [one.name for one in spec.contemporaneous_signals],
+        **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
+    }
+    for dim, wanted in labels.items():
+        if dim in held.coords and (not held[dim].ndim or list(map(str, held[dim].to_numpy())) != wanted):
+            came = f"{dim} {', '.join(map(str, np.ravel(held[dim].to_numpy())))}, of {', '.join(wanted)}"
+            raise FitError("reading a fit", WHOLE, came, OF_READINGS)
+    episodes, places = held.sizes.get(nm.EPISODE), held.get(nm.EPISODE_INDEX)
+    if places is not None and (episodes is None or int(places.max()) >= episodes):
+        raise FitError("reading a fit", WHOLE, f"{episodes or 'one'} of its episodes", OF_READINGS)
 
 
 def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
@@ -83,7 +125,7 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
     Raises
     ------
     FitError
-        If the tree has no such group.
+        If the tree has no such group or no draw in it, or labels of it were selected.
     """
     require_fit("reading a fit", idata)
     if group not in idata.children:
@@ -93,7 +135,16 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
             f"groups {sorted(idata.children)}",
             "use group='posterior' or group='prior', on what fit() returned",
         )
-    return idata[group].to_dataset()
+    parameters = idata[group].to_dataset()
+    if not all(parameters.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)):
+        cure = 'select draws that all groups have, as in idata.isel(draw=slice(None, None, 5), missing_dims="ignore")'
+        raise FitError(f"the {group} of a fit", "it has draws", "none", cure)
+    if "spec" in idata.attrs:
+        spec = spec_of(idata)
+        for held in (parameters, idata["constant_data"].to_dataset() if "constant_data" in idata.children else None):
+            if held is not None:
+                _check_whole(spec, held)
+    return parameters
 
 
 def as_fit(
@@ -191,6 +242,8 @@ def one_step_densities(idata: xr.DataTree) -> xr.DataArray:
         If the tree holds none, as one that version 0.1.0 saved and another function than `load_fit` read.
     """
     require_fit("the one-step-ahead densities of a fit", idata)
+    if "spec" in idata.attrs:
+        panel_of(idata)
     if nm.ONE_STEP_AHEAD not in idata.children:
         raise FitError(
             "the one-step-ahead densities of a fit",
