@@ -35,6 +35,9 @@ from regimelag.spec import ModelSpec
 
 Tensor = Any
 
+# PyTensor makes its folder when it first compiles. Asked for here, it is missed when the package is loaded, not later.
+COMPILED_TO = pytensor.config.compiledir
+
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Coordinates of the model's named dimensions."""
