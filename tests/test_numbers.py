@@ -148,6 +148,15 @@ def test_readings_take_numbers_of_numpy(tiny, short_panel):
     assert rl.driver_effects(fit, moves={"yield": np.int64(1)})["move"].item() == 1.0
 
 
+def test_the_example_takes_numbers_of_numpy():
+    one, other = rl.example_panel(), rl.example_panel(effect=np.float32(2.5), random_seed=np.int64(1))
+    assert one.identical(other)
+    assert json.loads(rl.example_panel(effect=np.int64(2)).attrs["truth"])["effect"] == 2.0
+    for wrong in ({"effect": "2.5"}, {"effect": True}, {"random_seed": 1.5}):
+        with pytest.raises(rl.FitError, match=next(iter(wrong))):
+            rl.example_frame(**wrong)
+
+
 def test_what_a_fit_records_can_be_written(tmp_path):
     """Zarr keeps attributes as JSON, which knows no number of NumPy's."""
     spec = bare_spec(family="normal")

@@ -14,6 +14,7 @@ from regimelag.data.panel import check_panel, make_panel
 from regimelag.equations import draw_regimes, draw_responses, equations, paths_of_each_chain, stack_draws
 from regimelag.errors import FitError
 from regimelag.model import build_model, draw_prior
+from regimelag.plain import is_number, whole
 from regimelag.spec import ModelSpec
 from regimelag.specfile import read_spec
 
@@ -184,7 +185,11 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
 
 def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, xr.DataArray, xr.Dataset]:
     """Levels, the regime path (time) and the true parameters."""
-    rng = np.random.default_rng(random_seed)
+    asked = "the example"
+    if not is_number(effect):
+        raise FitError(asked, "effect is a finite number", f"effect = {effect!r}", "write effect=2.5")
+    effect = float(effect)
+    rng = np.random.default_rng(whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0))
     spec = read_spec("btc_silver")
     frame = _example_frame(rng)
     draft = make_panel(spec, frame, start="2013-01-01")
@@ -204,7 +209,7 @@ def _natural_truth(spec: ModelSpec, truth: xr.Dataset, effect: float) -> dict[st
     gap = float(truth[nm.LOG_SCALE_GAP][0])
     scale = RESPONSE_SCALE * np.exp(float(truth[nm.LOG_SCALE][0]) + np.array([-gap / 2, gap / 2]))
     return {
-        "effect": effect,
+        "effect": float(effect),
         "contemporaneous": 0.2,
         "mean_lag": float(weights @ np.arange(1, spec.max_lag + 1)),
         "scale": scale.tolist(),
