@@ -14,6 +14,7 @@ from builders import KERNEL, one_draw, plain_chain, prior_draws, replaced, small
 
 import regimelag as rl
 from regimelag.sampling.tree import made_with
+from regimelag.specfile import spec_to_toml
 
 FIRST, LAST = "2020-01-03", "2021-01-29"
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))
@@ -59,6 +60,12 @@ def fit(request):
 @pytest.fixture(scope="module")
 def one():
     return frozen(SPEC)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """As many draws as stacking asks for."""
+    return frozen(SPEC, draws=100)
 
 
 def quietly(read, *arguments, **options):
@@ -287,26 +294,26 @@ def test_a_scenario_of_another_panel_is_refused(one):
     rl.forecast(one, scenario=levels.reset_index(drop=True))
 
 
-def test_a_report_shows_no_judgement_of_other_fits(tmp_path):
-    one = frozen(SPEC, draws=50)
-    other = frozen(replaced(SPEC, priors=rl.Priors(effect_sd=2.0)), draws=50)
-    null = frozen(replaced(SPEC, signals=()), draws=50)
-    table = rl.compare({"other": other, "null": null})
+def test_a_report_shows_no_judgement_of_other_fits(many, tmp_path):
+    other = many.copy()
+    other.attrs["spec"] = spec_to_toml(replaced(SPEC, priors=rl.Priors(effect_sd=2.0)))
+    table = rl.compare({"other": other, "the same": other})
     with pytest.raises(rl.FitError, match="other fits") as caught:
-        rl.report(one, tmp_path / "report", comparison=table)
+        rl.report(many, tmp_path / "report", comparison=table)
     assert "with this fit among those compared" in caught.value.cure
     assert not (tmp_path / "report").exists()
-    own = rl.compare({"own": one, "null": null}).attrs["made_with"]
-    assert made_with(SPEC, one.attrs["panel_sha256"]) in own
+    own = rl.compare({"own": many, "other": other}).attrs["made_with"]
+    assert made_with(SPEC, many.attrs["panel_sha256"]) == own[0] != own[1]
     judged = pd.DataFrame()
     judged.attrs = {"summary": [], "made_with": table.attrs["made_with"]}
     with pytest.raises(rl.FitError, match="robustness judges"):
-        rl.report(one, tmp_path / "report", robustness=judged)
+        rl.report(many, tmp_path / "report", robustness=judged)
 
 
-def test_weights_are_not_used_on_other_draws():
-    first, second = frozen(SPEC, draws=100), frozen(SPEC, draws=101)
-    stacking = rl.stack_chains(first)
+def test_weights_are_not_used_on_other_draws(many):
+    """Draws of as many chains, by the same names."""
+    other, stacking = many.copy(deep=True), rl.stack_chains(many)
+    other["posterior"]["effect"][0, 0] += 0.1
     with pytest.raises(rl.FitError, match="other draws"):
-        rl.stacked_posterior(second, stacking)
-    rl.stacked_posterior(first, stacking, draws=4)
+        rl.stacked_posterior(other, stacking)
+    rl.stacked_posterior(many, stacking, draws=4)

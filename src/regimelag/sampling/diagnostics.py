@@ -18,6 +18,8 @@ from regimelag.sampling.modes import NEGLIGIBLE
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
+# More chains than this are no advice.
+MANY = 100
 # The attribute of a tree of stacked draws: JSON with the weights and how reliable they are.
 STACKED = "stacked"
 
@@ -156,10 +158,13 @@ def _missed(idata: xr.DataTree) -> Iterator[str]:
         weight = float(catalogue["weight"][n])
         # A chain starts in a mode with the probability of its weight.
         chains = max(2, int(np.ceil(np.log(0.05) / np.log1p(-min(weight, 0.99)))))
+        more = (
+            f" Or fit with more chains: of {chains}, one starts there with probability 0.95." if chains <= MANY else ""
+        )
         yield (
             f"The chains missed mode {n}, of weight {weight:.2g}: every number leaves it out, and R-hat cannot see it. "
-            "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or fit with more "
-            f"chains: with chains={chains} one starts there with probability 0.95."
+            "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or order the labels if it "
+            f"only exchanges them.{more}"
         )
 
 
