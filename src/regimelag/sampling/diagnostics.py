@@ -158,13 +158,11 @@ def _missed(idata: xr.DataTree) -> Iterator[str]:
         weight = float(catalogue["weight"][n])
         # A chain starts in a mode with the probability of its weight.
         chains = max(2, int(np.ceil(np.log(0.05) / np.log1p(-min(weight, 0.99)))))
-        more = (
-            f" Or fit with more chains: of {chains}, one starts there with probability 0.95." if chains <= MANY else ""
-        )
+        more = f" Or fit with more chains: of {chains}, one starts there with probability 0.95."
         yield (
             f"The chains missed mode {n}, of weight {weight:.2g}: every number leaves it out, and R-hat cannot see it. "
-            "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or order the labels if it "
-            f"only exchanges them.{more}"
+            "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or order the labels if "
+            f"it only exchanges them.{more if chains <= MANY else ''}"
         )
 
 
