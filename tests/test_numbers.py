@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from builders import bare_spec, hand_panel, small_spec
 
 import regimelag as rl
@@ -90,7 +91,7 @@ def refused():
         "cores": lambda value: rl.fit(spec, panel, cores=value, **bare),
         "target_accept": lambda value: rl.fit(spec, panel, target_accept=value, **bare),
         "random_seed": lambda value: rl.fit(spec, panel, random_seed=value, **bare),
-        "prior_draws": lambda value: rl.as_fit(None, spec, panel, prior_draws=value),
+        "prior_draws": lambda value: rl.as_fit(xr.DataTree(), spec, panel, prior_draws=value),
         "simulations": lambda value: rl.sbc(spec, panel, random_seed=1, simulations=value),
         "rows": lambda value: rl.sbc(spec, panel, random_seed=1, rows=value),
         "shifts": lambda value: rl.robustness(spec, panel, shifts=value),
