@@ -206,7 +206,7 @@ def sensitivity(prior_sd, *, junk):
         log_prior["intercept"] = 300.0 * b
     likelihood = (-0.5 * ((y - b) / noise) ** 2).expand_dims(time=1).to_dataset(name="response_value")
     tree = xr.DataTree.from_dict({"/posterior": b.to_dataset(name="b"), "/log_prior": log_prior})
-    tree["log_likelihood"] = xr.DataTree(likelihood)
+    tree["one_step_ahead"] = xr.DataTree(likelihood)
     quantities = b.expand_dims({"quantity": 1}, -1)
     return evidence.prior_sensitivity(tree, small_spec(), quantities).iloc[0]
 
@@ -232,7 +232,8 @@ def test_pulls_are_those_of_the_conjugate_model(prior_sd):
 def test_sensitivity_is_arviz_own(idata, flagship):
     quantities = rl.effects(idata)["lagged"].rename(signal="quantity")
     found = evidence.prior_sensitivity(idata, flagship, quantities)
-    own = az.psense_summary(idata, var_names=["effect"], prior_var_names=evidence.prior_components(flagship, idata))
+    tree, priors = rl.one_step_ahead(idata), evidence.prior_components(flagship, idata)
+    own = az.psense_summary(tree, var_names=["effect"], prior_var_names=priors)
     # Sensitivity does not depend on the unit.
     np.testing.assert_allclose(found["prior"].astype(float), own["prior"].astype(float), atol=2e-3)
 

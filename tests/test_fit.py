@@ -28,7 +28,7 @@ GROUPS = {
     "prior",
     "prior_predictive",
     "posterior_predictive",
-    "log_likelihood",
+    "one_step_ahead",
     "log_prior",
     "observed_data",
     "constant_data",
@@ -88,7 +88,8 @@ def test_predictive_groups_replicate_the_window(idata, short_panel):
 
 
 def test_log_likelihood_sums_to_the_potential(idata, flagship, short_panel):
-    terms = idata["log_likelihood"]
+    terms = idata["one_step_ahead"]
+    units = 240 * float(np.log(short_panel["response_scale"]).sum())
     assert list(terms.data_vars) == ["response_value"]
     assert terms["response_value"].dims == ("chain", "draw", "time")
     model = build_model(flagship, short_panel)
@@ -96,12 +97,12 @@ def test_log_likelihood_sums_to_the_potential(idata, flagship, short_panel):
     posterior = idata["posterior"].to_dataset()
     for chain, draw in ((0, 0), (0, 150), (1, 199)):
         point = one_draw(posterior, chain, draw)
-        total = float(terms["response_value"][chain, draw].sum())
+        total = float(terms["response_value"][chain, draw].sum()) + units
         assert total == pytest.approx(float(potential(*(point[rv.name] for rv in model.free_RVs))), rel=0, abs=1e-8)
 
 
 def test_missing_rows_have_a_term_of_zero(tiny):
-    terms = tiny[2]["log_likelihood"]["response_value"]
+    terms = tiny[2]["one_step_ahead"]["response_value"]
     np.testing.assert_allclose(terms.isel(time=3), 0.0, atol=1e-12)
     assert float(np.abs(terms.isel(time=4)).min()) > 0
 
@@ -146,14 +147,81 @@ def test_chains_explore_something(idata):
 
 
 def test_arviz_reads_the_tree(idata):
-    elpd = az.loo(idata)
+    elpd = az.loo(rl.leave_one_out(idata))
     assert np.isfinite(elpd.elpd)
     assert elpd.n_data_points == 240
     table = az.summary(idata)
     assert "effect[silver]" in table.index
-    # One standardised effect among four parameters; psense needs log_prior and a single log likelihood.
-    sensitivity = az.psense_summary(idata, var_names=["effect"])
+    sensitivity = az.psense_summary(rl.one_step_ahead(idata), var_names=["effect"])
     assert np.all(np.isfinite(sensitivity[["prior", "likelihood"]].to_numpy(dtype=float)))
+
+
+# What reads a log likelihood, and would take densities one step ahead for independent observations.
+STOP = {
+    "loo": az.loo,
+    "loo_i": lambda fit: az.loo_i(0, fit),
+    "loo_pit": az.loo_pit,
+    "loo_expectations": az.loo_expectations,
+    "loo_score": az.loo_score,
+    "loo_metrics": az.loo_metrics,
+    "loo_r2": lambda fit: az.loo_r2(fit, var_name="response_value"),
+    "loo_influence": az.loo_influence,
+    "loo_subsample": lambda fit: az.loo_subsample(fit, 10),
+    "compare": lambda fit: az.compare({"one": fit, "other": fit}),
+    "psense_summary": lambda fit: az.psense_summary(fit, var_names=["effect"]),
+    "plot_psense_dist": lambda fit: az.plot_psense_dist(fit, var_names=["effect"]),
+    "plot_loo_pit": az.plot_loo_pit,
+    "plot_loo_interval": az.plot_loo_interval,
+}
+
+
+@pytest.mark.parametrize("name", STOP)
+def test_arviz_stops_where_a_fit_has_no_log_likelihood(name, tiny):
+    with pytest.raises(TypeError, match=r"log likelihood not found|trying to compute ELPD"):
+        STOP[name](tiny[2])
+
+
+def test_log_likelihoods_that_came_with_draws_are_not_kept(tiny):
+    """Of a model extended by observations of its own; they are not what the rows say."""
+    spec, panel, tree = tiny
+    theirs = tree.copy()
+    theirs["log_likelihood"] = tree["one_step_ahead"].copy()
+    again = rl.as_fit(theirs, spec, panel, prior_draws=2)
+    assert "log_likelihood" not in again.children
+    with pytest.raises(TypeError, match="log likelihood not found"):
+        az.loo(again)
+
+
+def test_densities_say_what_they_are(tiny):
+    for terms in (
+        tiny[2]["one_step_ahead"],
+        rl.one_step_ahead(tiny[2])["log_likelihood"],
+        rl.leave_one_out(tiny[2])["log_likelihood"],
+    ):
+        assert "nats" in terms["response_value"].attrs["units"]
+        assert "given all" in terms["response_value"].attrs["long_name"]
+
+
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_the_densities_of_an_old_file_are_read(ending, tmp_path):
+    """Version 0.1.0 kept them as log_likelihood, of standardised responses. Here one of two is missing on some rows."""
+    spec = small_spec(responses=(rl.Response("asset", "price"), rl.Response("other", "other")))
+    tree = prior_fit(spec, hand_panel(spec, 8, missing=[(2, 0), (4, 0), (4, 1)]), draws=3)
+    panel, terms = rl.panel_of(tree), tree["one_step_ahead"].to_dataset()
+    seen = panel["response_value"].notnull()
+    old = tree.copy()
+    old["log_likelihood"] = xr.DataTree(terms + (seen * np.log(panel["response_scale"])).sum("response"))
+    del old["one_step_ahead"]
+    loaded = rl.load_fit(rl.save_fit(old, tmp_path / f"old.{ending}"))
+    assert set(loaded.children) == set(tree.children)
+    xr.testing.assert_allclose(loaded["one_step_ahead"].to_dataset(), terms, rtol=0, atol=1e-12)
+    assert loaded["one_step_ahead"]["response_value"].attrs == terms["response_value"].attrs
+    # Read by another function, it says what to do.
+    with pytest.raises(rl.FitError, match="as_fit") as caught:
+        rl.one_step_ahead(old)
+    assert "regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))" in caught.value.cure
+    cured = rl.as_fit(old, rl.spec_of(old), rl.panel_of(old))
+    xr.testing.assert_allclose(cured["one_step_ahead"].to_dataset(), terms)
 
 
 # ---- modes
@@ -509,7 +577,7 @@ def test_your_own_samples_become_a_fit(simple, own):
     assert rl.spec_of(tree) == spec
     assert rl.effects(tree)["control_effect"].sizes["draw"] == 40
     np.testing.assert_allclose(
-        tree["log_likelihood"]["response_value"][0, 0],
+        tree["one_step_ahead"]["response_value"][0, 0] + np.log(float(panel["response_scale"][0])),
         stats.norm.logpdf(
             panel["response_value"][:, 0],
             float(own["posterior"]["intercept"][0, 0, 0, 0])

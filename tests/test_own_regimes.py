@@ -44,8 +44,8 @@ def alone(panel, draws, response):
 
 def test_the_likelihood_is_that_of_both(pair):
     together, each = pair
-    total = sum(one["log_likelihood"]["response_value"] for one in each.values())
-    np.testing.assert_allclose(together["log_likelihood"]["response_value"], total, rtol=0, atol=1e-9)
+    total = sum(one["one_step_ahead"]["response_value"] for one in each.values())
+    np.testing.assert_allclose(together["one_step_ahead"]["response_value"], total, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["filtered", "predicted", "smoothed"])

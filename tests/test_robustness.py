@@ -230,7 +230,8 @@ def test_leave_one_out_terms_are_ratios_of_sums_over_all_paths():
     for place, t in enumerate([0, 1, 3, 4, 5, 6]):
         without = log_obs.copy()
         without[t] = 0.0
-        assert float(terms[1, 0, place]) == pytest.approx(total(log_obs) - total(without))
+        unit = np.log(float(panel["response_scale"][0]))
+        assert float(terms[1, 0, place]) == pytest.approx(total(log_obs) - total(without) - unit)
 
 
 # What a table says
@@ -462,7 +463,7 @@ def test_an_arrow_that_cannot_be_reversed_says_why():
 
 def test_no_gain_where_the_response_explains_itself():
     spec, panel = known(1.0)
-    spec = replaced(spec, controls=(rl.Control("own", "price"),))
+    spec = replaced(spec, controls=(rl.Control("own", "price", delay="7D"),))
     checks = plan_checks(spec, own_control(panel), "metal", 3)
     assert all(check.null is None and "response's own column" in check.note for check in checks)
     # A control of the signal's column is one of the response's own when the arrow is reversed.

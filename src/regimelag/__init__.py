@@ -9,13 +9,16 @@ from importlib.metadata import version
 
 import lazy_loader
 
+from regimelag.caches import saying_where_to_write
+
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> object:
     """A public name, at its first use; of one that is none, the closest there is."""
     try:
-        return _load(name)
+        with saying_where_to_write():
+            return _load(name)
     except AttributeError:
         if name in __all__:
             raise

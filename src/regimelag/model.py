@@ -35,6 +35,9 @@ from regimelag.spec import ModelSpec
 
 Tensor = Any
 
+# PyTensor makes its folder when it first compiles. Asked for here, it is missed when the package is loaded, not later.
+COMPILED_TO = pytensor.config.compiledir
+
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Coordinates of the model's named dimensions."""
@@ -91,7 +94,8 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
-    with pm.Model(coords=model_coords(spec, panel), check_bounds=False) as model:
+    # A model of its own, also inside the `with` block of another, whose names it would share otherwise.
+    with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
         effects = _effects(spec) if spec.lagged_signals else None
         location, log_scale = _location(spec, data, effects), _log_scale(spec)

@@ -58,6 +58,13 @@ DRIVER_ORIGIN = "driver_origin"
 INITIAL = "initial"
 REGIME_PATH = "regime_path"
 
+ONE_STEP_AHEAD = "one_step_ahead"
+LOG_LIKELIHOOD = "log_likelihood"
+# Attributes: of a fit, of its draws, of a table that judges fits.
+PANEL_HASH = "panel_sha256"
+CONSTANTS_HASH = "constants_sha256"
+MADE_WITH = "made_with"
+
 
 def lag_parameter(signal: str, parameter: str) -> str:
     """Name of a kernel parameter of a signal."""

@@ -211,6 +211,13 @@ def panel_hash(panel: xr.Dataset) -> str:
     return digest.hexdigest()
 
 
+def constants_hash(panel: xr.Dataset) -> str:
+    """SHA-256 over what a panel's values were standardised by: centres, scales and slopes, by name of the series."""
+    roles = (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL)
+    names = [of(role) for role in roles for of in (nm.center_of, nm.scale_of)]
+    return panel_hash(panel[[*names, *(name for name in (nm.BEYOND_SLOPE,) if name in panel.data_vars)]])
+
+
 def _canonical(values: np.ndarray[Any, Any]) -> bytes:
     """The same bytes for the same content: fixed byte order and width, one NaN, one zero, text in UTF-8."""
     if values.size == 0:

@@ -17,7 +17,7 @@ from regimelag.judging.differences import contrast
 from regimelag.judging.scores import loo_score, reliability, stacking_weights
 from regimelag.judging.tellings import SAME, Telling, tell, told_gains, told_models, unreliable
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.tree import spec_of
+from regimelag.sampling.tree import made_with, spec_of
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
@@ -90,6 +90,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
         "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
         "differences": {name: list(contrasts[name].differences) for name in table.index},
         "condition": condition(*specs.values()),
+        nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
     }
     return table
 
@@ -161,7 +162,7 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
 
 def _score(idata: xr.DataTree) -> Any:
     tree = leave_one_out(idata)
-    return loo_score(tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()[nm.RESPONSE_VALUE])
+    return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
 
 def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> Telling:

@@ -11,9 +11,9 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.data.cuts import going_on, learned_before, window
 from regimelag.errors import FitError
-from regimelag.judging.densities import one_step_ahead, seen_rows, terms_ahead
+from regimelag.judging.densities import one_step_ahead, seen_rows
 from regimelag.sampling.fit import fit
-from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.sampling.tree import one_step_ahead_terms, panel_of, spec_of
 
 
 class LeaveFutureOut(az.SamplingWrapper):
@@ -105,7 +105,10 @@ class LeaveFutureOut(az.SamplingWrapper):
         return fitted_model
 
     def log_likelihood__i(self, excluded_obs: xr.Dataset, idata__i: xr.DataTree) -> xr.DataArray:
-        """Log density (chain, draw, time), natural units, of each row after the fit's last, given those before it."""
-        terms = terms_ahead(self.model, excluded_obs, idata__i["posterior"].to_dataset())
+        """Log density (chain, draw, time) of each row after the fit's last, given those before it.
+
+        In nats of the responses in their own units.
+        """
+        terms = one_step_ahead_terms(self.model, excluded_obs, idata__i["posterior"].to_dataset())
         rows = seen_rows(excluded_obs)
         return terms.isel({nm.TIME: rows[rows >= idata__i["observed_data"].sizes[nm.TIME]]})

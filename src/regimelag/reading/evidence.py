@@ -16,7 +16,7 @@ import xarray as xr
 from scipy import stats
 
 from regimelag import names as nm
-from regimelag.sampling.tree import parameters_of
+from regimelag.sampling.tree import one_step_densities, parameters_of
 from regimelag.spec import ModelSpec
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
@@ -233,7 +233,9 @@ def prior_sensitivity(idata: xr.DataTree, spec: ModelSpec, quantities: xr.DataAr
     -----
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
     """
-    groups = {name: idata[name].to_dataset() for name in ("log_prior", "log_likelihood")}
+    groups = {"log_prior": idata["log_prior"].to_dataset()}
+    # ArviZ wants terms that sum to the log-likelihood.
+    groups[nm.LOG_LIKELIHOOD] = one_step_densities(idata).to_dataset(name=nm.RESPONSE_VALUE)
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
     scaled = prior_components(spec, idata)
     with _quiet("arviz_stats.psense"):

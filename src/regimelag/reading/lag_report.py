@@ -12,6 +12,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import FitError, SpecError
+from regimelag.plain import is_number
 from regimelag.reading import evidence
 from regimelag.reading.cautions import cautions
 from regimelag.reading.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
@@ -148,7 +149,7 @@ def report_of(
 
 def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
     for name, values in (("threshold", [threshold]), ("slabs", list(slabs))):
-        if not values or not all(np.isfinite(value) and value > 0 for value in values):
+        if not values or not all(is_number(value) and value > 0 for value in values):
             raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
 
 

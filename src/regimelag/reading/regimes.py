@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
@@ -11,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.newer import going_on_with
 from regimelag.equations import (
     Draws,
     Equations,
@@ -29,6 +31,7 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.plain import is_number
 from regimelag.reading.lags import INTERVAL
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
@@ -38,10 +41,16 @@ LONG_RUN = "long_run"
 
 
 def _over_draws(
-    idata: xr.DataTree, read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray]
+    idata: xr.DataTree,
+    read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray],
+    panel: xr.Dataset | None = None,
 ) -> tuple[ModelSpec, xr.Dataset, xr.Dataset, np.ndarray]:
-    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis."""
-    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis.
+
+    On the fit's panel, or on another that has its constants.
+    """
+    spec, parameters = spec_of(idata), parameters_of(idata)
+    panel = panel_of(idata) if panel is None else panel
     draws = stack_draws(parameters)
     parts = [
         read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.joint_regimes.size)
@@ -66,7 +75,9 @@ def filtered_law(idata: xr.DataTree) -> np.ndarray:
     )[3]
 
 
-def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.DataArray:
+def regime_probabilities(
+    idata: xr.DataTree, *, kind: Kind = "filtered", panel: xr.Dataset | None = None
+) -> xr.DataArray:
     """Probability of each regime at each time, per draw.
 
     Parameters
@@ -75,21 +86,39 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
         A fit.
     kind : {"filtered", "predicted", "smoothed"}
         Given the data up to and including the row (what was known at its close), up to the row before, or all data.
-        Only the first two could have been acted on; all three use parameters learned from the whole window.
+        Only the first two could have been acted on; all three use parameters learned from the fit's window.
+    panel : xarray.Dataset, optional
+        From `make_panel` with the fit's spec on newer data, which holds the fit's last row: the regimes after the
+        window, at the parameters as they were fitted. The fit does not change.
 
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, regime). Average over chain and draw for the posterior probability. Where each response has
-        a chain of regimes of its own, (chain, draw, time, response, regime).
+        (chain, draw, time, regime), on the fit's dates or those of `panel`. Average over chain and draw for the
+        posterior probability. Where each response has a chain of regimes of its own, (chain, draw, time, response,
+        regime). With a panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
+        episodes that the fit does not know.
 
     Raises
     ------
     FitError
         If `kind` is another.
+    PanelError
+        If `panel` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
+        rows in it.
+
+    Warns
+    -----
+    UserWarning
+        With what ``attrs["notes"]`` holds.
 
     Notes
     -----
+    On a newer panel the probabilities go on from the fit's own rows, in the fit's constants: centres and scales, the
+    slope of a signal `beyond` another column, and episodes, of which the last one goes on. Where data of the window
+    were revised, the fit's values count. Filtered and predicted probabilities of the fit's rows are therefore those
+    without a panel; smoothed ones are given the newer rows too.
+
     Filter: Hamilton (1989), doi:10.2307/1912559. Smoother: Kim (1994), doi:10.1016/0304-4076(94)90036-1.
     """
     kinds: dict[str, Callable[..., np.ndarray]] = {
@@ -101,13 +130,22 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
         raise FitError(
             "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
         )
-    spec, panel, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws)))
+    held = panel_of(idata)
+    rows, notes = (held, []) if panel is None else going_on_with(spec_of(idata), held, panel, "regime_probabilities")
+    spec, _, parameters, values = _over_draws(
+        idata,
+        lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws))),
+        rows,
     )
-    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
+    coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
     read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
-    return read
+    if panel is None:
+        return read
+    read.attrs["notes"] = notes
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return read.sel({nm.TIME: panel[nm.TIME].to_numpy()})
 
 
 def regime_paths(
@@ -249,6 +287,10 @@ def driver_effects(
     if against not in regimes:
         rule = f"reference is one of the regimes {regimes}"
         raise FitError("driver_effects", rule, f"reference = {reference!r}", _closest(against, regimes))
+    strange = [f"{name!r}: {move!r}" for name, move in (moves or {}).items() if not is_number(move)]
+    if strange:
+        cure = f"write moves={{{names[0]!r}: 0.5}}"
+        raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
     scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()

@@ -29,7 +29,7 @@ from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
 from regimelag.sampling.diagnostics import diagnostics
 from regimelag.sampling.store import in_place_of, load_fit
-from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.sampling.tree import made_with, panel_of, spec_of
 from regimelag.spec import ModelSpec
 
 PAGE = "report.html"
@@ -103,6 +103,8 @@ def report(
     _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")
     _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
+    _check_judged("comparison", comparison, fit, "compare({...}), with this fit among those compared")
+    _check_judged("robustness", robustness, fit, "robustness(rl.spec_of(idata), rl.panel_of(idata))")
     spec, panel = spec_of(fit), panel_of(fit)
     mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
@@ -138,6 +140,14 @@ def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], ma
         came += f" without {' and '.join(words)} in attrs" if isinstance(table, pd.DataFrame) else ""
         cure = f"pass {name}=rl.{maker}(...), not a copy that was read from a file"
         raise FitError("report", f"{name} is a table from regimelag.{maker}, with its words in attrs", came, cure)
+
+
+def _check_judged(name: str, table: pd.DataFrame | None, fit: xr.DataTree, made: str) -> None:
+    """Refuse a table that judges other models or data than the fit's, as far as it says of what it is."""
+    own = made_with(spec_of(fit), fit.attrs[nm.PANEL_HASH])
+    if table is not None and own not in table.attrs.get(nm.MADE_WITH, [own]):
+        rule = f"{name} judges the model that the fit is of, on the same panel"
+        raise FitError("report", rule, "a table of other fits", f"pass {name}=rl.{made}")
 
 
 # ---- what is read

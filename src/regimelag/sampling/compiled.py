@@ -33,6 +33,8 @@ from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 
+from regimelag.caches import saying_where_to_write
+
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _DOUBLE_POINTER = types.CPointer(types.double)
@@ -63,6 +65,10 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
+        with saying_where_to_write():
+            self._compile(model)
+
+    def _compile(self, model: pm.Model) -> None:
         self._prior_point = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
         self._values = [model.rvs_to_values[rv] for rv in model.free_RVs]
         point = self._prior_point(0)

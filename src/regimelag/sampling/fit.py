@@ -12,9 +12,11 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model
-from regimelag.sampling.catalogue import RESERVED, catalogue_of
+from regimelag.model import build_model, labelled
+from regimelag.plain import fraction, whole, wholes
+from regimelag.sampling.catalogue import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.keywords import check_keywords
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
@@ -90,6 +92,7 @@ def fit(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("fit", nuts_sampler, kwargs, inspect.signature(fit).parameters)
     model = build_model(spec, panel)
@@ -146,7 +149,8 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups posterior, sample_stats and modes, the catalogue, which `modes` reads out; seed and settings in attrs.
+        Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue, which `modes` reads
+        out; seed and settings in attrs.
         Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
         compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far.
 
@@ -165,6 +169,7 @@ def sample(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("sample", nuts_sampler, kwargs, inspect.signature(sample).parameters)
     _check_model(model)
@@ -179,15 +184,25 @@ def sample(
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
     run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
     tree = run(compiled, start, seed, progressbar, settings)
-    tree["modes"] = xr.DataTree(catalogue_of(compiled, modes))
+    catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+    with threadpool_limits(limits=1):
+        tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
+    if model.data_vars:
+        tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
-        "tune": tune,
-        "target_accept": target_accept,
-        "starts": starts,
+        "tune": int(tune),
+        "target_accept": float(target_accept),
+        "starts": int(starts),
     }
     return tree
+
+
+def _constant_data(model: pm.Model) -> xr.Dataset:
+    """The model's data, under its dimensions, as `pymc.sample` keeps them."""
+    held = {str(data.name): np.asarray(data.get_value())[None, None] for data in model.data_vars}
+    return labelled(model, held).isel({nm.CHAIN: 0, nm.DRAW: 0}, drop=True)
 
 
 def _say_nothing(text: str) -> None:
@@ -223,27 +238,23 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 
 
 def _check_arguments(
-    asked: str, *, target_accept: float, nuts_sampler: str, random_seed: int | None, **counts: int
+    asked: str,
+    *,
+    target_accept: float,
+    nuts_sampler: str,
+    random_seed: int | None,
+    cores: int | None,
+    **counts: int,
 ) -> None:
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
         raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise FitError(
-                asked, f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
-            )
-    whole = isinstance(random_seed, (int, np.integer)) and not isinstance(random_seed, bool) and random_seed >= 0
-    if random_seed is not None and not whole:
-        rule = "random_seed is a whole number, at least 0, or None"
-        raise FitError(asked, rule, f"random_seed = {random_seed!r}", "write random_seed=1")
-    if not isinstance(target_accept, (int, float)) or not 0 < target_accept < 1:
-        raise FitError(
-            asked,
-            "target_accept lies between 0 and 1",
-            f"target_accept = {target_accept!r}",
-            "write target_accept=0.95",
-        )
+    wholes(FitError, asked, **counts)
+    fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    if cores is not None:
+        whole(FitError, asked, "cores", cores, "write cores=2, or leave cores out")
+    if random_seed is not None:
+        whole(FitError, asked, "random_seed", random_seed, "write random_seed=1, or leave random_seed out", least=0)
 
 
 def _check_model(model: object) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import xarray as xr
 
+from regimelag import names as nm
+from regimelag.data.cuts import in_natural_units
 from regimelag.errors import FitError
-from regimelag.sampling.tree import spec_of
+from regimelag.sampling.tree import ONE_STEP, panel_of, spec_of
 
 
 def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -85,7 +87,8 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        The fit; its spec is rebuilt from the file, and executes nothing.
+        The fit; its spec is rebuilt from the file, and executes nothing. In a file of version 0.1.0 the one-step-ahead
+        densities are moved from log_likelihood to one_step_ahead, in the responses' own units.
 
     Raises
     ------
@@ -108,6 +111,18 @@ def load_fit(path: str | Path) -> xr.DataTree:
             f"load_fit({str(source)!r})", "the file is a whole NetCDF or Zarr store", str(problem), "fit and save again"
         ) from problem
     spec_of(loaded)
+    return _with_present_groups(loaded)
+
+
+def _with_present_groups(loaded: xr.DataTree) -> xr.DataTree:
+    """Move the one-step-ahead densities to where they are now.
+
+    Version 0.1.0 kept them in the group log_likelihood, as densities of standardised responses.
+    """
+    if nm.ONE_STEP_AHEAD not in loaded.children and nm.LOG_LIKELIHOOD in loaded.children:
+        terms = in_natural_units(panel_of(loaded), loaded[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
+        loaded[nm.ONE_STEP_AHEAD] = xr.DataTree(terms.assign_attrs(ONE_STEP).to_dataset(name=nm.RESPONSE_VALUE))
+        del loaded[nm.LOG_LIKELIHOOD]
     return loaded
 
 

@@ -13,7 +13,7 @@ from regimelag import names as nm
 from regimelag.data.checks import spec_made_with
 from regimelag.data.cuts import day_of
 from regimelag.data.panel import panel_hash
-from regimelag.sampling.tree import installed, panel_of, spec_of
+from regimelag.sampling.tree import held_panel, installed, spec_of
 
 SHORT = 12
 
@@ -50,7 +50,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
     """
     spec, other = spec_of(idata), spec_made_with(panel, "verify(idata, panel)")
-    recorded, held, given = idata.attrs["panel_sha256"], panel_hash(panel_of(idata)), panel_hash(panel)
+    recorded, held, given = idata.attrs[nm.PANEL_HASH], panel_hash(held_panel(idata)), panel_hash(panel)
     rows = {
         "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),
         "data": (recorded[:SHORT], given[:SHORT], recorded == given),
@@ -72,7 +72,7 @@ def _on_data(idata: xr.DataTree, panel: xr.Dataset, table: pd.DataFrame) -> list
     if table.loc["data", "same"]:
         said.append("The panel is the one that the fit was made with, value by value.")
     else:
-        said += ["The panel is not the one that the fit was made with.", *_differences(panel_of(idata), panel)]
+        said += ["The panel is not the one that the fit was made with.", *_differences(held_panel(idata), panel)]
     if not table.loc["spec", "same"]:
         said.append("The panel was made with another spec than the fit; see regimelag.spec_of(idata).")
     return said
