@@ -98,7 +98,10 @@ FRAMES = {
     "duplicate dates": Case(panel(pd.concat([W.iloc[:51], W.iloc[50:]])), "", FIFTIETH, "duplicated"),
     "unsorted dates": Case(panel(W.iloc[::-1]), "", LAST, "sort_index"),
     "far dates": Case(
-        panel(indexed(W.index.as_unit("s") + pd.Timedelta(days=300_000).as_unit("s"))), "", "2841", "drop those rows"
+        panel(indexed(pd.DatetimeIndex(W.index.to_numpy().astype("M8[s]") + np.timedelta64(300_000, "D")))),
+        "",
+        "2841",
+        "drop those rows",
     ),
     "infinite": Case(panel(put(W.index[50], "tips", np.inf)), "'tips'", FIFTIETH, "correct column 'tips'"),
     "text": Case(panel(put(W.index[50], "tips", "high")), "'tips'", FIFTIETH, "to_numeric"),

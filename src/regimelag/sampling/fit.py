@@ -21,6 +21,7 @@ from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_we
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
+from regimelag.versions import COMPILERS, check_versions
 
 NutsSampler = Literal["nutpie", "pymc"]
 
@@ -225,6 +226,7 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 def _check_arguments(
     asked: str, *, target_accept: float, nuts_sampler: str, random_seed: int | None, **counts: int
 ) -> None:
+    check_versions(asked, COMPILERS)
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
         raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
