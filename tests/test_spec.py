@@ -67,13 +67,16 @@ def series(cls, **more):
     spans = (
         {} if cls is rl.Response else {"periods": st.integers(1, 30), "delay": st.sampled_from(["0D", "1B", "W-MON"])}
     )
+    # A response's column differs from those of all else, which it may share in its past alone.
+    columns = NAMES.map(lambda text: f"response {text}") if cls is rl.Response else NAMES
     return st.builds(
-        cls, name=NAMES, column=NAMES, transform=st.sampled_from(["log_return", "difference"]), **spans, **more
+        cls, name=NAMES, column=columns, transform=st.sampled_from(["log_return", "difference"]), **spans, **more
     )
 
 
 def several(strategy):
-    return st.lists(strategy, max_size=3, unique_by=lambda one: one.name).map(tuple)
+    unique = (lambda one: one.name, lambda one: one.column)
+    return st.lists(strategy, max_size=3, unique_by=unique).map(tuple)
 
 
 @st.composite
@@ -319,7 +322,7 @@ WRONG_TEXT = {
     "truth as number": ("contemporaneous = true", "contemporaneous = 1", "spec.signals[0].contemporaneous", "bool"),
     "text as number": ('name = "metal"', "name = 3", "spec.signals[0].name", "str"),
     "float as truth": ("effect_sd = 0.5", "effect_sd = true", "spec.priors.effect_sd", "float"),
-    "list as number": ("[20.0]", "20.0", "spec.priors.expected_duration", "brackets"),
+    "list as number": ("starts = [2020-01-01]", "starts = 2020-01-01", "spec.episodes.starts", "brackets"),
     "list of texts": ("[20.0]", '["20"]', "spec.priors.expected_duration[0]", "float"),
     "date as text": ("[2020-01-01]", '["2020-01-01"]', "spec.episodes.starts[0]", "date"),
     "date with time": ("[2020-01-01]", "[2020-01-01T00:00:00]", "starts", "date"),

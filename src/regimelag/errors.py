@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 
 class RegimelagError(ValueError):
@@ -59,5 +60,5 @@ def require_choice(asked: str, name: str, value: object, choices: Iterable[str])
 
 def require_positive(asked: str, name: str, value: object, least: float = 0.0) -> None:
     """Raise `SpecError` unless the value is a number above `least`."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > least
+    ok = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) > least
     require(ok, asked, f"{name} is a number above {least:g}", f"{name} = {value!r}", f"give {name} such a number")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from regimelag.errors import require
+from regimelag.plain import as_plain, is_number
 
 Array = Any
 
@@ -71,6 +72,10 @@ class Kernel:
     kind: ClassVar[str] = ""
     # Whether the kernel has a location, which can be moved for an episode or a response.
     movable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Keep plain numbers and tuples, so that the kernel stays hashable and TOML can hold it."""
+        as_plain(self)
 
     def validate(self, max_lag: int) -> None:
         """Raise `SpecError` where the prior cannot be met with lags 1..L."""
@@ -137,7 +142,7 @@ class Humped(Kernel):
         for field in fields(self):
             value = getattr(self, field.name)
             require(
-                field.type != "float" or (isinstance(value, (int, float)) and np.isfinite(value) and value > 0),
+                str(field.type) not in ("float", "<class 'float'>") or (is_number(value) and value > 0),
                 f"a {self.kind} kernel",
                 f"{field.name} is a positive number",
                 f"{field.name} = {value!r}",
@@ -444,14 +449,18 @@ class Point(Humped):
     masses: tuple[float, ...] = ()
     by_regime: bool = False
 
-    def __post_init__(self) -> None:
-        """Keep masses as a tuple, so that the kernel stays hashable."""
-        object.__setattr__(self, "masses", tuple(self.masses))
-
     def validate(self, max_lag: int) -> None:
         """Require one mass a lag, none negative and some positive, or a hump that can be met."""
         if not self.masses:
             super().validate(max_lag)
+        numbers = isinstance(self.masses, tuple) and all(map(is_number, self.masses))
+        require(
+            numbers,
+            "a point kernel",
+            "masses are finite numbers",
+            f"masses = {self.masses!r}",
+            "write masses = [1.0, 2.0, ...], one for each lag, or leave masses out",
+        )
         fits = not self.masses or (len(self.masses) == max_lag and min(self.masses) >= 0 and sum(self.masses) > 0)
         require(
             fits,
@@ -459,6 +468,13 @@ class Point(Humped):
             f"masses has one entry for each of the {max_lag} lags, none negative and some positive",
             f"{len(self.masses)} entries from {min(self.masses, default=0):g} to {max(self.masses, default=0):g}",
             "give one mass a lag, or leave masses out for a hump with mean_lag and spread",
+        )
+        require(
+            isinstance(self.by_regime, bool),
+            "a point kernel",
+            "by_regime is true or false",
+            f"by_regime = {self.by_regime!r}",
+            "write by_regime = true in TOML, or by_regime=True in Python",
         )
 
     def names(self, max_lag: int) -> tuple[str, ...]:  # noqa: ARG002

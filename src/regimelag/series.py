@@ -13,10 +13,12 @@ import pandas as pd
 
 from regimelag.errors import require, require_choice
 from regimelag.kernels import Gamma, Kernel, NoLag
+from regimelag.plain import as_plain, is_whole
 
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 
 # Midnight at the end of a day is written 24:00: 00:00 would be the day's beginning.
+NO_DELAY = "0D"
 CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
 
 
@@ -55,12 +57,13 @@ class Series:
     column: str
     transform: Transform = "log_return"
     periods: int = 1
-    delay: str = "0D"
+    delay: str = NO_DELAY
     against: str = ""
     close: str = ""
 
     def __post_init__(self) -> None:
         """Check names, transform, span, delay and close."""
+        as_plain(self)
         asked = f"a {type(self).__name__.lower()} named {self.name!r}"
         for name in ("name", "column"):
             value = getattr(self, name)
@@ -73,7 +76,7 @@ class Series:
             )
         require_choice(asked, "transform", self.transform, typing.get_args(Transform))
         require(
-            isinstance(self.periods, int) and not isinstance(self.periods, bool) and self.periods >= 1,
+            is_whole(self.periods) and self.periods >= 1,
             asked,
             "periods is a whole number of rows, at least 1",
             f"periods = {self.periods!r}",
@@ -106,6 +109,11 @@ class Series:
             f"close = {self.close!r}",
             'write close = "16:00 America/New_York", or "24:00 UTC" for midnight at the end of the day',
         )
+
+    @property
+    def level_columns(self) -> frozenset[str]:
+        """Columns of the level before its transform; a level and its inverse have the same."""
+        return frozenset({self.column, self.against} - {""})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -177,7 +185,7 @@ class Response(Series):
         asked = f"a response named {self.name!r}"
         _check_gain(self, "a response has losses too")
         require(
-            self.delay == "0D",
+            self.delay == NO_DELAY,
             asked,
             "a response has no publication delay: it is explained, not known beforehand",
             f"delay = {self.delay!r}",
@@ -219,6 +227,13 @@ class Signal(Series):
         """Also refuse a signal that does nothing, or that lies beyond itself."""
         super().__post_init__()
         _check_second(self, "beyond", self.beyond)
+        require(
+            isinstance(self.contemporaneous, bool),
+            f"a signal named {self.name!r}",
+            "contemporaneous is true or false",
+            f"contemporaneous = {self.contemporaneous!r}",
+            "write contemporaneous = false in TOML, or contemporaneous=False in Python",
+        )
         require(
             isinstance(self.kernel, Kernel),
             f"a signal named {self.name!r}",

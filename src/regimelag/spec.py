@@ -13,8 +13,9 @@ import numpy as np
 from regimelag import names as nm
 from regimelag.errors import require, require_choice
 from regimelag.kernels import NoLag, Point
-from regimelag.series import Control, Driver, Response, Series, Signal, closes_of
-from regimelag.structure import Episodes, Priors, Regimes, as_tuples
+from regimelag.plain import as_plain, is_whole
+from regimelag.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
+from regimelag.structure import Episodes, Priors, Regimes
 
 Family = Literal["student_t", "normal"]
 
@@ -89,7 +90,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
-        as_tuples(self)
+        as_plain(self)
         asked = f"the model {self.name!r}"
         require(
             isinstance(self.name, str) and bool(self.name.strip()),
@@ -122,7 +123,7 @@ class ModelSpec:
                 "rename one of them",
             )
         require(
-            isinstance(self.max_lag, int) and not isinstance(self.max_lag, bool) and self.max_lag >= 1,
+            is_whole(self.max_lag) and self.max_lag >= 1,
             asked,
             "max_lag is a whole number of rows, at least 1",
             f"max_lag = {self.max_lag!r}",
@@ -133,13 +134,14 @@ class ModelSpec:
         self._check_lags(asked)
         self._check_chains(asked)
         closes_of(self.series, asked)
+        self._check_own_values(asked)
         require_choice(asked, "family", self.family, typing.get_args(Family))
-        durations = self.priors.expected_duration
+        durations = np.size(self.priors.expected_duration)
         require(
-            len(durations) in (1, self.regimes.count),
+            durations in (1, self.regimes.count),
             asked,
             f"expected_duration has one entry, or one for each of the {self.regimes.count} regimes",
-            f"{len(durations)} entries",
+            f"{durations} entries",
             "give one duration, or one per regime",
         )
         require(
@@ -157,6 +159,36 @@ class ModelSpec:
             f"frequency = {self.frequency!r}",
             'write "W-FRI" for weeks that end on Friday',
         )
+
+    def _check_own_values(self, asked: str) -> None:
+        """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
+
+        Whatever the transforms: given the past, each determines the others. What is published late holds the past, as
+        far as a spec can tell.
+        """
+        taken: dict[frozenset[str], str] = {}
+        for response in self.responses:
+            other = taken.setdefault(response.level_columns, response.name)
+            require(
+                other == response.name,
+                asked,
+                "no two responses are made of the same column",
+                f"{other!r} and {response.name!r} are made of column {response.column!r}",
+                f"drop the response {response.name!r}, or give it another column",
+            )
+        for covariate in (*self.contemporaneous_signals, *self.controls):
+            whose = taken.get(covariate.level_columns)
+            role = "signal" if isinstance(covariate, Signal) else "control"
+            cure = f"drop the {role} {covariate.name!r}"
+            if isinstance(covariate, Signal) and covariate in self.lagged_signals:
+                cure = f"write contemporaneous=False for the {role} {covariate.name!r}, so that only its past enters"
+            require(
+                whose is None or covariate.delay != NO_DELAY,
+                asked,
+                "no response explains itself, or another response, in the same period",
+                f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is",
+                cure,
+            )
 
     def _check_lags(self, asked: str) -> None:
         """Check that lags can vary as asked, and that sums over point lags stay affordable."""

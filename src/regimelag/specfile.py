@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -32,6 +33,10 @@ def _to_plain(value: Any) -> Any:
 def _from_plain(hint: Any, value: Any, where: str) -> Any:
     """Turn what TOML holds into what the annotation asks for, naming the place where it does not fit."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        # One entry, or a list of them.
+        hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Kernel:
         return _kernel(value, where)
     if is_dataclass(hint):

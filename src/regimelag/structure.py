@@ -8,18 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from regimelag.errors import require, require_choice, require_positive
+from regimelag.plain import as_plain, is_whole
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
 
 REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
-
-
-def as_tuples(part: object) -> None:
-    """Turn lists among a frozen part's fields into tuples: it stays hashable, and equal to what TOML rebuilds."""
-    for item in fields(part):  # type: ignore[arg-type]
-        value = getattr(part, item.name)
-        if isinstance(value, list):
-            object.__setattr__(part, item.name, tuple(value))
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class Episodes:
 
     def __post_init__(self) -> None:
         """Check order, names and what varies."""
-        as_tuples(self)
+        as_plain(self)
         asked = "episodes"
         for start in self.starts:
             require(
@@ -101,9 +94,9 @@ class Regimes:
 
     def __post_init__(self) -> None:
         """Check count, names and initial law."""
-        as_tuples(self)
+        as_plain(self)
         require(
-            isinstance(self.count, int) and not isinstance(self.count, bool) and self.count >= 1,
+            is_whole(self.count) and self.count >= 1,
             "regimes",
             "count is a whole number, at least 1",
             f"count = {self.count!r}",
@@ -154,9 +147,10 @@ class Priors:
         Gamma prior of the degrees of freedom minus two.
     correlation_eta : float
         Shape of the LKJ prior of the residuals' correlation between responses; one is uniform, more draws it to none.
-    expected_duration, expected_duration_log_sd : tuple of float, float
+    expected_duration, expected_duration_log_sd : float or tuple of float, float
         A regime's expected duration minus one, in periods, with all drivers at their mean, is log-normal with median
-        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes or one each.
+        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes, or a tuple with one for
+        each. Stored as a tuple.
     leave_sd : float
         Sigma of the sum-to-zero normal prior of the log weights of the regimes to go to (three regimes or more).
     driver_sd : float
@@ -183,7 +177,7 @@ class Priors:
     tail_shape: float = 2.0
     tail_rate: float = 0.1
     correlation_eta: float = 2.0
-    expected_duration: tuple[float, ...] = (20.0,)
+    expected_duration: float | tuple[float, ...] = (20.0,)
     expected_duration_log_sd: float = 1.0
     leave_sd: float = 1.0
     driver_sd: float = 0.7
@@ -191,14 +185,12 @@ class Priors:
 
     def __post_init__(self) -> None:
         """Check that scales are positive and durations exceed one period."""
-        as_tuples(self)
+        as_plain(self)
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "expected_duration":
-                require(
-                    bool(value), "priors", "expected_duration is not empty", "()", "write expected_duration = [20.0]"
-                )
-                for duration in value:
+                require(value != (), "priors", "expected_duration is not empty", "()", "write expected_duration = 20.0")
+                for duration in value if isinstance(value, tuple) else (value,):
                     require_positive("priors", item.name, duration, least=1.0)
             elif item.name == "origin_sd":
                 require_positive("priors", item.name, value, least=-1e-300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from regimelag.judging.baselines import Baseline, Garch, RandomWalk
 from regimelag.judging.refits import Refit, posterior_of
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.verification import RANDOM_WALK, verified
+from regimelag.plain import fraction, whole, wholes
 from regimelag.reading.forecast import forecast, refuse_own_past
 from regimelag.sampling.tree import provenance
 from regimelag.spec import ModelSpec
@@ -126,19 +127,25 @@ def backtest(
     check_panel(spec, panel)
     held_legs(panel)
     refuse_own_past("backtest", spec, panel)
-    counts = {"every": every, "stride": stride, **{f"horizons[{n}]": h for n, h in enumerate(horizons)}}
-    _check_counts(counts | ({} if rows == "all" else {"rows": rows}), horizons)
-    first, last = _first_and_last(spec, panel, start, min(horizons))
+    if not len(horizons):
+        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
+    ahead = tuple(wholes(FitError, "backtest", **{f"horizons[{n}]": h for n, h in enumerate(horizons)}).values())
+    counts = wholes(FitError, "backtest", every=every, stride=stride, starts=starts)
+    settings: dict[str, Any] = dict(wholes(FitError, "backtest", draws=draws, tune=tune, chains=chains))
+    settings["target_accept"] = fraction(
+        FitError, "backtest", "target_accept", target_accept, "write target_accept=0.95"
+    )
+    first, last = _first_and_last(spec, panel, start, min(ahead))
     plan = Plan(
         spec,
         panel,
-        refits=tuple(range(first, last + 1, every)),
-        origins=tuple(range(first, last + 1, stride)),
-        horizons=tuple(horizons),
-        rows=None if rows == "all" else rows,
-        settings={"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "cores": 1},
-        starts=starts,
-        seed=random_seed,
+        refits=tuple(range(first, last + 1, counts["every"])),
+        origins=tuple(range(first, last + 1, counts["stride"])),
+        horizons=ahead,
+        rows=None if rows == "all" else whole(FitError, "backtest", "rows", rows, 'write rows="all", or rows=520'),
+        settings=settings | {"cores": 1},
+        starts=counts["starts"],
+        seed=whole(FitError, "backtest", "random_seed", random_seed, "write random_seed=1", least=0),
     )
     kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": model_code(*CODE)}
     kept |= {
@@ -161,14 +168,6 @@ def backtest(
     return pd.DataFrame([row for result in found.values() for row in result["scores"]]).astype(
         {"origin": "datetime64[ns]"}
     )
-
-
-def _check_counts(counts: Mapping[str, Any], horizons: Sequence[int]) -> None:
-    if not len(horizons):
-        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise FitError("backtest", f"{name} is a whole number, at least 1", f"{value!r}", f"give {name} one")
 
 
 def _first_and_last(spec: ModelSpec, panel: xr.Dataset, start: Day, horizon: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import PanelError
+from regimelag.plain import whole
 
 LEVEL = 0.95
 
@@ -68,8 +69,13 @@ def lead_lag(
     lags together, which keeps the dependence between the two. With no lag beyond the band the peak means nothing.
     """
     x, y, controls, rows = _series(panel, signal, response)
-    most = panel.sizes[nm.SIGNAL_TIME] - rows if max_lag is None else max_lag
-    length = block if block is not None else min(max(most, round(rows ** (1 / 3))), rows // 4)
+    draws = whole(PanelError, "lead_lag", "draws", draws, "write draws=2000")
+    most = panel.sizes[nm.SIGNAL_TIME] - rows
+    if max_lag is not None:
+        most = whole(PanelError, "lead_lag", "max_lag", max_lag, "write max_lag=13, or leave max_lag out")
+    length = min(max(most, round(rows ** (1 / 3))), rows // 4)
+    if block is not None:
+        length = whole(PanelError, "lead_lag", "block", block, "write block=13, or leave block out")
     if not (0 < most < rows / 2 and 0 < length <= rows):
         raise PanelError(
             "lead_lag",

@@ -22,6 +22,7 @@ from regimelag.judging.placebos import effective_shifts, slopes_over_shifts
 from regimelag.judging.refits import Refit, refit
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.tellings import paired_difference
+from regimelag.plain import fraction, whole, wholes
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
@@ -119,14 +120,19 @@ def robustness(
     sign keeps 0.95 in every refit with rows left out, and no fit failed. That it survives does not make it causal. A
     check with ``R-hat`` above 1.05 in its short refit is marked in its note.
     """
+    asked = "robustness"
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    options: dict[str, Any] = dict(wholes(FitError, asked, draws=draws, tune=tune, chains=chains, starts=starts))
+    options["target_accept"] = fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
+    random_seed = whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0)
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
     rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
     if rows < least:
         rule = f"a panel has {least} rows at least, since a lead and the arrow reversed each cost {spec.max_lag}"
-        raise PanelError("robustness", rule, f"{rows} rows", "widen the window, or lower max_lag")
+        raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
     checks = plan_checks(spec, panel, name, shifts)
-    options = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "starts": starts}
     tasks = tasks_of(checks)
     results = run_all(
         partial(_one_refit, spec, panel, name, shifts, options, random_seed),
@@ -148,7 +154,7 @@ def robustness(
     found = dict(zip(tasks, results.values(), strict=True))
     base = results[0]
     if ERROR in base:
-        raise FitError("robustness", "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
+        raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
     table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
     free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)

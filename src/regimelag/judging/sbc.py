@@ -32,6 +32,7 @@ from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
+from regimelag.plain import fraction, whole, wholes
 from regimelag.reading.lags import effects, lag_distribution
 from regimelag.reading.regimes import regime_paths
 from regimelag.sampling.compiled import CompiledModel
@@ -156,11 +157,20 @@ def sbc(
     out: see `sbc_table` for how those without ranks are counted.
     """
     check_panel(spec, panel)
-    panel = panel if rows is None else last_rows(panel, rows)
+    panel = panel if rows is None else last_rows(panel, whole(FitError, "sbc", "rows", rows, "give rows such a number"))
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    counts = wholes(FitError, "sbc", draws=draws, tune=tune, chains=chains, starts=starts, thinned=thinned)
     study = Study(
-        spec, panel, panel_hash(panel), build, random_seed, draws, tune, chains, target_accept, starts, thinned
+        spec,
+        panel,
+        panel_hash(panel),
+        build,
+        random_seed=whole(FitError, "sbc", "random_seed", random_seed, "write random_seed=1", least=0),
+        target_accept=fraction(FitError, "sbc", "target_accept", target_accept, "write target_accept=0.9"),
+        **counts,
     )
-    _check(study, simulations)
+    simulations = wholes(FitError, "sbc", simulations=simulations)["simulations"]
+    _check(study)
     work = partial(one_simulation, study)
     settings = study.settings()
     results = run_all(
@@ -169,14 +179,7 @@ def sbc(
     return _as_tree(results, settings)
 
 
-def _check(study: Study, simulations: int) -> None:
-    counts = {"simulations": simulations} | {
-        name: getattr(study, name) for name in ("draws", "tune", "chains", "starts", "thinned")
-    }
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            cure = f"give {name} such a number"
-            raise FitError("sbc", f"{name} is a whole number, at least 1", f"{name} = {value!r}", cure)
+def _check(study: Study) -> None:
     if study.chains * study.draws < study.thinned:
         came = f"{study.chains} chains of {study.draws} draws, thinned = {study.thinned}"
         raise FitError("sbc", "a fit has at least as many draws as are left by thinning", came, "raise draws")

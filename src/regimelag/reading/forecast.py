@@ -32,6 +32,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
+from regimelag.plain import whole
 from regimelag.reading.lags import only_one
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
@@ -90,7 +91,8 @@ def forecast(
     """
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
-    _check(horizon, scenario)
+    horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
+    _check(scenario)
     refuse_own_past("forecast", spec, panel)
     rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
     law = filtered_law(idata)
@@ -106,10 +108,7 @@ def forecast(
     return _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
 
 
-def _check(horizon: int, scenario: object) -> None:
-    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        cure = "write horizon=26"
-        raise FitError("forecast", "horizon is a whole number of rows, at least 1", f"horizon = {horizon!r}", cure)
+def _check(scenario: object) -> None:
     if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
         raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")

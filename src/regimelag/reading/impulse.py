@@ -20,6 +20,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
+from regimelag.plain import is_number, whole
 from regimelag.reading.forecast import refuse_own_past
 from regimelag.reading.lags import only_one
 from regimelag.reading.regimes import filtered_law
@@ -69,7 +70,8 @@ def impulse_response(
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
-    moves = _moves(shock, horizon)
+    horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
+    moves = _moves(shock)
     draws = stack_draws(parameters)
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
     unit = panel[nm.scale_of(nm.RESPONSE)].to_numpy() / float(
@@ -102,17 +104,11 @@ def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
     return spec.signals[names.index(signal)]
 
 
-def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
-    try:
-        moves = np.atleast_1d(np.asarray(shock, dtype=float))
-    except (TypeError, ValueError):
-        moves = np.empty(0)
-    if moves.ndim != 1 or not len(moves) or not np.isfinite(moves).all():
+def _moves(shock: float | Sequence[float]) -> np.ndarray:
+    several = np.atleast_1d(np.asarray(shock, dtype=object))
+    if several.ndim != 1 or not several.size or not all(map(is_number, several)):
         raise FitError("impulse_response", "shock is a finite number, or several", f"{shock!r}", "write shock=0.1")
-    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        rule = "horizon is a whole number of rows, at least 1"
-        raise FitError("impulse_response", rule, f"horizon = {horizon!r}", "write horizon=52")
-    return moves
+    return several.astype(float)
 
 
 def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:

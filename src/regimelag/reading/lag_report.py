@@ -11,6 +11,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import FitError
+from regimelag.plain import is_number
 from regimelag.reading import evidence
 from regimelag.reading.cautions import cautions
 from regimelag.reading.lags import INTERVAL, effects, elasticity_scale, lag_distribution
@@ -118,7 +119,7 @@ def lag_report(
 
 def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
     for name, values in (("threshold", [threshold]), ("slabs", list(slabs))):
-        if not values or not all(np.isfinite(value) and value > 0 for value in values):
+        if not values or not all(is_number(value) and value > 0 for value in values):
             raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from regimelag import names as nm
 from regimelag.equations import lag_weights, lagged_effects, stack_draws, unstack_draws
 from regimelag.errors import FitError
 from regimelag.kernels import Unrestricted
+from regimelag.plain import is_number
 from regimelag.sampling.tree import parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
@@ -21,7 +21,7 @@ INTERVAL = (0.05, 0.95)
 def check_within(asked: str, within: Any) -> None:
     """Refuse what is no range of lags."""
     two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
-    low, high = within if two and all(isinstance(one, Real) for one in within) else (None, None)
+    low, high = within if two and all(map(is_number, within)) else (None, None)
     if low is None or high is None:
         cure = "write within=(4, 13)"
     elif not low <= high:

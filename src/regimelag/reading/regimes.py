@@ -27,6 +27,7 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.plain import is_number
 from regimelag.reading.lags import INTERVAL
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
@@ -231,6 +232,10 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
         cure = f"write {', '.join(meant)}" if meant else "use those names"
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
+    strange = [f"{name!r}: {move!r}" for name, move in (moves or {}).items() if not is_number(move)]
+    if strange:
+        cure = f"write moves={{{names[0]!r}: 0.5}}"
+        raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
     scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()

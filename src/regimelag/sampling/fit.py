@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
 from regimelag.model import build_model
+from regimelag.plain import fraction, whole, wholes
 from regimelag.sampling.catalogue import RESERVED, catalogue_of
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.keywords import check_keywords
@@ -91,6 +92,7 @@ def fit(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("fit", nuts_sampler, kwargs, inspect.signature(fit).parameters)
     model = build_model(spec, panel)
@@ -166,6 +168,7 @@ def sample(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("sample", nuts_sampler, kwargs, inspect.signature(sample).parameters)
     _check_model(model)
@@ -184,9 +187,9 @@ def sample(
     tree.attrs |= {
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
-        "tune": tune,
-        "target_accept": target_accept,
-        "starts": starts,
+        "tune": int(tune),
+        "target_accept": float(target_accept),
+        "starts": int(starts),
     }
     return tree
 
@@ -224,28 +227,24 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 
 
 def _check_arguments(
-    asked: str, *, target_accept: float, nuts_sampler: str, random_seed: int | None, **counts: int
+    asked: str,
+    *,
+    target_accept: float,
+    nuts_sampler: str,
+    random_seed: int | None,
+    cores: int | None,
+    **counts: int,
 ) -> None:
     check_versions(asked, COMPILERS)
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
         raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise FitError(
-                asked, f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
-            )
-    whole = isinstance(random_seed, (int, np.integer)) and not isinstance(random_seed, bool) and random_seed >= 0
-    if random_seed is not None and not whole:
-        rule = "random_seed is a whole number, at least 0, or None"
-        raise FitError(asked, rule, f"random_seed = {random_seed!r}", "write random_seed=1")
-    if not isinstance(target_accept, (int, float)) or not 0 < target_accept < 1:
-        raise FitError(
-            asked,
-            "target_accept lies between 0 and 1",
-            f"target_accept = {target_accept!r}",
-            "write target_accept=0.95",
-        )
+    wholes(FitError, asked, **counts)
+    fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    if cores is not None:
+        whole(FitError, asked, "cores", cores, "write cores=2, or leave cores out")
+    if random_seed is not None:
+        whole(FitError, asked, "random_seed", random_seed, "write random_seed=1, or leave random_seed out", least=0)
 
 
 def _check_model(model: object) -> None:

@@ -32,6 +32,7 @@ from regimelag.equations import (
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
+from regimelag.plain import whole
 from regimelag.sampling.diagnostics import diagnostics, require_fit
 from regimelag.sampling.point_lags import with_point_lags
 from regimelag.spec import ModelSpec
@@ -128,6 +129,7 @@ def as_fit(
     PanelError
         If the panel does not fit the spec.
     """
+    whole(FitError, "as_fit", "prior_draws", prior_draws, "write prior_draws=1000")
     check_panel(spec, panel)
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
