@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from regimelag.errors import require, require_choice, require_positive
+from regimelag.errors import require, require_choice, require_choices, require_positive
 from regimelag.plain import as_plain, is_whole
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
@@ -59,10 +59,9 @@ class Episodes:
                 asked,
                 f"there are {len(self.starts) + 1} different names, one more than starts",
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
-                "name the stretch before the first start too, or leave names out",
+                "name the period before the first start too, or leave names out",
             )
-        for what in self.vary:
-            require_choice(asked, "vary", what, ("scale", "effect", "lag"))
+        require_choices(asked, "vary", self.vary, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
         """One name per episode, the first included."""
@@ -100,7 +99,7 @@ class Regimes:
             "regimes",
             "count is a whole number, at least 1",
             f"count = {self.count!r}",
-            "write count = 2",
+            "write count = 2 in [regimes], or regimes=regimelag.Regimes(count=2) in Python",
         )
         require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
         if self.names:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from regimelag.data.frames import check_frame, some, take_columns
+from regimelag.data.frames import DATE_NAMES, check_frame, some, take_columns
 from regimelag.errors import PanelError
 
-DATE_NAMES = ("date", "time", "datetime", "observation_date")
 # A lone dot is FRED's blank.
 BLANKS = frozenset({"", ".", "na", "n/a", "nan", "null"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
