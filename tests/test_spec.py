@@ -319,7 +319,12 @@ WRONG_TEXT = {
     "number as text": ("max_lag = 26", 'max_lag = "26"', "spec.max_lag", "whole number"),
     "number as truth": ("max_lag = 26", "max_lag = true", "spec.max_lag", "whole number"),
     "fraction for a whole": ("max_lag = 26", "max_lag = 26.0", "spec.max_lag", "whole number"),
-    "truth as number": ("contemporaneous = true", "contemporaneous = 1", "spec.signals[0].contemporaneous", "true or false"),
+    "truth as number": (
+        "contemporaneous = true",
+        "contemporaneous = 1",
+        "spec.signals[0].contemporaneous",
+        "true or false",
+    ),
     "text as number": ('name = "metal"', "name = 3", "spec.signals[0].name", "text in quotes"),
     "float as truth": ("effect_sd = 0.5", "effect_sd = true", "spec.priors.effect_sd", "a number"),
     "list as number": ("starts = [2020-01-01]", "starts = 2020-01-01", "spec.episodes.starts", "brackets"),

@@ -73,10 +73,10 @@ def test_what_fails_to_load_names_the_version_that_is_to_blame(monkeypatch):
 
     monkeypatch.setattr(rl, "_load", fails)
     with pytest.raises(ImportError, match="what backtest needs"):
-        rl.backtest  # noqa: B018
+        rl.__getattr__("backtest")
     instead(monkeypatch, "pandas", "2.2.3")
     with pytest.raises(rl.FitError, match=r"^regimelag\.backtest\n.*pandas") as caught:
-        rl.backtest  # noqa: B018
+        rl.__getattr__("backtest")
     assert [one.name for one in wanted(caught.value.cure)] == ["pandas"]
 
 

@@ -43,8 +43,9 @@ MEANT = {
 def nearest_frequency(frequency: object) -> str:
     """The frequency in quotes that is nearest to one that is refused, and why it is not the same."""
     text = str(frequency).strip()
-    if FREQUENCY.fullmatch(text.upper()):
-        return f'"{text.upper()}"'
+    week = re.fullmatch(r"\d*(W-(?:MON|TUE|WED|THU|FRI|SAT|SUN))[A-Z]*", text.upper())
+    if week:
+        return f'"{week[1]}"'
     match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)(?:[-_ ].*)?", text)
     count, unit = match.groups() if match else ("", "")
     small = "parts of a day" if unit in ("ms", "us", "ns", "min", "s", "h") else ""

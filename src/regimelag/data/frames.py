@@ -90,7 +90,7 @@ def _one_level(index: pd.MultiIndex) -> str:
         return "frame = frame.reset_index().set_index(name), with the name of the column that holds the dates"
     others = [n for n, holds_dates in enumerate(dated) if not holds_dates]
     names = [index.names[n] if index.names[n] is not None else n for n in others]
-    first = tuple(index[0][n] for n in others)
+    first = tuple(index.levels[n].to_numpy().item(index.codes[n][0]) for n in others)
     chosen, level = (first, names) if len(others) > 1 else (first[0], names[0])
     return f"frame = frame.xs({chosen!r}, level={level!r}), which takes one of them"
 
