@@ -171,6 +171,14 @@ STRUCTURE = {
         "sort them",
         lambda given: {"starts": sorted(set(given["starts"]))},
     ),
+    "one start": Case(
+        rl.Episodes,
+        {"starts": dt.date(2020, 1, 1)},
+        "write starts = [datetime.date(2020, 1, 1)]",
+        changed(starts=[dt.date(2020, 1, 1)]),
+    ),
+    "one name of an episode": Case(rl.Episodes, {"names": "all"}),
+    "one name of a regime": Case(rl.Regimes, {"count": 1, "names": "all"}),
     "too few names": Case(
         rl.Episodes,
         {"starts": (dt.date(2020, 1, 1),), "names": ("late",)},
@@ -205,6 +213,12 @@ SPECS = {
     ),
     "another kind": Case(
         model, {"signals": (rl.Driver("a", "a"),)}, "regimelag.Signal", changed(signals=(rl.Signal("a", "a"),))
+    ),
+    "a number of regimes": Case(
+        model, {"regimes": 3}, "write regimes=regimelag.Regimes(...)", changed(regimes=rl.Regimes(count=3))
+    ),
+    "a table of priors": Case(
+        model, {"priors": {"effect_sd": 0.3}}, "priors=regimelag.Priors(...)", changed(priors=rl.Priors(effect_sd=0.3))
     ),
     "one name twice": Case(
         model,

@@ -58,6 +58,11 @@ def require_choice(asked: str, name: str, value: object, choices: Iterable[str])
     require(value in options, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
 
 
+def require_tuple(asked: str, name: str, value: object) -> None:
+    """Raise `SpecError` unless the value is a tuple; the cure is a list of the one value."""
+    require(isinstance(value, tuple), asked, f"{name} are a list", f"{name} = {value!r}", f"write {name} = [{value!r}]")
+
+
 def require_choices(asked: str, name: str, values: object, choices: Iterable[str]) -> None:
     """Raise `SpecError` unless this is a tuple of some of the choices; the cure is such a list."""
     options = sorted(choices)

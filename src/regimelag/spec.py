@@ -139,6 +139,9 @@ class ModelSpec:
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
+        for part, cls in {"episodes": Episodes, "regimes": Regimes, "priors": Priors}.items():
+            came, wanted = getattr(self, part), f"regimelag.{cls.__name__}"
+            require(isinstance(came, cls), asked, f"{part} is a {wanted}", came, f"write {part}={wanted}(...)")
         require(
             len(self.responses) >= 1,
             asked,

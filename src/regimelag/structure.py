@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from regimelag.errors import require, require_choice, require_choices, require_positive
+from regimelag.errors import require, require_choice, require_choices, require_positive, require_tuple
 from regimelag.plain import as_plain, is_whole
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
@@ -38,6 +38,8 @@ class Episodes:
         """Check order, names and what varies."""
         as_plain(self)
         asked = "episodes"
+        require_tuple(asked, "starts", self.starts)
+        require_tuple(asked, "names", self.names)
         for start in self.starts:
             require(
                 isinstance(start, dt.date) and not isinstance(start, dt.datetime),
@@ -102,6 +104,7 @@ class Regimes:
             "write count = 2 in [regimes], or regimes=regimelag.Regimes(count=2) in Python",
         )
         require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
+        require_tuple("regimes", "names", self.names)
         if self.names:
             require(
                 len(self.names) == self.count and len(set(self.names)) == self.count,
