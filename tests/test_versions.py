@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 import regimelag as rl
 from regimelag import versions
+from regimelag.errors import FitError
 from regimelag.sampling import compiled
 
 
@@ -46,7 +47,7 @@ def test_a_fit_refuses_another_version_at_once(package, held, monkeypatch, tiny)
         rl.versions.check_versions("a fit", [package])  # It has no upper bound of its own: numba has one.
         return
     for call in (lambda: rl.fit(spec, panel), lambda: rl.sample(None)):
-        with pytest.raises(rl.FitError) as caught:
+        with pytest.raises(FitError) as caught:
             call()
         assert package in caught.value.rule
         assert caught.value.came == (f"no {package}" if held is None else f"{package} {held}")
@@ -63,7 +64,7 @@ def test_a_version_before_a_release_counts_as_what_it_precedes(monkeypatch):
 def test_a_fit_does_not_ask_for_what_it_does_not_use(monkeypatch):
     instead(monkeypatch, "jinja2", "1.0")
     versions.check_versions("a fit", versions.COMPILERS)
-    with pytest.raises(rl.FitError, match=r"jinja2 1\.0"):
+    with pytest.raises(FitError, match=r"jinja2 1\.0"):
         versions.check_versions("a report")
 
 
@@ -75,7 +76,7 @@ def test_what_fails_to_load_names_the_version_that_is_to_blame(monkeypatch):
     with pytest.raises(ImportError, match="what backtest needs"):
         rl.__getattr__("backtest")
     instead(monkeypatch, "pandas", "2.2.3")
-    with pytest.raises(rl.FitError, match=r"^regimelag\.backtest\n.*pandas") as caught:
+    with pytest.raises(FitError, match=r"^regimelag\.backtest\n.*pandas") as caught:
         rl.__getattr__("backtest")
     assert [one.name for one in wanted(caught.value.cure)] == ["pandas"]
 
@@ -88,7 +89,7 @@ def test_a_sampler_that_takes_other_parameters_is_named(monkeypatch):
     model.size, model.data, model.table, model._logp = 1, {}, None, None
     monkeypatch.setattr(compiled, "CompiledPyMCModel", takes_less)
     monkeypatch.setattr(compiled, "_copy", lambda: None)
-    with pytest.raises(rl.FitError, match="shared_var_keys") as caught:
+    with pytest.raises(FitError, match="shared_var_keys") as caught:
         model.started_by(None)
     (one,) = wanted(caught.value.cure)
     assert one.name == "nutpie"
