@@ -160,13 +160,13 @@ def test_shape_is_the_named_law(kernel, parameters, law, shift):
 @pytest.mark.parametrize(
     ("kernel", "cure"),
     [
-        (Gamma(mean_lag=40.0), "raise max_lag"),
+        (Gamma(mean_lag=40.0), "max_lag = 40 in the model"),
         (Gamma(spread=-1.0), "positive"),
         (Gamma(mean_lag=float("nan")), "positive"),
-        (Dirichlet(mean_lag_sd=6.0), "lower mean_lag_sd"),
-        (NegativeBinomial(spread=2.0), "raise spread"),
+        (Dirichlet(mean_lag_sd=6.0), "write mean_lag_sd = 2"),
+        (NegativeBinomial(spread=2.0), "write spread = 4"),
         (NegativeBinomial(mean_lag=1.0), "gamma"),
-        (Beta(mean_lag_sd=14.0), "lower mean_lag_sd"),
+        (Beta(mean_lag_sd=14.0), "write mean_lag_sd = 6"),
     ],
 )
 def test_priors_that_cannot_be_met_are_refused(kernel, cure):

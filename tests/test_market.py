@@ -118,7 +118,7 @@ def test_the_second_run_needs_no_network_and_no_yfinance(server, tmp_path, monke
 
 def test_without_yfinance_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "yfinance", None)
-    with pytest.raises(rl.FetchError, match=r"pip install 'regimelag\[market\]'"):
+    with pytest.raises(rl.FetchError, match=r"pip install .*\"yfinance[<>=]"):
         fetch(tmp_path, ["silver_usd"])
 
 

@@ -72,7 +72,7 @@ def test_one_duration_can_be_written_in_a_file():
     assert spec_from_toml(text).priors.expected_duration == (15.0,)
     with pytest.raises(rl.SpecError, match="expected_duration") as caught:
         spec_from_toml(text.replace("15", '"15"'))
-    assert "float" in caught.value.cure
+    assert "write a number" in caught.value.cure
 
 
 def refused():

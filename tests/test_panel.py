@@ -135,8 +135,9 @@ def test_to_frequency_keeps_the_frame_and_refuses_other_frequencies():
     before = frame.copy(deep=True)
     to_frequency(frame, "W-FRI")
     pd.testing.assert_frame_equal(frame, before)
-    for frequency in ("h", "2W-FRI", "MS", "24h", "7D", "fortnight", ""):
-        with pytest.raises(PanelError, match="W-FRI") as caught:
+    nearest = {"h": "D", "2W-FRI": "W-FRI", "MS": "ME", "24h": "D", "7D": "W-FRI", "fortnight": "W-FRI", "": "W-FRI"}
+    for frequency, near in nearest.items():
+        with pytest.raises(PanelError, match=f'write "{near}"') as caught:
             to_frequency(frame, frequency)
         assert repr(frequency) in str(caught.value)
 

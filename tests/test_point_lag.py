@@ -117,7 +117,7 @@ def test_more_than_a_thousand_combinations_are_refused():
     assert "17576" in str(caught.value)
     small_spec(signals=tuple(rl.Signal(name, name, kernel=kernel) for name in ("a", "b")), max_lag=26)
     small_spec(signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26)
-    with pytest.raises(rl.SpecError, match="between episodes"):
+    with pytest.raises(rl.SpecError, match="without by_regime"):
         small_spec(
             signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26, regimes=rl.Regimes(count=3)
         )

@@ -58,7 +58,23 @@ def require_choice(asked: str, name: str, value: object, choices: Iterable[str])
     require(value in options, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
 
 
+def require_tuple(asked: str, name: str, value: object) -> None:
+    """Raise `SpecError` unless the value is a tuple; the cure is a list of the one value."""
+    require(isinstance(value, tuple), asked, f"{name} are a list", f"{name} = {value!r}", f"write {name} = [{value!r}]")
+
+
+def require_choices(asked: str, name: str, values: object, choices: Iterable[str]) -> None:
+    """Raise `SpecError` unless this is a tuple of some of the choices; the cure is such a list."""
+    options = sorted(choices)
+    given = values if isinstance(values, tuple) else (values,)
+    close = [one for value in given for one in difflib.get_close_matches(str(value), options, n=1)]
+    cure = f"write {name} = {list(dict.fromkeys(close))}" if close else f"choose from {options}, in a list"
+    fits = isinstance(values, tuple) and all(value in options for value in values)
+    require(fits, asked, f"{name} is a list of some of {options}", f"{name} = {values!r}", cure)
+
+
 def require_positive(asked: str, name: str, value: object, least: float = 0.0) -> None:
     """Raise `SpecError` unless the value is a number above `least`."""
     ok = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) > least
-    require(ok, asked, f"{name} is a number above {least:g}", f"{name} = {value!r}", f"give {name} such a number")
+    wanted = f"a number above {least:g}" if least >= 0 else "a number, zero or above"
+    require(ok, asked, f"{name} is {wanted}", f"{name} = {value!r}", f"give {name} {wanted}")

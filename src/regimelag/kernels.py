@@ -8,6 +8,7 @@ is always the last axis, and every parameter that is a scalar in the model may c
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
@@ -177,7 +178,8 @@ class Humped(Kernel):
             f"a {self.kind} kernel",
             f"the prior mean lag lies within the lags 1 to max_lag = {max_lag}",
             f"mean_lag = {self.mean_lag}",
-            "move mean_lag inside, or raise max_lag",
+            f"write mean_lag = {(1 + max_lag) / 2:g} in the kernel"
+            + (f", or max_lag = {math.ceil(self.mean_lag)} in the model" if self.mean_lag > max_lag else ""),
         )
 
 
@@ -276,7 +278,7 @@ class NegativeBinomial(Located):
             f"a {self.kind} kernel",
             "mean_lag exceeds 1, the smallest lag",
             f"mean_lag = {self.mean_lag}",
-            "raise mean_lag, or use a gamma kernel",
+            "write mean_lag = 2, or use a gamma kernel",
         )
         floor = np.sqrt(self.mean_lag - 1)
         require(
@@ -284,7 +286,7 @@ class NegativeBinomial(Located):
             f"a {self.kind} kernel",
             f"spread exceeds sqrt(mean_lag - 1) = {floor:.3g}, the Poisson limit",
             f"spread = {self.spread}",
-            "raise spread, or use a gamma kernel, whose spread is free",
+            f"write spread = {1.5 * floor:.3g}, or use a gamma kernel, whose spread is free",
         )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
@@ -338,9 +340,9 @@ class Beta(Located):
             require(
                 value < ceiling,
                 f"a {self.kind} kernel",
-                f"{name} is below {ceiling:.3g}, the most a beta law with this mean can have",
+                f"{name} is below {ceiling:.3g}, the most a beta distribution with this mean can have",
                 f"{name} = {value}",
-                f"lower {name}, or raise max_lag",
+                f"write {name} = {ceiling / 2:.2g}, or use a gamma kernel",
             )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
@@ -399,7 +401,7 @@ class Dirichlet(Humped):
             f"a {self.kind} kernel",
             f"mean_lag_sd is below the spread of the base weights, {limit:.3g}",
             f"mean_lag_sd = {self.mean_lag_sd}",
-            "lower mean_lag_sd, raise spread, or use a gamma kernel, whose mean lag is free",
+            f"write mean_lag_sd = {limit / 2:.2g}, or use a gamma kernel, whose mean lag is free",
         )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
@@ -531,7 +533,7 @@ class Point(Humped):
             "a point kernel",
             f"masses has one entry for each of the {max_lag} lags, none negative and some positive",
             f"{len(self.masses)} entries from {min(self.masses, default=0):g} to {max(self.masses, default=0):g}",
-            "give one mass a lag, or leave masses out for a hump with mean_lag and spread",
+            f"give masses {max_lag} numbers above zero, or leave masses out for a hump with mean_lag and spread",
         )
         require(
             isinstance(self.by_regime, bool),

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from regimelag import names as nm
-from regimelag.errors import require, require_choice
+from regimelag.errors import require, require_choice, require_choices
 from regimelag.kernels import KERNELS, Kernel, NoLag, Point
 from regimelag.plain import as_plain, is_whole
 from regimelag.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
@@ -23,6 +23,42 @@ Family = Literal["student_t", "normal"]
 MOST_COMBINATIONS = 1000
 # The recursions cost the square of their number.
 MOST_JOINT_REGIMES = 16
+
+
+FREQUENCY = re.compile(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)")
+# What other names of a frequency stand for: those of pandas, and words.
+MEANT = {
+    "W-FRI": "WEEK WEEKS WEEKLY",
+    "W-SUN": "W",
+    "D": "D DAY DAYS DAILY",
+    "B": "B C BD BDAY BUSINESS",
+    "trading": "TRADING SESSION SESSIONS",
+    "ME": "M MS ME BM BMS BME CBMS CBME SM SMS SME MONTH MONTHS MONTHLY",
+    "QE": "Q QS QE BQ BQS BQE QUARTER QUARTERS QUARTERLY",
+    "years": "Y A YS YE AS BY BA BYS BYE BAS YEAR YEARS YEARLY ANNUAL ANNUALLY",
+    "parts of a day": "H BH T S MIN L U N MS US NS HOUR HOURS HOURLY MINUTE MINUTES SECOND SECONDS",
+}
+
+
+def nearest_frequency(frequency: object) -> str:
+    """The frequency in quotes that is nearest to one that is refused, and why it is not the same."""
+    text = str(frequency).strip()
+    week = re.fullmatch(r"\d*(W-(?:MON|TUE|WED|THU|FRI|SAT|SUN))[A-Z]*", text.upper())
+    if week:
+        return f'"{week[1]}"'
+    match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)(?:[-_ ].*)?", text)
+    count, unit = match.groups() if match else ("", "")
+    small = "parts of a day" if unit in ("ms", "us", "ns", "min", "s", "h") else ""
+    near = small or next((name for name, others in MEANT.items() if unit.upper() in others.split()), "W-FRI")
+    if near == "years":
+        return '"QE": a row spans a quarter at most'
+    if near == "parts of a day":
+        return '"D", and keep one observation a day: a row spans a day at least'
+    if near in ("ME", "QE"):
+        return f'"{near}": rows are dated by the last day of their {"month" if near == "ME" else "quarter"}'
+    if near == "D" and count == "7":
+        return '"W-FRI"'
+    return f'"{near}"'
 
 
 def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> None:
@@ -136,18 +172,21 @@ class ModelSpec:
             "a model",
             "name is a text that is not empty",
             f"name = {self.name!r}",
-            "name it",
+            'write name = "my_model"',
         )
         for role in ("responses", "signals", "drivers", "controls"):
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
+        for part, cls in {"episodes": Episodes, "regimes": Regimes, "priors": Priors}.items():
+            came, wanted = getattr(self, part), f"regimelag.{cls.__name__}"
+            require(isinstance(came, cls), asked, f"{part} is a {wanted}", came, f"write {part}={wanted}(...)")
         require(
             len(self.responses) >= 1,
             asked,
             "there is at least one response",
             "none",
-            "give a [[responses]] entry",
+            'add a table [[responses]] with name and column, or responses=(regimelag.Response("bitcoin", "btc_usd"),)',
         )
         kinds = {"responses": Response, "signals": Signal, "drivers": Driver, "controls": Control}
         for role, kind in kinds.items():
@@ -181,22 +220,22 @@ class ModelSpec:
             asked,
             f"expected_duration has one entry, or one for each of the {self.regimes.count} regimes",
             f"{durations} entries",
-            "give one duration, or one per regime",
+            "write expected_duration = 20.0 for all regimes, or a list with one for each",
         )
         require(
             self.regimes.count > 1 or not self.drivers,
             asked,
             "drivers move the probabilities of at least two regimes",
             f"{len(self.drivers)} drivers and one regime",
-            "drop the drivers, or write count = 2",
+            "write drivers = [], or count = 2 in [regimes] (regimes=regimelag.Regimes(count=2) in Python)",
         )
         require(
-            bool(re.fullmatch(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)", str(self.frequency))),
+            bool(FREQUENCY.fullmatch(str(self.frequency))),
             asked,
             'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
             '"W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
             f"frequency = {self.frequency!r}",
-            'write "W-FRI" for weeks that end on Friday',
+            f"write frequency = {nearest_frequency(self.frequency)}",
         )
 
     def _check_own_values(self, asked: str) -> None:
@@ -231,8 +270,7 @@ class ModelSpec:
 
     def _check_lags(self, asked: str) -> None:
         """Check that lags can vary as asked, and that sums over point lags stay affordable."""
-        for what in self.responses_vary:
-            require_choice(asked, "responses_vary", what, ("effect", "lag", "regimes"))
+        require_choices(asked, "responses_vary", self.responses_vary, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
             point, fixed = isinstance(signal.kernel, Point), not signal.kernel.movable
             came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
@@ -241,22 +279,23 @@ class ModelSpec:
                 asked,
                 "a lag that varies between episodes belongs to a kernel with a location, or to a point lag",
                 came,
-                "use a gamma, lognormal, negative_binomial, beta or point kernel, or drop lag from episodes.vary",
+                f'give {signal.name!r} a gamma, lognormal, negative_binomial, beta or point kernel, or drop "lag" from '
+                "vary in [episodes]",
             )
             require(
                 not (self.lag_by_response and fixed),
                 asked,
                 "a lag that varies between responses belongs to a kernel with a location",
                 came,
-                "use a gamma, lognormal, negative_binomial or beta kernel, or drop lag from responses_vary",
+                f'give {signal.name!r} a gamma, lognormal, negative_binomial or beta kernel, or drop "lag" from '
+                "responses_vary",
             )
         require(
             self.lag_combinations <= MOST_COMBINATIONS,
             asked,
             f"point lags have at most {MOST_COMBINATIONS} combinations, since each costs a likelihood of its own",
             f"{self.max_lag} lags make {self.lag_combinations} combinations over signals and regimes",
-            "lower max_lag, share the lag between regimes, give all signals but one another kernel, or let the lag "
-            "vary between episodes, which adds no combinations",
+            "give all signals but one another kernel than point, without by_regime in the one that is left",
         )
 
     def _check_chains(self, asked: str) -> None:
@@ -269,14 +308,14 @@ class ModelSpec:
             asked,
             f"chains of their own have at most {MOST_JOINT_REGIMES} joint regimes, since the cost is that squared",
             f"{self.regimes.count} regimes of {len(self.responses)} responses make {joint}",
-            "drop regimes from responses_vary, so that one chain serves all, or take fewer responses or regimes",
+            'drop "regimes" from responses_vary, so that all responses share one regime process',
         )
         require(
             not any(kernel.by_regime for kernel in self.point_kernels),
             asked,
             "a point lag by regime goes with one chain for all responses",
-            "regimes in responses_vary",
-            "drop by_regime, or drop regimes from responses_vary",
+            '"regimes" in responses_vary',
+            'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
 
     @property

@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from regimelag.errors import require, require_choice, require_positive
+from regimelag.errors import require, require_choice, require_choices, require_positive, require_tuple
 from regimelag.plain import as_plain, is_whole
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
@@ -38,6 +38,8 @@ class Episodes:
         """Check order, names and what varies."""
         as_plain(self)
         asked = "episodes"
+        require_tuple(asked, "starts", self.starts)
+        require_tuple(asked, "names", self.names)
         for start in self.starts:
             require(
                 isinstance(start, dt.date) and not isinstance(start, dt.datetime),
@@ -59,10 +61,9 @@ class Episodes:
                 asked,
                 f"there are {len(self.starts) + 1} different names, one more than starts",
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
-                "name the stretch before the first start too, or leave names out",
+                "name the period before the first start too, or leave names out",
             )
-        for what in self.vary:
-            require_choice(asked, "vary", what, ("scale", "effect", "lag"))
+        require_choices(asked, "vary", self.vary, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
         """One name per episode, the first included."""
@@ -100,9 +101,10 @@ class Regimes:
             "regimes",
             "count is a whole number, at least 1",
             f"count = {self.count!r}",
-            "write count = 2",
+            "write count = 2 in [regimes], or regimes=regimelag.Regimes(count=2) in Python",
         )
         require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
+        require_tuple("regimes", "names", self.names)
         if self.names:
             require(
                 len(self.names) == self.count and len(set(self.names)) == self.count,

@@ -125,7 +125,7 @@ def _check_values(panel: xr.Dataset, role: str, asked: str) -> None:
         came = f"{role} {panel[role].to_numpy()[column]!s} is {matrix[row, column]} on "
         came += f"{pd.Timestamp(panel[values.dims[0]].to_numpy()[row]).date()}, one of {bad.sum()} such values"
         rule = f"{role}s are finite or missing (NaN)" if role == nm.RESPONSE else f"{role}s are finite on every row"
-        raise PanelError(asked, rule, came, f"mend the data and {REMAKE}")
+        raise PanelError(asked, rule, came, f"correct the data and {REMAKE}")
     scale, center = (np.asarray(panel[name(role)], dtype=float) for name in (nm.scale_of, nm.center_of))
     if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
         rule = f"{nm.center_of(role)!r} and {nm.scale_of(role)!r} are finite, and scales are above zero"

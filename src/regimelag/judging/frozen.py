@@ -114,7 +114,7 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     panel = in_constants_of(spec, panel, old)
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
-        cure = "start the panel earlier"
+        cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'
         raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
     if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
         cure = "get newer data; the fit has seen all that this panel holds"
@@ -129,7 +129,8 @@ def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset
     used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]
     strange = sorted(set(used) - set(known))
     if strange:
-        cure = "cut the panel where the new episode begins, or fit anew"
+        first = int(np.flatnonzero(~np.isin(used, known))[0])
+        cure = f'make the panel with end="{day_of(tail, first - 1)}", or fit again on this one'
         raise PanelError(asked, f"rows lie in episodes that the fit knows, {known}", f"{strange}", cure)
     other = tail.drop_dims(nm.EPISODE, errors="ignore").assign_coords({nm.EPISODE: old[nm.EPISODE]})
     return other.assign({nm.EPISODE_INDEX: (nm.TIME, np.array([known.index(label) for label in used]))})

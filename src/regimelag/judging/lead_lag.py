@@ -81,7 +81,7 @@ def lead_lag(
             "lead_lag",
             "max_lag is at least 1 and below half of the rows, and block lies within the rows",
             f"max_lag = {most}, block = {length}, {rows} rows",
-            "give max_lag and block that fit, or a longer panel",
+            f"write max_lag={min(max(most, 1), (rows - 1) // 2)}, block={min(max(length, 1), rows // 4)}",
         )
     rng = np.random.default_rng(random_seed)
     pairs = {"none": (x, y)}
@@ -101,7 +101,8 @@ def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
         return held[0]
     if name not in held:
         came = "none was named" if name is None else f"{role} = {name!r}"
-        raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, f"write {role}={held[:1]}")
+        cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
+        raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, cure)
     return str(name)
 
 

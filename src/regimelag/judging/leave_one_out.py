@@ -75,5 +75,6 @@ def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
             "leave-one-out terms",
             "no response is among the covariates, since a row would enter the densities of the rows after it",
             f"{', '.join(own)} is made of a response",
-            "drop it; or judge by regimelag.one_step_ahead(idata), whose parameters have seen every row, and say so",
+            "fit a model without it, or use the terms of regimelag.one_step_ahead(idata), whose parameters have seen "
+            "every row",
         )

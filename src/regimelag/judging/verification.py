@@ -10,6 +10,7 @@ import pandas as pd
 
 from regimelag.errors import FitError
 from regimelag.judging.findings import RHAT_LIMIT
+from regimelag.versions import declared, install_command
 
 RANDOM_WALK = "random walk"
 # Central bands, by the names of their columns.
@@ -28,7 +29,7 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as problem:
-        cure = "pip install 'regimelag[backtest]'"
+        cure = f"run this in a shell: {install_command(declared('backtest'))}"
         raise FitError("a backtest", f"{module} is installed", str(problem), cure) from problem
 
 

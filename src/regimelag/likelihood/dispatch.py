@@ -68,7 +68,9 @@ def _numba_markov_loglik(op, node, **kwargs):
     def markov_loglik(log_obs, logits, log_init):
         regimes, times = log_obs.shape
         steps = logits.shape[2]
-        if times < 1 or log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
+        if times < 1:
+            raise ValueError("markov_loglik needs log_obs (time, regime) with at least one time")
+        if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
             raise ValueError("markov_loglik needs one number of regimes in log_obs, log_init and transition_logits")
         if steps not in (1, times - 1):
             raise ValueError("markov_loglik needs one step of transition_logits, or one fewer than times in log_obs")

@@ -88,6 +88,7 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     asked = "markov_loglik(log_obs, transition_logits, log_init)"
     came = _shapes(log_obs=log_obs, transition_logits=transition_logits, log_init=log_init)
     batch = log_obs.type.ndim - 2
+    shared = ", ".join(["None"] * batch)
     _require(
         asked,
         "log_obs is (time, regime), after batch dimensions if any",
@@ -99,7 +100,9 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         asked,
         "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
         came,
-        "with batch dimensions, give moving transitions all of them (length 1 to share): transition_logits[None]",
+        f"share moving transitions by an axis of length 1 for each batch dimension: transition_logits[{shared}]"
+        if batch and transition_logits.type.ndim == 3  # noqa: PLR2004
+        else "give transition_logits the axes (time - 1, origin, destination)",
         holds=transition_logits.type.ndim in (2, batch + 2, batch + 3),
     )
     _require(

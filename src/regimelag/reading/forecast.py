@@ -113,7 +113,8 @@ def forecast(
 def _check(scenario: object) -> None:
     if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
-        raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")
+        cure = 'write scenario="held", or pass a frame from regimelag.scenario(regimelag.panel_of(idata), ...)'
+        raise FitError("forecast", rule, f"{scenario!r}", cure)
 
 
 def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
@@ -124,7 +125,7 @@ def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
             asked,
             "no response is among the covariates, since rows to come would have to feed on one another",
             f"{', '.join(own)} is made of a response",
-            "drop it from the model",
+            f"fit a model without {', '.join(own)}",
         )
 
 

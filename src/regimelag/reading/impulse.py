@@ -104,7 +104,8 @@ def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
         return spec.signals[0]
     if signal not in names:
         rule = f"signal names one of the model's, {names}" if names else "the model has signals"
-        raise FitError("impulse_response", rule, f"signal = {signal!r}", "name one of them")
+        cure = f"write signal={names[0]!r}" if names else "fit a model with a table [[signals]]"
+        raise FitError("impulse_response", rule, f"signal = {signal!r}", cure)
     return spec.signals[names.index(signal)]
 
 

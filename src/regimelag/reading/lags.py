@@ -34,7 +34,7 @@ def check_within(asked: str, within: Any) -> None:
     if low is None or high is None:
         cure = "write within=(4, 13)"
     elif not low <= high:
-        cure = "swap them"
+        cure = f"write within=({high:g}, {low:g})"
     else:
         return
     raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)

@@ -15,6 +15,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 
 from regimelag.caches import saying_where_to_write
+from regimelag.errors import FitError
+from regimelag.versions import another, install_command
 
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
@@ -162,23 +165,32 @@ class CompiledModel:
 
         The sampler stores points of the unconstrained scale, as the variable `POINT`.
         """
-        return CompiledPyMCModel(
-            dims={POINT: ("unconstrained_parameter",)},
-            _n_dim=self.size,
-            _coords={"unconstrained_parameter": pd.RangeIndex(self.size)},
-            _shapes={POINT: (self.size,)},
-            compiled_logp_func=self._logp,
-            compiled_expand_func=_copy(),
-            initial_point_func=lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
-            shared_data=self.data,
-            shared_var_keys={},
-            user_data=self.table,
-            n_expanded=self.size,
-            shape_info=([POINT], [slice(0, self.size)], [(self.size,)]),
-            logp_func=None,
-            expand_func=None,
-            reparameterized_names=[],
-        )
+        parts = {
+            "dims": {POINT: ("unconstrained_parameter",)},
+            "_n_dim": self.size,
+            "_coords": {"unconstrained_parameter": pd.RangeIndex(self.size)},
+            "_shapes": {POINT: (self.size,)},
+            "compiled_logp_func": self._logp,
+            "compiled_expand_func": _copy(),
+            "initial_point_func": lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
+            "shared_data": self.data,
+            "shared_var_keys": {},
+            "user_data": self.table,
+            "n_expanded": self.size,
+            "shape_info": ([POINT], [slice(0, self.size)], [(self.size,)]),
+            "logp_func": None,
+            "expand_func": None,
+            "reparameterized_names": [],
+        }
+        try:
+            return CompiledPyMCModel(**parts)
+        except TypeError as problem:
+            raise FitError(
+                "sampling with nutpie",
+                "CompiledPyMCModel, which is private to nutpie, has the parameters of the versions that were tested",
+                f"nutpie {version('nutpie')}: {problem}",
+                f"run this in a shell, then restart Python: {install_command([another('nutpie')])}",
+            ) from problem
 
 
 @cache

@@ -23,6 +23,7 @@ from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_we
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
+from regimelag.versions import COMPILERS, check_versions
 
 NutsSampler = Literal["nutpie", "pymc"]
 
@@ -246,9 +247,10 @@ def _check_arguments(
     cores: int | None,
     **counts: int,
 ) -> None:
+    check_versions(asked, COMPILERS)
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
-        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
+        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "write nuts_sampler='nutpie'")
     wholes(FitError, asked, **counts)
     fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
     if cores is not None:
@@ -262,14 +264,15 @@ def _check_model(model: object) -> None:
         came = type(model).__name__
         raise FitError("sample", "model is a pymc.Model", came, "pass a PyMC model; a spec and a panel go to fit")
     if not model.free_RVs:
-        raise FitError("sample", "the model has a free variable", "none", "give the model something to learn")
+        cure = 'add a random variable without observed, such as pymc.Normal("level")'
+        raise FitError("sample", "the model has a free variable", "none", cure)
     discrete = [value.name for value in model.discrete_value_vars]
     if discrete:
         raise FitError(
             "sample",
             "all free variables are continuous",
             f"{', '.join(discrete)} discrete",
-            "sum them out: a chain of regimes with regimelag.markov_loglik",
+            "marginalise them (hidden Markov regimes with regimelag.markov_loglik), or sample with pymc.sample",
         )
     taken = sorted({str(name) for name in model.named_vars} & RESERVED)
     if taken:
@@ -289,5 +292,5 @@ def _compiled(model: pm.Model) -> CompiledModel:
             "sample",
             "every prior can be drawn from, since starting points come from there",
             f"{type(problem).__name__}: {problem}",
-            "replace Flat and HalfFlat by wide proper priors; give a CustomDist its random",
+            "replace Flat by a wide pymc.Normal, HalfFlat by a wide pymc.HalfNormal; give a CustomDist its random",
         ) from problem

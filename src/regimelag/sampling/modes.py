@@ -75,7 +75,8 @@ def find_modes(value_and_gradient: ValueAndGradient, starts: Sequence[np.ndarray
             "starting points",
             "the log posterior is finite at one starting point at least",
             f"none of {len(starts)}",
-            "look for priors that contradict each other, or data of a wrong scale",
+            "see which terms are not finite: model.point_logps(), for a fit with model = regimelag.build_model(spec, "
+            "panel); correct that prior or those data",
         )
     return sorted(modes, key=lambda mode: -mode.log_evidence)
 

@@ -33,7 +33,7 @@ from regimelag.equations import (
     stack_draws,
     unstack_draws,
 )
-from regimelag.errors import FitError
+from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
 from regimelag.plain import whole
@@ -71,7 +71,16 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
             f"attrs {sorted(map(str, idata.attrs))}",
             "use what fit() or load_fit() returned, or pass your own samples through as_fit(idata, spec, panel)",
         )
-    return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
+    try:
+        return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
+    except SpecError as problem:
+        made = json.loads(idata.attrs.get("versions", "{}")).get("regimelag", "unknown")
+        raise FitError(
+            "reading a fit",
+            "its spec is one that this version reads, with kernels that are registered",
+            f"{problem.asked}: {problem.came}; made with regimelag {made}, read with {metadata.version('regimelag')}",
+            "import the module that registers the kernel, read the file with that version of regimelag, or fit again",
+        ) from problem
 
 
 def panel_of(idata: xr.DataTree) -> xr.Dataset:
