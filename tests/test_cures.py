@@ -12,6 +12,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -291,6 +292,41 @@ SPECS = {
         changed(signals=(rl.Signal("m", "m", kernel=rl.Point()),)),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Registered(rl.Gamma):
+    """A kernel of a user's module."""
+
+    kind = "registered"
+
+
+class Changing(kernels.Kernel):
+    """A kernel that is no frozen dataclass."""
+
+    kind = "changing"
+
+
+@dataclass(frozen=True)
+class Renamed(rl.Gamma):
+    """A kernel one of whose parameters has a name that is taken."""
+
+    kind = "renamed"
+
+    def priors(self, max_lag):
+        return super().priors(max_lag) | {"point": super().priors(max_lag)["location"]}
+
+
+def registered(kernel, *, register=True):
+    """A model of a kernel that is registered, as the cure says, or not."""
+    if register:
+        kernels.KERNELS[kernel.kind] = type(kernel)
+    try:
+        return with_kernel(kernel)
+    finally:
+        kernels.KERNELS.pop(kernel.kind, None)
+
+
 KERNELS = {
     "negative": Case(kernel_of, {"kind": rl.Gamma, "spread": -1.0}, "positive value", changed(spread=1.0)),
     "beyond the lags": Case(kernel_of, {"kind": rl.Gamma, "max_lag": 4}),
@@ -306,6 +342,18 @@ KERNELS = {
     "masses in words": Case(kernel_of, {"kind": rl.Point, "masses": ("a", "b")}, "leave masses out", without("masses")),
     "too few masses": Case(
         kernel_of, {"kind": rl.Point, "masses": (1.0,)}, "give masses 26 numbers", changed(masses=(1.0,) * 26)
+    ),
+    "class that changes": Case(
+        with_kernel, {"kernel": Changing()}, "@dataclass(frozen=True)", changed(kernel=rl.Gamma())
+    ),
+    "class of no kind": Case(
+        registered,
+        {"kernel": Registered(), "register": False},
+        "KERNELS[Registered.kind] = Registered before the spec",
+        changed(register=True),
+    ),
+    "parameter of a taken name": Case(
+        registered, {"kernel": Renamed()}, "rename them in Renamed", changed(kernel=Registered())
     ),
     "by_regime in quotes": Case(kernel_of, {"kind": rl.Point, "by_regime": "yes", "max_lag": 20}),
 }
@@ -585,12 +633,6 @@ def test_the_cure_of_a_log_posterior_that_is_finite_nowhere(tiny):
     assert set(made.point_logps())
 
 
-class Registered(rl.Gamma):
-    """A kernel of a user's module."""
-
-    kind = "registered"
-
-
 def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
     spec, panel, fit = tiny
     bare = fit.copy()
@@ -644,7 +686,7 @@ READINGS = {
     ),
     "kind of path": Case(rl.regime_paths, {"kind": "best"}, "choose one of them", changed(kind="viterbi")),
     "a driver's column": Case(
-        rl.driver_effects, {"moves": {"yields": -0.5}}, "use those names", changed(moves={"yield": -0.5})
+        rl.driver_effects, {"moves": {"yields": -0.5}}, "write 'yield'", changed(moves={"yield": -0.5})
     ),
     "another signal": Case(rl.impulse_response, {"signal": "gold", "shock": 0.1}),
     "shock": Case(rl.impulse_response, {"shock": "10%"}),

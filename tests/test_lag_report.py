@@ -288,13 +288,13 @@ def pulled(tree, spec, centre, noise):
     sd = (tau**-2 + noise**-2) ** -0.5
     effect = np.random.default_rng(8).normal(sd**2 * centre / noise**2, sd, (2, 1000, 1))
     other = changed(tree, effect=effect)
-    prior, likelihood = other["log_prior"].to_dataset(), other["log_likelihood"].to_dataset()
+    prior, likelihood = other["log_prior"].to_dataset(), other["one_step_ahead"].to_dataset()
     prior["effect"] = prior["effect"].copy(data=stats.norm.logpdf(effect[..., 0], 0.0, tau))
     likelihood["response_value"] = likelihood["response_value"].copy(
         data=np.repeat(stats.norm.logpdf(centre, effect, noise), likelihood.sizes["time"], axis=-1)
         / likelihood.sizes["time"]
     )
-    other["log_prior"], other["log_likelihood"] = xr.DataTree(prior), xr.DataTree(likelihood)
+    other["log_prior"], other["one_step_ahead"] = xr.DataTree(prior), xr.DataTree(likelihood)
     return other
 
 

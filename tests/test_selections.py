@@ -104,10 +104,15 @@ def test_every_reading_takes_or_refuses_it(selection, fit):
     "name", ["effects", "prior effects", "lag_distribution", "filtered", "smoothed", "driver_effects"]
 )
 def test_thinned_draws_are_read_as_they_were(name, fit):
-    every = READINGS[name](fit)
-    thinned = READINGS[name](fit.isel(draw=slice(None, None, 2)))
+    def read(tree):
+        found = READINGS[name](tree)
+        # An average along sampled paths, whose random numbers go by the place of a draw.
+        return found.drop_vars("lagged_over_sample", errors="ignore") if isinstance(found, xr.Dataset) else found
+
+    every = read(fit)
+    thinned = read(fit.isel(draw=slice(None, None, 2)))
     xr.testing.assert_allclose(thinned, every.isel(draw=slice(None, None, 2)), rtol=0, atol=1e-12)
-    kept = READINGS[name](fit.isel(chain=[0]))
+    kept = read(fit.isel(chain=[0]))
     xr.testing.assert_allclose(kept, every.isel(chain=[0]), rtol=0, atol=1e-12)
 
 

@@ -341,8 +341,9 @@ def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: p
     held = {} if model is None else {str(data.name): data.get_value() for data in model.data_vars}
     if nm.PANEL_HASH not in idata.attrs and "constant_data" in idata.children:
         held |= {str(name): values.to_numpy() for name, values in idata["constant_data"].to_dataset().items()}
-    wanted = model_data(spec, panel)
-    other = [name for name, values in wanted.items() if name in held and not _alike(held[name], values)]
+    # A fit keeps the panel's arrays, samples those of the model, whose axes are in another order.
+    wanted = {name: (values, panel.get(name)) for name, values in model_data(spec, panel).items()}
+    other = [name for name, ways in wanted.items() if name in held and not any(_alike(held[name], way) for way in ways)]
     if other:
         raise FitError(
             "as_fit",
@@ -352,8 +353,8 @@ def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: p
         )
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
+def _alike(one: np.ndarray, other: np.ndarray | xr.DataArray | None) -> bool:
+    return other is not None and one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
 
 
 def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
