@@ -39,8 +39,7 @@ def run(*command, **options) -> str:
 @pytest.fixture(scope="session")
 def uv():
     found = os.environ.get("UV") or shutil.which("uv")
-    if found is None:
-        pytest.skip("uv is not on the path")
+    assert found is not None, "uv is not on the path"
     return found
 
 

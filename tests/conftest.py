@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from builders import FIT, cut, hand_panel, prior_fit, small_spec
+from skips import pytest_addoption, pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 import regimelag as rl
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import nutpie
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -334,7 +335,6 @@ def test_in_a_pymc_model(small_model):
 
 
 def test_nutpie_samples_it(small_model):
-    nutpie = pytest.importorskip("nutpie")
     compiled = nutpie.compile_pymc_model(small_model)
     draws = nutpie.sample(compiled, draws=50, tune=100, chains=1, seed=1, progress_bar=False)
     assert np.isfinite(draws.posterior["mu"].values).all()
