@@ -201,7 +201,7 @@ PASSING = {
 @pytest.mark.parametrize("case", PASSING)
 def test_a_fault_that_passes_is_waited_out(server, tmp_path, waits, case):
     server.faults = PASSING[case].copy()
-    frame = fetch(tmp_path, timeout=0.2 if case == "slow" else 5.0)
+    frame = fetch(tmp_path, timeout=1.0 if case == "slow" else 5.0)
     assert len(frame) == len(DAYS)
     assert len(waits) == len(PASSING[case]) == len(server.seen) - 1
 

@@ -333,9 +333,11 @@ def test_draws_equal_a_loop_over_draws_and_blocks_of_memory_do_not_matter():
     assert [values.shape for values in together] == [(3, 2, 4), (3, 15), (3, 15), (3, 2)]
     for d, (log_obs, logits, log_init, _, _) in enumerate(draws):
         one = as_draw(log_obs, logits, log_init, log_prior, block)
-        np.testing.assert_array_equal(together[0][d], mixture_draws.lag_posterior_draws(*one)[0])
-        np.testing.assert_array_equal(together[1][d], mixture_draws.lag_filter_draws(*one)[0])
-        np.testing.assert_array_equal(together[2][d], mixture_draws.lag_leave_one_out_draws(*one)[0])
+        np.testing.assert_allclose(together[0][d], mixture_draws.lag_posterior_draws(*one)[0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(together[1][d], mixture_draws.lag_filter_draws(*one)[0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            together[2][d], mixture_draws.lag_leave_one_out_draws(*one)[0], rtol=1e-12, atol=1e-12
+        )
         sampled = mixture_draws.sample_lags_draws(*one, uniforms[d : d + 1])
         np.testing.assert_array_equal(together[3][d], sampled[0])
 
@@ -353,7 +355,7 @@ def test_filter_does_not_see_the_future():
     log_density = mixture_draws.lag_filter_draws(*as_draw(*inputs))[0]
     for times in (2, 17, 49):
         early = mixture_draws.lag_filter_draws(*as_draw(*prefix(inputs, times)))[0]
-        np.testing.assert_array_equal(early, log_density[:times])
+        np.testing.assert_allclose(early, log_density[:times], rtol=1e-12, atol=1e-12)
 
 
 def test_sampled_lags_have_their_joint_probabilities():

@@ -169,8 +169,8 @@ def test_batched_density_and_lags_equal_a_loop():
     sums = lag_sum(signal, weights).eval(mode="FAST_COMPILE")
     for a in range(3):
         expected = density.student_t_logpdf(y[a], location[a], log_scale[a], EPISODE, 5.0)
-        np.testing.assert_array_equal(ours[a], expected)
-        np.testing.assert_array_equal(sums[a], lags.lag_sum(signal[a], weights))
+        np.testing.assert_allclose(ours[a], expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(sums[a], lags.lag_sum(signal[a], weights), rtol=1e-12, atol=1e-12)
 
 
 def test_value_and_gradient_take_one_pass():

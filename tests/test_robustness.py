@@ -52,8 +52,8 @@ def test_two_parts_of_a_signal_are_the_same_model(two):
     assert [signal.name for signal in split.signals] == ["metal", "ore, same row", "ore"]
     draws = stack_draws(parameters)
     before, after = equations(spec, panel, draws), equations(split, whole, draws)
-    assert np.array_equal(before.location, after.location)
-    assert np.array_equal(before.logits, after.logits)
+    np.testing.assert_allclose(before.location, after.location, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(before.logits, after.logits, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("signals", [TWO, TWO[:1], (replaced(TWO[0], contemporaneous=False),)])
