@@ -195,12 +195,9 @@ def test_modes_of_a_tree_without_catalogue_are_refused(tiny):
 # ---- diagnostics in words
 
 
-def doctored(*, shift=0.0, slow=False, diverging=0, energy=None, chains=4, draws=1000, seed=0):
+def doctored(*, shift=0.0, diverging=0, energy=None, chains=4, draws=1000, seed=0):
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((chains, draws))
-    if slow:
-        values = np.cumsum(values, axis=1) / np.sqrt(draws) * 0.1 + 0.01 * values
-        values -= values.mean(axis=1, keepdims=True)
     values[0] += shift
     wild = np.zeros((chains, draws), dtype=bool)
     wild.flat[:diverging] = True
