@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import os
 import signal
 import time
@@ -23,8 +24,9 @@ from regimelag.judging import baselines
 from regimelag.judging.baselines import Garch, RandomWalk
 from regimelag.judging.verification import verified
 
-pytest.importorskip("arch", reason="the extra 'backtest' is not installed")
-pytest.importorskip("scoringrules", reason="the extra 'backtest' is not installed")
+# Looked for and not imported: that takes seconds, also where no test of this file runs.
+EXTRA = all(importlib.util.find_spec(name) for name in ("arch", "scoringrules"))
+pytestmark = pytest.mark.skipif(not EXTRA, reason="the extra 'backtest' is not installed")
 
 SPEC = small_spec(
     drivers=(rl.Driver("yield", "yield", periods=3),), episodes=rl.Episodes(starts=(dt.date(2021, 6, 1),)), max_lag=2

@@ -20,7 +20,9 @@ THREE = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origi
 SPECS = {"two regimes": small_spec(), "three regimes": THREE, "one regime": bare_spec(family="normal")}
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(
+    scope="module", params=["two regimes", pytest.param("three regimes", marks=pytest.mark.slow), "one regime"]
+)
 def pair(request):
     spec = SPECS[request.param]
     return spec, CompiledModel(build_model(spec, hand_panel(spec, 40, missing=(3, 4))))
@@ -121,6 +123,7 @@ print(len(recorder.buffer), hashlib.sha256(b"".join(gradient.tobytes() for _, gr
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     caches = {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}"}
     command = [sys.executable, "-c", COUNT.format(tests=str(Path(__file__).parent))]

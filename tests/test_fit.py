@@ -465,6 +465,7 @@ def test_one_chain_can_be_fitted_and_a_seed_is_recorded(simple):
     assert isinstance(tree.attrs["random_seed"], int)
 
 
+@pytest.mark.slow
 def test_pymc_samples_too_and_agrees(simple, one_core):
     """A regression with one regime: both samplers find the same means, within Monte Carlo error."""
     other = rl.fit(*simple, **SMALL, cores=1, random_seed=3, nuts_sampler="pymc")

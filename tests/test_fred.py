@@ -380,6 +380,7 @@ def together(server, folder, count, rounds, max_age):
     return sums
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:.*damaged")
 def test_processes_share_one_cache(server, tmp_path):
     whole = float(sum(1 + n / 10 for n in range(11)) + 13.2)

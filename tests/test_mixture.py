@@ -499,6 +499,7 @@ def test_vectorized_over_draws():
     np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_a_pymc_model():
     """Density of combinations times regimes, then the mixture: gradient against differences, in one pass."""
     rng = np.random.default_rng(1)

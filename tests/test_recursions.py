@@ -11,6 +11,8 @@ from scipy import stats
 
 from regimelag.likelihood import chain, density, lags, predictor, recursions
 
+# Recursions are compiled for each number of regimes.
+MANY = [pytest.param(count, marks=pytest.mark.slow) for count in (4, 5)]
 VALUES = [chain.loglik_and_adjoint, recursions.exact_loglik_and_adjoint]
 INF = np.inf
 
@@ -123,7 +125,7 @@ def test_viterbi_is_the_most_probable_path():
 
 @pytest.mark.parametrize("value_and_adjoint", VALUES)
 @pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("regimes", [1, 2, 3, 4])
+@pytest.mark.parametrize("regimes", [1, 2, 3, *MANY])
 def test_adjoint_equals_central_differences(value_and_adjoint, regimes, constant):
     inputs = list(make_chain(11, 20, regimes, constant))
     gradients = value_and_adjoint(*inputs)[1:]
@@ -135,7 +137,7 @@ def test_adjoint_equals_central_differences(value_and_adjoint, regimes, constant
         np.testing.assert_allclose(gradient, central_difference(value, inputs[position], 1e-5), atol=2e-8)
 
 
-@pytest.mark.parametrize("regimes", [2, 3, 5])
+@pytest.mark.parametrize("regimes", [2, 3, *MANY])
 @pytest.mark.parametrize("times", [1, 2, 8, 9, 10, 17, 500])
 def test_scaled_and_exact_agree(times, regimes):
     inputs = make_chain(times, times, regimes, forbidden=0.02)

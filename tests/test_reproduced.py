@@ -38,6 +38,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_draws_in_another_process(idata, tmp_path):
     (tmp_path / "again.py").write_text(AGAIN)
     fresh_process("again.py", folder=tmp_path)
