@@ -449,3 +449,9 @@ def test_reading_executes_nothing(tmp_path, monkeypatch):
     assert spec.name == spec.signals[0].column == hostile
     assert not mark.exists()
     assert not seen
+    # What is executed is seen.
+    watching = True
+    eval("'HOSTILE'")
+    watching = False
+    assert "compile" in seen
+    seen.clear()
