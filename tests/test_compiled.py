@@ -10,22 +10,31 @@ from pathlib import Path
 import numpy as np
 import pymc as pm
 import pytest
-from builders import bare_spec, hand_panel, replaced, small_spec
+from builders import bare_spec, cut, hand_panel, replaced, small_spec
 
 import regimelag as rl
 from regimelag.model import build_model, model_data
 from regimelag.sampling.compiled import CompiledModel
 
 THREE = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origin_sd=0.5))
-SPECS = {"two regimes": small_spec(), "three regimes": THREE, "one regime": bare_spec(family="normal")}
+SPECS = {"three regimes": THREE, "one regime": bare_spec(family="normal")}
 
 
 @pytest.fixture(
-    scope="module", params=["two regimes", pytest.param("three regimes", marks=pytest.mark.slow), "one regime"]
+    scope="module", params=["baseline", pytest.param("three regimes", marks=pytest.mark.slow), "one regime"]
 )
-def pair(request):
+def case(request, flagship, example):
+    """A spec, a panel and a longer one; the baseline model is the one that the session fits, so compiled already."""
+    if request.param == "baseline":
+        return flagship, request.getfixturevalue("short_panel"), cut(example, 260)
     spec = SPECS[request.param]
-    return spec, CompiledModel(build_model(spec, hand_panel(spec, 40, missing=(3, 4))))
+    return spec, hand_panel(spec, 40, missing=(3, 4)), hand_panel(spec, 55, missing=(7,))
+
+
+@pytest.fixture(scope="module")
+def pair(case):
+    spec, panel, _ = case
+    return spec, CompiledModel(build_model(spec, panel))
 
 
 def by_pymc(model, point, size):
@@ -71,10 +80,10 @@ def test_variables_go_back_to_the_point_that_they_came_from(pair):
         np.testing.assert_allclose(compiled.point(compiled.constrained(point)), point, rtol=1e-9, atol=1e-9)
 
 
-def test_other_data_of_another_length_need_no_other_compilation(pair):
+def test_other_data_of_another_length_need_no_other_compilation(pair, case):
     spec, compiled = pair
-    longer = hand_panel(spec, 55, missing=(7,))
-    longer["response_value"][20] = 1.5
+    longer = case[2].copy(deep=True)
+    longer["response_value"][[7, 20], 0] = [np.nan, 1.5]
     moved = compiled.on(model_data(spec, longer))
     fresh = build_model(spec, longer)
     point = compiled.prior_point(1)

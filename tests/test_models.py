@@ -102,7 +102,14 @@ def test_models_make_a_panel_from_made_up_levels(path, levels):
     assert panel.sizes[nm.SIGNAL_TIME] == rows + spec.history
 
 
-@every_model
+# Building the others takes a second each.
+QUICK = {"btc_silver", "btc_eth", "point_lag", "three_regimes", "lag_by_cycle"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow) for path in MODELS],
+)
 def test_models_have_a_finite_density(path, levels):
     spec = read_spec(path)
     model = build_model(spec, make_panel(spec, levels, start="2013-01-01"))

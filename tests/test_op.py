@@ -135,7 +135,7 @@ def test_verify_grad(expression, values):
     verify_grad(expression, values, rng=np.random.default_rng(0), mode="FAST_COMPILE")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [pytest.param("NUMBA", marks=pytest.mark.slow), "FAST_COMPILE"])
 def test_batch_of_chains_equals_a_loop(mode):
     log_obs, logits, log_init = pt.dtensor3(), pt.dtensor4(), pt.dmatrix()
     loglik = markov_loglik(log_obs, logits, log_init)

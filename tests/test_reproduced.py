@@ -15,6 +15,8 @@ import pytest
 import regimelag as rl
 
 TESTS = Path(__file__).parent
+# Another process compiles, fits or draws every figure.
+pytestmark = pytest.mark.slow
 
 
 def fresh_process(*arguments, folder) -> str:
@@ -38,7 +40,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_draws_in_another_process(idata, tmp_path):
     (tmp_path / "again.py").write_text(AGAIN)
     fresh_process("again.py", folder=tmp_path)

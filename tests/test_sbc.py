@@ -79,6 +79,7 @@ def test_the_right_model_is_calibrated(kept):
     assert table.attrs["failed"] == 0
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_quantity(kept):
     table = rl.sbc_table(kept[0])
     assert list(table.columns) == ["mean rank", "p", "p, Holm", "verdict"]
@@ -97,6 +98,7 @@ def test_wrong_models_are_found(build, spec, rows):
     assert table["p, Holm"].min() < 0.01
 
 
+@pytest.mark.slow
 def test_quantities_and_their_groups(kept):
     tree, _ = kept
     ranks, truth, diagnostics = (tree[name].to_dataset() for name in ("prior_sbc", "truth", "diagnostics"))
@@ -118,6 +120,7 @@ def test_quantities_and_their_groups(kept):
     assert stats.kstest(logs, stats.norm(np.log(1.5), 0.4).cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_second_call_runs_nothing_and_more_simulations_add(kept):
     tree, folder = kept
     before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
@@ -199,6 +202,7 @@ def test_log_joint_of_a_draw_is_that_of_the_truth_with_the_same_values():
         assert value == pytest.approx(float(fitted["sample_stats"]["logp"][chain, draw]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_arviz_draws_the_ranks(kept):
     tree, _ = kept
     names = ["effect", "log_likelihood", "peak_lag"]
