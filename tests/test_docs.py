@@ -99,6 +99,7 @@ def statements(block):
     return [(ast.unparse(node), node) for node in ast.parse(block).body]
 
 
+@pytest.mark.slow
 def test_readme_block_runs(idata, example, tmp_path, monkeypatch):
     """Line by line, on the session's fit; what takes minutes is bound to its signature, and its result is not used."""
     monkeypatch.chdir(tmp_path)

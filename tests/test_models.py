@@ -103,7 +103,7 @@ def test_models_make_a_panel_from_made_up_levels(path, levels):
 
 
 # Building the others takes a second each.
-QUICK = {"btc_silver", "btc_eth", "point_lag", "three_regimes", "lag_by_cycle"}
+QUICK = {"btc_silver", "point_lag", "three_regimes"}
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,7 @@ def test_log_likelihood_is_the_sum_over_all_paths():
         assert float(found["log_likelihood"][chain, draw]) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_log_joint_of_a_draw_is_that_of_the_truth_with_the_same_values():
     compiled = CompiledModel(build_model(SPEC, hand_panel(SPEC, 20)))
     settings = {"draws": 20, "tune": 100, "chains": 2, "cores": 1, "target_accept": 0.9}

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 FILES = {
     "test_models.py": """
@@ -46,6 +48,7 @@ def run(folder, *options):
     return counts, set(re.findall(r"^(?:FAILED|ERROR) (\S+)", said, flags=re.MULTILINE)), said
 
 
+@pytest.mark.slow
 def test_any_skip_passes_unless_asked(tmp_path):
     counts, failed, said = run(tmp_path)
     assert not failed, said
