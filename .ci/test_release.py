@@ -43,8 +43,7 @@ def run(*command, environ=None, **options) -> str:
 @pytest.fixture(scope="session")
 def uv():
     found = os.environ.get("UV") or shutil.which("uv")
-    if found is None:
-        pytest.skip("uv is not on the path")
+    assert found is not None, "uv is not on the path"
     return found
 
 
@@ -155,7 +154,8 @@ def test_the_installed_package_does_the_main_job(away):
     folder, python = away
     shutil.copy(ROOT / "examples" / "shortest.py", folder)
     said = run(python, "shortest.py", cwd=folder)
-    assert "Largest R-hat 1.00" in said
+    # Draws differ between machines: ten runs had an R-hat of at most 1.0053.
+    assert float(re.search(r"Largest R-hat ([\d.]+)", said)[1]) <= 1.01
     assert "A positive lagged effect of silver." in said
 
 

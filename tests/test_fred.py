@@ -201,7 +201,7 @@ PASSING = {
 @pytest.mark.parametrize("case", PASSING)
 def test_a_fault_that_passes_is_waited_out(server, tmp_path, waits, case):
     server.faults = PASSING[case].copy()
-    frame = fetch(tmp_path, timeout=0.2 if case == "slow" else 5.0)
+    frame = fetch(tmp_path, timeout=1.0 if case == "slow" else 5.0)
     assert len(frame) == len(DAYS)
     assert len(waits) == len(PASSING[case]) == len(server.seen) - 1
 
@@ -380,6 +380,7 @@ def together(server, folder, count, rounds, max_age):
     return sums
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:.*damaged")
 def test_processes_share_one_cache(server, tmp_path):
     whole = float(sum(1 + n / 10 for n in range(11)) + 13.2)

@@ -341,6 +341,11 @@ def test_the_wider_prior_of_a_lag_can_be_had(kernel, cure):
 # ---- cautions
 
 
+def test_cautions_are_among_the_notes(tiny, monkeypatch):
+    monkeypatch.setattr(module, "cautions", lambda _: ["Beware."])
+    assert "Beware." in rl.lag_report(tiny[2]).attrs["notes"]
+
+
 def test_weight_at_the_largest_lag_is_told():
     def reading(weights):
         values = np.broadcast_to(weights, (2, 5, 1, len(weights)))

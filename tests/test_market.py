@@ -154,7 +154,7 @@ def test_a_fault_that_passes_is_waited_out(server, tmp_path, waits, case):
     before = fetch(tmp_path, ["gold_usd"])
     # yfinance asks twice where it gets an error.
     server.faults = [PASSING[case]] * 2
-    frame = fetch(tmp_path, ["gold_usd"], max_age="0D", timeout=0.3 if case == "slow" else 5.0)
+    frame = fetch(tmp_path, ["gold_usd"], max_age="0D", timeout=1.0 if case == "slow" else 5.0)
     pd.testing.assert_frame_equal(frame, before)
     assert waits
 

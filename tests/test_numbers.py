@@ -43,7 +43,8 @@ PAIRS = {
         lambda kind=kind: KERNELS[kind](**{f.name: np.int64(3) for f in dataclasses.fields(KERNELS[kind])}),
         lambda kind=kind: KERNELS[kind](**{f.name: 3.0 for f in dataclasses.fields(KERNELS[kind])}),
     )
-    for kind in set(KERNELS) - {"point"}
+    for kind in KERNELS
+    if kind != "point"
 }
 
 

@@ -125,6 +125,7 @@ def test_a_simulation_has_a_path_for_each(pair):
     assert abs(float(products.mean())) < 4 * float(products.std(ddof=1)) / np.sqrt(40)
 
 
+@pytest.mark.slow
 def test_it_is_fitted_and_saved(tmp_path):
     spec = replaced(SPEC, family="student_t")
     panel = hand_panel(spec, 60, missing=[(row, 1) for row in range(25)])

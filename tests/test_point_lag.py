@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, small_spec
+from builders import bare_spec, hand_panel, prior_fit, small_spec
 from oracles import log_total
 from scipy import stats
 
@@ -81,8 +81,9 @@ def test_masses_equal_the_conjugate_closed_form(effects, modes):
     assert len(peaks) >= modes
 
 
-@pytest.fixture(scope="module")
-def by_episode():
+@pytest.fixture(scope="module", params=["prior", pytest.param("sampled", marks=pytest.mark.slow)])
+def by_episode(request):
+    """A fit whose posterior is the prior, and one that was sampled."""
     kernel = rl.Point(mean_lag=2.0, spread=1.5)
     spec = small_spec(
         signals=(rl.Signal("metal", "metal", kernel=kernel),),
@@ -91,6 +92,8 @@ def by_episode():
         ),
     )
     panel = hand_panel(spec, 40)
+    if request.param == "prior":
+        return prior_fit(spec, panel, 30)
     return rl.fit(
         spec, panel, draws=60, tune=150, chains=2, cores=1, starts=4, prior_draws=50, random_seed=2, progressbar=False
     )

@@ -114,6 +114,7 @@ def test_it_says_what_the_readings_say(page, idata):
     assert f"Origin: {rl.panel_of(idata).attrs['origin']}." in said
 
 
+@pytest.mark.slow
 def test_a_file_is_enough(page, idata, tmp_path):
     """The page from the file is that from the fit, picture by picture."""
     again = rl.report(rl.save_fit(idata, tmp_path / "fit.nc"), tmp_path / "again")
@@ -170,7 +171,12 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# A page takes seconds.
+SLOW = pytest.mark.slow
+QUICK = {"nothing that explains", "point lag"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in VARIANTS])
 @pytest.mark.filterwarnings("ignore")
 def test_every_shape_of_model_has_a_report(name, tmp_path):
     spec = VARIANTS[name]
@@ -197,6 +203,7 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_judgements_are_shown(idata, tmp_path):
     comparison = rl.compare({"lag": idata, "the same": idata})
     page = rl.report(idata, tmp_path / "report", comparison=comparison, moves={"real yield": -0.5})

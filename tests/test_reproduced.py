@@ -15,6 +15,8 @@ import pytest
 import regimelag as rl
 
 TESTS = Path(__file__).parent
+# Another process compiles, fits or draws every figure.
+pytestmark = pytest.mark.slow
 
 
 def fresh_process(*arguments, folder) -> str:
