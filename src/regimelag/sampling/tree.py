@@ -32,7 +32,8 @@ from regimelag.equations import (
 from regimelag.errors import FitError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior
-from regimelag.sampling.diagnostics import diagnostics, require_fit
+from regimelag.process import alone
+from regimelag.sampling.diagnostics import diagnostics, require_fit, undefined_draws
 from regimelag.sampling.point_lags import with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
@@ -49,7 +50,7 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
         If the tree is no fit of regimelag's.
     """
     require_fit("reading a fit", idata)
-    if "spec" not in idata.attrs:
+    if not isinstance(idata.attrs.get("spec"), str):
         raise FitError(
             "reading a fit",
             "the tree carries its spec in attrs",
@@ -83,9 +84,21 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
             f"groups {sorted(idata.children)}",
             "use group='posterior' or group='prior', on what fit() returned",
         )
-    return idata[group].to_dataset()
+    parameters = idata[group].to_dataset()
+    if group == "posterior":
+        _require_defined("the posterior of a fit", parameters)
+    return parameters
 
 
+def _require_defined(asked: str, parameters: xr.Dataset) -> None:
+    """Refuse draws that are NaN or infinite."""
+    undefined = undefined_draws(parameters)
+    if undefined:
+        cure = "sample again; if the draws come from a file, copy the file again from where it was saved"
+        raise FitError(asked, "all draws are finite numbers", f"NaN or infinite: {'; '.join(undefined)}", cure)
+
+
+@alone
 def as_fit(
     idata: xr.DataTree,
     spec: ModelSpec,
@@ -124,7 +137,7 @@ def as_fit(
     Raises
     ------
     FitError
-        If the posterior lacks a parameter of the model.
+        If the posterior lacks a parameter of the model, or has draws of one that are NaN or infinite.
     PanelError
         If the panel does not fit the spec.
     """
@@ -199,6 +212,7 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
             f"{', '.join(lacking)} is missing",
             "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
         )
+    _require_defined("as_fit", posterior[[rv.name for rv in model.free_RVs]])
     return posterior
 
 
