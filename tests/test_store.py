@@ -58,13 +58,10 @@ def full(monkeypatch):
 # ---- a full disk
 
 
-@pytest.mark.parametrize("after", [0, 1])
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("ending", "after"), [("nc", 0), ("zarr", 0), ("zarr", 1)])
 def test_a_full_disk_leaves_the_old_fit_and_the_one_in_memory(tiny, tmp_path, ending, after, full, monkeypatch):
     tree = tiny[2]
     path = rl.save_fit(marked(tree, 1), tmp_path / f"fit.{ending}")
-    if after and ending == "nc":
-        pytest.skip("a file is written at once")
     full(after)
     with pytest.raises(rl.FitError, match="No space left") as caught:
         rl.save_fit(marked(tree, 2), path, overwrite=True)
@@ -421,7 +418,7 @@ def test_a_damaged_file_is_an_error_with_a_cure(tiny, tmp_path, ending):
     whole = content(path)
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(15):
+    for _ in range(6):
         for file, held in whole.items():
             changed = bytearray(held)
             for place in rng.integers(0, len(changed), max(1, len(changed) // 2000)):
@@ -435,5 +432,5 @@ def test_a_damaged_file_is_an_error_with_a_cure(tiny, tmp_path, ending):
             assert loaded["posterior"].identical(rl.load_fit(path)["posterior"])
         for file, held in whole.items():
             file.write_bytes(held)
-    assert refused > 5
+    assert refused > 2
     assert json.loads(rl.load_fit(path).attrs["versions"])
