@@ -123,7 +123,7 @@ def test_the_key_comes_from_argument_file_or_environment(server, tmp_path, monke
     with pytest.raises(rl.FetchError, match="FRED_API_KEY is not set"):
         fetch(tmp_path / "none", api_key=None)
     file = tmp_path / "key.txt"
-    file.write_text(f"{KEY}\nsecond line\n")
+    file.write_text(f"\ufeff{KEY}\nsecond line\n")
     fetch(tmp_path / "file", api_key=None, api_key_file=file)
     monkeypatch.setenv("FRED_API_KEY", KEY)
     fetch(tmp_path / "environment", api_key=None)
@@ -414,6 +414,14 @@ def test_an_old_cache_says_so_and_max_age_fetches_anew(server, tmp_path):
         warnings.simplefilter("error")
         frame = fetch(tmp_path, max_age=pd.Timedelta(days=9))
     assert not frame.attrs["origin"]["real_yield_10y"]["cached"]
+    assert len(server.seen) == 2
+
+
+def test_a_table_of_the_future_is_not_young(server, tmp_path):
+    """A clock that was wrong once."""
+    fetch(tmp_path)
+    age(tmp_path / "fred-DFII10.csv", -30)
+    assert not fetch(tmp_path, max_age="7D").attrs["origin"]["real_yield_10y"]["cached"]
     assert len(server.seen) == 2
 
 

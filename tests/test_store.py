@@ -385,6 +385,15 @@ def test_a_zarr_fit_without_a_piece_is_refused_by_name(tiny, tmp_path):
     assert "copy the file again" in caught.value.cure
 
 
+def test_a_fit_of_another_program_without_a_piece_is_loaded_with_a_warning(tiny, tmp_path):
+    tiny[2].to_zarr(tmp_path / "theirs.zarr", consolidated=False)
+    shutil.rmtree(tmp_path / "theirs.zarr" / "posterior" / "effect" / "c")
+    with pytest.warns(UserWarning, match=r"NaN or infinite: effect: 12 of 12\."):
+        loaded = rl.load_fit(tmp_path / "theirs.zarr")
+    with pytest.raises(rl.FitError, match="NaN or infinite: effect"):
+        rl.effects(loaded)
+
+
 def test_a_zarr_fit_without_a_group_is_refused_by_name(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     shutil.rmtree(path / "log_likelihood")

@@ -117,6 +117,39 @@ def test_a_kernel_of_the_script_is_known_in_the_processes(tmp_path):
     assert done.stdout == "{'same': True, 'kernel': 'Mine'}\n"
 
 
+CACHED = """
+import os
+from functools import cache, lru_cache
+from pathlib import Path
+from regimelag.judging.runs import run_all
+
+
+@cache
+def prepared():
+    Path(f"prepared by {os.getpid()}").touch(exist_ok=False)
+    return 7
+
+
+@lru_cache(maxsize=3)
+def sized():
+    return sized.cache_parameters()["maxsize"]
+
+
+def work(number):
+    return {"prepared": prepared(), "size": sized()}
+
+
+print(*run_all(work, range(6), settings={}, progressbar=False).values())
+"""
+
+
+def test_a_function_of_the_script_with_a_cache_keeps_it_from_run_to_run(tmp_path):
+    (tmp_path / "study.py").write_text(CACHED)
+    done = run(["study.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == " ".join(["{'prepared': 7, 'size': 3}"] * 6)
+
+
 STUDIES = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -170,5 +171,5 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     if file.exists() and not overwrite:
         raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
     with explained(asked, file, kind=SpecError):
-        write_whole(file.resolve(), spec_to_toml(spec).encode())
+        write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
     return file

@@ -49,7 +49,7 @@ def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -
         where, file = f"the first line of {str(api_key_file)!r}", Path(api_key_file)
         if not file.is_file():
             raise FetchError(asked, "api_key_file is a file", f"no file {str(api_key_file)!r}", "check the path")
-        key = (file.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[0].strip()
+        key = (file.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""])[0].strip()
     else:
         where, key = "FRED_API_KEY", os.environ.get("FRED_API_KEY", "").strip()
     if not KEY.fullmatch(key):

@@ -10,6 +10,8 @@ A worker ignores Ctrl-C, which reaches all processes of a terminal, and ends whe
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import pickle
 import queue
@@ -18,9 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
-from functools import lru_cache
 from multiprocessing import spawn
 from typing import Any, BinaryIO
 
@@ -74,8 +75,8 @@ class Workers(Executor):
         future: Future[Any] = Future()
         try:
             if self._sent[0] is not fn:
-                self._sent = fn, cloudpickle.dumps(fn)
-            message = cloudpickle.dumps((self._sent[1], args, kwargs))
+                self._sent = fn, _pickled(fn)
+            message = _pickled((self._sent[1], args, kwargs))
         except Exception as problem:
             raise SendingError(f"{type(problem).__name__}: {problem}") from problem
         self._tasks.put((future, message))
@@ -124,6 +125,28 @@ class Workers(Executor):
         return process
 
 
+class _Pickler(cloudpickle.Pickler):
+    """Sends functions of the script with a cache by value as well, each with a new cache."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, _Cached) and obj.__module__ == "__main__":
+            return _cached, (obj.__wrapped__, obj.cache_parameters())
+        return super().reducer_override(obj)
+
+
+_Cached = functools._lru_cache_wrapper  # noqa: SLF001 the type of a function with a cache
+
+
+def _cached(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _pickled(value: Any) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file).dump(value)
+    return file.getvalue()
+
+
 def _ask(process: subprocess.Popen[bytes], message: bytes) -> Any:
     """Send a task, wait for the answer and return it."""
     try:
@@ -156,7 +179,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
 
 
 # What is the same from task to task is unpickled once, so that what a process keeps by it is found again.
-_loaded = lru_cache(maxsize=1)(pickle.loads)
+_loaded = functools.lru_cache(maxsize=1)(pickle.loads)
 
 
 def end_with_parent() -> None:

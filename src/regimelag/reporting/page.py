@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +112,7 @@ def report(
     asked = f"report to {str(folder)!r}"
     with explained(asked, Path(folder)):
         # Behind a link lies what is replaced; the link stays.
-        target = Path(folder).resolve()
+        target = Path(os.path.realpath(folder))
         recover(target)
         _check_target(target, asked, overwrite=overwrite)
     _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")

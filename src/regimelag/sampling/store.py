@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,7 +63,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     asked = f"save_fit to {path}"
     with explained(asked, Path(path), "the fit is still in memory"):
         # Behind a link lies what is replaced; the link stays.
-        target = Path(path).resolve()
+        target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
         _check_target(target, Path(path).suffix, asked, overwrite=overwrite)
@@ -70,6 +72,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         tree.attrs[HASHES] = json.dumps(_hashes(tree))
         # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
         if Path(path).suffix == ".nc":
+            # A copy: Python crashes where the view that xarray returns is collected as garbage, after an error.
             write_whole(target, bytes(tree.to_netcdf(engine="h5netcdf")))
             return Path(path)
         store: dict[str, zarr.core.buffer.Buffer] = {}
@@ -141,30 +144,39 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Warns
     -----
     UserWarning
-        If a process was killed while it replaced this fit: the one that is whole is put in its place.
+        If draws are NaN or infinite. If a process was killed while it replaced this fit: the one that is whole is put
+        in its place.
     """
     source = Path(path)
     asked = f"load_fit({str(source)!r})"
     _check_ending(source)
     with suppress(OSError):
-        recover(source.resolve())
+        recover(Path(os.path.realpath(source)))
     if not source.exists():
         raise FitError(asked, "the path exists", "nothing is there", "check the path")
     try:
         if source.suffix == ".nc":
             # From memory: xarray keeps a file that it could not read open, and would not see that it was replaced.
             with xr.open_datatree(io.BytesIO(source.read_bytes()), engine="h5netcdf") as tree:
-                loaded = tree.load()
+                loaded = _in_memory(tree)
         else:
             with xr.open_datatree(source, engine="zarr", consolidated=False) as tree:
-                loaded = tree.load()
+                loaded = _in_memory(tree)
     except Exception as problem:
         # Of whatever kind: a damaged file can break its reader anywhere.
         rule, came = "the file is a whole NetCDF or Zarr store", f"{type(problem).__name__}: {problem}"
         raise FitError(asked, rule, came, "copy the file again, or fit and save again") from problem
     spec_of(loaded)
     _check_hashes(loaded, asked)
+    lost = undefined_draws(loaded["posterior"].to_dataset()) if "posterior" in loaded.children else []
+    if lost:
+        warnings.warn(f"{source} holds draws that are NaN or infinite: {'; '.join(lost)}.", stacklevel=2)
     return loaded
+
+
+def _in_memory(tree: xr.DataTree) -> xr.DataTree:
+    """The tree with all its numbers; `DataTree.load` leaves out a variable that has the name of its group."""
+    return xr.DataTree.from_dict({node.path: node.to_dataset(inherit=False).load() for node in tree.subtree})
 
 
 def _hashes(tree: xr.DataTree) -> dict[str, str]:
