@@ -229,6 +229,17 @@ def test_a_run_that_always_kills_its_process_is_given_up_in_words(quiet):
     assert times(notes) == dict.fromkeys(range(5), 1)
 
 
+def leaves(number: int) -> dict:
+    os._exit(3)
+
+
+def test_a_process_that_ends_by_itself_is_not_put_down_to_memory():
+    with pytest.raises(rl.FitError, match="exit status 3") as raised:
+        run_all(leaves, range(1), settings=SETTINGS, progressbar=False)
+    assert "standard error" in raised.value.cure
+    assert "memory" not in raised.value.cure
+
+
 def test_an_executor_of_the_caller_is_not_replaced(quiet):
     notes, options = quiet
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(rl.FitError, match="5 of 6"):

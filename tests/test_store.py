@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import h5py
@@ -110,6 +111,7 @@ def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
     assert rl.load_fit(rl.save_fit(tree, tmp_path / f"fit.{ending}"))["noise"].identical(tree["noise"])
 
 
+@pytest.mark.slow
 def test_a_report_on_a_full_disk(idata, small_disk):
     (small_disk / "filler").write_bytes(bytes(2_800_000))
     with pytest.raises(rl.FitError, match="No space left") as caught:
@@ -179,7 +181,7 @@ def test_a_fit_with_somebodys_notes_in_it_is_not_replaced(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     (path / ".DS_Store").write_bytes(b"a file manager's")
     rl.save_fit(tiny[2], path, overwrite=True)
-    for place in ("notes.txt", "posterior/effect/notes.md", "posterior/c/0/draft"):
+    for place in ("notes.txt", "posterior/c/0/draft"):
         (path / place).parent.mkdir(parents=True, exist_ok=True)
         (path / place).write_text("years of work")
         with pytest.raises(rl.FitError, match=Path(place).name):
@@ -254,6 +256,7 @@ def test_what_lies_behind_a_link_is_replaced_and_the_link_stays(tiny, tmp_path, 
     assert names(tmp_path / "archive") == [real.name]
 
 
+@pytest.mark.slow
 def test_a_report_behind_a_link(idata, written, tmp_path):
     link = tmp_path / "latest"
     link.symlink_to(written)
@@ -338,6 +341,56 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_whole(tmp_path / "a", b"2")
     assert (tmp_path / "a").read_bytes() == b"2"
     assert names(tmp_path) == ["a"]
+
+
+DIES = """
+import os
+import shutil
+import sys
+from pathlib import Path
+from regimelag.files import in_place_of
+
+left = int(sys.argv[2])
+
+
+def dying(call):
+    def counted(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return call(*arguments, **options)
+
+    return counted
+
+
+Path.replace, shutil.rmtree = dying(Path.replace), dying(shutil.rmtree)
+with in_place_of(Path(sys.argv[1])) as part:
+    (part / "which").write_text("new")
+"""
+
+
+def test_a_replacement_can_be_killed_before_each_of_its_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SWAP", 0.1)
+    target, found = tmp_path / "fit.zarr", []
+    for steps in range(10):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        (target / "which").write_text("old")
+        code = subprocess.run([sys.executable, "-c", DIES, str(target), str(steps)], check=False).returncode
+        if code == 0:
+            break
+        assert code == 9
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            recover(target)
+            found.append((target / "which").read_text())
+            sweep(target)
+        assert names(tmp_path) == ["fit.zarr"]
+    # Before the old one is moved aside, before the new one is moved in, before the old one is removed, and after.
+    assert found == ["old", "new", "new", "new"]
+    assert code == 0
+    assert (target / "which").read_text() == "new"
 
 
 SAVES = """

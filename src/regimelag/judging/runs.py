@@ -240,7 +240,9 @@ def _broken(problem: BaseException, done: str, folder: str | Path | None, execut
         rule, cure = "the executor lives until the runs are done", "mend the executor"
     else:
         rule = "the processes of a study live until the runs are done"
-        cure = f"look for too little memory, or pass {here}"
+        # What the system sends to a process where memory runs out.
+        why = "look for too little memory" if "SIGKILL" in str(problem) else "see what it wrote on standard error"
+        cure = f"{why}, or pass {here}"
     return FitError(
         "runs on an executor", rule, f"{type(problem).__name__}: {problem}; {done}, {kept}", f"{cure}{again}"
     )
