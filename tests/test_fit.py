@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import arviz as az
 import h5py
@@ -19,6 +23,7 @@ import regimelag as rl
 from regimelag.data.panel import panel_hash
 from regimelag.kernels import log_normal
 from regimelag.model import build_model
+from regimelag.reporting.tables import provenance_table
 from regimelag.sampling.diagnostics import convergence, diagnostics
 from regimelag.sampling.nuts import _complete_draws
 
@@ -54,6 +59,8 @@ def test_provenance_rebuilds_spec_and_panel(idata, flagship, short_panel):
     assert idata.attrs["random_seed"] == 1
     assert idata.attrs["nuts_sampler"] == "nutpie"
     assert (idata.attrs["tune"], idata.attrs["starts"], idata.attrs["target_accept"]) == (300, 8, 0.95)
+    settings = [idata.attrs[name] for name in ("chains", "chains_kept", "draws", "draws_kept")]
+    assert settings == [2, 2, 200, 200]
     versions = json.loads(idata.attrs["versions"])
     assert versions["pymc"] == pm.__version__
     assert versions["regimelag"] == rl.__version__
@@ -330,6 +337,87 @@ def test_one_chain_is_no_reason_to_lose_the_draws():
     assert not any("inf" in sentence or "disagree" in sentence for sentence in said)
 
 
+def broken(tree, **changes):
+    """The tree with other draws of a variable."""
+    return tree.assign({"posterior": xr.DataTree(tree["posterior"].to_dataset().assign(changes))})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_draws_that_are_no_numbers_are_counted_by_name(bad):
+    tree = doctored()
+    one = tree["posterior"]["good one"].copy()
+    one[0, :500] = bad
+    two = xr.full_like(tree["posterior"]["bad one"], bad)
+    said = diagnostics(broken(tree, **{"good one": one, "bad one": two}))
+    assert "good one: 500 of 4,000" in said[1]
+    assert "bad one: 8,000 of 8,000" in said[1]
+    assert len(diagnostics(tree)) == 1
+
+
+def test_readings_refuse_draws_that_are_no_numbers(tiny):
+    spec, panel, tree = tiny
+    for name in ("effect", "stay_log_odds"):
+        values = tree["posterior"][name].copy()
+        values[0, 0] = np.nan
+        damaged = broken(tree, **{name: values})
+        readings = (rl.effects, rl.lag_distribution, rl.regime_probabilities, rl.forecast, rl.lag_report)
+        for reading in readings:
+            with pytest.raises(rl.FitError, match=f"NaN or infinite: {name}: "):
+                reading(damaged)
+    values = tree["posterior"]["effect"].copy()
+    values[0, 0] = np.nan
+    with pytest.raises(rl.FitError, match=r"as_fit\n.*\n  came: NaN or infinite: effect: 1 of 12"):
+        rl.as_fit(broken(tree, effect=values), spec, panel)
+
+
+def test_an_interrupted_fit_says_so(tiny):
+    tree = tiny[2].copy()
+    assert not any("interrupted" in said for said in diagnostics(tree))
+    tree.attrs |= {"chains": 4, "draws": 20_000, "chains_kept": 2, "draws_kept": 6}
+    said = diagnostics(tree)
+    assert said[0].endswith("interrupted: 2 of 4 chains were kept, with 6 of 20,000 draws each.")
+    assert any("interrupted before their first draw: 2." in sentence for sentence in said[1:])
+    # Fewer draws alone are no reason to withhold a claim.
+    tree.attrs["chains"] = 2
+    said = diagnostics(tree)
+    assert "2 of 2 chains were kept, with 6 of 20,000" in said[0]
+    assert not any("interrupted" in sentence for sentence in said[1:])
+    panel = tiny[1].assign_attrs(spec=tree.attrs["spec"])
+    assert "does not give these draws again" in rl.verify(tree, panel).attrs["verdict"][-1]
+    assert provenance_table(tree).frame.loc["interrupted", "value"].startswith("Sampling was interrupted")
+    assert "interrupted" not in provenance_table(tiny[2]).frame.index
+
+
+INTERRUPTED = """
+import signal
+import sys
+import pymc as pm
+import regimelag as rl
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+with pm.Model() as model:
+    pm.Normal("a", shape=20)
+tree = rl.sample(model, draws=1_000_000, tune=50, chains=2, cores=2, starts=2, nuts_sampler="nutpie", random_seed=1)
+print(tree.attrs["draws"], tree.attrs["draws_kept"], tree["posterior"].sizes["draw"], rl.diagnostics(tree)[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_returns_what_was_drawn(name):
+    command = [sys.executable, "-W", "ignore", "-c", INTERRUPTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("Sampling"):
+                break
+        time.sleep(1.5)
+        os.kill(process.pid, signal.Signals[name])
+        said = process.communicate(timeout=120)[0].splitlines()[-1]
+    asked, kept, held, words = said.split(" ", 3)
+    assert 0 < int(kept) == int(held) < int(asked) == 1_000_000
+    assert "interrupted: 2 of 2 chains" in words
+
+
 def test_a_parameter_that_never_moves_is_no_reason_to_lose_the_draws():
     tree = doctored()
     tree["posterior"] = xr.DataTree(
@@ -411,27 +499,6 @@ def test_an_existing_file_is_kept_unless_told(tiny, tmp_path, ending):
     assert "random_seed" not in rl.load_fit(path).attrs
     rl.save_fit(other, path, overwrite=True)
     assert rl.load_fit(path).attrs["random_seed"] == 99
-
-
-@pytest.mark.parametrize("ending", ["nc", "zarr"])
-def test_a_write_that_breaks_leaves_the_old_file(tiny, tmp_path, ending, monkeypatch):
-    tree = tiny[2]
-    path = rl.save_fit(tree, tmp_path / f"fit.{ending}")
-
-    def breaks(self, file, **kwargs):
-        if ending == "nc":
-            Path(file).write_bytes(b"half of it")
-        else:
-            Path(file).mkdir()
-            (Path(file) / "zarr.json").write_text("half of it")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(xr.DataTree, "to_netcdf" if ending == "nc" else "to_zarr", breaks)
-    with pytest.raises(OSError, match="no space"):
-        rl.save_fit(tree, path, overwrite=True)
-    monkeypatch.undo()
-    same(tree, rl.load_fit(path))
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["fit.pkl", "fit", "fit.nc4"])

@@ -25,7 +25,11 @@ class RegimelagError(ValueError):
 
     def __init__(self, asked: str, rule: str, came: str, cure: str) -> None:
         self.asked, self.rule, self.came, self.cure = asked, rule, came, cure
-        super().__init__(f"{asked}\n  rule: {rule}\n  came: {came}\n  cure: {cure}")
+        # All four as args: pickle and copy make an exception anew from its args.
+        super().__init__(asked, rule, came, cure)
+
+    def __str__(self) -> str:
+        return f"{self.asked}\n  rule: {self.rule}\n  came: {self.came}\n  cure: {self.cure}"
 
 
 class SpecError(RegimelagError):

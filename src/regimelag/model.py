@@ -30,6 +30,7 @@ from regimelag.likelihood.op import (
     normal_logpdf,
     student_t_logpdf,
 )
+from regimelag.process import alone
 from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
@@ -55,6 +56,7 @@ def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     return coords
 
 
+@alone
 def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     """Build the PyMC model; it is yours to extend and to sample as you like.
 
@@ -486,6 +488,7 @@ def _log_initial(spec: ModelSpec, logits: Tensor) -> Tensor:
     return pt.log(pt.linalg.solve(system.T, np.ones(count)))
 
 
+@alone
 def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
     """Draw from the prior of all free and deterministic variables of a model, and of its point lags.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import os
 import re
 import tomllib
 import types
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import tomli_w
 
 from regimelag.errors import SpecError, require, require_choice
+from regimelag.files import explained, write_whole
 from regimelag.kernels import KERNELS, Kernel
 from regimelag.spec import ModelSpec
 
@@ -189,15 +191,12 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     Raises
     ------
     SpecError
-        If the file exists and `overwrite` is not set.
+        If the file exists and `overwrite` is not set, or the path cannot be written.
     """
     file = Path(path)
+    asked = f"write_spec to {file}"
     if file.exists() and not overwrite:
-        raise SpecError(
-            f"write_spec to {file}",
-            "an existing file is kept",
-            "the file exists",
-            "pass overwrite=True, or choose another path",
-        )
-    file.write_text(spec_to_toml(spec), encoding="utf-8")
+        raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
+    with explained(asked, file, kind=SpecError):
+        write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
     return file

@@ -98,7 +98,8 @@ def backtest(
     executor : concurrent.futures.Executor, optional
         Where the refits run, such as a Dask cluster's ``client.get_executor()``; processes of this machine by default.
     folder : str or Path, optional
-        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there.
+        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there, and refits
+        that failed are tried again.
     random_seed : int
         Seed. The same seed gives the same scores, on any executor, stopped in between or not.
     progressbar : bool
@@ -168,7 +169,8 @@ def backtest(
         number, text = next(iter(failed.items()))
         date = day_of(panel, plan.refits[number])
         came = f"{len(failed)} of {len(found)} failed, first that on {date}: {text}"
-        raise FitError("backtest", "every refit succeeds", came, "mend that, and call again with the same folder")
+        again = "call again" if folder is None else "call again with the same folder: what failed is tried again"
+        raise FitError("backtest", "every refit succeeds", came, f"remove the cause, and {again}")
     scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
     bare = without_signals(spec)
     scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []

@@ -71,9 +71,10 @@ def robustness(
         Starting points of each refit's search for modes.
     executor : concurrent.futures.Executor, optional
         Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
-        per core, started by "spawn": a script needs its ``if __name__ == "__main__"``.
+        per core, which do not import the script.
     folder : str or Path, optional
-        Where finished refits are kept; a call that was stopped goes on from there.
+        Where finished refits are kept; a call that was stopped goes on from there, and refits that failed are tried
+        again.
     random_seed : int
         Seed.
     progressbar : bool

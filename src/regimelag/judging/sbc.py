@@ -126,9 +126,9 @@ def sbc(
         By default the right one, `build_model`: another shows whether the study would notice an error.
     executor : concurrent.futures.Executor, optional
         Where the fits run, such as a Dask cluster's ``client.get_executor()``; by default processes of this machine,
-        one per core, for which a script needs its ``if __name__ == "__main__"``.
+        one per core, which do not import the script.
     folder : str or Path, optional
-        Where each finished simulation is kept, as JSON. Called again, only what is missing is run.
+        Where each finished simulation is kept, as JSON. Called again, only what is missing or failed is run.
     progressbar : bool
         Whether to say on standard error how far it is.
 
@@ -320,7 +320,8 @@ def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.D
     ranked = {number: result for number, result in results.items() if ERROR not in result}
     errors = {number: result.get(ERROR, "") for number, result in results.items()}
     if not ranked:
-        raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), "mend that first")
+        cure = "remove the cause, and call again"
+        raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), cure)
     numbers = pd.Index(list(results), name=SIMULATION)
     names = ("rhat", "ess_bulk", "divergent", "longer")
     measures = {name: [float(result.get(name, np.nan)) for result in results.values()] for name in names}

@@ -149,8 +149,11 @@ def write_figures(figures: list[Drawn], folder: Path) -> dict[str, bytes]:
         The PNG of each figure.
     """
     folder.mkdir(parents=True)
-    for drawn in figures:
-        drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=DOTS_PER_INCH)
-        drawn.figure.savefig(folder / f"{drawn.name}.pdf")
-        plt.close(drawn.figure)
+    try:
+        for drawn in figures:
+            drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=DOTS_PER_INCH)
+            drawn.figure.savefig(folder / f"{drawn.name}.pdf")
+    finally:
+        for drawn in figures:
+            plt.close(drawn.figure)
     return {drawn.name: (folder / f"{drawn.name}.png").read_bytes() for drawn in figures}

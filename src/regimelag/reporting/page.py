@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from latex2mathml.converter import convert
 from regimelag import names as nm
 from regimelag.citing import citation
 from regimelag.errors import FitError
+from regimelag.files import explained, files_in, in_place_of, recover, sweep
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
 from regimelag.reading.forecast import same_period_terms
@@ -28,11 +31,13 @@ from regimelag.reporting import tables as tb
 from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.store import in_place_of, load_fit
+from regimelag.sampling.store import load_fit
 from regimelag.sampling.tree import made_with, panel_of, spec_of
 from regimelag.spec import ModelSpec
 
 PAGE = "report.html"
+# Lists the files that `report` wrote with their hashes; what else lies in a folder is not replaced.
+WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
 # Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
 CSS_PIXELS = 96
@@ -70,7 +75,8 @@ def report(
         A fit, or the file that `save_fit` wrote.
     folder : str or Path
         Where to write: ``report.html``; ``figures``, each as PNG and PDF; ``tables``, each as CSV, whole, and as LaTeX
-        for the booktabs package, as shown; ``model.tex``, the equations and priors.
+        for the booktabs package, as shown; ``model.tex``, the equations and priors; ``.regimelag.json``, the list of
+        these files.
     comparison : pandas.DataFrame, optional
         From `compare`: models side by side.
     robustness : pandas.DataFrame, optional
@@ -80,7 +86,8 @@ def report(
     moves : mapping of str to float, optional
         Size of each driver's move, as in `driver_effects`.
     overwrite : bool
-        Whether a report that is there may be replaced. It is replaced only once the new one is whole.
+        Whether a report that is there may be replaced. It is replaced only once the new one is whole, and only if the
+        folder holds nothing else, and nothing that was changed.
 
     Returns
     -------
@@ -90,16 +97,25 @@ def report(
     Raises
     ------
     FitError
-        If `folder` exists and `overwrite` is not set, or it holds what no report wrote; if a table is of another kind,
-        or an argument is refused by a reading.
+        If `folder` exists and `overwrite` is not set, or it holds what no report wrote, or cannot be written; if a
+        table is of another kind, or an argument is refused by a reading.
+
+    Warns
+    -----
+    UserWarning
+        If a process was killed while it wrote to this folder: what it left is put in its place or removed.
 
     Notes
     -----
     Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes, drivers, checks, comparison,
     provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
     """
-    target = Path(folder)
-    _check_target(target, overwrite=overwrite)
+    asked = f"report to {str(folder)!r}"
+    with explained(asked, Path(folder)):
+        # Behind a link lies what is replaced; the link stays.
+        target = Path(os.path.realpath(folder))
+        recover(target)
+        _check_target(target, asked, overwrite=overwrite)
     _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")
     _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
@@ -109,28 +125,47 @@ def report(
     mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
-    readings = _readings(fit, spec, within, moves)
-    tables = _tables(fit, spec, panel, readings, comparison, robustness)
-    sections = list(_sections(fit, panel, readings, comparison, robustness))
-    with in_place_of(target) as part:
-        pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
-        tb.write_tables(tables, part / "tables")
-        (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
-        page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
-        (part / PAGE).write_text(page, encoding="utf-8")
-    return target / PAGE
+    with explained(asked, Path(folder)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)
+        # Before anything is computed, so that a folder that cannot be written is known at once.
+        with in_place_of(target) as part:
+            readings = _readings(fit, spec, within, moves)
+            tables = _tables(fit, spec, panel, readings, comparison, robustness)
+            sections = list(_sections(fit, panel, readings, comparison, robustness))
+            pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
+            tb.write_tables(tables, part / "tables")
+            (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
+            page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
+            (part / PAGE).write_text(page, encoding="utf-8")
+            (part / WRITTEN).write_text(json.dumps({"files": _hashes(part)}), encoding="utf-8")
+    return Path(folder) / PAGE
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    asked = f"report to {str(target)!r}"
+def _check_target(target: Path, asked: str, *, overwrite: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not (target / PAGE).is_file():
-        cure = "choose another folder"
-        raise FitError(asked, "a folder that is replaced holds a report", f"no {PAGE} is there", cure)
+    rule = "a folder that is replaced holds a report, and nothing else"
+    try:
+        written = json.loads((target / WRITTEN).read_bytes())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FitError(asked, rule, f"no {WRITTEN}, which report writes", "choose another folder") from None
     if not overwrite:
         cure = "pass overwrite=True, or choose another folder"
         raise FitError(asked, "what exists is kept", "the folder holds a report", cure)
+    strange = [name for name, digest in _hashes(target).items() if written.get(name) != digest]
+    if strange:
+        came = f"files that are no report's, or were changed: {', '.join(strange[:3])}"
+        raise FitError(asked, rule, came, "move or delete them, or choose another folder")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file within a folder, by its path there; empty for a link."""
+    return {
+        name: "" if file.is_symlink() else hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files_in(folder).items()
+        if name != WRITTEN
+    }
 
 
 def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], maker: str) -> None:

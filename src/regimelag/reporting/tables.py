@@ -22,6 +22,7 @@ from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
 from regimelag.reading.verdict import probability
 from regimelag.reporting.parameters import Parameter, prior_in_words
+from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.tree import spec_of
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
@@ -166,6 +167,8 @@ def provenance_table(idata: xr.DataTree) -> Table:
     attrs, posterior = idata.attrs, idata["posterior"]
     settings = [name for name in ("nuts_sampler", "tune", "target_accept", "starts", "random_seed") if name in attrs]
     rows = {"made at": attrs["created_at"], "chains": posterior.sizes[nm.CHAIN], "draws": posterior.sizes[nm.DRAW]}
+    if interruption(idata):
+        rows["interrupted"] = interruption(idata)
     rows |= {name.replace("_", " "): attrs[name] for name in settings} | {"panel SHA-256": attrs["panel_sha256"]}
     rows |= {f"version of {name}": version for name, version in json.loads(attrs["versions"]).items()}
     frame = pd.DataFrame({"value": {name: str(value) for name, value in rows.items()}}).rename_axis("what")

@@ -41,6 +41,14 @@ def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     return (worst, where) if where else (np.nan, "undefined")
 
 
+def undefined_draws(values: xr.Dataset) -> list[str]:
+    """Variables with draws that are NaN or infinite, and how many numbers of each are."""
+    bad = {
+        name: (~np.isfinite(array)).sum().item() for name, array in values.data_vars.items() if array.dtype.kind == "f"
+    }
+    return [f"{name}: {count:,} of {values[name].size:,}" for name, count in bad.items() if count]
+
+
 def require_fit(asked: str, idata: object) -> None:
     """Refuse what is no tree of draws: the path of one, a spec, a panel, draws without their dimensions."""
     if isinstance(idata, xr.DataTree):
@@ -116,6 +124,20 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         f"Largest R-hat {rhat:.4f} ({found['rhat_of']}), smallest bulk ESS {bulk:.0f} ({found['ess_bulk_of']}), "
         f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * share:.2f} %)."
     )
+    if interruption(idata):
+        said[0] += f" {interruption(idata)}"
+    lost = int(idata.attrs.get("chains", 0)) - int(idata.attrs.get("chains_kept", 0))
+    if lost > 0:
+        said.append(
+            f"Chains that were interrupted before their first draw: {lost}. The others may have missed a mode that "
+            "these would have found. Fit again."
+        )
+    undefined = undefined_draws(idata["posterior"].to_dataset())
+    if undefined:
+        said.append(
+            f"Draws that are NaN or infinite ({'; '.join(undefined)}): nothing can be read from them. Fit again; if "
+            "the fit comes from a file, copy the file again."
+        )
     if np.isnan(rhat):
         said.append("R-hat needs two chains: one alone cannot show that it missed a mode. Fit with chains=4.")
     elif rhat > RHAT_LIMIT:
@@ -164,6 +186,17 @@ def _missed(idata: xr.DataTree) -> Iterator[str]:
             "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or order the labels if "
             f"it only exchanges them.{more if chains <= MANY else ''}"
         )
+
+
+def interruption(idata: xr.DataTree) -> str:
+    """A sentence on sampling that was interrupted; empty if it was not."""
+    chains, draws = ((idata.attrs.get(f"{name}_kept", 0), idata.attrs.get(name, 0)) for name in ("chains", "draws"))
+    if all(kept >= asked for kept, asked in (chains, draws)):
+        return ""
+    return (
+        f"Sampling was interrupted: {chains[0]} of {chains[1]} chains were kept, with {draws[0]:,} of {draws[1]:,} "
+        "draws each."
+    )
 
 
 def _carrying_weight(idata: xr.DataTree) -> str:

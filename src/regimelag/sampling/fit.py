@@ -16,6 +16,7 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.model import build_model, labelled
 from regimelag.plain import fraction, whole, wholes
+from regimelag.process import alone, refuse_while_imported
 from regimelag.sampling.catalogue import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.keywords import check_keywords
@@ -31,6 +32,7 @@ NutsSampler = Literal["nutpie", "pymc"]
 TRIES = 5000
 
 
+@alone
 def fit(
     spec: ModelSpec,
     panel: xr.Dataset,
@@ -70,7 +72,8 @@ def fit(
     -------
     xarray.DataTree
         A fit: see `as_fit` for its groups; `modes` holds the catalogue. Interrupting (Ctrl-C) returns what was drawn so
-        far.
+        far: `diagnostics` says how many draws and chains that is, and attrs have what was asked for (``draws``,
+        ``chains``) and what was kept (``draws_kept``, ``chains_kept``).
 
     Raises
     ------
@@ -82,7 +85,15 @@ def fit(
     See Also
     --------
     sample : The same for a PyMC model of your own.
+
+    Notes
+    -----
+    Fits in several threads of a process take turns, so that each has the draws of a fit alone.
+
+    After ``signal.signal(signal.SIGTERM, signal.default_int_handler)`` the signal that batch systems and containers
+    send before they end a process does what Ctrl-C does.
     """
+    refuse_while_imported("fit")
     _check_arguments(
         "fit",
         draws=draws,
@@ -114,6 +125,7 @@ def fit(
     return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
 
 
+@alone
 def sample(
     model: pm.Model,
     *,
@@ -153,7 +165,8 @@ def sample(
         Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue, which `modes` reads
         out; seed and settings in attrs.
         Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
-        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far.
+        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far,
+        as in `fit`.
 
     Raises
     ------
@@ -161,6 +174,7 @@ def sample(
         If an argument is out of range or unknown, the model has discrete or no free variables, a prior cannot be drawn
         from, the log posterior is finite at no starting point, or sampling was interrupted before the first draw.
     """
+    refuse_while_imported("sample")
     _check_arguments(
         "sample",
         draws=draws,
@@ -191,6 +205,10 @@ def sample(
     if model.data_vars:
         tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {
+        "draws": draws,
+        "chains": chains,
+        "draws_kept": posterior.sizes[nm.DRAW],
+        "chains_kept": posterior.sizes[nm.CHAIN],
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
         "tune": int(tune),

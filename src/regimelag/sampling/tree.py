@@ -37,7 +37,8 @@ from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.recursions import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
 from regimelag.plain import whole
-from regimelag.sampling.diagnostics import diagnostics, require_fit
+from regimelag.process import alone
+from regimelag.sampling.diagnostics import diagnostics, require_fit, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
@@ -64,7 +65,7 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
         If the tree is no fit of regimelag's.
     """
     require_fit("reading a fit", idata)
-    if "spec" not in idata.attrs:
+    if not isinstance(idata.attrs.get("spec"), str):
         raise FitError(
             "reading a fit",
             "the tree carries its spec in attrs",
@@ -153,9 +154,20 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
         for held in (parameters, idata["constant_data"].to_dataset() if "constant_data" in idata.children else None):
             if held is not None:
                 _check_whole(spec, held)
+    if group == "posterior":
+        _require_defined("the posterior of a fit", parameters)
     return parameters
 
 
+def _require_defined(asked: str, parameters: xr.Dataset) -> None:
+    """Refuse draws that are NaN or infinite."""
+    undefined = undefined_draws(parameters)
+    if undefined:
+        cure = "sample again; if the draws come from a file, copy the file again from where it was saved"
+        raise FitError(asked, "all draws are finite numbers", f"NaN or infinite: {'; '.join(undefined)}", cure)
+
+
+@alone
 def as_fit(
     idata: xr.DataTree,
     spec: ModelSpec,
@@ -197,8 +209,9 @@ def as_fit(
     Raises
     ------
     FitError
-        If the posterior lacks a parameter of the model, or the draws, or `model`, were made with another spec or panel,
-        as far as they say. For the regimes of a fit on newer data see `regime_probabilities`.
+        If the posterior lacks a parameter of the model or has draws of one that are NaN or infinite, or if the draws,
+        or `model`, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data see
+        `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
@@ -367,6 +380,7 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
             f"{', '.join(lacking)} is missing",
             "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
         )
+    _require_defined("as_fit", posterior[[rv.name for rv in model.free_RVs]])
     for rv in model.free_RVs:
         came = _unlike_model(posterior[rv.name], model.named_vars_to_dims.get(rv.name) or (), model.coords)
         if came:

@@ -13,6 +13,7 @@ from regimelag import names as nm
 from regimelag.data.checks import spec_made_with
 from regimelag.data.cuts import day_of
 from regimelag.data.panel import panel_hash
+from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.tree import held_panel, installed, spec_of
 
 SHORT = 12
@@ -35,7 +36,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         fit was made against that of the data it holds; ``data``, against that of `panel`; ``spec``, the fit's against
         the panel's, by name; ``version of ...`` of each package that can move a draw, of Python and of the platform. In
         attrs ``verdict``, a list of sentences: whether the data are the same and, if not, which columns differ, on how
-        many rows, from when on and by how much; which versions differ.
+        many rows, from when on and by how much; which versions differ; whether sampling was interrupted.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         pair = then.get(name, "not recorded"), now.get(name, "not installed")
         rows[f"version of {name}"] = (*pair, pair[0] == pair[1])
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"])
-    table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table)]
+    table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table), *_on_sampling(idata)]
     return table
 
 
@@ -131,3 +132,8 @@ def _on_versions(table: pd.DataFrame) -> list[str]:
         f"{str(name).removeprefix('version of ')} {row['then']}, now {row['now']}" for name, row in other.iterrows()
     )
     return [f"Versions differ, so the same seed may give other draws: {listed}."]
+
+
+def _on_sampling(idata: xr.DataTree) -> list[str]:
+    said = interruption(idata)
+    return [f"{said} The same seed does not give these draws again."] if said else []
