@@ -54,7 +54,8 @@ def test_every_package_that_is_needed_has_a_tested_version():
     project = PROJECT["project"]
     direct = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     assert {canonicalize_name(Requirement(text).name) for text in direct} <= named
-    others = [line for line in TESTED if line not in _installed()]
+    installed = _installed()
+    others = [line for line in TESTED if line not in installed]
     if not {Requirement(line).name for line in others} & needed():
         assert needed() <= named
         assert FILE.read_text(encoding="utf-8") == constraints()

@@ -449,8 +449,8 @@ def test_a_fit_of_another_program_without_a_piece_is_loaded_with_a_warning(tiny,
 
 def test_a_zarr_fit_without_a_group_is_refused_by_name(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
-    shutil.rmtree(path / "log_likelihood")
-    with pytest.raises(rl.FitError, match="group log_likelihood is missing"):
+    shutil.rmtree(path / "one_step_ahead")
+    with pytest.raises(rl.FitError, match="group one_step_ahead is missing"):
         rl.load_fit(path)
 
 

@@ -205,8 +205,8 @@ def sample(
     if model.data_vars:
         tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {
-        "draws": draws,
-        "chains": chains,
+        "draws": int(draws),
+        "chains": int(chains),
         "draws_kept": posterior.sizes[nm.DRAW],
         "chains_kept": posterior.sizes[nm.CHAIN],
         "random_seed": seed,
