@@ -145,7 +145,7 @@ def test_a_users_script_is_checked_against_the_packages_types(away):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder)
     said = [line for line in done.stdout.splitlines() if line.startswith("script.py")]
     assert len(said) == 2, done.stdout + done.stderr
-    assert 'Revealed type is "regimelag.spec.ModelSpec"' in said[0]
+    assert 'Revealed type is "regimelag.spec.model_spec.ModelSpec"' in said[0]
     assert 'Argument 1 to "read_spec" has incompatible type "int"' in said[1]
 
 

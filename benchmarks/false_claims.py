@@ -27,9 +27,9 @@ import xarray as xr
 from scipy import stats
 
 import regimelag as rl
-from regimelag.judging.runs import ERROR, model_code, run_all
-from regimelag.model import model_data
-from regimelag.reading.verdict import detectable, verdict_claims
+from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
+from regimelag.model.build import model_data
+from regimelag.results.verdict import detectable, verdict_claims
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import RHAT_LIMIT, convergence
 from regimelag.sampling.fit import search
@@ -181,7 +181,7 @@ def main() -> int:
     ]
     settings = {"study": "false claims", "seed": options.seed, "panels": options.panels, "fit": SETTINGS}
     settings |= {"data": Path(options.data).name if options.data else None}
-    settings |= {"code": model_code("reading/verdict.py"), "script": Path(__file__).read_text(encoding="utf-8")}
+    settings |= {"code": code_hash(), "script": Path(__file__).read_text(encoding="utf-8")}
     work = partial(one_panel, options.data, options.panels, options.seed)
     found = run_all(work, numbers, settings=json.loads(json.dumps(settings)), folder=options.out)
     table = table_of(found)

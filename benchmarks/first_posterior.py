@@ -30,7 +30,7 @@ def as_in_pymc() -> None:
     import pytensor
     import pytensor.tensor as pt
 
-    from regimelag import model
+    from regimelag.model import build as model
 
     def lag_sum(signal, weights):
         count = weights.type.shape[0]
@@ -67,7 +67,7 @@ def one_run(version: str, seed: int) -> None:
     import pymc  # noqa: F401
 
     import regimelag as rl
-    from regimelag.data.cuts import last_rows
+    from regimelag.panel.slicing import last_rows
 
     if version == "scan":
         as_in_pymc()

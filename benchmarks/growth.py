@@ -72,8 +72,8 @@ def flagship_work(length: int) -> tuple[Work, int]:
     """The same of the flagship's log density and gradient; its inputs are the model's data."""
     import numpy as np
 
-    from regimelag import names as nm
-    from regimelag.model import model_data
+    from regimelag.model.build import model_data
+    from regimelag.spec import names as nm
 
     spec, panel, plan = compiled_flagship()
     point = plan.prior_point(1)

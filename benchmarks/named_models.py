@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import regimelag as rl
-from regimelag.judging.runs import ERROR, model_code, run_all
+from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.sampling.diagnostics import DIVERGENT_LIMIT, ESS_LIMIT, RHAT_LIMIT, convergence
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -112,7 +112,7 @@ def main() -> None:
             "start": options.start,
             "draws": options.draws,
             "models": every,
-            "code": model_code(),
+            "code": code_hash(),
         },
         folder=options.out,
     )

@@ -27,7 +27,7 @@ import xarray as xr
 from distributed import Client, as_completed
 
 import regimelag as rl
-from regimelag.reading.verdict import decision_threshold
+from regimelag.results.verdict import decision_threshold
 
 # True cumulative elasticities of the simulated assets, each the name of one.
 TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}

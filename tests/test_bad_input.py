@@ -13,7 +13,7 @@ import pytest
 from test_panel import daily, spec_of, weekly
 
 import regimelag as rl
-from regimelag.data.panel import check_panel
+from regimelag.panel.make import check_panel
 
 W = weekly()
 FIRST, EIGHTH, FIFTIETH, LAST = (str(W.index[row].date()) for row in (0, 8, 50, -1))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import regimelag as rl
-from regimelag.caches import VARIABLES, saying_where_to_write
+from regimelag.runtime.caches import VARIABLES, saying_where_to_write
 
 SOURCE = Path(rl.__file__).parent
 NAMES = ["NUMBA_CACHE_DIR", "PYTENSOR_FLAGS", "MPLCONFIGDIR"]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from test_panel import DATA, daily, needs_data, spec_of, weekly
 
 import regimelag as rl
-from regimelag.data.clocks import close_instants
-from regimelag.specfile import spec_from_toml, spec_to_toml
+from regimelag.panel.asynchronous_closes import close_instants
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 NEW_YORK, UTC_MIDNIGHT, LONDON_NOON = "16:00 America/New_York", "24:00 UTC", "12:00 Europe/London"
 SILVER, BITCOIN = spec_of().signals[0], spec_of().responses[0]

@@ -14,9 +14,9 @@ from oracles import enumerate_chain
 from scipy import signal, special, stats
 
 import regimelag as rl
-from regimelag.judging.differences import Contrast
-from regimelag.judging.scores import loo_score
-from regimelag.judging.tellings import Telling, paired_difference, told_models, unreliable
+from regimelag.evaluation.comparison.differences import Contrast
+from regimelag.evaluation.comparison.elpd_difference import Telling, paired_difference, told_models, unreliable
+from regimelag.evaluation.comparison.psis_loo import loo_score
 
 PAIR = (rl.Response("asset", "price"), rl.Response("other", "other price"))
 POINT = (rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),)

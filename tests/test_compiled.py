@@ -13,7 +13,7 @@ import pytest
 from builders import bare_spec, cut, hand_panel, replaced, small_spec
 
 import regimelag as rl
-from regimelag.model import build_model, model_data
+from regimelag.model.build import build_model, model_data
 from regimelag.sampling.compiled import CompiledModel
 
 THREE = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origin_sd=0.5))

@@ -12,8 +12,8 @@ import pytest
 from oracles import central_difference
 from scipy import stats
 
-from regimelag.correlation import correlation_from, residual_correlation
 from regimelag.likelihood.joint_density import joint_logpdf
+from regimelag.model.correlation import correlation_from, residual_correlation
 
 DRAWS = 5_000
 

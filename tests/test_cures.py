@@ -23,14 +23,16 @@ import pytest
 from builders import bare_spec, cut, hand_panel, prior_fit, replaced, small_spec
 
 import regimelag as rl
-from regimelag import kernels, series, specfile, structure
-from regimelag import spec as spec_module
-from regimelag.data.frames import check_frame, take_columns
-from regimelag.data.rows import to_frequency
+from regimelag.panel.frame_checks import check_frame, take_columns
+from regimelag.panel.rows import to_frequency
 from regimelag.sampling.fit import _check_arguments, _check_model
-from regimelag.sampling.keywords import check_keywords
 from regimelag.sampling.modes import find_modes
-from regimelag.specfile import spec_from_toml
+from regimelag.sampling.sampler_kwargs import check_keywords
+from regimelag.spec import kernels, series
+from regimelag.spec import model_spec as spec_module
+from regimelag.spec import parts as structure
+from regimelag.spec import toml as specfile
+from regimelag.spec.toml import spec_from_toml
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
 NAMES |= {name: getattr(rl, name) for name in rl.__all__}
@@ -748,7 +750,7 @@ def test_the_cures_of_axes(example):
 def test_the_cures_of_comparisons(tiny):
     from test_panel import spec_of, weekly
 
-    from regimelag.judging.comparability import check_alike
+    from regimelag.evaluation.comparison.comparability import check_alike
 
     with pytest.raises(rl.FitError) as caught:
         rl.compare([tiny[2], tiny[2]])

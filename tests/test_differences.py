@@ -10,8 +10,8 @@ import xarray as xr
 from builders import KERNEL, hand_panel, prior_fit, replaced, small_spec
 
 import regimelag as rl
-from regimelag.judging.differences import contrast, spec_differences, without_lag_of
-from regimelag.model import build_model
+from regimelag.evaluation.comparison.differences import contrast, spec_differences, without_lag_of
+from regimelag.model.build import build_model
 from regimelag.reporting import page, tables
 
 BASE = small_spec()

@@ -12,7 +12,7 @@ import xarray as xr
 from builders import cut
 
 import regimelag as rl
-from regimelag.kernels import KERNELS
+from regimelag.spec.kernels import KERNELS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -12,7 +12,7 @@ import pytest
 
 import regimelag as rl
 from regimelag import errors
-from regimelag.data.retry import PassingError
+from regimelag.fetch.retry import PassingError
 
 PARTS = ("reading a fit", "the tree is a fit", "a dict", "pass what fit returned")
 EVERY = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]

@@ -11,7 +11,7 @@ from builders import small_spec
 from scipy import stats
 
 import regimelag as rl
-from regimelag.reading import evidence
+from regimelag.results import evidence
 
 
 def agrees(values, truth, slack=0.0):

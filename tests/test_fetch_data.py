@@ -15,7 +15,7 @@ import pytest
 from loopback import KEY, Fred, Yahoo, running, turned_session
 
 import regimelag as rl
-from regimelag.data import fred, market
+from regimelag.fetch import fred, market
 
 yfinance = pytest.importorskip("yfinance", reason="yfinance, the extra 'market', is not installed")
 EXAMPLES = Path(__file__).parents[1] / "examples"

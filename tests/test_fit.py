@@ -20,12 +20,12 @@ from builders import bare_spec, hand_panel, one_draw, prior_draws, prior_fit, sm
 from scipy import stats
 
 import regimelag as rl
-from regimelag.data.panel import panel_hash
-from regimelag.kernels import log_normal
-from regimelag.model import build_model
+from regimelag.model.build import build_model
+from regimelag.panel.make import panel_hash
 from regimelag.reporting.tables import provenance_table
 from regimelag.sampling.diagnostics import convergence, diagnostics
 from regimelag.sampling.nuts import _complete_draws
+from regimelag.spec.kernels import log_normal
 
 GROUPS = {
     "posterior",

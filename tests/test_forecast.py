@@ -12,7 +12,7 @@ import xarray as xr
 from builders import bare_spec, one_draw, plain_chain, plain_location, prior_draws, replaced, small_spec
 
 import regimelag as rl
-from regimelag.reading import forecast as module
+from regimelag.evaluation.forecasting import forecast as module
 
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))
 SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
@@ -155,7 +155,7 @@ def mixture_below(panel, v, law, y):
 
 
 def test_bootstrapped_moves_are_those_of_the_window(fit):
-    from regimelag.data.scenarios import bootstrapped_levels
+    from regimelag.panel.scenarios import bootstrapped_levels
 
     panel = rl.panel_of(fit)
     paths = bootstrapped_levels(SPEC, panel, 8, paths=3, block=4, rng=np.random.default_rng(0))

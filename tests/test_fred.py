@@ -21,8 +21,8 @@ import pytest
 from loopback import KEY, Fred, running
 
 import regimelag as rl
-from regimelag.data import cache as store
-from regimelag.data import fred, fred_client, retry
+from regimelag.fetch import cache as store
+from regimelag.fetch import fred, fred_client, retry
 
 DAYS = [f"2024-01-{day:02d}" for day in range(2, 13)]
 

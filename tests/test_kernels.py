@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from regimelag.errors import SpecError
-from regimelag.kernels import (
+from regimelag.spec.kernels import (
     KERNELS,
     Beta,
     Dirichlet,

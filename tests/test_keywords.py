@@ -10,7 +10,7 @@ import pytest
 
 import regimelag as rl
 from regimelag.sampling import fit as module
-from regimelag.sampling.keywords import SET, check_keywords
+from regimelag.sampling.sampler_kwargs import SET, check_keywords
 
 REFUSED = {
     "misspelled seed": ({"random_sed": 1}, "random_seed"),

@@ -14,9 +14,9 @@ from builders import bare_spec, hand_panel, on_panel, prior_draws, prior_fit, re
 from scipy import optimize, stats
 
 import regimelag as rl
-from regimelag.reading import cautions as cautions_module
-from regimelag.reading import lag_report as module
-from regimelag.reading.cautions import calendar, cautions, piled_up, separated, visited_once
+from regimelag.results import lag_report as module
+from regimelag.results import model_checks as cautions_module
+from regimelag.results.model_checks import calendar, cautions, piled_up, separated, visited_once
 
 
 def test_report_says_what_the_draws_say(tiny):

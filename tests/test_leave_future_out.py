@@ -15,7 +15,7 @@ from oracles import enumerate_chain
 from scipy import special
 
 import regimelag as rl
-from regimelag.data.cuts import learned_before
+from regimelag.panel.slicing import learned_before
 
 ROWS = 60
 SPEC = small_spec(

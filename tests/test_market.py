@@ -16,7 +16,7 @@ import pytest
 from loopback import Yahoo, running, turned_session
 
 import regimelag as rl
-from regimelag.data import market, retry
+from regimelag.fetch import market, retry
 
 yfinance = pytest.importorskip("yfinance", reason="yfinance, the extra 'market', is not installed")
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))

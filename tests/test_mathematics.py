@@ -13,9 +13,9 @@ from builders import bare_spec, hand_panel, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
-from regimelag.kernels import KERNELS, Prior
 from regimelag.reporting.mathematics import equations, kernel_formula, kernel_symbol, kernel_words, text
 from regimelag.reporting.parameters import parameters, prior_in_words
+from regimelag.spec.kernels import KERNELS, Prior
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
 HALVES = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))

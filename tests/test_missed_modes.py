@@ -12,8 +12,8 @@ import xarray as xr
 from builders import hand_panel, prior_fit, small_spec
 
 import regimelag as rl
-from regimelag.sampling.catalogue import RESERVED
 from regimelag.sampling.modes import Mode, find_modes, is_reached
+from regimelag.sampling.modes_dataset import RESERVED
 
 
 def tree(shares, weights, *, away=12.0, reached=None, draws=1000) -> xr.DataTree:

@@ -13,11 +13,11 @@ from oracles import enumerate_chain, log_total
 from pymc.initial_point import make_initial_point_fn
 
 import regimelag as rl
-from regimelag.equations import equations, log_observation, stack_draws
-from regimelag.kernels import KERNELS
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model import build_model, draw_prior
+from regimelag.model.build import build_model, draw_prior
+from regimelag.model.evaluate import equations, log_observation, stack_draws
 from regimelag.sampling.point_lags import read_point_lags
+from regimelag.spec.kernels import KERNELS
 
 TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
 OWN = ("effect", "regimes")

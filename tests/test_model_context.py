@@ -11,8 +11,8 @@ import xarray as xr
 from builders import bare_spec, hand_panel, prior_draws
 
 import regimelag as rl
-from regimelag.judging.sbc import Study, one_simulation
-from regimelag.model import build_model
+from regimelag.evaluation.calibration.sbc import Study, one_simulation
+from regimelag.model.build import build_model
 
 SPEC = bare_spec(family="normal", controls=(rl.Control("dollar", "dollar"),))
 PANEL = hand_panel(SPEC, 40)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regimelag import names as nm
-from regimelag.data.panel import check_panel, describe_panel, make_panel
-from regimelag.data.sources import read_series
-from regimelag.model import build_model
-from regimelag.spec import ModelSpec
-from regimelag.specfile import read_spec
+from regimelag.model.build import build_model
+from regimelag.panel.make import check_panel, describe_panel, make_panel
+from regimelag.panel.read import read_series
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import read_spec
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")

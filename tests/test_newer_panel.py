@@ -13,8 +13,8 @@ import xarray as xr
 from builders import KERNEL, one_draw, plain_chain, prior_draws, replaced, small_spec
 
 import regimelag as rl
-from regimelag.sampling.tree import made_with
-from regimelag.specfile import spec_to_toml
+from regimelag.sampling.inference_data import made_with
+from regimelag.spec.toml import spec_to_toml
 
 FIRST, LAST = "2020-01-03", "2021-01-29"
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import regimelag as rl
-from regimelag import names as nm
-from regimelag.data import tracks
-from regimelag.data.panel import panel_hash
+from regimelag.panel import aligned_series as tracks
+from regimelag.panel.make import panel_hash
+from regimelag.spec import names as nm
 
 KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 DAYS = pd.date_range("2020-01-01", "2022-12-31", name="date")

@@ -11,8 +11,8 @@ import xarray as xr
 from builders import bare_spec, hand_panel, small_spec
 
 import regimelag as rl
-from regimelag.kernels import KERNELS
-from regimelag.specfile import spec_from_toml, spec_to_toml
+from regimelag.spec.kernels import KERNELS
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 SOME = np.array([1, 2, 3])
 

@@ -17,17 +17,17 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regimelag import names as nm
-from regimelag.data import rows as rows_module
-from regimelag.data.panel import check_panel, describe_panel, make_panel, panel_hash
-from regimelag.data.rows import to_frequency
-from regimelag.data.sources import read_series
 from regimelag.errors import PanelError
-from regimelag.kernels import Gamma, NoLag
-from regimelag.series import Control, Driver, Response, Signal
-from regimelag.spec import ModelSpec
-from regimelag.specfile import read_spec
-from regimelag.structure import Episodes
+from regimelag.panel import rows as rows_module
+from regimelag.panel.make import check_panel, describe_panel, make_panel, panel_hash
+from regimelag.panel.read import read_series
+from regimelag.panel.rows import to_frequency
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import Gamma, NoLag
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.parts import Episodes
+from regimelag.spec.series import Control, Driver, Response, Signal
+from regimelag.spec.toml import read_spec
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")

@@ -282,11 +282,11 @@ def test_figures_need_no_compiler():
     code = """
 import sys, types, pathlib, importlib.util
 root = pathlib.Path(importlib.util.find_spec("regimelag").submodule_search_locations[0])
-for name, folder in (("regimelag", root), ("regimelag.reading", root / "reading")):
+for name, folder in (("regimelag", root), ("regimelag.plots", root / "plots")):
     package = types.ModuleType(name)
     package.__path__ = [str(folder)]
     sys.modules[name] = package
-import regimelag.reading.plots, regimelag.reading.lag_plots
+import regimelag.plots.regimes, regimelag.plots.lags
 heavy = {"pymc", "pytensor", "numba", "nutpie"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """

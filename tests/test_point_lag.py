@@ -11,7 +11,7 @@ from oracles import log_total
 from scipy import stats
 
 import regimelag as rl
-from regimelag.kernels import KERNELS
+from regimelag.spec.kernels import KERNELS
 
 ROWS, LAGS = 120, 10
 # The scale is as good as known, so that all else is linear and normal and the evidence of each lag has a closed form.

@@ -21,7 +21,7 @@ from test_likelihood_peers import check
 from test_published_paths import PUBLISHED, data_of
 
 import regimelag as rl
-from regimelag.equations import equations, log_observation, stack_draws
+from regimelag.model.evaluate import equations, log_observation, stack_draws
 
 FILE = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "depmixS4" / "speed.csv"
 SPEC = rl.ModelSpec(

@@ -18,7 +18,7 @@ from test_likelihood_peers import check, read_literal, stationary_law
 from test_published_paths import rounding
 
 import regimelag as rl
-from regimelag.equations import equations, log_observation, stack_draws
+from regimelag.model.evaluate import equations, log_observation, stack_draws
 
 regression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_regression")
 

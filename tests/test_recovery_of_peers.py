@@ -15,8 +15,8 @@ from scipy.optimize import minimize
 from test_published_drivers import emissions, loglik_of
 
 import regimelag as rl
-from regimelag.judging.refits import Refit, posterior_of
-from regimelag.model import draw_prior
+from regimelag.evaluation.robustness.refit import Refit, posterior_of
+from regimelag.model.build import draw_prior
 
 ROWS, PANELS, THINNED = 150, 20, 99
 SPEC = bare_spec(

@@ -22,7 +22,7 @@ from builders import (
 from oracles import enumerate_chain
 
 import regimelag as rl
-from regimelag.reading import regimes as room
+from regimelag.results import regimes as room
 
 KINDS = ("predicted", "filtered", "smoothed")
 

@@ -18,10 +18,10 @@ from latex2mathml.converter import convert
 from test_docs import blocks
 
 import regimelag as rl
-from regimelag.kernels import KERNELS, Humped, Kernel, Located, Prior, lags, log_normal, softmax
 from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
-from regimelag.specfile import spec_from_toml, spec_to_toml
+from regimelag.spec.kernels import KERNELS, Humped, Kernel, Located, Prior, lags, log_normal, softmax
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 PAGE = Path(__file__).parents[1] / "docs" / "new_kernel.md"
 
@@ -238,7 +238,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused_when_the_spec_is_mad
             return {name: Prior("HalfNormal", {"sigma": 1.0}) for name in ("probability", "half life")}
 
     cures = {
-        Unknown: "write regimelag.kernels.KERNELS[Unknown.kind] = Unknown before the spec",
+        Unknown: "write regimelag.spec.kernels.KERNELS[Unknown.kind] = Unknown before the spec",
         Nameless: "give Nameless a kind of its own, and write",
         Plain: "decorate it with @dataclass(frozen=True)",
     }

@@ -15,8 +15,8 @@ import pytest
 from builders import bare_spec, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
-from regimelag.reading.verdict import probability
 from regimelag.reporting.tables import interval, number
+from regimelag.results.verdict import probability
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

@@ -13,15 +13,15 @@ import pytest
 from builders import KERNEL, hand_panel, one_draw, plain_chain, prior_draws, replaced, small_spec
 
 import regimelag as rl
-from regimelag.data.panel import check_panel
-from regimelag.equations import equations, stack_draws
-from regimelag.judging import placebos
-from regimelag.judging.checks import plan_checks
-from regimelag.judging.findings import add_findings
-from regimelag.judging.leave_one_out import pointwise
-from regimelag.judging.refits import Refit
-from regimelag.judging.robustness import _model_free
-from regimelag.reading.verdict import claims, decision_threshold
+from regimelag.evaluation.comparison.leave_one_out import pointwise
+from regimelag.evaluation.robustness import placebos
+from regimelag.evaluation.robustness.plan import plan_checks
+from regimelag.evaluation.robustness.refit import Refit
+from regimelag.evaluation.robustness.robustness import _model_free
+from regimelag.evaluation.robustness.summary import add_findings
+from regimelag.model.evaluate import equations, stack_draws
+from regimelag.panel.make import check_panel
+from regimelag.results.verdict import claims, decision_threshold
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 import regimelag as rl
-from regimelag.judging.runs import model_code, run_all
+from regimelag.evaluation import parallel_runs
+from regimelag.evaluation.parallel_runs import code_hash, run_all
 
 SETTINGS = {"size": 3, "spec": "name = 'a'"}
 
@@ -252,6 +254,7 @@ def test_an_executor_of_the_caller_is_not_replaced(quiet):
 
 
 SCRIPT = """
+import shutil
 import signal
 import sys
 from functools import partial
@@ -289,6 +292,16 @@ def test_an_interrupt_keeps_what_is_done(quiet, tmp_path):
     assert all(times(notes)[number] == before[number] for number in done)
 
 
-def test_the_code_of_the_model_is_in_its_digest():
-    assert model_code() == model_code()
-    assert model_code() != model_code("judging/sbc.py")
+def test_a_study_knows_the_code_that_its_numbers_depend_on(tmp_path, monkeypatch):
+    copy = tmp_path / "regimelag"
+    shutil.copytree(Path(parallel_runs.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_hash()
+    monkeypatch.setattr(parallel_runs, "__file__", str(copy / "evaluation" / "parallel_runs.py"))
+    assert code_hash() == before
+    for unrelated in ("plots/lags.py", "reporting/page.py", "fetch/fred.py"):
+        (copy / unrelated).write_text("", encoding="utf-8")
+    assert code_hash() == before
+    for file in ("spec/kernels.py", "panel/slicing.py", "model/build.py", "evaluation/calibration/sbc.py"):
+        last = code_hash()
+        (copy / file).write_text("", encoding="utf-8")
+        assert code_hash() != last

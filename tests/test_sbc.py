@@ -19,9 +19,9 @@ from oracles import enumerate_chain, log_total
 from scipy import stats
 
 import regimelag as rl
-from regimelag.data.cuts import last_rows
-from regimelag.judging.sbc import _entries, _quantities, _ranked
-from regimelag.model import build_model
+from regimelag.evaluation.calibration.sbc import _entries, _quantities, _ranked
+from regimelag.model.build import build_model
+from regimelag.panel.slicing import last_rows
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.nuts import sample_nutpie
 

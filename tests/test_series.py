@@ -17,16 +17,16 @@ import xarray as xr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from regimelag import names as nm
-from regimelag.data.panel import check_panel, describe_panel, make_panel, panel_hash
-from regimelag.data.rows import to_frequency, trading_dates, transform
-from regimelag.data.sources import read_series
-from regimelag.data.tracks import lay_tracks
 from regimelag.errors import PanelError, SpecError
-from regimelag.kernels import Gamma
-from regimelag.series import Control, Driver, Response, Series, Signal
-from regimelag.spec import ModelSpec
-from regimelag.specfile import spec_from_toml, spec_to_toml
+from regimelag.panel.aligned_series import lay_tracks
+from regimelag.panel.make import check_panel, describe_panel, make_panel, panel_hash
+from regimelag.panel.read import read_series
+from regimelag.panel.rows import to_frequency, trading_dates, transform
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import Gamma
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Control, Driver, Response, Series, Signal
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regimelag.data.sources import read_series
 from regimelag.errors import PanelError
+from regimelag.panel.read import read_series
 
 GOOD = "date,silver,bitcoin\n2026-01-22,95.5,90000\n2026-01-23,102.56,\n"
 DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import regimelag as rl
 from regimelag.errors import RegimelagError
-from regimelag.kernels import KERNELS
-from regimelag.series import Series
-from regimelag.specfile import read_spec, spec_from_toml, spec_to_toml, write_spec
+from regimelag.spec.kernels import KERNELS
+from regimelag.spec.series import Series
+from regimelag.spec.toml import read_spec, spec_from_toml, spec_to_toml, write_spec
 
 MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
 RESPONSE = rl.Response("asset", "price")

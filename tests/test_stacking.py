@@ -12,7 +12,7 @@ from oracles import enumerate_chain
 from scipy import optimize, special, stats
 
 import regimelag as rl
-from regimelag.judging.leave_one_out import leave_one_out_terms
+from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.sampling.diagnostics import diagnostics
 
 # A Cauchy location and data in two clusters: the larger cluster's mode has nearly all of the posterior mass, while both

@@ -19,8 +19,8 @@ import pytest
 import xarray as xr
 
 import regimelag as rl
-from regimelag import files
-from regimelag.files import in_place_of, recover, sweep, write_whole
+from regimelag.runtime import files
+from regimelag.runtime.files import in_place_of, recover, sweep, write_whole
 
 ENDINGS = ["nc", "zarr"]
 TESTS = Path(__file__).parent
@@ -348,7 +348,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from regimelag.files import in_place_of
+from regimelag.runtime.files import in_place_of
 
 left = int(sys.argv[2])
 

@@ -7,7 +7,7 @@ import pytest
 from arviz_stats.ecdf_utils import ecdf_pit
 from scipy import stats
 
-from regimelag.judging.uniformity import ecdf_p_values, holm
+from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
 
 
 def test_p_values_say_what_simultaneous_bands_say():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regimelag.reading.verdict import (
+from regimelag.results.verdict import (
     INFORMATION,
     POWER,
     Claims,

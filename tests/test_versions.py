@@ -10,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import regimelag as rl
-from regimelag import versions
 from regimelag.errors import FitError
+from regimelag.runtime import versions
 from regimelag.sampling import compiled
 
 

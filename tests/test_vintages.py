@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regimelag import names as nm
-from regimelag.data.panel import describe_panel, make_panel
 from regimelag.errors import PanelError
-from regimelag.kernels import NoLag
-from regimelag.series import Control, Driver, Response, Signal
-from regimelag.spec import ModelSpec
+from regimelag.panel.make import describe_panel, make_panel
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import NoLag
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Control, Driver, Response, Signal
 
 DOLLAR = Driver("dollar", "usd", transform="log_return", periods=3, delay="W-MON")
 YIELD = Driver("yield", "tips", periods=3, delay="1B")

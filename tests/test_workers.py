@@ -18,8 +18,8 @@ import pytest
 from builders import hand_panel, small_spec
 
 import regimelag as rl
-from regimelag.judging.runs import run_all
-from regimelag.judging.workers import SendingError, WorkerDied, Workers
+from regimelag.evaluation.parallel_runs import run_all
+from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
 
 TESTS = Path(__file__).parent
 
@@ -30,7 +30,7 @@ import multiprocessing
 from functools import partial
 from pathlib import Path
 
-from regimelag.judging.runs import run_all
+from regimelag.evaluation.parallel_runs import run_all
 
 with Path("begun").open("a") as file:
     file.write("x")
@@ -87,9 +87,9 @@ KERNEL = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
 import regimelag as rl
-from regimelag.judging.runs import run_all
-from regimelag.kernels import KERNELS, Gamma
-from regimelag.specfile import spec_from_toml, spec_to_toml
+from regimelag.evaluation.parallel_runs import run_all
+from regimelag.spec.kernels import KERNELS, Gamma
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ CACHED = """
 import os
 from functools import cache, lru_cache
 from pathlib import Path
-from regimelag.judging.runs import run_all
+from regimelag.evaluation.parallel_runs import run_all
 
 
 @cache
@@ -157,7 +157,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 import regimelag as rl
 from builders import hand_panel, small_spec
-from regimelag.kernels import KERNELS, Gamma
+from regimelag.spec.kernels import KERNELS, Gamma
 
 with open("begun", "a") as file:
     file.write("x")
@@ -225,7 +225,7 @@ def test_what_cannot_be_imported_elsewhere_is_said(monkeypatch, tmp_path):
 OWN_POOL = """
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from regimelag.judging.runs import run_all
+from regimelag.evaluation.parallel_runs import run_all
 
 with open("begun", "a") as file:
     file.write("x")
@@ -320,7 +320,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from regimelag.judging.runs import run_all
+from regimelag.evaluation.parallel_runs import run_all
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 import lazy_loader
 
-from regimelag import versions
-from regimelag.caches import saying_where_to_write
+from regimelag.runtime import versions
+from regimelag.runtime.caches import saying_where_to_write
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

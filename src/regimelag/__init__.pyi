@@ -1,23 +1,56 @@
-from .citing import citation
-from .data.fred import fetch_fred, fetch_vintages
-from .data.market import fetch_market
-from .data.panel import describe_panel, make_panel
-from .data.rows import to_frequency
-from .data.scenarios import scenario
-from .data.sources import read_series
 from .errors import FetchError, FitError, PanelError, RegimelagError, SpecError
-from .judging.backtest import backtest
-from .judging.compare import compare, compare_gains
-from .judging.densities import leave_one_out, one_step_ahead
-from .judging.frozen import score
-from .judging.lead_lag import lead_lag
-from .judging.leave_future_out import LeaveFutureOut
-from .judging.plots import plot_compare, plot_lead_lag, plot_robustness
-from .judging.robustness import robustness
-from .judging.sbc import sbc, sbc_table
-from .judging.stacking import stack_chains, stacked_posterior
-from .judging.verification import backtest_table
-from .kernels import (
+from .evaluation.calibration.sbc import sbc, sbc_table
+from .evaluation.comparison.compare import compare, compare_gains
+from .evaluation.comparison.leave_future_out import LeaveFutureOut
+from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
+from .evaluation.comparison.stacking import stack_chains, stacked_posterior
+from .evaluation.forecasting.backtest import backtest
+from .evaluation.forecasting.forecast import forecast
+from .evaluation.forecasting.forecast_scores import backtest_table
+from .evaluation.forecasting.impulse import impulse_response
+from .evaluation.forecasting.out_of_sample import score
+from .evaluation.robustness.lead_lag import lead_lag
+from .evaluation.robustness.robustness import robustness
+from .fetch.fred import fetch_fred, fetch_vintages
+from .fetch.market import fetch_market
+from .likelihood.hmm_loglik import markov_loglik
+from .model.build import build_model
+from .model.simulate import example_frame, example_panel, simulate
+from .panel.make import describe_panel, make_panel
+from .panel.read import read_series
+from .panel.rows import to_frequency
+from .panel.scenarios import scenario
+from .plots.evaluation import plot_compare, plot_lead_lag, plot_robustness
+from .plots.forecast import plot_forecast, plot_impulse
+from .plots.lags import plot_evidence, plot_lag
+from .plots.panel import plot_panel
+from .plots.regimes import (
+    plot_drivers,
+    plot_durations,
+    plot_effects,
+    plot_paths,
+    plot_portrait,
+    plot_regimes,
+    plot_shares,
+)
+from .reporting.citation import citation
+from .reporting.page import report
+from .results.lag_report import lag_report
+from .results.lags import effects, lag_distribution
+from .results.modes import modes
+from .results.regimes import (
+    driver_effects,
+    regime_durations,
+    regime_paths,
+    regime_portrait,
+    regime_probabilities,
+)
+from .sampling.diagnostics import convergence, diagnostics
+from .sampling.fit import fit, sample
+from .sampling.inference_data import as_fit, panel_of, spec_of
+from .sampling.io import load_fit, save_fit
+from .sampling.verify import verify
+from .spec.kernels import (
     Beta,
     Dirichlet,
     Gamma,
@@ -28,43 +61,10 @@ from .kernels import (
     Smooth,
     Unrestricted,
 )
-from .likelihood.hmm_loglik import markov_loglik
-from .model import build_model
-from .reading.forecast import forecast
-from .reading.forecast_plots import plot_forecast, plot_impulse
-from .reading.impulse import impulse_response
-from .reading.lag_plots import plot_evidence, plot_lag
-from .reading.lag_report import lag_report
-from .reading.lags import effects, lag_distribution
-from .reading.modes import modes
-from .reading.panel_plots import plot_panel
-from .reading.plots import (
-    plot_drivers,
-    plot_durations,
-    plot_effects,
-    plot_paths,
-    plot_portrait,
-    plot_regimes,
-    plot_shares,
-)
-from .reading.regimes import (
-    driver_effects,
-    regime_durations,
-    regime_paths,
-    regime_portrait,
-    regime_probabilities,
-)
-from .reporting.page import report
-from .sampling.diagnostics import convergence, diagnostics
-from .sampling.fit import fit, sample
-from .sampling.store import load_fit, save_fit
-from .sampling.tree import as_fit, panel_of, spec_of
-from .sampling.verify import verify
-from .series import Control, Driver, Response, Signal
-from .simulation import example_frame, example_panel, simulate
-from .spec import ModelSpec
-from .specfile import read_spec, write_spec
-from .structure import Episodes, Priors, Regimes
+from .spec.model_spec import ModelSpec
+from .spec.parts import Episodes, Priors, Regimes
+from .spec.series import Control, Driver, Response, Signal
+from .spec.toml import read_spec, write_spec
 
 __version__: str
 

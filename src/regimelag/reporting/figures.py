@@ -12,11 +12,10 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from regimelag import names as nm
-from regimelag.judging.plots import plot_compare, plot_robustness
-from regimelag.reading.lag_plots import plot_evidence, plot_lag
-from regimelag.reading.panel_plots import plot_panel
-from regimelag.reading.plots import (
+from regimelag.plots.evaluation import plot_compare, plot_robustness
+from regimelag.plots.lags import plot_evidence, plot_lag
+from regimelag.plots.panel import plot_panel
+from regimelag.plots.regimes import (
     plot_drivers,
     plot_durations,
     plot_effects,
@@ -24,7 +23,8 @@ from regimelag.reading.plots import (
     plot_regimes,
     plot_shares,
 )
-from regimelag.spec import ModelSpec
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
 
 DOTS_PER_INCH = 130
 

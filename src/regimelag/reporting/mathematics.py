@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from regimelag import names as nm
-from regimelag.kernels import Kernel, Located, Point
-from regimelag.reading.verdict import period_name
-from regimelag.series import Signal
-from regimelag.spec import ModelSpec
+from regimelag.results.verdict import period_name
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import Kernel, Located, Point
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Signal
 
 
 class Line(NamedTuple):

@@ -16,24 +16,24 @@ import pandas as pd
 import xarray as xr
 from latex2mathml.converter import convert
 
-from regimelag import names as nm
-from regimelag.citing import citation
 from regimelag.errors import FitError
-from regimelag.files import explained, files_in, in_place_of, recover, sweep
-from regimelag.judging.one_step import one_step_pit
-from regimelag.reading.cautions import cautions
-from regimelag.reading.forecast import same_period_terms
-from regimelag.reading.lag_report import report_of
-from regimelag.reading.lags import check_within, effects, lag_distribution
-from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
+from regimelag.evaluation.forecasting.forecast import same_period_terms
+from regimelag.evaluation.forecasting.pit import one_step_pit
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
+from regimelag.reporting.citation import citation
 from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
+from regimelag.results.lag_report import report_of
+from regimelag.results.lags import check_within, effects, lag_distribution
+from regimelag.results.model_checks import cautions
+from regimelag.results.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
+from regimelag.runtime.files import explained, files_in, in_place_of, recover, sweep
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.store import load_fit
-from regimelag.sampling.tree import made_with, panel_of, spec_of
-from regimelag.spec import ModelSpec
+from regimelag.sampling.inference_data import made_with, panel_of, spec_of
+from regimelag.sampling.io import load_fit
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
 
 PAGE = "report.html"
 # Lists the files that `report` wrote with their hashes; what else lies in a folder is not replaced.

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from regimelag import names as nm
-from regimelag.kernels import Point, Prior
 from regimelag.reporting.mathematics import Indices, effect_moves, index_of, kernel_symbol, kernel_words, text
-from regimelag.spec import ModelSpec
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import Point, Prior
+from regimelag.spec.model_spec import ModelSpec
 
 
 class Parameter(NamedTuple):

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag import names as nm
-from regimelag.data.describe import describe_panel
-from regimelag.kernels import Point, Walking
-from regimelag.reading.lag_report import DISAGREE
-from regimelag.reading.lags import INTERVAL
-from regimelag.reading.modes import modes
-from regimelag.reading.verdict import probability
+from regimelag.panel.describe import describe_panel
 from regimelag.reporting.parameters import Parameter, prior_in_words
+from regimelag.results.lag_report import DISAGREE
+from regimelag.results.lags import INTERVAL
+from regimelag.results.modes import modes
+from regimelag.results.verdict import probability
 from regimelag.sampling.diagnostics import interruption
-from regimelag.sampling.tree import spec_of
+from regimelag.sampling.inference_data import spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import Point, Walking
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.

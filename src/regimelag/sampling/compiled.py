@@ -34,9 +34,9 @@ from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 
-from regimelag.caches import saying_where_to_write
 from regimelag.errors import FitError
-from regimelag.versions import another, install_command
+from regimelag.runtime.caches import saying_where_to_write
+from regimelag.runtime.versions import another, install_command
 
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)

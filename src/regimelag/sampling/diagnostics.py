@@ -11,10 +11,10 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
-from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.sampling.catalogue import missed_modes
 from regimelag.sampling.modes import NEGLIGIBLE
+from regimelag.sampling.modes_dataset import missed_modes
+from regimelag.spec import names as nm
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3

@@ -12,19 +12,19 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model, labelled
-from regimelag.plain import fraction, whole, wholes
-from regimelag.process import alone, refuse_while_imported
-from regimelag.sampling.catalogue import RESERVED, catalogue_of, with_reached
+from regimelag.model.build import build_model, labelled
+from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.process import alone, refuse_while_imported
+from regimelag.runtime.versions import COMPILERS, check_versions
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.keywords import check_keywords
+from regimelag.sampling.inference_data import as_fit
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
+from regimelag.sampling.modes_dataset import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
-from regimelag.sampling.tree import as_fit
-from regimelag.spec import ModelSpec
-from regimelag.versions import COMPILERS, check_versions
+from regimelag.sampling.sampler_kwargs import check_keywords
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
 
 NutsSampler = Literal["nutpie", "pymc"]
 

@@ -10,11 +10,11 @@ import nutpie
 import pymc as pm
 import xarray as xr
 
-from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import labelled
-from regimelag.process import without_script
+from regimelag.model.build import labelled
+from regimelag.runtime.process import without_script
 from regimelag.sampling.compiled import POINT, CompiledModel
+from regimelag.spec import names as nm
 
 
 def sample_nutpie(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from regimelag import names as nm
-from regimelag.equations import in_chunks, log_observation_by_lag, stack_draws, unstack_draws
-from regimelag.kernels import combinations
 from regimelag.likelihood.lag_draws import filter_lags_draws, sample_lags
-from regimelag.spec import ModelSpec
+from regimelag.model.evaluate import in_chunks, log_observation_by_lag, stack_draws, unstack_draws
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import combinations
+from regimelag.spec.model_spec import ModelSpec
 
 LOG_DENSITY = "log_density"
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag import names as nm
-from regimelag.data.checks import spec_made_with
-from regimelag.data.cuts import day_of
-from regimelag.data.panel import panel_hash
+from regimelag.panel.checks import spec_made_with
+from regimelag.panel.make import panel_hash
+from regimelag.panel.slicing import day_of
 from regimelag.sampling.diagnostics import interruption
-from regimelag.sampling.tree import held_panel, installed, spec_of
+from regimelag.sampling.inference_data import held_panel, installed, spec_of
+from regimelag.spec import names as nm
 
 SHORT = 12
 

@@ -1,0 +1,1 @@
+"""How far a fit can be trusted: calibration, comparison, robustness, forecasts."""

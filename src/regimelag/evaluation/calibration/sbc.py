@@ -1,0 +1,403 @@
+"""Simulation-based calibration: whether the posterior holds truths drawn from the prior as often as it says.
+
+A truth is drawn from the prior, a response simulated from it on the panel's covariates, the model fitted, and the truth
+ranked among the draws. If simulator, model, sampler and readings are all right, every rank is uniform: Talts,
+Betancourt, Simpson, Vehtari & Gelman (2018), arXiv:1804.06788. Ranks of parameters alone cannot see some errors, such
+as a posterior that is the prior, so quantities that depend on the data are ranked too: Modrak et al. (2023),
+doi:10.1214/23-BA1404.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from regimelag.errors import FitError
+from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.robustness.summary import RHAT_LIMIT
+from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.model.build import build_model, draw_prior, model_data
+from regimelag.model.evaluate import equations, log_observation, stack_draws, unstack_draws
+from regimelag.model.simulate import simulate
+from regimelag.panel.make import check_panel, panel_hash
+from regimelag.panel.slicing import last_rows
+from regimelag.results.lags import effects_of_draws, lag_distribution
+from regimelag.results.regimes import regime_paths
+from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.sampling.compiled import CompiledModel
+from regimelag.sampling.fit import search
+from regimelag.sampling.modes import dispersed_start
+from regimelag.sampling.nuts import sample_nutpie
+from regimelag.sampling.point_lags import with_point_lags
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_to_toml
+
+Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
+
+# Chains that disagree more than this sample something else than one posterior.
+UNMIXED = RHAT_LIMIT
+# Family-wise error of the verdict.
+LEVEL = 0.05
+# A fit that does not mix well enough is run once again, so many times as long.
+LONGER = 4
+# Truths that are drawn at a time.
+BLOCK = 25
+RANKS, TRUTH, DIAGNOSTICS = "prior_sbc", "truth", "diagnostics"
+SIMULATION = "simulation"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all simulations of a calibration share; hashable, so that a process compiles its model once."""
+
+    spec: ModelSpec
+    panel: xr.Dataset = field(compare=False, repr=False)
+    panel_sha256: str
+    build: Build
+    random_seed: int
+    draws: int
+    tune: int
+    chains: int
+    target_accept: float
+    starts: int
+    thinned: int
+
+    def settings(self) -> dict[str, Any]:
+        """What the ranks depend on, as JSON can hold it."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("spec", "panel", "build")}
+        build = f"{self.build.__module__}.{self.build.__qualname__}"
+        code = code_hash()
+        return {"study": "sbc", "spec": spec_to_toml(self.spec), "build": build, "code": code} | plain
+
+
+def sbc(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    random_seed: int,
+    simulations: int = 300,
+    rows: int | None = None,
+    draws: int = 400,
+    tune: int = 400,
+    chains: int = 2,
+    target_accept: float = 0.9,
+    starts: int = 4,
+    thinned: int = 99,
+    build: Build = build_model,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    progressbar: bool = True,
+) -> xr.DataTree:
+    """Simulation-based calibration of a model: rank truths drawn from its prior among the draws of its posterior.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model that the truths and the data come from.
+    panel : xarray.Dataset
+        Panel whose covariates, episodes and missing rows are used; its responses are not.
+    random_seed : int
+        Seed. Simulation n depends on it and on n alone, so more simulations can be added to a folder.
+    simulations : int
+        How many.
+    rows : int, optional
+        Use the last so many rows of the panel.
+    draws, tune, chains, target_accept, starts
+        Of each fit, as in `fit`.
+    thinned : int
+        Draws that a rank is taken among: equally spaced, so that they are nearly independent. A fit whose worst bulk
+        effective sample size is smaller, or whose R-hat exceeds 1.05, is run again four times as long; what is too
+        small even so is counted as noisy.
+    build : callable
+        Of a spec and a panel, to the model that is fitted; a function of a module, since it is sent to other processes.
+        By default the right one, `build_model`: another shows whether the study would notice an error.
+    executor : concurrent.futures.Executor, optional
+        Where the fits run, such as a Dask cluster's ``client.get_executor()``; by default processes of this machine,
+        one per core, which do not import the script.
+    folder : str or Path, optional
+        Where each finished simulation is kept, as JSON. Called again, only what is missing or failed is run.
+    progressbar : bool
+        Whether to say on standard error how far it is.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``prior_sbc``: for each quantity the rank of the truth, jittered within its bin and scaled to (0, 1), with
+        dimensions chain (one), draw (simulation) and the quantity's own, which ``arviz.plot_ecdf_pit(tree,
+        group="prior_sbc")`` draws; ties, which quantities in whole weeks have, are broken at random. ``truth``
+        (simulation): the same quantities' true values. ``diagnostics`` (simulation): ``rhat`` and ``ess_bulk``, the
+        worst over quantities, ``divergent`` draws, ``longer``, whether the fit was run again, and ``error``, a text
+        that is empty unless the simulation has no ranks. Attributes hold the settings and the counts.
+
+    Raises
+    ------
+    FitError
+        If an argument is out of range, the folder holds another study, the executor breaks, or every simulation failed.
+    PanelError
+        If the panel does not fit the spec.
+
+    Notes
+    -----
+    Quantities are all variables of the model, entry by entry, and ``log_joint`` (of the sampler's scale),
+    ``log_likelihood``, ``mean_regime`` (mean number of the regime along the path), ``lagged_effect`` (overall, by
+    regime and by episode), ``mean_lag``, ``median_lag`` and ``peak_lag``. Regimes are ordered by gaps that are
+    positive, so a forward draw of the prior respects the order by itself and nothing has to be rejected. No fit is left
+    out: see `sbc_table` for how those without ranks are counted.
+    """
+    check_panel(spec, panel)
+    panel = panel if rows is None else last_rows(panel, whole(FitError, "sbc", "rows", rows, "give rows such a number"))
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    counts = wholes(FitError, "sbc", draws=draws, tune=tune, chains=chains, starts=starts, thinned=thinned)
+    study = Study(
+        spec,
+        panel,
+        panel_hash(panel),
+        build,
+        random_seed=whole(FitError, "sbc", "random_seed", random_seed, "write random_seed=1", least=0),
+        target_accept=fraction(FitError, "sbc", "target_accept", target_accept, "write target_accept=0.9"),
+        **counts,
+    )
+    simulations = wholes(FitError, "sbc", simulations=simulations)["simulations"]
+    _check(study)
+    work = partial(one_simulation, study)
+    settings = study.settings()
+    results = run_all(
+        work, range(simulations), settings=settings, executor=executor, folder=folder, progressbar=progressbar
+    )
+    return _as_tree(results, settings)
+
+
+def _check(study: Study) -> None:
+    if study.chains * study.draws < study.thinned:
+        came = f"{study.chains} chains of {study.draws} draws, thinned = {study.thinned}"
+        raise FitError("sbc", "a fit has at least as many draws as are left by thinning", came, "raise draws")
+    if "<" in getattr(study.build, "__qualname__", "<"):
+        rule = "build is a function of a module, which other processes can import"
+        raise FitError("sbc", rule, repr(study.build), "write it with def, outside of other functions")
+
+
+@lru_cache(maxsize=1)
+def _prepared(study: Study) -> tuple[pm.Model, CompiledModel]:
+    """The model that truths are drawn from, and the one that is fitted, compiled; once a process."""
+    return build_model(study.spec, study.panel), CompiledModel(study.build(study.spec, study.panel))
+
+
+@lru_cache(maxsize=4)
+def _truths(study: Study, block: int) -> xr.Dataset:
+    """Draws from the prior for a block of simulations: one costs nearly as much as all of them."""
+    seed = np.random.SeedSequence([study.random_seed, block, BLOCK]).generate_state(1)[0]
+    return draw_prior(study.spec, _prepared(study)[0], BLOCK, random_seed=int(seed))
+
+
+def one_simulation(study: Study, number: int) -> Result:
+    """Draw a truth, simulate, fit and rank."""
+    _, compiled = _prepared(study)
+    seeds = [int(seed) for seed in np.random.SeedSequence([study.random_seed, number]).generate_state(3)]
+    parameters = _truths(study, number // BLOCK).isel({nm.DRAW: [number % BLOCK]})
+    panel = simulate(study.spec, study.panel, parameters=parameters, random_seed=seeds[0])
+    _check_finite(panel, study.panel)
+    # Covariates are those that the fitted model was built with, whatever it did to them.
+    y = model_data(study.spec, panel)[nm.RESPONSE_VALUE]
+    plan = compiled.on(compiled.data | {nm.RESPONSE_VALUE: y})
+    point = compiled.point({str(name): values.to_numpy()[0, 0] for name, values in parameters.data_vars.items()})
+    height = plan.value_and_gradient(point)[0]
+    if not np.isfinite(height):
+        raise FitError("a simulation", "the log posterior is finite at the truth", str(height), "look at the priors")
+    path = panel[nm.REGIME_PATH].expand_dims((nm.CHAIN, nm.DRAW))
+    truth = _quantities(study.spec, panel, parameters, path, xr.DataArray([[height]], dims=(nm.CHAIN, nm.DRAW)))
+    start = partial(dispersed_start, search(plan, starts=study.starts, random_seed=seeds[1]), plan.value_and_gradient)
+    # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
+    for times in (1, LONGER):
+        drawn, divergent = _sampled(study, panel, plan, start, seeds[1], times)
+        mixing = _mixing(drawn[list(truth.data_vars)])
+        if mixing["ess_bulk"] >= study.thinned and mixing["rhat"] <= UNMIXED:
+            break
+    ranked = _ranked(truth.isel(chain=0, draw=0, drop=True), drawn, study.thinned, np.random.default_rng(seeds[2]))
+    return ranked | mixing | {"divergent": divergent, "longer": times > 1}
+
+
+def _sampled(
+    study: Study, panel: xr.Dataset, plan: CompiledModel, start: Callable[[int], np.ndarray], seed: int, times: int
+) -> tuple[xr.Dataset, int]:
+    """Draws of all quantities (chain, draw, ...), so many times as long as the study says, and how many diverged."""
+    lengths = {"draws": times * study.draws, "tune": times * study.tune}
+    settings = lengths | {"chains": study.chains, "target_accept": study.target_accept, "cores": 1}
+    fitted = sample_nutpie(plan, start, seed, False, settings)
+    posterior, statistics = fitted["posterior"].to_dataset(), fitted["sample_stats"].to_dataset()
+    posterior, _ = with_point_lags(study.spec, panel, posterior, np.random.default_rng(seed))
+    # Probabilities of point lags have no truth to be ranked; the draws of the lags do.
+    held = [nm.lag_parameter(signal.name, "probability") for signal in study.spec.point_signals]
+    posterior = posterior.drop_vars([*held, nm.LAG], errors="ignore") if held else posterior
+    paths = regime_paths(_tree(study.spec, panel, posterior), random_seed=seed)
+    drawn = _quantities(study.spec, panel, posterior, paths, statistics["logp"])
+    return drawn, int(statistics["diverging"].sum())
+
+
+def _check_finite(panel: xr.Dataset, template: xr.Dataset) -> None:
+    """Refuse responses that overflowed: the model would take them for missing."""
+    lost = ~np.isfinite(panel[nm.RESPONSE_VALUE]) & np.isfinite(template[nm.RESPONSE_VALUE])
+    if bool(lost.any()):
+        came = f"{int(lost.sum())} that are not"
+        raise FitError("a simulation", "simulated responses are finite", came, "tighten the priors of scales and tails")
+
+
+def _tree(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataTree:
+    """The least that readings need; a fit has much more."""
+    groups = {"posterior": parameters, "observed_data": panel[[nm.RESPONSE_VALUE]]}
+    groups["constant_data"] = panel.drop_vars([nm.RESPONSE_VALUE, nm.REGIME_PATH])
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {"spec": spec_to_toml(spec), "panel_attrs": "{}"}
+    return tree
+
+
+def _quantities(
+    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, paths: xr.DataArray, log_joint: xr.DataArray
+) -> xr.Dataset:
+    """Everything that is ranked (chain, draw, ...)."""
+    found = dict(parameters.data_vars) | {"log_joint": log_joint}
+    eq = equations(spec, panel, stack_draws(parameters))
+    log_obs = log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy())
+    steps = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2]
+    found["log_likelihood"] = unstack_draws(steps.sum(axis=-1), parameters)
+    if spec.regimes.count > 1:
+        found["mean_regime"] = paths.mean(nm.TIME)
+    if spec.lagged_signals:
+        tree = _tree(spec, panel, parameters)
+        lags, read = lag_distribution(tree), effects_of_draws(tree)
+        found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
+        for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
+            # Signals without a kernel have no lagged effect.
+            found[name.replace("lagged", "lagged_effect")] = read[name].sel({nm.SIGNAL: lags[nm.SIGNAL]})
+    return xr.Dataset(found)
+
+
+def _ranked(truth: xr.Dataset, drawn: xr.Dataset, thinned: int, rng: np.random.Generator) -> Result:
+    """Ranks of the true values among thinned draws, ties at random; and the true values."""
+    draws = stack_draws(drawn)
+    every = np.linspace(0, len(draws["log_joint"]) - 1, thinned).round().astype(int)
+    rank, true = truth.copy(), {str(name): values.to_numpy() for name, values in truth.data_vars.items()}
+    for name, value in true.items():
+        few = draws[name][every]
+        ties = rng.integers(0, (few == value).sum(axis=0) + 1)
+        # Jittered within its bin, a rank that is uniform on 0, 1, ..., thinned becomes uniform on (0, 1).
+        jittered = (few < value).sum(axis=0) + ties + rng.random(value.shape)
+        rank[name] = rank[name].copy(data=jittered / (thinned + 1))
+    return {"rank": _plain(rank), "truth": _plain(truth)}
+
+
+def _plain(found: xr.Dataset) -> Result:
+    """As plain data, without the attributes that readings give."""
+    whole = found.to_dict()
+    parts = {kind: {name: one | {"attrs": {}} for name, one in whole[kind].items()} for kind in ("coords", "data_vars")}
+    return parts | {"dims": whole["dims"], "attrs": {}}
+
+
+def _mixing(drawn: xr.Dataset) -> dict[str, float]:
+    """Worst rank-normalised R-hat and bulk effective sample size over all quantities."""
+    flat = [values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy() for values in drawn.data_vars.values()]
+    joined = np.concatenate([values.reshape(*values.shape[:2], -1) for values in flat], axis=-1)
+    chains = {"chain_axis": 0, "draw_axis": 1}
+    # What never moves, such as a peak that all draws agree on, has neither.
+    with np.errstate(invalid="ignore"):
+        rhat, ess = array_stats.rhat(joined, **chains), array_stats.ess(joined, **chains)
+    return {"rhat": float(np.nanmax(rhat)), "ess_bulk": float(np.nanmin(ess))}
+
+
+def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.DataTree:
+    ranked = {number: result for number, result in results.items() if ERROR not in result}
+    errors = {number: result.get(ERROR, "") for number, result in results.items()}
+    if not ranked:
+        cure = "remove the cause, and call again"
+        raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), cure)
+    numbers = pd.Index(list(results), name=SIMULATION)
+    names = ("rhat", "ess_bulk", "divergent", "longer")
+    measures = {name: [float(result.get(name, np.nan)) for result in results.values()] for name in names}
+    diagnostics = pd.DataFrame(measures | {ERROR: list(errors.values())}, index=numbers)
+    joined = {
+        name: xr.concat(
+            [xr.Dataset.from_dict(result[name]) for result in ranked.values()], pd.Index(list(ranked), name=SIMULATION)
+        )
+        for name in ("rank", "truth")
+    }
+    ranks = joined["rank"].rename({SIMULATION: nm.DRAW}).expand_dims(nm.CHAIN)
+    tree = xr.DataTree.from_dict(
+        {
+            RANKS: ranks.transpose(nm.CHAIN, nm.DRAW, ...),
+            TRUTH: joined["truth"],
+            DIAGNOSTICS: diagnostics.to_xarray(),
+        }
+    )
+    tree.attrs = {
+        "settings": json.dumps(settings),
+        "simulations": len(results),
+        "failed": len(results) - len(ranked),
+        "unmixed": int((diagnostics["rhat"] > UNMIXED).sum()),
+        "divergent": int((diagnostics["divergent"] > 0).sum()),
+        "noisy": int((diagnostics["ess_bulk"] < settings["thinned"]).sum()),
+    }
+    return tree
+
+
+def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
+    """Which quantities are not calibrated.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `sbc`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by quantity, columns ``mean rank`` (0.5 if calibrated; below, the posterior lies too high), ``p`` of a
+        simultaneous test of the ranks' distribution function, ``p, Holm`` adjusted for the number of quantities, and
+        ``verdict``: not calibrated where that is below 0.05, so that a right model has any such verdict in one study of
+        twenty at most. ``attrs`` count ``simulations``; ``failed``, without ranks, which the test places where they
+        speak most against calibration; and those that have ranks and are kept, but ``unmixed`` (R-hat above 1.05),
+        ``divergent`` (in any draw) or ``noisy`` (effective sample size below the number of thinned draws).
+
+    Notes
+    -----
+    The test is the one behind the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022),
+    doi:10.1007/s11222-022-10090-6.
+    """
+    if RANKS not in tree.children or "settings" not in tree.attrs:
+        raise FitError("sbc_table", "the tree is what sbc() returned", f"groups {sorted(tree.children)}", "pass that")
+    ranks = tree[RANKS].to_dataset().isel({nm.CHAIN: 0}, drop=True)
+    columns = {name: column for values in ranks.data_vars.values() for name, column in _entries(values)}
+    values = np.stack(list(columns.values()), axis=1)
+    p_values = ecdf_p_values(
+        values, bins=json.loads(tree.attrs["settings"])["thinned"] + 1, unknown=tree.attrs["failed"]
+    )
+    table = pd.DataFrame(
+        {"mean rank": values.mean(axis=0), "p": p_values, "p, Holm": holm(p_values)},
+        index=pd.Index(columns, name="quantity"),
+    )
+    table["verdict"] = np.where(table["p, Holm"] < LEVEL, "not calibrated", "calibrated")
+    table.attrs = {name: tree.attrs[name] for name in ("simulations", "failed", "unmixed", "divergent", "noisy")}
+    return table
+
+
+def _entries(values: xr.DataArray) -> list[tuple[str, np.ndarray]]:
+    """Columns of a quantity (draw), each under its name and labels."""
+    dims = [dim for dim in values.dims if dim != nm.DRAW]
+    found = []
+    for place in np.ndindex(*(values.sizes[dim] for dim in dims)):
+        one = values.isel(dict(zip(dims, place, strict=True)))
+        # A dimension without names is told by place.
+        label = ", ".join(str(one[dim].item() if dim in one.coords else n) for dim, n in zip(dims, place, strict=True))
+        found.append((f"{values.name}[{label}]" if dims else str(values.name), one.to_numpy()))
+    return found

@@ -1,0 +1,191 @@
+"""Models compared by what they predict: one table, and in words what may be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.evaluation.comparison.comparability import check_alike, check_same_rows
+from regimelag.evaluation.comparison.differences import contrast
+from regimelag.evaluation.comparison.elpd_difference import SAME, Telling, tell, told_gains, told_models, unreliable
+from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out
+from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
+from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.inference_data import made_with, spec_of
+from regimelag.spec import names as nm
+
+COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
+GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
+
+
+def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) -> pd.DataFrame:
+    """Compare models of the same data by what each predicts of a row given all others.
+
+    A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
+    same-period term: ``dataclasses.replace(signal, kernel=regimelag.NoLag())``.
+
+    Parameters
+    ----------
+    fits : mapping of str to xarray.DataTree
+        Two fits or more, by name, of the same responses on the same rows.
+    reference : str, optional
+        The model that the others are set against; the first by default. Give the model whose claim is tried.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a model, best first. ``elpd``, expected log predictive density, the sum over rows of the joint log
+        density of the row's responses in natural units (nats), and its standard error; ``parameters``, their effective
+        number; ``difference`` of the elpd from the reference's and its standard error, over rows in pairs; ``weight``
+        by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the data are
+        *inconclusive*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences, which say in
+        what models differ and where that is no test of a lag; ``differences``, by model, what it has and lacks beside
+        the reference, from the specs; ``condition``, what the densities are given; ``reference``, ``rows``.
+
+    Raises
+    ------
+    FitError
+        If there are fewer than two fits, ``reference`` is none of them, their responses, rows, missing values or
+        standardisation differ, or the past of a response is among the covariates of one.
+
+    See Also
+    --------
+    compare_gains : For models of different responses: each against its own null.
+    plot_compare : The table as a figure.
+    leave_one_out : The densities, for ArviZ.
+
+    Notes
+    -----
+    Densities are exact for each draw; that the parameters have seen the row is undone by Pareto-smoothed importance
+    sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4. Weights: Yao, Vehtari, Simpson & Gelman
+    (2018), doi:10.1214/17-BA1091.
+
+    The data distinguish two models if the difference is at least 4 nats and at least two standard errors, over 100 rows
+    or more, still is so without the rows whose Pareto k is too large, and neither fit's diagnostics find fault. Smaller
+    differences have standard errors that are too small, and errors far from normal: Sivula, Magnusson, Matamoros &
+    Vehtari (2020), arXiv:2008.10296. An inconclusive difference does not mean that both models predict equally well.
+
+    A row's density is given its own signals and controls, and all other rows, later ones too. It answers whether a
+    term helps to describe a week, not whether a forecaster would have gained.
+    """
+    named = _named(fits, reference)
+    check_alike(fits)
+    scores = {name: _score(idata) for name, idata in fits.items()}
+    faults = {name: diagnostics(idata)[1:] for name, idata in fits.items()}
+    tellings = {name: _telling(name, named, scores, faults) for name in fits}
+    weights = dict(zip(scores, stacking_weights(list(scores.values())), strict=True))
+    specs = {name: spec_of(idata) for name, idata in fits.items()}
+    contrasts = {name: contrast(specs[named], spec, specs) for name, spec in specs.items()}
+    rows = [_model_row(scores[name], tellings[name], weights[name]) for name in fits]
+    table = pd.DataFrame(rows, index=pd.Index(list(fits), name="model"), columns=list(COLUMNS))
+    table = table.sort_values("elpd", ascending=False, kind="stable")
+    table.attrs = {
+        "reference": named,
+        "rows": int(scores[named].elpd_i.size),
+        "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
+        "differences": {name: list(contrasts[name].differences) for name in table.index},
+        "condition": condition(*specs.values()),
+        nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
+    }
+    return table
+
+
+def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.DataFrame:
+    """Compare claims about different responses by what each model gains over its own null: an arrow and its reverse.
+
+    Parameters
+    ----------
+    pairs : mapping of str to (xarray.DataTree, xarray.DataTree)
+        Two pairs or more, by name, of a model's fit and its null's. Within a pair the responses are the same; all
+        pairs have the same rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pair: ``rows``; ``gain``, the elpd of the model less that of its null (nats), and its standard error;
+        ``reading``, whether the model predicts *better* or *worse* than its null or the data are *inconclusive*;
+        ``difference`` of the gain from the first pair's and its standard error, over rows in pairs; ``reliability`` of
+        the model and of its null. In attrs ``verdict``, ``differences`` (by pair, of the null from the model) and
+        ``condition``, as `compare` has.
+
+    Raises
+    ------
+    FitError
+        If there are fewer than two pairs, the fits of one pair could not be compared, or the pairs have other rows.
+
+    Notes
+    -----
+    Two densities of different responses have different units, and cannot be set against each other. A gain is a ratio
+    of densities of one response, so gains can. The rule by which the data distinguish is that of `compare`.
+    """
+    if not isinstance(pairs, Mapping):
+        cure = 'name them: compare_gains({"a -> b": (fit, null), ...})'
+        raise FitError("compare_gains", "pairs come by name, in a mapping", f"a {type(pairs).__name__}", cure)
+    if len(pairs) < 2:  # noqa: PLR2004
+        raise FitError(
+            "compare_gains", "there are two pairs or more", f"{len(pairs)}", 'pass {"a -> b": (fit, null), ...}'
+        )
+    for name, pair in pairs.items():
+        check_alike({name: pair[0], f"the null of {name}": pair[1]})
+    check_same_rows({name: model for name, (model, _) in pairs.items()})
+    scores = {name: tuple(map(_score, pair)) for name, pair in pairs.items()}
+    faults = {name: [said for idata in pair for said in diagnostics(idata)[1:]] for name, pair in pairs.items()}
+    gains = {name: tell(*both, faulty=bool(faults[name])) for name, both in scores.items()}
+    first = next(iter(pairs))
+    between = {name: _between(scores[name], scores[first], faults[name] + faults[first]) for name in pairs}
+    rows = [_gain_row(scores[name], gains[name], between[name]) for name in pairs]
+    table = pd.DataFrame(rows, index=pd.Index(list(pairs), name="pair"), columns=list(GAINS))
+    contrasts = {name: contrast(spec_of(model), spec_of(null)) for name, (model, null) in pairs.items()}
+    table.attrs = {
+        "verdict": told_gains(gains, between, faults, contrasts),
+        "differences": {name: list(found.differences) for name, found in contrasts.items()},
+        "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
+    }
+    return table
+
+
+def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
+    if not isinstance(fits, Mapping):
+        cure = 'name them: compare({"lag": idata, "null": other})'
+        raise FitError("compare", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
+    if len(fits) < 2:  # noqa: PLR2004
+        raise FitError("compare", "there are two fits or more", f"{len(fits)}", 'pass {"lag": idata, "null": other}')
+    if reference is not None and reference not in fits:
+        raise FitError("compare", f"reference is one of the fits {list(fits)}", f"{reference!r}", "name one of them")
+    return next(iter(fits)) if reference is None else reference
+
+
+def _score(idata: xr.DataTree) -> Any:
+    tree = leave_one_out(idata)
+    return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
+
+
+def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> Telling:
+    if name == reference:
+        return SAME
+    return tell(scores[name], scores[reference], faulty=bool(faults[name] or faults[reference]))
+
+
+def _model_row(score: Any, telling: Telling, weight: float) -> tuple[Any, ...]:
+    own = (float(score.elpd), float(score.se), float(score.p), telling.difference, telling.se, weight)
+    return (*own, telling.reading, reliability(score))
+
+
+def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]) -> Telling:
+    """What the data tell of the difference of two gains."""
+    if scores is others:
+        return SAME
+    gain, other = (model.elpd_i.to_numpy() - null.elpd_i.to_numpy() for model, null in (scores, others))
+    bad = np.any([unreliable(score) for score in (*scores, *others)], axis=0)
+    return Telling.of(gain, other, bad, faulty=bool(faults))
+
+
+def _gain_row(scores: tuple[Any, ...], gain: Telling, between: Telling) -> tuple[Any, ...]:
+    said = "; null: ".join(reliability(score) for score in scores)
+    own = (int(scores[0].elpd_i.size), gain.difference, gain.se, gain.reading)
+    return (*own, between.difference, between.se, said)

@@ -1,0 +1,114 @@
+"""The refits that `arviz.lfo_cv` asks for: the model on the rows up to an origin, judged on the rows after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.evaluation.comparison.pointwise_log_likelihood import one_step_ahead, seen_rows
+from regimelag.panel.slicing import going_on, learned_before, window
+from regimelag.sampling.fit import fit
+from regimelag.sampling.inference_data import one_step_ahead_terms, panel_of, spec_of
+from regimelag.spec import names as nm
+
+
+class LeaveFutureOut(az.SamplingWrapper):
+    """Refits of a fit's model, for `arviz.lfo_cv`: nothing after the origin is known, the units least of all.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit; its model and its data are used, its draws are not.
+    random_seed : int
+        Seed; each origin has its own from it.
+    **options
+        Passed on to `fit` in each refit: draws, tune, chains, starts and so on.
+
+    Raises
+    ------
+    FitError
+        If rows are to be left out that are not all rows from one on.
+    PanelError
+        If a signal lies beyond another column, or a series does not vary before the first origin.
+
+    See Also
+    --------
+    one_step_ahead : What goes in as data.
+
+    Notes
+    -----
+    Leave-future-out: Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262. A row is scored by its
+    density one step ahead, in natural units, regimes and point lags summed out; several rows by the chain rule, given
+    the rows between. The density is given the row's own signals and controls, which nobody knows beforehand: only
+    without same-row terms in the model is the score that of a forecast. Standardisation is learned on the rows up to
+    the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if the last one
+    went on, until a refit knows better.
+
+    A claim about the lag of a signal is tried against refits of the same model with kernel none for it, which keeps the
+    same-period term.
+
+    Origins count rows with a response. ``method="approx"`` refits only where importance sampling fails, so an episode
+    that begins behind the first origin may never get parameters of its own: take ``method="exact"`` there.
+
+    Examples
+    --------
+    >>> wrapper = rl.LeaveFutureOut(idata, draws=500, chains=2)
+    >>> az.lfo_cv(rl.one_step_ahead(idata), wrapper, min_observations=400, forecast_horizon=1)
+    """
+
+    def __init__(self, idata: xr.DataTree, *, random_seed: int = 0, **options: Any) -> None:
+        super().__init__(
+            model=spec_of(idata),
+            idata_orig=one_step_ahead(idata),
+            sample_kwargs={"progressbar": False} | options,
+        )
+        self.panel, self.random_seed = panel_of(idata), random_seed
+
+    def sel_observations(self, idx: Any) -> tuple[xr.Dataset, xr.Dataset]:
+        """The panel up to the origin, and the rows after it, in the units learned up to the origin.
+
+        Parameters
+        ----------
+        idx : int array
+            Rows to leave out, counted among those with a response: all from the origin on.
+
+        Returns
+        -------
+        tuple of xarray.Dataset
+            Two panels. The second has all rows, since a row's density needs those before it.
+        """
+        rows, out = seen_rows(self.panel), np.atleast_1d(idx)
+        if not len(out) or not np.array_equal(out, np.arange(out[0], len(rows))) or out[0] < 1:
+            raise FitError(
+                "LeaveFutureOut",
+                f"all rows from an origin to the last, {len(rows) - 1}, are left out",
+                f"rows {out.tolist()[:10]}",
+                "pass the wrapper to arviz.lfo_cv; for leave-one-out use regimelag.leave_one_out",
+            )
+        stop = int(rows[out[0]])
+        whole = learned_before(self.model, self.panel, stop)
+        known = window(whole, 0, stop)
+        return known, going_on(whole, known.sizes[nm.EPISODE])
+
+    def sample(self, modified_observed_data: xr.Dataset) -> xr.DataTree:
+        """Fit the model to a panel."""
+        sequence = np.random.SeedSequence([self.random_seed, modified_observed_data.sizes[nm.TIME]])
+        seed = int(sequence.generate_state(1)[0])
+        return fit(self.model, modified_observed_data, random_seed=seed, **self.sample_kwargs)
+
+    def get_inference_data(self, fitted_model: xr.DataTree) -> xr.DataTree:
+        """Return the fit as it is."""
+        return fitted_model
+
+    def log_likelihood__i(self, excluded_obs: xr.Dataset, idata__i: xr.DataTree) -> xr.DataArray:
+        """Log density (chain, draw, time) of each row after the fit's last, given those before it.
+
+        In nats of the responses in their own units.
+        """
+        terms = one_step_ahead_terms(self.model, excluded_obs, idata__i["posterior"].to_dataset())
+        rows = seen_rows(excluded_obs)
+        return terms.isel({nm.TIME: rows[rows >= idata__i["observed_data"].sizes[nm.TIME]]})

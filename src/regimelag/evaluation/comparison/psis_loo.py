@@ -1,0 +1,62 @@
+"""Scores of predictive terms: leave-one-out and stacking weights by ArviZ, Pareto k in words."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from regimelag.evaluation.comparison.elpd_difference import unreliable
+from regimelag.sampling.inference_data import parameters_of
+from regimelag.sampling.modes_dataset import free_variables
+from regimelag.spec import names as nm
+
+
+def free_parameters(idata: xr.DataTree) -> xr.Dataset:
+    """Draws of the posterior's free variables, or of all, where no catalogue tells them apart."""
+    posterior = parameters_of(idata)
+    if "modes" not in idata.children:
+        return posterior
+    return posterior[free_variables(idata["modes"].to_dataset())]
+
+
+def loo_score(posterior: xr.Dataset, terms: xr.DataArray) -> Any:
+    """ArviZ's leave-one-out score, with its rows, of terms (chain, draw, ...) that go with these draws.
+
+    The terms are densities of a row given all other rows and the parameters; that the parameters have seen the row is
+    undone by Pareto-smoothed importance sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4.
+    """
+    tree = xr.DataTree.from_dict({"/posterior": posterior, "/log_likelihood": terms.to_dataset(name=nm.RESPONSE_VALUE)})
+    with warnings.catch_warnings():
+        # What it warns of, high Pareto k, is said in the result.
+        warnings.simplefilter("ignore", UserWarning)
+        return az.loo(tree, pointwise=True)
+
+
+def stacking_weights(scores: list[Any]) -> np.ndarray:
+    """Weights (score), summing to one, whose mixture has the highest leave-one-out density: ArviZ's stacking."""
+    if len(scores) == 1:
+        return np.ones(1)
+    # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all models.
+    best = np.max([score.elpd_i for score in scores], axis=0)
+    shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
+    for score in shifted.values():
+        score.elpd_i = score.elpd_i - best
+    table = az.compare(shifted, method="stacking", round_to="none").loc[list(shifted)]
+    weights = table["weight"].to_numpy(dtype=float).clip(0.0)
+    return weights / weights.sum()
+
+
+def reliability(score: Any) -> str:
+    """How far the leave-one-out densities can be trusted, in words."""
+    k, high = score.pareto_k.to_numpy().ravel(), int(unreliable(score).sum())
+    if not high:
+        return f"all {k.size} Pareto k below {score.good_k:.2f}: leave-one-out densities are reliable"
+    return (
+        f"{high} of {k.size} Pareto k above {score.good_k:.2f}, the largest {k.max():.2f}: leave-one-out densities of "
+        "those rows are unreliable, and weights near a tie are undecided"
+    )

@@ -1,0 +1,204 @@
+"""Stacking of chains that do not mix: weights by what they predict, and draws by those weights."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from regimelag.errors import FitError
+from regimelag.evaluation.comparison.elpd_difference import paired_difference
+from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
+from regimelag.evaluation.comparison.psis_loo import free_parameters, loo_score, reliability, stacking_weights
+from regimelag.panel.checks import panel_hash
+from regimelag.runtime.plain import is_number, whole
+from regimelag.sampling.diagnostics import STACKED, diagnostics, worst
+from regimelag.spec import names as nm
+
+OTHER_CHAIN = "other_chain"
+CLUSTER = "cluster"
+FAR = 1e6
+LEAST_DRAWS = 100
+DRAWS_HASH = "draws_sha256"
+
+
+def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
+    """Weigh chains that do not mix by how well they predict together.
+
+    Chains that sit in different modes say nothing about the modes' masses, so their plain average is arbitrary. Here
+    chains that mix with each other form a cluster, each cluster is taken for a model of its own, and the weights are
+    those whose mixture has the highest leave-one-out predictive density. They answer for prediction: a mode with most
+    of the posterior mass can get no weight, if another predicts better.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit, or a tree of your own with groups posterior and log_likelihood. Of a fit the exact leave-one-out
+        densities of each draw are computed; of another tree the only variable in log_likelihood is taken as it is:
+        pointwise terms (chain, draw, ...), which for a hidden chain are leave-one-out densities too
+        (``regimelag.likelihood.hmm_draws.leave_one_out_draws``).
+    rhat_limit : float
+        Two chains mix if no variable has an R-hat between the two above this. A cluster is a set of chains that mix
+        pair by pair (complete linkage). The default is far wider than the 1.01 that `diagnostics` asks of a fit: two
+        chains alone give a noisy R-hat, and chains that visit the same modes slowly belong together, since between
+        clusters that predict alike it is noise that decides the weights. Two chains that never meet reach about 1.8.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``weight`` (chain), summing to one, equal within a cluster; ``member_of`` (chain), the cluster's number;
+        ``rhat`` (chain, other_chain), largest over variables; per cluster ``cluster_weight``, ``elpd`` (expected log
+        predictive density, nats), ``elpd_difference`` from the best cluster and its standard error ``difference_se``,
+        ``largest_pareto_k``, and ``reliability``, the Pareto k in words.
+
+    Raises
+    ------
+    FitError
+        If there is one chain or fewer than 100 draws in each, `rhat_limit` is not above 1, there are no pointwise
+        terms, or the response's past is among a fit's covariates.
+
+    See Also
+    --------
+    stacked_posterior : Draws by these weights.
+
+    Notes
+    -----
+    Yao, Vehtari & Gelman (2022), Stacking for non-mixing Bayesian computations: the curse and blessing of multimodal
+    posteriors, Journal of Machine Learning Research 23(79). Leave-one-out by Pareto-smoothed importance sampling
+    (`arviz.loo`) and stacking (`arviz.compare`) are ArviZ's.
+    """
+    if not (is_number(rhat_limit) and rhat_limit > 1):
+        raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
+    posterior = free_parameters(idata)
+    chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
+    if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
+        rule = f"there are two chains at least, of {LEAST_DRAWS} draws at least, so that a tail can be smoothed"
+        raise FitError("stack_chains", rule, f"chains {chains}, draws {draws}", "sample with chains=4, draws=1000")
+    terms = _pointwise_terms(idata)
+    rhat = _pairwise_rhat(posterior)
+    member = _clusters(rhat, rhat_limit)
+    clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
+    scores = [loo_score(posterior.isel({nm.CHAIN: cluster}), terms.isel({nm.CHAIN: cluster})) for cluster in clusters]
+    best = max(scores, key=lambda score: float(score.elpd))
+    differences = np.array([paired_difference(score.elpd_i.to_numpy(), best.elpd_i.to_numpy()) for score in scores])
+    weights = stacking_weights(scores)
+    sizes = np.array([len(cluster) for cluster in clusters])
+    names = posterior[nm.CHAIN].to_numpy()
+    stacking = xr.Dataset(
+        {
+            "weight": (nm.CHAIN, (weights / sizes)[member]),
+            "member_of": (nm.CHAIN, member),
+            "rhat": ((nm.CHAIN, OTHER_CHAIN), rhat),
+            "cluster_weight": (CLUSTER, weights),
+            "elpd": (CLUSTER, [float(score.elpd) for score in scores]),
+            "elpd_difference": (CLUSTER, differences[:, 0]),
+            "difference_se": (CLUSTER, differences[:, 1]),
+            "largest_pareto_k": (CLUSTER, [float(score.pareto_k.max()) for score in scores]),
+            "reliability": (CLUSTER, [reliability(score) for score in scores]),
+        },
+        coords={nm.CHAIN: names, OTHER_CHAIN: names, CLUSTER: np.arange(len(clusters))},
+    )
+    return stacking.assign_attrs({DRAWS_HASH: panel_hash(posterior)})
+
+
+def stacked_posterior(
+    idata: xr.DataTree, stacking: xr.Dataset, *, draws: int | None = None, random_seed: int | None = 0
+) -> xr.DataTree:
+    """Draws from the chains by their stacking weights, as one chain in random order.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        What `stack_chains` weighed.
+    stacking : xarray.Dataset
+        What it returned.
+    draws : int, optional
+        How many; as many as there are by default. A chain's share is its weight to within one draw.
+    random_seed : int, optional
+        Seed of the resampling.
+
+    Returns
+    -------
+    xarray.DataTree
+        The tree with every group that goes with the posterior's draws resampled alike; readings take it as they take a
+        fit. The attribute ``stacked`` holds the weights, and `diagnostics` says what the draws are.
+
+    Raises
+    ------
+    FitError
+        If the weights are those of other chains, or `draws` is no positive number.
+    """
+    posterior = free_parameters(idata)
+    chains = posterior[nm.CHAIN].to_numpy()
+    of_these = stacking.attrs.get(DRAWS_HASH) in (None, panel_hash(posterior))
+    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains) or not of_these:
+        came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
+        came = came if of_these else "weights of other draws"
+        rule = f"the weights are those of this tree's chains {chains.tolist()}"
+        raise FitError("stacked_posterior", rule, came, "pass what stack_chains returned for this tree")
+    total = posterior.sizes[nm.CHAIN] * posterior.sizes[nm.DRAW] if draws is None else draws
+    total = whole(FitError, "stacked_posterior", "draws", total, "write draws=4000, or leave draws out")
+    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], total, random_seed)
+    groups = {name: _resampled(child.to_dataset(), posterior, picked) for name, child in idata.children.items()}
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    weights = {str(chain): float(weight) for chain, weight in zip(chains, stacking["weight"].to_numpy(), strict=True)}
+    stacked = {"weights": weights, "reliability": [str(words) for words in stacking["reliability"].to_numpy()]}
+    tree.attrs = dict(idata.attrs) | {STACKED: json.dumps(stacked)}
+    tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
+    return tree
+
+
+def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
+    """Log predictive terms (chain, draw, ...): leave-one-out of a fit, those given of another tree."""
+    if "spec" in idata.attrs:
+        return leave_one_out_terms(idata)
+    given = idata["log_likelihood"].to_dataset() if "log_likelihood" in idata.children else xr.Dataset()
+    if len(given.data_vars) != 1:
+        raise FitError(
+            "stack_chains",
+            "a tree that is no fit has a group log_likelihood with one variable of pointwise terms (chain, draw, ...)",
+            f"{len(given.data_vars)} variables in log_likelihood",
+            "add the group, or stack its variables along one dimension",
+        )
+    return next(iter(given.data_vars.values()))
+
+
+def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
+    """Largest R-hat over variables between each two chains (chain, other chain); one on the diagonal."""
+    count = posterior.sizes[nm.CHAIN]
+    rhat = np.ones((count, count))
+    for i, j in combinations(range(count), 2):
+        rhat[i, j] = rhat[j, i] = worst(az.rhat(posterior.isel({nm.CHAIN: [i, j]})), largest=True)[0]
+    return rhat
+
+
+def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
+    """Number of the cluster of each chain (chain), in order of appearance; within one all pairs are below the limit."""
+    # R-hat is not defined for chains that never move: such chains stay apart.
+    distance = np.nan_to_num(rhat - 1.0, nan=FAR, posinf=FAR).clip(0.0)
+    tree = linkage(squareform(distance, checks=False), "complete")
+    found = fcluster(tree, limit - 1.0, "distance")
+    order = {label: n for n, label in enumerate(dict.fromkeys(found))}
+    return np.array([order[label] for label in found])
+
+
+def _picked(weights: np.ndarray, length: int, total: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Chain and draw of each draw picked (total): systematic resampling, in random order."""
+    rng = np.random.default_rng(seed)
+    places = np.searchsorted(np.cumsum(np.repeat(weights / length, length)), (np.arange(total) + rng.random()) / total)
+    return np.divmod(rng.permutation(np.minimum(places, len(weights) * length - 1)), length)
+
+
+def _resampled(group: xr.Dataset, posterior: xr.Dataset, picked: tuple[np.ndarray, np.ndarray]) -> xr.Dataset:
+    """A group at the draws picked, if it goes with the posterior's draws; else as it is."""
+    if not all(dim in group.dims and group[dim].equals(posterior[dim]) for dim in (nm.CHAIN, nm.DRAW)):
+        return group
+    chains, draws = (xr.DataArray(place, dims=nm.DRAW) for place in picked)
+    taken = group.isel({nm.CHAIN: chains, nm.DRAW: draws}).drop_vars([nm.CHAIN, nm.DRAW])
+    taken = taken.expand_dims({nm.CHAIN: [0]}).assign_coords({nm.DRAW: np.arange(len(picked[0]))})
+    return taken.transpose(nm.CHAIN, nm.DRAW, ...)

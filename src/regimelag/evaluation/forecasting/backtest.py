@@ -1,0 +1,264 @@
+"""Forecasts from origins in the past, each with what was known there, beside baselines that know less."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError, PanelError
+from regimelag.evaluation.comparison.differences import contrast
+from regimelag.evaluation.comparison.elpd_difference import in_what
+from regimelag.evaluation.forecasting.baselines import Baseline, Garch, RandomWalk
+from regimelag.evaluation.forecasting.forecast import forecast, refuse_own_past
+from regimelag.evaluation.forecasting.forecast_scores import RANDOM_WALK, verified
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.robustness.refit import Refit, posterior_of
+from regimelag.panel.checks import check_panel, panel_hash
+from regimelag.panel.make import Day, read_day
+from regimelag.panel.scenarios import held_legs
+from regimelag.panel.slicing import day_of, going_on, learned_before, natural, window
+from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.sampling.inference_data import provenance
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_to_toml
+
+NO_SIGNAL = "no signal"
+LEAST_TRAINING = 100
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that a run of a backtest needs but its number."""
+
+    spec: ModelSpec
+    panel: xr.Dataset
+    refits: tuple[int, ...]
+    origins: tuple[int, ...]
+    horizons: tuple[int, ...]
+    rows: int | None
+    settings: dict[str, Any]
+    starts: int
+    seed: int
+
+
+def backtest(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    start: Day,
+    horizons: Sequence[int] = (1, 4, 13),
+    every: int = 26,
+    stride: int = 1,
+    rows: int | Literal["all"] = "all",
+    draws: int = 500,
+    tune: int = 500,
+    chains: int = 2,
+    target_accept: float = 0.95,
+    starts: int = 6,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    random_seed: int = 0,
+    progressbar: bool = True,
+) -> pd.DataFrame:
+    """Forecast from origins in the past, and score what came by baselines' standards.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model. Beside it runs the same without its signals, a random walk and GARCH(1,1) with Student-t shocks.
+    panel : xarray.Dataset
+        Its data, from `make_panel`.
+    start : date-like
+        Date of the first origin: its row is the last one known to the first forecast.
+    horizons : sequence of int
+        Rows ahead; what is forecast is the sum of the response over them (a log return of so many rows).
+    every : int
+        Rows from one refit to the next. In between parameters stay, and regimes are filtered on.
+    stride : int
+        Rows from one origin to the next.
+    rows : int or "all"
+        Rows of a refit's window: the last so many (a rolling origin), or all up to the origin (an expanding one).
+    draws, tune, chains, target_accept, starts
+        Of each refit.
+    executor : concurrent.futures.Executor, optional
+        Where the refits run, such as a Dask cluster's ``client.get_executor()``; processes of this machine by default.
+    folder : str or Path, optional
+        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there, and refits
+        that failed are tried again.
+    random_seed : int
+        Seed. The same seed gives the same scores, on any executor, stopped in between or not.
+    progressbar : bool
+        Whether to say on standard error how far it is.
+
+    Returns
+    -------
+    DataFrame
+        One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
+        ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
+        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
+        ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
+        no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
+
+    Raises
+    ------
+    FitError
+        If a number is out of range, a response's past is among the covariates, or a refit fails.
+    PanelError
+        If the panel does not fit the spec, holds no levels, or has too few rows before `start` or none after it.
+
+    Notes
+    -----
+    Nothing from after an origin enters its forecasts: constants and parameters are learned on the refit's window,
+    and signals, drivers and controls go on by blocks of moves of the rows up to the origin (`forecast` with
+    ``scenario="bootstrap"``). An episode that begins after the refit is taken for the one before it. CRPS: Matheson &
+    Winkler (1976), doi:10.1287/mnsc.22.10.1087. The log score is that of a kernel density estimate from the draws,
+    alike for all forecasters.
+    """
+    check_panel(spec, panel)
+    held_legs(panel)
+    refuse_own_past("backtest", spec, panel)
+    if not len(horizons):
+        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
+    ahead = tuple(wholes(FitError, "backtest", **{f"horizons[{n}]": h for n, h in enumerate(horizons)}).values())
+    counts = wholes(FitError, "backtest", every=every, stride=stride, starts=starts)
+    settings: dict[str, Any] = dict(wholes(FitError, "backtest", draws=draws, tune=tune, chains=chains))
+    settings["target_accept"] = fraction(
+        FitError, "backtest", "target_accept", target_accept, "write target_accept=0.95"
+    )
+    first, last = _first_and_last(spec, panel, start, min(ahead))
+    plan = Plan(
+        spec,
+        panel,
+        refits=tuple(range(first, last + 1, counts["every"])),
+        origins=tuple(range(first, last + 1, counts["stride"])),
+        horizons=ahead,
+        rows=None if rows == "all" else whole(FitError, "backtest", "rows", rows, 'write rows="all", or rows=520'),
+        settings=settings | {"cores": 1},
+        starts=counts["starts"],
+        seed=whole(FitError, "backtest", "random_seed", random_seed, "write random_seed=1", least=0),
+    )
+    kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": code_hash()}
+    kept |= {
+        name: getattr(plan, name) for name in ("refits", "origins", "horizons", "rows", "settings", "starts", "seed")
+    }
+    found = run_all(
+        partial(one_refit, plan),
+        range(len(plan.refits)),
+        settings=kept,
+        executor=executor,
+        folder=folder,
+        progressbar=progressbar,
+    )
+    failed = {number: result[ERROR] for number, result in found.items() if ERROR in result}
+    if failed:
+        number, text = next(iter(failed.items()))
+        date = day_of(panel, plan.refits[number])
+        came = f"{len(failed)} of {len(found)} failed, first that on {date}: {text}"
+        again = "call again" if folder is None else "call again with the same folder: what failed is tried again"
+        raise FitError("backtest", "every refit succeeds", came, f"remove the cause, and {again}")
+    scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
+    bare = without_signals(spec)
+    scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    return scores.astype({"origin": "datetime64[ns]"})
+
+
+def _first_and_last(spec: ModelSpec, panel: xr.Dataset, start: Day, horizon: int) -> tuple[int, int]:
+    """Rows of the first origin and of the last that anything came after."""
+    dates = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
+    day = read_day(start, "start", "backtest")
+    first, last = int(dates.searchsorted(dates[0] if day is None else day)), len(dates) - 1 - horizon
+    least = max(LEAST_TRAINING, 2 * spec.max_lag)
+    if first < least or first > last:
+        rule = f"there are {least} rows before start, and {horizon} after it"
+        came = f"{first} before {start}, {max(len(dates) - 1 - first, 0)} after it"
+        cure = (
+            f"start between {dates[least].date()} and {dates[last].date()}" if least <= last else "take a longer panel"
+        )
+        raise PanelError("backtest", rule, came, cure)
+    return first, last
+
+
+def one_refit(plan: Plan, number: int) -> Result:
+    """Fit on the rows up to a refit, and score the forecasts from it until the next."""
+    refit = plan.refits[number]
+    until = plan.refits[number + 1] if number + 1 < len(plan.refits) else np.inf
+    origins = [origin for origin in plan.origins if refit <= origin < until]
+    seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
+    scores = []
+    for name, forecaster in _forecasters(plan, refit, seed):
+        scores += [row for origin in origins for row in _scored(plan, name, forecaster, origin, seed + origin)]
+    return {"scores": scores}
+
+
+def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model | Baseline]]:
+    """The model, its null without signals, and the baselines, learned on the rows up to a refit."""
+    panel, first = plan.panel, 0 if plan.rows is None else max(refit + 1 - plan.rows, 0)
+    bare = without_signals(plan.spec)
+    specs = {plan.spec.name: plan.spec} | ({NO_SIGNAL: bare} if plan.spec.signals else {})
+    for name, spec in specs.items():
+        yield name, Model(spec, _of_spec(spec, panel), first, refit, plan, seed)
+    values = natural(panel, nm.RESPONSE).to_numpy()
+    yield RANDOM_WALK, RandomWalk(values, first, refit)
+    yield "GARCH(1,1)-t", Garch(values, first, refit)
+
+
+def without_signals(spec: ModelSpec) -> ModelSpec:
+    """The null that runs beside the model."""
+    return dataclasses.replace(spec, signals=())
+
+
+def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:
+    """The panel with the signals that the spec still has."""
+    names = [signal.name for signal in spec.signals]
+    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
+    cut = panel.sel({nm.SIGNAL: names}).isel({nm.SIGNAL_TIME: slice(history - spec.history, None)})
+    keep = (panel[nm.LEG_ROLE] != nm.SIGNAL) | panel[nm.LEG_SERIES].isin(names)
+    return cut.isel({nm.LEG: keep.to_numpy()})
+
+
+class Model:
+    """A model fitted once, that forecasts from any later row."""
+
+    def __init__(self, spec: ModelSpec, panel: xr.Dataset, first: int, refit: int, plan: Plan, seed: int) -> None:
+        panel = window(panel, first, panel.sizes[nm.TIME])
+        self.spec, self.first = spec, first
+        learned = learned_before(spec, panel, refit + 1 - first)
+        training = window(learned, 0, refit + 1 - first)
+        self.panel = going_on(learned, training.sizes[nm.EPISODE])
+        task = Refit(spec, training, training, "")
+        self.posterior, found = posterior_of(task, plan.settings, plan.starts, seed)
+        self.rhat = float(found["rhat"])
+
+    def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
+        """Responses (draw, step, response) after the origin, natural units."""
+        stop = origin + 1 - self.first
+        panel = self.panel.isel({nm.TIME: slice(stop), nm.SIGNAL_TIME: slice(stop + self.spec.history)})
+        groups = {"/posterior": self.posterior, "/observed_data": panel[[nm.RESPONSE_VALUE]]}
+        tree = xr.DataTree.from_dict(groups | {"/constant_data": panel.drop_vars(nm.RESPONSE_VALUE)})
+        tree.attrs = provenance(self.spec, panel)
+        read = forecast(tree, horizon=horizon, scenario="bootstrap", random_seed=seed)[nm.RESPONSE_VALUE]
+        values = read.transpose(nm.CHAIN, nm.DRAW, nm.STEP, ...).to_numpy()
+        return values.reshape(-1, horizon, panel.sizes[nm.RESPONSE])
+
+
+def _scored(plan: Plan, name: str, forecaster: Model | Baseline, origin: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Scores of one origin, for each response and horizon at which all rows were observed."""
+    panel, longest = plan.panel, max(plan.horizons)
+    drawn = np.cumsum(forecaster.draw(origin, longest, seed), axis=1)
+    came = natural(panel, nm.RESPONSE).to_numpy()[origin + 1 :]
+    for a, response in enumerate(plan.spec.responses):
+        for horizon in plan.horizons:
+            observed = float(came[:horizon, a].sum()) if len(came) >= horizon else np.nan
+            if np.isfinite(observed):
+                label = {"origin": day_of(panel, origin), "horizon": horizon, "response": response.name}
+                rhat = {"R-hat": forecaster.rhat} if isinstance(forecaster, Model) else {}
+                yield label | {"forecaster": name} | verified(observed, drawn[:, horizon - 1, a]) | rhat

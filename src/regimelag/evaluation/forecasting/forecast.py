@@ -1,0 +1,241 @@
+"""What comes next: draws of future returns and prices under a scenario for everything that is not the response."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.model.evaluate import (
+    Draws,
+    draw_regimes,
+    draw_responses,
+    equations,
+    of_each_chain,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.panel.checks import made_of_responses
+from regimelag.panel.rows import LOGARITHMIC
+from regimelag.panel.scenarios import (
+    Leg,
+    bootstrapped_levels,
+    future_dates,
+    held_legs,
+    last_observed,
+    levels_of,
+    look_ahead,
+    scenario_levels,
+)
+from regimelag.results.lags import only_one
+from regimelag.results.regimes import filtered_law
+from regimelag.runtime.plain import whole
+from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+Scenario = pd.DataFrame | Literal["held", "bootstrap"]
+# Draws share this many bootstrapped paths of the covariates.
+PATHS, BLOCK = 250, 13
+
+
+def forecast(
+    idata: xr.DataTree,
+    *,
+    horizon: int = 26,
+    scenario: Scenario = "held",
+    random_seed: int = 0,
+) -> xr.Dataset:
+    """Draw future responses, one path for each posterior draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    horizon : int
+        Rows ahead; those of the frame, if `scenario` is one.
+    scenario : {"held", "bootstrap"} or DataFrame
+        What signals, drivers and controls do. *held*: the columns stay where they stood on the last row, so signals do
+        not move, and a driver's change over 13 rows fades as its past falls out of it. *bootstrap*: they go on by
+        blocks of 13 rows of the window's own moves, all columns together, and the forecast is integrated over them. A
+        frame (row, column), such as `scenario` makes, gives levels in the columns' own units; columns not in it are
+        held constant.
+    random_seed : int
+        Seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response_value`` (chain, draw, step), of each row (log returns, by default); ``path``, the level that follows,
+        or, where the panel does not know the last level, the level relative to that, a ratio for log returns and a
+        difference for differences; and ``regime_probability`` (chain, draw, step, regime), given the data and drivers
+        up to the row before. With several responses, each also has response. Coordinates ``date`` (step), the row's
+        date, and ``path_unit``, what the path is. In ``attrs``: ``origin``, the date of the last row; ``scenario``; and
+        ``condition``, what the forecast is conditional on, in words.
+
+    Raises
+    ------
+    FitError
+        If the horizon is not a whole number of rows, the scenario none of these, or a response's past is among the
+        covariates.
+    PanelError
+        If the scenario names columns that the panel has not, or the panel holds no levels.
+
+    Notes
+    -----
+    The parameters come from the posterior, the regime on the last row from the filtered law, and both go forward
+    together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a sum of
+    Student-t returns, which has no mean: read quantiles.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
+    horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
+    _check(scenario)
+    refuse_own_past("forecast", spec, panel)
+    rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
+    law = filtered_law(idata)
+    responses, laws = [], []
+    levels = _levels(spec, panel, scenario, horizon, len(law), rng)
+    edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
+    for n, ahead in enumerate(look_ahead(spec, panel, levels, horizon)):
+        part = slice(edges[n], edges[n + 1])
+        some = {name: values[part] for name, values in draws.items()}
+        y, regimes = _drawn(spec, ahead, some, law[part], rng)
+        responses.append(y)
+        laws.append(regimes)
+    return _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
+
+
+def _check(scenario: object) -> None:
+    if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
+        rule = "scenario is 'held', 'bootstrap' or a frame of levels"
+        cure = 'write scenario="held", or pass a frame from regimelag.scenario(regimelag.panel_of(idata), ...)'
+        raise FitError("forecast", rule, f"{scenario!r}", cure)
+
+
+def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Refuse a model whose responses feed on their own past: a path ahead would have to as well."""
+    own = made_of_responses(spec, panel)
+    if own:
+        raise FitError(
+            asked,
+            "no response is among the covariates, since rows to come would have to feed on one another",
+            f"{', '.join(own)} is made of a response",
+            f"fit a model without {', '.join(own)}",
+        )
+
+
+def _levels(
+    spec: ModelSpec, panel: xr.Dataset, scenario: Scenario, horizon: int, draws: int, rng: np.random.Generator
+) -> list[dict[Leg, np.ndarray]]:
+    """Levels of the covariates, one for all draws, or one for each of as many shares of them."""
+    if isinstance(scenario, pd.DataFrame):
+        return [scenario_levels(panel, scenario, horizon)]
+    if scenario == "held":
+        return [scenario_levels(panel, None, horizon)]
+    return bootstrapped_levels(spec, panel, horizon, paths=min(PATHS, draws), block=BLOCK, rng=rng)
+
+
+def _drawn(
+    spec: ModelSpec, ahead: xr.Dataset, draws: Draws, law: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
+    with np.errstate(divide="ignore"):
+        eq = equations(spec, ahead, draws)._replace(log_initial=np.log(law))
+    y = draw_responses(eq, draw_regimes(eq, rng), rng)[:, 1:]
+    transition = softmax(eq.logits)
+    laws = np.empty((len(law), y.shape[1], law.shape[1]))
+    for step in range(y.shape[1]):
+        law = np.einsum("di,dij->dj", law, transition[:, min(step, transition.shape[1] - 1)])
+        laws[:, step] = law
+    return y, laws
+
+
+def _labelled(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    parameters: xr.Dataset,
+    y: np.ndarray,
+    laws: np.ndarray,
+    scenario: Scenario,
+) -> xr.Dataset:
+    horizon = y.shape[1]
+    center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
+    natural = center + scale * y
+    steps = {nm.STEP: np.arange(1, horizon + 1)}
+    names = {nm.RESPONSE: [response.name for response in spec.responses]}
+    chains = names if spec.own_regimes else {}
+    levels = np.stack([_path(panel, spec, a, natural[..., a]) for a in range(natural.shape[-1])], axis=-1)
+    read = xr.Dataset(
+        {
+            nm.RESPONSE_VALUE: only_one(unstack_draws(natural, parameters, **steps, **names)),
+            "path": only_one(unstack_draws(levels, parameters, **steps, **names)),
+            "regime_probability": unstack_draws(
+                of_each_chain(spec, laws), parameters, **steps, **chains, **{nm.REGIME: list(spec.regimes.labels())}
+            ),
+        }
+    )
+    told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
+    origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
+    read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
+    units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
+    return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
+
+
+def _condition(spec: ModelSpec, scenario: Scenario) -> str:
+    """What a forecast under a scenario is conditional on."""
+    if not (spec.signals or spec.drivers or spec.controls):
+        return "given the data up to the origin; the model has no signals, drivers or controls"
+    if isinstance(scenario, str) and scenario == "bootstrap":
+        return (
+            "given the data up to the origin: signals, drivers and controls are drawn by block bootstrap from the "
+            "window, and the forecast is integrated over them"
+        )
+    assumed = "signals, drivers and controls staying at their last levels"
+    if isinstance(scenario, pd.DataFrame):
+        columns = {column for series in (*spec.signals, *spec.drivers, *spec.controls) for column in series.columns}
+        given = [str(column) for column in scenario.columns]
+        rest = columns - set(given)
+        assumed = f"the levels given for {', '.join(given)}" if given else assumed
+        assumed += f", and {', '.join(sorted(rest))} staying at their last levels" if given and rest else ""
+    same = "; same-period terms use these values as if they were known" if same_period_terms(spec) else ""
+    return f"conditional on {assumed}{same}"
+
+
+def same_period_terms(spec: ModelSpec) -> bool:
+    """Whether a row's response depends on signals or controls of its own row."""
+    return bool(spec.contemporaneous_signals or spec.controls)
+
+
+def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) -> np.ndarray:
+    """Levels (draw, step) of one response from its values; relative to the last one if that is not known."""
+    response = spec.responses[place]
+    if response.transform == "level":
+        return values
+    last = _last_level(panel, spec, place)
+    if response.transform in LOGARITHMIC:
+        return (1.0 if np.isnan(last) else last) * np.exp(np.cumsum(values, axis=1))
+    return (0.0 if np.isnan(last) else last) + np.cumsum(values, axis=1)
+
+
+def _path_unit(panel: xr.Dataset, spec: ModelSpec, place: int) -> str:
+    """What the path of one response is."""
+    response = spec.responses[place]
+    logs = response.transform in LOGARITHMIC
+    what = (" / " if logs else " - ").join(response.columns)
+    if response.transform == "level" or not np.isnan(_last_level(panel, spec, place)):
+        return f"{what}, level"
+    return f"{what}, relative to its last level" if logs else f"{what}, change since the last row"
+
+
+def _last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
+    """Last level of a response that was observed; NaN if the panel knows none, or it is against another column."""
+    response = spec.responses[place]
+    leg = (nm.RESPONSE, response.name, response.column)
+    if response.against or leg not in held_legs(panel):
+        return np.nan
+    return last_observed(levels_of(panel, leg))

@@ -1,0 +1,180 @@
+"""What a move of a signal does to the response's path, regime by regime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.evaluation.forecasting.forecast import refuse_own_past
+from regimelag.model.evaluate import (
+    Draws,
+    chain_logits,
+    lag_weights,
+    lagged_effects,
+    of_each_chain,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.panel.slicing import natural
+from regimelag.results.lags import only_one
+from regimelag.results.regimes import filtered_law
+from regimelag.runtime.plain import is_number, whole
+from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Signal
+
+START = "start"
+
+
+def impulse_response(
+    idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
+) -> xr.Dataset:
+    """Impulse response: the response's cumulative path with minus without a move of a signal.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    shock : float or sequence of float
+        The move, in the signal's own unit (a log return, by default): on row 0, or on rows 0, 1, ... , none of them
+        after `horizon`.
+    signal : str, optional
+        Which signal; needed if the model has several.
+    horizon : int
+        Rows after row 0.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
+        units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
+        is on the window's last row (the filtered law). With several responses, each also has response.
+        In ``attrs``: ``signal``; ``shock``, the sum of the move, and ``shock_rows``, over how many rows; ``frequency``
+        of the rows; and ``extrapolation``, which says where the move lies outside those that the window saw answered,
+        empty if it does not.
+
+    Raises
+    ------
+    FitError
+        If the signal is not the model's, the shock or horizon are not numbers, the shock goes on after the horizon, or
+        a response's past is among the covariates.
+
+    Notes
+    -----
+    A row's response has the effect of its own regime, whatever the regime was when the signal moved, so the path is an
+    expectation over regimes, which move with all drivers at their mean. The last episode goes on. The same-period
+    response is on row 0. The path is linear in the shock; that a large move is answered in proportion is an assumption.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    refuse_own_past("impulse_response", spec, panel)
+    chosen = _chosen(spec, signal)
+    horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
+    moves = _moves(shock, horizon)
+    draws = stack_draws(parameters)
+    coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
+    unit = panel[nm.scale_of(nm.RESPONSE)].to_numpy() / float(
+        panel[nm.scale_of(nm.SIGNAL)].sel({nm.SIGNAL: chosen.name})
+    )
+    answers = _answers(coefficients * unit[:, None, None], moves, horizon)
+    now = of_each_chain(spec, filtered_law(idata))
+    cumulative, averaged = _over_regimes(spec, draws, answers, now)
+    steps = {nm.STEP: np.arange(horizon + 1)}
+    starts = {START: list(spec.regimes.labels())}
+    names = {nm.RESPONSE: [response.name for response in spec.responses]}
+    read = xr.Dataset(
+        {
+            "cumulative": only_one(unstack_draws(cumulative, parameters, **steps, **names, **starts)),
+            "averaged": only_one(unstack_draws(averaged, parameters, **steps, **names)),
+        }
+    )
+    read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
+    read.attrs["frequency"] = spec.frequency
+    read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
+    return read
+
+
+def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
+    names = [one.name for one in spec.signals]
+    if signal is None and len(names) == 1:
+        return spec.signals[0]
+    if signal not in names:
+        rule = f"signal names one of the model's, {names}" if names else "the model has signals"
+        cure = f"write signal={names[0]!r}" if names else "fit a model with a table [[signals]]"
+        raise FitError("impulse_response", rule, f"signal = {signal!r}", cure)
+    return spec.signals[names.index(signal)]
+
+
+def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
+    several = np.atleast_1d(np.asarray(shock, dtype=object))
+    if several.ndim != 1 or not several.size or not all(map(is_number, several)):
+        raise FitError("impulse_response", "shock is a finite number, or several", f"{shock!r}", "write shock=0.1")
+    moves = several.astype(float)
+    if len(moves) > horizon + 1:
+        rule = f"the shock ends by row horizon = {horizon}: it has {horizon + 1} rows at most, row 0 included"
+        raise FitError("impulse_response", rule, f"{len(moves)} rows", f"write horizon={len(moves) - 1}, or more")
+    return moves
+
+
+def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:
+    """Standardised response (draw, response, regime, lag from zero on) to one standard deviation of the signal."""
+    count = len(draws[nm.INTERCEPT])
+    found = np.zeros((count, len(spec.responses), spec.regimes.count, spec.max_lag + 1))
+    if signal.contemporaneous:
+        found[..., 0] = draws[nm.CONTEMPORANEOUS][:, :, spec.contemporaneous_signals.index(signal), None]
+    if signal in spec.lagged_signals:
+        effect = lagged_effects(spec, draws, episodes)[:, spec.lagged_signals.index(signal), :, episode]
+        weights, departure = lag_weights(spec, draws, signal)
+        found[..., 1:] = effect[..., None] * weights[:, :, min(episode, weights.shape[2] - 1)]
+        if departure is not None:
+            found[..., 1:] += departure[:, None, None]
+    return found
+
+
+def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
+    """Response (draw, response, regime, step) of each row, were the chain in that regime on it."""
+    answers = np.zeros((*coefficients.shape[:-1], horizon + 1))
+    for row, move in enumerate(moves):
+        reach = min(coefficients.shape[-1], horizon + 1 - row)
+        answers[..., row : row + reach] += move * coefficients[..., :reach]
+    return answers
+
+
+def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
+    count, responses, regimes, steps = answers.shape
+    chains = [softmax(logits) for logits in chain_logits(spec, draws)]
+    expected = np.empty((count, steps, responses, regimes))
+    for a in range(responses):
+        transition = chains[a if spec.own_regimes else 0]
+        law = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
+        for step in range(steps):
+            # From start i the chain is in j: (draw, i, j).
+            expected[:, step, a] = np.einsum("dij,dj->di", law, answers[:, a, :, step])
+            law = law @ transition
+    cumulative = np.cumsum(expected, axis=1)
+    weights = now if spec.own_regimes else np.repeat(now[:, None], responses, axis=1)
+    return cumulative, np.einsum("dtas,das->dta", cumulative, weights)
+
+
+def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
+    """Where the move lies outside those that the window saw answered, in words.
+
+    A move of the last rows is in the window, but its answer is not: sums that end within the lags' reach do not count.
+    """
+    values = natural(panel, nm.SIGNAL).sel({nm.SIGNAL: signal.name}).to_numpy()
+    answered = values[: len(values) - (spec.max_lag if signal in spec.lagged_signals else 0)]
+    total, rows = float(moves.sum()), min(len(moves), len(answered))
+    sums = np.convolve(answered, np.ones(rows), mode="valid")
+    if sums.min() <= total <= sums.max():
+        return ""
+    over = "one row" if rows == 1 else f"{rows} rows"
+    held = f"those that the window saw answered lie between {sums.min():.2f} and {sums.max():.2f}"
+    return (
+        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; {held}. That the response goes on in "
+        "proportion is the model's assumption, not the data's."
+    )

@@ -1,0 +1,158 @@
+"""A fit, frozen, scored on the rows that came after it: the honest test of a claim."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from regimelag.errors import PanelError
+from regimelag.evaluation.forecasting.forecast import same_period_terms
+from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
+from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.model.evaluate import Equations, equations, log_observation, stack_draws
+from regimelag.panel.checks import check_panel
+from regimelag.panel.newer import in_constants_of, place_of_last
+from regimelag.panel.slicing import day_of, natural
+from regimelag.results.regimes import filtered_law
+from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+# Returns of the same data differ by rounding alone.
+REVISED = 1e-6
+
+
+def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
+    """Score a fit on rows after its window, one step ahead, with parameters that have not seen them.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit, from a file, say, that was saved before these rows existed.
+    panel : xarray.Dataset
+        From `make_panel` with the same spec on newer data: it holds the fit's last row and those after it.
+
+    Returns
+    -------
+    DataFrame (date)
+        Rows after the fit's window that have a response. ``log score``, the log of the predictive density of the row's
+        responses in natural units, averaged over the posterior; for each response its ``PIT``, the predictive
+        probability of a lower value, and ``inside 50 %`` and ``inside 90 %``, whether it fell into that central band.
+        In attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
+        ``coverage``, by response and band; ``condition``, what the densities are conditional on; and ``warnings``.
+
+    Raises
+    ------
+    PanelError
+        If the panel does not fit the spec, lacks the fit's last row, has no response after it, or reaches an episode
+        that the fit knows nothing of.
+
+    Notes
+    -----
+    The regime is filtered on through the new rows; the parameters stay as they were. Everything is in the fit's
+    constants. PIT: Dawid (1984), doi:10.2307/2981683; the log score is proper: Gneiting & Raftery (2007),
+    doi:10.1198/016214506000001437.
+    """
+    spec, old = spec_of(idata), panel_of(idata)
+    check_panel(spec, panel)
+    tail = _tail(spec, old, panel)
+    draws = stack_draws(parameters_of(idata))
+    eq = equations(spec, tail, draws)
+    y = tail[nm.RESPONSE_VALUE].to_numpy()
+    density = log_observation(eq, y)
+    # The fit's last row is in the filtered law already.
+    density[:, 0] = 0.0
+    with np.errstate(divide="ignore"):
+        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(idata)))
+    seen = ~np.isnan(y[1:])
+    log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
+    table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
+    table["log score"] = _log_mean(steps[:, 1:]) - log_scale
+    pit = predictive_pit(eq, predicted, y).mean(axis=0)[1:]
+    names = [response.name for response in spec.responses]
+    for a, name in enumerate(names):
+        whose = f" of {name}" if len(names) > 1 else ""
+        table[f"PIT{whose}"] = pit[:, a]
+        for column, band in BANDS.items():
+            held = pd.Series(inside(pit[:, a], band), table.index, dtype="boolean")
+            table[f"{column}{whose}"] = held.mask(~seen[:, a])
+    joint = float(_log_mean(steps[:, 1:].sum(axis=1)) - log_scale.sum())
+    table = table[seen.any(axis=1)]
+    table.attrs = {"mean_log_score": float(table["log score"].mean()), "joint_log_score": joint}
+    bands = [name for name in table.columns if name.startswith("inside")]
+    table.attrs["coverage"] = {name.removeprefix("inside "): float(table[name].mean()) for name in bands}
+    table.attrs["condition"] = _condition(spec)
+    table.attrs["warnings"] = [*_warnings(idata, table, old, panel)]
+    return table
+
+
+def _log_mean(values: np.ndarray) -> np.ndarray:
+    """Log of the mean over draws, the first axis, of exponentials."""
+    top = values.max(axis=0)
+    return top + np.log(np.exp(values - top).mean(axis=0))
+
+
+def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
+
+    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
+    """
+    z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
+    nu = eq.degrees_of_freedom
+    below = stats.norm.cdf(z) if nu is None else stats.t.cdf(z, nu[:, None, None, None])
+    return np.einsum("datk,dtk->dta", below, law)
+
+
+def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
+    """The fit's last row and the rows after it, in the fit's constants and episodes."""
+    asked = "score"
+    first = place_of_last(panel, old, asked)
+    panel = in_constants_of(spec, panel, old)
+    tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
+    if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
+        cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'
+        raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
+    if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
+        cure = "get newer data; the fit has seen all that this panel holds"
+        raise PanelError(asked, "a response is observed after the fit's window", f"none after {day_of(old, -1)}", cure)
+    return _in_episodes_of(tail, old, asked)
+
+
+def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset:
+    """The rows with the fit's episodes."""
+    known = [str(label) for label in old[nm.EPISODE].to_numpy()]
+    labels = [str(label) for label in tail[nm.EPISODE].to_numpy()]
+    used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]
+    strange = sorted(set(used) - set(known))
+    if strange:
+        first = int(np.flatnonzero(~np.isin(used, known))[0])
+        cure = f'make the panel with end="{day_of(tail, first - 1)}", or fit again on this one'
+        raise PanelError(asked, f"rows lie in episodes that the fit knows, {known}", f"{strange}", cure)
+    other = tail.drop_dims(nm.EPISODE, errors="ignore").assign_coords({nm.EPISODE: old[nm.EPISODE]})
+    return other.assign({nm.EPISODE_INDEX: (nm.TIME, np.array([known.index(label) for label in used]))})
+
+
+def _condition(spec: ModelSpec) -> str:
+    if same_period_terms(spec):
+        return "given each row's own signals and controls, which were not known beforehand: no forecasts"
+    return "given what was known on the row before"
+
+
+def _warnings(idata: xr.DataTree, table: pd.DataFrame, old: xr.Dataset, panel: xr.Dataset) -> list[str]:
+    """What weakens the test: rows that existed when the fit was made, and data that were revised since."""
+    said = []
+    made = pd.Timestamp(dt.datetime.fromisoformat(idata.attrs["created_at"])).tz_localize(None)
+    early = int((table.index <= made).sum())
+    if early:
+        known = f"dated before the fit was made ({made.date()}): its maker may have known them."
+        said.append(f"{early} of {len(table)} rows are {known}")
+    common = np.intersect1d(old[nm.TIME].to_numpy(), panel[nm.TIME].to_numpy())
+    then, now = (natural(each, nm.RESPONSE).sel({nm.TIME: common}) for each in (old, panel))
+    revised = int((abs(then - now) > REVISED).any(nm.RESPONSE).sum())
+    if revised:
+        said.append(f"{revised} rows of the fit's own window have another response here: the data were revised.")
+    return said

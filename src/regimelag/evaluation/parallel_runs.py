@@ -1,0 +1,338 @@
+"""Many independent runs on any executor, each kept in a file of its own, so that a stopped study goes on where it was.
+
+A study is a picklable function of a run's number. What it returns is plain data, as JSON holds it. A run that raises is
+a result too: it is kept as ``{"error": ...}``, and it is for the study to count it. It is tried again when the study is
+called again, since the cause may have passed.
+
+    results = run_all(partial(one_run, task), range(300), settings={...}, folder="out/study")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from regimelag.errors import FitError
+from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
+from regimelag.runtime.files import explained, write_whole
+from regimelag.runtime.process import ALONE, refuse_while_imported
+from regimelag.spec.kernels import KERNELS, Kernel
+
+Result = dict[str, Any]
+
+ERROR = "error"
+SETTINGS = "settings.json"
+# How often a pool of our own is made anew when one of its processes dies.
+REPAIRS = 2
+# Settings longer than this are cut in an error.
+SHORT = 60
+# Packages of the source that no number of a study depends on.
+UNRELATED = frozenset({"fetch", "plots", "reporting"})
+
+
+def run_all(
+    work: Callable[[int], Result],
+    numbers: Iterable[int],
+    *,
+    settings: Mapping[str, Any],
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    progressbar: bool = True,
+) -> dict[int, Result]:
+    """Do the runs that the folder does not hold yet, and return all of them.
+
+    Parameters
+    ----------
+    work : callable
+        Of a run's number, to a dict that JSON can hold. It is pickled: a function, or a `functools.partial` of one.
+        BLAS has one thread while it runs.
+    numbers : iterable of int
+        Which runs.
+    settings : mapping
+        What the results depend on, as JSON can hold it: a folder made with other settings is refused. `model_code` says
+        which code.
+    executor : concurrent.futures.Executor, optional
+        Where to run, such as a Dask cluster's ``client.get_executor()``; it is left open. By default processes of this
+        machine, one per core; they do not import the script, so it needs no ``if __name__ == "__main__"``.
+    folder : str or Path, optional
+        Where each finished run is kept, in a JSON file written whole or not at all. Without one, what is done is lost
+        when the study stops. A damaged file is set aside, and its run is done again.
+    progressbar : bool
+        Whether to say on standard error how far it is.
+
+    Returns
+    -------
+    dict of int to dict
+        By number, in the order of `numbers`: what `work` returned, or ``{"error": text}`` where it raised.
+
+    Raises
+    ------
+    FitError
+        If the folder belongs to other settings or cannot be used, or the executor breaks; what is done is kept in the
+        folder.
+
+    Warns
+    -----
+    UserWarning
+        If a file of the folder is damaged.
+
+    Notes
+    -----
+    Ctrl-C ends the runs at once. With a folder those that are running are finished and kept first; a second Ctrl-C ends
+    them too.
+    """
+    refuse_while_imported("a study of many runs")
+    wanted = list(dict.fromkeys(int(number) for number in numbers))
+    kept = _Kept(folder, settings)
+    found = kept.read(wanted)
+    tell = _progress(len(wanted), len(found), progressbar)
+
+    def finished(number: int, result: Result) -> None:
+        found[number] = result
+        kept.write(number, result)
+        tell(found)
+
+    run = partial(_guarded, work, _registered())
+    for attempt in range(REPAIRS + 1):
+        missing = [number for number in wanted if number not in found]
+        with _running(executor, len(missing)) as pool:
+            problem = _attempt(pool, run, missing, finished, patient=executor is None and folder is not None)
+        if problem is None:
+            break
+        if not isinstance(problem, WorkerDied) or attempt == REPAIRS:
+            raise _broken(problem, f"{len(found)} of {len(wanted)} runs are done", folder, executor) from problem
+    return {number: found[number] for number in wanted}
+
+
+def code_hash() -> str:
+    """SHA-256 of the package's source, without what fetches, draws and reports."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        name = file.relative_to(root)
+        if name.parts[0] not in UNRELATED:
+            digest.update(name.as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _registered() -> dict[str, type[Kernel]]:
+    """Kernels that the caller has registered, which a process that does not import the script has to be told of."""
+    return {kind: kernel for kind, kernel in KERNELS.items() if kernel.__module__ != Kernel.__module__}
+
+
+def _guarded(work: Callable[[int], Result], kernels: Mapping[str, type[Kernel]], number: int) -> Result:
+    """One run, in a worker; what it raises becomes its result."""
+    KERNELS.update(kernels)
+    with ALONE, threadpool_limits(limits=1):
+        try:
+            # As a file would give it back, so that results do not depend on where they come from.
+            return json.loads(json.dumps(work(number)))
+        except Exception as problem:
+            return {ERROR: f"{type(problem).__name__}: {problem}"}
+
+
+def _attempt(
+    pool: Executor,
+    run: Callable[[int], Result],
+    numbers: list[int],
+    finished: Callable[[int, Result], None],
+    *,
+    patient: bool,
+) -> BaseException | None:
+    """Submit all runs and hand on each result as it comes; answer with what broke the pool, if anything did.
+
+    If `patient`, runs that are running when Ctrl-C is pressed are still waited for.
+    """
+    done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+    submitted: dict[Future[Result], int] = {}
+    problem: BaseException | None = None
+
+    def hear() -> None:
+        nonlocal problem
+        # All are heard, even after one has failed: what other processes finished is not lost.
+        while submitted:
+            future = done.get()
+            number = submitted.pop(future)
+            failure = CancelledError("the run was cancelled") if future.cancelled() else future.exception()
+            if failure is None:
+                finished(number, future.result())
+            problem = problem or failure
+
+    try:
+        try:
+            for number in numbers:
+                submitted[pool.submit(run, number)] = number
+        except Exception as broken:
+            # Of whatever kind: each executor has its own.
+            problem = broken
+        for future in submitted:
+            future.add_done_callback(done.put)
+        hear()
+    except KeyboardInterrupt:
+        for future in submitted:
+            future.cancel()
+        if patient:
+            print("\nInterrupted; runs that have begun are finished and kept. Ctrl-C again ends them.", file=sys.stderr)
+            hear()
+        raise
+    finally:
+        for future in submitted:
+            future.cancel()
+    return problem
+
+
+@contextmanager
+def _running(executor: Executor | None, runs: int) -> Iterator[Executor]:
+    """The caller's executor, left open, or processes of our own, which are ended."""
+    if executor is not None:
+        yield executor
+        return
+    pool = Workers(max(1, min(os.cpu_count() or 1, runs)))
+    try:
+        yield pool
+    except BaseException:
+        pool.kill()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _broken(problem: BaseException, done: str, folder: str | Path | None, executor: Executor | None) -> FitError:
+    kept, again = "lost, without a folder", ""
+    if folder is not None:
+        kept, again = f"kept in {folder}", "; then call again with the same folder to go on"
+    here = "executor=concurrent.futures.ThreadPoolExecutor(1), which runs all in this process"
+    if isinstance(problem, SendingError):
+        rule = "what a run needs can be sent to other processes"
+        cure = f"write kernels and functions of your own in a module that can be imported, or pass {here}"
+    elif isinstance(executor, ProcessPoolExecutor):
+        rule = "the processes of the executor live until the runs are done"
+        cure = (
+            'leave executor out, or put what the script does under if __name__ == "__main__":, since the processes of '
+            "a ProcessPoolExecutor import the script; if it is there already, look for too little memory"
+        )
+    elif executor is not None:
+        rule, cure = "the executor lives until the runs are done", "mend the executor"
+    else:
+        rule = "the processes of a study live until the runs are done"
+        # What the system sends to a process where memory runs out.
+        why = "look for too little memory" if "SIGKILL" in str(problem) else "see what it wrote on standard error"
+        cure = f"{why}, or pass {here}"
+    return FitError(
+        "runs on an executor", rule, f"{type(problem).__name__}: {problem}; {done}, {kept}", f"{cure}{again}"
+    )
+
+
+def _progress(total: int, before: int, shown: bool) -> Callable[[Mapping[int, Result]], None]:
+    """What says on standard error how many runs are done, how many of them raised, and how long the rest may take."""
+    start = time.monotonic()
+
+    def tell(found: Mapping[int, Result]) -> None:
+        left = (time.monotonic() - start) / max(len(found) - before, 1) * (total - len(found))
+        raised = sum(ERROR in result for result in found.values())
+        text = f"\r{len(found)} of {total} runs, {raised} failed, {left / 60:.0f} min left "
+        print(text, end="\n" if len(found) == total else "", file=sys.stderr, flush=True)
+
+    return tell if shown else lambda _: None
+
+
+class _Kept:
+    """The folder of a study: its settings, and one file a run, each with the settings' key."""
+
+    def __init__(self, folder: str | Path | None, settings: Mapping[str, Any]) -> None:
+        # As JSON gives them back, so that what is compared is alike.
+        self.settings = json.loads(json.dumps(settings))
+        self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        self.folder = None if folder is None else Path(folder)
+        self.asked = f"runs kept in {self.folder}"
+        if self.folder is None:
+            return
+        file = self.folder / SETTINGS
+        with explained(self.asked, self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held = _json(file)
+        if held is None:
+            self._write(file, self.settings)
+        elif not held:
+            cure = f"delete {file} and call again: what each run was made with is also in the run's own file"
+            raise FitError(self.asked, f"{SETTINGS} says what the runs were made with", f"{file} is damaged", cure)
+        else:
+            self._check(held)
+
+    def read(self, numbers: Iterable[int]) -> dict[int, Result]:
+        """The results that are there, without those of runs that failed."""
+        found: dict[int, Result] = {}
+        if self.folder is None:
+            return found
+        with explained(self.asked, self.folder):
+            for number in numbers:
+                file = self._file(number)
+                held = _json(file)
+                if held is None:
+                    continue
+                key, result = held.get("key"), held.get("result")
+                if not (isinstance(key, str) and isinstance(result, dict)):
+                    aside = file.replace(file.with_name(f"{file.name}.damaged"))
+                    told = f"{file} is damaged: it is now {aside.name}, and run {number} is done again."
+                    warnings.warn(told, stacklevel=4)
+                elif key != self.key:
+                    raise self._other(f"{file.name} was made with others")
+                elif ERROR not in result:
+                    found[number] = result
+        return found
+
+    def write(self, number: int, result: Result) -> None:
+        """Keep a result."""
+        if self.folder is not None:
+            self._write(self._file(number), {"key": self.key, "result": result})
+
+    def _file(self, number: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{number:06d}.json"
+
+    def _write(self, file: Path, content: Mapping[str, Any]) -> None:
+        with explained(self.asked, file, "what is done is kept, and a call with the same folder goes on"):
+            write_whole(file, json.dumps(content).encode())
+
+    def _check(self, held: Mapping[str, Any]) -> None:
+        """Refuse what was made with other settings, and say which."""
+        differ = [
+            f"{key}: {_short(held.get(key))}, now {_short(self.settings.get(key))}"
+            for key in sorted({*held, *self.settings})
+            if held.get(key) != self.settings.get(key)
+        ]
+        if differ:
+            raise self._other(f"{SETTINGS} has {'; '.join(differ)}")
+
+    def _other(self, came: str) -> FitError:
+        rule = "all runs of a folder were made with the same settings and code"
+        return FitError(self.asked, rule, came, "name another folder, or delete this one to begin anew")
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """What a file holds: None if there is no file, empty if it is damaged."""
+    try:
+        held = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHORT else f"{text[:SHORT]}..."

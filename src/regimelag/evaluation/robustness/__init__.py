@@ -1,0 +1,1 @@
+"""Placebos and refits."""

@@ -1,0 +1,195 @@
+"""Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one.
+
+The claim is that the response follows the signal with a lag. A signal rotated in time has the same law and no tie to
+the response; with time reversed the kernel weighs what comes after; with the columns exchanged the arrow points back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import xarray as xr
+
+from regimelag.panel.slicing import natural, window
+from regimelag.spec import names as nm
+from regimelag.spec.kernels import NoLag
+from regimelag.spec.model_spec import ModelSpec
+
+SAME_ROW = "{}, same row"
+
+
+def apart(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
+    """The same model with the signal's same-row and lagged parts as two signals, so that one can change alone.
+
+    The lagged part keeps the signal's name. Parameters, their priors and the likelihood stay what they were.
+    """
+    place = [each.name for each in spec.signals].index(signal)
+    one = spec.signals[place]
+    bare = panel.copy()
+    # A panel made by hand: its columns are no longer those of a spec.
+    bare.attrs = {"frequency": panel.attrs.get("frequency", spec.frequency)}
+    if not one.contemporaneous:
+        return spec, bare
+    now = dataclasses.replace(one, name=SAME_ROW.format(signal), kernel=NoLag())
+    lagged = dataclasses.replace(one, contemporaneous=False)
+    signals = (*spec.signals[:place], now, lagged, *spec.signals[place + 1 :])
+    order = [*range(place + 1), *range(place, len(spec.signals))]
+    names = np.array([each.name for each in signals], dtype=str)
+    return dataclasses.replace(spec, signals=signals), bare.isel({nm.SIGNAL: order}).assign_coords({nm.SIGNAL: names})
+
+
+def without_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
+    """The null on timing: the lagged part dropped, the same-row part kept. Takes what `apart` made."""
+    signals = tuple(each for each in spec.signals if each.name != signal)
+    null = dataclasses.replace(spec, signals=signals)
+    kept = [n for n, each in enumerate(spec.signals) if each.name != signal]
+    return null, panel.isel({nm.SIGNAL: kept, nm.SIGNAL_TIME: slice(spec.history - null.history, None)})
+
+
+def without_rows(panel: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
+    """The panel with the responses of some rows missing: they add nothing, and the chain runs through.
+
+    Parameters
+    ----------
+    panel : xarray.Dataset
+        A panel.
+    rows : bool array (time) or (time, response)
+        Which to leave out.
+    """
+    out = rows if rows.ndim > 1 else rows[:, None]
+    left = panel.copy()
+    left[nm.RESPONSE_VALUE] = panel[nm.RESPONSE_VALUE].where(~out)
+    return left
+
+
+def largest_rows(panel: xr.Dataset, count: int) -> np.ndarray:
+    """The rows (time, response) on which the response itself, its mean added back, is largest in size."""
+    size = np.nan_to_num(np.abs(natural(panel, nm.RESPONSE).to_numpy()), nan=-1.0)
+    chosen = np.zeros(size.shape, dtype=bool)
+    np.put_along_axis(chosen, np.argsort(-size, axis=0, kind="stable")[:count], True, axis=0)
+    return chosen
+
+
+def rotated(panel: xr.Dataset, signal: str, shift: int) -> xr.Dataset:
+    """The signal's values, history and window as one ring, moved `shift` rows later."""
+    other = panel.copy()
+    place = list(panel[nm.SIGNAL].to_numpy()).index(signal)
+    values = panel[nm.SIGNAL_VALUE].to_numpy().copy()
+    values[:, place] = np.roll(values[:, place], shift)
+    other[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
+    return other
+
+
+def reversed_time(panel: xr.Dataset) -> xr.Dataset:
+    """The panel backwards, so that a kernel over a signal's last L rows weighs its next L.
+
+    The window's last L rows have no such L rows within the window and become the history. The driver of the step
+    between two rows stays with that step. The regimes then form the chain read backwards: with two regimes and no
+    drivers it has the same law; drivers move the regime a step leads to, which is now the earlier one. Dates stay
+    ascending and are those of the rows by place alone, so a panel with several episodes fits its spec in all but dates.
+    """
+    rows = panel.sizes[nm.TIME]
+    kept = 2 * rows - panel.sizes[nm.SIGNAL_TIME]
+    begun = window(panel, 0, kept)
+    back = begun.isel({nm.TIME: slice(None, None, -1)})
+    # Row q drives the step from q to q + 1, which is the step into row kept - 2 - q as it was.
+    driver = np.roll(back[nm.DRIVER_VALUE].to_numpy(), -1, axis=0)
+    back[nm.DRIVER_VALUE] = (back[nm.DRIVER_VALUE].dims, driver)
+    values = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:][::-1]
+    back[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
+    dates = panel[nm.TIME].to_numpy()
+    return back.assign_coords({nm.TIME: dates[rows - kept :], nm.SIGNAL_TIME: dates})
+
+
+def exchanged(panel: xr.Dataset, signal: str) -> xr.Dataset:
+    """Signal and response exchanged, constants included: the arrow reversed, under the names as they were.
+
+    The first L rows serve as the history of the response, which is a signal now, and drop out of the window. Takes
+    what `apart` made, of a panel with one response and none of it missing.
+    """
+    rows = panel.sizes[nm.TIME]
+    history = panel.sizes[nm.SIGNAL_TIME] - rows
+    other = window(panel, history, rows)
+    names = [str(name) for name in panel[nm.SIGNAL].to_numpy()]
+    places = [names.index(name) for name in (signal, SAME_ROW.format(signal)) if name in names]
+    values = other[nm.SIGNAL_VALUE].to_numpy().copy()
+    follower = values[history:, places[0]].copy()
+    values[:, places] = panel[nm.RESPONSE_VALUE].to_numpy()[:, :1]
+    other[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
+    other[nm.RESPONSE_VALUE] = (panel[nm.RESPONSE_VALUE].dims, follower[:, None])
+    for constant in (nm.center_of, nm.scale_of):
+        of_signal, of_response = (panel[constant(role)].to_numpy() for role in (nm.SIGNAL, nm.RESPONSE))
+        swapped = of_signal.copy()
+        swapped[places] = of_response[0]
+        other[constant(nm.SIGNAL)] = (nm.SIGNAL, swapped)
+        other[constant(nm.RESPONSE)] = (nm.RESPONSE, of_signal[places[:1]])
+    return other
+
+
+def spaced_shifts(ring: int, max_lag: int, count: int) -> np.ndarray:
+    """Up to `count` shifts of a ring, `max_lag` apart or more, whose lags meet neither the true lags nor the leads.
+
+    After a shift by n the lags 1..L show the signal of n + 1 to n + L rows ago. That is apart from the true lags, and
+    from the leads 1..L and the row itself at the ring's other end, for n from L to ring - 2 L - 1.
+    """
+    room = (ring - 3 * max_lag - 1) // max_lag + 1
+    wanted = max(min(count, room), 0)
+    return np.unique(np.linspace(max_lag, ring - 2 * max_lag - 1, wanted).astype(int))
+
+
+def slopes_over_shifts(panel: xr.Dataset, signal: str, weights: np.ndarray) -> np.ndarray:
+    """Least-squares slope of the response on the weighted signal at every rotation of the ring (shift), up to scale.
+
+    What the fits say of a few shifts, for all of them at no cost: their dependence is measured on it. The response is
+    taken less what the controls and signals of the same row explain; with several responses, their sum.
+    """
+    rows = panel.sizes[nm.TIME]
+    now = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:]
+    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()])
+    ring = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal}).to_numpy()
+    kernel = np.zeros(len(ring))
+    kernel[1 : len(weights) + 1] = weights
+    weighted = np.fft.rfft(ring) * np.fft.rfft(kernel)
+    total = np.zeros(len(ring))
+    for y in panel[nm.RESPONSE_VALUE].to_numpy().T:
+        seen = ~np.isnan(y)
+        residual = np.where(seen, y - design @ np.linalg.lstsq(design[seen], y[seen])[0], 0.0)
+        placed = np.concatenate([np.zeros(len(ring) - rows), residual])
+        # slope[n] = sum_t residual[t] weighted[t - n]
+        total += np.fft.irfft(np.fft.rfft(placed) * np.conj(weighted), len(ring))
+    return total
+
+
+def effective_shifts(statistic: np.ndarray, shifts: np.ndarray) -> float:
+    """How many independent shifts the given ones are worth.
+
+    Parameters
+    ----------
+    statistic : array (shift)
+        A statistic at every rotation of the ring.
+    shifts : int array
+        The rotations used.
+
+    Returns
+    -------
+    float
+        m^2 / sum_ij r(n_i - n_j), the number of independent values whose mean has the same variance, with r the
+        statistic's circular autocorrelation, cut off at its first value that is not positive; so at most m.
+    """
+    size = len(statistic)
+    if not len(shifts):
+        return 0.0
+    spectrum = np.abs(np.fft.rfft(statistic - statistic.mean())) ** 2
+    autocorrelation = np.fft.irfft(spectrum, size)
+    autocorrelation = autocorrelation / autocorrelation[0]
+    first = int(np.argmax(autocorrelation[: size // 2 + 1] <= 0)) or size // 2 + 1
+    distance = np.abs(shifts[:, None] - shifts[None, :])
+    distance = np.minimum(distance, size - distance)
+    return float(len(shifts) ** 2 / np.where(distance < first, autocorrelation[distance], 0.0).sum())
+
+
+def placebo_p(observed: float, placebos: np.ndarray, effective: float) -> float:
+    """Share of placebos at least as large, the observed one counted among them; never below 1 / (1 + effective)."""
+    plain = (1 + int((placebos >= observed).sum())) / (1 + len(placebos))
+    return max(plain, 1 / (1 + effective))

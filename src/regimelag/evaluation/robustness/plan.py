@@ -1,0 +1,129 @@
+"""The checks of a claim about a lag: what is fitted, on which data, and against which null."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.evaluation.robustness.placebos import (
+    apart,
+    exchanged,
+    largest_rows,
+    reversed_time,
+    rotated,
+    spaced_shifts,
+    without_lag,
+    without_rows,
+)
+from regimelag.evaluation.robustness.refit import Refit
+from regimelag.evaluation.robustness.summary import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.panel.slicing import window
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+LARGEST = 5
+
+
+class Check(NamedTuple):
+    """A line of the table: what is fitted, and the null whose predictions its own are compared with.
+
+    Attributes
+    ----------
+    kind, check : str
+        What sort of check it is, and its label.
+    task : Refit or None
+        The fit; None if it cannot be made.
+    null : Refit or None
+        The same without the signal's lagged part; None if the two are not compared.
+    note : str
+        What to know about it.
+    """
+
+    kind: str
+    check: str
+    task: Refit | None
+    null: Refit | None = None
+    note: str = ""
+
+
+def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) -> list[Check]:
+    """All checks, the baseline first."""
+    split, whole = apart(spec, panel, signal)
+    rows, lags = panel.sizes[nm.TIME], spec.max_lag
+    base, null = _pair(split, whole, signal)
+    checks = [Check(BASELINE, "as it is", base, null)]
+    before = window(whole, 0, rows - lags)
+    checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
+    checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
+    checks += _arrows(spec, split, whole, signal)
+    for shift in spaced_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
+        moved = Refit(split, rotated(whole, signal, int(shift)), whole, signal)
+        checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
+    left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
+    checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
+    own = {response.column for response in spec.responses}
+    return [_unscored(check, check.note) for check in checks] if own & _covariate_columns(spec) else checks
+
+
+def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
+    """Columns of signals, drivers and controls, but for the signal of that name."""
+    series = (*(signal for signal in spec.signals if signal.name != besides), *spec.drivers, *spec.controls)
+    return {each.column for each in series}
+
+
+def _unscored(check: Check, note: str) -> Check:
+    """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
+    why = "no gain: a covariate is made of the response's own column"
+    return check._replace(null=None, note=f"{note}; {why}" if note else why)
+
+
+def _pair(
+    spec: ModelSpec, panel: xr.Dataset, signal: str, *, template: xr.Dataset | None = None
+) -> tuple[Refit, Refit]:
+    """The model and its null on the same rows."""
+    template = panel if template is None else template
+    null, data = without_lag(spec, panel, signal)
+    return Refit(spec, panel, template, signal), Refit(null, data, without_lag(spec, template, signal)[1], signal)
+
+
+def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -> list[Check]:
+    """The model on the rows on which both arrows can be had, and the arrow reversed."""
+    forward, back = "{} -> {}", _why_not_reversed(spec, whole)
+    labels = [signal, str(whole[nm.RESPONSE].to_numpy()[0])]
+    if back:
+        return [Check(ARROW, forward.format(*labels[::-1]), None, note=back)]
+    after = window(whole, spec.max_lag, whole.sizes[nm.TIME])
+    ahead = Check(ARROW, forward.format(*labels), *_pair(split, after, signal))
+    turned = exchanged(whole, signal)
+    behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
+    column = next(each.column for each in spec.signals if each.name == signal)
+    return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]
+
+
+def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:
+    """Why the arrow cannot be reversed on this panel; empty if it can."""
+    if len(spec.responses) > 1:
+        return "not made: with several responses there is no one column to follow"
+    missing = int(np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()).sum())
+    if missing:
+        return f"not made: the response lacks {missing} values, and a signal may lack none"
+    return ""
+
+
+def _leave_outs(panel: xr.Dataset) -> list[tuple[str, np.ndarray, str]]:
+    """Label, rows to leave out and note; what would leave nothing is not among them."""
+    time = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
+    episode, largest = panel[nm.EPISODE_INDEX].to_numpy(), largest_rows(panel, LARGEST)
+    dates = ", ".join(str(day.date()) for day in time[largest.any(axis=1)])
+    out = [(f"without {time[0].year}", np.asarray(time.year == time[0].year), "")]
+    out += [(f"without {label}", episode == n, "") for n, label in enumerate(panel[nm.EPISODE].to_numpy())]
+    out.append((f"without the {LARGEST} largest moves", largest, dates))
+    return [each for each in out if not each[1].all()]
+
+
+def tasks_of(checks: list[Check]) -> list[Refit]:
+    """Every fit once, though several checks may share it."""
+    return list(dict.fromkeys(task for check in checks for task in (check.task, check.null) if task is not None))

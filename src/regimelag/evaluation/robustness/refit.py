@@ -1,0 +1,113 @@
+"""One fit of many: fast, on a model compiled once a process, and read down to what a table needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from regimelag.evaluation.comparison.elpd_difference import unreliable
+from regimelag.evaluation.comparison.leave_one_out import pointwise
+from regimelag.evaluation.comparison.psis_loo import loo_score
+from regimelag.evaluation.parallel_runs import Result
+from regimelag.model.build import build_model, model_data
+from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
+from regimelag.sampling.compiled import CompiledModel
+from regimelag.sampling.diagnostics import convergence
+from regimelag.sampling.fit import search
+from regimelag.sampling.inference_data import provenance
+from regimelag.sampling.modes import dispersed_start
+from regimelag.sampling.nuts import sample_nutpie
+from regimelag.sampling.point_lags import with_point_lags
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+QUANTILES = (INTERVAL[0], 0.5, INTERVAL[1])
+_compiled: dict[tuple[ModelSpec, tuple[tuple[str, int], ...]], CompiledModel] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """A model to fit on data of its own.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        The data of this fit.
+    template : xarray.Dataset
+        A panel of the same sizes but for time, that fits the spec; the model is built on it.
+    signal : str
+        The signal whose lagged effect is read, if the model has it.
+    """
+
+    spec: ModelSpec
+    panel: xr.Dataset
+    template: xr.Dataset
+    signal: str
+
+
+def compiled_on(task: Refit) -> CompiledModel:
+    """The task's model, compiled once a process, on its data."""
+    sizes = {str(dim): size for dim, size in task.panel.sizes.items() if dim not in (nm.TIME, nm.SIGNAL_TIME)}
+    key = (task.spec, tuple(sorted(sizes.items())))
+    if key not in _compiled:
+        _compiled[key] = CompiledModel(build_model(task.spec, task.template))
+    return _compiled[key].on(model_data(task.spec, task.panel))
+
+
+def posterior_of(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Sample the task's model: draws with point lags beside them, and whether chains converged."""
+    model = compiled_on(task)
+    start = partial(dispersed_start, search(model, starts=starts, random_seed=seed), model.value_and_gradient)
+    sampled = sample_nutpie(model, start, seed, False, settings)
+    posterior, _ = with_point_lags(
+        task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)
+    )
+    return posterior, convergence(sampled)
+
+
+def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Result:
+    """Fit, and keep what the table needs, as JSON can hold it.
+
+    Returns
+    -------
+    dict
+        ``rows`` with a response; ``rhat``, ``divergent``; ``elpd`` (row), expected log predictive density of each
+        such row given all others; ``bad_pareto``, how many of them are not reliable. If the model has the signal's
+        lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``,
+        the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
+    """
+    posterior, found = posterior_of(task, settings, starts, seed)
+    score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
+    result = {
+        "rows": score.elpd_i.size,
+        "rhat": float(found["rhat"]),
+        "divergent": int(found["divergent"]),
+        "elpd": score.elpd_i.to_numpy().tolist(),
+        "bad_pareto": int(unreliable(score).sum()),
+    }
+    return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
+
+
+def _names(spec: ModelSpec) -> list[str]:
+    return [signal.name for signal in spec.lagged_signals]
+
+
+def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
+    """What is said of the signal's lagged effect."""
+    tree = xr.DataTree.from_dict({"/posterior": posterior, "/constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
+    tree.attrs = provenance(task.spec, task.panel)
+    effect = effects_of_draws(tree)["lagged"].sel({nm.SIGNAL: task.signal}).to_numpy().ravel()
+    lag = lag_distribution(tree).sel({nm.SIGNAL: task.signal})
+    return {
+        "effect": np.quantile(effect, QUANTILES).tolist(),
+        "positive": float((effect > 0).mean()),
+        "statistic": float(abs(effect.mean()) / effect.std(ddof=1)),
+        "mean_lag": np.quantile(lag["mean_lag"], QUANTILES).tolist(),
+        "weights": lag["weights"].mean([dim for dim in lag["weights"].dims if dim != nm.LAG]).to_numpy().tolist(),
+    }

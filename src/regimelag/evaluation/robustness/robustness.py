@@ -1,0 +1,231 @@
+"""Robustness of 'the response follows the signal with a lag', in one call."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError, PanelError
+from regimelag.evaluation.comparison.elpd_difference import paired_difference
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.robustness.lead_lag import lead_lag
+from regimelag.evaluation.robustness.placebos import effective_shifts, slopes_over_shifts
+from regimelag.evaluation.robustness.plan import Check, plan_checks, tasks_of
+from regimelag.evaluation.robustness.refit import Refit, refit
+from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, PLACEBO, RHAT_LIMIT, add_findings
+from regimelag.panel.make import check_panel, panel_hash
+from regimelag.panel.sample_checks import LEAST_ROWS
+from regimelag.results.verdict import decision_threshold
+from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.sampling.inference_data import made_with
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_to_toml
+
+COLUMNS = (
+    *("kind", "check", "rows", "effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
+    *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
+)
+
+# Besides the model, what a result depends on.
+
+
+def robustness(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    *,
+    signal: str | None = None,
+    shifts: int = 20,
+    draws: int = 500,
+    tune: int = 500,
+    chains: int = 2,
+    target_accept: float = 0.95,
+    starts: int = 4,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    random_seed: int = 0,
+    progressbar: bool = True,
+) -> pd.DataFrame:
+    """Try the claim that the response follows a signal with a lag: placebos, a lead, the arrow reversed, leaving out.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data, from `make_panel`.
+    signal : str, optional
+        The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
+    shifts : int
+        How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
+    draws, tune, chains, target_accept
+        Of each refit, as in `fit`.
+    starts : int
+        Starting points of each refit's search for modes.
+    executor : concurrent.futures.Executor, optional
+        Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
+        per core, which do not import the script.
+    folder : str or Path, optional
+        Where finished refits are kept; a call that was stopped goes on from there, and refits that failed are tried
+        again.
+    random_seed : int
+        Seed.
+    progressbar : bool
+        Whether to say how many refits are done.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a check: ``kind``, ``check``, ``rows`` with a response; 5 %, median and 95 % of the lagged effect
+        averaged over regimes and episodes, in natural units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
+        the mean lead), in rows; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
+        value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
+        given all others, in nats, and its standard error; the largest ``R-hat``; ``note``. ``attrs["summary"]`` is a
+        list of sentences; ``attrs["placebo_p"]``, ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what
+        they say in numbers.
+
+        Kinds: *baseline*, the model as it is. *lead*: the model with time reversed, so that the kernel weighs the
+        signal's next L rows, beside the model itself on the same rows; the last L rows have no such future and drop
+        out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
+        history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
+        shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
+        the largest moves set missing. *model-free*: `lead_lag`; its note has the lag of the largest correlation and the
+        lead-lag ratio.
+
+    Raises
+    ------
+    PanelError
+        If the panel does not fit the spec, or has fewer than twice `max_lag` and ten rows.
+    FitError
+        If the signal is not one of the model's lagged ones, none is named where there are several, the model cannot be
+        fitted, or the folder belongs to other settings.
+
+    Notes
+    -----
+    A gain is always one over the model *without that signal's lagged part and with all else*, the same-row term
+    included, on the same rows: the claim is about the lag. So each arrow is measured against its own null.
+
+    Only the lagged part of the signal is shifted. The same-row term, which the null has too, stays true; moved as well,
+    it would leave a common cause of the same row in the residual, and placebos would differ from the null in two
+    things. Neighbouring shifts are dependent, through the kernel and the signal's own dependence: the autocorrelation
+    of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
+    p-value is never below one over one plus that number.
+
+    The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
+    one lagged signal and one response (``attrs["threshold"]``), the placebo p-value is at most 0.1, no lead has a sign
+    as sure, the lag gains more than nothing and more than the reverse direction, the sign keeps 0.95 in every refit
+    with rows left out, and no fit failed. That it survives does not make it causal. A check with ``R-hat`` above 1.05
+    in its short refit is marked in its note.
+    """
+    asked = "robustness"
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    options: dict[str, Any] = dict(wholes(FitError, asked, draws=draws, tune=tune, chains=chains, starts=starts))
+    options["target_accept"] = fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
+    random_seed = whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0)
+    check_panel(spec, panel)
+    name = _lagged_signal(spec, signal)
+    rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
+    if rows < least:
+        rule = f"a panel has {least} rows at least, since a lead and the arrow reversed each cost {spec.max_lag}"
+        raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
+    checks = plan_checks(spec, panel, name, shifts)
+    tasks = tasks_of(checks)
+    results = run_all(
+        partial(_one_refit, spec, panel, name, shifts, options, random_seed),
+        range(len(tasks)),
+        settings={
+            "study": "robustness",
+            "spec": spec_to_toml(spec),
+            "panel": panel_hash(panel),
+            "signal": name,
+            "shifts": shifts,
+            "options": options,
+            "seed": random_seed,
+            "code": code_hash(),
+        },
+        executor=executor,
+        folder=folder,
+        progressbar=progressbar,
+    )
+    found = dict(zip(tasks, results.values(), strict=True))
+    base = results[0]
+    if ERROR in base:
+        raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
+    table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
+    free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
+    table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
+    table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
+    table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
+    table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
+    return add_findings(table)
+
+
+def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
+    names = [each.name for each in spec.lagged_signals]
+    if signal is None and len(names) == 1:
+        return names[0]
+    if signal not in names:
+        came = "none was named" if signal is None else f"signal = {signal!r}"
+        cure = f"write signal={names[0]!r}" if names else "give a signal a kernel other than none"
+        raise FitError("robustness", f"the claim is about one of the model's lagged signals {names}", came, cure)
+    return signal
+
+
+def _one_refit(
+    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, options: dict[str, Any], seed: int, number: int
+) -> Result:
+    """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
+    starts, settings = options["starts"], {name: value for name, value in options.items() if name != "starts"}
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], settings | {"cores": 1}, starts, own)
+
+
+def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
+    """A check's line of the table."""
+    row: dict[str, Any] = {"kind": check.kind, "check": check.check, "note": check.note}
+    if check.task is None:
+        return row
+    result = found[check.task]
+    null = {} if check.null is None else found[check.null]
+    failed = [each[ERROR] for each in (result, null) if ERROR in each]
+    if failed:
+        return row | {"note": f"{FAILED}{failed[0]}"}
+    row |= {"rows": result["rows"], "P(> 0)": result["positive"], "statistic": result["statistic"]}
+    for name, key in (("effect", "effect"), ("mean lag", "mean_lag")):
+        row |= {f"{name} {part}": value for part, value in zip(("5 %", "median", "95 %"), result[key], strict=True)}
+    notes, worst = [check.note], max(result["rhat"], null.get("rhat", 1.0))
+    if null:
+        row |= dict(zip(("gain", "gain se"), paired_difference(result["elpd"], null["elpd"]), strict=True))
+        bad = result["bad_pareto"] + null["bad_pareto"]
+        notes.append(f"{bad} rows with a large Pareto k" if bad else "")
+    notes.append(f"R-hat above {RHAT_LIMIT}" if worst > RHAT_LIMIT else "")
+    return row | {"R-hat": worst, "note": "; ".join(note for note in notes if note)}
+
+
+def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> dict[str, Any]:
+    """The lead-lag estimate as a line of the table, after the controls if there are any."""
+    read = lead_lag(panel, signal=signal, response=response, max_lag=max_lag).isel(adjustment=-1)
+    low, high = float(read["ratio_low"]), float(read["ratio_high"])
+    beyond = "a lag leaves" if bool(read["beyond_band"]) else "no lag leaves"
+    after = "" if str(read["adjustment"].item()) == "none" else ", after controls"
+    note = (
+        f"largest at lag {int(read['peak_lag'])}, {beyond} the 95 % band{after}; squared correlations at positive lags "
+    )
+    note += f"are {float(read['ratio']):.2f} times those at negative ones, {low:.2f} to {high:.2f} for unrelated series"
+    # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
+    check = f"cross-correlation with {response}"
+    return {"kind": MODEL_FREE, "check": check, "rows": int(read.attrs["rows"]), "note": note}
+
+
+def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
+    """How many independent shifts those of the placebos are worth."""
+    used = np.array([int(check.check.split()[-1]) for check in checks if check.kind == PLACEBO], dtype=int)
+    return effective_shifts(slopes_over_shifts(panel, signal, weights), used)

@@ -1,0 +1,1 @@
+"""Series from FRED and markets, with a cache."""

@@ -1,0 +1,126 @@
+"""What fetching from any source has in common: names of columns, the frame that comes out, and what is said of it."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from regimelag.errors import FetchError
+from regimelag.fetch.cache import Held
+from regimelag.panel.frame_checks import some
+from regimelag.runtime.plain import is_number
+
+LOGGER = logging.getLogger("regimelag")
+# A cached table older than this is worth a warning, and not only a note.
+OLD = pd.Timedelta(days=7)
+
+Columns = str | Sequence[str] | Mapping[str, str]
+
+
+def resolve_columns(
+    columns: Columns, known: Mapping[str, str], pattern: re.Pattern[str], *, asked: str, hints: Mapping[str, str]
+) -> dict[str, str]:
+    """Which series of the source each column is.
+
+    Parameters
+    ----------
+    columns : str, sequence of str, or mapping of column to identifier
+        Column names of the package, or the source's own identifiers, which then name the column.
+    known : mapping
+        The package's column names and their identifiers.
+    pattern : re.Pattern
+        What an identifier looks like.
+    asked : str
+        What the caller asked for, the first part of an error.
+    hints : mapping
+        Names that another function fetches, and what to do about them.
+
+    Raises
+    ------
+    FetchError
+        If there are no columns, or one is neither a known name nor an identifier.
+    """
+    named = [columns] if isinstance(columns, str) else columns
+    pairs = named.items() if isinstance(named, Mapping) else ((name, known.get(name, name)) for name in named)
+    wanted = {str(column): str(identifier) for column, identifier in pairs}
+    if not wanted:
+        raise FetchError(asked, "at least one column is asked for", "none", f"choose from {some(known, most=20)}")
+    for column, identifier in wanted.items():
+        if column in hints and column == identifier:
+            raise FetchError(asked, "the source has every column", f"no {column!r}", hints[column])
+        if not pattern.fullmatch(identifier):
+            close = difflib.get_close_matches(identifier, list(known), n=1)
+            choice = f"choose from {some(known, most=20)}, or give the source's own name"
+            cure = f"write {close[0]!r}" if close else choice
+            rule = "columns are names that the package knows, or the source's own names"
+            raise FetchError(asked, rule, f"{identifier!r}", cure)
+    return wanted
+
+
+def check_timeout(timeout: float, asked: str) -> None:
+    """Refuse a timeout that is no number of seconds above zero."""
+    if not (is_number(timeout) and timeout > 0):
+        raise FetchError(
+            asked, "timeout is a number of seconds above zero", f"timeout = {timeout!r}", "write timeout = 30"
+        )
+
+
+def age_note(column: str, identifier: str, held: Held) -> str:
+    """A sentence on where a column comes from; logged, and a warning if it is old."""
+    age, day = held.age, f"{held.fetched:%Y-%m-%d %H:%M} UTC"
+    if not held.cached:
+        note = f"Column {column!r} ({identifier}) was fetched on {day}."
+    else:
+        old = f"{age.days} days" if age >= pd.Timedelta(days=2) else f"{age / pd.Timedelta(hours=1):.1f} hours"
+        note = f"Column {column!r} ({identifier}) comes from the cache: fetched on {day}, {old} ago."
+    if held.cached and age > OLD:
+        warnings.warn(f"{note} Give max_age to fetch it anew.", stacklevel=4)
+    LOGGER.info(note)
+    return note
+
+
+def wide_frame(
+    values: Mapping[str, pd.Series], notes: Sequence[str], origin: Mapping[str, dict[str, object]]
+) -> pd.DataFrame:
+    """Columns side by side over all their dates, with what is to be said of them as attributes.
+
+    Parameters
+    ----------
+    values : mapping of str to Series (date)
+        Columns, each over its own dates.
+    notes : list of str
+        Sentences on the columns.
+    origin : mapping of str to dict
+        By column: where from, when fetched.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        Floats over a DatetimeIndex named "date", as from `read_series`; ``attrs["notes"]`` and ``attrs["origin"]``.
+    """
+    frame = pd.DataFrame({name: column.astype(float) for name, column in values.items()}).sort_index()
+    frame = frame.dropna(how="all")
+    frame.index = pd.DatetimeIndex(frame.index.to_numpy(), name="date").as_unit("us")
+    frame.attrs = {"notes": list(notes), "origin": {name: dict(about) for name, about in origin.items()}}
+    return frame
+
+
+def about(identifier: str, held: Held, **more: object) -> dict[str, object]:
+    """What the frame's attributes say of a column."""
+    return {
+        "series": identifier,
+        "fetched": held.fetched.isoformat(),
+        "cached": held.cached,
+        "age_days": round(held.age / pd.Timedelta(days=1), 3),
+        **more,
+    }
+
+
+def listed(columns: Columns) -> str:
+    """The columns as the caller wrote them, for errors."""
+    return repr(columns if isinstance(columns, str) else list(columns))

@@ -1,0 +1,244 @@
+"""Series from FRED, and their vintages from ALFRED."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from regimelag.errors import FetchError
+from regimelag.fetch import cache as store
+from regimelag.fetch.common import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
+from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
+
+SERIES = {
+    "real_yield_10y": "DFII10",
+    "dollar_index": "DTWEXBGS",
+    "btc_usd": "CBBTCUSD",
+    "eth_usd": "CBETHUSD",
+    "vix": "VIXCLS",
+    "yield_2y": "DGS2",
+    "fed_funds": "DFF",
+    "breakeven_10y": "T10YIE",
+    "m2_nsa_bn": "WM2NS",
+}
+MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
+IDENTIFIER = re.compile(r"[A-Z0-9_]+")
+
+# The flagship's window begins here, before any exchange on FRED.
+WINDOW = pd.Timestamp("2013-01-01")
+
+# FRED refuses a real-time period with more than 2,000 vintages, and a series has at most one a day; it cuts an answer
+# off, without a word, after this many rows.
+MOST_VINTAGES = 2000
+MOST_ROWS = 100_000
+OPEN_END = pd.Timestamp("9999-12-31")
+
+
+def fetch_fred(
+    columns: Columns,
+    *,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    api_key: str | None = None,
+    api_key_file: str | Path | None = None,
+    cache: str | Path | None = None,
+    max_age: str | pd.Timedelta | None = None,
+    timeout: float = 30.0,
+) -> pd.DataFrame:
+    """Fetch series from FRED, or take them from the cache.
+
+    Parameters
+    ----------
+    columns : str, sequence of str, or mapping of column to FRED identifier
+        The package's column names (real_yield_10y, dollar_index, btc_usd, eth_usd, vix, yield_2y, fed_funds,
+        breakeven_10y, m2_nsa_bn), or FRED's identifiers, such as "DGS10", which then name the column.
+    as_of : date-like, optional
+        What was known on that day, from ALFRED; by default what is known now.
+    api_key, api_key_file : str, path, optional
+        The key, or a file whose first line it is; otherwise the environment variable FRED_API_KEY. Needed only where
+        the cache does not have the series; never written or shown.
+    cache : path, optional
+        Folder of the cache; by default regimelag in XDG_CACHE_HOME or ~/.cache. Processes may share it.
+    max_age : str or Timedelta, optional
+        Series cached longer ago, "7D" for instance, are fetched anew; by default what is cached is taken, however old.
+    timeout : float
+        Seconds to wait for an answer before the next try. An answer that has begun is whole within ten times as long.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        Floats in FRED's units (per cent, index points, USD, billions of USD), blank where there is none, as
+        `make_panel` takes it. ``attrs["notes"]`` says in sentences where each column comes from and how old it is,
+        ``attrs["origin"]`` the same by column.
+
+    Warns
+    -----
+    UserWarning
+        If the cache is older than a week, and if Bitcoin's series begins after 2013-01-01, as Coinbase's does.
+
+    Raises
+    ------
+    FetchError
+        If there is no key or a bad one, no such series, no value on that day, no answer, or the cache cannot be used.
+
+    See Also
+    --------
+    fetch_vintages : every value that was ever published, and when.
+    fetch_market : silver, gold and other prices that FRED does not have.
+    """
+    asked = f"fetch_fred({listed(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
+    wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
+    day = None if as_of is None else _day(as_of, asked)
+    check_timeout(timeout, asked)
+    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    values, notes, origin = {}, [], {}
+    for column, identifier in wanted.items():
+        client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
+        fetch = _observations(client, identifier, day)
+        name = f"fred-{identifier}" + (f"-as-of-{day:%Y-%m-%d}" if day is not None else "")
+        source = {"source": "FRED", "series": identifier}
+        held = store.take(folder, name, fetch, about=source, max_age=limit, asked=asked)
+        values[column] = held.table.set_index("date")["value"]
+        known = "" if day is None else f" It holds what was known on {day:%Y-%m-%d}."
+        notes += [age_note(column, identifier, held) + known, *_late_start(column, identifier, values[column])]
+        origin[column] = about(identifier, held, as_of=None if day is None else f"{day:%Y-%m-%d}")
+    return wide_frame(values, notes, origin)
+
+
+def fetch_vintages(
+    columns: Columns,
+    *,
+    api_key: str | None = None,
+    api_key_file: str | Path | None = None,
+    cache: str | Path | None = None,
+    max_age: str | pd.Timedelta | None = None,
+    timeout: float = 30.0,
+) -> pd.DataFrame:
+    """Fetch every value that was ever published of series on FRED, with the day it was published.
+
+    ALFRED keeps the vintages of a series from some day on, later than its first observation; what was known before
+    cannot be had. A value that was taken back without another in its place is not seen.
+
+    Parameters
+    ----------
+    columns, api_key, api_key_file, cache, max_age, timeout
+        See `fetch_fred`.
+
+    Returns
+    -------
+    DataFrame
+        ``column``, ``date`` of the observation, ``published``, the day from which on ``value`` was the one known (NaN
+        if blank); sorted by these three. `make_panel(spec, frame, vintages=...)` takes it. On the first day there is,
+        ``published`` says no more than that the value was known by then. ``attrs`` as in `fetch_fred`.
+
+    Raises
+    ------
+    FetchError
+        As `fetch_fred` does.
+    """
+    asked = f"fetch_vintages({listed(columns)})"
+    wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
+    check_timeout(timeout, asked)
+    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    tables, notes, origin = [], [], {}
+    for column, identifier in wanted.items():
+        client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
+        source = {"source": "ALFRED", "series": identifier}
+        name = f"fred-{identifier}-vintages"
+        held = store.take(folder, name, _vintages(client, identifier), about=source, max_age=limit, asked=asked)
+        tables.append(held.table.assign(column=column)[["column", "date", "published", "value"]])
+        notes.append(f"{age_note(column, identifier, held)} Vintages begin on {held.table['published'].min().date()}.")
+        origin[column] = about(identifier, held)
+    tidy = pd.concat(tables, ignore_index=True)
+    tidy.attrs = {"notes": notes, "origin": origin}
+    return tidy
+
+
+def _observations(client: FredClient, identifier: str, day: pd.Timestamp | None) -> Callable[[], pd.DataFrame]:
+    """Fetch one value a date. `get_series_as_of_date` would give every vintage up to the day, so it is not used."""
+    period = {} if day is None else {"realtime_start": f"{day:%Y-%m-%d}", "realtime_end": f"{day:%Y-%m-%d}"}
+
+    def fetch() -> pd.DataFrame:
+        series = client.get_series(identifier, **period)
+        _check_some(len(series), client.asked)
+        table = pd.DataFrame({"date": series.index, "value": series.to_numpy(dtype=float)})
+        return check_table(table).sort_values("date")
+
+    return lambda: readable(fetch, client.asked)
+
+
+def _vintages(client: FredClient, identifier: str) -> Callable[[], pd.DataFrame]:
+    """Fetch all vintages in real-time periods that tile the time since the first."""
+
+    def fetch() -> pd.DataFrame:
+        days = client.get_series_vintage_dates(identifier)
+        _check_some(len(days), client.asked)
+        starts = pd.date_range(min(days), max(_today(), min(days)), freq=f"{MOST_VINTAGES}D")
+        ends = [*(starts[1:] - pd.Timedelta(days=1)), OPEN_END]
+        pages = [page for pair in zip(starts, ends, strict=True) for page in _pages(client, identifier, *pair)]
+        releases = pd.concat(pages, ignore_index=True)
+        _check_some(len(releases), client.asked)
+        return check_table(tidy_releases(releases))
+
+    return lambda: readable(fetch, client.asked)
+
+
+def _pages(client: FredClient, identifier: str, start: pd.Timestamp, end: pd.Timestamp) -> list[pd.DataFrame]:
+    """All rows of a real-time period, in halves where one answer could not hold them."""
+    page = client.get_series_all_releases(identifier, f"{start:%Y-%m-%d}", f"{end:%Y-%m-%d}")
+    if len(page) < MOST_ROWS:
+        return [page] if len(page) else []
+    last = min(end, _today())
+    middle = (start + (last - start) / 2).normalize()
+    if not start < middle:
+        rule = f"FRED gives at most {MOST_ROWS} rows a request"
+        raise FetchError(client.asked, rule, f"as many on {start.date()} alone", "use fetch_fred with as_of")
+    halves = ((start, middle - pd.Timedelta(days=1)), (middle, end))
+    return [rest for half in halves for rest in _pages(client, identifier, *half)]
+
+
+def tidy_releases(releases: pd.DataFrame) -> pd.DataFrame:
+    """Values and the day from which on each was the one known.
+
+    An answer begins every value at the start of its real-time period, though it was published before; such repeats,
+    and those of values that were published again unchanged, are dropped.
+    """
+    table = releases.rename(columns={"realtime_start": "published"})[["date", "published", "value"]]
+    table = table.sort_values(["date", "published"], ignore_index=True)
+    before = table.shift()
+    same = (table["value"] == before["value"]) | (table["value"].isna() & before["value"].isna())
+    return table[~(same & (table["date"] == before["date"]))].reset_index(drop=True)
+
+
+def _late_start(column: str, identifier: str, values: pd.Series) -> list[str]:
+    first = pd.DatetimeIndex(values.dropna().index).min()
+    if identifier != SERIES["btc_usd"] or not first > WINDOW:
+        return []
+    note = (
+        f"Column {column!r} ({identifier}) is Coinbase's price and begins on {first.date()}: there is none from "
+        f"{WINDOW.date()} on, where the flagship's window begins. Join prices of your own, or start the panel later."
+    )
+    warnings.warn(note, stacklevel=3)
+    return [note]
+
+
+def _check_some(count: int, asked: str) -> None:
+    if not count:
+        raise FetchError(asked, "FRED has observations", "none", "check the identifier, and as_of if given")
+
+
+def _day(value: str | dt.date | np.datetime64, asked: str) -> pd.Timestamp:
+    """A day that is over in St. Louis: later, more may be published on it."""
+    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else pd.NaT
+    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None or not day.normalize() < _today():
+        raise FetchError(asked, "as_of is a day before today", f"as_of = {value!r}", 'write as_of = "2024-03-01"')
+    return day.normalize()
+
+
+def _today() -> pd.Timestamp:
+    return pd.Timestamp.now("America/Chicago").tz_localize(None).normalize()

@@ -1,0 +1,187 @@
+"""Prices that FRED does not have, through yfinance, an optional extra."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from regimelag.errors import FetchError
+from regimelag.fetch import cache as store
+from regimelag.fetch.common import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
+from regimelag.fetch.retry import PassingError, insist
+from regimelag.runtime.versions import declared, install_command
+
+SYMBOLS = {
+    "silver_usd": "SLV",
+    "gold_usd": "GC=F",
+    "btc_usd": "BTC-USD",
+    "eth_usd": "ETH-USD",
+    "spy_usd": "SPY",
+}
+ELSEWHERE = ("real_yield_10y", "dollar_index", "vix", "yield_2y", "fed_funds", "breakeven_10y", "m2_nsa_bn")
+FRED = {name: f"fetch_fred([{name!r}]) has it" for name in ELSEWHERE}
+SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^=.\-]*")
+
+# The trust sells silver to pay its sponsor 0.5 % a year, so a share, an ounce at first, holds ever less of it.
+FEE = 0.005
+FEE_SINCE = pd.Timestamp("2006-04-21")
+DAYS_A_YEAR = 365.25
+
+
+def fetch_market(
+    columns: Columns,
+    *,
+    cache: str | Path | None = None,
+    max_age: str | pd.Timedelta | None = None,
+    timeout: float = 30.0,
+) -> pd.DataFrame:
+    """Fetch daily closes from Yahoo through yfinance (``pip install regimelag[market]``), or take them from the cache.
+
+    Silver is the close of the SLV trust in New York, 16:00, with its fee of 0.5 % a year taken out, which is a price
+    per ounce. The London fix would not do: it is made at noon there and misses the New York session of its own day, so
+    its weekly returns correlate 0.17 with those of the New York close a week earlier, a lag made by the clock. For lag
+    work closes should lie near one another, and each be dated by its own trading day.
+
+    Parameters
+    ----------
+    columns : str, sequence of str, or mapping of column to Yahoo symbol
+        The package's column names (silver_usd, gold_usd, btc_usd, eth_usd, spy_usd), or Yahoo's symbols, such as
+        "GLD", which then name the column.
+    cache, max_age
+        See `fetch_fred`.
+    timeout : float
+        Seconds to wait for prices before the next try.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        Closes in USD (of other symbols, in their currency), with dividends reinvested, dated by the trading day where
+        the market is: New York for SLV, SPY and COMEX gold (GC=F, front month), UTC for Bitcoin and Ether. The day
+        that is not over there is left out. ``attrs`` as in `fetch_fred`.
+
+    Warns
+    -----
+    UserWarning
+        If the cache is older than a week.
+
+    Raises
+    ------
+    FetchError
+        If yfinance is not installed, there is no such symbol, no answer, or the cache cannot be used.
+    """
+    asked = f"fetch_market({listed(columns)})"
+    wanted = resolve_columns(columns, SYMBOLS, SYMBOL, asked=asked, hints=FRED)
+    check_timeout(timeout, asked)
+    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    values, notes, origin = {}, [], {}
+    for column, symbol in wanted.items():
+        fetch = _closes(symbol, timeout, f"{asked}, symbol {symbol}")
+        source = {"source": "Yahoo", "series": symbol}
+        held = store.take(folder, f"market-{symbol}", fetch, about=source, max_age=limit, asked=asked)
+        values[column] = held.table.set_index("date")["value"]
+        notes.append(age_note(column, symbol, held))
+        if (column, symbol) == ("silver_usd", SYMBOLS["silver_usd"]):
+            values[column] = without_fee(values[column])
+            notes.append(f"The trust's fee of {FEE:.1%} a year since {FEE_SINCE.date()} is taken out of {column!r}.")
+        origin[column] = about(symbol, held)
+    return wide_frame(values, notes, origin)
+
+
+def without_fee(closes: pd.Series) -> pd.Series:
+    """Price of an ounce from the price of a share of SLV, which held one ounce, less a fee that accrues daily.
+
+    Parameters
+    ----------
+    closes : Series (date)
+        USD a share.
+
+    Returns
+    -------
+    Series (date)
+        USD an ounce: the close times exp(0.005 t), with t the years since 2006-04-21.
+    """
+    years = (pd.DatetimeIndex(closes.index) - FEE_SINCE) / pd.Timedelta(days=DAYS_A_YEAR)
+    return closes * np.exp(FEE * years)
+
+
+def _yfinance(asked: str) -> ModuleType:
+    try:
+        return importlib.import_module("yfinance")
+    except ImportError as problem:
+        came = f"it cannot be imported: {problem}"
+    cure = f"run this in a shell: {install_command(declared('market'))}"
+    raise FetchError(asked, "market prices come through yfinance", came, cure)
+
+
+def _closes(symbol: str, timeout: float, asked: str) -> Callable[[], pd.DataFrame]:
+    def fetch() -> pd.DataFrame:
+        yfinance = _yfinance(asked)
+        prices = insist(lambda: _ask(yfinance, symbol, timeout, asked), asked=asked, source="Yahoo")
+        return finished_days(prices["Adj Close"], pd.Timestamp.now("UTC"))
+
+    return fetch
+
+
+def finished_days(closes: pd.Series, now: pd.Timestamp) -> pd.DataFrame:
+    """Closes by local trading day, without the day that is not over.
+
+    Parameters
+    ----------
+    closes : Series (moment)
+        Indexed by moments in the market's own time zone. In UTC the day of an Asian market would be the one before.
+    now : Timestamp
+        Any time zone.
+    """
+    moments = pd.DatetimeIndex(closes.index)
+    days = moments.tz_localize(None).normalize()
+    over = (days < now.tz_convert(moments.tz).tz_localize(None).normalize()) & closes.notna().to_numpy()
+    return pd.DataFrame({"date": days[over], "value": closes.to_numpy(dtype=float)[over]})
+
+
+def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.DataFrame:
+    refused = fault = broken = ""
+    missing = (yfinance.exceptions.YFTzMissingError, yfinance.exceptions.YFPricesMissingError)
+    try:
+        with _outspoken(yfinance):
+            prices = yfinance.Ticker(symbol).history(
+                period="max", interval="1d", auto_adjust=False, actions=False, timeout=timeout
+            )
+    except missing as problem:
+        refused = str(problem)
+    except (OSError, ValueError, yfinance.exceptions.YFException) as problem:
+        # A ValueError is what an error page is to a reader of JSON.
+        fault = f"{type(problem).__name__}: {problem}"
+    except Exception as problem:
+        broken = f"{type(problem).__name__}: {problem}"
+    if refused:
+        cure = "check the symbol on Yahoo Finance; if it is right, come back later"
+        raise FetchError(asked, "Yahoo has prices for the symbol", refused, cure)
+    if broken:
+        cure = "pip install --upgrade yfinance, which follows what Yahoo changes"
+        raise FetchError(asked, "yfinance understands Yahoo's answer", broken, cure)
+    if fault:
+        raise PassingError(fault)
+    return prices
+
+
+@contextmanager
+def _outspoken(yfinance: ModuleType) -> Iterator[None]:
+    """Let yfinance raise instead of logging, and ask again what it has an answer for, which may be an error page."""
+    quiet = yfinance.config.debug.hide_exceptions
+    yfinance.config.debug.hide_exceptions = False
+    yfinance.data.YfData.cache_get.cache_clear()
+    try:
+        with warnings.catch_warnings():
+            # What yfinance asks of pandas is not for our users to mend, nor to fail on where warnings are errors.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        yfinance.config.debug.hide_exceptions = quiet

@@ -1,1 +1,0 @@
-"""Judging: what the readings are worth, and which draws to believe."""

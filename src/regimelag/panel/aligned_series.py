@@ -1,0 +1,265 @@
+"""Every series of a spec on the panel's rows, and from which row on they can all be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from regimelag.errors import PanelError
+from regimelag.panel.frame_checks import some
+from regimelag.panel.rows import (
+    LOGARITHMIC,
+    TRADING,
+    DateArray,
+    FloatArray,
+    OnRows,
+    as_of,
+    last_inside,
+    rows_before,
+    transform,
+)
+from regimelag.panel.vintages import Releases, as_stood
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import NO_DELAY, Series, Signal
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One series on the rows, from the first period of the data to the end of the window.
+
+    Parameters
+    ----------
+    role : str
+        response, signal, driver or control.
+    series : Series
+        Its part of the spec.
+    legs : dict of str to OnRows
+        The columns that it is made from, on the rows, in natural units; its own first.
+    value : array of float (row)
+        The transformed level; NaN where any leg is missing.
+    date : array of datetime64 (row)
+        Date of the oldest observation used on the row, NaT where any leg is missing.
+    other : array of float (row), optional
+        The transformed value of the column that it lies beyond.
+    slope : float
+        What `take_beyond` found that one unit of the other column takes with it, NaN before and without.
+    """
+
+    role: str
+    series: Series
+    legs: dict[str, OnRows]
+    value: FloatArray
+    date: DateArray
+    other: FloatArray | None = None
+    slope: float = np.nan
+
+    @property
+    def label(self) -> str:
+        """Role, name and columns, for errors and notes."""
+        return f"{self.role} {self.series.name!r} (column {describe_columns(self.series)})"
+
+    @property
+    def span(self) -> int:
+        """Rows that a value reaches back over."""
+        return 0 if self.series.transform == "level" else self.series.periods
+
+    @property
+    def first_value(self) -> int:
+        """First row with a value; past the last row if there is none."""
+        present = np.flatnonzero(~np.isnan(self.value))
+        return int(present[0]) if len(present) else len(self.value)
+
+    def ready(self, history: int) -> int:
+        """First row of a window that this series can serve: a signal needs `history` rows before it."""
+        return self.first_value + (history if self.role == nm.SIGNAL else 0)
+
+
+def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
+    """The spec's series by role."""
+    return {nm.RESPONSE: spec.responses, nm.SIGNAL: spec.signals, nm.DRIVER: spec.drivers, nm.CONTROL: spec.controls}
+
+
+def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> str:
+    """The series' columns in words, each in quotation marks unless spelled otherwise."""
+    against = f" against {spell(series.against)}" if series.against else ""
+    beyond = f" beyond {spell(series.beyond)}" if isinstance(series, Signal) and series.beyond else ""
+    return f"{spell(series.column)}{against}{beyond}"
+
+
+def stands_by_publication(role: str, series: Series) -> bool:
+    """Whether rows hold what was published by their date, instead of the last observation inside their period."""
+    return role == nm.DRIVER or series.delay != NO_DELAY
+
+
+def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Columns that must be observed on a trading date: the first response's, and those that stand by their close."""
+    needed: list[Series] = [*spec.responses[:1]]
+    for role in (nm.SIGNAL, nm.CONTROL):
+        needed += [series for series in parts(spec)[role] if not stands_by_publication(role, series)]
+    return tuple(dict.fromkeys(column for series in needed for column in series.columns))
+
+
+def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Which episode each row belongs to: the last one that has started by the row's date.
+
+    Returns
+    -------
+    index : array of int (row)
+        Place in `labels`.
+    labels : tuple of str (episode)
+        Episodes with at least one row, in order.
+    """
+    starts = pd.DatetimeIndex(spec.episodes.starts).as_unit("ns")
+    kept, index = np.unique(starts.searchsorted(rows, side="right"), return_inverse=True)
+    labels = spec.episodes.labels()
+    return index.astype(np.int64), tuple(labels[place] for place in kept)
+
+
+def published_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Columns of the series that stand by their publication."""
+    members = [(role, series) for role, held in parts(spec).items() for series in held]
+    return tuple(
+        dict.fromkeys(c for role, series in members if stands_by_publication(role, series) for c in series.columns)
+    )
+
+
+def lay_tracks(
+    spec: ModelSpec,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    asked: str,
+    *,
+    releases: Mapping[str, Releases] | None = None,
+) -> list[Track]:
+    """Put every series of the spec on the rows and transform it there.
+
+    Drivers, and other series with a delay, hold what was published by the row's date; the rest hold the last
+    observation inside the row's period. A column with releases, where it stands by publication, is taken as it stood
+    on the row's date. Observations dated after the last row are not looked at. What a signal does beyond another column
+    waits for the window: see `take_beyond`.
+
+    Raises
+    ------
+    PanelError
+        If a log return is asked of a value that is not positive.
+    """
+    # Nothing bounds the period of the first trading date, so it begins on that date.
+    inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
+    return [
+        _lay(role, series, source, rows, asked, releases or {})
+        if stands_by_publication(role, series)
+        else _lay(role, series, inside, rows, asked, {})
+        for role, members in parts(spec).items()
+        for series in members
+    ]
+
+
+def _lay(
+    role: str,
+    series: Series,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    asked: str,
+    releases: Mapping[str, Releases],
+) -> Track:
+    legs, bases = {}, {}
+    for name in series.columns:
+        if name in releases:
+            legs[name], bases[name] = as_stood(releases[name], rows, series.periods)
+            continue
+        published = stands_by_publication(role, series)
+        legs[name] = as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
+        bases[name] = rows_before(legs[name].level, series.periods)
+    # np.minimum keeps NaT.
+    date = reduce(np.minimum, [leg.date for leg in legs.values()])
+    track = Track(role, series, legs, np.full(len(rows), np.nan), date)
+    _check_positive(track, asked)
+    levels = {name: leg.level for name, leg in legs.items()}
+    value = transform(combined(series, levels), series.transform, series.periods, base=combined(series, bases))
+    if not (isinstance(series, Signal) and series.beyond):
+        return replace(track, value=value)
+    other = transform(levels[series.beyond], series.transform, series.periods, base=bases[series.beyond])
+    return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
+
+
+def combined(series: Series, levels: Mapping[str, FloatArray]) -> FloatArray:
+    """The series' level from those of its columns: its own alone, as a ratio, or as a difference."""
+    own = levels[series.column]
+    if not series.against:
+        return own
+    against = levels[series.against]
+    return own / against if series.transform in LOGARITHMIC else own - against
+
+
+def _check_positive(track: Track, asked: str) -> None:
+    for column, leg in track.legs.items() if track.series.transform in LOGARITHMIC else ():
+        bad = leg.level <= 0
+        if bad.any():
+            where = some(np.unique(leg.date[bad]))
+            which = f", whose column {column!r}" if len(track.legs) > 1 else ""
+            came = f"{track.label}{which} is {leg.level[bad][0]:g} on {where}"
+            cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
+            raise PanelError(asked, "a log return or gain needs values above zero", came, cure)
+
+
+def check_history(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int, history: int, asked: str) -> None:
+    """Refuse a window that begins before its series do; the error says how many rows came and where it could begin."""
+    late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(history) > first]
+    if not late:
+        return
+    came = "; ".join(_what_came(track, rows, first, history) for track in late)
+    rule = f"every covariate has a value on the first row, and signals on the {history} rows before it, for the lags"
+    possible = max(track.ready(history) for track in late)
+    need = "give data from further back"
+    if possible >= len(rows):
+        need = _too_seldom(late, rows) or need
+    cure = f"start on {rows[possible].date()} or later, or {need}" if possible < len(rows) else need
+    raise PanelError(asked, rule, came, cure)
+
+
+def _too_seldom(late: Sequence[Track], rows: pd.DatetimeIndex) -> str:
+    """The cure where columns are observed less often than there are rows, so that no change over a row is known."""
+    day = np.timedelta64(1, "D")
+    apart = np.median(np.diff(rows.to_numpy()) / day) if len(rows) > 1 else np.inf
+    for track in late:
+        for column, leg in track.legs.items():
+            observed = np.unique(leg.date[~np.isnat(leg.date)])
+            step = np.median(np.diff(observed) / day) if len(observed) > 1 else 0.0
+            if step > apart:
+                return f"write a longer frequency: column {column!r} is observed every {step:g} days, typically"
+    return ""
+
+
+def _what_came(track: Track, rows: pd.DatetimeIndex, first: int, history: int) -> str:
+    if track.first_value == len(rows):
+        return f"{track.label} has no value up to {rows[-1].date()}"
+    if track.role == nm.SIGNAL:
+        count = max(first - track.first_value, 0)
+        return f"{track.label} has {count} rows before {rows[first].date()}, {history} are needed"
+    return f"{track.label} begins on {rows[track.first_value].date()}"
+
+
+def check_present(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
+    """Refuse missing values of a covariate on the rows used; the error names the rows whose level is missing."""
+    gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
+    if not len(gaps):
+        return
+    needed = np.union1d(gaps, gaps - track.span)
+    for column, leg in track.legs.items():
+        causes = np.intersect1d(needed, np.flatnonzero(np.isnan(leg.level)))
+        if not len(causes):
+            continue
+        newest = pd.DatetimeIndex(leg.date).max().date()
+        what = "none" if len(track.legs) == 1 else f"no {column!r}"
+        came = f"{track.label} has {what} on the rows {some(rows[causes])}; its last observation is dated {newest}"
+        cure = (
+            f"fill column {column!r} there knowingly, choose start and end without those rows, "
+            "or drop the series from the spec"
+        )
+        raise PanelError(asked, leg.rule, came, cure)

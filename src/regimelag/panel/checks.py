@@ -1,0 +1,232 @@
+"""What a panel must be to fit a spec, and the fingerprint of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import PanelError, SpecError
+from regimelag.panel.aligned_series import episode_rows, parts
+from regimelag.panel.frame_checks import some
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_from_toml
+
+# A control that is the response one row before, if for rounding.
+SAME = 0.999
+REMAKE = "make the panel anew with make_panel(spec, frame, ...)"
+
+
+def check_spec(spec: object, asked: str) -> None:
+    """Refuse anything but a ModelSpec."""
+    if not isinstance(spec, ModelSpec):
+        cure = "use read_spec, or ModelSpec(...)"
+        raise PanelError(asked, "the first argument is a ModelSpec", f"a {type(spec).__name__}", cure)
+
+
+def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Check that a panel fits a spec.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        The data, from `make_panel`.
+
+    Raises
+    ------
+    PanelError
+        If a variable is missing or has other dimensions, names differ from the spec's, times do not ascend, the
+        signals' history is not `spec.history` rows long, a covariate is missing or infinite, episodes are others, or
+        the panel was made with other columns, transforms or delays.
+    """
+    check_spec(spec, "a panel that fits a spec")
+    asked = f"a panel that fits the model {spec.name!r}"
+    if not isinstance(panel, xr.Dataset):
+        raise PanelError(asked, "the panel is an xarray.Dataset", f"a {type(panel).__name__}", REMAKE)
+    _check_layout(panel, asked)
+    _check_names(spec, panel, asked)
+    _check_times(spec, panel, asked)
+    _check_episodes(spec, panel, asked)
+    for role in parts(spec):
+        _check_values(panel, role, asked)
+    _check_beyond(spec, panel, asked)
+    _check_origin(spec, panel, asked)
+
+
+def _layout() -> dict[str, tuple[str, ...]]:
+    """Dimensions of every variable that a panel has."""
+    layout: dict[str, tuple[str, ...]] = {nm.EPISODE_INDEX: (nm.TIME,), nm.DRIVER_DATE: (nm.TIME, nm.DRIVER)}
+    for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+        layout[nm.value_of(role)] = (nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME, role)
+        layout[nm.center_of(role)] = layout[nm.scale_of(role)] = (role,)
+    return layout
+
+
+def _check_layout(panel: xr.Dataset, asked: str) -> None:
+    for name, dims in _layout().items():
+        came = f"dimensions {panel[name].dims}" if name in panel.data_vars else "no such variable"
+        if name not in panel.data_vars or panel[name].dims != dims:
+            raise PanelError(asked, f"variable {name!r} has dimensions {dims}", came, REMAKE)
+        absent = [dim for dim in dims if dim not in panel.coords]
+        if absent:
+            raise PanelError(asked, "every dimension has a coordinate", f"none for {some(absent)}", REMAKE)
+    if nm.EPISODE not in panel.coords:
+        raise PanelError(asked, "episodes are named by a coordinate", f"no coordinate {nm.EPISODE!r}", REMAKE)
+
+
+def _check_names(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    for role, members in parts(spec).items():
+        wanted = [series.name for series in members]
+        held = [str(name) for name in panel[role].to_numpy()]
+        if held != wanted:
+            rule = f"the panel's {role}s are the spec's, in its order: {wanted}"
+            raise PanelError(asked, rule, str(held), f"{REMAKE}, or use the spec that it was made with")
+
+
+def _check_times(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    time, reach = panel[nm.TIME].to_numpy(), panel[nm.SIGNAL_TIME].to_numpy()
+    for name, dates in ((nm.TIME, time), (nm.SIGNAL_TIME, reach)):
+        if not len(dates) or dates.dtype.kind != "M" or not _ascend(dates):
+            came = f"{len(dates)} values of {dates.dtype}"
+            raise PanelError(asked, f"{name!r} holds at least one date, ascending", came, REMAKE)
+    history = len(reach) - len(time)
+    if history != spec.history or not np.array_equal(reach[history:], time):
+        rule = f"signals cover the window and the {spec.history} rows before it, which max_lag and the kernels ask for"
+        came = f"{len(time)} rows in the window, {len(reach)} rows of signals from {pd.Timestamp(reach[0]).date()} on"
+        raise PanelError(asked, rule, came, f"{REMAKE}: the history follows from the spec")
+
+
+def _ascend(dates: np.ndarray[Any, Any]) -> bool:
+    index = pd.DatetimeIndex(dates)
+    return bool(index.is_monotonic_increasing and index.is_unique and not index.hasnans)
+
+
+def _check_episodes(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    index, labels = episode_rows(spec, pd.DatetimeIndex(panel[nm.TIME].to_numpy()))
+    held = tuple(str(label) for label in panel[nm.EPISODE].to_numpy())
+    if held != labels or not np.array_equal(panel[nm.EPISODE_INDEX].to_numpy(), index):
+        rule = f"episodes are the spec's, as far as they have rows in the window: {list(labels)}"
+        came = f"{list(held)}" if held != labels else "the same episodes with other rows"
+        raise PanelError(asked, rule, came, REMAKE)
+
+
+def _check_values(panel: xr.Dataset, role: str, asked: str) -> None:
+    values = panel[nm.value_of(role)]
+    matrix = np.asarray(values, dtype=float)
+    bad = np.isinf(matrix) if role == nm.RESPONSE else ~np.isfinite(matrix)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        came = f"{role} {panel[role].to_numpy()[column]!s} is {matrix[row, column]} on "
+        came += f"{pd.Timestamp(panel[values.dims[0]].to_numpy()[row]).date()}, one of {bad.sum()} such values"
+        rule = f"{role}s are finite or missing (NaN)" if role == nm.RESPONSE else f"{role}s are finite on every row"
+        raise PanelError(asked, rule, came, f"correct the data and {REMAKE}")
+    scale, center = (np.asarray(panel[name(role)], dtype=float) for name in (nm.scale_of, nm.center_of))
+    if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        rule = f"{nm.center_of(role)!r} and {nm.scale_of(role)!r} are finite, and scales are above zero"
+        raise PanelError(asked, rule, f"{center.tolist()} and {scale.tolist()}", REMAKE)
+
+
+def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    """Check that slopes stand where the spec asks for them; panels made by hand need not have any."""
+    if nm.BEYOND_SLOPE not in panel.data_vars:
+        return
+    held = panel[nm.BEYOND_SLOPE]
+    wanted = [bool(signal.beyond) for signal in spec.signals]
+    if held.dims != (nm.SIGNAL,) or np.isfinite(held.to_numpy()).tolist() != wanted:
+        rule = f"{nm.BEYOND_SLOPE!r} ({nm.SIGNAL}) is finite for the signals beyond another column, and NaN for others"
+        raise PanelError(asked, rule, f"{held.to_numpy().tolist()} over {held.dims}", REMAKE)
+
+
+def spec_made_with(panel: xr.Dataset, asked: str) -> ModelSpec:
+    """The spec that a panel says it was made with; what says none is refused."""
+    if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
+        came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
+        raise PanelError(asked, "the argument is a panel from make_panel", came, REMAKE)
+    return spec_from_toml(panel.attrs["spec"], where="the panel's attribute 'spec'")
+
+
+def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    """Compare what the panel was made from with what the spec asks for now; panels made by hand need not say."""
+    if "spec" not in panel.attrs:
+        return
+    try:
+        made = spec_made_with(panel, asked)
+    except SpecError as problem:
+        raise PanelError(asked, "the attribute 'spec' holds a spec as TOML", str(problem.came), REMAKE) from problem
+    if made.frequency != spec.frequency:
+        raise PanelError(asked, f"rows have frequency {spec.frequency!r}", f"{made.frequency!r}", REMAKE)
+    for role, members in parts(spec).items():
+        for now, then in zip(members, parts(made)[role], strict=False):
+            changed = [
+                f"{key} = {getattr(then, key)!r}, now {getattr(now, key)!r}"
+                for key in ("name", "column", "transform", "periods", "delay", "against", "beyond")
+                if getattr(now, key, "") != getattr(then, key, "")
+            ]
+            if changed:
+                rule = "the panel was made with the spec's columns, transforms and delays"
+                raise PanelError(asked, rule, f"{role} {now.name!r} was made with {'; '.join(changed)}", REMAKE)
+
+
+def made_of_responses(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
+    """Names of covariates that are made of a response, by their column or by their values."""
+    columns = {response.column for response in spec.responses}
+    own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}
+    past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
+    for control in panel[nm.CONTROL].to_numpy():
+        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
+        for column in past.T:
+            both = np.isfinite(column) & np.isfinite(value)
+            if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004
+                own.add(str(control))
+    return sorted(own)
+
+
+def panel_hash(panel: xr.Dataset) -> str:
+    """SHA-256 over the names, dimensions and values of all variables and coordinates.
+
+    Attributes, the order of variables, and how a file format stores text and dates do not enter, so the hash outlives a
+    save and a load.
+
+    Parameters
+    ----------
+    panel : xarray.Dataset
+        A panel.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(str(name) for name in panel.variables):
+        variable = panel.variables[name]
+        digest.update(f"{name}{variable.dims}{variable.shape}".encode())
+        digest.update(_canonical(variable.to_numpy()))
+    return digest.hexdigest()
+
+
+def constants_hash(panel: xr.Dataset) -> str:
+    """SHA-256 over what a panel's values were standardised by: centres, scales and slopes, by name of the series."""
+    roles = (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL)
+    names = [of(role) for role in roles for of in (nm.center_of, nm.scale_of)]
+    return panel_hash(panel[[*names, *(name for name in (nm.BEYOND_SLOPE,) if name in panel.data_vars)]])
+
+
+def _canonical(values: np.ndarray[Any, Any]) -> bytes:
+    """The same bytes for the same content: fixed byte order and width, one NaN, one zero, text in UTF-8."""
+    if values.size == 0:
+        return b""
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[ns]").astype("<i8").tobytes()
+    if values.dtype.kind in "iub":
+        return values.astype("<i8").tobytes()
+    if values.dtype.kind == "f":
+        plain = values.astype("<f8") + 0.0
+        return np.where(np.isnan(plain), np.nan, plain).astype("<f8").tobytes()
+    return b"".join(len(text).to_bytes(8, "little") + text for text in (str(item).encode() for item in values.ravel()))

@@ -1,0 +1,272 @@
+"""The panel: one xarray Dataset with everything a model needs to know about the data.
+
+Rows are periods of the spec's frequency. Responses, signals and controls stand on the row of their own close; drivers
+hold what was published by the row's date. The panel does not shift drivers: the model uses the driver of row t - 1 for
+the step into t.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import PanelError
+from regimelag.panel.aligned_series import (
+    Track,
+    check_history,
+    episode_rows,
+    lay_tracks,
+    parts,
+    published_columns,
+    trading_columns,
+)
+from regimelag.panel.asynchronous_closes import check_known, clock_gaps, gaps_as_json, lags_by_clock, sentence
+from regimelag.panel.checks import check_panel, check_spec, panel_hash
+from regimelag.panel.describe import describe_panel
+from regimelag.panel.frame_checks import check_frame, some, take_columns
+from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
+from regimelag.panel.orthogonalize import take_beyond
+from regimelag.panel.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
+from regimelag.panel.sample_checks import check_explained, check_varies, check_window
+from regimelag.panel.vintages import read_vintages, vintage_notes
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_to_toml
+
+Day = str | dt.date | pd.Timestamp | np.datetime64
+
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+
+
+def make_panel(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    *,
+    start: Day | None = None,
+    end: Day | None = None,
+    vintages: pd.DataFrame | None = None,
+) -> xr.Dataset:
+    """Align, transform and standardise the data of a model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Which columns, how transformed, on which rows.
+    frame : DataFrame (date, column)
+        Observations in natural units, as often as you have them, on any mix of calendars (blank where a market was
+        closed), or already one a period. Not changed.
+    start, end : date-like, optional
+        First and last row date of the estimation window, both included. By default the first row that every series and
+        the lags can serve, and the last complete period.
+    vintages : DataFrame, optional
+        Every value that was published of some columns, and when, as from `fetch_vintages`. A driver of such a column
+        then holds, on a row of day d, what was known on d, both ends of a change alike, and its delay is not used; so
+        do other series with a delay. The rest, same-week controls among them, hold the frame's values. Rows before the
+        first vintage have none.
+
+    Returns
+    -------
+    xarray.Dataset
+        Standardised ``response_value`` (time, response), ``signal_value`` (signal_time, signal), ``driver_value``
+        (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in natural units,
+        learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
+        one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
+        column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
+        ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves on the rows, one leg for each
+        column of each series, where scenarios go on from. Missing responses are NaN. ``signal_time`` begins
+        `spec.history` rows before ``time``.
+        Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
+
+    Warns
+    -----
+    UserWarning
+        If a signal with a lag kernel typically closes after a response, by a hundredth of a row or more: what happens
+        in between makes a lag of one row. `describe_panel` has the hours.
+
+    Raises
+    ------
+    PanelError
+        If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
+        or stale, a driver would not have been known by the close of its row, a price stands still or jumps tenfold, a
+        series is constant, nothing of a signal is left beyond another column, covariates determine a response exactly,
+        trading dates lie too far apart, or too few rows or responses remain.
+
+    See Also
+    --------
+    describe_panel : what is in a panel, in natural units.
+    to_frequency : the reduction to rows by itself.
+    """
+    check_spec(spec, "make_panel")
+    asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
+    columns = [column for members in parts(spec).values() for series in members for column in series.columns]
+    source = take_columns(check_frame(frame, asked), columns, asked)
+    rows = _rows_to_end(spec, source, read_day(end, "end", asked), asked)
+    releases = read_vintages(vintages, published_columns(spec), asked)
+    tracks = lay_tracks(spec, source, rows, asked, releases=releases)
+    first = _first_row(spec, rows, tracks, read_day(start, "start", asked), asked)
+    check_window(spec, rows, tracks, first, asked)
+    check_known(spec, rows, tracks, first, asked)
+    tracks = [take_beyond(track, first, asked) for track in tracks]
+    check_varies(tracks, rows[first:], asked)
+    check_explained(spec, tracks, first, asked)
+    panel = _assemble(spec, rows, tracks, first)
+    gaps = clock_gaps(spec, rows, tracks, first)
+    panel.attrs |= {
+        "notes": json.dumps([*panel_notes(spec, source, rows, tracks, first, gaps), *vintage_notes(releases, rows)]),
+        "closes_differ": json.dumps(closes_that_differ(rows, tracks, first)),
+        "closes": json.dumps(spec.closes),
+        "hours_after": gaps_as_json(gaps),
+        "ranges": json.dumps(ranges(source, rows, tracks, first)),
+    }
+    for gap in lags_by_clock(spec, gaps):
+        warnings.warn(sentence(gap), UserWarning, stacklevel=2)
+    return panel
+
+
+def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
+    if value is None:
+        return None
+    # A bare number would be read as nanoseconds since 1970.
+    # So would a text such as 05/06/2020 by one country's habit, and "2020" as its first day.
+    plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
+    day = pd.to_datetime(value, errors="coerce") if plain else None
+    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
+        cure = f'write {name} = "2013-01-01"'
+        raise PanelError(
+            asked,
+            f"{name} is a date, as a text year-month-day and without time zone, or None",
+            f"{name} = {value!r}",
+            cure,
+        )
+    return day.normalize()
+
+
+def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeIndex:
+    """Every row that the data can serve."""
+    if spec.frequency != TRADING:
+        rows = row_dates(source, spec.frequency)
+        came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period "
+        came += f"({spec.frequency})"
+        rule, cure = "the columns used span at least one complete period", "give more data"
+    else:
+        rows = trading_dates(source, trading_columns(spec))
+        came = f"no date on which all of {some(trading_columns(spec), most=20)} were observed"
+        rule = "rows are dates on which the first response and every signal and control without a delay were observed"
+        cure = 'check that these columns share a calendar, or write a longer frequency, such as "W-FRI"'
+    if not len(rows):
+        raise PanelError(asked, rule, came, cure)
+    return rows
+
+
+def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
+    """All rows up to the end of the window; what lies behind it is not looked at again."""
+    rows = _all_rows(spec, source, asked)
+    if end is None:
+        return rows
+    if end < rows[0]:
+        cure = f"end on {rows[0].date()} or later"
+        raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
+    late = end - stale_after(rows, rows) if spec.frequency == TRADING else period_end(spec.frequency).rollback(end)
+    if late > rows[-1]:
+        cure = f"leave end out, end on {rows[-1].date()}, or get newer data"
+        raise PanelError(asked, "the window lies within the data", f"the last complete row is {rows[-1].date()}", cure)
+    return rows[rows <= end]
+
+
+def _first_row(
+    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], start: pd.Timestamp | None, asked: str
+) -> int:
+    """Place of the window's first row."""
+    if start is None:
+        first = _first_possible(spec, rows, tracks)
+        check_history(tracks, rows, first, spec.history, asked)
+        return first
+    if start > rows[-1]:
+        cure = f"start on {rows[-1].date()} or earlier, and before end"
+        came = f"the last row up to end is {rows[-1].date()}"
+        raise PanelError(asked, "the window holds at least one row", came, cure)
+    if (start if spec.frequency == TRADING else period_end(spec.frequency).rollforward(start)) < rows[0]:
+        possible = rows[_first_possible(spec, rows, tracks)].date()
+        cure = f"start on {possible} or later, leave start out, or give data from further back"
+        raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
+    first = int(rows.searchsorted(start))
+    check_history(tracks, rows, first, spec.history, asked)
+    return first
+
+
+def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track]) -> int:
+    """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
+    begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
+    return min(max((track.ready(spec.history) for track in begun), default=0), len(rows) - 1)
+
+
+def _constants(values: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of what is observed, natural units."""
+    return float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
+
+
+def _about(what: str) -> dict[str, str]:
+    return {"long_name": f"{what} in the window, natural units"}
+
+
+def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> xr.Dataset:
+    window, reach = rows[first:], rows[first - spec.history :]
+    index, labels = episode_rows(spec, window)
+    panel = xr.Dataset(
+        coords={nm.TIME: window.to_numpy(), nm.SIGNAL_TIME: reach.to_numpy(), nm.EPISODE: np.array(labels, dtype=str)},
+        attrs={
+            "spec": spec_to_toml(spec),
+            "frequency": spec.frequency,
+            "start": str(window[0].date()),
+            "end": str(window[-1].date()),
+            "created_by": "regimelag.make_panel",
+            "columns": json.dumps({r: {s.name: s.column for s in members} for r, members in parts(spec).items()}),
+        },
+    )
+    panel[nm.EPISODE_INDEX] = (nm.TIME, index, {"long_name": "place of the row's episode"})
+    for role in parts(spec):
+        held = [track for track in tracks if track.role == role]
+        _add_role(panel, role, held, first, reach if role == nm.SIGNAL else window)
+    slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
+    about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
+    panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
+    return _add_levels(panel, tracks, len(reach))
+
+
+def _add_levels(panel: xr.Dataset, tracks: Sequence[Track], rows: int) -> xr.Dataset:
+    """Add every column of every series as it stands on the rows, in natural units."""
+    legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
+    labels = {
+        nm.LEG_ROLE: [track.role for track, _, _ in legs],
+        nm.LEG_SERIES: [track.series.name for track, _, _ in legs],
+        nm.LEG_COLUMN: [column for _, column, _ in legs],
+    }
+    values = np.array([leg.level[-rows:] for _, _, leg in legs]).T
+    panel[nm.LEVEL] = ((nm.SIGNAL_TIME, nm.LEG), values, {"long_name": "columns on the rows, natural units"})
+    return panel.assign_coords({name: (nm.LEG, np.array(held, dtype=str)) for name, held in labels.items()})
+
+
+def _add_role(panel: xr.Dataset, role: str, tracks: Sequence[Track], first: int, rows: pd.DatetimeIndex) -> None:
+    """Add a role's standardised values, constants and, for drivers, dates; the role may have no series."""
+    time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
+    shape = (len(tracks), len(rows))
+    constants = np.array([_constants(track.value[first:]) for track in tracks]).reshape(-1, 2)
+    natural = np.array([track.value[-len(rows) :] for track in tracks], dtype=float).reshape(shape)
+    values = (natural - constants[:, :1]) / constants[:, 1:]
+    panel.coords[role] = np.array([track.series.name for track in tracks], dtype=str)
+    panel[nm.value_of(role)] = ((time, role), values.T, {"long_name": f"standardised {role}", "units": "1"})
+    panel[nm.center_of(role)] = (role, constants[:, 0], _about(f"mean of the {role}"))
+    panel[nm.scale_of(role)] = (role, constants[:, 1], _about(f"standard deviation of the {role}"))
+    if role == nm.DRIVER:
+        dates = np.array([track.date[-len(rows) :] for track in tracks], dtype="datetime64[ns]").reshape(shape)
+        panel[nm.DRIVER_DATE] = ((time, role), dates.T, {"long_name": "date of the observation used"})
+
+
+__all__ = ["check_panel", "describe_panel", "make_panel", "panel_hash"]

@@ -1,0 +1,236 @@
+"""What was done to the data on the way into a panel, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from regimelag.panel.aligned_series import Track, episode_rows, stands_by_publication, trading_columns
+from regimelag.panel.asynchronous_closes import ClockGap, clock_notes
+from regimelag.panel.frame_checks import some
+from regimelag.panel.rows import LOGARITHMIC, TRADING, OnRows, period_end
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Signal
+
+
+def panel_notes(
+    spec: ModelSpec,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    tracks: Sequence[Track],
+    first: int,
+    gaps: Sequence[ClockGap],
+) -> list[str]:
+    """Sentences on rows, gaps, missing responses, ages of drivers, what lies beyond another column, closes, episodes.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    source : DataFrame (date, column)
+        The columns used, as observed.
+    rows : DatetimeIndex (row)
+        Rows up to the end of the window.
+    tracks : sequence of Track
+        All series on those rows.
+    first : int
+        Place of the window's first row.
+    gaps : sequence of ClockGap
+        How far the closes lie apart.
+    """
+    return [
+        *_on_rows(spec, source, rows, first),
+        *_on_start(spec, rows, tracks, first),
+        *_on_ranges(ranges(source, rows, tracks, first)),
+        *_on_responses(tracks, rows, first),
+        *_on_still_prices(tracks, rows, first),
+        *_on_ages(tracks, rows, first),
+        *_on_beyond(tracks),
+        *clock_notes(spec, gaps),
+        *_on_closes(source, rows, tracks, first),
+        *_on_episodes(spec, rows[first:]),
+    ]
+
+
+def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> dict[str, list[str]]:
+    """By column, the rows of the window on which it was last observed on another day than the first response.
+
+    Delayed series do not stand by their own close and are left out, and so are rows on which either is missing.
+    """
+    response = tracks[0].legs[tracks[0].series.column].date[first:]
+    differ: dict[str, list[str]] = {}
+    for column, leg in _own_closes(tracks).items():
+        date = leg.date[first:]
+        both = ~np.isnat(date) & ~np.isnat(response)
+        other = rows[first:][both & (date != response)]
+        if len(other):
+            differ[column] = [str(row.date()) for row in other]
+    return differ
+
+
+def ranges(
+    source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int
+) -> dict[str, dict[str, str | int]]:
+    """Of each column: range and number of its observations, and the longest gap between those the window draws on.
+
+    Days of ``gap`` run from the observation of ``gap_from`` to the next one; ``after`` counts observations dated after
+    the last row, which are not used.
+    """
+    held: dict[str, dict[str, str | int]] = {}
+    for track in tracks:
+        for column, leg in track.legs.items():
+            days = pd.DatetimeIndex(source.index[source[column].notna()])
+            if not len(days):
+                continue
+            begun = leg.date[first][None] if not np.isnat(leg.date[first]) else rows[first : first + 1].to_numpy()
+            used = days[(days >= begun[0]) & (days <= rows[-1])]
+            steps = np.diff(used.to_numpy()) / np.timedelta64(1, "D")
+            longest = int(steps.argmax()) if len(steps) else 0
+            held[column] = {
+                "first": str(days[0].date()),
+                "last": str(days[-1].date()),
+                "observations": len(days),
+                "after": int((days > rows[-1]).sum()),
+                "gap": int(steps[longest]) if len(steps) else 0,
+                "gap_from": str(used[longest].date()) if len(used) else "",
+            }
+    return held
+
+
+def _own_closes(tracks: Sequence[Track]) -> dict[str, OnRows]:
+    """The columns that stand on rows by their own close."""
+    by_close = (track for track in tracks if not stands_by_publication(track.role, track.series))
+    return {column: leg for track in by_close for column, leg in track.legs.items()}
+
+
+def _on_weekday(spec: ModelSpec, observed: pd.DatetimeIndex, window: pd.DatetimeIndex) -> list[str]:
+    """Weeks that end on another day than the one that every date of the source falls on."""
+    weekdays = observed.day_name().unique()
+    if not spec.frequency.startswith("W-") or len(weekdays) != 1 or weekdays[0] == window[0].day_name():
+        return []
+    own, ours = weekdays[0], window[0].day_name()
+    late = (window[0].day_of_week - observed[0].day_of_week) % 7
+    note = f"Rows are dated {ours}s and the source's dates are {own}s, so each row's values are {late} days old"
+    return [f'{note}; frequency "W-{own[:3].upper()}" has the source\'s own dates.']
+
+
+def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> list[str]:
+    window, observed = rows[first:], source.index[source.notna().any(axis=1)]
+    notes = [
+        f"The source has {len(source)} dates, {source.index[0].date()} to {source.index[-1].date()}.",
+        f"The window has {len(window)} rows ({spec.frequency}), {window[0].date()} to {window[-1].date()}.",
+    ]
+    if spec.history:
+        notes.append(f"Signals begin {spec.history} rows before the window, on {rows[first - spec.history].date()}.")
+    if spec.frequency == TRADING:
+        return [*notes, _on_trading_dates(spec, source, rows, first)]
+    notes.extend(_on_weekday(spec, pd.DatetimeIndex(observed), window))
+    following = rows[-1] + period_end(spec.frequency)
+    if rows[-1] < observed[-1] < following:
+        newest = observed[-1].date()
+        notes.append(f"The period that ends on {following.date()} was left out: the last observation is of {newest}.")
+    return notes
+
+
+def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> str:
+    response, needed = spec.responses[0].column, some(trading_columns(spec), most=20)
+    passed = source.loc[rows[first] : rows[-1], response].notna().sum() - len(rows[first:])
+    days = int(np.diff(rows[first:]).max() / np.timedelta64(1, "D"))
+    return (
+        f"Rows are the dates on which all of {needed} were observed; {passed} other dates with {response!r} in the "
+        f"window are none. Steps between rows span up to {days} days."
+    )
+
+
+def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
+    """Rows before the window, and the series that begin too late for an earlier window."""
+    late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec.history) == first]
+    if not first:
+        return []
+    why = f": {some(late, most=20)} cannot serve an earlier one" if late else ""
+    return [f"{first} rows before {rows[first].date()} are not in the window{why}."]
+
+
+def _on_ranges(held: dict[str, dict[str, str | int]]) -> list[str]:
+    gaps = [f"{column} {one['gap']} (from {one['gap_from']} on)" for column, one in held.items()]
+    notes = [f"Most days between observations in the window: {', '.join(gaps)}. No value was filled in."]
+    after = [f"{column} {one['after']}" for column, one in held.items() if one["after"]]
+    return [*notes, f"Observations after the last row are not used: {', '.join(after)}."] if after else notes
+
+
+def _on_still_prices(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+    """Rows with exactly the price of the row before, which a price that was carried over would have."""
+    notes = []
+    for column, leg in _own_closes(tracks).items():
+        if any(column in t.legs and t.series.transform in LOGARITHMIC for t in tracks):
+            still = np.flatnonzero(np.diff(leg.level[first:]) == 0.0) + 1
+            if len(still):
+                notes.append(
+                    f"On {len(still)} rows column {column!r} has exactly the value of the row before, as a price "
+                    f"that was carried over would: {some(rows[first:][still])}."
+                )
+    return notes
+
+
+def _on_responses(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+    notes = []
+    for track in tracks:
+        if track.role != nm.RESPONSE:
+            continue
+        missing = np.isnan(track.value[first:])
+        if missing.any():
+            notes.append(
+                f"{missing.sum()} of {missing.size} values of {track.label} are missing: {some(rows[first:][missing])}."
+            )
+        if track.series.periods > 1:
+            notes.append(f"Values of {track.label} span {track.series.periods} rows each, so neighbours overlap.")
+    return notes
+
+
+def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+    notes = []
+    for track in tracks:
+        if stands_by_publication(track.role, track.series):
+            days = (rows[first:].to_numpy() - track.date[first:]) / np.timedelta64(1, "D")
+            again = int((np.diff(track.date[first:]) == np.timedelta64(0, "D")).sum())
+            notes.append(
+                f"Rows use the value of {track.label} as published (delay {track.series.delay}): "
+                f"{np.median(days):g} days old typically, {days.max():g} at most; {again} rows hold the observation "
+                "of the row before once more."
+            )
+    return notes
+
+
+def _on_beyond(tracks: Sequence[Track]) -> list[str]:
+    notes = []
+    for track in tracks:
+        if isinstance(track.series, Signal) and track.series.beyond:
+            unit = "%" if track.series.transform in LOGARITHMIC else "unit"
+            taken = f"{track.slope:.3g} {unit}{'s' if unit == 'unit' else ''}"
+            notes.append(
+                f"{track.series.name} beyond {track.series.beyond}: 1 {unit} of {track.series.beyond} takes {taken} of "
+                f"{track.series.column} with it, as learned on the window's rows; the signal is what is left."
+            )
+    return notes
+
+
+def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
+    # Columns that stand by their publication come on days of their own and say nothing about closes.
+    observed = source.index[source[list(_own_closes(tracks))].notna().any(axis=1)]
+    periods = rows.searchsorted(observed[observed <= rows[-1]])
+    if len(np.unique(periods)) == len(periods):
+        return ["The data have one date a period, so closes that differ inside a period cannot be seen."]
+    return [
+        f"On {len(differ)} rows column {column!r} was last observed on another day than "
+        f"{tracks[0].series.column!r}: {some(differ)}."
+        for column, differ in closes_that_differ(rows, tracks, first).items()
+    ]
+
+
+def _on_episodes(spec: ModelSpec, window: pd.DatetimeIndex) -> list[str]:
+    _, kept = episode_rows(spec, window)
+    dropped = [label for label in spec.episodes.labels() if label not in kept]
+    return [f"Episodes without a row in the window were left out: {', '.join(dropped)}."] if dropped else []

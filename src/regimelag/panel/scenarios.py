@@ -1,0 +1,245 @@
+"""What covariates do after the window: levels under a scenario, and the panel's variables that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import PanelError
+from regimelag.panel.aligned_series import combined, parts
+from regimelag.panel.checks import REMAKE
+from regimelag.panel.frame_checks import some
+from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
+from regimelag.runtime.plain import is_number, whole
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Series
+
+# A leg of a panel: role, name of the series, column.
+Leg = tuple[str, str, str]
+
+
+def future_dates(panel: xr.Dataset, horizon: int) -> pd.DatetimeIndex:
+    """Dates of the rows after the panel's last; of trading dates, the next business days."""
+    frequency = panel.attrs["frequency"]
+    offset = pd.offsets.BDay() if frequency == TRADING else period_end(frequency)
+    last = pd.Timestamp(panel[nm.TIME].to_numpy()[-1])
+    return pd.DatetimeIndex([last + (step + 1) * offset for step in range(horizon)])
+
+
+def scenario(
+    panel: xr.Dataset,
+    *,
+    horizon: int = 26,
+    moves: Mapping[str, float] | None = None,
+    factors: Mapping[str, float] | None = None,
+    over: int = 13,
+) -> pd.DataFrame:
+    """Levels of columns after the window: they move evenly over some rows, and then stay.
+
+    Parameters
+    ----------
+    panel : xarray.Dataset
+        From `make_panel`.
+    horizon : int
+        Rows ahead.
+    moves : mapping of str to float, optional
+        By how much a column has moved in the end, in its own units: ``{"real_yield_10y": -0.5}`` for 50 basis points
+        down.
+    factors : mapping of str to float, optional
+        By what factor a column has changed in the end, evenly in logarithms: ``{"dollar_index": 0.97}`` for 3 per cent
+        down.
+    over : int
+        Rows that the move takes; more than `horizon` and it is not over by then.
+
+    Returns
+    -------
+    DataFrame (date, column)
+        Levels in natural units, for `forecast`, which holds every other column where it is.
+
+    Raises
+    ------
+    PanelError
+        If a column is not among the panel's covariates or is given twice, a factor is not above zero, or rows are not
+        whole numbers, at least one.
+    """
+    asked = "a scenario"
+    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26")
+    over = whole(PanelError, asked, "over", over, "write over=13")
+    moves, factors = dict(moves or {}), dict(factors or {})
+    twice = sorted(set(moves) & set(factors))
+    if twice:
+        raise PanelError(asked, "a column moves by a difference or by a factor", f"{some(twice)} in both", "choose one")
+    known = {column: leg for leg in held_legs(panel) for column in [leg[2]] if leg[0] != nm.RESPONSE}
+    _check_columns(asked, [*moves, *factors], list(known))
+    strange = [f"{name!r} by {move!r}" for name, move in moves.items() if not is_number(move)]
+    if strange:
+        cure = 'write moves={"real_yield_10y": -0.5}'
+        raise PanelError(asked, "a column moves by a finite number", ", ".join(strange), cure)
+    bad = sorted(name for name, factor in factors.items() if not (is_number(factor) and factor > 0))
+    if bad:
+        raise PanelError(
+            asked, "a factor is a number above zero", f"{factors[bad[0]]!r} for {bad[0]!r}", "write 0.97 for -3 %"
+        )
+    share = np.minimum(np.arange(1, horizon + 1) / over, 1.0)
+    last = {column: last_observed(levels_of(panel, leg)) for column, leg in known.items()}
+    paths = {column: last[column] + share * move for column, move in moves.items()}
+    paths |= {column: last[column] * factor**share for column, factor in factors.items()}
+    return pd.DataFrame(paths, index=future_dates(panel, horizon).rename("date"))
+
+
+def held_legs(panel: xr.Dataset) -> list[Leg]:
+    """Every leg of the panel.
+
+    Raises
+    ------
+    PanelError
+        If the panel holds no levels.
+    """
+    if nm.LEVEL not in panel.data_vars:
+        raise PanelError("a look ahead of a panel", "the panel holds the columns' levels", "none", REMAKE)
+    labels = [panel[name].to_numpy().tolist() for name in (nm.LEG_ROLE, nm.LEG_SERIES, nm.LEG_COLUMN)]
+    return list(zip(*labels, strict=True))
+
+
+def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
+    """Levels (row, history included) of a leg, in natural units; NaN where none was observed."""
+    return panel[nm.LEVEL].to_numpy()[:, held_legs(panel).index(leg)]
+
+
+def last_observed(levels: FloatArray) -> float:
+    """The last level that was observed; NaN if none was."""
+    seen = levels[np.isfinite(levels)]
+    return float(seen[-1]) if len(seen) else np.nan
+
+
+def _check_columns(asked: str, given: list[str], known: list[str]) -> None:
+    strange = [name for name in given if name not in known]
+    if strange:
+        came = f"{some(strange)}; there are {some(known, most=20)}"
+        raise PanelError(
+            asked, "columns are those of the panel's signals, drivers and controls", came, "name one of them"
+        )
+
+
+def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
+    """Refuse levels whose first date is not that of the row after the panel's last; other rows need no dates."""
+    if not isinstance(rows, pd.DatetimeIndex):
+        return
+    last, following = pd.Timestamp(panel[nm.TIME].to_numpy()[-1]), future_dates(panel, 1)[0]
+    # Trading dates to come are not known: markets close for some days.
+    if not last < rows[0] <= following + pd.Timedelta(days=7 if panel.attrs["frequency"] == TRADING else 0):
+        came = f"its first row is {rows[0].date()}"
+        cure = "make it with scenario(panel, ...) of the fit's own panel, regimelag.panel_of(idata)"
+        raise PanelError(asked, f"it begins on the row after the window's last, {following.date()}", came, cure)
+
+
+def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> dict[Leg, FloatArray]:
+    """Levels (step) of every covariate's legs: as given, and else where they are."""
+    asked = "a scenario"
+    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    if given is not None:
+        if not isinstance(given, pd.DataFrame) or len(given) != horizon:
+            came = f"{len(given)} rows" if isinstance(given, pd.DataFrame) else f"a {type(given).__name__}"
+            rule = f"it is a frame (row, column) of levels with one row for each of the {horizon} rows ahead"
+            raise PanelError(asked, rule, came, "make it with scenario(panel, horizon=...), or pass horizon=len(frame)")
+        _check_dates(asked, panel, given.index)
+        _check_columns(asked, [str(name) for name in given.columns], [leg[2] for leg in legs])
+        wrong = ~np.isfinite(given.to_numpy(dtype=float))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            came = f"column {given.columns[column]!r} on row {given.index[row]}"
+            raise PanelError(asked, "levels are finite", came, "fill it, or leave the column out to hold it")
+    held = {leg: np.full(horizon, last_observed(levels_of(panel, leg))) for leg in legs}
+    if given is None:
+        return held
+    return {leg: given[leg[2]].to_numpy(dtype=float) if leg[2] in given.columns else held[leg] for leg in legs}
+
+
+def bootstrapped_levels(
+    spec: ModelSpec, panel: xr.Dataset, horizon: int, *, paths: int, block: int, rng: np.random.Generator
+) -> list[dict[Leg, FloatArray]]:
+    """Levels (step) that go on by blocks of the window's own one-row changes, of all covariates together.
+
+    Moving blocks: Künsch (1989), doi:10.1214/aos/1176347265.
+    """
+    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    if not legs:
+        return [{} for _ in range(paths)]
+    kinds = {(role, series.name): series.transform for role, members in parts(spec).items() for series in members}
+    logs = np.array([kinds[role, name] in LOGARITHMIC for role, name, _ in legs])
+    level = (
+        pd.DataFrame(np.array([levels_of(panel, leg) for leg in legs]).T).ffill().to_numpy()[-panel.sizes[nm.TIME] :]
+    )
+    scaled = np.where(logs, np.log(np.where(logs, level, 1.0)), level)
+    change = np.diff(scaled, axis=0)
+    change = change[np.isfinite(change).all(axis=1)]
+    size = min(block, len(change))
+    blocks = -(-horizon // size)
+    start = rng.integers(0, len(change) - size + 1, size=(paths, blocks))
+    row = (start[:, :, None] + np.arange(size)).reshape(paths, -1)[:, :horizon]
+    ahead = scaled[-1] + np.cumsum(change[row], axis=1)
+    ahead = np.where(logs, np.exp(np.where(logs, ahead, 0.0)), ahead)
+    return [dict(zip(legs, one.T, strict=True)) for one in ahead]
+
+
+def look_ahead(
+    spec: ModelSpec, panel: xr.Dataset, several: Iterable[Mapping[Leg, FloatArray]], horizon: int
+) -> Iterator[xr.Dataset]:
+    """Panels of the window's last row and the rows after it, whose responses are missing, for each of several levels.
+
+    Transforms and constants are the window's; drivers are taken as known on their own row. The episode goes on. It is
+    one Dataset, whose rows to come are written anew each time: making one takes longer than what is asked of it.
+    """
+    ahead = _rows_ahead(spec, panel, horizon)
+    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    # A row without an observation, such as a holiday's, holds the level before it.
+    past = {leg: np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float) for leg in legs}
+    slopes = panel[nm.BEYOND_SLOPE].to_numpy()
+    for levels in several:
+        whole = {leg: np.concatenate([past[leg], levels[leg]]) for leg in legs}
+        for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+            center, scale = (panel[of(role)].to_numpy() for of in (nm.center_of, nm.scale_of))
+            written = ahead[nm.value_of(role)].to_numpy()
+            for n, series in enumerate(parts(spec)[role]):
+                value = _transformed(role, series, whole, float(slopes[n]) if role == nm.SIGNAL else np.nan)[-horizon:]
+                _check_reach(role, series, value, len(past[role, series.name, series.column]))
+                written[-horizon:, n] = (value - center[n]) / scale[n]
+        yield ahead
+
+
+def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
+    """The panel's last row and those after it, with what is known of them."""
+    dates = np.append(panel[nm.TIME].to_numpy()[-1:], future_dates(panel, horizon).to_numpy())
+    reach = np.append(panel[nm.SIGNAL_TIME].to_numpy()[-spec.history - 1 :], dates[1:])
+    moving = {nm.TIME, nm.SIGNAL_TIME, nm.LEG}
+    constant = [name for name in panel.data_vars if panel[name].dims and not moving & set(panel[name].dims)]
+    ahead = panel[constant].drop_vars([nm.TIME, nm.SIGNAL_TIME], errors="ignore")
+    ahead = ahead.assign_coords({nm.EPISODE: panel[nm.EPISODE], nm.TIME: dates, nm.SIGNAL_TIME: reach})
+    ahead[nm.EPISODE_INDEX] = (nm.TIME, np.full(horizon + 1, panel[nm.EPISODE_INDEX].to_numpy()[-1]))
+    ahead[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.full((horizon + 1, panel.sizes[nm.RESPONSE]), np.nan))
+    for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+        time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
+        past = panel[nm.value_of(role)].to_numpy()[-ahead.sizes[time] + horizon :]
+        future = np.full((horizon, past.shape[1]), np.nan)
+        ahead[nm.value_of(role)] = ((time, role), np.concatenate([past, future]))
+    ahead.attrs = dict(panel.attrs)
+    return ahead
+
+
+def _transformed(role: str, series: Series, whole: Mapping[Leg, FloatArray], slope: float) -> FloatArray:
+    """The transformed series (row), natural units."""
+    own = {column: whole[role, series.name, column] for column in series.columns}
+    value = transform(combined(series, own), series.transform, series.periods)
+    beyond = getattr(series, "beyond", "")
+    return value - slope * transform(own[beyond], series.transform, series.periods) if beyond else value
+
+
+def _check_reach(role: str, series: Series, value: FloatArray, rows: int) -> None:
+    if not np.isfinite(value).all():
+        rule = "the panel is longer than its transforms reach"
+        came = f"{role} {series.name!r} reaches {series.periods} rows back, further than the panel's {rows} rows"
+        raise PanelError("a look ahead of a panel", rule, came, "widen the window")

@@ -1,0 +1,107 @@
+"""A panel cut to some of its rows, in natural units, or standardised by what some of its rows tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import PanelError
+from regimelag.panel.orthogonalize import is_constant
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+
+def natural(panel: xr.Dataset, role: str) -> xr.DataArray:
+    """Values of a role's series in natural units, with the dimensions of the standardised ones."""
+    values = panel[nm.value_of(role)]
+    return (values * panel[nm.scale_of(role)] + panel[nm.center_of(role)]).transpose(*values.dims)
+
+
+def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:
+    """Log densities (..., time) of standardised responses as those of the responses themselves.
+
+    A density is divided by the scale of each response that the row has.
+    """
+    seen = panel[nm.RESPONSE_VALUE].notnull()  # noqa: PD004 - xarray has no other name for it
+    log_scale = (seen * np.log(panel[nm.scale_of(nm.RESPONSE)])).sum(nm.RESPONSE)
+    return (terms - log_scale.sel({nm.TIME: terms[nm.TIME]}).reset_coords(drop=True)).transpose(*terms.dims)
+
+
+def day_of(panel: xr.Dataset, row: int) -> str:
+    """Date of a row, as text."""
+    return str(pd.Timestamp(panel[nm.TIME].to_numpy()[row]).date())
+
+
+def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
+    """Rows first to stop of a panel, with the signals' history before them and the episodes that are left."""
+    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
+    cut = panel.isel({nm.TIME: slice(first, stop), nm.SIGNAL_TIME: slice(first, history + stop)})
+    used, index = np.unique(cut[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
+    return cut.isel({nm.EPISODE: used}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype(np.int64))})
+
+
+def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
+    """The last rows of a panel, with the history that its lags need and the episodes that still occur."""
+    have = panel.sizes[nm.TIME]
+    if not 0 < rows <= have:
+        rule = f"a panel of {have} rows is cut to at least one and at most all of them"
+        raise PanelError("the last rows of a panel", rule, f"{rows} rows", "ask for fewer, or start the panel earlier")
+    return window(panel, have - rows, have)
+
+
+def going_on(panel: xr.Dataset, episodes: int) -> xr.Dataset:
+    """The panel with its first episodes alone: rows of a later one are taken for rows of the last of these."""
+    panel = panel.isel({nm.EPISODE: slice(episodes)})
+    return panel.assign({nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].clip(max=episodes - 1)})
+
+
+def learned_before(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Dataset:
+    """The whole panel, standardised by constants that were learned on its first `stop` rows.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data.
+    stop : int
+        First row that is not learned from.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same rows. Natural units are what they were; centers and scales are those that `make_panel` would learn,
+        were it told to end before row `stop`.
+
+    Raises
+    ------
+    PanelError
+        If a signal lies beyond another column, since the slope was learned on the whole window and the other column's
+        first moves are not in the panel; or a series does not vary on these rows.
+    """
+    asked = f"a panel that learns from its first {stop} rows"
+    beyond = [signal.name for signal in spec.signals if signal.beyond]
+    if beyond:
+        rule = "what was learned on the whole window can be learned anew on a part of it"
+        came = f"{', '.join(beyond)} beyond another column, whose first moves the panel does not hold"
+        raise PanelError(asked, rule, came, "call make_panel with another end, and fit there")
+    other = panel.copy()
+    history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
+    for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+        center, scale, held = (name(role) for name in (nm.center_of, nm.scale_of, nm.value_of))
+        values, time = natural(panel, role), str(panel[held].dims[0])
+        first = history if role == nm.SIGNAL else 0
+        learned = values.isel({time: slice(first, first + stop)})
+        columns = zip(panel[role].to_numpy(), learned.to_numpy().T, strict=True)
+        still = [str(name) for name, own in columns if np.isfinite(own).sum() <= 1 or is_constant(own)]
+        if still:
+            came = f"{role} {', '.join(still)} does not"
+            raise PanelError(asked, "every series varies on the rows learned from", came, "learn from more rows")
+        spread = learned.std(time, ddof=1)
+        other[held] = (values - learned.mean(time)) / spread
+        other[center] = learned.mean(time).assign_attrs(panel[center].attrs)
+        other[scale] = spread.assign_attrs(panel[scale].attrs)
+        other[held].attrs = panel[held].attrs
+    other.attrs["end"] = day_of(panel, stop - 1)
+    return other

@@ -1,0 +1,171 @@
+"""Figures of the judgements: each takes what a judgement returned and draws it on Matplotlib axes."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from regimelag.errors import FitError
+from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
+from regimelag.evaluation.robustness.summary import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
+from regimelag.results.verdict import period_name
+from regimelag.spec import names as nm
+
+KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
+READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
+
+
+def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the lagged effect in every check: median and 90 % interval, the baseline's interval behind all of them.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `robustness`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    require_reading(
+        "plot_robustness", table, "robustness(spec, panel)", pd.DataFrame, lambda one: "effect median" in one.columns
+    )
+    made = table[table["effect median"].notna()]
+    rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
+    ax = plt.subplots(figsize=(8, 1.2 + 0.26 * len(rows)), layout="constrained")[1] if ax is None else ax
+    base = rows.iloc[0]
+    ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0)
+    labelled: set[str] = set()
+    for y, (_, row) in enumerate(rows.iterrows()):
+        kind = str(row["kind"])
+        ax.plot(row[["effect 5 %", "effect 95 %"]], [y, y], color=KINDS[kind], linewidth=2)
+        label = None if kind in labelled else kind
+        ax.plot([row["effect median"]], [y], "o", color=KINDS[kind], markersize=5, label=label)
+        labelled.add(kind)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=list(rows["check"]),
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="lagged effect, natural units of each row's arrow",
+        title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
+    )
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
+    """Draw correlations at all leads and lags with their band, and where the largest one lies.
+
+    Parameters
+    ----------
+    estimate : xarray.Dataset
+        From `lead_lag`.
+    axes : array of Axes, optional
+        (adjustment, 2) axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (adjustment, 2): correlations with the simultaneous 95 % band; the bootstrap's distribution of the lag at which
+        the absolute correlation is largest.
+    """
+    require_reading("plot_lead_lag", estimate, "lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims)
+    adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
+    if axes is None:
+        size = (10, 3.4 * len(adjustments))
+        _, axes = plt.subplots(len(adjustments), 2, figsize=size, squeeze=False, layout="constrained")
+    axes = np.asarray(axes).reshape(len(adjustments), 2)
+    unit = period_name(str(estimate.attrs.get("frequency", "")))
+    signal, response = estimate.attrs[nm.SIGNAL], estimate.attrs[nm.RESPONSE]
+    lag = estimate[nm.LAG].to_numpy()
+    for (left, right), adjustment in zip(axes, adjustments, strict=True):
+        one = estimate.sel(adjustment=adjustment)
+        after = "" if adjustment == "none" else ", controls taken out"
+        left.fill_between(lag, -one["band"], one["band"], color=PRIOR, alpha=0.5, linewidth=0, label="95 %, all lags")
+        left.vlines(lag, 0, one["correlation"], color=POSTERIOR, linewidth=2)
+        left.plot(lag, one["correlation"], "o", color=POSTERIOR, markersize=3.5, label="correlation")
+        left.axhline(0, color="black", linewidth=0.8)
+        left.set(ylabel="correlation", title=f"{signal} and {response}{after}")
+        right.bar(lag, one["peak_probability"], color=POSTERIOR, width=0.9, label="bootstrap")
+        said = "beyond the band" if bool(one["beyond_band"]) else "within the band: means nothing"
+        right.axvline(int(one["peak_lag"]), color=REGIME_COLORS[1], label=f"largest, {said}")
+        right.set(ylabel="probability", title="Lag of the largest correlation", ylim=(0, None))
+        for ax in (left, right):
+            ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
+            ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
+            # Below, since bars and band leave no room inside.
+            clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    return axes
+
+
+def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how far each model lies from the reference in what it predicts, and in what it differs from it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `compare` or `compare_gains`: of the latter, each model's gain over its own null.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Differences with two standard errors to either side; in the band they are too small to be distinguished from
+        zero.
+
+    Raises
+    ------
+    FitError
+        If the table is neither.
+    """
+    require_reading("plot_compare", table, 'compare({"lag": idata, "null": other})', pd.DataFrame, lambda _: True)
+    gains = "gain" in table.columns
+    value = "gain" if gains else "difference"
+    if not {value, f"{value} se", "reading"} <= set(table.columns):
+        came = f"columns {list(table.columns)}"
+        raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
+    labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
+    height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
+    ax = plt.subplots(figsize=(10, height), layout="constrained")[1] if ax is None else ax
+    ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
+    ax.axvline(0, color="black", linewidth=0.8)
+    labelled: set[str] = set()
+    for y, (_, row) in enumerate(table.iterrows()):
+        reading, middle, reach = str(row["reading"]), row[value], LEAST_SE * row[f"{value} se"]
+        label = None if reading in labelled else reading
+        ax.plot([middle - reach, middle + reach], [y, y], color=READINGS[reading], linewidth=2)
+        ax.plot([middle], [y], "o", color=READINGS[reading], markersize=6, label=label)
+        labelled.add(reading)
+        if not gains:
+            ax.annotate(
+                f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small"
+            )
+    if not gains:
+        ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+    against = "its own null" if gains else table.attrs.get("reference", "the reference")
+    ax.set(
+        yticks=range(len(table)),
+        yticklabels=labels,
+        ylim=(len(table) - 0.4, -0.6),
+        xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
+        title=f"Expected log predictive density, less that of {against}",
+    )
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0 if gains else 1.1, 1.0), frameon=False, fontsize="small")
+    return ax
+
+
+def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:
+    """A model's name, and below it in what it differs from the reference, or its null from it."""
+    words = ", ".join(table.attrs.get("differences", {}).get(name, []))
+    return "\n".join([name, *textwrap.wrap(f"null: {words}" if gains else words, 44)]) if words else name

@@ -1,0 +1,115 @@
+"""Figures of forecasts and impulse responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from regimelag.plots.regimes import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response, require_reading
+from regimelag.results.verdict import period_name
+from regimelag.spec import names as nm
+
+BANDS = ((0.05, 0.95), (0.25, 0.75))
+SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by block bootstrap"}
+
+
+def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the fan of a response's path: its median, 50 and 90 % bands, on a logarithmic scale if it is a price.
+
+    Parameters
+    ----------
+    forecast : xarray.Dataset
+        From `forecast`; of several responses, one is selected.
+    history : Series (date), optional
+        What came before, in the path's units.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FitError
+        If the forecast holds several responses.
+    """
+    require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
+    of_one_response("plot_forecast", forecast["path"])
+    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    values, dates = forecast["path"], forecast["date"].to_numpy()
+    _fan(ax, dates, values, "median")
+    if history is not None:
+        ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
+    if float(values.min()) > 0:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        ax.yaxis.set_minor_formatter(_few_labels(ax))
+    scenario = str(forecast.attrs["scenario"])
+    ax.set_title(f"Forecast from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
+    # Dollar signs are no mathematics here.
+    ax.set_ylabel(str(forecast["path_unit"].item()), parse_math=False)
+    ax.tick_params(axis="x", rotation=30)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
+    """Median and central bands of draws over the last dimension."""
+    for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
+        edges = values.quantile([low, high], SAMPLE).to_numpy()
+        ax.fill_between(x, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
+    ax.plot(x, values.median(SAMPLE), color=POSTERIOR, label=label)
+
+
+def _few_labels(ax: Axes) -> Any:
+    """Label minor ticks if the axis spans less than a decade, when hardly a major one is on it."""
+    low, high = ax.get_ylim()
+    return StrMethodFormatter("{x:,g}") if high / low < 10.0 else NullFormatter()  # noqa: PLR2004
+
+
+def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw an impulse response: averaged over regimes with 50 and 90 % bands, and its median from each regime.
+
+    Parameters
+    ----------
+    response : xarray.Dataset
+        From `impulse_response`; of several responses, one is selected.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FitError
+        If it holds several responses.
+    """
+    require_reading(
+        "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one
+    )
+    of_one_response("plot_impulse", response["averaged"])
+    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    step = response[nm.STEP].to_numpy()
+    _fan(ax, step, response["averaged"], "from the last row, median")
+    for n, regime in enumerate(response["start"].to_numpy()):
+        color = REGIME_COLORS[n % len(REGIME_COLORS)]
+        median = response["cumulative"].sel(start=regime).median(SAMPLE)
+        ax.plot(step, median, color=color, linestyle="--", label=f"from {regime}, median")
+    ax.axhline(0, color="black", linewidth=0.8)
+    rows, unit = response.attrs["shock_rows"], period_name(response.attrs["frequency"])
+    over = "" if rows == 1 else f" in all, over {unit} 0 to {rows - 1}"
+    title = f"Impulse response to {response.attrs['signal']}, {response.attrs['shock']:+.2g}{over}"
+    if response.attrs["extrapolation"]:
+        title += " (an extrapolation)"
+    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel="cumulative response", title=title)
+    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax

@@ -1,0 +1,191 @@
+"""Figures of the lag and of the evidence for a lagged effect."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean, require_reading
+from regimelag.results.verdict import period_name
+from regimelag.spec import names as nm
+
+Entries = list[tuple[str, xr.Dataset]]
+
+
+def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = None) -> np.ndarray:
+    """Draw lag weights and the distribution of the mean lag, prior behind posterior.
+
+    A point lag is drawn as the probabilities of the lags, and their sum up to each lag. Where the lag differs between
+    episodes or regimes, each has a colour; the prior behind them is that of one of them.
+
+    Parameters
+    ----------
+    lag : xarray.Dataset
+        From `lag_distribution`.
+    prior : xarray.Dataset, optional
+        The same with ``group="prior"``.
+    axes : array of Axes, optional
+        (signal, 2) axes to draw on; with several responses a pair for each signal and response.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (signal, 2): weights with 50 and 90 % bands, and a histogram of the mean lag.
+    """
+    for one in (lag,) if prior is None else (lag, prior):
+        require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
+    pairs = _pairs(lag)
+    unit = period_name(lag.attrs.get("frequency", ""))
+    if axes is None:
+        _, axes = plt.subplots(len(pairs), 2, figsize=(10, 3.6 * len(pairs)), squeeze=False, layout="constrained")
+    axes = np.asarray(axes).reshape(len(pairs), 2)
+    for pair, (name, at) in zip(axes, pairs, strict=True):
+        one, before = lag.sel(at, drop=True), prior.sel(at, drop=True) if prior is not None else None
+        draw, words = (_draw_point, _POINT_WORDS) if _is_point(one) else (_draw_weights, _WEIGHT_WORDS)
+        draw(pair, _entries(one), before)
+        for ax, (x, y, title) in zip(pair, words, strict=True):
+            ax.set(xlabel=f"{x}, {unit}", ylabel=y, title=f"{name}: {title}")
+            clean(ax).legend(frameon=False)
+    return axes
+
+
+_WEIGHT_WORDS = (("lag", "weight", "lag weights"), ("mean lag", "density", "mean lag"))
+_POINT_WORDS = (("lag", "probability", "which lag"), ("lag", "probability", "this lag at most"))
+
+
+def _pairs(lag: xr.Dataset) -> list[tuple[str, dict[str, str]]]:
+    """Name and place of each signal, and response where lags differ by it."""
+    signals = [str(name) for name in lag[nm.SIGNAL].to_numpy()]
+    if nm.RESPONSE not in lag["weights"].dims:
+        return [(signal, {nm.SIGNAL: signal}) for signal in signals]
+    responses = [str(name) for name in lag[nm.RESPONSE].to_numpy()]
+    return [
+        (f"{signal} on {response}", {nm.SIGNAL: signal, nm.RESPONSE: response})
+        for signal in signals
+        for response in responses
+    ]
+
+
+def _is_point(one: xr.Dataset) -> bool:
+    """Whether each draw puts all weight on one lag."""
+    return bool((one["weights"].max(nm.LAG) == 1).all())
+
+
+def _entries(one: xr.Dataset) -> Entries:
+    """The draws of each episode or regime between which they differ; all of them under one name if they do not."""
+    weights = one["weights"]
+    rest = [str(dim) for dim in weights.dims if dim not in (*SAMPLE, nm.LAG)]
+    differing = [dim for dim in rest if bool((weights.max(dim) > weights.min(dim)).any())]
+    one = one.isel({dim: 0 for dim in rest if dim not in differing}, drop=True)
+    if not differing:
+        return [("posterior", one)]
+    labels = list(product(*(one[dim].to_numpy() for dim in differing)))
+    return [(", ".join(map(str, at)), one.sel(dict(zip(differing, at, strict=True)))) for at in labels]
+
+
+def _colors(entries: Entries) -> list[str]:
+    many = [REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(entries))]
+    return [POSTERIOR] if len(entries) == 1 else many
+
+
+def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: float = 0.9) -> None:
+    """Median line over the lags with bands of 50 % and the widest."""
+    tail = (1 - widest) / 2
+    rest = [dim for dim in values.dims if dim != nm.LAG]
+    low, lower, median, upper, high = values.quantile([tail, 0.25, 0.5, 0.75, 1 - tail], dim=rest).to_numpy()
+    ax.fill_between(values[nm.LAG], low, high, color=color, alpha=0.2, linewidth=0)
+    ax.fill_between(values[nm.LAG], lower, upper, color=color, alpha=0.35, linewidth=0)
+    ax.plot(values[nm.LAG], median, color=color, label=label)
+
+
+def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) -> None:
+    """Bands of the weights, and histograms of the mean lag: outlines where there are several."""
+    weights_ax, mean_ax = pair
+    size = entries[0][1].sizes[nm.LAG]
+    bins = np.linspace(1, max(size, 2), min(2 * size, 60))
+    several = len(entries) > 1
+    style = {"histtype": "step", "linewidth": 1.8} if several else {"alpha": 0.6}
+    if prior is not None:
+        _bands(weights_ax, prior["weights"], PRIOR, "prior")
+        mean_ax.hist(prior["mean_lag"].to_numpy().ravel(), bins, density=True, color=PRIOR, alpha=0.6, label="prior")
+    for (label, one), color in zip(entries, _colors(entries), strict=True):
+        # Five bands of 90 % over each other would show nothing.
+        _bands(weights_ax, one["weights"], color, label, widest=0.5 if several else 0.9)
+        mean_ax.hist(one["mean_lag"].to_numpy().ravel(), bins, density=True, color=color, label=label, **style)
+    weights_ax.set(ylim=(0, None))
+    mean_ax.set(yticks=[])
+
+
+def _probability(one: xr.Dataset) -> xr.DataArray:
+    """Probability of each lag: averaged over draws if the reading has it given their parameters, else counted."""
+    values = one["weights"]
+    if "probability" in one and not np.isnan(one["probability"].to_numpy()).any():
+        values = one["probability"]
+    return values.mean([dim for dim in values.dims if dim != nm.LAG])
+
+
+def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) -> None:
+    """Bars of the probabilities, side by side where there are several, and their running sums."""
+    read = [(label, _probability(one), color) for (label, one), color in zip(entries, _colors(entries), strict=True)]
+    if prior is not None:
+        before = _probability(prior)
+        pair[0].bar(before[nm.LAG], before, 1.0, color=PRIOR, alpha=0.6, label="prior")
+        pair[1].step(before[nm.LAG], before.cumsum(), where="post", color=PRIOR, linewidth=2, label="prior")
+    width = 0.7 / len(read)
+    for n, (label, masses, color) in enumerate(read):
+        shift = (n - (len(read) - 1) / 2) * width
+        pair[0].bar(masses[nm.LAG] + shift, masses, width, color=color, label=label)
+        pair[1].step(masses[nm.LAG], masses.cumsum(), where="post", color=color, label=label)
+    pair[1].set(ylim=(0, 1.02))
+
+
+def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the probability that the average lagged effect is zero over the width of the slab it is set against.
+
+    Slabs that the fit's draws do not reach (Pareto k) have no point.
+
+    Parameters
+    ----------
+    report : pandas.DataFrame
+        From `lag_report`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line a signal; a triangle that points down where the probability is only an upper bound.
+    """
+    require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
+    ax = plt.subplots(figsize=(7, 3.6), layout="constrained")[1] if ax is None else ax
+    widths: set[float] = set()
+    for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):
+        table = pd.DataFrame(columns).astype({"probability": float})
+        known = table[table["probability"].notna()]
+        marker = "v" if known["bound"].any() else "o"
+        label = f"{signal}, at most" if known["bound"].any() else signal
+        color = POSTERIOR if n == 0 else REGIME_COLORS[n % len(REGIME_COLORS)]
+        ax.plot(known["multiple"], known["probability"], marker=marker, color=color, label=label)
+        widths |= set(table["multiple"])
+    ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+    ax.set(
+        xscale="log",
+        xlabel="width of the slab, multiples of effect_sd, log scale",
+        ylabel="probability",
+        xlim=(min(widths, default=1) / 1.2, max(widths, default=1) * 1.2),
+        ylim=(-0.02, 1.02),
+        title="P(no average lagged effect), prior odds one",
+    )
+    ax.xaxis.set_major_locator(FixedLocator(sorted(widths)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    clean(ax).legend(frameon=False)
+    return ax

@@ -1,0 +1,1 @@
+"""What a fit says: lags, effects, regimes, drivers."""

@@ -1,0 +1,283 @@
+"""What the data added: information gained, whether there is an effect at all, and how far the prior decides.
+
+Functions on plain arrays of draws first, then those that read a fit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from regimelag.sampling.inference_data import one_step_densities, parameters_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+SAMPLE = (nm.CHAIN, nm.DRAW)
+BINS, PER_BIN = 50, 20
+# Largest Pareto k at which importance weights are reliable, however many draws there are.
+UNSTABLE = 0.7
+# Draws below which no tail can be fitted.
+FEW = 100
+# Power-scaling sensitivity above which a quantity depends on what is scaled: Kallioinen et al. (2024).
+SENSITIVE = 0.05
+
+
+def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: float | None = None) -> float:
+    """Kullback-Leibler divergence of a quantity's posterior from its prior, in nats, from draws of both.
+
+    Parameters
+    ----------
+    posterior, prior : ndarray
+        Draws of the same quantity (draw).
+    effective : float, optional
+        Effective number of posterior draws; all of them, if they are independent.
+
+    Returns
+    -------
+    float
+        Nats. About zero, and as often below it as above, where both laws are the same.
+
+    Notes
+    -----
+    Both laws are cut into bins that are equally probable under the prior, up to 50 of them with 20 draws at least in
+    each, so the answer is that of the binned laws: never more than the divergence itself, and at most the log of the
+    number of bins, 3.9. Finite draws add (occupied bins - 1) / (2 effective posterior draws), as in Miller (1955), and
+    (bins - 1) / (2 prior draws), since the bins' edges are quantiles of draws; both are taken off.
+    """
+    effective = len(posterior) if effective is None or not np.isfinite(effective) else min(effective, len(posterior))
+    count = int(np.clip(min(len(prior), effective) // PER_BIN, 2, BINS))
+    inner = np.unique(np.quantile(prior, np.arange(1, count) / count))
+    after, before = (_shares(inner, draws) for draws in (posterior, prior))
+    # Under a discrete law quantiles coincide, and a bin may be left without a prior draw.
+    used = (after > 0) & (before > 0)
+    found = float(np.sum(after[used] * np.log(after[used] / before[used])))
+    return found - (np.sum(after > 0) - 1) / (2 * effective) - (np.sum(before > 0) - 1) / (2 * len(prior))
+
+
+def _shares(inner: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Share of draws in each bin; an inner edge belongs to the bin above it."""
+    return np.bincount(np.searchsorted(inner, draws, side="right"), minlength=len(inner) + 1) / len(draws)
+
+
+def divergence(posterior: np.ndarray, prior: np.ndarray) -> float:
+    """Kullback-Leibler divergence of probabilities (lag) from prior probabilities, in nats; nothing is binned."""
+    used = posterior > 0
+    return float(np.sum(posterior[used] * np.log(posterior[used] / prior[used])))
+
+
+def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tuple[float, bool]:
+    """Density at zero of the law that draws come from, and whether it is only an upper bound.
+
+    Parameters
+    ----------
+    draws : ndarray
+        Draws (draw).
+    effective : float, optional
+        Effective number of draws; all of them, if they are independent.
+
+    Returns
+    -------
+    density : float
+        The density, or a bound on it.
+    bound : bool
+        Whether it is a bound: fewer than 20 effective draws (5 % of them, if that is less) lie beyond zero.
+
+    Notes
+    -----
+    A kernel estimate with Silverman's bandwidth, its centres drawn towards the mean so that it keeps the draws'
+    variance (West 1993): without that, a tail is too high. Where draws beyond zero are too few for it, the density is
+    taken to rise from zero to the bulk of the draws, so it is at most its average up to the 20th effective draw.
+    """
+    count = len(draws)
+    effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
+    enough = min(PER_BIN, 0.05 * effective)
+    side = np.sign(np.median(draws))
+    if effective * np.mean(draws * side < 0) < enough:
+        near = np.sort((draws * side)[draws * side > 0])
+        place = min(int(np.ceil(enough * count / effective)), len(near)) - 1
+        return float((place + 1) / count / near[place]), True
+    spread = draws.std()
+    quartiles = np.subtract(*np.quantile(draws, [0.75, 0.25])) / 1.349
+    width = 0.9 * min(spread, quartiles) * effective**-0.2
+    centres = draws.mean() + np.sqrt(1 - (width / spread) ** 2) * (draws - draws.mean())
+    return float(stats.norm.pdf(0.0, centres, width).mean()), False
+
+
+def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effective: float | None = None) -> pd.DataFrame:
+    """Probability that an effect is zero against a normal slab, over a range of slab widths, at prior odds one.
+
+    Parameters
+    ----------
+    effect : ndarray
+        Posterior draws (draw) of the effect under its normal prior with standard deviation `sd`.
+    sd : float
+        That standard deviation.
+    slabs : sequence of float
+        Standard deviations of the slab, as multiples of `sd`.
+    effective : float, optional
+        Effective number of draws; all of them, if they are independent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a slab: ``multiple``, ``slab`` (its standard deviation), ``bayes_factor`` of no effect against an
+        effect, ``probability`` of no effect, ``bound`` (the last two are upper bounds, the posterior being too far from
+        zero) and ``pareto_k`` of the importance weights that lead to this slab. Factor and probability are missing
+        where few draws carry the weights: where k exceeds min(0.7, 1 - 1 / log10(effective draws)), the limit of
+        Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as its prior has them.
+
+    Notes
+    -----
+    The wider the slab, the more probable is no effect, whatever the data: Lindley (1957),
+    doi:10.1093/biomet/44.1-2.187, Bartlett (1957). At the prior's own width the Bayes factor is the posterior's density
+    at zero over the prior's, Dickey (1971), doi:10.1214/aoms/1177693507, which holds since all other parameters are
+    independent of the effect a priori. For another width it is divided by the ratio of the marginal likelihoods of the
+    two slabs, which is the posterior mean of the ratio of their densities.
+
+    Those ratios are the weights. For a slab m times as wide as the prior they grow as exp(a effect^2) with
+    a = (1 - 1 / m^2) / (2 sd^2), so under a normal posterior of variance v they have k = 2 a v. A tail estimate from
+    draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the two. The weights of a posterior
+    that equals the prior have k = 1 - 1 / m^2: from such a fit slabs of twice the prior's width cannot be reached.
+    """
+    count = len(effect)
+    effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
+    density, bound = density_at_zero(effect, effective=effective)
+    at_prior = density / stats.norm.pdf(0.0, 0.0, sd)
+    rows = []
+    for multiple in slabs:
+        log_weight = stats.norm.logpdf(effect, 0.0, multiple * sd) - stats.norm.logpdf(effect, 0.0, sd)
+        k = _pareto_k(log_weight, effective / count)
+        k = max(k, (1 - multiple**-2) * effect.var() / sd**2) if multiple > 1 else k
+        factor = at_prior / np.exp(log_weight).mean() if k <= largest_reliable_k(effective) else np.nan
+        rows.append(
+            {
+                "multiple": float(multiple),
+                "slab": float(multiple * sd),
+                "bayes_factor": float(factor),
+                "probability": float(factor / (1 + factor)),
+                "bound": bound,
+                "pareto_k": k,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def largest_reliable_k(draws: float) -> float:
+    """Largest Pareto k at which importance weights of so many effective draws are reliable."""
+    return float(min(UNSTABLE, 1 - 1 / np.log10(max(draws, 2))))
+
+
+def _pareto_k(log_weight: np.ndarray, r_eff: float = 1.0) -> float:
+    """Shape of the weights' upper tail: -inf if all are alike, as for the prior's own slab, inf of few draws."""
+    if np.ptp(log_weight) == 0:
+        return -np.inf
+    if len(log_weight) < FEW:
+        return np.inf
+    # psislw takes log likelihoods, whose inverses are the weights of leave-one-out.
+    ratios = xr.DataArray(-log_weight, dims="draw")
+    return float(ratios.azstats.psislw(dim="draw", r_eff=r_eff)[1])
+
+
+def effective_draws(draws: xr.DataArray) -> np.ndarray:
+    """Effective number of draws of each entry: of draws (chain, draw, ...), an array (...)."""
+    return az.ess(draws.to_dataset(name="value"))["value"].to_numpy()
+
+
+def prior_components(spec: ModelSpec, idata: xr.DataTree) -> list[str]:
+    """Names of the log priors that power-scaling moves: those of the lagged effects and of the lag kernels.
+
+    Of parameters in layers only the top one is moved, as Kallioinen et al. (2024) advise.
+    """
+    kernels = {
+        nm.lag_parameter(signal.name, name)
+        for signal in spec.lagged_signals
+        for name in signal.kernel.priors(spec.max_lag)
+        if name != "innovation"
+    }
+    found = [str(name) for name in idata["log_prior"].to_dataset().data_vars]
+    layered = (nm.EFFECT + "_", *(nm.lag_parameter(signal.name, "") for signal in spec.lagged_signals))
+    return [
+        name
+        for name in found
+        if name == nm.EFFECT or name in kernels or (name.startswith(layered) and name.endswith("_sd"))
+    ]
+
+
+def prior_sensitivity(idata: xr.DataTree, spec: ModelSpec, quantities: xr.DataArray) -> pd.DataFrame:
+    """Power-scaling sensitivity of derived quantities to the priors of effect and lag, and to the likelihood.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    spec : ModelSpec
+        Its spec.
+    quantities : xarray.DataArray
+        Posterior draws (chain, draw, quantity).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a quantity: the sensitivities ``prior`` and ``likelihood`` of `arviz.psense_summary`, of which above
+        0.05 is sensitive; ``prior_pull`` and ``likelihood_pull``, the change of the posterior mean per doubling of the
+        weight of the priors and of the likelihood, ln 2 times its covariance with their log density.
+
+    Notes
+    -----
+    Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
+    """
+    groups = {"log_prior": idata["log_prior"].to_dataset()}
+    # ArviZ wants terms that sum to the log-likelihood.
+    groups[nm.LOG_LIKELIHOOD] = one_step_densities(idata).to_dataset(name=nm.RESPONSE_VALUE)
+    tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
+    scaled = prior_components(spec, idata)
+    with _quiet("arviz_stats.psense"):
+        found = az.psense_summary(tree, prior_var_names=scaled, threshold=SENSITIVE)
+    for name, part in (("prior", groups["log_prior"][scaled]), ("likelihood", groups["log_likelihood"])):
+        each = (values.sum([dim for dim in values.dims if dim not in SAMPLE]) for values in part.values())
+        log_density = sum(each, start=xr.DataArray(0.0))
+        pull = np.log(2) * xr.cov(quantities, log_density, SAMPLE)
+        found[f"{name}_pull"] = pull.to_numpy()
+    return found.drop(columns="diagnosis")
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a logger from repeating what the table says."""
+    logger = logging.getLogger(name)
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def point_information(idata: xr.DataTree, spec: ModelSpec, signal: str, at: dict[str, str]) -> float | None:
+    """Information gained on a point lag, from P(lag | y, parameters) averaged over draws; None for other kernels.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    spec : ModelSpec
+        Its spec.
+    signal : str
+        The signal.
+    at : dict
+        Which entry, of a lag that differs by regime.
+    """
+    kernel = next(one.kernel for one in spec.lagged_signals if one.name == signal)
+    masses = getattr(kernel, "prior_masses", None)
+    probability = parameters_of(idata).get(nm.lag_parameter(signal, "probability"))
+    if masses is None or probability is None:
+        return None
+    average = probability.mean(SAMPLE).sel({dim: label for dim, label in at.items() if dim in probability.dims})
+    return divergence(average.to_numpy(), masses(spec.max_lag)) if average.dims == (nm.LAG,) else None

@@ -1,0 +1,420 @@
+"""The lag report: effects and lags with their evidence in one table, and the verdict in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError, SpecError
+from regimelag.results import evidence
+from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
+from regimelag.results.model_checks import cautions
+from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, period_name, verdict
+from regimelag.runtime.plain import is_number
+from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.inference_data import parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.series import Signal
+
+SAMPLE = (nm.CHAIN, nm.DRAW)
+GROUPS = ("posterior", "prior")
+THRESHOLD, SLABS = 0.25, (0.25, 0.5, 1.0, 2.0, 4.0)
+EFFECT, NOW, MEAN_LAG, GAP = "lagged effect", "contemporaneous effect", "mean lag", "largest difference in mean lag"
+OVER_SAMPLE = f"{EFFECT}, average over the sample's periods"
+LAGS = {"mean_lag": MEAN_LAG, "median_lag": "median lag", "peak_lag": "peak lag"}
+SAME, DISAGREE, FINE = "the posterior equals the prior", "prior and data disagree", "no conflict"
+
+
+class Row(NamedTuple):
+    """A quantity of the report, of one entry of a dimension over which it differs if there is one."""
+
+    response: str
+    signal: str
+    quantity: str
+    dim: str = ""
+    entry: str = ""
+
+    @property
+    def name(self) -> str:
+        """The quantity, with its entry."""
+        return f"{self.quantity}, {self.entry}" if self.dim else self.quantity
+
+
+def lag_report(
+    idata: xr.DataTree,
+    *,
+    within: tuple[float, float] = (4, 13),
+    threshold: float = THRESHOLD,
+    slabs: Sequence[float] = SLABS,
+) -> pd.DataFrame:
+    """Say whether there is a lagged response, how large and how late, how far the prior says so, and what to claim.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    within : (float, float)
+        Range of lags whose mass, and the chance that the mean lag lies in it, are asked for; 4 to 13 weeks is one to
+        three months.
+    threshold : float
+        Size of effect that matters, in natural units: for log returns, per cent of the response per per cent of the
+        signal.
+    slabs : sequence of float
+        Widths of the effect's prior against which no effect is weighed, as multiples of ``priors.effect_sd``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by signal and quantity (response, signal and quantity with several responses), columns (group,
+        statistic). Groups posterior and prior: ``5 %``, ``median``, ``95 %``; for an effect ``P(> 0)`` and
+        ``P(|.| > 0.25)``; for the mean lag the probability that it lies within the range, ``P(4-13)``; for the largest
+        difference in mean lag between episodes ``P(> 4)``. Group evidence: ``nats``, the information gained on the
+        row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their
+        ``diagnosis``. Effects are in natural units, lags in rows. Quantities that differ by regime or episode have a
+        row for each.
+
+        The row ``lagged effect`` gives equal weights to regimes and episodes, and is what the verdict decides on;
+        ``lagged effect, average over the sample's periods`` is ``lagged_over_sample`` of `effects`.
+
+        In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses); ``no_effect``, by
+        signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table
+        of the probability that the average effect is zero (see Notes); ``notes``, a list of what to know before
+        quoting any of it.
+
+    Raises
+    ------
+    FitError
+        If `threshold` or a slab is not positive, or `within` is no range.
+
+    Notes
+    -----
+    The verdict's rule is in the docstring of ``regimelag.results.verdict``: a lagged response is claimed if its average
+    effect has one sign with probability 0.99 (0.995 of two signals, and so on), and nothing else is claimed otherwise.
+
+    Information gained is the Kullback-Leibler divergence of posterior from prior. It is estimated from draws, cut into
+    bins that are equally probable under the prior, with the bias of finite draws taken off as in Miller (1955); of a
+    point lag it is that of its probabilities, exactly.
+
+    P(no average lagged effect) concerns the average effect of each signal, at prior odds one. Deviations by regime,
+    episode and response remain possible under both hypotheses: opposite effects in two regimes count as no average
+    effect. It depends on the slab's width: Lindley (1957), doi:10.1093/biomet/44.1-2.187.
+
+    Sensitivities are those of `arviz.psense_summary`, with the priors of effects and lag kernels scaled, and no others:
+    Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5. The diagnosis is of the lagged
+    effect and of the mean lag. *The posterior equals the prior* if the information gained is below 0.25 nats: such a
+    posterior moves with its prior and conflicts with nothing. *Prior and data disagree* if, with more information, both
+    sensitivities are above 0.05, prior and likelihood pull the posterior mean opposite ways, and it lies outside the
+    prior's 90 % interval: a note then says which way each pulls, and which prior to widen. *No conflict* otherwise; a
+    posterior in the bulk of its prior is none, however sensitive it is.
+    """
+    check_within("lag_report", within)
+    _check_arguments(threshold, slabs)
+    read = {group: effects(idata, group=group) for group in GROUPS}
+    return report_of(idata, read, within=within, threshold=threshold, slabs=slabs)
+
+
+def report_of(
+    idata: xr.DataTree,
+    read: Mapping[str, xr.Dataset],
+    *,
+    within: tuple[float, float],
+    threshold: float = THRESHOLD,
+    slabs: Sequence[float] = SLABS,
+) -> pd.DataFrame:
+    """The lag report of a fit whose effects were read before: `effects` by group."""
+    spec = spec_of(idata)
+    after, before = (_quantities(idata, read[group], group, within) for group in GROUPS)
+    rows = list(after)
+    table: dict[Row, dict[tuple[str, str], Any]] = {row: {} for row in rows}
+    for group, found in zip(GROUPS, (after, before), strict=True):
+        for row in rows:
+            table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
+    if not rows:
+        return _framed(idata, table, {"verdict": {}, "no_effect": {}, "notes": cautions(idata)})
+    for row, entry in _evidence(idata, spec, after, before).items():
+        table[row] |= entry
+    conflicts = list(_sensitivity(idata, spec, after, before, table))
+    none = {signal.name: _no_effect(idata, spec, signal, slabs) for signal in spec.lagged_signals}
+    said = {one.name: verdict(one) for one in _findings(idata, after, before, table, none, within)}
+    notes = [*cautions(idata), *conflicts]
+    no_effect = {name: _plain(widths) for name, widths in none.items()}
+    return _framed(idata, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
+
+
+def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
+    for name, values in (("threshold", [threshold]), ("slabs", list(slabs))):
+        if not values or not all(is_number(value) and value > 0 for value in values):
+            raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
+
+
+def _framed(idata: xr.DataTree, table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
+    """The rows as a table; the response is a level of the index only where there are several."""
+    columns = list(dict.fromkeys(column for entry in table.values() for column in entry))
+    columns.sort(key=lambda column: (*GROUPS, "evidence").index(column[0]))
+    several = len(_responses(idata)) > 1
+    names = [nm.RESPONSE, nm.SIGNAL, "quantity"][0 if several else 1 :]
+    keys = [(row.response, row.signal, row.name)[0 if several else 1 :] for row in table]
+    frame = pd.DataFrame(
+        [[entry.get(column, np.nan) for column in columns] for entry in table.values()],
+        index=pd.MultiIndex.from_tuples(keys, names=names),
+        columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
+    )
+    frame.attrs.update(attrs)
+    return frame
+
+
+def _responses(idata: xr.DataTree) -> list[str]:
+    return [str(name) for name in idata["constant_data"][nm.RESPONSE].to_numpy()]
+
+
+# ---- draws of everything that the report speaks of
+
+
+def _quantities(
+    idata: xr.DataTree, read: xr.Dataset, group: str, within: tuple[float, float]
+) -> dict[Row, xr.DataArray]:
+    """Draws (chain, draw) of each row."""
+    spec = spec_of(idata)
+    lag = lag_distribution(idata, group=group, within=within) if spec.lagged_signals else xr.Dataset()
+    found: dict[Row, xr.DataArray] = {}
+    for response in _responses(idata):
+        for signal in spec.signals:
+            of = (response, signal.name)
+            lagged = signal in spec.lagged_signals
+            if lagged:
+                found[Row(*of, EFFECT)] = _one(read["lagged"], *of)
+                found[Row(*of, OVER_SAMPLE)] = _one(read["lagged_over_sample"], *of)
+            if signal.contemporaneous:
+                found[Row(*of, NOW)] = _one(read["contemporaneous"], *of)
+            if lagged:
+                for dim in (nm.REGIME, nm.EPISODE):
+                    found |= _entries(_one(read[f"lagged_by_{dim}"], *of), *of, EFFECT)
+                found |= _lag_quantities(lag, *of, within)
+    return found
+
+
+def _one(values: xr.DataArray, response: str, signal: str) -> xr.DataArray:
+    """One response's and signal's part; a reading has no response dimension where responses do not differ."""
+    at = {nm.SIGNAL: signal} | ({nm.RESPONSE: response} if nm.RESPONSE in values.dims else {})
+    return values.sel(at, drop=True).transpose(*SAMPLE, ...)
+
+
+def _entries(values: xr.DataArray, response: str, signal: str, quantity: str) -> Iterator[tuple[Row, xr.DataArray]]:
+    """A row for each entry of each dimension over which the draws differ, averaged over the others."""
+    for dim in _varying(values):
+        part = values.mean([other for other in values.dims if other not in (*SAMPLE, dim)])
+        for entry in part[dim].to_numpy():
+            yield Row(response, signal, quantity, str(dim), str(entry)), part.sel({dim: entry}, drop=True)
+
+
+def _varying(values: xr.DataArray) -> list[str]:
+    """Dimensions other than chain and draw over which the draws are not all alike."""
+    rest = [str(dim) for dim in values.dims if dim not in SAMPLE]
+    return [dim for dim in rest if bool((values.max(dim) > values.min(dim)).any())]
+
+
+def _lag_quantities(
+    lag: xr.Dataset, response: str, signal: str, within: tuple[float, float]
+) -> Iterator[tuple[Row, xr.DataArray]]:
+    """Mean, median and peak lag and the mass within, averaged over what they differ by, then each entry."""
+    inside = f"mass within {within[0]:g}-{within[1]:g}"
+    for name, quantity in (*LAGS.items(), ("mass_within", inside)):
+        values = _one(lag[name], response, signal)
+        yield Row(response, signal, quantity), values.mean([dim for dim in values.dims if dim not in SAMPLE])
+        yield from _entries(values, response, signal, quantity)
+        if name == "mean_lag":
+            for dim in _varying(values):
+                part = values.mean([other for other in values.dims if other not in (*SAMPLE, dim)])
+                yield Row(response, signal, GAP, dim, f"{dim}s"), part.max(dim) - part.min(dim)
+
+
+# ---- columns
+
+
+def _statistics(
+    group: str, row: Row, draws: np.ndarray, within: tuple[float, float], threshold: float
+) -> dict[tuple[str, str], float]:
+    low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
+    entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
+    if row.quantity in (EFFECT, OVER_SAMPLE, NOW):
+        entry[group, "P(> 0)"] = float((draws > 0).mean())
+        entry[group, f"P(|.| > {threshold:g})"] = float((abs(draws) > threshold).mean())
+    if row.quantity == MEAN_LAG:
+        entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(((draws >= within[0]) & (draws <= within[1])).mean())
+    if row.quantity == GAP:
+        entry[group, f"P(> {LAG_GAP})"] = float((draws > LAG_GAP).mean())
+    return entry
+
+
+def _evidence(
+    idata: xr.DataTree, spec: ModelSpec, after: dict[Row, xr.DataArray], before: dict[Row, xr.DataArray]
+) -> dict[Row, dict[tuple[str, str], Any]]:
+    """Information gained on every row."""
+    found: dict[Row, dict[tuple[str, str], Any]] = {}
+    effective = evidence.effective_draws(_stacked(after, list(after)))
+    for row, count in zip(after, effective, strict=True):
+        nats = None
+        if row.quantity == MEAN_LAG:
+            at = {row.dim: row.entry} if row.dim else {}
+            nats = evidence.point_information(idata, spec, row.signal, at)
+        if nats is None:
+            draws = (part[row].to_numpy().ravel() for part in (after, before))
+            nats = evidence.information_gained(*draws, effective=count)
+        found[row] = {("evidence", "nats"): max(nats, 0.0)}
+    return found
+
+
+def _sensitivity(
+    idata: xr.DataTree,
+    spec: ModelSpec,
+    after: dict[Row, xr.DataArray],
+    before: dict[Row, xr.DataArray],
+    table: dict[Row, dict[tuple[str, str], Any]],
+) -> Iterator[str]:
+    """Add prior sensitivities of average effects and mean lags to the table; say where prior and data disagree."""
+    scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.dim]
+    if not spec.lagged_signals:
+        return
+    sensitivity = evidence.prior_sensitivity(idata, spec, _stacked(after, scaled))
+    for row, (_, found) in zip(scaled, sensitivity.iterrows(), strict=True):
+        table[row] |= {("evidence", name): float(found[name]) for name in ("prior", "likelihood")}
+        if row.quantity == NOW:
+            # The priors that are scaled are not its own.
+            continue
+        mean, prior = float(after[row].mean()), np.quantile(before[row], INTERVAL)
+        diagnosis = _diagnosis(table[row]["evidence", "nats"], found, mean, prior)
+        table[row]["evidence", "diagnosis"] = diagnosis
+        if diagnosis == DISAGREE:
+            yield _disagreement(spec, row, found, mean, prior)
+
+
+def _diagnosis(nats: float, found: Mapping[str, float] | pd.Series, mean: float, prior: np.ndarray) -> str:
+    """Whether prior and data disagree where it matters; `prior` is the 90 % interval before the data."""
+    if nats < INFORMATION:
+        return SAME
+    both = min(found["prior"], found["likelihood"]) > evidence.SENSITIVE
+    apart = found["prior_pull"] * found["likelihood_pull"] < 0
+    return DISAGREE if both and apart and not prior[0] <= mean <= prior[1] else FINE
+
+
+def _stacked(draws: dict[Row, xr.DataArray], rows: list[Row]) -> xr.DataArray:
+    """Draws (chain, draw, quantity) of some rows."""
+    return xr.concat([draws[row] for row in rows], pd.RangeIndex(len(rows), name="quantity")).transpose(*SAMPLE, ...)
+
+
+def _no_effect(idata: xr.DataTree, spec: ModelSpec, signal: Signal, slabs: Sequence[float]) -> pd.DataFrame:
+    """P(no average lagged effect of the signal) over slab widths, with the widths in natural units too."""
+    draws = parameters_of(idata)[nm.EFFECT].sel({nm.LAGGED_SIGNAL: signal.name}).transpose(*SAMPLE)
+    effective = float(evidence.effective_draws(draws))
+    table = evidence.no_effect(draws.to_numpy().ravel(), spec.priors.effect_sd, slabs, effective=effective)
+    scale = elasticity_scale(idata).sel({nm.SIGNAL: signal.name}).to_numpy().ravel()
+    names = ["natural slab"] if len(scale) == 1 else [f"natural slab, {name}" for name in _responses(idata)]
+    for place, (name, factor) in enumerate(zip(names, scale, strict=True)):
+        table.insert(2 + place, name, table["slab"] * factor)
+    return table
+
+
+def _plain(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Columns as lists with None for what is no number: attributes of a table are compared, copied and written."""
+    return {
+        str(name): [None if isinstance(value, float) and not np.isfinite(value) else value for value in column.tolist()]
+        for name, column in table.items()
+    }
+
+
+# ---- words
+
+
+def _findings(
+    idata: xr.DataTree,
+    after: dict[Row, xr.DataArray],
+    before: dict[Row, xr.DataArray],
+    table: dict[Row, dict[tuple[str, str], Any]],
+    none: dict[str, pd.DataFrame],
+    within: tuple[float, float],
+) -> Iterator[Findings]:
+    """What the verdict on each lagged signal, and response, speaks of."""
+    spec, responses, problems = spec_of(idata), _responses(idata), tuple(diagnostics(idata)[1:])
+    for response in responses:
+        for signal in spec.lagged_signals:
+            mine = [row for row in after if row[:2] == (response, signal.name)]
+            main = Row(response, signal.name, MEAN_LAG)
+            known = none[signal.name].dropna(subset="probability")
+            yield Findings(
+                name=signal.name if len(responses) == 1 else f"{signal.name} on {response}",
+                measure=_measure(spec, response, signal),
+                unit=period_name(spec.frequency),
+                effect=after[Row(response, signal.name, EFFECT)].to_numpy().ravel(),
+                over_sample=after[Row(response, signal.name, OVER_SAMPLE)].to_numpy().ravel(),
+                by_regime=_by(after, mine, nm.REGIME),
+                by_episode=_by(after, mine, nm.EPISODE),
+                lag=after[main].to_numpy().ravel(),
+                prior_lag=before[main].to_numpy().ravel(),
+                information=table[main]["evidence", "nats"],
+                lag_gap={
+                    row.entry: tuple(table[row][group, f"P(> {LAG_GAP})"] for group in GROUPS)
+                    for row in mine
+                    if row.quantity == GAP
+                },
+                none=(float(known["probability"].min()), float(known["probability"].max())),
+                none_bound=bool(known["bound"].any()),
+                slabs=tuple(known["multiple"]),
+                asked_slabs=len(none[signal.name]),
+                deviations=_deviations(idata),
+                within=within,
+                family=len(spec.lagged_signals) * len(responses),
+                problems=problems,
+            )
+
+
+def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, np.ndarray]:
+    """Effects by regime or episode."""
+    return {row.entry: draws[row].to_numpy().ravel() for row in rows if row.quantity == EFFECT and row.dim == dim}
+
+
+def _deviations(idata: xr.DataTree) -> tuple[str, ...]:
+    """Over what the lagged effect may deviate from its average."""
+    groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
+    return tuple(words for words, name in groups.items() if name in idata["posterior"])
+
+
+def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
+    of = next(one for one in spec.responses if one.name == response)
+    both = {of.transform, signal.transform} == {"log_return"}
+    return "cumulative elasticity" if both else "cumulative effect in natural units"
+
+
+def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:
+    """What power-scaling found, and which prior to widen."""
+    pulls = []
+    for name, what in (("prior", "the priors of effect and lag"), ("likelihood", "the likelihood")):
+        way = "up" if found[f"{name}_pull"] > 0 else "down"
+        pulls.append(f"more weight on {what} moves it {way} (sensitivity {found[name]:.2f})")
+    whose = row.signal if len(spec.responses) == 1 else f"{row.signal} on {row.response}"
+    wider = f"effect_sd = {2 * spec.priors.effect_sd:g} in the priors" if row.quantity == EFFECT else _wider(spec, row)
+    return (
+        f"{whose}, {row.name}: {DISAGREE}. The posterior mean, {mean:.2f}, lies outside the prior's 90 % interval, "
+        f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; both above "
+        f"{evidence.SENSITIVE:g}. Fit again with {wider}, and report both fits."
+    )
+
+
+def _wider(spec: ModelSpec, row: Row) -> str:
+    """The prior of a kernel's lag, made twice as wide if the kernel can have that."""
+    kernel: Any = next(one.kernel for one in spec.lagged_signals if one.name == row.signal)
+    if getattr(kernel, "masses", ()):
+        return f"more even masses in the kernel of {row.signal}"
+    for name in ("mean_lag_sd", "roughness", "spread"):
+        try:
+            wide = dataclasses.replace(kernel, **{name: 2 * getattr(kernel, name)})
+            wide.validate(spec.max_lag)
+        except (AttributeError, TypeError, SpecError):
+            continue
+        return f"{name} = {getattr(wide, name):g} in the kernel of {row.signal}"
+    return f"a kernel of {row.signal} whose mean lag is less certain, such as gamma"

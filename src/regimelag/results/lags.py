@@ -1,0 +1,264 @@
+"""How late the response follows, and how much: lags and effects in natural units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.likelihood.hmm_draws import sample_paths_draws
+from regimelag.model.evaluate import (
+    Equations,
+    draw_regimes,
+    lag_weights,
+    lagged_effects,
+    log_observation,
+    paths_of_each_chain,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.runtime.plain import is_number
+from regimelag.sampling.inference_data import evaluated, panel_of, parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+INTERVAL = (0.05, 0.95)
+
+
+def check_within(asked: str, within: Any) -> None:
+    """Refuse what is no range of lags."""
+    two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
+    low, high = within if two and all(map(is_number, within)) else (None, None)
+    if low is None or high is None:
+        cure = "write within=(4, 13)"
+    elif not low <= high:
+        cure = f"write within=({high:g}, {low:g})"
+    else:
+        return
+    raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)
+
+
+def elasticity_scale(idata: xr.DataTree) -> xr.DataArray:
+    """What turns a standardised effect into natural units: a response's scale over the signal's (response, signal)."""
+    constants = idata["constant_data"].to_dataset()
+    return only_one(constants[nm.scale_of(nm.RESPONSE)]) / constants[nm.scale_of(nm.SIGNAL)]
+
+
+def only_one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
+    """Without a dimension that has one entry: with one response, readings do not speak of it."""
+    return values.isel({dim: 0}, drop=True) if values.sizes[dim] == 1 else values
+
+
+def lag_distribution(
+    idata: xr.DataTree, *, group: str = "posterior", within: tuple[float, float] = (4, 13)
+) -> xr.Dataset:
+    """Distribution of the lag weights.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    group : {"posterior", "prior"}
+        Which draws.
+    within : (float, float)
+        Range of lags, in rows of the panel, both ends included, whose mass is asked for.
+
+    Returns
+    -------
+    xarray.Dataset
+        Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
+        the response to one unit of the signal at each lag in natural units, averaged over regimes and episodes;
+        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
+        ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal
+        differs between responses, episodes or regimes, all but the curve also carry that dimension; with several
+        responses so does the curve. Lags are in rows of the panel: weeks, if it is weekly.
+
+    Raises
+    ------
+    FitError
+        If the model has no lagged signal, or `within` is no range.
+
+    Notes
+    -----
+    The coefficients of an unrestricted kernel, or of another with signed departures, may change sign. Its ``weights``
+    are their absolute values over the sum, and lags read from them are where the response moves, up or down.
+    """
+    spec, parameters = spec_of(idata), parameters_of(idata, group)
+    check_within("lag_distribution", within)
+    low, high = within
+    if not spec.lagged_signals:
+        raise FitError(
+            "lag_distribution",
+            "the model has a signal with a lag kernel",
+            f"the model {spec.name!r} has none",
+            "fit a model whose signal has a kernel other than none",
+        )
+    weights, curve = _weights_and_curve(spec, parameters, idata["constant_data"].to_dataset())
+    read = xr.Dataset({"weights": weights, "response_curve": curve * elasticity_scale(idata)})
+    masses = _probabilities(spec, parameters)
+    if masses is not None:
+        read["probability"] = masses
+    read["mean_lag"] = (read["weights"] * read[nm.LAG]).sum(nm.LAG)
+    # The first lag at which half of the mass has come.
+    read["median_lag"] = (read["weights"].cumsum(nm.LAG) < 0.5).sum(nm.LAG) + 1  # noqa: PLR2004
+    read["peak_lag"] = read["weights"].argmax(nm.LAG) + 1
+    inside = (read[nm.LAG] >= low) & (read[nm.LAG] <= high)
+    read["mass_within"] = read["weights"].where(inside, 0.0).sum(nm.LAG)
+    read.attrs = {"group": group, "within_low": low, "within_high": high, "frequency": spec.frequency}
+    return read
+
+
+def _probabilities(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray | None:
+    """Probability of each point lag given the other parameters of the draw; missing for other kernels, and no prior."""
+    names = {signal.name: nm.lag_parameter(signal.name, "probability") for signal in spec.point_signals}
+    held = [parameters[name].expand_dims({nm.SIGNAL: [signal]}) for signal, name in names.items() if name in parameters]
+    if not held:
+        return None
+    every = [signal.name for signal in spec.lagged_signals]
+    return xr.concat(held, nm.SIGNAL).reindex({nm.SIGNAL: every}).transpose(nm.CHAIN, nm.DRAW, nm.SIGNAL, ..., nm.LAG)
+
+
+def _weights_and_curve(
+    spec: ModelSpec, parameters: xr.Dataset, constants: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Weights of each signal, and effect times weights plus departures averaged over regimes and episodes."""
+    draws = stack_draws(parameters)
+    coords = {nm.RESPONSE: constants[nm.RESPONSE].to_numpy(), nm.EPISODE: constants[nm.EPISODE].to_numpy()}
+    coords[nm.REGIME] = np.array(spec.regimes.labels())
+    total = lagged_effects(spec, draws, len(coords[nm.EPISODE]))
+    last = {nm.LAG: np.arange(1, spec.max_lag + 1)}
+    weights, curves = [], []
+    for place, signal in enumerate(spec.lagged_signals):
+        own, departure = lag_weights(spec, draws, signal)
+        curve = (total[:, place][..., None] * own).mean(axis=(2, 3))
+        curve = curve if departure is None else curve + departure[:, None]
+        if departure is not None:
+            size = np.abs(curve)
+            own = (size / size.sum(axis=-1, keepdims=True))[:, :, None, None]
+        kept = [dim for dim, length in zip(coords, own.shape[1:4], strict=True) if length > 1]
+        lengths = [len(coords[dim]) for dim in kept]
+        labelled = unstack_draws(
+            own.reshape(len(own), *lengths, -1), parameters, **{d: coords[d] for d in kept}, **last
+        )
+        weights.append(labelled)
+        curves.append(only_one(unstack_draws(curve, parameters, **{nm.RESPONSE: coords[nm.RESPONSE]}, **last)))
+    names = np.array([signal.name for signal in spec.lagged_signals])
+    together = [xr.concat(parts, nm.SIGNAL) for parts in (xr.broadcast(*weights), curves)]
+    together = [joined.assign_coords({nm.SIGNAL: names}) for joined in together]
+    order = (nm.CHAIN, nm.DRAW, nm.SIGNAL, ..., nm.LAG)
+    return together[0].transpose(*order), together[1].transpose(*order)
+
+
+def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | None = 0) -> xr.Dataset:
+    """Effects of signals and controls in natural units: response per unit of the other variable.
+
+    For two log returns that is per cent per per cent, an elasticity.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    group : {"posterior", "prior"}
+        Which draws.
+    random_seed : int, optional
+        Seed of the regime paths behind ``lagged_over_sample``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
+        over regimes and episodes with equal weights; ``lagged_over_sample`` (signal), the same averaged over the
+        sample's periods; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
+        ``contemporaneous`` (signal); ``control_effect`` (control). With several responses each also has response, in
+        that response's units. Missing where a signal has no effect of that kind.
+
+    Notes
+    -----
+    ``lagged_over_sample`` is the mean of the effect over the periods with an observed response, each with the effect of
+    its episode and of its regime on a path sampled for the draw: given the data for the posterior, and from the Markov
+    chain with the sample's drivers for the prior. The paths of `regime_paths` with the same seed are the same. It has
+    the uncertainty about paths, which smoothed probabilities in their place would leave out.
+    """
+    read, every = _of_draws(idata, group)
+    if every is not None:
+        spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata, group)
+        shares = _shares_of_sample(spec, panel, parameters, given_data=group == "posterior", seed=random_seed)
+        average = (every * only_one(shares)).sum((nm.EPISODE, nm.REGIME), skipna=False)
+        read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
+    return read
+
+
+def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
+    """All of `effects` that needs no regime path and so no responses."""
+    return _of_draws(idata, "posterior")[0]
+
+
+def _of_draws(idata: xr.DataTree, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
+    """Effects without a path, and the lagged one by signal, episode and regime (and response) if there is any."""
+    spec, parameters = spec_of(idata), parameters_of(idata, group)
+    constants = idata["constant_data"].to_dataset()
+    scale = elasticity_scale(idata)
+    read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
+    every = None
+    if spec.signals:
+        # All signals, so that none is lost for lacking one kind of effect.
+        read = read.assign_coords({nm.SIGNAL: [signal.name for signal in spec.signals]})
+    if spec.lagged_signals:
+        episodes = constants[nm.EPISODE].to_numpy()
+        standardised = unstack_draws(
+            lagged_effects(spec, stack_draws(parameters), len(episodes)),
+            parameters,
+            **{
+                nm.SIGNAL: [signal.name for signal in spec.lagged_signals],
+                nm.RESPONSE: constants[nm.RESPONSE].to_numpy(),
+                nm.EPISODE: episodes,
+                nm.REGIME: list(spec.regimes.labels()),
+            },
+        )
+        every = only_one(standardised) * scale
+        read["lagged"] = every.mean((nm.EPISODE, nm.REGIME))
+        read["lagged_by_regime"] = every.mean(nm.EPISODE)
+        read["lagged_by_episode"] = every.mean(nm.REGIME)
+    if nm.CONTEMPORANEOUS in parameters:
+        now = only_one(parameters[nm.CONTEMPORANEOUS])
+        read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
+    if nm.CONTROL_EFFECT in parameters:
+        control = only_one(parameters[nm.CONTROL_EFFECT])
+        response_scale = only_one(constants[nm.scale_of(nm.RESPONSE)])
+        # Not named control, which is its dimension.
+        read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
+    return read, every
+
+
+def _shares_of_sample(
+    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, *, given_data: bool, seed: int | None
+) -> xr.DataArray:
+    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled regime path."""
+    y, episode = panel[nm.RESPONSE_VALUE].to_numpy(), panel[nm.EPISODE_INDEX].to_numpy()
+    # Weight of each period (response, time, episode); they sum to one for each response.
+    member = (episode[:, None] == np.arange(panel.sizes[nm.EPISODE])) & ~np.isnan(y).T[:, :, None]
+    with np.errstate(invalid="ignore"):
+        weight = member / member.sum(axis=(1, 2), keepdims=True)
+    rng = np.random.default_rng(seed)
+
+    def shares(eq: Equations) -> np.ndarray:
+        if given_data:
+            uniforms = rng.random((len(eq.location), len(y)))
+            path = sample_paths_draws(log_observation(eq, y), eq.logits, eq.log_initial, uniforms)
+        else:
+            path = draw_regimes(eq, rng)
+        own = paths_of_each_chain(spec, path)
+        own = own if own.ndim > 2 else np.repeat(own[..., None], len(weight), axis=2)  # noqa: PLR2004
+        regimes = range(spec.regimes.count)
+        each = [[(own[:, :, a] == k) @ part for k in regimes] for a, part in enumerate(weight)]
+        return np.array(each).transpose(2, 0, 3, 1)
+
+    over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}
+    over[nm.REGIME] = np.array(spec.regimes.labels())
+    if spec.regimes.count > 1:
+        return evaluated(spec, panel, parameters, shares, **over)
+    sizes = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
+    alike = xr.DataArray(weight.sum(axis=1)[..., None], dims=tuple(over), coords=over)
+    return alike.expand_dims(sizes)

@@ -1,0 +1,217 @@
+"""The catalogue of modes read out: their weight, where the draws are, and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.results.lags import lag_distribution
+from regimelag.sampling.diagnostics import require_fit
+from regimelag.sampling.inference_data import spec_of
+from regimelag.sampling.modes_dataset import free_variables, nearest_modes, within_chain_sd
+from regimelag.spec import names as nm
+
+LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
+# Permutations are tried one by one: 720 for six regimes.
+MOST_REGIMES = 6
+# Regimes count as relabelled if that brings a mode to at most this share of its distance from the first.
+CLOSE = 0.5
+# What a variable is about, by a part of its name; the first that fits. Names are those of this package, and habits.
+KINDS = {
+    "lag": ("_lag_",),
+    "persistence": (nm.STAY, nm.LEAVE, "driver_", "transition", "initial"),
+    "scale": ("scale", "sigma", nm.TAIL, "residual"),
+    "effect": (nm.EFFECT, nm.CONTEMPORANEOUS),
+}
+
+
+class Move(NamedTuple):
+    """One entry of one variable, at the first mode and at another."""
+
+    distance: float
+    kind: str
+    text: str
+
+
+def modes(idata: xr.DataTree) -> pd.DataFrame:
+    """Read out the catalogue of modes.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        What `fit` or `sample` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a mode, the heaviest first:
+
+        - ``weight``: Laplace's approximation; modes that the search did not find have none.
+        - ``log_posterior``: nats, of the sampler's free variables and standardised responses; only differences between
+          modes mean anything.
+        - ``starts``: how many starting points ended there.
+        - ``draws``: share of the posterior draws that are nearer to this mode than to any other. `diagnostics` reports
+          a mode with weight above 0.01 that no chain reached.
+        - ``chains``: the chains that have most of their draws there, by number.
+        - ``kind``: what differs from the first mode, by kind, each with its largest move. *labels* names a permutation
+          of the regimes that brings the mode close to the first, and what follows is what then still differs;
+          *persistence* is about transitions, *lag* about kernels (mean lags in rows), then *scale*, *effect*, *other*.
+        - ``differs``: the parameters furthest from the first mode's, as they are.
+
+    Raises
+    ------
+    FitError
+        If the tree holds no catalogue.
+
+    Notes
+    -----
+    Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, so that
+    chains that sit in different modes do not lengthen the yardstick. Moves within one deviation are left unsaid. In
+    a model of your own a permutation of regimes is sought over the dimensions named regime, origin and destination, and
+    a variable's kind is told from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
+    """
+    require_fit("modes", idata)
+    if "modes" not in idata.children:
+        raise FitError(
+            "the modes of a fit",
+            "the fit holds a catalogue",
+            f"groups {sorted(idata.children)}",
+            "use regimelag.fit or regimelag.sample, which search for modes; as_fit does not",
+        )
+    catalogue, posterior = idata["modes"].to_dataset(), idata["posterior"].to_dataset()
+    sd = within_chain_sd(posterior)
+    table = catalogue[["weight", "log_posterior", "starts"]].to_dataframe()
+    nearest = nearest_modes(catalogue, posterior)
+    table["draws"] = [float((nearest == n).mean()) for n in range(len(table))]
+    most = np.array([np.bincount(chain).argmax() for chain in nearest])
+    table["chains"] = [
+        ", ".join(str(name) for name in posterior[nm.CHAIN].to_numpy()[most == n]) for n in range(len(table))
+    ]
+    table["kind"] = [_kinds(idata, catalogue, sd, n) for n in range(len(table))]
+    table["differs"] = [_differences(catalogue, sd, n) for n in range(len(table))]
+    table.index.name = nm.MODE
+    return table
+
+
+def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> Iterator[Move]:
+    """Every entry that moves by more than one posterior sd from the first mode to another one."""
+    for name in map(str, sd.data_vars):
+        if name.endswith("_raw") or name not in here:
+            continue
+        before, after = first[name], here[name].transpose(*first[name].dims)
+        distance = np.nan_to_num((abs(after - before) / sd[name]).transpose(*before.dims).to_numpy())
+        for index in map(tuple, np.argwhere(distance > 1)):
+            label = ", ".join(str(before[dim].to_numpy()[i]) for dim, i in zip(before.dims, index, strict=True))
+            text = f"{name}[{label}]" if label else name
+            moved = f"{text} {float(before.to_numpy()[index]):.2g} -> {float(after.to_numpy()[index]):.2g}"
+            yield Move(float(distance[index]), _kind(name, before.dims), moved)
+
+
+def _kind(name: str, dims: Sequence[object]) -> str:
+    """What a variable is about."""
+    for kind, parts in KINDS.items():
+        if any(part in name for part in parts):
+            return kind
+    if {nm.ORIGIN, nm.DESTINATION} & set(dims):
+        return "persistence"
+    return "lag" if nm.LAG in dims else "other"
+
+
+def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int, most: int = 4) -> str:
+    """The parameters in which mode n is furthest from the first, in words."""
+    moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd)
+    return "; ".join(move.text for move in sorted(moves, reverse=True)[:most])
+
+
+def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
+    """What differs between mode n and the first, by kind: labels, and what differs once they are exchanged."""
+    first, here = catalogue.isel(mode=0), catalogue.isel(mode=n)
+    said = []
+    order = _relabelling(first, here, sd)
+    if order is not None:
+        labels = _labels(first, len(order))
+        swaps = ", ".join(f"{labels[k]} as {labels[order[k]]}" for k in range(len(order)) if order[k] != k)
+        said.append(f"labels ({swaps})")
+        here = _relabelled(here, order)
+    largest: dict[str, Move] = {}
+    for move in sorted(_moves(first, here, sd), reverse=True):
+        largest.setdefault(move.kind, move)
+    for kind in (*KINDS, "other"):
+        if kind in largest:
+            lags = _mean_lags(idata, catalogue, n) if kind == "lag" else ""
+            said.append(f"{kind} ({lags or largest[kind].text})")
+    return "; ".join(said)
+
+
+def _labels(values: xr.Dataset, count: int) -> list[str]:
+    """Names of the regimes, or their numbers."""
+    dim = next(dim for dim in LABELLED if values.sizes.get(dim) == count)
+    return [str(label) for label in values[dim].to_numpy()]
+
+
+def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> tuple[int, ...] | None:
+    """The permutation of regimes that brings a mode close to the first; None if none does, or they are close as is."""
+    names = [name for name in free_variables(first) if set(LABELLED) & set(first[name].dims)]
+    counts = {first.sizes[dim] for name in names for dim in first[name].dims if dim in LABELLED}
+    if len(counts) != 1 or not 2 <= (count := counts.pop()) <= MOST_REGIMES:  # noqa: PLR2004
+        return None
+
+    def distance(order: tuple[int, ...]) -> float:
+        moved = _relabelled(here[names], order)
+        squares = [float((((moved[name] - first[name]) / sd[name]) ** 2).sum()) for name in names]
+        return float(np.sqrt(np.sum(squares)))
+
+    as_is = tuple(range(count))
+    found = {order: distance(order) for order in permutations(range(count))}
+    best = min(found, key=lambda order: found[order])
+    return best if best != as_is and found[as_is] > 1 and found[best] < CLOSE * found[as_is] else None
+
+
+def _relabelled(values: xr.Dataset, order: tuple[int, ...]) -> xr.Dataset:
+    """A mode whose regime k is the one that was number ``order[k]``; labels stay where they are."""
+    moved = values.copy()
+    for name, array in values.data_vars.items():
+        picked = array
+        for axis, dim in enumerate(array.dims):
+            if dim in LABELLED:
+                picked = picked.copy(data=np.take(picked.to_numpy(), order, axis=axis))
+        if nm.ONWARD in array.dims:
+            picked = _onward_relabelled(picked, order)
+        moved[name] = picked
+    return moved
+
+
+def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataArray:
+    """Put values (..., regime, onward), whose regimes are relabelled, into the order of the relabelled others."""
+    count = len(order)
+    moved = values.transpose(..., nm.REGIME, nm.ONWARD).copy(deep=True)
+    before = moved.to_numpy().copy()
+    others = [[j for j in range(count) if j != i] for i in range(count)]
+    for i in range(count):
+        moved.to_numpy()[..., i, :] = before[..., i, [others[order[i]].index(order[j]) for j in others[i]]]
+    return moved.transpose(*values.dims)
+
+
+def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
+    """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
+    # A point lag is summed out, so a catalogue holds none.
+    if "spec" not in idata.attrs or spec_of(idata).point_signals:
+        return ""
+    two = catalogue.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
+    two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
+    tree = xr.DataTree.from_dict({"/posterior": two, "/constant_data": idata["constant_data"].to_dataset()})
+    tree.attrs = dict(idata.attrs)
+    lags = lag_distribution(tree)["mean_lag"].isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
+    said = []
+    for index in np.ndindex(lags.shape[1:]):
+        label = ", ".join(str(lags[dim].to_numpy()[i]) for dim, i in zip(lags.dims[1:], index, strict=True))
+        before, after = (f"{float(lags.to_numpy()[(k, *index)]):.1f}" for k in (0, 1))
+        if before != after:
+            said.append(f"mean lag of {label} {before} -> {after} rows")
+    return ", ".join(said)

@@ -1,0 +1,420 @@
+"""Which regime, when, for how long, and what drives it."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.model.evaluate import (
+    Draws,
+    Equations,
+    base_logits,
+    chain_slopes,
+    driver_slopes,
+    equations,
+    in_chunks,
+    log_observation,
+    log_scales,
+    of_each_chain,
+    paths_of_each_chain,
+    softmax,
+    stack_draws,
+    unstack_draws,
+)
+from regimelag.panel.newer import going_on_with
+from regimelag.results.lags import INTERVAL
+from regimelag.runtime.plain import is_number
+from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+Kind = Literal["filtered", "predicted", "smoothed"]
+LONG_RUN = "long_run"
+
+
+def _over_draws(
+    idata: xr.DataTree,
+    read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray],
+    panel: xr.Dataset | None = None,
+) -> tuple[ModelSpec, xr.Dataset, xr.Dataset, np.ndarray]:
+    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis.
+
+    On the fit's panel, or on another that has its constants.
+    """
+    spec, parameters = spec_of(idata), parameters_of(idata)
+    panel = panel_of(idata) if panel is None else panel
+    draws = stack_draws(parameters)
+    parts = [
+        read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.joint_regimes.size)
+    ]
+    return spec, panel, parameters, np.concatenate(parts)
+
+
+def _chains(spec: ModelSpec) -> dict[str, list[str]]:
+    """The coordinate that tells chains apart, if each response has one of its own."""
+    return {nm.RESPONSE: [response.name for response in spec.responses]} if spec.own_regimes else {}
+
+
+def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    eq: Equations = equations(spec, panel, draws)
+    return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial
+
+
+def filtered_law(idata: xr.DataTree) -> np.ndarray:
+    """Law of the joint regime on the last row, given all data (draw, joint regime)."""
+    return _over_draws(
+        idata, lambda spec, panel, draws, _: filter_forward_draws(*_chain_inputs(spec, panel, draws))[1][:, -1]
+    )[3]
+
+
+def regime_probabilities(
+    idata: xr.DataTree, *, kind: Kind = "filtered", panel: xr.Dataset | None = None
+) -> xr.DataArray:
+    """Probability of each regime at each time, per draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    kind : {"filtered", "predicted", "smoothed"}
+        Given the data up to and including the row (what was known at its close), up to the row before, or all data.
+        Only the first two could have been acted on; all three use parameters learned from the fit's window.
+    panel : xarray.Dataset, optional
+        From `make_panel` with the fit's spec on newer data, which holds the fit's last row: the regimes after the
+        window, at the parameters as they were fitted. The fit does not change.
+
+    Returns
+    -------
+    xarray.DataArray
+        (chain, draw, time, regime), on the fit's dates or those of `panel`. Average over chain and draw for the
+        posterior probability. Where each response has a chain of regimes of its own, (chain, draw, time, response,
+        regime). With a panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
+        episodes that the fit does not know.
+
+    Raises
+    ------
+    FitError
+        If `kind` is another.
+    PanelError
+        If `panel` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
+        rows in it.
+
+    Warns
+    -----
+    UserWarning
+        With what ``attrs["notes"]`` holds.
+
+    Notes
+    -----
+    On a newer panel the probabilities go on from the fit's own rows, in the fit's constants: centres and scales, the
+    slope of a signal `beyond` another column, and episodes, of which the last one goes on. Where data of the window
+    were revised, the fit's values count. Filtered and predicted probabilities of the fit's rows are therefore those
+    without a panel; smoothed ones are given the newer rows too.
+
+    Filter: Hamilton (1989), doi:10.2307/1912559. Smoother: Kim (1994), doi:10.1016/0304-4076(94)90036-1.
+    """
+    kinds: dict[str, Callable[..., np.ndarray]] = {
+        "predicted": lambda *chain: filter_forward_draws(*chain)[0],
+        "filtered": lambda *chain: filter_forward_draws(*chain)[1],
+        "smoothed": smooth_draws,
+    }
+    if kind not in kinds:
+        raise FitError(
+            "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
+        )
+    held = panel_of(idata)
+    rows, notes = (held, []) if panel is None else going_on_with(spec_of(idata), held, panel, "regime_probabilities")
+    spec, _, parameters, values = _over_draws(
+        idata,
+        lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws))),
+        rows,
+    )
+    coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
+    read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
+    read.attrs = {"kind": kind}
+    if panel is None:
+        return read
+    read.attrs["notes"] = notes
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return read.sel({nm.TIME: panel[nm.TIME].to_numpy()})
+
+
+def regime_paths(
+    idata: xr.DataTree, *, kind: Literal["sampled", "viterbi"] = "sampled", random_seed: int | None = 0
+) -> xr.DataArray:
+    """Whole paths of the hidden chain, one per draw.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    kind : {"sampled", "viterbi"}
+        A draw from the paths' joint posterior, or the most probable path at each parameter draw.
+    random_seed : int, optional
+        Seed of the sampled paths.
+
+    Returns
+    -------
+    xarray.DataArray
+        (chain, draw, time) of regime numbers, 0 for the least volatile; (chain, draw, time, response) where each
+        response has a chain of its own.
+
+    Raises
+    ------
+    FitError
+        If `kind` is another.
+
+    Notes
+    -----
+    Viterbi (1967), doi:10.1109/TIT.1967.1054010.
+    """
+    if kind not in ("sampled", "viterbi"):
+        raise FitError("regime_paths", "kind is 'sampled' or 'viterbi'", f"kind = {kind!r}", "choose one of them")
+    rng = np.random.default_rng(random_seed)
+
+    def read(spec: ModelSpec, panel: xr.Dataset, draws: Draws, part: slice) -> np.ndarray:
+        chain = _chain_inputs(spec, panel, draws)
+        if kind == "viterbi":
+            return paths_of_each_chain(spec, viterbi_draws(*chain)[0])
+        uniforms = rng.random((part.stop - part.start, panel.sizes[nm.TIME]))
+        return paths_of_each_chain(spec, sample_paths_draws(*chain, uniforms))
+
+    spec, panel, parameters, values = _over_draws(idata, read)
+    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec)}
+    paths = unstack_draws(values, parameters, **coords).rename(nm.REGIME_PATH)
+    paths.attrs = {"kind": kind, "regimes": list(spec.regimes.labels())}
+    return paths
+
+
+def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.Dataset:
+    """How long regimes last: spells counted along sampled paths, under the drivers as they were.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    random_seed : int, optional
+        Seed of the sampled paths.
+
+    Returns
+    -------
+    xarray.Dataset
+        Per chain and draw: ``mean_duration`` (regime), rows per spell, the first and last spell counted as they were
+        cut, missing where the path never enters the regime; ``spells`` (regime); ``switches``; ``share`` (regime) of
+        rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). Each
+        also has response, where each response has a chain of its own. With moving drivers the last is not what is
+        observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
+    """
+    parameters = parameters_of(idata)
+    read = _spells(regime_paths(idata, random_seed=random_seed), list(spec_of(idata).regimes.labels()))
+    if nm.STAY in parameters:
+        read["expected_duration"] = 1.0 + np.exp(parameters[nm.STAY])
+    return read
+
+
+def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
+    """Count rows and spells of each regime along each path."""
+    entered = paths != paths.shift({nm.TIME: 1}, fill_value=-1)
+    here = xr.concat([paths == k for k in range(len(labels))], dim=pd.Index(labels, name=nm.REGIME))
+    rows, spells = here.sum(nm.TIME), (here & entered).sum(nm.TIME)
+    return xr.Dataset(
+        {
+            "mean_duration": rows / spells.where(spells > 0),
+            "spells": spells,
+            "switches": spells.sum(nm.REGIME) - 1,
+            "share": rows / paths.sizes[nm.TIME],
+        }
+    )
+
+
+def driver_effects(
+    idata: xr.DataTree, *, moves: Mapping[str, float] | None = None, reference: str | None = None
+) -> xr.Dataset:
+    """Effects of a move of each driver on the regimes' probabilities and log odds.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+    moves : mapping of str to float, optional
+        Size of the move of each driver, in the driver's own unit (0.5 for half a percentage point, 0.03 for 3 per cent
+        of a log return). One standard deviation of the driver in the window where not given.
+    reference : str, optional
+        The regime against which log odds are taken; the least volatile by default.
+
+    Returns
+    -------
+    xarray.Dataset
+        By chain, draw, driver and regime: ``next_period``, the average over the window of the change in the regime's
+        probability one period ahead, from the filtered probabilities; ``long_run``, the change in its stationary
+        probability if the driver stays moved, the others at their mean; ``log_odds``, the change in
+        log P(regime) / P(reference) one period ahead, averaged over the regimes of the period before, so zero for the
+        reference itself. ``move`` (driver) is the size of the move. Each change also has response, where each response
+        has a regime process of its own. ``attrs["reference"]`` names the reference.
+
+    Raises
+    ------
+    FitError
+        If the model has no drivers, `moves` names an unknown one, or `reference` is no regime of the model.
+
+    Notes
+    -----
+    The change in log odds is the same in every period and whatever the other drivers are: with softmax transitions it
+    is the move times the difference of the two regimes' slopes. Only where `Priors.origin_sd` is positive does it
+    differ between the regimes of the period before; the average weighs these equally.
+    """
+    spec = spec_of(idata)
+    names = [driver.name for driver in spec.drivers]
+    if not names:
+        raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
+    unknown = sorted(set(moves or {}) - set(names))
+    if unknown:
+        columns = {driver.column: driver.name for driver in spec.drivers}
+        meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
+        cure = f"write {', '.join(meant)}" if meant else _closest(unknown[0], names)
+        raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
+    regimes = list(spec.regimes.labels())
+    against = regimes[0] if reference is None else reference
+    if against not in regimes:
+        rule = f"reference is one of the regimes {regimes}"
+        raise FitError("driver_effects", rule, f"reference = {reference!r}", _closest(against, regimes))
+    strange = [f"{name!r}: {move!r}" for name, move in (moves or {}).items() if not is_number(move)]
+    if strange:
+        cure = f"write moves={{{names[0]!r}: 0.5}}"
+        raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
+    scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
+    size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
+    standardised = size / scale.to_numpy()
+    _, _, parameters, values = _over_draws(
+        idata, lambda spec, panel, draws, _: _probability_changes(spec, panel, draws, standardised)
+    )
+    coords = {nm.DRIVER: names, **_chains(spec), nm.REGIME: regimes}
+    read = unstack_draws(values, parameters, change=["next_period", LONG_RUN], **coords).to_dataset("change")
+    odds = _log_odds_changes(spec, stack_draws(parameters), standardised, regimes.index(against))
+    read["log_odds"] = unstack_draws(odds, parameters, **coords)
+    for name, meaning in (
+        ("next_period", "change in the regime's probability one period ahead, averaged over the window"),
+        (LONG_RUN, "change in the regime's stationary probability if the driver stays moved"),
+        ("log_odds", f"change in the log odds of the regime against {against}, averaged over origins"),
+    ):
+        read[name].attrs = {"long_name": meaning}
+    read["log_odds"].attrs["reference"] = against
+    read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
+    read.attrs = {"reference": against}
+    return read
+
+
+def _closest(given: object, known: Iterable[str]) -> str:
+    """The cure for a name that is none of the known ones."""
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    return f"write {close[0]!r}" if close else "use one of those names"
+
+
+def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, reference: int) -> np.ndarray:
+    """Changes (draw, driver, regime) in log odds against the reference, or response before regime, over origins.
+
+    In log P(j | i) / P(r | i) the denominator of the softmax cancels, so it moves by slope[i, j] - slope[i, r].
+    """
+    slopes = np.stack([one.mean(axis=2) for one in chain_slopes(spec, draws)], axis=2)
+    changes = moves[:, None, None] * (slopes - slopes[..., [reference]])
+    return changes if spec.own_regimes else changes[:, :, 0]
+
+
+def _probability_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
+    """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
+    log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
+    known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
+    before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
+    alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
+    rest = stationary_law(softmax(alpha))
+    changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
+    for d, move in enumerate(moves):
+        shift = slopes[:, d] * move
+        after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
+        changes[:, 0, d] = after - before
+        changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
+    return of_each_chain(spec, changes)
+
+
+def stationary_law(transition: np.ndarray) -> np.ndarray:
+    """Stationary law (draw, regime) of transition matrices (draw, origin, destination)."""
+    count = transition.shape[-1]
+    system = np.eye(count) - transition + 1.0
+    return np.linalg.solve(system.transpose(0, 2, 1), np.ones((len(system), count, 1)))[..., 0]
+
+
+def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
+    """What each regime is: volatility, mean, durations, what moves it, and its share of each year.
+
+    Whether a regime deserves a name from a story is read from here, and said; the package names them by volatility.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
+        per row in natural units, averaged over episodes on the log scale; mean is the regime's mean per row with all
+        else at its mean, both for each response; shares are those of sampled paths. Where each response has a chain of
+        its own, all is told of each.
+    """
+    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    labels = list(spec.regimes.labels())
+    draws = stack_draws(parameters)
+    log_scale = log_scales(draws, panel.sizes[nm.EPISODE]).mean(axis=2)
+    if nm.TAIL in draws:
+        # Variance of a Student-t with nu degrees of freedom: nu / (nu - 2) times the squared scale.
+        log_scale = log_scale + 0.5 * np.log1p(2.0 / draws[nm.TAIL])[:, None, None]
+    quantities: dict[str, np.ndarray] = {}
+    for a, response in enumerate(spec.responses):
+        center, scale = (float(panel[of(nm.RESPONSE)][a]) for of in (nm.center_of, nm.scale_of))
+        whose = f" of {response.name}" if len(spec.responses) > 1 else ""
+        quantities[f"volatility{whose}"] = scale * np.exp(log_scale[:, a])
+        quantities[f"mean{whose}"] = center + scale * draws[nm.INTERCEPT][:, a]
+    held = xr.Dataset({nm.REGIME_PATH: regime_paths(idata)})
+    if nm.STAY in parameters:
+        held[nm.STAY] = parameters[nm.STAY]
+    if spec.drivers:
+        held[LONG_RUN] = driver_effects(idata)[LONG_RUN]
+    if not spec.own_regimes:
+        quantities |= _chain_portrait(held, labels)
+    for name in _chains(spec).get(nm.RESPONSE, []):
+        own = _chain_portrait(held.sel({nm.RESPONSE: name}), labels)
+        quantities |= {f"{what} of {name}": values for what, values in own.items()}
+    levels = (INTERVAL[0], 0.5, INTERVAL[1])
+    columns = pd.MultiIndex.from_product([labels, ["5 %", "median", "95 %"]], names=[nm.REGIME, ""])
+    table = {name: np.nanquantile(values, levels, axis=0).T.ravel() for name, values in quantities.items()}
+    return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("quantity")
+
+
+def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray]:
+    """Durations, shares and what drivers do (draw, regime), of one chain."""
+    paths = held[nm.REGIME_PATH]
+    spells = _spells(paths, labels)
+    quantities = {"expected duration": 1.0 + np.exp(_flat(held[nm.STAY]))} if nm.STAY in held else {}
+    quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
+    for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
+        change = held[LONG_RUN].sel({nm.DRIVER: driver})
+        quantities[f"change in long-run probability, {driver} up 1 sd"] = _flat(change)
+    for year, rows in paths.groupby("time.year"):
+        at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
+        quantities[f"share of {year}"] = np.stack(at, axis=-1)
+    return quantities
+
+
+def _flat(values: xr.DataArray) -> np.ndarray:
+    """(draw, ...) array with chain and draw stacked."""
+    array = values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy()
+    return array.reshape(-1, *array.shape[2:])

@@ -1,0 +1,1 @@
+"""Files, processes, versions and caches."""

@@ -1,0 +1,202 @@
+"""Specs as TOML text and files: reading executes nothing, writing loses nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from regimelag.errors import SpecError, require, require_choice
+from regimelag.runtime.files import explained, write_whole
+from regimelag.spec.kernels import KERNELS, Kernel
+from regimelag.spec.model_spec import ModelSpec
+
+# How a value is written in TOML.
+WORDS = {
+    int: "a whole number, without quotes or a decimal point",
+    float: "a number, without quotes",
+    str: "a text in quotes",
+    bool: "true or false, without quotes",
+    dt.date: "a date such as 2012-11-28, without quotes",
+}
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Kernel):
+        return {"kind": value.kind} | {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    return value
+
+
+def _from_plain(hint: Any, value: Any, where: str) -> Any:
+    """Turn what TOML holds into what the annotation asks for, naming the place where it does not fit."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        # One entry, or a list of them.
+        hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Kernel:
+        return _kernel(value, where)
+    if is_dataclass(hint):
+        return _record(hint, value, where)
+    if origin is tuple:
+        fits, tables, name = isinstance(value, (list, tuple)), is_dataclass(arguments[0]), where.rpartition(".")[2]
+        cure = (
+            f"write [[{name}]] above its keys"
+            if tables
+            else f"write {name} = [...], with its values between the brackets"
+        )
+        require(fits, where, "this is a list of tables" if tables else "this is a list", value, cure)
+        return tuple(_from_plain(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
+    if origin is Literal:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    fits = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
+    wanted = WORDS.get(hint, f"a {hint.__name__}")
+    require(fits, where, f"this is {wanted}", value, f"write {wanted}")
+    return value
+
+
+def _record(cls: Any, value: Any, where: str) -> Any:
+    name = re.sub(r"\[\d+\]$", "", where).rpartition(".")[2]
+    cure = f"write {f'[[{name}]]' if where.endswith(']') else f'[{name}]'} above its keys"
+    require(isinstance(value, Mapping), where, "this is a table", value, cure)
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in fields(cls)}
+    for key in value:
+        close = difflib.get_close_matches(key, known - set(value), n=1)
+        cure = f"write {close[0]!r}" if close else f"drop it; known are {sorted(known)}"
+        require(key in known, where, "every key is known", f"{key!r}", cure)
+    for item in fields(cls):
+        optional = item.default is not MISSING or item.default_factory is not MISSING
+        require(
+            optional or item.name in value, where, f"{item.name} is given", f"keys {sorted(value)}", f"add {item.name}"
+        )
+    return cls(**{key: _from_plain(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+
+
+def _kernel(value: Any, where: str) -> Kernel:
+    fits = isinstance(value, Mapping) and "kind" in value
+    require(fits, where, "a kernel is a table with a kind", value, 'write kernel = {kind = "gamma"}')
+    require_choice(where, "kind", value["kind"], KERNELS)
+    return typing.cast(
+        "Kernel", _record(KERNELS[value["kind"]], {k: v for k, v in value.items() if k != "kind"}, where)
+    )
+
+
+def spec_to_toml(spec: ModelSpec) -> str:
+    """The spec as TOML text, from which `spec_from_toml` rebuilds an equal spec."""
+    return tomli_w.dumps(_to_plain(spec))
+
+
+def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
+    """Build a spec from TOML text.
+
+    Raises
+    ------
+    SpecError
+        Where the text is no TOML, a key is unknown, or a rule is broken.
+    """
+    # A kernel that was registered since is another one.
+    return _spec_from_toml(text, where, tuple(KERNELS.items()))
+
+
+@lru_cache(maxsize=32)
+def _spec_from_toml(text: str, where: str, kernels: tuple[tuple[str, type[Kernel]], ...]) -> ModelSpec:  # noqa: ARG001
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise SpecError(f"reading {where}", "the file is TOML", str(problem), "correct that line") from problem
+    return typing.cast("ModelSpec", _record(ModelSpec, plain, where))
+
+
+def _model_folder() -> Path:
+    """The named models: inside the installed package, or beside `src` in a checkout."""
+    packaged = Path(str(resources.files("regimelag"))) / "models"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "models"
+
+
+def _closest(file: Path, known: list[str]) -> str:
+    """What may have been meant: a named model, or a TOML file of the folder that was looked in."""
+    beside = sorted(str(one) for one in file.parent.glob("*.toml"))
+    close = difflib.get_close_matches(str(file), [*known, *beside], n=1)
+    return f"write read_spec({close[0]!r})" if close else f"check the path, or use one of {known}"
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """Read a model spec from a TOML file, or a named model that comes with the package.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, or the bare name of a named model, such as "btc_silver".
+
+    Returns
+    -------
+    ModelSpec
+
+    Raises
+    ------
+    SpecError
+        If there is no such file or name, or its content breaks a rule. Reading executes nothing.
+    """
+    file = Path(path)
+    if not file.is_file():
+        named = _model_folder() / f"{path}.toml"
+        if not named.is_file():
+            known = sorted(p.stem for p in _model_folder().glob("*.toml"))
+            raise SpecError(
+                f"read_spec({str(path)!r})",
+                "the path is a TOML file or the name of a named model",
+                f"neither exists; the working folder is {Path.cwd()}",
+                _closest(file, known),
+            )
+        file = named
+    return spec_from_toml(file.read_text(encoding="utf-8"), where=str(path))
+
+
+def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a spec as TOML.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What to write.
+    path : str or Path
+        Where to.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    SpecError
+        If the file exists and `overwrite` is not set, or the path cannot be written.
+    """
+    file = Path(path)
+    asked = f"write_spec to {file}"
+    if file.exists() and not overwrite:
+        raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
+    with explained(asked, file, kind=SpecError):
+        write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
+    return file
