@@ -169,7 +169,7 @@ def plain_density(spec, panel, v, t, regimes, y):
     scale = np.diag([np.exp(plain_log_scale(panel, v, t, regimes[a], a)) for a in seen])
     among = v["residual_correlation"][np.ix_(seen, seen)] if len(y) > 1 else np.eye(1)
     shape = scale @ among @ scale
-    if spec.family == "student_t":
+    if spec.family.kind == "student_t":
         return stats.multivariate_t(location, shape, df=v["degrees_of_freedom_minus_two"] + 2).logpdf(y[seen])
     return stats.multivariate_normal(location, shape).logpdf(y[seen])
 

@@ -31,10 +31,8 @@ def peer_model(spec, panel):
     scale = jnp.exp(log_scales(spec, regimes, episodes))[episode]
     chains = len(spec.responses) if "regimes" in spec.responses_vary else 1
     df = None
-    if spec.family == "student_t":
-        df = 2.0 + numpyro.sample(
-            "degrees_of_freedom_minus_two", dist.Gamma(spec.priors.tail_shape, spec.priors.tail_rate)
-        )
+    if spec.family.kind == "student_t":
+        df = 2.0 + numpyro.sample("degrees_of_freedom_minus_two", dist.Gamma(spec.family.shape, spec.family.rate))
     among = correlation(spec)
     y = panel["response_value"].to_numpy()
     if regimes > 1:

@@ -125,7 +125,7 @@ def test_log_prior_is_that_of_scipy(idata, flagship, short_panel):
         "effect": stats.norm(0, p.effect_sd).logpdf(posterior["effect"][:, :, 0]),
         "intercept": stats.norm(0, p.intercept_sd).logpdf(posterior["intercept"]).sum(axis=(2, 3)),
         "effect_regime_sd": stats.halfnorm(scale=p.effect_regime_sd).logpdf(posterior["effect_regime_sd"][:, :, 0]),
-        "degrees_of_freedom_minus_two": stats.gamma(p.tail_shape, scale=1 / p.tail_rate).logpdf(
+        "degrees_of_freedom_minus_two": stats.gamma(flagship.family.shape, scale=1 / flagship.family.rate).logpdf(
             posterior["degrees_of_freedom_minus_two"]
         ),
         "stay_log_odds": stats.norm(np.log(19), p.expected_duration_log_sd)

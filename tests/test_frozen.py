@@ -15,7 +15,7 @@ from test_forecast import DRIVERS, frame
 import regimelag as rl
 from regimelag.evaluation.forecasting.out_of_sample import predictive_pit
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import equations, log_observation, stack_draws
+from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 
 SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, beyond="other"),))
@@ -80,7 +80,7 @@ def test_one_step_pit_is_uniform_at_the_truth(spec):
     panel = hand_panel(spec, 3000, missing=range(100, 130))
     parameters = prior_draws(spec, panel, 1, chains=1, seed=4)
     simulated = rl.simulate(spec, panel, parameters=parameters, random_seed=5)
-    eq = equations(spec, simulated, stack_draws(parameters))
+    eq = evaluate(spec, simulated, stack_draws(parameters))
     y = simulated["response_value"].to_numpy()
     law = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
     for pit in predictive_pit(eq, law, y)[0].T:
@@ -96,7 +96,7 @@ def test_pit_of_a_wrong_scale_is_not_uniform():
     parameters = prior_draws(SPEC, panel, 1, chains=1, seed=4)
     simulated = rl.simulate(SPEC, panel, parameters=parameters, random_seed=5)
     wrong = parameters.assign(log_scale=parameters["log_scale"] + 0.15)
-    eq = equations(SPEC, simulated, stack_draws(wrong))
+    eq = evaluate(SPEC, simulated, stack_draws(wrong))
     y = simulated["response_value"].to_numpy()
     law = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
     assert stats.kstest(predictive_pit(eq, law, y)[0, :, 0], "uniform").pvalue < 0.001

@@ -13,9 +13,10 @@ from builders import bare_spec, hand_panel, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
-from regimelag.reporting.mathematics import equations, kernel_formula, kernel_symbol, kernel_words, text
-from regimelag.reporting.parameters import parameters, prior_in_words
+from regimelag.model.latex import equations, kernel_formula, prior_in_words
+from regimelag.model.terms import kernel_symbol, kernel_words, terms_of
 from regimelag.spec.kernels import KERNELS, Prior
+from regimelag.spec.term import text
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
 HALVES = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
@@ -80,7 +81,7 @@ def log_density(one, value):
 def test_priors_are_those_of_the_model(model):
     spec, panel = model
     built = rl.build_model(spec, panel)
-    told = {one.name: one for one in parameters(spec, panel)}
+    told = {one.name: one for one in terms_of(spec, panel).parameters()}
     points = {f"{signal.name}_lag_point" for signal in spec.point_signals}
     assert set(told) - points == {rv.name for rv in built.free_RVs}
     for rv in built.free_RVs:
@@ -90,7 +91,7 @@ def test_priors_are_those_of_the_model(model):
 
 
 def test_point_masses_are_the_kernels():
-    told = {one.name: one for one in parameters(SPECS["point"], hand_panel(SPECS["point"], 8))}
+    told = {one.name: one for one in terms_of(SPECS["point"], hand_panel(SPECS["point"], 8)).parameters()}
     kernel = SPECS["point"].signals[0].kernel
     np.testing.assert_array_equal(told["metal_lag_point"].prior.arguments["p"], kernel.prior_masses(4))
 
@@ -99,14 +100,14 @@ def test_symbols_are_in_the_equations(model):
     """A parameter's letter appears in an equation, and an equation for each parameter that is there."""
     spec, panel = model
     written = " ".join(line.latex for line in equations(spec, panel))
-    for one in parameters(spec, panel):
+    for one in terms_of(spec, panel).parameters():
         letter = re.match(r"\\[A-Za-z]+|[A-Za-z]", one.symbol)[0]
         if one.name not in ("degrees_of_freedom_minus_two", "metal_lag_weights", "metal_lag_innovation"):
             assert letter in written, one
     named = [*spec.signals, *spec.controls, *spec.drivers]
     assert all(text(series.name) in written for series in named)
     assert ("softmax" in written) == (spec.regimes.count > 1)
-    assert (r"t_\nu" in written) == (spec.family == "student_t")
+    assert (r"t_\nu" in written) == (spec.family.kind == "student_t")
 
 
 def test_equations_become_mathml(model):

@@ -15,7 +15,7 @@ from pymc.initial_point import make_initial_point_fn
 import regimelag as rl
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import equations, log_observation, stack_draws
+from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 from regimelag.sampling.point_lags import read_point_lags
 from regimelag.spec.kernels import KERNELS
 
@@ -161,7 +161,7 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
     model = build_model(spec, panel)
     drawn = draw_prior(spec, model, 3, random_seed=3)
     potential = log_likelihood(model)
-    eq = equations(spec, panel, stack_draws(drawn))
+    eq = evaluate(spec, panel, stack_draws(drawn))
     log_obs = log_observation(eq, panel["response_value"].to_numpy())
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(3):
@@ -205,7 +205,7 @@ def test_longer_panel_agrees_with_the_twin():
     model = build_model(spec, panel)
     drawn = draw_prior(spec, model, 4, random_seed=5)
     potential = log_likelihood(model)
-    eq = equations(spec, panel, stack_draws(drawn))
+    eq = evaluate(spec, panel, stack_draws(drawn))
     log_obs = log_observation(eq, panel["response_value"].to_numpy())
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(4):
@@ -246,7 +246,7 @@ def test_deviations_sum_to_zero_over_their_own_dimension_alone(constrained, name
 
 def test_regimes_are_ordered_by_scale_in_every_episode(constrained):
     spec, panel, drawn = constrained
-    eq = equations(spec, panel, stack_draws(drawn))
+    eq = evaluate(spec, panel, stack_draws(drawn))
     assert eq.log_scale.shape == (40, 1, 3, 3)
     assert np.all(np.diff(eq.log_scale, axis=3) > 0)
     # The ladder is centred, so episodes and gaps do not move the base.
@@ -371,7 +371,7 @@ def test_the_signal_enters_with_lag_one_first():
             "log_scale": np.zeros((1, 1)),
             "metal_lag_weights": weights,
         }
-        location = equations(spec, panel, draws).location[0, 0, :, 0]
+        location = evaluate(spec, panel, draws).location[0, 0, :, 0]
         np.testing.assert_allclose(location, [signal_value[4 + t - lag] for t in range(5)], atol=1e-15)
 
 

@@ -21,7 +21,7 @@ from test_likelihood_peers import check
 from test_published_paths import PUBLISHED, data_of
 
 import regimelag as rl
-from regimelag.model.evaluate import equations, log_observation, stack_draws
+from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 
 FILE = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "depmixS4" / "speed.csv"
 SPEC = rl.ModelSpec(
@@ -143,6 +143,6 @@ def test_driven_transitions_are_those_of_statsmodels(slope):
 
     draws = free | {"effect_regime": free["effect_regime_raw"], "driver_origin": free["driver_origin_raw"]}
     one = xr.Dataset({name: (tuple(f"{name}_{n}" for n in range(v.ndim)), v) for name, v in draws.items()})
-    eq = equations(spec, panel, stack_draws(one))
+    eq = evaluate(spec, panel, stack_draws(one))
     inputs = log_observation(eq, y[:, None])[0], eq.logits[0], eq.log_initial[0]
     check(inputs, peer.llf, peer.filtered_marginal_probabilities, peer.smoothed_marginal_probabilities)

@@ -18,7 +18,7 @@ from test_likelihood_peers import check, read_literal, stationary_law
 from test_published_paths import rounding
 
 import regimelag as rl
-from regimelag.model.evaluate import equations, log_observation, stack_draws
+from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 
 regression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_regression")
 
@@ -128,7 +128,7 @@ def test_published_regression_in_our_model_class():
 
     draws = free | {"effect_regime": free["effect_regime_raw"]}
     one = xr.Dataset({name: (tuple(f"{name}_{n}" for n in range(v.ndim)), v) for name, v in draws.items()})
-    eq = equations(spec, panel, stack_draws(one))
+    eq = evaluate(spec, panel, stack_draws(one))
     inputs = log_observation(eq, y[:, None])[0], eq.logits[0], eq.log_initial[0]
     peer = theirs.smooth(values)
     check(inputs, peer.llf, peer.filtered_marginal_probabilities, peer.smoothed_marginal_probabilities)

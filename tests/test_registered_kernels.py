@@ -18,8 +18,8 @@ from latex2mathml.converter import convert
 from test_docs import blocks
 
 import regimelag as rl
-from regimelag.reporting.mathematics import equations
-from regimelag.reporting.parameters import parameters, prior_in_words
+from regimelag.model.latex import equations, prior_in_words
+from regimelag.model.terms import terms_of
 from regimelag.spec.kernels import KERNELS, Humped, Kernel, Located, Prior, lags, log_normal, softmax
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
@@ -116,7 +116,7 @@ def told(spec):
     """Equations as one text, and parameters by name."""
     panel = hand_panel(spec, 8)
     lines = equations(spec, panel)
-    found = {one.name: one for one in parameters(spec, panel)}
+    found = {one.name: one for one in terms_of(spec, panel).parameters()}
     for latex in (*(line.latex for line in lines), *(one.symbol for one in found.values())):
         assert "\\" not in re.sub(r"<[^>]*>", "", convert(latex)), latex
     return "\n".join(line.latex for line in lines), found
@@ -174,7 +174,7 @@ def test_a_location_that_moves_is_told():
 def test_priors_told_are_those_of_the_model():
     spec = all_of_them()
     panel = hand_panel(spec, 8)
-    built, found = rl.build_model(spec, panel), {one.name: one for one in parameters(spec, panel)}
+    built, found = rl.build_model(spec, panel), {one.name: one for one in terms_of(spec, panel).parameters()}
     assert set(found) == {rv.name for rv in built.free_RVs}
     for name, one in found.items():
         if "_lag_" in name:

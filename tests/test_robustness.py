@@ -19,7 +19,7 @@ from regimelag.evaluation.robustness.plan import plan_checks
 from regimelag.evaluation.robustness.refit import Refit
 from regimelag.evaluation.robustness.robustness import _model_free
 from regimelag.evaluation.robustness.summary import add_findings
-from regimelag.model.evaluate import equations, stack_draws
+from regimelag.model.evaluate import evaluate, stack_draws
 from regimelag.panel.make import check_panel
 from regimelag.results.verdict import claims, decision_threshold
 
@@ -53,7 +53,7 @@ def test_two_parts_of_a_signal_are_the_same_model(two):
     check_panel(split, whole)
     assert [signal.name for signal in split.signals] == ["metal", "ore, same row", "ore"]
     draws = stack_draws(parameters)
-    before, after = equations(spec, panel, draws), equations(split, whole, draws)
+    before, after = evaluate(spec, panel, draws), evaluate(split, whole, draws)
     np.testing.assert_allclose(before.location, after.location, rtol=0, atol=1e-12)
     np.testing.assert_allclose(before.logits, after.logits, rtol=0, atol=1e-12)
 
@@ -85,7 +85,7 @@ def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
     spec, panel, parameters = two
     split, whole = placebos.apart(spec, panel, "metal")
     back = placebos.reversed_time(whole)
-    eq = equations(split, back, stack_draws(parameters))
+    eq = evaluate(split, back, stack_draws(parameters))
     v = one_draw(parameters)
     x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
     for row in range(10):

@@ -62,7 +62,8 @@ from .spec.kernels import (
     Unrestricted,
 )
 from .spec.model_spec import ModelSpec
-from .spec.parts import Episodes, Priors, Regimes
+from .spec.parts import Episodes, Regimes
+from .spec.priors import Priors
 from .spec.series import Control, Driver, Response, Signal
 from .spec.toml import read_spec, write_spec
 

@@ -29,7 +29,7 @@ from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
 from regimelag.runtime.files import explained, write_whole
 from regimelag.runtime.process import ALONE, refuse_while_imported
-from regimelag.spec.kernels import KERNELS, Kernel
+from regimelag.spec.toml import REGISTRIES
 
 Result = dict[str, Any]
 
@@ -128,14 +128,18 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def _registered() -> dict[str, type[Kernel]]:
-    """Kernels that the caller has registered, which a process that does not import the script has to be told of."""
-    return {kind: kernel for kind, kernel in KERNELS.items() if kernel.__module__ != Kernel.__module__}
+def _registered() -> dict[type, dict[str, type[Any]]]:
+    """Classes that the caller has registered, which a process that does not import the script has to be told of."""
+    return {
+        base: {kind: cls for kind, cls in registry.items() if cls.__module__ != base.__module__}
+        for base, registry in REGISTRIES.items()
+    }
 
 
-def _guarded(work: Callable[[int], Result], kernels: Mapping[str, type[Kernel]], number: int) -> Result:
+def _guarded(work: Callable[[int], Result], classes: Mapping[type, Mapping[str, type[Any]]], number: int) -> Result:
     """One run, in a worker; what it raises becomes its result."""
-    KERNELS.update(kernels)
+    for base, registry in REGISTRIES.items():
+        registry.update(classes[base])
     with ALONE, threadpool_limits(limits=1):
         try:
             # As a file would give it back, so that results do not depend on where they come from.

@@ -1,11 +1,12 @@
-"""From a spec and a panel to a PyMC model with named coordinates: the only module that writes priors.
+"""From a spec and a panel to a PyMC model with named coordinates, made of the terms in `regimelag.model.terms`.
 
 Everything is in standardised units. The graph is kept small and free of two-dimensional `dot`, which compiles slowly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,12 +24,14 @@ from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
+from regimelag.model.terms import Lag, Terms, between_joint, chains_on_joint, on_joint, terms_of
 from regimelag.panel.make import check_panel
 from regimelag.runtime.process import alone
 from regimelag.spec import names as nm
-from regimelag.spec.kernels import Prior, combinations
+from regimelag.spec.families import Elliptical
+from regimelag.spec.kernels import Point, combinations
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.term import Prior, Term
 
 Tensor = Any
 
@@ -93,15 +96,17 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
     # A model of its own, also inside the `with` block of another, whose names it would share otherwise.
     with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
+        terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
-        effects = _effects(spec) if spec.lagged_signals else None
-        location, log_scale = _location(spec, data, effects), _log_scale(spec)
+        effects = _table(terms.effect, partial(on_joint, spec)) if terms.effect else None
+        location = _location(spec, terms, data, effects)
+        log_scale = _table(terms.log_scale, partial(on_joint, spec))
         y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
             location = _by_lag(spec, data, effects, location)
             y, episode = _repeated(y, spec.lag_combinations), _repeated(episode, spec.lag_combinations)
-        log_obs = _log_observation(spec, y, episode, location, log_scale)
-        pm.Potential("log_likelihood", _summed_out(spec, log_obs, data))
+        log_obs = _log_observation(spec, terms, y, episode, location, log_scale)
+        pm.Potential("log_likelihood", _marginal_loglik(spec, terms, log_obs, data))
     return model
 
 
@@ -161,69 +166,62 @@ def _as_data(name: str, values: np.ndarray) -> Tensor:
     return data
 
 
-def _location(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
-    """Location (response, joint regime, time) but for point lags."""
-    priors, responses, whose = spec.priors, np.eye(len(spec.responses)), _whose(spec)
-    joint = whose.shape[-1]
-    # One covariate with a coefficient for each regime, then several with one for all regimes.
-    own, shared = "ra,pc,aqk->rqcak", "ra,pc,k->rpcak"
-    named = [(nm.INTERCEPT, priors.intercept_sd, nm.REGIME, own, whose)]
-    if spec.contemporaneous_signals:
-        dim = nm.CONTEMPORANEOUS_SIGNAL
-        named.append((nm.CONTEMPORANEOUS, priors.contemporaneous_sd, dim, shared, np.ones(joint)))
-    if spec.controls:
-        named.append((nm.CONTROL_EFFECT, priors.control_sd, nm.CONTROL, shared, np.ones(joint)))
-    sizes = [1, len(spec.contemporaneous_signals), len(spec.controls)]
-    rows = [row for row in np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1]) if len(row)]
-    terms = []
-    for (name, sd, dim, enters, over), row in zip(named, rows, strict=True):
-        values = pm.Normal(name, 0.0, sd, dims=(nm.RESPONSE, dim))
-        terms.append((values, np.einsum(enters, responses, row, over)))
-    coefficients = _sum_of(terms).reshape((1, sum(sizes), len(responses) * joint))
-    location = linear_predictor(data[nm.COVARIATE], coefficients)
-    if len(spec.lagged_signals) > len(spec.point_signals):
-        location = location + _lagged_response(spec, data, effects)
-    return location.reshape((len(responses), joint, -1))
+def _value(term: Term, own: tuple[str, ...] = ()) -> Tensor:
+    """The term as random variables of the model being built; `own` are dimensions in front of its own."""
+    dims = (*own, *term.dims)
+    if term.raw is None:
+        return term.entering(_variable(term.name, term.prior, dims, term.zero_sum), pt)
+    scale = _variable(f"{term.name}_sd", term.prior, dims[: -term.zero_sum])
+    raw = _variable(term.raw.name, term.raw.prior, dims, term.zero_sum)
+    scale = scale[(..., *(None,) * term.zero_sum)] if scale.type.ndim else scale
+    return term.entering(pm.Deterministic(term.name, scale * raw, dims=dims), pt)
 
 
-def _whose(spec: ModelSpec) -> np.ndarray:
-    """Which regime of a response's own chain a joint regime means (response, regime, joint regime), as ones and zeros.
-
-    With one chain for all responses a joint regime is a regime.
-    """
-    return np.moveaxis(np.eye(spec.regimes.count)[spec.joint_regimes], 0, -1)
-
-
-def _own(spec: ModelSpec) -> tuple[str, ...]:
-    """The dimension in front of what belongs to a chain, if there are several."""
-    return (nm.RESPONSE,) if spec.own_regimes else ()
+def _variable(name: str, prior: Prior, dims: tuple[str, ...], zero_sum: int = 0) -> Tensor:
+    """A free variable with this prior."""
+    arguments: dict[str, Any] = dict(prior.arguments)
+    if zero_sum == 1:
+        size = len(pm.modelcontext(None).coords[dims[-1]])
+        arguments["default_transform"] = _ZeroSumMatrix(size)
+    elif zero_sum:
+        arguments["n_zerosum_axes"] = zero_sum
+    return getattr(pm, prior.distribution)(name, **arguments, dims=dims or None)
 
 
-def _sum_of(terms: Sequence[tuple[Tensor, np.ndarray]]) -> Tensor:
-    """Sum of linear maps of parameters, each with a constant array (*parameter, *cell) that says what enters where.
+def _table(
+    terms: Sequence[Term], cells: Callable[[np.ndarray], np.ndarray] = np.asarray, own: tuple[str, ...] = ()
+) -> Tensor:
+    """Sum of terms (*cell), each as its random variables times a constant array, of which `cells` makes another.
 
-    Whatever is linear in the parameters is assembled this way. Broadcasting would read as well, but each of its steps,
-    and each of their gradients, is a node of the graph to compile; here a term is one node, and the same for all.
+    Broadcasting would read as well, but each of its steps, and each of their gradients, is a node of the graph to
+    compile; here a term is one node, and the same for all.
     """
     entered, shape = [], ()
-    for parameter, enters in terms:
+    for term in terms:
+        parameter, enters = _value(term, own), cells(np.asarray(term.enters))
         shape = enters.shape[parameter.type.ndim :]
         size = int(np.prod(enters.shape[: parameter.type.ndim], dtype=int))
         entered.append(linear_map(enters.reshape(size, -1), parameter.reshape((size,))))
     return sum(entered[1:], start=entered[0]).reshape(shape)
 
 
-def _ones(identity: np.ndarray) -> np.ndarray:
-    return np.ones(len(identity))
+def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
+    """Location (response, joint regime, time) but for point lags."""
+    responses, joint = len(spec.responses), len(spec.joint_regimes)
+    coefficients = _table(terms.location, partial(on_joint, spec)).reshape((1, -1, responses * joint))
+    location = linear_predictor(data[nm.COVARIATE], coefficients)
+    if len(spec.lagged_signals) > len(spec.point_signals):
+        location = location + _lagged_response(spec, terms, data, effects)
+    return location.reshape((responses, joint, -1))
 
 
-def _lagged_response(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
+def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
     """Effect times lagged signal, summed over signals without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
-    for place, signal in enumerate(spec.lagged_signals):
-        if signal in spec.point_signals:
+    for place, lag in enumerate(terms.lags):
+        if isinstance(lag.signal.kernel, Point):
             continue
-        weights, departure = _weights(spec, signal)
+        weights, departure = _weights(spec, lag)
         values = data[nm.SIGNAL_VALUE][place]
         sums = lag_sum(values, weights)
         lagged.append(sums.reshape((-1, sums.shape[-1])))
@@ -252,29 +250,15 @@ def _entering(spec: ModelSpec) -> np.ndarray | None:
     return np.einsum("ma,ne->emna", whose, when).reshape(episodes, -1, responses, 1)
 
 
-def _weights(spec: ModelSpec, signal: Signal) -> tuple[Tensor, Tensor | None]:
+def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     """Weights of a signal, (lag) or (response or one, episode or one, lag) where they differ, and departures (lag)."""
-    kernel = signal.kernel
-    parameters = {
-        name: _from_prior(nm.lag_parameter(signal.name, name), prior)
-        for name, prior in kernel.priors(spec.max_lag).items()
-    }
+    kernel = lag.signal.kernel
+    names = kernel.priors(spec.max_lag)
+    parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
     departure = kernel.departure(parameters, spec.max_lag, pt)
-    moves = []
-    if spec.lag_by_response:
-        moves.append(_lag_deviation(signal, nm.RESPONSE, spec.priors.lag_response_sd)[:, None])
-    if spec.lag_by_episode and _episodes() > 1:
-        moves.append(_lag_deviation(signal, nm.EPISODE, spec.priors.lag_episode_sd)[None, :])
-    if moves:
-        parameters = kernel.moved(parameters, sum(moves[1:], start=moves[0]), pt)
+    if lag.moves:
+        parameters = kernel.moved(parameters, _table(lag.moves), pt)
     return kernel.weights(parameters, spec.max_lag, pt), departure
-
-
-def _lag_deviation(signal: Signal, dim: str, sd: float) -> Tensor:
-    """Deviations (dim) of the log location of a signal's kernel: they sum to zero and share one scale."""
-    name = nm.lag_parameter(signal.name, dim)
-    scale = pm.HalfNormal(f"{name}_sd", sd)
-    return pm.Deterministic(name, scale * _zero_sum(f"{name}_raw", 1.0, (dim,)), dims=dim)
 
 
 def _by_lag(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor) -> Tensor:
@@ -296,51 +280,28 @@ def _repeated(values: Tensor, count: int) -> Tensor:
     return pt.broadcast_to(values[..., None], shape).reshape((*values.type.shape[:-1], -1))
 
 
-def _log_observation(spec: ModelSpec, y: Tensor, episode: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+def _log_observation(
+    spec: ModelSpec, terms: Terms, y: Tensor, episode: Tensor, location: Tensor, log_scale: Tensor
+) -> Tensor:
     """Log density of all responses together (joint regime, time)."""
-    priors = spec.priors
-    nu: Any = np.inf
-    if spec.family == "student_t":
-        nu = pm.Gamma(nm.TAIL, alpha=priors.tail_shape, beta=priors.tail_rate) + 2.0
-    if len(spec.responses) > 1:
-        among = residual_correlation(nm.CORRELATION, len(spec.responses), priors.correlation_eta)
-        pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
-        return joint_logpdf(y, location, log_scale, episode, among, nu)
-    return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
-
-
-def _effects(spec: ModelSpec) -> Tensor:
-    """Cumulative lagged effects (episode, lagged signal, response, joint regime)."""
-    priors, whose = spec.priors, _whose(spec)
-    signals, responses, episodes = np.eye(len(spec.lagged_signals)), np.eye(len(spec.responses)), np.eye(_episodes())
-    effect = pm.Normal(nm.EFFECT, 0.0, priors.effect_sd, dims=nm.LAGGED_SIGNAL)
-    everywhere = {"e": _ones(episodes), "a": _ones(responses), "k": np.ones(whose.shape[-1])}
-    terms = [(effect, np.einsum("ps,e,a,k->pesak", signals, *everywhere.values()))]
-    varying = []
-    if spec.regimes.count > 1:
-        own = np.moveaxis(whose, 1, 0)
-        varying.append((nm.EFFECT_REGIME, priors.effect_regime_sd, nm.REGIME, "ak", own))
-    if "effect" in spec.episodes.vary and len(episodes) > 1:
-        varying.append((nm.EFFECT_EPISODE, priors.effect_episode_sd, nm.EPISODE, "e", episodes))
-    if "effect" in spec.responses_vary and len(responses) > 1:
-        varying.append((nm.EFFECT_RESPONSE, priors.effect_response_sd, nm.RESPONSE, "a", responses))
-    for name, sd, dim, axes, own in varying:
-        others = {letter: ones for letter, ones in everywhere.items() if letter not in axes}
-        enters = np.einsum(f"ps,q{axes},{','.join(others)}->pqesak", signals, own, *others.values())
-        terms.append((_pooled(name, sd, dim), enters))
-    return _sum_of(terms)
+    family, shape = spec.family, {term.name: _value(term) for term in terms.shape}
+    if not isinstance(family, Elliptical):
+        scale = log_scale[:, 0][episode].T
+        z = (y[0] - location[0]) / pt.exp(scale)
+        # A missing response has density one; the other branch gets a residual whose gradient is finite.
+        missing = pt.isnan(z)
+        return pt.where(missing, 0.0, family.log_density(pt.where(missing, 0.0, z), shape, pt) - scale)
+    nu = family.degrees_of_freedom(shape)
+    if len(spec.responses) == 1:
+        return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
+    among = residual_correlation(nm.CORRELATION, len(spec.responses), spec.priors.correlation_eta)
+    pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
+    return joint_logpdf(y, location, log_scale, episode, among, nu)
 
 
 def _episodes() -> int:
     """How many episodes the model being built has."""
     return len(pm.modelcontext(None).coords[nm.EPISODE])
-
-
-def _pooled(name: str, sd: float, dim: str) -> Tensor:
-    """Deviations (lagged_signal, dim) that sum to zero over dim, with one scale; non-centred, as data are weak."""
-    scale = pm.HalfNormal(f"{name}_sd", sd, dims=nm.LAGGED_SIGNAL)
-    raw = _zero_sum(f"{name}_raw", 1.0, (nm.LAGGED_SIGNAL, dim))
-    return pm.Deterministic(name, scale[:, None] * raw, dims=(nm.LAGGED_SIGNAL, dim))
 
 
 class _ZeroSumMatrix(ZeroSumTransform):
@@ -360,45 +321,14 @@ class _ZeroSumMatrix(ZeroSumTransform):
         return linear_map(self.matrix, value)
 
 
-def _zero_sum(name: str, sd: float, dims: tuple[str, ...]) -> Tensor:
-    """Normal deviations that sum to zero over the last of their dimensions."""
-    size = len(pm.modelcontext(None).coords[dims[-1]])
-    return pm.ZeroSumNormal(name, sigma=sd, dims=dims, default_transform=_ZeroSumMatrix(size))
-
-
-def _from_prior(name: str, prior: Prior) -> Tensor:
-    distribution = getattr(pm, prior.distribution)
-    return distribution(name, **prior.arguments, dims=nm.LAG if prior.over_lags else None)
-
-
-def _log_scale(spec: ModelSpec) -> Tensor:
-    """Log scale (episode, response, joint regime): gaps between neighbours are positive, so regimes are ordered."""
-    priors, responses, episodes = spec.priors, np.eye(len(spec.responses)), np.eye(_episodes())
-    count, everywhere = spec.regimes.count, np.ones(len(spec.joint_regimes))
-    base = pm.Normal(nm.LOG_SCALE, np.log(priors.scale_median), priors.scale_log_sd, dims=nm.RESPONSE)
-    terms = [(base, np.einsum("pa,e,k->peak", responses, _ones(episodes), everywhere))]
-    if count > 1:
-        dims = (*_own(spec), nm.GAP)
-        gap = pm.LogNormal(nm.LOG_SCALE_GAP, np.log(priors.scale_gap), priors.scale_gap_log_sd, dims=dims)
-        # Row k of the matrix says how much of each gap lies below regime k, centred over regimes.
-        steps = np.tril(np.ones((count, count - 1)), -1)
-        steps -= steps.mean(axis=0)
-        entering = np.einsum("kap,e->peak", steps[spec.joint_regimes], _ones(episodes))
-        terms.append((gap, np.einsum("ra,peak->rpeak", responses, entering) if spec.own_regimes else entering))
-    if "scale" in spec.episodes.vary and len(episodes) > 1:
-        by_episode = _zero_sum(nm.LOG_SCALE_EPISODE, priors.scale_episode_sd, (nm.RESPONSE, nm.EPISODE))
-        terms.append((by_episode, np.einsum("pa,qe,k->pqeak", responses, episodes, everywhere)))
-    return _sum_of(terms)
-
-
-def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihood with regimes and point lags summed out, from log densities (combination * joint regime, time)."""
+def _marginal_loglik(spec: ModelSpec, terms: Terms, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
+    """Log-likelihood marginal over regimes and point lags, from log densities (combination * joint regime, time)."""
     count = len(spec.joint_regimes)
     if count == 1:
         logits, log_initial = pt.zeros((1, 1)), pt.zeros(1)
     else:
-        logits = _transition_logits(spec, data)
-        log_initial = _log_initial(spec, logits)
+        logits = _transition_logits(spec, terms, data)
+        log_initial = _log_initial(spec, terms, logits)
     if spec.point_signals:
         _, log_mass = combinations(spec.point_kernels, count, spec.max_lag)
         by_lag = log_obs.reshape((count, -1, spec.lag_combinations))
@@ -406,78 +336,31 @@ def _summed_out(spec: ModelSpec, log_obs: Tensor, data: Mapping[str, Tensor]) ->
     return log_obs.sum() if count == 1 else markov_loglik(log_obs.T, logits, log_initial)
 
 
-def _transition_logits(spec: ModelSpec, data: Mapping[str, Tensor]) -> Tensor:
+def _own(spec: ModelSpec) -> tuple[str, ...]:
+    """The dimension in front of what belongs to a chain, if there are several."""
+    return (nm.RESPONSE,) if spec.own_regimes else ()
+
+
+def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]) -> Tensor:
     """Logits (time - 1, origin, destination) of joint regimes, or (origin, destination) without drivers."""
-    priors, joint = spec.priors, len(spec.joint_regimes)
-    regimes, rows = np.eye(spec.regimes.count), np.eye(len(spec.drivers) + 1)
-    terms = [(values, np.multiply.outer(enters, rows[0])) for values, enters in _base_terms(spec)]
-    terms = [(values, np.moveaxis(enters, -1, -3)) for values, enters in terms]
-    if spec.drivers:
-        slope = _zero_sum(nm.DRIVER_EFFECT, priors.driver_sd, (*_own(spec), nm.DRIVER, nm.DESTINATION))
-        terms.append((slope, np.einsum("pd,qj,i->pqdij", rows[1:], regimes, _ones(regimes))))
-    if spec.drivers and priors.origin_sd > 0:
-        dims = (*_own(spec), nm.DRIVER, nm.ORIGIN, nm.DESTINATION)
-        scale = pm.HalfNormal(f"{nm.DRIVER_ORIGIN}_sd", priors.origin_sd, dims=dims[:-2])
-        raw = pm.ZeroSumNormal(f"{nm.DRIVER_ORIGIN}_raw", sigma=1.0, n_zerosum_axes=2, dims=dims)
-        by_origin = pm.Deterministic(nm.DRIVER_ORIGIN, scale[..., None, None] * raw, dims=dims)
-        terms.append((by_origin, np.einsum("pd,qi,rj->pqrdij", rows[1:], regimes, regimes)))
-    coefficients = _sum_of([(values, _between_joint(spec, enters)) for values, enters in terms])
+    joint = len(spec.joint_regimes)
+    coefficients = _table(terms.transition, partial(between_joint, spec), _own(spec))
     if not spec.drivers:
         return coefficients[0]
-    moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, len(rows), joint**2)))
+    moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
     return pt.moveaxis(moving.reshape((joint, joint, -1)), -1, 0)
 
 
-def _between_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
-    """What enters a chain's logits (*parameter, driver, origin, destination), as entering those of joint regimes.
-
-    The chains are independent, so a joint step has the product of their probabilities, and their logits add up:
-    (response, *parameter, driver, joint origin, joint destination). One chain for all stays as it is.
-    """
-    if not spec.own_regimes:
-        return enters
-    return np.stack([enters[..., at[:, None], at[None, :]] for at in spec.joint_regimes.T])
-
-
-def _base_terms(spec: ModelSpec) -> list[tuple[Tensor, np.ndarray]]:
-    """Terms of a chain's logits (origin, destination) with the drivers at their mean.
-
-    The diagonal is the log odds of staying, which is the log of the expected duration minus one period. The rest of a
-    row is normalised, so that the odds hold whatever the preference among the other regimes.
-    """
-    count, priors = spec.regimes.count, spec.priors
-    regimes = np.eye(count)
-    durations = np.broadcast_to(np.asarray(priors.expected_duration), count)
-    dims = (*_own(spec), nm.REGIME)
-    stay = pm.Normal(nm.STAY, np.log(durations - 1), priors.expected_duration_log_sd, dims=dims)
-    terms = [(stay, np.einsum("pi,pj->pij", regimes, regimes))]
-    if count > 2:  # noqa: PLR2004
-        leave = _zero_sum(nm.LEAVE, priors.leave_sd, (*dims, nm.ONWARD))
-        share = leave - pt.log(pt.exp(leave).sum(axis=-1, keepdims=True))
-        onward = np.stack([onward_mask(count, n) for n in range(count - 1)])
-        terms.append((share, np.einsum("pi,qij->pqij", regimes, onward)))
-    return terms
-
-
-def onward_mask(count: int, n: int) -> np.ndarray:
-    """Matrix (origin, destination) that marks the n-th regime other than the origin."""
-    mask = np.zeros((count, count))
-    for origin in range(count):
-        mask[origin, [j for j in range(count) if j != origin][n]] = 1.0
-    return mask
-
-
-def _log_initial(spec: ModelSpec, logits: Tensor) -> Tensor:
-    """Log law of the first joint regime (joint regime)."""
+def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
+    """Log distribution of the first joint regime (joint regime)."""
     count = len(spec.joint_regimes)
+    if terms.initial:
+        return _table(terms.initial, partial(chains_on_joint, spec), _own(spec))
     if spec.regimes.initial == "uniform":
         return pt.as_tensor(np.full(count, -np.log(count)))
-    if spec.regimes.initial == "dirichlet":
-        first = pt.log(pm.Dirichlet(nm.INITIAL, a=np.ones(spec.regimes.count), dims=(*_own(spec), nm.REGIME)))
-        return _sum_of([(first, _whose(spec))]) if spec.own_regimes else first
     first = logits[0] if spec.drivers else logits
     transition = pt.special.softmax(first, axis=-1)
-    # pi (I - P + 1) = 1, with 1 the matrix of ones, has the stationary law as its only solution.
+    # pi (I - P + 1) = 1, with 1 the matrix of ones, has the stationary distribution as its only solution.
     system = np.eye(count) - transition + 1.0
     return pt.log(pt.linalg.solve(system.T, np.ones(count)))
 

@@ -1,13 +1,12 @@
-"""The model's equations in plain numpy: from parameter draws to locations, scales, transition logits and densities.
+"""The model evaluated at draws, with numpy: locations, scales, transition logits and densities.
 
-This is the twin of `regimelag.model.build`, written apart from it. The simulator draws from it, and everything that is
-computed after sampling is computed with it, so the sampler's graph can stay small. A test holds the two against each
-other.
+The arrays are those of `regimelag.model.terms`, which the sampler's graph is made of too. The simulator draws from it,
+and everything that is computed after sampling is computed with it, so the sampler's graph can stay small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +14,19 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.model.terms import model_terms, on_joint, terms_of
 from regimelag.spec import names as nm
+from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Signal
+from regimelag.spec.term import Term
 
 Draws = dict[str, np.ndarray]
 
 
-class Equations(NamedTuple):
-    """What the parameters of each draw say.
+class Quantities(NamedTuple):
+    """Model quantities evaluated at draws of the parameters.
 
     Regimes are joint ones here: where each response has a chain of its own, one for each combination of their regimes,
     as `ModelSpec.joint_regimes` numbers them.
@@ -39,8 +41,10 @@ class Equations(NamedTuple):
         (time) index of the episode of each row.
     correlation : ndarray
         (draw, response, response) of the residuals.
-    degrees_of_freedom : ndarray or None
-        (draw); None for normal residuals.
+    family : Family
+        Distribution of the residuals.
+    shape : dict of str to ndarray
+        (draw) of each of its shape parameters.
     logits : ndarray
         (draw, step, origin, destination); one step if there are no drivers.
     log_initial : ndarray
@@ -51,9 +55,14 @@ class Equations(NamedTuple):
     log_scale: np.ndarray
     episode: np.ndarray
     correlation: np.ndarray
-    degrees_of_freedom: np.ndarray | None
+    family: Family
+    shape: Draws
     logits: np.ndarray
     log_initial: np.ndarray
+
+    def shape_over(self, axes: int) -> Draws:
+        """Shape parameters with so many axes of length one behind the draws'."""
+        return {name: values.reshape(-1, *(1,) * axes) for name, values in self.shape.items()}
 
 
 def stack_draws(parameters: xr.Dataset) -> Draws:
@@ -110,41 +119,34 @@ def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
     return sum(moves[1:], start=moves[0]) if moves else None
 
 
-def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
-    effect = draws[nm.EFFECT][:, :, None, None, None]
-    shape = (*effect.shape[:2], len(spec.responses), episodes, spec.regimes.count)
-    total = np.broadcast_to(effect, shape).copy()
-    if nm.EFFECT_REGIME in draws:
-        total += draws[nm.EFFECT_REGIME][:, :, None, None, :]
-    if nm.EFFECT_EPISODE in draws:
-        total += draws[nm.EFFECT_EPISODE][:, :, None, :, None]
-    if nm.EFFECT_RESPONSE in draws:
-        total += draws[nm.EFFECT_RESPONSE][:, :, :, None, None]
+def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
+    """Sum of terms (draw, *cell). Deviations that the draws do not hold are zero."""
+    total = np.zeros(())
+    for term in terms:
+        if term.name in draws or not term.zero_sum:
+            values = term.entering(draws[term.name])
+            total = total + np.tensordot(values, np.asarray(term.enters), axes=values.ndim - 1)
     return total
 
 
-def log_scales(draws: Draws, episodes: int) -> np.ndarray:
+def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
+    """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
+
+
+def log_scales(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
     """Log residual scale (draw, response, episode, regime), standardised units, by each response's own regimes."""
-    base = draws[nm.LOG_SCALE]
-    gaps = draws.get(nm.LOG_SCALE_GAP, np.zeros((len(base), 0)))
-    gaps = gaps if gaps.ndim == 3 else gaps[:, None]  # noqa: PLR2004
-    ladder = np.concatenate([np.zeros((*gaps.shape[:-1], 1)), np.cumsum(gaps, axis=-1)], axis=-1)
-    ladder -= ladder.mean(axis=-1, keepdims=True)
-    by_episode = draws.get(nm.LOG_SCALE_EPISODE, np.zeros((*base.shape, episodes)))
-    return base[:, :, None, None] + by_episode[:, :, :, None] + ladder[:, :, None, :]
+    return table(model_terms(spec, episodes).log_scale, draws).transpose(0, 2, 1, 3)
 
 
 def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     """Location (draw, response, time, regime), standardised units, by each response's own regimes."""
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
-    common = np.zeros((*draws[nm.INTERCEPT].shape[:2], panel.sizes[nm.TIME]))
-    now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
-    if now:
-        common = common + draws[nm.CONTEMPORANEOUS] @ signals[spec.history :, now].T
-    if spec.controls:
-        common = common + draws[nm.CONTROL_EFFECT] @ panel[nm.CONTROL_VALUE].to_numpy().T
-    location = common[..., None] + draws[nm.INTERCEPT][:, :, None, :]
+    now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
+    one = np.ones((panel.sizes[nm.TIME], 1))
+    covariates = np.concatenate([one, signals[spec.history :, now], panel[nm.CONTROL_VALUE].to_numpy()], axis=1)
+    coefficients = table(terms_of(spec, panel).location, draws)
+    location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
     if not spec.lagged_signals:
         return location
     episode = panel[nm.EPISODE_INDEX].to_numpy()
@@ -159,13 +161,6 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
-
-
-def on_joint(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
-    """Values (draw, response, ..., regime) of each response's own regimes, on joint regimes."""
-    if not spec.own_regimes:
-        return values
-    return np.stack([values[:, a][..., at] for a, at in enumerate(spec.joint_regimes.T)], axis=1)
 
 
 def of_each_chain(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
@@ -183,144 +178,125 @@ def paths_of_each_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
     return spec.joint_regimes[path] if spec.own_regimes else path
 
 
-def _chains(spec: ModelSpec, draws: Draws) -> list[Draws]:
-    """The draws of what belongs to a chain, for each chain."""
+def chain_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
+    """Logits (draw, 1 + driver, origin, destination) of each chain: one for all responses, or one for each.
+
+    Row 0 holds the logits with the drivers at their mean, row 1 + d what a standard deviation of driver d adds.
+    """
+    terms = model_terms(spec, 1).transition
+    if not terms:
+        return [np.zeros((len(draws[nm.INTERCEPT]), 1, 1, 1))]
     if not spec.own_regimes:
-        return [draws]
-    names = [name for name in (nm.STAY, nm.LEAVE, nm.DRIVER_EFFECT, nm.DRIVER_ORIGIN, nm.INITIAL) if name in draws]
-    return [{name: draws[name][:, a] for name in names} for a in range(len(spec.responses))]
+        return [table(terms, draws)]
+    held = [term.name for term in terms if term.name in draws]
+    return [table(terms, {name: draws[name][:, a] for name in held}) for a in range(len(spec.responses))]
 
 
-def _added_up(spec: ModelSpec, logits: list[np.ndarray]) -> np.ndarray:
-    """Logits (..., origin, destination) of independent chains as those of their joint regimes, which are sums."""
+def joint_table(spec: ModelSpec, draws: Draws) -> np.ndarray:
+    """The same (draw, 1 + driver, origin, destination) for joint regimes: logits of independent chains add up."""
+    chains = chain_tables(spec, draws)
     if not spec.own_regimes:
-        return logits[0]
+        return chains[0]
     at = spec.joint_regimes.T
-    return np.sum([one[..., at[a][:, None], at[a][None, :]] for a, one in enumerate(logits)], axis=0)
+    return np.sum([one[..., at[a][:, None], at[a][None, :]] for a, one in enumerate(chains)], axis=0)
 
 
-def base_logits(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """Transition logits (draw, origin, destination) with the drivers at their mean."""
-    return _added_up(spec, chain_logits(spec, draws))
-
-
-def chain_logits(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
-    """The same (draw, origin, destination) for each chain: one for all responses, or one for each."""
-    if spec.regimes.count == 1:
-        return [np.zeros((len(draws[nm.INTERCEPT]), 1, 1))]
-    return [_base_logits(spec.regimes.count, chain) for chain in _chains(spec, draws)]
-
-
-def _base_logits(count: int, draws: Draws) -> np.ndarray:
-    """The same for one chain."""
-    stay = draws[nm.STAY]
-    logits = np.zeros((len(stay), count, count))
-    for origin in range(count):
-        others = [j for j in range(count) if j != origin]
-        if nm.LEAVE in draws:
-            leave = draws[nm.LEAVE][:, origin]
-            logits[:, origin, others] = leave - np.log(np.exp(leave).sum(axis=1, keepdims=True))
-        logits[:, origin, origin] = stay[:, origin]
-    return logits
-
-
-def driver_slopes(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """What a standard deviation of each driver adds to the logits (draw, driver, origin, destination)."""
-    return _added_up(spec, chain_slopes(spec, draws))
-
-
-def chain_slopes(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
-    """The same (draw, driver, origin, destination) for each chain: one for all responses, or one for each."""
-    return [_driver_slopes(spec.regimes.count, chain) for chain in _chains(spec, draws)]
-
-
-def _driver_slopes(count: int, draws: Draws) -> np.ndarray:
-    """The same for one chain."""
-    slopes = np.repeat(draws[nm.DRIVER_EFFECT][:, :, None, :], count, axis=2)
-    return slopes + draws[nm.DRIVER_ORIGIN] if nm.DRIVER_ORIGIN in draws else slopes
+def expected_durations(spec: ModelSpec, draws: Draws) -> np.ndarray:
+    """Expected duration in rows (draw, regime), or (draw, response, regime), with the drivers at their mean."""
+    durations = []
+    for rows in chain_tables(spec, draws):
+        logits = rows[:, 0]
+        stay = np.diagonal(logits, axis1=1, axis2=2)
+        leave = special.logsumexp(np.where(np.eye(logits.shape[-1], dtype=bool), -np.inf, logits), axis=-1)
+        durations.append(1.0 + np.exp(stay - leave))
+    return np.stack(durations, axis=1) if spec.own_regimes else durations[0]
 
 
 def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     """Logits (draw, step, origin, destination); row t drives the step from t to t + 1."""
-    alpha = base_logits(spec, draws)[:, None]
+    rows = joint_table(spec, draws)
     if not spec.drivers:
-        return alpha
+        return rows
     z = panel[nm.DRIVER_VALUE].to_numpy()[:-1]
-    return alpha + np.einsum("ndij,td->ntij", driver_slopes(spec, draws), z)
+    return rows[:, :1] + np.einsum("ndij,td->ntij", rows[:, 1:], z)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
-    unnormalised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return unnormalised / unnormalised.sum(axis=-1, keepdims=True)
+    return special.softmax(logits, axis=-1)
+
+
+def stationary_distribution(transition: np.ndarray) -> np.ndarray:
+    """Stationary probabilities (..., regime) of transition matrices (..., origin, destination).
+
+    ``pi (I - P + 1) = 1``, with 1 the matrix of ones, has them as its only solution.
+    """
+    count = transition.shape[-1]
+    system = np.swapaxes(np.eye(count) - transition + 1.0, -1, -2)
+    return np.linalg.solve(system, np.ones((*transition.shape[:-2], count, 1)))[..., 0]
 
 
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
-    """Log law of the first regime (draw, regime)."""
+    """Log distribution of the first regime (draw, regime)."""
     count = logits.shape[-1]
-    if spec.regimes.initial == "dirichlet" and nm.INITIAL in draws:
-        chains = [np.log(chain[nm.INITIAL]) for chain in _chains(spec, draws)]
-        return on_joint(spec, np.stack(chains, axis=1)).sum(axis=1)
+    terms = model_terms(spec, 1).initial
+    if terms and nm.INITIAL in draws:
+        own = table(terms, draws)
+        return on_joint(spec, own).sum(axis=1) if spec.own_regimes else own
     if spec.regimes.initial == "stationary" and count > 1:
-        system = np.eye(count) - softmax(logits[:, 0]) + 1.0
-        return np.log(np.linalg.solve(system.transpose(0, 2, 1), np.ones((len(system), count, 1)))[..., 0])
+        return np.log(stationary_distribution(softmax(logits[:, 0])))
     return np.full((len(logits), count), -np.log(count))
 
 
-def equations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Equations:
-    """Evaluate the model's equations at each draw."""
+def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
+    """Evaluate the model at each draw."""
     logits = transition_logits(spec, panel, draws)
-    one = np.ones((len(logits), 1, 1))
-    return Equations(
-        location=on_joint(spec, locations(spec, panel, draws)),
-        log_scale=on_joint(spec, log_scales(draws, panel.sizes[nm.EPISODE])),
+    return Quantities(
+        location=on_joint(spec, locations(spec, panel, draws), 1),
+        log_scale=on_joint(spec, log_scales(spec, draws, panel.sizes[nm.EPISODE]), 1),
         episode=panel[nm.EPISODE_INDEX].to_numpy(),
-        correlation=draws.get(nm.CORRELATION, one),
-        degrees_of_freedom=draws[nm.TAIL] + 2.0 if spec.family == "student_t" else None,
+        correlation=draws.get(nm.CORRELATION, np.ones((len(logits), 1, 1))),
+        family=spec.family,
+        shape={term.name: draws[term.name] for term in spec.family.terms()},
         logits=logits,
         log_initial=log_initial(spec, draws, logits),
     )
 
 
-def log_observation(eq: Equations, y: np.ndarray) -> np.ndarray:
+def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     """Joint log density (draw, time, regime) of the responses y (time, response) in each regime.
 
     Missing responses drop out of it; a row without any has zero.
     """
-    draws, _, rows, regimes = eq.location.shape
+    draws, _, rows, regimes = at_draws.location.shape
     density = np.zeros((draws, rows, regimes))
     seen = ~np.isnan(y)
     for pattern in np.unique(seen, axis=0):
         at, these = (seen == pattern).all(axis=1), np.flatnonzero(pattern)
         if len(these):
-            density[:, at] = _joint_log_density(eq, y, at, these)
+            density[:, at] = _joint_log_density(at_draws, y, at, these)
     return density
 
 
-def _joint_log_density(eq: Equations, y: np.ndarray, at: np.ndarray, these: np.ndarray) -> np.ndarray:
-    """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed.
-
-    Multivariate t: log Gamma((nu + d) / 2) - log Gamma(nu / 2) - d / 2 log(nu pi) - log det(S) / 2 - sum of log scales
-    - (nu + d) / 2 log(1 + q / nu), with q the quadratic form of the standardised residuals in the inverse of S.
-    """
-    log_scale = eq.log_scale[:, these][:, :, eq.episode[at]]
-    z = (y[at][:, these].T[None, :, :, None] - eq.location[:, these][:, :, at]) / np.exp(log_scale)
-    among = eq.correlation[:, these[:, None], these[None, :]]
-    inverse, size = np.linalg.inv(among), len(these)
-    q = np.zeros_like(z[:, 0])
+def _joint_log_density(at_draws: Quantities, y: np.ndarray, at: np.ndarray, these: np.ndarray) -> np.ndarray:
+    """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed."""
+    log_scale = at_draws.log_scale[:, these][:, :, at_draws.episode[at]]
+    z = (y[at][:, these].T[None, :, :, None] - at_draws.location[:, these][:, :, at]) / np.exp(log_scale)
+    shape, family, size = at_draws.shape_over(2), at_draws.family, len(these)
+    if not isinstance(family, Elliptical):
+        return family.log_density(z[:, 0], shape) - log_scale[:, 0]
+    among = at_draws.correlation[:, these[:, None], these[None, :]]
+    inverse = np.linalg.inv(among)
+    square = np.zeros_like(z[:, 0])
     for a in range(size):
         for b in range(size):
-            q += inverse[:, a, b][:, None, None] * z[:, a] * z[:, b]
+            square += inverse[:, a, b][:, None, None] * z[:, a] * z[:, b]
     head = -0.5 * np.linalg.slogdet(among)[1][:, None, None] - log_scale.sum(axis=1)
-    if eq.degrees_of_freedom is None:
-        return head - 0.5 * size * np.log(2 * np.pi) - 0.5 * q
-    nu = eq.degrees_of_freedom[:, None, None]
-    head = head + special.gammaln((nu + size) / 2) - special.gammaln(nu / 2) - 0.5 * size * np.log(nu * np.pi)
-    return head - (nu + size) / 2 * np.log1p(q / nu)
+    return head + family.radial(square, size, shape)
 
 
-def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Equations, np.ndarray]:
-    """The equations without the point lags' terms, and log densities (draw, combination, time, regime) with them.
+def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Quantities, np.ndarray]:
+    """The quantities without the point lags' terms, and log densities (draw, combination, time, regime) with them.
 
     Regimes are joint ones.
     """
@@ -332,29 +308,29 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
         nm.lag_parameter(signal.name, "point"): np.zeros((count, *(sizes[dim] for dim in spec.point_dims(signal))))
         for signal in spec.point_signals
     }
-    eq = equations(spec, panel, draws | nowhere)
+    at_draws = evaluate(spec, panel, draws | nowhere)
     y = panel[nm.RESPONSE_VALUE].to_numpy()
-    signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), eq.episode
+    signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history
     density = np.empty((count, len(lags), len(y), len(spec.joint_regimes)))
     for c, lag in enumerate(lags):
-        location = eq.location.copy()
+        location = at_draws.location.copy()
         for s, signal in enumerate(spec.point_signals):
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
             effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
-            location += on_joint(spec, effect * past)
-        density[:, c] = log_observation(eq._replace(location=location), y)
-    return eq, density
+            location += on_joint(spec, effect * past, 1)
+        density[:, c] = log_observation(at_draws._replace(location=location), y)
+    return at_draws, density
 
 
-def draw_regimes(eq: Equations, rng: np.random.Generator) -> np.ndarray:
+def draw_regimes(at_draws: Quantities, rng: np.random.Generator) -> np.ndarray:
     """Draw a regime path (draw, time) from the chain, without looking at responses."""
-    draws, _, rows, _ = eq.location.shape
-    cumulative = np.cumsum(softmax(eq.logits), axis=-1)
+    draws, _, rows, _ = at_draws.location.shape
+    cumulative = np.cumsum(softmax(at_draws.logits), axis=-1)
     path = np.empty((draws, rows), dtype=np.int64)
     uniform = rng.random((draws, rows))
-    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(eq.log_initial), axis=-1)[:, :-1]).sum(axis=-1)
+    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(at_draws.log_initial), axis=-1)[:, :-1]).sum(axis=-1)
     every = np.arange(draws)
     for t in range(1, rows):
         step = cumulative[:, min(t - 1, cumulative.shape[1] - 1)]
@@ -362,18 +338,19 @@ def draw_regimes(eq: Equations, rng: np.random.Generator) -> np.ndarray:
     return path
 
 
-def draw_responses(eq: Equations, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_responses(at_draws: Quantities, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw responses (draw, time, response) given regime paths, standardised units."""
-    draws, responses, rows, _ = eq.location.shape
+    draws, responses, rows, _ = at_draws.location.shape
     every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
     # An index between slices would go to the front; so response goes behind first.
-    location = np.moveaxis(eq.location, 1, -1)[every, time, path]
-    scale = np.exp(np.moveaxis(eq.log_scale, 1, -1)[every, eq.episode[None, :], path])
-    nu = eq.degrees_of_freedom
+    location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
+    scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
+    family, shape = at_draws.family, at_draws.shape_over(1)
     if responses == 1:
-        residual = rng.standard_normal(path.shape) if nu is None else rng.standard_t(nu[:, None], size=path.shape)
-        return location + scale * residual[..., None]
-    normal = rng.standard_normal(location.shape) @ np.linalg.cholesky(eq.correlation).transpose(0, 2, 1)
-    if nu is not None:
-        normal *= np.sqrt(nu[:, None] / rng.chisquare(nu[:, None], size=path.shape))[..., None]
-    return location + scale * normal
+        return location + scale * family.draw(rng, path.shape, shape)[..., None]
+    assert isinstance(family, Elliptical)
+    residual = rng.standard_normal(location.shape) @ np.linalg.cholesky(at_draws.correlation).transpose(0, 2, 1)
+    nu = family.degrees_of_freedom(shape)
+    if np.all(np.isfinite(nu)):
+        residual *= np.sqrt(nu / rng.chisquare(nu, size=path.shape))[..., None]
+    return location + scale * residual

@@ -10,7 +10,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import draw_regimes, draw_responses, equations, paths_of_each_chain, stack_draws
+from regimelag.model.evaluate import draw_regimes, draw_responses, evaluate, paths_of_each_chain, stack_draws
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
 from regimelag.runtime.plain import is_number, whole
@@ -78,7 +78,7 @@ def simulate(
             f"{count} draws",
             "select one, as in parameters.isel(chain=0, draw=0)",
         )
-    eq = equations(spec, panel, draws)
+    eq = evaluate(spec, panel, draws)
     path = draw_regimes(eq, rng)
     y = draw_responses(eq, path, rng)[0]
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())

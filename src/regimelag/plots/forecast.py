@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from regimelag.plots.regimes import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response, require_reading
-from regimelag.results.verdict import period_name
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import period_name
 
 BANDS = ((0.05, 0.95), (0.25, 0.75))
 SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by block bootstrap"}

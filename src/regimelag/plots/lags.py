@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean, require_reading
-from regimelag.results.verdict import period_name
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import period_name
 
 Entries = list[tuple[str, xr.Dataset]]
 

@@ -19,11 +19,11 @@ from latex2mathml.converter import convert
 from regimelag.errors import FitError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.pit import one_step_pit
+from regimelag.model.latex import equations, prior_in_words
+from regimelag.model.terms import terms_of
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
-from regimelag.reporting.mathematics import equations
-from regimelag.reporting.parameters import parameters, prior_in_words
 from regimelag.results.lag_report import report_of
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import cautions
@@ -218,7 +218,7 @@ def _tables(
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
     """Every table, by the name of its files."""
-    tables = {"data": tb.data_table(panel), "priors": tb.prior_table(parameters(spec, panel))}
+    tables = {"data": tb.data_table(panel), "priors": tb.prior_table(terms_of(spec, panel).parameters())}
     tables["parameters"] = tb.summary_table(fit)
     if "modes" in fit.children:
         tables["modes"] = tb.mode_table(fit)
@@ -331,7 +331,10 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
 def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Equations and parameters as MathML, with their words."""
     lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
-    rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)]
+    rows = [
+        (_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name)
+        for one in terms_of(spec, panel).parameters()
+    ]
     return {"equations": lines, "parameters": rows}
 
 
@@ -352,7 +355,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
     ]
     rows = [
         rf"  ${one.symbol}$ & {tb.escaped(one.meaning)} & {tb.escaped(prior_in_words(one.prior))} \\"
-        for one in parameters(spec, panel)
+        for one in terms_of(spec, panel).parameters()
     ]
     head = ["\\begin{tabular}{lll}", "\\toprule", "symbol & meaning & prior \\\\", "\\midrule"]
     return "\n".join([*lines, *head, *rows, "\\bottomrule", "\\end{tabular}", ""])

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
-from regimelag.reporting.parameters import Parameter, prior_in_words
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes
@@ -24,6 +24,7 @@ from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.inference_data import spec_of
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Point, Walking
+from regimelag.spec.term import Parameter
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.

@@ -14,12 +14,12 @@ from regimelag.errors import FitError, SpecError
 from regimelag.results import evidence
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import cautions
-from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, period_name, verdict
+from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, verdict
 from regimelag.runtime.plain import is_number
 from regimelag.sampling.diagnostics import diagnostics
 from regimelag.sampling.inference_data import parameters_of, spec_of
 from regimelag.spec import names as nm
-from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.series import Signal
 
 SAMPLE = (nm.CHAIN, nm.DRAW)

@@ -10,7 +10,7 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.evaluate import (
-    Equations,
+    Quantities,
     draw_regimes,
     lag_weights,
     lagged_effects,
@@ -243,7 +243,7 @@ def _shares_of_sample(
         weight = member / member.sum(axis=(1, 2), keepdims=True)
     rng = np.random.default_rng(seed)
 
-    def shares(eq: Equations) -> np.ndarray:
+    def shares(eq: Quantities) -> np.ndarray:
         if given_data:
             uniforms = rng.random((len(eq.location), len(y)))
             path = sample_paths_draws(log_observation(eq, y), eq.logits, eq.log_initial, uniforms)

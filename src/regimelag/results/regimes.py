@@ -15,18 +15,19 @@ from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
 from regimelag.model.evaluate import (
     Draws,
-    Equations,
-    base_logits,
-    chain_slopes,
-    driver_slopes,
-    equations,
+    Quantities,
+    chain_tables,
+    evaluate,
+    expected_durations,
     in_chunks,
+    joint_table,
     log_observation,
     log_scales,
     of_each_chain,
     paths_of_each_chain,
     softmax,
     stack_draws,
+    stationary_distribution,
     unstack_draws,
 )
 from regimelag.panel.newer import going_on_with
@@ -38,6 +39,7 @@ from regimelag.spec.model_spec import ModelSpec
 
 Kind = Literal["filtered", "predicted", "smoothed"]
 LONG_RUN = "long_run"
+EXPECTED = "expected_duration"
 
 
 def _over_draws(
@@ -64,7 +66,7 @@ def _chains(spec: ModelSpec) -> dict[str, list[str]]:
 
 
 def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    eq: Equations = equations(spec, panel, draws)
+    eq: Quantities = evaluate(spec, panel, draws)
     return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial
 
 
@@ -210,15 +212,21 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
     xarray.Dataset
         Per chain and draw: ``mean_duration`` (regime), rows per spell, the first and last spell counted as they were
         cut, missing where the path never enters the regime; ``spells`` (regime); ``switches``; ``share`` (regime) of
-        rows; and ``expected_duration`` (regime) with all drivers at their mean, 1 + exp(log odds of staying). Each
+        rows; and ``expected_duration`` (regime) with all drivers at their mean. Each
         also has response, where each response has a chain of its own. With moving drivers the last is not what is
         observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
     """
-    parameters = parameters_of(idata)
-    read = _spells(regime_paths(idata, random_seed=random_seed), list(spec_of(idata).regimes.labels()))
-    if nm.STAY in parameters:
-        read["expected_duration"] = 1.0 + np.exp(parameters[nm.STAY])
+    parameters, spec = parameters_of(idata), spec_of(idata)
+    read = _spells(regime_paths(idata, random_seed=random_seed), list(spec.regimes.labels()))
+    if spec.regimes.count > 1:
+        read["expected_duration"] = _expected_durations(spec, parameters)
     return read
+
+
+def _expected_durations(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray:
+    """Expected duration (chain, draw, regime) in rows with all drivers at their mean, or response before regime."""
+    coords = _chains(spec) | {nm.REGIME: list(spec.regimes.labels())}
+    return unstack_draws(expected_durations(spec, stack_draws(parameters)), parameters, **coords)
 
 
 def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
@@ -324,7 +332,7 @@ def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, referenc
 
     In log P(j | i) / P(r | i) the denominator of the softmax cancels, so it moves by slope[i, j] - slope[i, r].
     """
-    slopes = np.stack([one.mean(axis=2) for one in chain_slopes(spec, draws)], axis=2)
+    slopes = np.stack([one[:, 1:].mean(axis=2) for one in chain_tables(spec, draws)], axis=2)
     changes = moves[:, None, None] * (slopes - slopes[..., [reference]])
     return changes if spec.own_regimes else changes[:, :, 0]
 
@@ -334,22 +342,16 @@ def _probability_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves
     log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
     known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
     before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
-    alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
-    rest = stationary_law(softmax(alpha))
+    rows = joint_table(spec, draws)
+    alpha, slopes = rows[:, 0], rows[:, 1:]
+    rest = stationary_distribution(softmax(alpha))
     changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
     for d, move in enumerate(moves):
         shift = slopes[:, d] * move
         after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
         changes[:, 0, d] = after - before
-        changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
+        changes[:, 1, d] = stationary_distribution(softmax(alpha + shift)) - rest
     return of_each_chain(spec, changes)
-
-
-def stationary_law(transition: np.ndarray) -> np.ndarray:
-    """Stationary law (draw, regime) of transition matrices (draw, origin, destination)."""
-    count = transition.shape[-1]
-    system = np.eye(count) - transition + 1.0
-    return np.linalg.solve(system.transpose(0, 2, 1), np.ones((len(system), count, 1)))[..., 0]
 
 
 def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
@@ -373,10 +375,9 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     labels = list(spec.regimes.labels())
     draws = stack_draws(parameters)
-    log_scale = log_scales(draws, panel.sizes[nm.EPISODE]).mean(axis=2)
-    if nm.TAIL in draws:
-        # Variance of a Student-t with nu degrees of freedom: nu / (nu - 2) times the squared scale.
-        log_scale = log_scale + 0.5 * np.log1p(2.0 / draws[nm.TAIL])[:, None, None]
+    log_scale = log_scales(spec, draws, panel.sizes[nm.EPISODE]).mean(axis=2)
+    shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
+    log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
     quantities: dict[str, np.ndarray] = {}
     for a, response in enumerate(spec.responses):
         center, scale = (float(panel[of(nm.RESPONSE)][a]) for of in (nm.center_of, nm.scale_of))
@@ -384,8 +385,8 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
         quantities[f"volatility{whose}"] = scale * np.exp(log_scale[:, a])
         quantities[f"mean{whose}"] = center + scale * draws[nm.INTERCEPT][:, a]
     held = xr.Dataset({nm.REGIME_PATH: regime_paths(idata)})
-    if nm.STAY in parameters:
-        held[nm.STAY] = parameters[nm.STAY]
+    if spec.regimes.count > 1:
+        held[EXPECTED] = _expected_durations(spec, parameters)
     if spec.drivers:
         held[LONG_RUN] = driver_effects(idata)[LONG_RUN]
     if not spec.own_regimes:
@@ -403,7 +404,7 @@ def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray
     """Durations, shares and what drivers do (draw, regime), of one chain."""
     paths = held[nm.REGIME_PATH]
     spells = _spells(paths, labels)
-    quantities = {"expected duration": 1.0 + np.exp(_flat(held[nm.STAY]))} if nm.STAY in held else {}
+    quantities = {"expected duration": _flat(held[EXPECTED])} if EXPECTED in held else {}
     quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
     for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
         change = held[LONG_RUN].sel({nm.DRIVER: driver})

@@ -82,13 +82,6 @@ class Claims(NamedTuple):
     episode_signs: Pairs = ()
 
 
-def period_name(frequency: str) -> str:
-    """The unit of a lag in words."""
-    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
-        frequency[:1], "periods"
-    )
-
-
 def decision_threshold(family: float = 1) -> float:
     """Probability that a claim needs, if `family` claims of its kind could be made."""
     return 1 - FALSE_CLAIM / family

@@ -23,10 +23,10 @@ from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.build import build_model, draw_prior, model_data
 from regimelag.model.evaluate import (
-    Equations,
+    Quantities,
     draw_regimes,
     draw_responses,
-    equations,
+    evaluate,
     in_chunks,
     log_observation,
     stack_draws,
@@ -227,7 +227,7 @@ def as_fit(
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     replicated_over = {nm.TIME: panel[nm.TIME].to_numpy(), nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
 
-    def replicated(eq: Equations) -> np.ndarray:
+    def replicated(eq: Quantities) -> np.ndarray:
         return draw_responses(eq, draw_regimes(eq, rng), rng)
 
     before = evaluated(spec, panel, prior, replicated, **replicated_over)
@@ -291,7 +291,7 @@ def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) 
     """The same for standardised responses, without point lags."""
     y = panel[nm.RESPONSE_VALUE].to_numpy()
 
-    def measure(eq: Equations) -> np.ndarray:
+    def measure(eq: Quantities) -> np.ndarray:
         return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
 
     return evaluated(spec, panel, parameters, measure, **{nm.TIME: panel[nm.TIME].to_numpy()})
@@ -414,13 +414,13 @@ def evaluated(
     spec: ModelSpec,
     panel: xr.Dataset,
     parameters: xr.Dataset,
-    measure: Callable[[Equations], np.ndarray],
+    measure: Callable[[Quantities], np.ndarray],
     **coords: np.ndarray,
 ) -> xr.DataArray:
-    """What a measure (draw, ...) says of the model's equations, for all draws of the parameters (chain, draw, ...)."""
+    """What a measure (draw, ...) says of the model's evaluate, for all draws of the parameters (chain, draw, ...)."""
     draws = stack_draws(parameters)
     size = panel.sizes[nm.TIME] * spec.joint_regimes.size
-    values = [measure(equations(spec, panel, some)) for _, some in in_chunks(draws, size)]
+    values = [measure(evaluate(spec, panel, some)) for _, some in in_chunks(draws, size)]
     return unstack_draws(np.concatenate(values), parameters, **coords)
 
 

@@ -11,32 +11,15 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from regimelag.errors import require
 from regimelag.runtime.plain import as_plain, is_number
+from regimelag.spec.term import Prior
 
 Array = Any
-
-
-class Prior(NamedTuple):
-    """A prior as data: the name of a distribution in PyMC and its arguments.
-
-    Attributes
-    ----------
-    distribution : str
-        Name of the distribution, as PyMC spells it.
-    arguments : dict
-        Its arguments, as PyMC spells them.
-    over_lags : bool
-        Whether the parameter has one entry per lag.
-    """
-
-    distribution: str
-    arguments: Mapping[str, Any]
-    over_lags: bool = False
 
 
 def log_normal(mean: float, sd: float) -> Prior:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-import typing
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,11 +12,12 @@ import numpy as np
 from regimelag.errors import require, require_choice, require_choices
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec import names as nm
+from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
 from regimelag.spec.kernels import KERNELS, Kernel, NoLag, Point
-from regimelag.spec.parts import Episodes, Priors, Regimes
+from regimelag.spec.parts import Episodes, Regimes
+from regimelag.spec.priors import Priors
+from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
-
-Family = Literal["student_t", "normal"]
 
 # More would take minutes where one lag takes a second.
 MOST_COMBINATIONS = 1000
@@ -61,6 +61,13 @@ def nearest_frequency(frequency: object) -> str:
     return f'"{near}"'
 
 
+def period_name(frequency: str) -> str:
+    """The unit of a lag in words."""
+    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
+        frequency[:1], "periods"
+    )
+
+
 def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> None:
     """Require a tuple of one kind of series."""
     known = isinstance(members, tuple)
@@ -72,27 +79,7 @@ def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> N
 
 def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
     """Require a kernel that a file can hold and rebuild, with a prior that can be met."""
-    cls = type(kernel)
-    require(
-        is_dataclass(kernel) and cls.__hash__ is not None,
-        asked,
-        "the class of a kernel is a frozen dataclass",
-        cls.__name__,
-        "decorate it with @dataclass(frozen=True)",
-    )
-    known = KERNELS.get(kernel.kind)
-    register = f"write regimelag.spec.kernels.KERNELS[{cls.__name__}.kind] = {cls.__name__} before the spec"
-    if known is not None and known.__qualname__ == cls.__qualname__:
-        register = "make the kernel anew: its class was defined again since"
-    elif known is not None or not kernel.kind:
-        register = f"give {cls.__name__} a kind of its own, and {register}"
-    require(
-        known is cls,
-        asked,
-        "the class of a kernel stands in regimelag.spec.kernels.KERNELS under its kind, from which files are read",
-        f"a {cls.__name__} with kind = {kernel.kind!r}",
-        register,
-    )
+    check_registered(asked, "kernel", kernel, KERNELS, "regimelag.spec.kernels.KERNELS")
     kernel.validate(max_lag)
     taken = {
         "point",
@@ -105,7 +92,7 @@ def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
         asked,
         f"parameters of a kernel have names such as 'mean_excess', and none of {sorted(taken)}",
         ", ".join(map(repr, wrong)),
-        f"rename them in {cls.__name__}",
+        f"rename them in {type(kernel).__name__}",
     )
 
 
@@ -136,8 +123,8 @@ class ModelSpec:
         The hidden chain.
     priors : Priors
         Prior scales.
-    family : {"student_t", "normal"}
-        Law of the residual.
+    family : Family, or str
+        Distribution of the residuals: `StudentT`, `Normal`, a class of your own, or the kind of one.
     responses_vary : tuple of {"effect", "lag", "regimes"}
         What differs between several responses. Of the lagged response, pooled: effect and lag. With "regimes" each has
         a chain of its own: its own volatilities and their order, durations and driver effects; the chains are
@@ -160,13 +147,16 @@ class ModelSpec:
     episodes: Episodes = field(default_factory=Episodes)
     regimes: Regimes = field(default_factory=Regimes)
     priors: Priors = field(default_factory=Priors)
-    family: Family = "student_t"
+    family: Family = field(default_factory=StudentT)
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
         as_plain(self)
         asked = f"the model {self.name!r}"
+        if isinstance(self.family, str):
+            require_choice(asked, "family", self.family, FAMILIES)
+            object.__setattr__(self, "family", FAMILIES[self.family]())
         require(
             isinstance(self.name, str) and bool(self.name.strip()),
             "a model",
@@ -213,7 +203,15 @@ class ModelSpec:
         self._check_chains(asked)
         closes_of(self.series, asked)
         self._check_own_values(asked)
-        require_choice(asked, "family", self.family, typing.get_args(Family))
+        check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
+        several = len(self.responses) > 1
+        require(
+            not several or isinstance(self.family, Elliptical),
+            asked,
+            "several responses have a joint distribution: Student-t or normal",
+            f"{len(self.responses)} responses and a {self.family.kind} family",
+            'write family = "student_t", or fit one response at a time',
+        )
         durations = np.size(self.priors.expected_duration)
         require(
             durations in (1, self.regimes.count),

@@ -20,9 +20,13 @@ import tomli_w
 
 from regimelag.errors import SpecError, require, require_choice
 from regimelag.runtime.files import explained, write_whole
+from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.transitions import TRANSITIONS, Transitions
 
+# Classes by kind, those of a user's script included.
+REGISTRIES: dict[type, dict[str, type[Any]]] = {Kernel: KERNELS, Family: FAMILIES, Transitions: TRANSITIONS}
 # How a value is written in TOML.
 WORDS = {
     int: "a whole number, without quotes or a decimal point",
@@ -34,8 +38,10 @@ WORDS = {
 
 
 def _to_plain(value: Any) -> Any:
-    if isinstance(value, Kernel):
-        return {"kind": value.kind} | {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+    if isinstance(value, (Kernel, Family, Transitions)):
+        held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        # What is as its class makes it is named alone; a kernel says its prior lags.
+        return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
@@ -50,8 +56,8 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         # One entry, or a list of them.
         hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Kernel:
-        return _kernel(value, where)
+    if hint in REGISTRIES:
+        return _registered(hint, value, where)
     if is_dataclass(hint):
         return _record(hint, value, where)
     if origin is tuple:
@@ -91,13 +97,15 @@ def _record(cls: Any, value: Any, where: str) -> Any:
     return cls(**{key: _from_plain(hints[key], item, f"{where}.{key}") for key, item in value.items()})
 
 
-def _kernel(value: Any, where: str) -> Kernel:
-    fits = isinstance(value, Mapping) and "kind" in value
-    require(fits, where, "a kernel is a table with a kind", value, 'write kernel = {kind = "gamma"}')
-    require_choice(where, "kind", value["kind"], KERNELS)
-    return typing.cast(
-        "Kernel", _record(KERNELS[value["kind"]], {k: v for k, v in value.items() if k != "kind"}, where)
-    )
+def _registered(base: type, value: Any, where: str) -> Any:
+    """An instance of the class that is registered under a kind, in a table, or alone where all else has defaults."""
+    registry, name = REGISTRIES[base], where.rpartition(".")[2]
+    given = {"kind": value} if isinstance(value, str) and base is not Kernel else value
+    first = next(iter(registry))
+    cure = f'write {name} = {{kind = "{first}"}}' + ("" if base is Kernel else f', or {name} = "{first}"')
+    require(isinstance(given, Mapping) and "kind" in given, where, f"a {name} is a table with a kind", value, cure)
+    require_choice(where, "kind", given["kind"], registry)
+    return _record(registry[given["kind"]], {k: v for k, v in given.items() if k != "kind"}, where)
 
 
 def spec_to_toml(spec: ModelSpec) -> str:
@@ -113,12 +121,12 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     SpecError
         Where the text is no TOML, a key is unknown, or a rule is broken.
     """
-    # A kernel that was registered since is another one.
-    return _spec_from_toml(text, where, tuple(KERNELS.items()))
+    # A class that was registered since is another one.
+    return _spec_from_toml(text, where, tuple(cls for registry in REGISTRIES.values() for cls in registry.values()))
 
 
 @lru_cache(maxsize=32)
-def _spec_from_toml(text: str, where: str, kernels: tuple[tuple[str, type[Kernel]], ...]) -> ModelSpec:  # noqa: ARG001
+def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSpec:  # noqa: ARG001
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:

@@ -10,7 +10,7 @@ from regimelag.likelihood.hmm_draws import leave_one_out_draws
 from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
 from regimelag.model.evaluate import (
     Draws,
-    equations,
+    evaluate,
     in_chunks,
     log_observation,
     log_observation_by_lag,
@@ -57,7 +57,7 @@ def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.
 
 
 def _given_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    eq = equations(spec, panel, draws)
+    eq = evaluate(spec, panel, draws)
     return leave_one_out_draws(log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial)
 
 

@@ -13,7 +13,7 @@ from regimelag.model.evaluate import (
     Draws,
     draw_regimes,
     draw_responses,
-    equations,
+    evaluate,
     of_each_chain,
     softmax,
     stack_draws,
@@ -145,7 +145,7 @@ def _drawn(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
     with np.errstate(divide="ignore"):
-        eq = equations(spec, ahead, draws)._replace(log_initial=np.log(law))
+        eq = evaluate(spec, ahead, draws)._replace(log_initial=np.log(law))
     y = draw_responses(eq, draw_regimes(eq, rng), rng)[:, 1:]
     transition = softmax(eq.logits)
     laws = np.empty((len(law), y.shape[1], law.shape[1]))

@@ -11,7 +11,7 @@ from regimelag.errors import FitError
 from regimelag.evaluation.forecasting.forecast import refuse_own_past
 from regimelag.model.evaluate import (
     Draws,
-    chain_logits,
+    chain_tables,
     lag_weights,
     lagged_effects,
     of_each_chain,
@@ -147,7 +147,7 @@ def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.nd
 def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
     count, responses, regimes, steps = answers.shape
-    chains = [softmax(logits) for logits in chain_logits(spec, draws)]
+    chains = [softmax(rows[:, 0]) for rows in chain_tables(spec, draws)]
     expected = np.empty((count, steps, responses, regimes))
     for a in range(responses):
         transition = chains[a if spec.own_regimes else 0]

@@ -7,13 +7,12 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
 
 from regimelag.errors import PanelError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Equations, equations, log_observation, stack_draws
+from regimelag.model.evaluate import Quantities, evaluate, log_observation, stack_draws
 from regimelag.panel.checks import check_panel
 from regimelag.panel.newer import in_constants_of, place_of_last
 from regimelag.panel.slicing import day_of, natural
@@ -61,7 +60,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     check_panel(spec, panel)
     tail = _tail(spec, old, panel)
     draws = stack_draws(parameters_of(idata))
-    eq = equations(spec, tail, draws)
+    eq = evaluate(spec, tail, draws)
     y = tail[nm.RESPONSE_VALUE].to_numpy()
     density = log_observation(eq, y)
     # The fit's last row is in the filtered law already.
@@ -96,14 +95,13 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(values - top).mean(axis=0))
 
 
-def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
+def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
 
     NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
     """
     z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
-    nu = eq.degrees_of_freedom
-    below = stats.norm.cdf(z) if nu is None else stats.t.cdf(z, nu[:, None, None, None])
+    below = eq.family.cdf(z, eq.shape_over(3))
     return np.einsum("datk,dtk->dta", below, law)
 
 

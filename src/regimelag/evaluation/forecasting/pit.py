@@ -7,7 +7,7 @@ import xarray as xr
 
 from regimelag.evaluation.forecasting.out_of_sample import predictive_pit
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Equations, log_observation
+from regimelag.model.evaluate import Quantities, log_observation
 from regimelag.sampling.inference_data import evaluated, panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
 
@@ -30,7 +30,7 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     spec, panel = spec_of(idata), panel_of(idata)
     y = panel[nm.RESPONSE_VALUE].to_numpy()
 
-    def measure(eq: Equations) -> np.ndarray:
+    def measure(eq: Quantities) -> np.ndarray:
         predicted = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
         return predictive_pit(eq, predicted, y)
 

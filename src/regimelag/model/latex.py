@@ -1,0 +1,224 @@
+r"""A model in mathematics, from its spec: equations as LaTeX, each led to by a sentence.
+
+`regimelag.build_model` is what is computed; this says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from regimelag.model.terms import Indices, Lag, Terms, kernel_symbol, steps_of, terms_of
+from regimelag.spec import names as nm
+from regimelag.spec.families import Elliptical
+from regimelag.spec.kernels import Kernel, Located, Point
+from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.term import Prior, Term, index_of, text
+
+
+class Line(NamedTuple):
+    """An equation, and the sentence that leads to it."""
+
+    words: str
+    latex: str
+
+
+def _latex_of(kernel: Kernel, attribute: str, method: str) -> str:
+    """LaTeX that a class gives of one of its methods; empty if the method was replaced since."""
+    for cls in type(kernel).__mro__:
+        if vars(cls).get(attribute):
+            return str(vars(cls)[attribute])
+        if method in vars(cls):
+            return ""
+    return ""
+
+
+def kernel_formula(kernel: Kernel, max_lag: int) -> str:
+    """The weights as LaTeX; as functions of the parameters where the class gives no formula."""
+    given = _latex_of(kernel, "latex", "weights")
+    if given:
+        return given
+    priors = kernel.priors(max_lag)
+    held = ", ".join(
+        kernel_symbol(kernel, name, over_lags=name in priors and priors[name].over_lags)
+        for name in kernel.names(max_lag)
+    )
+    return rf"w_l = w_l({held})" + (rf", \quad d_l = d_l({held})" if kernel.departs else "")
+
+
+def kernel_location(kernel: Kernel) -> str:
+    """The location of a kernel, which deviations move, as LaTeX."""
+    own = kernel_symbol(kernel, kernel.located, over_lags=False) if isinstance(kernel, Located) else text("location")
+    return _latex_of(kernel, "location_latex", "moved") or own
+
+
+def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
+    """The model's equations, in the order in which they are read.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data: episodes without a row drop out of the equations.
+
+    Returns
+    -------
+    list of Line
+    """
+    terms, index = terms_of(spec, panel), Indices.of(spec, panel.sizes[nm.EPISODE])
+    lines = [_observation(spec, index), *_family(spec), _location(spec, terms, index)]
+    for lag in terms.lags:
+        lines += [*_effect(lag, terms, index), *_kernel(spec, lag)]
+    return [*lines, *_scale(spec, terms, index), *_chain(spec, index)]
+
+
+def _observation(spec: ModelSpec, index: Indices) -> Line:
+    """The law of the responses given their regime."""
+    several = len(spec.responses) > 1
+    law = spec.family.symbol or text(spec.family.kind.replace("_", " "))
+    given = r" \mid s_t = k" if index.regime else ""
+    words = "The responses are jointly " if several else "The response is "
+    words += spec.family.words or f"distributed as the family {spec.family.kind.replace('_', ' ')} says"
+    if index.regime:
+        words += " given the regimes, one of each response" if spec.own_regimes else " given the regime"
+    where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
+    if not several:
+        return Line(f"{words}.", rf"y_t{given}\ \sim\ {law}\left({location},\ \sigma{where}^2\right)")
+    scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
+    return Line(
+        f"{words}; one that is missing drops out of its row.",
+        rf"y_t{given}\ \sim\ {law}\left({location},\ D{where} R\, D{where}\right), \quad {scale}",
+    )
+
+
+def _family(spec: ModelSpec) -> Iterator[Line]:
+    """The density of a residual, where the family gives one that is not known by its name."""
+    if spec.family.latex and not isinstance(spec.family, Elliptical):
+        yield Line("With location zero and scale one its density is this.", spec.family.latex)
+
+
+def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
+    """The location: mean, same-period and lagged responses, controls."""
+    by_name = {term.name: term.summands for term in terms.location}
+    summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
+    summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
+    summands += by_name.get(nm.CONTROL_EFFECT, ())
+    words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
+    parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
+    parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
+    parts += ["controls of the same period"] if spec.controls else []
+    words += "".join(f", plus {part}" for part in parts)
+    return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(summands))
+
+
+def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
+    """The lagged response to a signal."""
+    name = text(lag.signal.name)
+    moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
+    effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if moves else '')}"
+    past = rf"x^{{{name}}}_{{t-l}}"
+    if lag.signal.kernel.departs:
+        return rf"\sum_{{l=1}}^{{{spec.max_lag}}} \left({effect}\, w^{{{name}}}_l + d^{{{name}}}_l\right) {past}"
+    return rf"{effect} \sum_{{l=1}}^{{{spec.max_lag}}} w^{{{name}}}_l\, {past}"
+
+
+def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
+    """What pooled deviations are over, in words, and their sum."""
+    sums = [f"{term.symbol} {term.raw.symbol}" for term in terms if term.raw]
+    return " and ".join(f"{term.dims[-1]}s" for term in terms), " + ".join(sums)
+
+
+def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
+    """How the cumulative effect differs, if it does."""
+    varying = [term for term in terms.effect if term.raw]
+    if not varying:
+        return
+    letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_REGIME: index.regime, nm.EFFECT_EPISODE: "e"}
+    held, name = {term.name for term in varying}, text(lag.signal.name)
+    over, total = _deviations(varying)
+    yield Line(
+        f"The effect of {lag.signal.name} is pooled over {over}; each group of deviations sums to zero.",
+        rf"\beta^{{{name}}}{index_of(*(letters[one] for one in letters if one in held))} = b^{{{name}}} + {total}",
+    )
+
+
+def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
+    """The lag weights, and how their place moves."""
+    kernel, unit = lag.signal.kernel, period_name(spec.frequency)
+    words = f"The {kernel.kind.replace('_', ' ')} lag weights of {lag.signal.name} sum to one over the lags 1 to "
+    words += f"{spec.max_lag}, in {unit}."
+    if isinstance(kernel, Point):
+        words = f"The response to {lag.signal.name} comes with one unknown lag, marginalised exactly."
+    yield Line(words, kernel_formula(kernel, spec.max_lag))
+    if lag.moves:
+        located, (over, total) = kernel_location(kernel), _deviations(lag.moves)
+        where = index_of(*(term.dims[-1].replace(nm.RESPONSE, "a").replace(nm.EPISODE, "e") for term in lag.moves))
+        yield Line(
+            f"Its place moves between {over}, pooled.",
+            rf"\left({located}\right){where} = {located}\, \exp\left({total}\right)",
+        )
+
+
+def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
+    """The residual scale by regime and episode."""
+    summands = [summand for term in terms.log_scale for summand in term.summands]
+    if len(summands) == 1:
+        return
+    by_episode = nm.LOG_SCALE_EPISODE in {term.name for term in terms.log_scale}
+    own = index.response if spec.own_regimes else ""
+    where = index_of(index.response, index.regime, "e" if by_episode else "")
+    words = "The log scale has a level"
+    words += ", a part that orders the regimes by volatility" if index.regime else ""
+    words += ", and a part for each episode" if by_episode else ""
+    latex = rf"\log \sigma{where} = " + " + ".join(summands)
+    if index.regime:
+        latex += rf", \quad v{index_of(own, 'k+1')} - v{index_of(own, 'k')} = g{index_of(own, 'k')} > 0, \quad \sum_k "
+        latex += rf"v{index_of(own, 'k')} = 0"
+    yield Line(f"{words}.", latex)
+
+
+def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
+    """Transitions of the regimes, and the law of the first."""
+    if not index.regime:
+        return
+    own = "a" if spec.own_regimes else ""
+    here, before = f"s{index_of(own, 't')}", f"s{index_of(own, 't-1')}"
+    transitions, steps = spec.regimes.transitions, steps_of(spec)
+    words = "The regimes are a Markov chain" if not own else "Each response has a Markov chain of regimes of its own"
+    words += ", moved by the drivers as last published before the row" if spec.drivers else ""
+    yield Line(
+        f"{words}; it is summed out exactly.",
+        rf"P({here} = j \mid {before} = i) = \mathrm{{softmax}}_j\left({transitions.logit_latex(steps)}\right)",
+    )
+    yield from (Line(*line) for line in transitions.latex(steps))
+    first = {
+        "uniform": rf"P(s{index_of(own, '1')} = k) = 1 / {spec.regimes.count}",
+        "stationary": rf"P(s{index_of(own, '1')} = k) = \pi_k, \quad \pi^\top P_1 = \pi^\top",
+        "dirichlet": rf"P(s{index_of(own, '1')} = k) = \pi{index_of(own, 'k')}",
+    }
+    yield Line("The first regime.", first[spec.regimes.initial])
+
+
+def prior_in_words(prior: Prior) -> str:
+    """A prior as PyMC spells it; long vectors by their length, sum and ends."""
+    return f"{prior.distribution}({', '.join(f'{key} = {_value(value)}' for key, value in prior.arguments.items())})"
+
+
+def _value(value: object) -> str:
+    array = np.asarray(value, dtype=float)
+    if array.ndim == 0:
+        return f"{float(array):.3g}"
+    if array.size <= 4:  # noqa: PLR2004
+        return f"[{', '.join(f'{entry:.3g}' for entry in array)}]"
+    return f"{array.size} values, sum {array.sum():.3g}" + _center(array)
+
+
+def _center(array: np.ndarray) -> str:
+    """The mean lag of masses; nothing of values that are none."""
+    if array.min() < 0 or not array.sum() > 0:
+        return ""
+    return f", centred at lag {float(array @ np.arange(1, array.size + 1) / array.sum()):.3g}"

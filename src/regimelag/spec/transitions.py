@@ -1,0 +1,180 @@
+"""Transition models: what moves a chain from regime to regime, one small class each.
+
+A transition model is the list of terms that make up the logits of a step; the softmax over destinations is taken by the
+model. Stationary distribution, durations, forecasts and simulation follow from the logits, so a transition model of a
+user's script works wherever that of the package does once it is in `TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from regimelag.runtime.plain import as_plain
+from regimelag.spec import names as nm
+from regimelag.spec.priors import Priors
+from regimelag.spec.term import Term, index_of, normal, pooled, text, zero_sum_normal
+
+Array = Any
+
+
+class Steps(NamedTuple):
+    """What a transition model needs to know of the model that it is part of.
+
+    Attributes
+    ----------
+    regimes : int
+        Number of regimes.
+    drivers : tuple of str
+        Names of the drivers.
+    priors : Priors
+        Prior scales of the spec.
+    own : str
+        Index of the response in LaTeX, where each response has a chain of its own; empty otherwise.
+    """
+
+    regimes: int
+    drivers: tuple[str, ...]
+    priors: Priors
+    own: str = ""
+
+
+class Transitions:
+    """Base of all transition models.
+
+    Attributes
+    ----------
+    kind : str
+        Name in a spec, and in `TRANSITIONS`.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Keep plain numbers, so that the model stays hashable and TOML can hold it."""
+        as_plain(self)
+
+    def terms(self, steps: Steps) -> tuple[Term, ...]:
+        """Terms of the logits (1 + driver, origin, destination) of one chain.
+
+        Row 0 holds the logits with all drivers at their mean, row 1 + d what a standard deviation of driver d adds.
+        """
+        raise NotImplementedError
+
+    def logit_latex(self, steps: Steps) -> str:
+        """LaTeX of the logit of the step from regime i to regime j; by default a function of the terms."""
+        held = ", ".join(parameter.symbol for term in self.terms(steps) for parameter in term.parameters())
+        return rf"\ell{index_of(steps.own, 'i', 'j')}({held})"
+
+    def latex(self, steps: Steps) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Sentences and equations about the terms, after that of the softmax."""
+        return []
+
+
+@dataclass(frozen=True)
+class Markov(Transitions):
+    """First-order Markov chain: geometric durations, given the drivers.
+
+    The diagonal is the log odds of staying, which is the log of the expected duration minus one period. The rest of a
+    row is normalised, so that the odds hold whatever the preference among the other regimes. Time-varying transitions
+    follow Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545.
+    """
+
+    kind: ClassVar[str] = "markov"
+
+    def terms(self, steps: Steps) -> tuple[Term, ...]:
+        """Log odds of staying, log weights of the regimes to go to, and effects of drivers."""
+        count, priors, own = steps.regimes, steps.priors, steps.own
+        regimes, rows = np.eye(count), np.eye(1 + len(steps.drivers))
+        durations = np.log(np.broadcast_to(np.asarray(priors.expected_duration), count) - 1)
+        found = [
+            Term(
+                nm.STAY,
+                normal(priors.expected_duration_log_sd, durations if np.ptp(durations) else float(durations[0])),
+                rf"\alpha{index_of(own, 'i', 'i')}",
+                "log odds of staying, drivers at their mean",
+                (nm.REGIME,),
+                np.einsum("pi,pj,r->prij", regimes, regimes, rows[0]),
+            )
+        ]
+        if count > 2:  # noqa: PLR2004
+            found.append(
+                Term(
+                    nm.LEAVE,
+                    zero_sum_normal(priors.leave_sd),
+                    rf"\alpha{index_of(own, 'i', 'j')}",
+                    "log weights of the regimes to go to; they sum to zero",
+                    (nm.REGIME, nm.ONWARD),
+                    np.einsum("pi,qij,r->pqrij", regimes, onward_masks(count), rows[0]),
+                    zero_sum=1,
+                    transform=_normalized,
+                )
+            )
+        if steps.drivers:
+            found.append(
+                Term(
+                    nm.DRIVER_EFFECT,
+                    zero_sum_normal(priors.driver_sd),
+                    rf"\delta{index_of(own, 'j')}",
+                    "what one sd of a driver adds to a regime's log weight in the softmax; they sum to zero over "
+                    "regimes",
+                    (nm.DRIVER, nm.DESTINATION),
+                    np.einsum("pr,qj,i->pqrij", rows[1:], regimes, np.ones(count)),
+                    zero_sum=1,
+                )
+            )
+        if steps.drivers and priors.origin_sd > 0:
+            found.append(
+                pooled(
+                    nm.DRIVER_ORIGIN,
+                    priors.origin_sd,
+                    (nm.DRIVER, nm.ORIGIN, nm.DESTINATION),
+                    symbols=(r"\omega", rf"\epsilon{index_of(own, 'i', 'j')}"),
+                    meanings=(
+                        "how far origins differ in what a driver does",
+                        "each step's deviation over that; they sum to zero both ways",
+                    ),
+                    enters=np.einsum("pr,qi,sj->pqsrij", rows[1:], regimes, regimes),
+                    zero_sum=2,
+                )
+            )
+        return tuple(found)
+
+    def logit_latex(self, steps: Steps) -> str:
+        """The logit of the step from i to j."""
+        own = steps.own
+        terms = [rf"\alpha{index_of(own, 'i', 'j')}"]
+        for driver in steps.drivers:
+            name = text(driver)
+            slope = rf"\delta^{{{name}}}{index_of(own, 'j')}"
+            if steps.priors.origin_sd > 0:
+                slope = rf"\left({slope} + \omega^{{{name}}} \epsilon^{{{name}}}{index_of(own, 'i', 'j')}\right)"
+            terms.append(rf"{slope}\, z^{{{name}}}_{{t-1}}")
+        return " + ".join(terms)
+
+    def latex(self, steps: Steps) -> list[tuple[str, str]]:
+        """What the diagonal holds."""
+        words = "The diagonal holds the log odds of staying"
+        words += ", with all drivers at their mean" if steps.drivers else ""
+        stay = rf"\alpha{index_of(steps.own, 'i', 'i')}"
+        rest = rf"\log \sum_{{j \neq i}} e^{{\alpha{index_of(steps.own, 'i', 'j')}}} = 0"
+        return [(f"{words}.", rf"E[\text{{rows in regime }} i] = 1 + e^{{{stay}}}, \quad {rest}")]
+
+
+def _normalized(leave: Array, xp: Any) -> Array:
+    """Log shares (..., onward) of the regimes to go to, from their log weights."""
+    return leave - xp.log(xp.sum(xp.exp(leave), axis=-1, keepdims=True))
+
+
+def onward_masks(count: int) -> np.ndarray:
+    """Masks (onward, origin, destination) of the n-th regime other than the origin, for each n."""
+    masks = np.zeros((count - 1, count, count))
+    for origin in range(count):
+        others = [j for j in range(count) if j != origin]
+        masks[range(count - 1), origin, others] = 1.0
+    return masks
+
+
+TRANSITIONS: dict[str, type[Transitions]] = {Markov.kind: Markov}
