@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -196,9 +197,40 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
     assert said == "no signal is small without the lagged term of metal."
 
 
+class Median:
+    """Every row is the median of those before it."""
+
+    def __init__(self, values, first, refit):
+        self.value = np.nanmedian(values[first : refit + 1], axis=0)
+
+    def draw(self, origin, horizon, seed):
+        return np.broadcast_to(self.value, (50, horizon, len(self.value))) + 1e-3 * np.arange(50)[:, None, None]
+
+
+def test_a_forecaster_of_your_own_is_scored_beside_the_others(prior_instead, garch_inputs):
+    panel = panel_of()
+    row = panel.sizes["time"] - 4
+    given = replace(plan(panel, row), baselines=room.BASELINES | {"median": Median})
+    scores = pd.DataFrame(room.one_refit(given, 0)["scores"])
+    assert list(scores["forecaster"].unique()) == ["small", "no signal", "random walk", "GARCH(1,1)-t", "median"]
+    came = rl_natural(panel)[row + 1]
+    value = np.nanmedian(rl_natural(panel)[: row + 1])
+    own = scores[(scores["forecaster"] == "median") & (scores["horizon"] == 1)]
+    drawn = value + 1e-3 * np.arange(50)
+    expected = np.abs(drawn - came).mean() - np.abs(drawn[:, None] - drawn).mean() / 2
+    assert own["crps"].to_numpy() == pytest.approx([expected], rel=0.02)
+
+
+def rl_natural(panel):
+    """The response in its own unit."""
+    return (panel["response_value"] * panel["response_scale"] + panel["response_center"]).to_numpy()[:, 0]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"start": "2022-06-03", "baselines": {"random walk": Median}}, "name of its own"),
+        ({"start": "2022-06-03", "baselines": {"median": Median(np.ones((9, 1)), 0, 8)}}, "is a class"),
         ({"start": "2020-06-05"}, "rows before start"),
         ({"start": "2030-01-04"}, "start between"),
         ({"start": "2022-06-03", "every": 0}, "every"),

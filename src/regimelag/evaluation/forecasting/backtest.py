@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from regimelag.spec.toml import spec_to_toml
 
 NO_SIGNAL = "no signal"
 LEAST_TRAINING = 100
+BASELINES: dict[str, type[Baseline]] = {RANDOM_WALK: RandomWalk, "GARCH(1,1)-t": Garch}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ class Plan:
     settings: dict[str, Any]
     starts: int
     seed: int
+    baselines: Mapping[str, type[Baseline]] = dataclasses.field(default_factory=lambda: dict(BASELINES))
 
 
 def backtest(
@@ -59,6 +61,7 @@ def backtest(
     every: int = 26,
     stride: int = 1,
     rows: int | Literal["all"] = "all",
+    baselines: Mapping[str, type[Baseline]] | None = None,
     draws: int = 500,
     tune: int = 500,
     chains: int = 2,
@@ -87,6 +90,10 @@ def backtest(
         Rows from one origin to the next.
     rows : int or "all"
         Rows of a refit's window: the last so many (a rolling origin), or all up to the origin (an expanding one).
+    baselines : mapping of str to class, optional
+        Further forecasters by name, each a class such as `RandomWalk`: made with the responses (time, response) in
+        natural units, the first row and the last row that it may learn from, it has a method ``draw(origin, horizon,
+        seed)`` that gives responses (draw, step, response) after row `origin`.
     draws, tune, chains, target_accept, starts
         Of each refit.
     executor : concurrent.futures.Executor, optional
@@ -145,11 +152,13 @@ def backtest(
         settings=settings | {"cores": 1},
         starts=counts["starts"],
         seed=whole(FitError, "backtest", "random_seed", random_seed, "write random_seed=1", least=0),
+        baselines=BASELINES | _named(baselines, spec),
     )
     kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": code_hash()}
     kept |= {
         name: getattr(plan, name) for name in ("refits", "origins", "horizons", "rows", "settings", "starts", "seed")
     }
+    kept["baselines"] = {name: learn.__qualname__ for name, learn in plan.baselines.items()}
     found = run_all(
         partial(one_refit, plan),
         range(len(plan.refits)),
@@ -207,8 +216,22 @@ def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model
     for name, spec in specs.items():
         yield name, Model(spec, _of_spec(spec, panel), first, refit, plan, seed)
     values = natural(panel, nm.RESPONSE).to_numpy()
-    yield RANDOM_WALK, RandomWalk(values, first, refit)
-    yield "GARCH(1,1)-t", Garch(values, first, refit)
+    for name, learn in plan.baselines.items():
+        yield name, learn(values, first, refit)
+
+
+def _named(baselines: Mapping[str, type[Baseline]] | None, spec: ModelSpec) -> dict[str, type[Baseline]]:
+    """Forecasters of the caller's, under names that no other has."""
+    given = dict(baselines or {})
+    taken = sorted({spec.name, NO_SIGNAL, *BASELINES} & set(given))
+    if taken:
+        rule, cure = "each forecaster has a name of its own", f"give {taken[0]!r} another name"
+        raise FitError("backtest", rule, f"baselines named {', '.join(map(repr, taken))}", cure)
+    for name, learn in given.items():
+        if not isinstance(learn, type) or not callable(getattr(learn, "draw", None)):
+            rule = "a baseline is a class with a method draw(origin, horizon, seed)"
+            raise FitError("backtest", rule, f"{name!r}: {learn!r}", "pass the class itself, not an instance of it")
+    return given
 
 
 def without_signals(spec: ModelSpec) -> ModelSpec:

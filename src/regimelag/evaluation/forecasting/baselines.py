@@ -14,7 +14,12 @@ DRAWS = 2000
 
 
 class Baseline(Protocol):
-    """Learned on rows up to one, it forecasts from any later row."""
+    """Learned on rows up to one, it forecasts from any later row.
+
+    Made with the responses (time, response) in natural units, the first row to learn from, and the last.
+    """
+
+    def __init__(self, values: np.ndarray, first: int, refit: int) -> None: ...
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
         """Responses (draw, step, response) after the origin, natural units."""
