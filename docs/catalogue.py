@@ -17,35 +17,35 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Models of your own",
         "The likelihood alone, the sampler alone, and the road from your own draws to a fit.",
-        ("model", "as_fit", "sample", "likelihood"),
+        ("model.build", "as_fit", "sample", "likelihood"),
     ),
     ("Figures", "Each takes what a reading or a judgement returns, and gives matplotlib axes back.", ("plot_*",)),
     (
         "Spec",
         "What the model is: responses, signals with their kernels, drivers, controls, regimes, priors.",
-        ("specfile", "spec", "series", "structure", "kernels"),
+        ("spec.toml", "spec"),
     ),
     (
         "Data",
         "From files, data frames, FRED and markets to a panel; panels simulated from the model.",
-        ("data.sources", "data.fred", "data.market", "data.panel", "data.rows", "data", "simulation"),
+        ("panel.read", "fetch.fred", "fetch.market", "panel.make", "panel.rows", "panel", "model.simulate"),
     ),
     (
         "Fit",
         "From spec and panel to draws, and whether to believe the sampler.",
-        ("sampling.fit", "sampling.diagnostics", "sampling.store", "sampling"),
+        ("sampling.fit", "sampling.diagnostics", "sampling.io", "sampling"),
     ),
     (
         "Reading",
         "What a fit says, as labelled draws and tables.",
-        ("reading.lag_report", "reading.lags", "reading.regimes", "reading.modes", "reading"),
+        ("results.lag_report", "results.lags", "results.regimes", "results.modes", "results"),
     ),
     (
         "Judging",
         "What the readings are worth.",
-        ("judging.robustness", "judging.lead_lag", "judging.compare", "judging.densities", "judging"),
+        ("evaluation.robustness", "evaluation.comparison", "evaluation"),
     ),
-    ("Report", "What leaves the house: a fit on a page, and how to cite.", ("reporting", "citing")),
+    ("Report", "What leaves the house: a fit on a page, and how to cite.", ("reporting",)),
     ("Errors", "Each says what was asked, the rule, what came, and the cure.", ("errors",)),
 )
 ORDER = ("Spec", "Data", "Fit", "Reading", "Judging", "Report", "Figures", "Models of your own", "Errors")

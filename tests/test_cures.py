@@ -7,6 +7,7 @@ fits, readings and judgements.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import datetime as dt
 import inspect
 import re
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,14 +29,24 @@ from regimelag.panel.rows import to_frequency
 from regimelag.sampling.fit import _check_arguments, _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
-from regimelag.spec import kernels, series
-from regimelag.spec import model_spec as spec_module
-from regimelag.spec import parts as structure
+from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, transitions
 from regimelag.spec import toml as specfile
 from regimelag.spec.toml import spec_from_toml
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
 NAMES |= {name: getattr(rl, name) for name in rl.__all__}
+
+
+@dataclasses.dataclass(frozen=True)
+class OneSided(families.Family):
+    """A family of one response alone."""
+
+    kind: ClassVar[str] = "one_sided"
+
+
+@pytest.fixture(autouse=True)
+def _one_sided(monkeypatch):
+    monkeypatch.setitem(families.FAMILIES, "one_sided", OneSided)
 
 
 class Case(NamedTuple):
@@ -231,6 +242,13 @@ SPECS = {
     ),
     "max_lag": Case(model, {"max_lag": 2.5}),
     "family": Case(model, {"family": "student"}),
+    "shape of a family": Case(
+        lambda shape: model(family=families.StudentT(shape=shape)), {"shape": -1.0}, "above 0", changed(shape=2.0)
+    ),
+    "several responses and a family without a joint distribution": Case(
+        model,
+        {"responses": (rl.Response("asset", "price"), rl.Response("other", "cost")), "family": OneSided()},
+    ),
     "durations": Case(
         model,
         {"priors": rl.Priors(expected_duration=(20.0, 30.0, 40.0))},
@@ -433,6 +451,9 @@ GROUPS = {"series": SERIES, "structure": STRUCTURE, "spec": SPECS, "kernel": KER
 ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, case in cases.items()}
 
 
+SPEC_MODULES = (families, kernels, model_spec, parts, priors, registry, series, specfile, transitions)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_the_cure_of_a_spec(name):
     carry_out(ALL[name])
@@ -440,7 +461,7 @@ def test_the_cure_of_a_spec(name):
 
 def test_every_refusal_of_a_spec_has_a_case():
     """A line of these modules that refuses, and that no case above reaches, has a cure that nobody tried."""
-    modules = [Path(inspect.getfile(module)) for module in (kernels, series, spec_module, specfile, structure)]
+    modules = [Path(inspect.getfile(module)) for module in SPEC_MODULES]
     reached = set()
     for case in [*ALL.values(), Case(model, {"frequency": "weekly"}), *(Case(*each) for each in FILES.values())]:
         with pytest.raises(rl.RegimelagError) as caught:
@@ -559,7 +580,7 @@ def test_a_drivers_level_spans_one_row_and_its_change_thirteen():
     assert (level.periods, change.periods) == (1, 13)
     assert rl.Driver("vix", "vix", periods=None) == change
     spec = model(drivers=(level, rl.Driver("yield", "yield"), rl.Driver("money", "money", "log_return", 4)))
-    assert spec_from_toml(rl.specfile.spec_to_toml(spec)) == spec
+    assert spec_from_toml(specfile.spec_to_toml(spec)) == spec
     read = spec_from_toml(TOML + '[[drivers]]\nname = "vix"\ncolumn = "vix"\ntransform = "level"\n')
     assert read.drivers == (level,)
     assert hash(level) == hash(rl.Driver("vix", "vix", transform="level", periods=1))

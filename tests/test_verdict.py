@@ -19,10 +19,10 @@ from regimelag.results.verdict import (
     claims_of,
     decision_threshold,
     detectable,
-    period_name,
     verdict,
     verdict_claims,
 )
+from regimelag.spec.model_spec import period_name
 
 
 @pytest.mark.parametrize(
