@@ -1,14 +1,16 @@
-"""Compare the flagship with its nulls on real weekly data, and the arrow with its reverse, as Markdown tables.
+"""Compare the baseline model with its nulls on real weekly data, and each direction's lag, as Markdown tables.
 
     python benchmarks/comparison.py --data btc_silver_weekly.csv --start 2013-01-01 --out out/comparison
 
 All models are fitted on the same rows, at their default length; each finished fit is a file, so a run that was stopped
-goes on where it was. The data are not part of the package. docs/comparison.md has what it prints, and how to read it.
+goes on where it was. A lag is set against the same model with kernel none, which keeps the same-week term. The data are
+not part of the package. docs/comparison.md has what it prints, and how to read it.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,27 +19,33 @@ import xarray as xr
 
 import regimelag as rl
 
-FLAGSHIP, NULLS = "btc_silver", ("no_silver", "same_week_only", "no_drivers", "one_regime")
-ARROWS = {"silver -> bitcoin": (FLAGSHIP, "no_silver"), "bitcoin -> silver": ("reversed", "reversed_no_signal")}
+BASELINE, NULLS = "btc_silver", ("same_week_only", "no_silver", "no_drivers", "one_regime")
+DIRECTIONS = {"silver -> bitcoin": BASELINE, "bitcoin -> silver": "reversed"}
 
 
 def main() -> None:
     mpl.use("Agg")
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
-    names = dict.fromkeys([FLAGSHIP, *NULLS, *(name for pair in ARROWS.values() for name in pair)])
-    fits = {name: fitted(name, options) for name in names}
-    table = rl.compare({name: fits[name] for name in (FLAGSHIP, *NULLS)})
-    gains = rl.compare_gains({arrow: (fits[model], fits[null]) for arrow, (model, null) in ARROWS.items()})
-    for made, file in ((table, "models"), (gains, "arrows")):
+    table = rl.compare({name: fitted(rl.read_spec(name), options) for name in (BASELINE, *NULLS)})
+    specs = {direction: rl.read_spec(name) for direction, name in DIRECTIONS.items()}
+    gains = rl.compare_gains(
+        {name: (fitted(spec, options), fitted(same_week(spec), options)) for name, spec in specs.items()}
+    )
+    for made, file in ((table, "models"), (gains, "directions")):
         rl.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)
         print(markdown(made), *made.attrs["verdict"], made.attrs["condition"], sep="\n\n", end="\n\n")
 
 
-def fitted(name: str, options: argparse.Namespace) -> xr.DataTree:
-    path = options.out / f"{name}_{options.seed}.nc"
+def same_week(spec: rl.ModelSpec) -> rl.ModelSpec:
+    """The null for the lag: the same model with kernel none."""
+    signals = tuple(replace(signal, kernel=rl.NoLag()) for signal in spec.signals)
+    return replace(spec, name=f"{spec.name}_same_week", signals=signals)
+
+
+def fitted(spec: rl.ModelSpec, options: argparse.Namespace) -> xr.DataTree:
+    path = options.out / f"{spec.name}_{options.seed}.nc"
     if not path.exists():
-        spec = rl.read_spec(name)
         panel = rl.make_panel(spec, rl.read_series(options.data), start=options.start)
         rl.save_fit(rl.fit(spec, panel, random_seed=options.seed), path)
     return rl.load_fit(path)

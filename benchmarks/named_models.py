@@ -19,10 +19,9 @@ import pandas as pd
 
 import regimelag as rl
 from regimelag.judging.runs import ERROR, model_code, run_all
-from regimelag.sampling.diagnostics import convergence
+from regimelag.sampling.diagnostics import DIVERGENT_LIMIT, ESS_LIMIT, RHAT_LIMIT, convergence
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-LIMITS = {"rhat": 1.01, "ess_bulk": 400, "share_divergent": 0.001}
 
 
 def read_frame(model: str, options: argparse.Namespace) -> pd.DataFrame:
@@ -56,7 +55,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
 
 
 def driver_table(spec: rl.ModelSpec, idata: Any) -> dict[str, list[float]]:
-    """5 %, median and 95 % of what one standard deviation of each driver adds to the log odds of the last regime."""
+    """5 %, median and 95 % of the log odds, last regime against the first, that one sd of each driver adds."""
     if not spec.drivers:
         return {}
     changes = rl.driver_effects(idata)["log_odds"].isel(regime=-1)
@@ -77,9 +76,7 @@ def row_of(results: list[dict[str, Any]]) -> dict[str, Any]:
         "share_divergent": max(result["share_divergent"] for result in good),
     }
     mixes = (
-        worst["rhat"] <= LIMITS["rhat"]
-        and worst["ess_bulk"] >= LIMITS["ess_bulk"]
-        and worst["share_divergent"] <= LIMITS["share_divergent"]
+        worst["rhat"] <= RHAT_LIMIT and worst["ess_bulk"] >= ESS_LIMIT and worst["share_divergent"] <= DIVERGENT_LIMIT
     )
     return {
         "model": good[0]["model"],

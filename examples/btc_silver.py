@@ -89,9 +89,9 @@ def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFram
     print("\nAnswer")
     for sentence in sentences(idata, report):
         print(f"  {sentence}")
-    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior, and what the data told (nats)")
+    print("\nLags (weeks) and effects (per cent per per cent), posterior beside prior, and information gained (nats)")
     print(report.to_string(float_format="{:.2f}".format, na_rep=""))
-    print("\nNo lagged effect against a normal slab, over the slab's width, prior odds one")
+    print("\nNo average lagged effect against a normal slab, over the slab's width, prior odds one")
     print(pd.DataFrame(report.attrs["no_effect"]["silver"]).to_string(float_format="{:.3f}".format))
     print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
     print(portrait.to_string(float_format="{:.3f}".format))
@@ -131,7 +131,8 @@ def print_truth(idata: xr.DataTree, truth: dict[str, float]) -> None:
         "contemporaneous": effects["contemporaneous"].sel(signal="silver"),
         "mean_lag": rl.lag_distribution(idata)["mean_lag"].sel(signal="silver"),
     }
-    estimates |= {f"{name} on turbulent": changes.sel(driver=name) for name in changes["driver"].to_numpy()}
+    odds = "log odds of turbulent against calm, {} up 1 sd"
+    estimates |= {odds.format(name): changes.sel(driver=name) for name in changes["driver"].to_numpy()}
     values = [truth["effect"], truth["contemporaneous"], truth["mean_lag"], *truth["driver_effect"]]
     print("\nTruth of the simulated panel")
     for (name, draws), value in zip(estimates.items(), values, strict=True):

@@ -8,9 +8,10 @@ drivers and controls:
     python examples/panel_on_dask.py --data prices.csv --assets btc_usd eth_usd spy_usd --start 2015-08-07
 
 By default the cluster is one of this machine's, a process a core; --scheduler tcp://10.0.0.1:8786 joins another, whose
-workers have regimelag installed and one thread each (`dask worker --nthreads 1`). A fit is saved as soon as it is done:
-when stopped, call again with the same --out, and only what is missing runs. Studies of many refits take the cluster as
-it is: `rl.robustness(spec, panel, executor=client.get_executor(), folder=...)`, `rl.sbc` and `rl.backtest` likewise.
+workers have regimelag installed; one thread each will do (`dask worker --nthreads 1`), since the fits of one process
+take turns. A fit is saved as soon as it is done: when stopped, call again with the same --out, and only what is missing
+runs. Studies of many refits take the cluster as it is: `rl.robustness(spec, panel, executor=client.get_executor(),
+folder=...)`, `rl.sbc` and `rl.backtest` likewise.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import xarray as xr
 from distributed import Client, as_completed
 
 import regimelag as rl
+from regimelag.reading.verdict import decision_threshold
 
 # True cumulative elasticities of the simulated assets, each the name of one.
 TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}
-RULE = 0.99
 Task = tuple[rl.ModelSpec, xr.Dataset]
 
 
@@ -44,7 +45,6 @@ def main() -> None:
     print(f"{len(tasks) - len(missing)} of {len(tasks)} fits are in {out}.")
     if missing:
         with cluster(arguments) as client:
-            check_threads(client)
             futures = {client.submit(fit_one, *tasks[asset], settings, pure=False): asset for asset in missing}
             for future in as_completed(futures):
                 asset = futures[future]
@@ -55,8 +55,8 @@ def main() -> None:
         table.insert(0, "truth", pd.Series(TRUTHS))
     print(f"\n{table.to_string(float_format='{:.2f}'.format)}")
     print("\nEffects in per cent per per cent, lags in weeks; of an asset that does not follow no lag is to be read.")
-    least = 1 - (1 - RULE) / len(tasks)
-    print(f"Each verdict asks for P(one sign) of {RULE}; among {len(tasks)} assets asked at once, ask for {least:.4f}.")
+    rule, least = decision_threshold(), decision_threshold(len(tasks))
+    print(f"Each verdict asks for P(one sign) of {rule}; among {len(tasks)} assets asked at once, ask for {least:.4f}.")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -98,15 +98,6 @@ def cluster(arguments: argparse.Namespace) -> Client:
     if arguments.scheduler:
         return Client(arguments.scheduler)
     return Client(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
-
-
-def check_threads(client: Client) -> None:
-    """Refuse workers that would run two fits in one process: compiled functions are not made for threads."""
-    threads = client.nthreads()
-    if not threads or max(threads.values()) > 1:
-        raise SystemExit(
-            f"a worker of this cluster has more than one thread, or there is none: {threads}; --nthreads 1"
-        )
 
 
 def fit_one(spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, int]) -> xr.DataTree:

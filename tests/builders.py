@@ -156,7 +156,7 @@ def plain_chains(spec, v):
     """The parameters once, or once for each response that has a chain of its own."""
     if not ("regimes" in spec.responses_vary and len(spec.responses) > 1 and spec.regimes.count > 1):
         return [v]
-    names = {"stay_log_odds", "leave_log_odds", "driver_effect", "driver_origin", "initial"} & set(v)
+    names = {"stay_log_odds", "leave_log_weights", "driver_effect", "driver_origin", "initial"} & set(v)
     return [v | {name: v[name][a] for name in names} for a in range(len(spec.responses))]
 
 
@@ -250,7 +250,7 @@ def plain_step(spec, panel, v, t):
     p = np.ones((count, count))
     for i in range(count) if count > 1 else ():
         others = [j for j in range(count) if j != i]
-        share = np.exp(v["leave_log_odds"][i]) if count > 2 else np.ones(1)
+        share = np.exp(v["leave_log_weights"][i]) if count > 2 else np.ones(1)
         p[i, others] = share / share.sum()
         p[i, i] = np.exp(v["stay_log_odds"][i])
         for j in range(count):

@@ -8,10 +8,16 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from builders import FIT, cut, hand_panel, prior_fit, small_spec
+from hypothesis import settings
+from skips import pytest_addoption, pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 import regimelag as rl
 
 mpl.use("Agg")
+# The same examples on every machine, however slow it is; .ci/long draws new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,14 @@ DRAW = {"chain": 1, "draw": 7}
 
 
 def density(idata: xr.DataTree) -> dict[str, float]:
-    """Log posterior density at one draw, of the model that is rebuilt, and as it is stored."""
-    model = remove_value_transforms(rl.build_model(rl.spec_of(idata), rl.panel_of(idata)))
+    """Log posterior density at one draw, of standardised responses: of the model that is rebuilt, and as stored."""
+    panel = rl.panel_of(idata)
+    model = remove_value_transforms(rl.build_model(rl.spec_of(idata), panel))
     draw = idata["posterior"].to_dataset().isel(DRAW)
     point = {value.name: draw[value.name].to_numpy() for value in model.value_vars}
-    kept = [idata[group].to_dataset().isel(DRAW).to_dataarray() for group in ("log_likelihood", "log_prior")]
-    stored = sum(float(terms.sum()) for terms in kept)
+    kept = [idata[group].to_dataset().isel(DRAW).to_dataarray() for group in ("one_step_ahead", "log_prior")]
+    units = ~np.isnan(panel["response_value"]) * np.log(panel["response_scale"])
+    stored = sum(float(terms.sum()) for terms in kept) + float(units.sum())
     return {"rebuilt": float(model.compile_logp(mode="FAST_COMPILE")(point)), "stored": stored}
 
 

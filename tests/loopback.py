@@ -22,7 +22,8 @@ class Server(ThreadingHTTPServer):
     """Counts requests, and answers the next ones with the faults in `faults`, one each.
 
     A fault is a status, (status, headers, body), "cut" (the connection ends in the middle of the body that the header
-    promised), "cut short" (likewise, where no length was promised), "reset" (no answer), "slow", or "late" (by 0.3 s).
+    promised), "cut short" (likewise, where no length was promised), "reset" (no answer), "slow", "late" (by 0.3 s),
+    "dripping" (a body that comes a byte at a time), or "dripping header".
     """
 
     daemon_threads = True
@@ -62,7 +63,19 @@ class Handler(BaseHTTPRequestHandler):
             return
         elif fault in ("slow", "late"):
             server.released.wait(5 if fault == "slow" else 0.3)
+        elif fault in ("dripping", "dripping header"):
+            self.drip(fault)
+            return
         self.send(status, headers, body.encode(), fault)
+
+    def drip(self, fault: str) -> None:
+        """A byte in a while, for a minute, each soon enough for a timeout."""
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if fault == "dripping" else b"Filler: "))
+        for _ in range(2000):
+            self.wfile.write(b"<")
+            if self.server.released.wait(0.03):
+                return
 
     def send(self, status: int, headers: dict[str, str], data: bytes, fault: object) -> None:
         self.send_response(status)

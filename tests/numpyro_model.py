@@ -183,7 +183,7 @@ def one_chain(spec, panel, regimes, stay, tilt):
     priors, rows = spec.priors, panel.sizes["time"]
     onward = jnp.ones((regimes, 1))
     if regimes > 2:
-        onward = softmax(zero_sum("leave_log_odds", (regimes, regimes - 1), priors.leave_sd), axis=-1)
+        onward = softmax(zero_sum("leave_log_weights", (regimes, regimes - 1), priors.leave_sd), axis=-1)
     probability = jax.nn.sigmoid(stay)
     base = jnp.stack([jnp.insert((1 - probability[i]) * onward[i], i, probability[i]) for i in range(regimes)])
     if not spec.drivers:

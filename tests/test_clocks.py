@@ -92,7 +92,9 @@ def test_the_later_close_leads_by_a_row_as_much_as_the_hours_between_are_of_the_
     weeks = 12_000
     hours = np.random.default_rng(0).normal(0.0, 0.002, 168 * weeks).cumsum()
     frame = sampled(hours[: 24 * 7 * weeks], signal_hour, response_hour)
-    spec = timed(f"{response_hour:02d}:00 UTC", f"{signal_hour:02d}:00 UTC", drivers=(), controls=())
+    # Of one hour they are one series, which a response cannot be explained by.
+    late = replace(SILVER, close=f"{signal_hour:02d}:00 UTC", contemporaneous=False)
+    spec = timed(f"{response_hour:02d}:00 UTC", "", signals=(late,), drivers=(), controls=())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         panel = rl.make_panel(spec, frame)
@@ -163,7 +165,7 @@ def test_closes_that_are_not_given_are_named():
 
 def test_each_response_and_each_column_of_a_signal_is_looked_at():
     frame = daily()
-    frame["eth"] = frame["btc"] ** 1.1
+    frame["eth"] = frame["btc"] ** 1.1 * np.exp(0.01 * np.random.default_rng(0).normal(size=len(frame)))
     responses = (replace(BITCOIN, close=UTC_MIDNIGHT), rl.Response("ether", "eth", close=LONDON_NOON))
     with pytest.warns(UserWarning, match="'eth'") as caught:
         rl.make_panel(timed("", NEW_YORK, responses=responses), frame)
@@ -192,7 +194,7 @@ def test_a_driver_that_closes_after_the_row_is_refused_and_the_cure_works():
 
 def test_the_earliest_of_several_responses_decides_what_was_known():
     frame = daily()
-    frame["eth"] = frame["btc"] ** 1.1
+    frame["eth"] = frame["btc"] ** 1.1 * np.exp(0.01 * np.random.default_rng(0).normal(size=len(frame)))
     driver = rl.Driver("real yield", "tips", periods=3, close=NEW_YORK)
     both = (replace(BITCOIN, close=UTC_MIDNIGHT), rl.Response("ether", "eth", close=LONDON_NOON))
     with pytest.raises(rl.PanelError, match="response column 'eth'"):

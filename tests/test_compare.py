@@ -14,7 +14,9 @@ from oracles import enumerate_chain
 from scipy import signal, special, stats
 
 import regimelag as rl
-from regimelag.judging.tellings import Telling, paired_difference, told_models
+from regimelag.judging.differences import Contrast
+from regimelag.judging.scores import loo_score
+from regimelag.judging.tellings import Telling, paired_difference, told_models, unreliable
 
 PAIR = (rl.Response("asset", "price"), rl.Response("other", "other price"))
 POINT = (rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),)
@@ -74,12 +76,13 @@ def test_one_step_terms_sum_to_the_log_likelihood(brute):
 
 
 def test_the_two_log_likelihoods_stay_apart(idata, tmp_path):
-    """Kept with the fit, the leave-one-out terms are a group of their own: what ArviZ reads by default is unchanged."""
+    """Kept with the fit, the leave-one-out terms are a group of their own, and ArviZ reads nothing by default."""
     tree = idata.copy()
     tree["leave_one_out"] = rl.leave_one_out(idata)
     loaded = rl.load_fit(rl.save_fit(tree, tmp_path / "fit.nc"))
-    assert list(loaded["log_likelihood"].data_vars) == ["response_value"]
-    xr.testing.assert_identical(loaded["log_likelihood"].to_dataset(), idata["log_likelihood"].to_dataset())
+    xr.testing.assert_identical(loaded["one_step_ahead"].to_dataset(), idata["one_step_ahead"].to_dataset())
+    with pytest.raises(TypeError, match="log likelihood not found"):
+        az.loo(loaded)
     kept = az.loo(loaded["leave_one_out"], pointwise=True)
     anew = az.loo(rl.leave_one_out(idata), pointwise=True)
     np.testing.assert_allclose(kept.elpd_i, anew.elpd_i, rtol=1e-12)
@@ -141,6 +144,25 @@ def plain_error(apart):
     return np.sqrt(max(total, (x**2).sum()) * rows / (rows - 1))
 
 
+def test_pareto_k_of_leave_one_out_is_that_of_the_inverse_densities():
+    """Weights are 1 / p. With p = u^k of a uniform u they have shape k, and mean 1 / (1 - k), exactly."""
+    rng = np.random.default_rng(17)
+    shapes = np.array([0.2, 0.3, 1.2, -0.5, -1.0])
+    rows = np.repeat(np.arange(5), 30)
+    terms = shapes[rows] * np.log(rng.random((4, 1000, len(rows))))
+    coords = {"chain": range(4), "draw": range(1000), "time": range(len(rows))}
+    terms = xr.DataArray(terms, dims=("chain", "draw", "time"), coords=coords)
+    score = loo_score(xr.Dataset({"x": terms.isel(time=0, drop=True)}), terms)
+    found = score.pareto_k.groupby(xr.DataArray(rows, dims="time", name="row")).mean().to_numpy()
+    np.testing.assert_allclose(found[:3], shapes[:3], atol=0.12)
+    assert (found[3:] < 0.1).all()
+    bad = unreliable(score)
+    assert bad[rows == 2].mean() > 0.9
+    assert not bad[(rows != 2)].any()
+    elpd = score.elpd_i.groupby(xr.DataArray(rows, dims="time", name="row")).mean().to_numpy()
+    np.testing.assert_allclose(elpd[:2], np.log(1 - shapes[:2]), atol=0.03)
+
+
 @pytest.mark.parametrize("name", ["wide", "narrow"])
 def test_arviz_loo_equals_quadrature(nested, name):
     tree, exact = nested[name]
@@ -164,12 +186,16 @@ def test_a_comparison_equals_quadrature(nested):
         assert row["elpd se"] == pytest.approx(exact[name].std() * np.sqrt(150), rel=0.01)
         assert row["difference"] == pytest.approx(apart.sum(), abs=within)
         assert row["difference se"] == pytest.approx(plain_error(apart), abs=within)
-    assert table["reading"].to_dict() == {"wide": "reference", "alike": "not told", "narrow": "worse"}
+    assert table["reading"].to_dict() == {"wide": "reference", "alike": "inconclusive", "narrow": "worse"}
     assert table["reliability"].str.contains("reliable").all()
-    assert (
-        table.attrs["verdict"][0]
-        == "wide predicts better than narrow; alike predicts as well as wide, as far as the data tell."
-    )
+    said = table.attrs["verdict"]
+    assert said[0] == "wide predicts better than narrow; the data do not distinguish alike from wide."
+    assert table.attrs["differences"] == {
+        "wide": [],
+        "alike": ["with intercept_sd 0.9 instead of 1 in priors"],
+        "narrow": ["with intercept_sd 0.01 instead of 1 in priors"],
+    }
+    assert any(one.endswith("narrow is wide with intercept_sd 0.01 instead of 1 in priors.") for one in said)
     assert "no same-row" in table.attrs["condition"]
     density = np.exp(np.stack(list(exact.values()), axis=-1))
 
@@ -212,13 +238,14 @@ def test_gains_are_those_over_each_null(nested):
     gain = -rl.compare(fits).loc["narrow", "difference"]
     assert table.loc["a -> b", "gain"] == pytest.approx(gain)
     assert table.loc["b -> a", "gain"] == pytest.approx(gain)
-    assert table["reading"].to_dict() == {"a -> b": "better", "b -> a": "better", "null": "not told"}
+    assert table["reading"].to_dict() == {"a -> b": "better", "b -> a": "better", "null": "inconclusive"}
     assert table.loc["null", "difference"] == pytest.approx(table.loc["null", "gain"] - gain)
     apart = nested["alike"][1] - 2 * nested["wide"][1] + nested["narrow"][1]
     assert table.loc["null", "difference se"] == pytest.approx(plain_error(apart), rel=0.05)
     said = " ".join(table.attrs["verdict"])
     assert "a -> b predicts better than its null" in said
-    assert "Which of a -> b and b -> a gains more the data do not tell" in said
+    assert "The null of a -> b is the model of a -> b with intercept_sd 0.01 instead of 1 in priors." in said
+    assert "Which of a -> b and b -> a gains more is inconclusive" in said
     assert "a -> b gains more: the gain of null less that of a -> b" in said
     assert isinstance(rl.plot_compare(table), plt.Axes)
 
@@ -239,11 +266,11 @@ def terms_with(difference, se, rows=200):
     [
         (10.0, 2.0, 200, "better", ""),
         (-10.0, 2.0, 200, "worse", ""),
-        (3.9, 0.1, 200, "not told", "below 4 nats"),
-        (-3.9, 0.1, 200, "not told", "below 4 nats"),
-        (10.0, 5.1, 200, "not told", "2 standard errors"),
+        (3.9, 0.1, 200, "inconclusive", "below 4 nats"),
+        (-3.9, 0.1, 200, "inconclusive", "below 4 nats"),
+        (10.0, 5.1, 200, "inconclusive", "2 standard errors"),
         (10.0, 4.9, 200, "better", ""),
-        (10.0, 2.0, 99, "not told", "fewer than 100 rows"),
+        (10.0, 2.0, 99, "inconclusive", "fewer than 100 rows"),
     ],
 )
 def test_when_a_difference_is_told(difference, se, rows, reading, why):
@@ -252,7 +279,7 @@ def test_when_a_difference_is_told(difference, se, rows, reading, why):
     assert telling.se == pytest.approx(se)
     assert telling.reading == reading
     assert why in telling.why_not
-    assert bool(telling.why_not) == (reading == "not told")
+    assert bool(telling.why_not) == (reading == "inconclusive")
 
 
 def test_rows_that_are_like_their_neighbours_widen_the_standard_error():
@@ -272,35 +299,41 @@ def test_a_difference_that_rests_on_unreliable_rows_is_not_told():
     assert Telling.of(terms, others, many, faulty=False).reading == "better"
     terms[~many] = 0.01 * np.arange(140) / 140
     telling = Telling.of(terms, others, many, faulty=False)
-    assert telling.reading == "not told"
+    assert telling.reading == "inconclusive"
     assert "60 rows with a large Pareto k" in telling.why_not
 
 
 def test_faulty_draws_support_no_claim(nested):
     telling = Telling.of(*terms_with(10.0, 2.0), faulty=True)
-    assert telling.reading == "not told"
+    assert telling.reading == "inconclusive"
     assert "diagnostics" in telling.why_not
     tree = nested["wide"][0].copy()
     moved = tree["posterior"].to_dataset()
     moved["log_scale"][0] += 0.5
     tree["posterior"] = xr.DataTree(moved)
     table = rl.compare({"wide": tree, "narrow": nested["narrow"][0]})
-    assert table.loc["narrow", "reading"] == "not told"
+    assert table.loc["narrow", "reading"] == "inconclusive"
     assert any("Of wide the diagnostics say" in said and "R-hat" in said for said in table.attrs["verdict"])
 
 
 def test_a_verdict_says_each_model():
     tellings = {
-        "flagship": Telling(0.0, 0.0, "reference"),
+        "baseline": Telling(0.0, 0.0, "reference"),
         "a": Telling(-20.0, 3.0, "worse"),
-        "b": Telling(-1.0, 3.0, "not told", "it is below 4 nats"),
-        "c": Telling(2.0, 3.0, "not told", "it is below 4 nats"),
+        "b": Telling(-1.0, 3.0, "inconclusive", "it is below 4 nats"),
+        "c": Telling(2.0, 3.0, "inconclusive", "it is below 4 nats"),
     }
-    said = told_models("flagship", tellings, {name: [] for name in tellings})
-    assert said[0] == "flagship predicts better than a; b and c predict as well as flagship, as far as the data tell."
-    assert said[1] == "a predicts worse than flagship: -20.0 nats (standard error 3.0)."
-    assert said[2] == "The data do not tell b from flagship: -1.0 nats (standard error 3.0), and it is below 4 nats."
+    contrasts = {name: Contrast(("with x", "without y")) for name in tellings} | {"c": Contrast(())}
+    said = told_models("baseline", tellings, {name: [] for name in tellings}, contrasts)
+    assert said[0] == "baseline predicts better than a; the data do not distinguish b and c from baseline."
+    assert (
+        said[1] == "a predicts worse than baseline: -20.0 nats (standard error 3.0). a is baseline with x, without y."
+    )
+    assert said[2].startswith("The data do not distinguish b from baseline: -1.0 nats (standard error 3.0), and it is")
+    assert said[3].endswith("The models of c and baseline are the same.")
     assert len(said) == 4
+    alone = told_models("baseline", {name: tellings[name] for name in ("baseline", "b")}, {}, contrasts)
+    assert alone[0] == "The data do not distinguish b from baseline."
 
 
 # ---- what is refused
@@ -366,7 +399,9 @@ def test_what_cannot_be_compared_is_refused(nested):
 def test_the_figure_draws_each_model_and_its_weight(nested):
     table = rl.compare({name: tree for name, (tree, _) in nested.items()})
     ax = rl.plot_compare(table)
-    assert [label.get_text() for label in ax.get_yticklabels()] == list(table.index)
+    labels = [label.get_text().split("\n") for label in ax.get_yticklabels()]
+    assert [first for first, *_ in labels] == list(table.index)
+    assert [" ".join(rest) for _, *rest in labels] == [", ".join(table.attrs["differences"][n]) for n in table.index]
     drawn = {line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"}
     assert drawn == set(table["difference"])
     spans = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 2]

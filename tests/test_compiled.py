@@ -10,36 +10,48 @@ from pathlib import Path
 import numpy as np
 import pymc as pm
 import pytest
-from builders import bare_spec, hand_panel, replaced, small_spec
+from builders import bare_spec, cut, hand_panel, replaced, small_spec
 
 import regimelag as rl
 from regimelag.model import build_model, model_data
 from regimelag.sampling.compiled import CompiledModel
 
 THREE = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origin_sd=0.5))
-SPECS = {"two regimes": small_spec(), "three regimes": THREE, "one regime": bare_spec(family="normal")}
+SPECS = {"three regimes": THREE, "one regime": bare_spec(family="normal")}
 
 
-@pytest.fixture(scope="module", params=SPECS)
-def pair(request):
+@pytest.fixture(
+    scope="module", params=["baseline", pytest.param("three regimes", marks=pytest.mark.slow), "one regime"]
+)
+def case(request, flagship, example):
+    """A spec, a panel and a longer one; the baseline model is the one that the session fits, so compiled already."""
+    if request.param == "baseline":
+        return flagship, request.getfixturevalue("short_panel"), cut(example, 260)
     spec = SPECS[request.param]
-    return spec, CompiledModel(build_model(spec, hand_panel(spec, 40, missing=(3, 4))))
+    return spec, hand_panel(spec, 40, missing=(3, 4)), hand_panel(spec, 55, missing=(7,))
 
 
-def by_pymc(model, point, size):
+@pytest.fixture(scope="module")
+def pair(case):
+    spec, panel, _ = case
+    return spec, CompiledModel(build_model(spec, panel))
+
+
+def by_pymc(model, size):
     """Log posterior and gradient in PyMC's own order, through PyTensor's Python."""
     function = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
     function.set_extra_values({})
     assert size == sum(np.size(model.initial_point()[value.name]) for value in model.value_vars)
-    return function(point)
+    return function
 
 
 def test_value_and_gradient_equal_those_of_pymc(pair):
     _, compiled = pair
+    theirs = by_pymc(compiled.model, compiled.size)
     for seed in range(3):
         point = compiled.prior_point(seed)
         value, gradient = compiled.value_and_gradient(point)
-        expected, slope = by_pymc(compiled.model, point, compiled.size)
+        expected, slope = theirs(point)
         assert value == pytest.approx(float(expected), rel=1e-10)
         np.testing.assert_allclose(gradient, slope, rtol=1e-8, atol=1e-9)
 
@@ -69,16 +81,16 @@ def test_variables_go_back_to_the_point_that_they_came_from(pair):
         np.testing.assert_allclose(compiled.point(compiled.constrained(point)), point, rtol=1e-9, atol=1e-9)
 
 
-def test_other_data_of_another_length_need_no_other_compilation(pair):
+def test_other_data_of_another_length_need_no_other_compilation(pair, case):
     spec, compiled = pair
-    longer = hand_panel(spec, 55, missing=(7,))
-    longer["response_value"][20] = 1.5
+    longer = case[2].copy(deep=True)
+    longer["response_value"][[7, 20], 0] = [np.nan, 1.5]
     moved = compiled.on(model_data(spec, longer))
     fresh = build_model(spec, longer)
     point = compiled.prior_point(1)
     before = compiled.value_and_gradient(point)[0]
     value, gradient = moved.value_and_gradient(point)
-    expected, slope = by_pymc(fresh, point, compiled.size)
+    expected, slope = by_pymc(fresh, compiled.size)(point)
     assert value == pytest.approx(float(expected), rel=1e-10)
     np.testing.assert_allclose(gradient, slope, rtol=1e-8, atol=1e-9)
     assert compiled.value_and_gradient(point)[0] == before
@@ -100,7 +112,7 @@ def test_any_pymc_model_can_be_compiled():
         pm.Normal("y", mean, 1.0, observed=[0.5, -0.5], dims="place")
     compiled = CompiledModel(model)
     point = np.array([0.3, 1.0, -1.0])
-    assert compiled.value_and_gradient(point)[0] == pytest.approx(float(by_pymc(model, point, 3)[0]), rel=1e-12)
+    assert compiled.value_and_gradient(point)[0] == pytest.approx(float(by_pymc(model, 3)(point)[0]), rel=1e-12)
     np.testing.assert_allclose(compiled.constrained(point)["difference"], -2.0)
     np.testing.assert_allclose(compiled.constrained(point)["scale"], np.exp(0.3))
 
@@ -121,6 +133,7 @@ print(len(recorder.buffer), hashlib.sha256(b"".join(gradient.tobytes() for _, gr
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     caches = {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}"}
     command = [sys.executable, "-c", COUNT.format(tests=str(Path(__file__).parent))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import stats
 from regimelag.correlation import correlation_from, residual_correlation
 from regimelag.likelihood.joint_density import joint_logpdf
 
-DRAWS = 20_000
+DRAWS = 5_000
 
 
 def make_model(size, eta):
@@ -23,6 +24,7 @@ def make_model(size, eta):
     return model, matrix
 
 
+@functools.cache
 def draw(size, eta, draws=DRAWS):
     """Partial correlations (draw, pair) and matrices (draw, asset, asset), forward."""
     model, matrix = make_model(size, eta)

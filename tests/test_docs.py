@@ -67,7 +67,7 @@ def test_every_kernel_has_its_picture():
     assert pictured == KERNELS.keys() - {"none"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_calls_that_a_page_shows_and_does_not_run_fit_the_signatures(page):
     for code in blocks(page, "python"):
         for name, call in public_calls(code):
@@ -99,6 +99,7 @@ def statements(block):
     return [(ast.unparse(node), node) for node in ast.parse(block).body]
 
 
+@pytest.mark.slow
 def test_readme_block_runs(idata, example, tmp_path, monkeypatch):
     """Line by line, on the session's fit; what takes minutes is bound to its signature, and its result is not used."""
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,7 @@ def test_a_single_table_where_a_list_is_asked(tmp_path):
     path.write_text('name = "mine"\n[responses]\nname = "a"\ncolumn = "b"\n', encoding="utf-8")
     with pytest.raises(rl.SpecError) as caught:
         rl.read_spec(path)
-    assert caught.value.cure == "write [[responses]]"
+    assert caught.value.cure.startswith("write [[responses]]")
 
 
 CALLS = {
@@ -67,7 +67,7 @@ CALLS = {
     "pairs without names": (lambda _, fit: rl.compare_gains([(fit, fit)]), '{"a -> b"'),
     "a range in words": (lambda _, fit: rl.lag_report(fit, within="4-13"), "within=(4, 13)"),
     "a range of one": (lambda _, fit: rl.lag_distribution(fit, within=(4,)), "within=(4, 13)"),
-    "a range the other way": (lambda _, fit: rl.lag_distribution(fit, within=(13, 4)), "swap"),
+    "a range the other way": (lambda _, fit: rl.lag_distribution(fit, within=(13, 4)), "within=(4, 13)"),
     "a shock in words": (lambda _, fit: rl.impulse_response(fit, shock="10%"), "shock=0.1"),
     "a path that is a fit": (lambda _, fit: rl.save_fit(fit, fit), '"fit.nc"'),
     "path and fit exchanged": (lambda _, fit: rl.save_fit("fit.nc", fit), "load_fit"),

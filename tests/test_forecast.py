@@ -12,6 +12,7 @@ import xarray as xr
 from builders import bare_spec, one_draw, plain_chain, plain_location, prior_draws, replaced, small_spec
 
 import regimelag as rl
+from regimelag.reading import forecast as module
 
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))
 SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
@@ -177,6 +178,86 @@ def test_a_bootstrapped_forecast_spreads_more_than_one_that_holds(fit):
     assert again.identical(spread)
 
 
+ASSUMED = "signals, drivers and controls staying at their last levels"
+SAME = "; same-period terms use these values as if they were known"
+# Nothing acts within the period: regimes and lagged responses still depend on the scenario.
+LATE = {"signals": (rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, contemporaneous=False),), "controls": ()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "scenario", "condition"),
+    [
+        ({}, "held", f"conditional on {ASSUMED}{SAME}"),
+        (
+            {},
+            "metal",
+            f"conditional on the levels given for metal, and dollar, yield staying at their last levels{SAME}",
+        ),
+        ({}, "all", f"conditional on the levels given for metal, yield, dollar{SAME}"),
+        ({}, "none of them", f"conditional on {ASSUMED}{SAME}"),
+        (LATE, "held", f"conditional on {ASSUMED}"),
+        (LATE, "all", "conditional on the levels given for metal, yield, dollar"),
+        (LATE, "bootstrap", "integrated over them"),
+        ({}, "bootstrap", "integrated over them"),
+        ({"signals": (), "controls": ()}, "held", f"conditional on {ASSUMED}"),
+        ({"signals": (), "controls": (), "drivers": ()}, "bootstrap", "the model has no signals, drivers or controls"),
+    ],
+)
+def test_the_condition_is_that_of_the_scenario(changes, scenario, condition):
+    given = scenario
+    columns = {"metal": ["metal"], "all": ["metal", "yield", "dollar"], "none of them": []}
+    if scenario in columns:
+        given = frame()[columns[scenario]].iloc[-3:]
+    said = module._condition(replaced(SPEC, **changes), given)
+    if scenario == "bootstrap":
+        assert said.startswith("given the data up to the origin")
+        assert said.endswith(condition)
+        assert "as if they were known" not in said
+    else:
+        assert said == condition
+
+
+def test_a_forecast_carries_its_condition(fit):
+    moved = rl.scenario(rl.panel_of(fit), horizon=2, moves={"yield": 0.1})
+    for scenario, words in (
+        ("held", ASSUMED),
+        ("bootstrap", "integrated"),
+        (moved, "given for yield, and dollar, metal"),
+    ):
+        assert words in rl.forecast(fit, horizon=2, scenario=scenario).attrs["condition"]
+
+
+def test_the_bootstrap_takes_no_value_as_known():
+    """Under it the same-period term's own variance is in the forecast; held constant it is not."""
+    spec = replaced(SPEC, regimes=rl.Regimes(count=1), drivers=(), controls=(), family="normal")
+    idata = fitted(spec, draws=400, log_scale=-25.0, effect=0.0, effect_episode=0.0, intercept=0.0, contemporaneous=1.0)
+    held, spread = (
+        rl.forecast(idata, horizon=1, scenario=how)["response_value"].std() for how in ("held", "bootstrap")
+    )
+    assert float(held) < 1e-6
+    # A standardised coefficient of one: the response spreads as its own scale times that of the signal's values.
+    assert float(spread) == pytest.approx(float(rl.panel_of(idata)["response_scale"][0]), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("response", "unit"),
+    [
+        (rl.Response("asset", "price"), "price, level"),
+        (rl.Response("asset", "price", transform="level"), "price, level"),
+        (rl.Response("asset", "price", transform="difference"), "price, level"),
+        (rl.Response("asset", "price", against="other"), "price / other, relative to its last level"),
+        (
+            rl.Response("asset", "price", transform="difference", against="other"),
+            "price - other, change since the last row",
+        ),
+    ],
+)
+def test_a_path_says_what_it_is(response, unit):
+    spec = replaced(SPEC, responses=(response,))
+    panel = rl.make_panel(spec, frame(), start="2020-01-03")
+    assert module._path_unit(panel, spec, 0) == unit
+
+
 @pytest.mark.parametrize(("arguments", "said"), [({"horizon": 0}, "horizon"), ({"scenario": "same"}, "same")])
 def test_a_forecast_that_cannot_be_is_refused(fit, arguments, said):
     with pytest.raises(rl.FitError, match=said):
@@ -208,6 +289,9 @@ def test_two_responses_with_chains_of_their_own():
     assert read["path"].dims == ("chain", "draw", "step", "response")
     assert read["regime_probability"].dims == ("chain", "draw", "step", "response", "regime")
     np.testing.assert_allclose(read["regime_probability"].sum("regime"), 1.0)
+    assert list(read["path_unit"].to_numpy()) == ["price, level", "other, level"]
+    assert rl.plot_forecast(read.sel(response="other")).get_ylabel() == "other, level"
+    plt.close("all")
     answer = rl.impulse_response(idata, shock=0.1, horizon=6)
     assert answer["cumulative"].dims == ("chain", "draw", "step", "response", "start")
     with pytest.raises(rl.FitError, match="one response"):
@@ -262,7 +346,13 @@ def test_a_move_outside_the_window_is_an_extrapolation(fit):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [({"shock": np.nan}, "finite"), ({"shock": 0.1, "signal": "gold"}, "gold"), ({"shock": 0.1, "horizon": 0}, "hor")],
+    [
+        ({"shock": np.nan}, "finite"),
+        ({"shock": 0.1, "signal": "gold"}, "gold"),
+        ({"shock": 0.1, "horizon": 0}, "hor"),
+        # What comes after the horizon would be in the size that is told, and not in the path.
+        ({"shock": [0.1] * 5, "horizon": 3}, "write horizon=4"),
+    ],
 )
 def test_an_answer_that_cannot_be_is_refused(fit, arguments, said):
     with pytest.raises(rl.FitError, match=said):
@@ -280,9 +370,14 @@ def test_the_smallest_model_forecasts_too():
 def test_figures_hold_what_they_are_given(fit):
     read = rl.forecast(fit, horizon=5)
     ax = rl.plot_forecast(read, history=frame()["price"])
+    assert "covariates held constant" in ax.get_title()
+    assert ax.get_ylabel() == "price, level"
+    for scenario, words in (("bootstrap", "block bootstrap"), (rl.scenario(rl.panel_of(fit), horizon=5), "as given")):
+        assert words in rl.plot_forecast(rl.forecast(fit, scenario=scenario)).get_title()
     np.testing.assert_allclose(ax.lines[0].get_ydata(), read["path"].median(("chain", "draw")))
     answer = rl.impulse_response(fit, shock=[0.5] * 4, horizon=5)
     ax = rl.plot_impulse(answer)
-    assert "extrapolation" in ax.get_title()
+    assert ax.get_title() == "Impulse response to metal, +2 in all, over weeks 0 to 3 (an extrapolation)"
+    assert ax.get_xlabel() == "weeks after"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), answer["averaged"].median(("chain", "draw")))
     plt.close("all")

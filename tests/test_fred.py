@@ -22,7 +22,7 @@ from loopback import KEY, Fred, running
 
 import regimelag as rl
 from regimelag.data import cache as store
-from regimelag.data import fred, retry
+from regimelag.data import fred, fred_client, retry
 
 DAYS = [f"2024-01-{day:02d}" for day in range(2, 13)]
 
@@ -123,7 +123,7 @@ def test_the_key_comes_from_argument_file_or_environment(server, tmp_path, monke
     with pytest.raises(rl.FetchError, match="FRED_API_KEY is not set"):
         fetch(tmp_path / "none", api_key=None)
     file = tmp_path / "key.txt"
-    file.write_text(f"{KEY}\nsecond line\n")
+    file.write_text(f"\ufeff{KEY}\nsecond line\n")
     fetch(tmp_path / "file", api_key=None, api_key_file=file)
     monkeypatch.setenv("FRED_API_KEY", KEY)
     fetch(tmp_path / "environment", api_key=None)
@@ -158,6 +158,7 @@ FAULTS = {
     "reset": (["reset"] * 5, KEY),
     "slow": (["slow"] * 5, KEY),
     "redirect": ([(302, {"Location": f"ftp://127.0.0.1/?api_key={KEY}"}, "")] * 5, KEY),
+    "redirect nowhere": ([(302, {"Location": f"http://[::1?api_key={KEY}"}, "")] * 5, KEY),
 }
 
 
@@ -201,7 +202,7 @@ PASSING = {
 @pytest.mark.parametrize("case", PASSING)
 def test_a_fault_that_passes_is_waited_out(server, tmp_path, waits, case):
     server.faults = PASSING[case].copy()
-    frame = fetch(tmp_path, timeout=0.2 if case == "slow" else 5.0)
+    frame = fetch(tmp_path, timeout=1.0 if case == "slow" else 5.0)
     assert len(frame) == len(DAYS)
     assert len(waits) == len(PASSING[case]) == len(server.seen) - 1
 
@@ -218,6 +219,127 @@ def test_a_fault_that_stays_is_an_error_and_leaves_the_cache(server, tmp_path, w
     assert {file: file.read_bytes() for file in tmp_path.glob("*.csv")} == kept
     assert not list(tmp_path.glob("*.part"))
     pd.testing.assert_frame_equal(fetch(tmp_path), before)
+
+
+@pytest.mark.parametrize("fault", ["dripping", "dripping header"])
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(server, tmp_path, waits, monkeypatch, fault):
+    """Each byte is soon enough for the timeout: the server would go on for a minute."""
+    monkeypatch.setattr(fred_client, "WHOLE", 1.0)
+    server.faults = [fault] * 5
+    start = time.monotonic()
+    with pytest.raises(rl.FetchError, match=r"no whole answer within|too slowly") as caught:
+        fetch(tmp_path, timeout=0.5)
+    assert time.monotonic() - start < 50
+    assert "after 5 tries" in caught.value.came
+    server.released.set()
+    # Of the key as of any other fault.
+    assert KEY not in str(caught.value)
+    assert len(chain(caught.value)) == 1
+    server.faults.clear()
+    assert len(fetch(tmp_path)) == len(DAYS)
+
+
+def test_an_answer_that_is_too_large_is_not_read(server, tmp_path, waits, monkeypatch):
+    monkeypatch.setattr(fred_client, "LARGEST", 2**20)
+    server.faults = [(200, {}, f"<observations>{' ' * 2**21}</observations>")] * 5
+    with pytest.raises(rl.FetchError, match="an answer of more than 1 MB"):
+        fetch(tmp_path)
+
+
+def test_all_answers_about_a_series_have_a_time(server, tmp_path, waits, monkeypatch):
+    monkeypatch.setattr(fred_client, "LONGEST", 0.2)
+    server.releases["DFF"] = daily(4300)
+    server.faults = ["late"] * 10
+    with pytest.raises(rl.FetchError, match="FRED's answers take 0 s at most") as caught:
+        vintages(tmp_path, ["fed_funds"])
+    assert "fetch_fred with as_of" in caught.value.cure
+    server.faults.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(fredapi.Fred, "root_url", f"{server.url}/fred")
+    assert len(vintages(tmp_path, ["fed_funds"])) == 4300
+
+
+def test_vintages_that_never_fit_end_at_a_day(server, tmp_path, waits, monkeypatch):
+    """Every page is full, however short its period."""
+    monkeypatch.setattr(fred, "MOST_ROWS", 5000)
+    # Which takes a time that grows with the square of the rows.
+    monkeypatch.setattr(fredapi.Fred, "get_series_all_releases", lambda *_: pytest.fail("slow with many rows"))
+    row = '<observation realtime_start="1950-01-02" realtime_end="9999-12-31" date="1950-01-01" value="1"/>'
+    full = (200, {}, f"<observations>{row * fred.MOST_ROWS}</observations>")
+    server.faults = [(200, {}, "<vintage_dates><vintage_date>1950-01-02</vintage_date></vintage_dates>")]
+    server.faults += [full] * 100
+    with pytest.raises(rl.FetchError, match="as many on 1950-01-02 alone"):
+        vintages(tmp_path)
+
+
+def test_a_download_takes_less_than_others_wait_for_it():
+    assert fred_client.LONGEST < store.LONGEST_LOCK
+
+
+def test_the_key_is_not_sent_to_another_server(server, tmp_path, waits):
+    with running(Fred()) as other:
+        other.releases = server.releases
+        elsewhere = f"{other.url}/fred/series/observations?series_id=DFII10&api_key={KEY}"
+        server.faults = [(302, {"Location": elsewhere}, "")] * 5
+        with pytest.raises(rl.FetchError, match="HTTP 302, a redirect to another server"):
+            fetch(tmp_path)
+        assert not other.seen
+    here = f"{server.url}/fred/series/observations?series_id=DFII10&api_key={KEY}"
+    server.faults = [(302, {"Location": here}, "")]
+    assert len(fetch(tmp_path)) == len(DAYS)
+
+
+def observation(date="2024-01-02", value="1.0"):
+    return f'<observations><observation realtime_start="2024-01-03" date="{date}" value="{value}"/></observations>'
+
+
+STRANGE = {
+    "a word": observation(value="abc"),
+    "nothing": observation(value=""),
+    "infinite": observation(value="inf"),
+    "too large": observation(value="1e400"),
+    "no such day": observation(date="2024-13-45"),
+    "no date": observation(date=""),
+    "no value": '<observations><observation date="2024-01-02"/></observations>',
+    "no attributes": "<observations><observation/></observations>",
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_an_answer_of_no_dates_and_numbers_is_an_error_and_is_not_kept(server, tmp_path, waits, case):
+    server.faults = [(200, {}, STRANGE[case])]
+    with pytest.raises(rl.FetchError, match="dates and finite numbers"):
+        fetch(tmp_path)
+    server.faults = [(200, {}, "<vintage_dates><vintage_date>2024-01-03</vintage_date></vintage_dates>")]
+    server.faults += [(200, {}, STRANGE[case])]
+    with pytest.raises(rl.FetchError, match="dates and finite numbers"):
+        vintages(tmp_path)
+    assert not list(tmp_path.glob("*.csv"))
+    assert not waits
+
+
+PAGES = {
+    "a page that is well-formed": "<html><body>down for maintenance</body></html>",
+    "an unknown encoding": '<?xml version="1.0" encoding="utf-99"?><observations/>',
+}
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_a_page_that_is_no_table_is_tried_again(server, tmp_path, waits, case):
+    server.faults = [(200, {}, PAGES[case])] * 2
+    assert len(fetch(tmp_path)) == len(DAYS)
+    assert len(waits) == 2
+
+
+def test_an_error_that_calls_itself_a_success_is_one(server, tmp_path, waits):
+    server.faults = [(200, {}, '<error code="400" message="Bad Request.  The series does not exist."/>')]
+    with pytest.raises(rl.FetchError, match="series does not exist"):
+        fetch(tmp_path)
+
+
+@pytest.mark.parametrize("header", ["\u00b2", "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT", "", "-1", "1e9"])
+def test_a_strange_retry_after_is_as_none(header):
+    assert retry.seconds_to_wait(header) is None
 
 
 def test_waits_double_and_retry_after_is_taken_at_its_word(server, tmp_path, waits):
@@ -292,6 +414,14 @@ def test_an_old_cache_says_so_and_max_age_fetches_anew(server, tmp_path):
         warnings.simplefilter("error")
         frame = fetch(tmp_path, max_age=pd.Timedelta(days=9))
     assert not frame.attrs["origin"]["real_yield_10y"]["cached"]
+    assert len(server.seen) == 2
+
+
+def test_a_table_of_the_future_is_not_young(server, tmp_path):
+    """A clock that was wrong once."""
+    fetch(tmp_path)
+    age(tmp_path / "fred-DFII10.csv", -30)
+    assert not fetch(tmp_path, max_age="7D").attrs["origin"]["real_yield_10y"]["cached"]
     assert len(server.seen) == 2
 
 
@@ -380,6 +510,7 @@ def together(server, folder, count, rounds, max_age):
     return sums
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:.*damaged")
 def test_processes_share_one_cache(server, tmp_path):
     whole = float(sum(1 + n / 10 for n in range(11)) + 13.2)

@@ -128,7 +128,7 @@ def test_gradient_of_the_correlation_along_symmetric_pairs():
     y, location, log_scale, episode, correlation = make_rows(3, times=30)
     inputs = y, location, log_scale, episode, correlation, 4.0
     gradient = adjoint(*inputs, density(*inputs), np.ones((2, 30)))[2]
-    np.testing.assert_array_equal(gradient, gradient.T)
+    np.testing.assert_allclose(gradient, gradient.T, rtol=1e-12, atol=1e-12)
     for a, b in [(0, 1), (0, 2), (1, 2)]:
 
         def value(rho, a=a, b=b):
@@ -180,7 +180,9 @@ def test_what_is_missing_counts_for_nothing(nu):
     assert (np.swapaxes(gradients[0], 1, 2)[~missing] != 0).all()
     # A location that belongs to a missing value may be anything.
     location[np.broadcast_to(missing[:, None], location.shape)] = np.nan
-    np.testing.assert_array_equal(density(y, location, log_scale, episode, correlation, nu), log_obs)
+    np.testing.assert_allclose(
+        density(y, location, log_scale, episode, correlation, nu), log_obs, rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("nu", [5.0, INF])
@@ -222,11 +224,11 @@ def test_input_order_in_memory_does_not_matter():
     rows = make_rows(3)
     turned = [np.asfortranarray(values) for values in rows]
     log_obs = density(*rows, 5.0)
-    np.testing.assert_array_equal(density(*turned, 5.0), log_obs)
+    np.testing.assert_allclose(density(*turned, 5.0), log_obs, rtol=1e-12, atol=1e-12)
     ones = np.ones(log_obs.shape)
     results = adjoint(*rows, 5.0, log_obs, ones), adjoint(*turned, 5.0, log_obs, ones)
     for left, right in zip(*results, strict=True):
-        np.testing.assert_array_equal(left, right)
+        np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
 
 
 def test_arrays_that_do_not_fit_are_refused():
@@ -317,7 +319,7 @@ def test_batch_equals_a_loop():
     y, location, log_scale = (np.stack([row[position] for row in rows]) for position in range(3))
     ours = joint_logpdf(y, location, log_scale, episode, correlation, 5.0).eval(mode="FAST_COMPILE")
     for n, row in enumerate(rows):
-        np.testing.assert_array_equal(ours[n], density(*row[:3], episode, correlation, 5.0))
+        np.testing.assert_allclose(ours[n], density(*row[:3], episode, correlation, 5.0), rtol=1e-12, atol=1e-12)
 
 
 def test_static_shape_is_known():

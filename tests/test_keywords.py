@@ -10,7 +10,7 @@ import pytest
 
 import regimelag as rl
 from regimelag.sampling import fit as module
-from regimelag.sampling.keywords import check_keywords
+from regimelag.sampling.keywords import SET, check_keywords
 
 REFUSED = {
     "misspelled seed": ({"random_sed": 1}, "random_seed"),
@@ -62,13 +62,11 @@ def test_every_keyword_of_the_sampler_is_known(name):
         "pymc": ["max_treedepth", "step_scale", "nuts", "target_accept"],
     }
     function = {"nutpie": nutpie.sample, "pymc": pm.sample}[name]
-    for keyword, one in inspect.signature(function).parameters.items():
-        if one.kind == one.VAR_KEYWORD:
-            continue
+    known = {keyword for keyword, one in inspect.signature(function).parameters.items() if one.kind != one.VAR_KEYWORD}
+    assert set(SET[name]) < known
+    for keyword in [*(known - set(SET[name])), *behind[name]]:
         value = {"sampler": "nuts", "adaptation": "diag"}.get(keyword, 1)
-        try:
-            check_keywords("fit", name, {keyword: value}, own)
-        except rl.FitError as refused:
-            assert "itself" in refused.rule  # noqa: PT017
-    for keyword in behind[name]:
-        check_keywords("fit", name, {keyword: 1}, own)
+        check_keywords("fit", name, {keyword: value}, own)
+    for keyword in SET[name]:
+        with pytest.raises(rl.FitError, match=f"fit sets {keyword} itself"):
+            check_keywords("fit", name, {keyword: 1}, own)

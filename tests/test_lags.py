@@ -73,6 +73,94 @@ def test_effects_by_hand(tiny, group):
     assert float(one["control_effect"].sel(control="dollar")) == pytest.approx(v["control_effect"][0, 0] * per_control)
 
 
+TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
+SHAPES = {
+    "as it is": small_spec(),
+    "three regimes": small_spec(regimes=rl.Regimes(count=3)),
+    "one regime": small_spec(regimes=rl.Regimes(count=1), drivers=()),
+    "no episodes": small_spec(episodes=rl.Episodes()),
+    "neither": small_spec(regimes=rl.Regimes(count=1), drivers=(), episodes=rl.Episodes()),
+    "two signals, one without a lag": small_spec(
+        signals=(
+            rl.Signal("gold", "gold", kernel=rl.NoLag()),
+            rl.Signal("metal", "metal", kernel=small_spec().signals[0].kernel),
+        )
+    ),
+    "two responses": small_spec(responses=TWO),
+    "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "point lag": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),), max_lag=3),
+    "signed lag": small_spec(
+        signals=(rl.Signal("metal", "metal", kernel=rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)),)
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_average_over_the_sample_in_plain_loops(shape):
+    """The mean of the effect over the periods with a response: of its episode and of its regime on the draw's path."""
+    spec = SHAPES[shape]
+    missing = [2, 6] if len(spec.responses) == 1 else [(2, 0), (6, 0), (5, 1), (7, 1), (7, 0)]
+    panel = hand_panel(spec, 9, missing=missing)
+    tree = prior_fit(spec, panel)
+    read, draws = rl.effects(tree, random_seed=3), tree["posterior"].to_dataset()
+    paths = rl.regime_paths(tree, random_seed=3).transpose("chain", "draw", "time", ...).to_numpy()
+    y, episode = panel["response_value"].to_numpy(), panel["episode_index"].to_numpy()
+    lagged = [signal.name for signal in spec.lagged_signals]
+    assert read["lagged_over_sample"].dims == read["lagged"].dims
+    for chain, draw in ((0, 0), (1, 4)):
+        v = one_draw(draws, chain, draw)
+        for s, name in enumerate(lagged):
+            for a, response in enumerate(spec.responses):
+                total, count = 0.0, 0
+                for t in range(9):
+                    if np.isnan(y[t, a]):
+                        continue
+                    k = paths[chain, draw, t, a] if paths.ndim > 3 else paths[chain, draw, t]
+                    total += v["effect"][s]
+                    total += v["effect_regime"][s, k] if "effect_regime" in v else 0.0
+                    total += v["effect_episode"][s, episode[t]] if "effect_episode" in v else 0.0
+                    total += v["effect_response"][s, a] if "effect_response" in v else 0.0
+                    count += 1
+                signal = list(panel["signal"].to_numpy()).index(name)
+                unit = float(panel["response_scale"][a] / panel["signal_scale"][signal])
+                one = read["lagged_over_sample"].isel(chain=chain, draw=draw).sel(signal=name)
+                one = one.sel(response=response.name) if "response" in one.dims else one
+                assert float(one) == pytest.approx(unit * total / count)
+    before = rl.effects(tree, group="prior")["lagged_over_sample"].sel(signal=lagged)
+    assert bool(np.isfinite(before).all())
+    for name in set(panel["signal"].to_numpy()) - set(lagged):
+        assert bool(read["lagged_over_sample"].sel(signal=name).isnull().all())
+    if shape == "neither":
+        xr.testing.assert_allclose(read["lagged_over_sample"], read["lagged"].rename("lagged_over_sample"))
+
+
+def test_paths_of_the_prior_know_no_responses():
+    """With an effect by regime alone the prior's average is that of the chain's law; the posterior's is the data's."""
+    spec = small_spec(drivers=(), episodes=rl.Episodes())
+    panel = hand_panel(spec, 40)
+    tree = prior_fit(spec, panel, draws=2)
+    other = tree.copy()
+    responses = panel[["response_value"]] * 50.0
+    other["observed_data"] = xr.DataTree(responses)
+    before, after = (rl.effects(one, group="prior")["lagged_over_sample"] for one in (tree, other))
+    xr.testing.assert_identical(before, after)
+    assert not rl.effects(tree)["lagged_over_sample"].equals(rl.effects(other)["lagged_over_sample"])
+    # Of many draws of the chain the share of a regime is its long-run probability on average.
+    many = xr.concat([rl.effects(tree, group="prior", random_seed=seed) for seed in range(60)], "seed")
+    draws = tree["prior"].to_dataset()
+    found = many["lagged_over_sample"].sel(signal="metal")
+    for draw in range(5):
+        v = one_draw(draws, 0, draw)
+        leave = 1 / (1 + np.exp(v["stay_log_odds"]))
+        step = np.array([[1 - leave[0], leave[0]], [leave[1], 1 - leave[1]]])
+        # The initial distribution is uniform.
+        share = np.mean([[0.5, 0.5] @ np.linalg.matrix_power(step, t) for t in range(40)], axis=0)
+        one = found.isel(chain=0, draw=draw)
+        error = float(one.std("seed", ddof=1)) / np.sqrt(60)
+        expected = ratio(panel) * (v["effect"][0] + v["effect_regime"][0] @ share)
+        assert abs(float(one.mean("seed")) - expected) < 5 * error
+
+
 def test_natural_units_do_not_depend_on_the_constants(tiny):
     """Twice the signal's constant and half its values say the same; so does the answer."""
     spec, panel, tree = tiny
@@ -85,7 +173,9 @@ def test_natural_units_do_not_depend_on_the_constants(tiny):
         draws[name] = draws[name] * 2.0 / 5.0
     draws["control_effect"] = draws["control_effect"] / 5.0
     moved["posterior"] = xr.DataTree(draws)
-    xr.testing.assert_allclose(rl.effects(moved), rl.effects(tree), rtol=1e-12)
+    # The paths are those of other standardised responses, so the average over the sample is another.
+    read = [rl.effects(one).drop_vars("lagged_over_sample") for one in (moved, tree)]
+    xr.testing.assert_allclose(*read, rtol=1e-12)
     xr.testing.assert_allclose(rl.lag_distribution(moved), rl.lag_distribution(tree), rtol=1e-12)
 
 

@@ -14,7 +14,7 @@ from latex2mathml.converter import convert
 
 import regimelag as rl
 from regimelag.kernels import KERNELS, Prior
-from regimelag.reporting.mathematics import equations, text
+from regimelag.reporting.mathematics import equations, kernel_formula, kernel_symbol, kernel_words, text
 from regimelag.reporting.parameters import parameters, prior_in_words
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
@@ -53,6 +53,15 @@ def model(request):
 
 def test_every_kernel_is_tried():
     assert {signal.kernel.kind for spec in SPECS.values() for signal in spec.signals} == set(KERNELS)
+
+
+@pytest.mark.parametrize("kind", sorted(set(KERNELS) - {"none"}))
+def test_every_kernel_of_the_package_says_what_it_is(kind):
+    kernel = KERNELS[kind]()
+    assert kernel_formula(kernel, 26) == kernel.latex
+    for name in kernel.names(26):
+        assert "text" not in kernel_symbol(kernel, name, over_lags=False)
+        assert "a parameter of the" not in kernel_words(kernel, name)
 
 
 def log_density(one, value):

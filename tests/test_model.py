@@ -147,7 +147,17 @@ def log_likelihood(model):
     return pytensor.function(model.free_RVs, model["log_likelihood"], mode="FAST_COMPILE", on_unused_input="ignore")
 
 
-@pytest.mark.parametrize(("spec", "rows", "missing"), CASES.values(), ids=CASES)
+def params(cases):
+    """Cases by name; recursions are compiled for each number of joint regimes, and some are rarely met."""
+    rare = {"own regimes, three each, no drivers, free first"}
+    if cases is POINT_CASES:
+        rare = {"own regimes", "ten lags, three regimes"}
+    return [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name in rare else []) for name, case in cases.items()
+    ]
+
+
+@pytest.mark.parametrize(("spec", "rows", "missing"), params(CASES))
 def test_potential_twin_and_enumeration_agree(spec, rows, missing):
     panel = hand_panel(spec, rows, missing=missing)
     model = build_model(spec, panel)
@@ -166,7 +176,7 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
         assert float(value) == pytest.approx(plain.loglik, rel=0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("spec", "rows", "missing"), POINT_CASES.values(), ids=POINT_CASES)
+@pytest.mark.parametrize(("spec", "rows", "missing"), params(POINT_CASES))
 def test_a_point_lag_is_summed_out(spec, rows, missing):
     """The potential, and what is read after sampling, against every path for every choice of lags."""
     panel = hand_panel(spec, rows, missing=missing)
@@ -224,7 +234,7 @@ def constrained():
         ("driver_effect", "destination"),
         ("driver_origin", "destination"),
         ("driver_origin", "origin"),
-        ("leave_log_odds", "onward"),
+        ("leave_log_weights", "onward"),
     ],
 )
 def test_deviations_sum_to_zero_over_their_own_dimension_alone(constrained, name, dim):
@@ -343,7 +353,7 @@ def test_the_driver_of_one_row_moves_the_step_into_the_next():
         assert {rv.name for rv in model.free_RVs} == set(point)
         values[name] = float(log_likelihood(model)(*(point[rv.name] for rv in model.free_RVs)))
     assert values["right"] == pytest.approx(two_row_value(1.5), abs=1e-12)
-    assert values["last row differs"] == values["right"]
+    assert values["last row differs"] == pytest.approx(values["right"], abs=1e-12)
     assert values["shifted"] == pytest.approx(two_row_value(-0.7), abs=1e-12)
     assert abs(values["shifted"] - values["right"]) > 0.01
 

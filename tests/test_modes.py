@@ -119,19 +119,19 @@ def test_three_labels_rotate_with_their_onward_odds():
     first = tree["modes"].to_dataset().isel(mode=0).drop_vars(["weight", "log_posterior", "starts"])
     sd = tree["posterior"].to_dataset().std(("chain", "draw"))
     rng = np.random.default_rng(0)
-    for name in ("intercept", "stay_log_odds", "leave_log_odds", "driver_effect", "driver_origin_raw"):
+    for name in ("intercept", "stay_log_odds", "leave_log_weights", "driver_effect", "driver_origin_raw"):
         first[name].values = 3 * sd[name].values * rng.standard_normal(first[name].shape)
     order = [1, 2, 0]
     other = first.copy(deep=True)
     for name, values in first.data_vars.items():
         for axis, dim in enumerate(values.dims):
-            if dim in ("regime", "origin", "destination") and name != "leave_log_odds":
+            if dim in ("regime", "origin", "destination") and name != "leave_log_weights":
                 other[name].values = np.take(other[name].values, order, axis=axis)
     odds = np.full((3, 3), np.nan)
     for i in range(3):
-        odds[i, [j for j in range(3) if j != i]] = first["leave_log_odds"].values[i]
+        odds[i, [j for j in range(3) if j != i]] = first["leave_log_weights"].values[i]
     turned = odds[np.ix_(order, order)]
-    other["leave_log_odds"].values = [[turned[i, j] for j in range(3) if j != i] for i in range(3)]
+    other["leave_log_weights"].values = [[turned[i, j] for j in range(3) if j != i] for i in range(3)]
     tree["modes"] = xr.DataTree(catalogue(first, other))
     # The mode's regime k is the first's order[k]: the first's calm appears as the mode's turbulent, and so on.
     assert rl.modes(tree)["kind"][1] == "labels (calm as turbulent, middle as calm, turbulent as middle)"

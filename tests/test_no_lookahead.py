@@ -109,8 +109,9 @@ def rows_up_to(panel: xr.Dataset, t: pd.Timestamp) -> dict[str, pd.DataFrame]:
     return {role: table.loc[:t] for role, table in held.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 400), change=st.sampled_from(CHANGES))
+@pytest.mark.parametrize("change", CHANGES)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 400))
 def test_a_window_that_ends_at_t_does_not_know_what_comes_after(spec, seed, back, change):
     """Values, constants, slopes and dates, to the last bit, whatever comes later, impossible prices included."""
     frame, t = raw(seed, spec.frequency), DAYS[-back]
@@ -120,8 +121,9 @@ def test_a_window_that_ends_at_t_does_not_know_what_comes_after(spec, seed, back
     assert pd.Timestamp(one[nm.TIME].to_numpy()[-1]) <= t
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 700), change=st.sampled_from(CHANGES[:2]))
+@pytest.mark.parametrize("change", CHANGES[:2])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 700))
 def test_rows_up_to_t_of_a_longer_window_do_not_know_it_either(spec, seed, back, change):
     """The window runs on past t and learns other constants; in natural units the rows up to t are what they were."""
     frame, t = raw(seed, spec.frequency), DAYS[-back]

@@ -32,8 +32,9 @@ def test_the_slope_is_the_density(name):
         other["observed_data"]["response_value"][at] += sign * step
         moved.append(one_step_pit(other))
     slope = (moved[1] - moved[0]) / (2 * step)
-    density = np.exp(fit["log_likelihood"]["response_value"].isel(chain=0, draw=0))
-    assert float(slope[at, 0]) == pytest.approx(float(density[at]), rel=1e-5)
+    density = np.exp(fit["one_step_ahead"]["response_value"].isel(chain=0, draw=0))
+    unit = float(panel["response_scale"][0])
+    assert float(slope[at, 0]) == pytest.approx(float(density[at]) * unit, rel=1e-5)
     # The rows before it know nothing of it, and a missing row has none.
     np.testing.assert_array_equal(slope[:at].dropna("time"), 0.0)
     assert np.isnan(one_step_pit(fit)[3]).all()

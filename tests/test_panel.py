@@ -135,8 +135,9 @@ def test_to_frequency_keeps_the_frame_and_refuses_other_frequencies():
     before = frame.copy(deep=True)
     to_frequency(frame, "W-FRI")
     pd.testing.assert_frame_equal(frame, before)
-    for frequency in ("h", "2W-FRI", "MS", "24h", "7D", "fortnight", ""):
-        with pytest.raises(PanelError, match="W-FRI") as caught:
+    nearest = {"h": "D", "2W-FRI": "W-FRI", "MS": "ME", "24h": "D", "7D": "W-FRI", "fortnight": "W-FRI", "": "W-FRI"}
+    for frequency, near in nearest.items():
+        with pytest.raises(PanelError, match=f'write "{near}"') as caught:
             to_frequency(frame, frequency)
         assert repr(frequency) in str(caught.value)
 
@@ -246,11 +247,13 @@ def test_timing_on_the_real_files():
     assert not np.array_equal(exact[nm.DRIVER_VALUE], rounded[nm.DRIVER_VALUE])
     assert len(json.loads(exact.attrs["closes_differ"])["silver_usd"]) == 22
     table = describe_panel(rounded)
-    assert table.loc[("response", "bitcoin"), "sd"] == pd.Series(np.log(weeks["btc_usd"])).diff()["2013-01-01":].std()
+    returns = pd.Series(np.log(weeks["btc_usd"])).diff()["2013-01-01":]
+    assert table.loc[("response", "bitcoin"), "sd"] == pytest.approx(returns.std(), rel=1e-12)
 
 
-@given(seed=st.integers(0, 1000), row=st.integers(0, 25), change=st.sampled_from(["noise", "blank", "cut", "huge"]))
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("change", ["noise", "blank", "cut", "huge"])
+@given(seed=st.integers(0, 1000), row=st.integers(0, 25))
+@settings(max_examples=6, deadline=None)
 def test_nothing_dated_after_the_end_changes_anything(seed, row, change):
     frame = daily(seed)
     end = to_frequency(frame, "W-FRI").index[25 + row]

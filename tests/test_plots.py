@@ -276,6 +276,7 @@ def test_importing_is_silent():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_figures_need_no_compiler():
     """The module alone, without the package's front page, which imports everything."""
     code = """

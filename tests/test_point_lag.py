@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, small_spec
+from builders import bare_spec, hand_panel, prior_fit, small_spec
 from oracles import log_total
 from scipy import stats
 
@@ -82,11 +82,14 @@ def test_masses_equal_the_conjugate_closed_form(effects, modes):
     assert len(peaks) >= modes
 
 
-@pytest.fixture(scope="module")
-def by_regime():
+@pytest.fixture(scope="module", params=["prior", pytest.param("sampled", marks=pytest.mark.slow)])
+def by_regime(request):
+    """A fit whose posterior is the prior, and one that was sampled."""
     kernel = rl.Point(mean_lag=2.0, spread=1.5, by_regime=True)
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),))
     panel = hand_panel(spec, 40)
+    if request.param == "prior":
+        return prior_fit(spec, panel, 30)
     return rl.fit(
         spec, panel, draws=60, tune=150, chains=2, cores=1, starts=4, prior_draws=50, random_seed=2, progressbar=False
     )
@@ -113,7 +116,7 @@ def test_more_than_a_thousand_combinations_are_refused():
     assert "17576" in str(caught.value)
     small_spec(signals=tuple(rl.Signal(name, name, kernel=kernel) for name in ("a", "b")), max_lag=26)
     small_spec(signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26)
-    with pytest.raises(rl.SpecError, match="share the lag between regimes"):
+    with pytest.raises(rl.SpecError, match="without by_regime"):
         small_spec(
             signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26, regimes=rl.Regimes(count=3)
         )

@@ -13,9 +13,6 @@ from pytensor.graph.replace import graph_replace
 
 import regimelag as rl
 
-pytest.importorskip("numpyro")
-peer = pytest.importorskip("numpyro_model")
-
 SPEC = rl.ModelSpec(
     name="peer",
     responses=(rl.Response("asset", "price"),),
@@ -120,8 +117,24 @@ def log_joint(model):
     return pytensor.function(inputs, density, mode="FAST_COMPILE")
 
 
-@pytest.mark.parametrize("spec", VARIANTS.values(), ids=VARIANTS)
-def test_log_joint_densities_differ_by_a_constant(spec):
+@pytest.fixture(scope="module")
+def peer():
+    """The second implementation. JAX takes seconds to import, so this is not done while tests are collected."""
+    pytest.importorskip("numpyro")
+    import numpyro_model
+
+    return numpyro_model
+
+
+# JAX compiles each of the others for seconds.
+QUICK = {"flagship", "two responses, point lag"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, id=name, marks=[] if name in QUICK else pytest.mark.slow) for name, spec in VARIANTS.items()],
+)
+def test_log_joint_densities_differ_by_a_constant(peer, spec):
     panel = panel_for(spec, rows=110)
     model = rl.build_model(spec, panel)
     draws = peer.prior_draws(spec, panel, 8, seed=1)
@@ -164,7 +177,7 @@ def compare(ours, theirs):
 
 
 @pytest.mark.slow
-def test_posterior_means_and_quantiles_agree():
+def test_posterior_means_and_quantiles_agree(peer):
     panel = panel_for(SPEC)
     assert panel.sizes["episode"] == 3
     assert 0 < int(np.isnan(panel["response_value"]).sum()) < 10

@@ -65,7 +65,7 @@ def loglik_of(model):
 def speed():
     """The log-likelihood of (constants, log sigmas, means, slopes) of the published model, at a shift of its driver."""
     if not FILE.is_file():
-        pytest.skip(f"there is no {FILE}; set REGIMELAG_DATA")
+        pytest.skip(f"depmixS4 is not in {FILE.parents[1]}; set REGIMELAG_DATA")
     table = pd.read_csv(FILE)
     reward = ((table["Pacc"] - table["Pacc"].mean()) / table["Pacc"].std()).to_numpy()
 

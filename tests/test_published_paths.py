@@ -77,7 +77,10 @@ def rounding(loglike, values):
     return 0.5e-6 * float(np.abs(slopes).sum())
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "switching AR(2)" else []) for name in PUBLISHED],
+)
 def test_published_autoregression(hamilton, name):
     published, precision, order, switching, values = PUBLISHED[name]
     y, drivers = data_of(name)

@@ -13,6 +13,8 @@ from builders import (
     on_panel,
     one_draw,
     plain_chain,
+    plain_chains,
+    plain_step,
     plain_transition,
     prior_fit,
     small_spec,
@@ -205,7 +207,9 @@ def test_driver_effects_by_hand(tiny, size):
         stay, slope = v["stay_log_odds"], v["driver_effect"][0]
         change = two_state(stay, slope, standard)[1] - two_state(stay, slope, 0.0)[1]
         np.testing.assert_allclose(one["long_run"], change, rtol=1e-8, atol=1e-12)
-        np.testing.assert_allclose(one["log_odds"], slope * standard, rtol=1e-9)
+        odds = [np.log(p[:, 1] / p[:, 0]) for p in (two_state(stay, slope, by)[0] for by in (0.0, standard))]
+        np.testing.assert_allclose(one["log_odds"].sel(regime="turbulent"), odds[1] - odds[0], rtol=1e-9)
+        assert float(one["log_odds"].sel(regime="calm")) == 0.0
         filtered = enumerated(spec, panel, tree, chain, draw).filtered
         z = panel["driver_value"].to_numpy()[:, 0]
         steps = [
@@ -220,7 +224,7 @@ def test_driver_effects_by_hand(tiny, size):
 def test_changes_sum_to_zero_over_regimes(three):
     read = rl.driver_effects(three[2])
     assert set(read["driver"].to_numpy()) == {"a", "b"}
-    for name in ("next_period", "long_run", "log_odds"):
+    for name in ("next_period", "long_run"):
         np.testing.assert_allclose(read[name].sum("regime"), 0.0, atol=1e-12)
         assert float(np.abs(read[name]).max()) > 1e-3
 
@@ -239,10 +243,53 @@ def test_a_move_of_one_driver_leaves_the_others_alone(three):
     np.testing.assert_allclose(moved["log_odds"].sel(driver="b"), 0.1 * default["log_odds"].sel(driver="b"))
 
 
-def test_unknown_drivers_are_refused(tiny):
+ORIGINS = {"tied": rl.Priors(), "by origin": rl.Priors(origin_sd=0.8)}
+TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
+CHAINS = {"one": {}, "own": {"responses": TWO, "responses_vary": ("effect", "regimes")}}
+
+
+@pytest.mark.parametrize("chains", CHAINS)
+@pytest.mark.parametrize("origins", ORIGINS)
+@pytest.mark.parametrize("count", [2, 3])
+def test_log_odds_are_those_of_the_transition_matrices(count, origins, chains):
+    """log P(j) / P(reference) before and after the move, from each origin, averaged; against every reference."""
+    drivers = (rl.Driver("a", "a"), rl.Driver("b", "b"))
+    spec = small_spec(
+        drivers=drivers, regimes=rl.Regimes(count=count), priors=ORIGINS[origins], signals=(), **CHAINS[chains]
+    )
+    panel = hand_panel(spec, 6)
+    tree = prior_fit(spec, panel, draws=2)
+    size = {"a": 0.7, "b": -0.2}
+    v, labels = one_draw(tree["posterior"].to_dataset(), 1, 1), list(spec.regimes.labels())
+    for reference in labels:
+        read = rl.driver_effects(tree, moves=size, reference=reference)
+        odds = read["log_odds"].isel(chain=1, draw=1)
+        assert read.attrs["reference"] == odds.attrs["reference"] == reference
+        assert f"against {reference}" in odds.attrs["long_name"]
+        assert np.all(odds.sel(regime=reference) == 0)
+        for d, driver in enumerate(drivers):
+            moved = panel.copy(deep=True)
+            moved["driver_value"][:, d] += size[driver.name] / float(panel["driver_scale"][d])
+            for a, own in enumerate(plain_chains(spec, v)):
+                before, after = (plain_step(spec, one, own, 2) for one in (panel, moved))
+                change = np.log(after / after[:, [labels.index(reference)]])
+                change -= np.log(before / before[:, [labels.index(reference)]])
+                assert (np.ptp(change, axis=0).max() > 1e-3) == (origins == "by origin")
+                at = {"response": a} if chains == "own" else {}
+                found = odds.sel(driver=driver.name).isel(at).sel(regime=labels)
+                np.testing.assert_allclose(found, change.mean(axis=0), rtol=0, atol=1e-12)
+    assert read["log_odds"].dims == ("chain", "draw", "driver", *(("response",) if chains == "own" else ()), "regime")
+
+
+def test_unknown_drivers_and_references_are_refused(tiny):
     with pytest.raises(rl.FitError, match="yields") as caught:
         rl.driver_effects(tiny[2], moves={"yields": 1.0})
-    assert "yield" in caught.value.rule
+    assert caught.value.cure == "write 'yield'"
+    for given, cure in (("turbulant", "write 'turbulent'"), ("zzz", "use one of those names"), (0, "use one of")):
+        with pytest.raises(rl.FitError, match="reference") as caught:
+            rl.driver_effects(tiny[2], reference=given)
+        assert cure in caught.value.cure
+        assert "['calm', 'turbulent']" in caught.value.rule
 
 
 # ---- portrait
@@ -269,7 +316,7 @@ def test_portrait_by_hand(tiny):
             "mean": mean,
             "expected duration": expected,
             "share": (paths == k).mean("time"),
-            "long-run probability, yield up 1 sd": long_run,
+            "change in long-run probability, yield up 1 sd": long_run,
         }
         for name, values in rows.items():
             low, median, high = np.quantile(values, [0.05, 0.5, 0.95])

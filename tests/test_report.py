@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import html
 import re
 from html.parser import HTMLParser
@@ -113,6 +114,7 @@ def test_it_says_what_the_readings_say(page, idata):
     assert f"Origin: {rl.panel_of(idata).attrs['origin']}." in said
 
 
+@pytest.mark.slow
 def test_a_file_is_enough(page, idata, tmp_path):
     """The page from the file is that from the fit, picture by picture."""
     again = rl.report(rl.save_fit(idata, tmp_path / "fit.nc"), tmp_path / "again")
@@ -159,12 +161,22 @@ VARIANTS = {
         signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),),
         controls=(rl.Control("<script>alert(1)</script>", "dollar"),),
     ),
-    "lag alone": small_spec(signals=(rl.Signal("metal", "metal", contemporaneous=False),), max_lag=9, controls=()),
+    "lag alone": small_spec(
+        signals=(rl.Signal("metal", "metal", contemporaneous=False),),
+        max_lag=9,
+        controls=(),
+        episodes=rl.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
+    ),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),), drivers=()),
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# A page takes seconds.
+SLOW = pytest.mark.slow
+QUICK = {"nothing that explains", "point lag"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in VARIANTS])
 @pytest.mark.filterwarnings("ignore")
 def test_every_shape_of_model_has_a_report(name, tmp_path):
     spec = VARIANTS[name]
@@ -176,6 +188,13 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
     assert ("drivers" in reader.ids) == bool(spec.drivers)
     assert all(signal.name in said for signal in spec.signals)
+    # Words beside figures and numbers are of this model.
+    assert ("Dotted lines separate episodes" in said) == bool(spec.episodes.starts)
+    assert ("Shaded: history for the lags" in said) == bool(spec.lagged_signals)
+    assert ("50 % bands alone" in said) == spec.lag_by_episode
+    same_period = any(signal.contemporaneous for signal in spec.signals) or bool(spec.controls)
+    assert ("distribution, given the rows before and the row's own signals and controls;" in said) == same_period
+    assert ("distribution, given the rows before;" in said) == (not same_period)
     assert "script" not in reader.tags
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     # Prior draws are no posterior; where the diagnostics find fault, nothing is claimed of the day either.
@@ -184,6 +203,7 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_judgements_are_shown(idata, tmp_path):
     comparison = rl.compare({"lag": idata, "the same": idata})
     page = rl.report(idata, tmp_path / "report", comparison=comparison, moves={"real yield": -0.5})
@@ -191,6 +211,13 @@ def test_judgements_are_shown(idata, tmp_path):
     assert all(" ".join(sentence.split()) in said for sentence in comparison.attrs["verdict"])
     assert "the same" in said
     assert (page.parent / "figures" / "comparison.pdf").is_file()
+    drivers = pd.read_csv(page.parent / "tables" / "drivers.csv", index_col=[0, 1])
+    odds = rl.driver_effects(idata, moves={"real yield": -0.5})["log_odds"].sel(driver="real yield", regime="turbulent")
+    median = drivers.loc[("real yield", "turbulent"), "log odds against calm median"]
+    assert median == pytest.approx(float(odds.median()))
+    latex = (page.parent / "tables" / "drivers.tex").read_text(encoding="utf-8")
+    assert "log odds against calm" in latex
+    assert latex.count("& reference ") == 2
     assert "real yield \N{MINUS SIGN}0.5" in said
 
 

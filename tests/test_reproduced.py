@@ -15,6 +15,8 @@ import pytest
 import regimelag as rl
 
 TESTS = Path(__file__).parent
+# Another process compiles, fits or draws every figure.
+pytestmark = pytest.mark.slow
 
 
 def fresh_process(*arguments, folder) -> str:
@@ -42,7 +44,7 @@ def test_the_same_seed_gives_the_same_draws_in_another_process(idata, tmp_path):
     (tmp_path / "again.py").write_text(AGAIN)
     fresh_process("again.py", folder=tmp_path)
     again = rl.load_fit(tmp_path / "fit.nc")
-    for group in ("posterior", "prior", "posterior_predictive", "log_likelihood", "log_prior", "modes"):
+    for group in ("posterior", "prior", "posterior_predictive", "one_step_ahead", "log_prior", "modes"):
         one, other = idata[group].to_dataset(), again[group].to_dataset()
         assert set(one.data_vars) == set(other.data_vars)
         for name in one.data_vars:

@@ -5,20 +5,38 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from builders import hand_panel, one_draw, small_spec
+from builders import hand_panel, one_draw, prior_fit, small_spec
 
 import regimelag as rl
 
 RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
 
 
+SPEC = small_spec(responses=RESPONSES, responses_vary=("effect", "lag"))
+
+
 @pytest.fixture(scope="module")
-def two():
-    """A fit of 60 rows; the second response begins late."""
-    spec = small_spec(responses=RESPONSES, responses_vary=("effect", "lag"))
-    panel = hand_panel(spec, 60, missing=[3, *((row, 1) for row in range(25))])
+def panel():
+    """60 rows; the second response begins late."""
+    return hand_panel(SPEC, 60, missing=[3, *((row, 1) for row in range(25))])
+
+
+@pytest.fixture(scope="module")
+def two(panel):
+    """A fit whose posterior is the prior."""
+    return prior_fit(SPEC, panel, 40)
+
+
+@pytest.mark.slow
+def test_it_is_fitted(panel, two):
     settings = {"draws": 80, "tune": 200, "chains": 2, "cores": 1, "starts": 4, "prior_draws": 60}
-    return rl.fit(spec, panel, random_seed=1, progressbar=False, **settings)
+    idata = rl.fit(SPEC, panel, random_seed=1, progressbar=False, **settings)
+    posterior = idata["posterior"].to_dataset()
+    assert {name: posterior[name].dims for name in posterior.data_vars} == {
+        name: values.dims for name, values in two["posterior"].to_dataset().data_vars.items()
+    }
+    assert all(bool(values.notnull().all()) for values in posterior.data_vars.values())
+    assert set(rl.lag_report(idata).attrs["verdict"]) == {"metal on asset", "metal on other"}
 
 
 def test_effects_are_told_for_each_response_in_its_own_units(two):

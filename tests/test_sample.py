@@ -65,6 +65,7 @@ def test_same_seed_same_draws(drawn):
         xr.testing.assert_identical(drawn[group].to_dataset(), again[group].to_dataset())
 
 
+@pytest.mark.slow
 def test_pymc_samples_the_same(drawn):
     other = rl.sample(conjugate(), **SMALL, random_seed=4, nuts_sampler="pymc")
     means = [tree["posterior"]["mean"].mean(("chain", "draw")) for tree in (drawn, other)]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from regimelag import names as nm
@@ -236,8 +236,9 @@ def test_the_other_column_is_transformed_in_the_same_way(kind):
     np.testing.assert_allclose(panel[nm.SIGNAL_VALUE][4:, 0], fitted.resid / fitted.resid.std(), atol=1e-8)
 
 
-@given(seed=st.integers(0, 1000), row=st.integers(0, 25), change=st.sampled_from(["noise", "blank", "cut", "huge"]))
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("change", ["noise", "blank", "cut", "huge"])
+@given(seed=st.integers(0, 1000), row=st.integers(0, 25))
+@settings(max_examples=5, deadline=None)
 @pytest.mark.parametrize("frequency", ["W-FRI", "trading"])
 def test_nothing_dated_after_the_end_changes_the_signal_or_its_slope(frequency, seed, row, change):
     spec = spec_of(signals=(BEYOND, Signal("gold", "gld", kernel=KERNEL)), frequency=frequency)
@@ -412,9 +413,7 @@ def test_trading_dates_match_a_loop_and_never_use_a_later_value(seed, holes):
     frame = frame.mask(np.random.default_rng(seed).random(frame.shape) < holes)
     spec = trading(drivers=())
     seen = [day for day in frame.index if not frame.loc[day, ["btc", "slv", "tips"]].isna().any()]
-    if any(two - one > pd.Timedelta(days=10) for one, two in itertools.pairwise(seen)):
-        refused(spec, frame, "trading dates are at most 10 days apart")
-        return
+    assume(all(two - one <= pd.Timedelta(days=10) for one, two in itertools.pairwise(seen)))
     panel = make_panel(spec, frame)
     rows = pd.DatetimeIndex(panel[nm.SIGNAL_TIME].to_numpy())
     assert list(rows) == seen[len(seen) - len(rows) :]

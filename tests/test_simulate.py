@@ -194,6 +194,25 @@ def test_example_holds_its_truth_in_natural_units():
     assert stats.kstest(residual, stats.t(8).cdf).pvalue > 1e-5
 
 
+def test_the_examples_driver_effects_are_log_odds():
+    """Logistic regression of the true paths on the drivers of the week before, with an intercept for each origin."""
+    panels = [rl.example_panel(random_seed=seed) for seed in range(4)]
+    paths = [panel["regime_path"].to_numpy() for panel in panels]
+    z = np.concatenate([panel["driver_value"].to_numpy()[:-1] for panel in panels])
+    before, turbulent = (np.concatenate([path[part] for path in paths]) for part in (slice(-1), slice(1, None)))
+    design = np.column_stack([before == 0, before == 1, z]).astype(float)
+    found = np.zeros(4)
+    for _ in range(25):
+        probability = 1 / (1 + np.exp(-design @ found))
+        information = design.T @ (design * (probability * (1 - probability))[:, None])
+        found = found + np.linalg.solve(information, design.T @ (turbulent - probability))
+    error = np.sqrt(np.diag(np.linalg.inv(information)))[2:]
+    truth = np.array(json.loads(panels[0].attrs["truth"])["driver_effect"])
+    assert np.all(abs(found[2:] - truth) < Z * error)
+    # And half of it, which a centred logit would be, would not do.
+    assert np.all(abs(found[2:] - truth / 2) > Z * error)
+
+
 def test_the_example_frame_makes_the_example_panel():
     panel = rl.make_panel(rl.read_spec("btc_silver"), rl.example_frame(), start="2013-01-01")
     example = rl.example_panel()

@@ -62,7 +62,7 @@ def test_byte_order_mark_blank_lines_and_spaces_do_no_harm(tmp_path):
 @settings(deadline=None)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_every_float_comes_back_to_the_last_bit(tmp_path_factory, values):
-    dates = pd.date_range("2020-01-01", periods=len(values), name="date")
+    dates = pd.date_range("2020-01-01", periods=len(values), name="date", unit="us")
     frame = pd.DataFrame({"x": values}, index=dates)
     path = tmp_path_factory.getbasetemp() / "floats.csv"
     frame.to_csv(path)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from regimelag.reading.verdict import Claims, Findings, claims, claims_of, gate, period_name, verdict, verdict_claims
+from regimelag.reading.verdict import (
+    INFORMATION,
+    POWER,
+    Claims,
+    Comparison,
+    Findings,
+    claims,
+    claims_of,
+    decision_threshold,
+    detectable,
+    period_name,
+    verdict,
+    verdict_claims,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +40,7 @@ from regimelag.reading.verdict import Claims, Findings, claims, claims_of, gate,
         (0.5, 1, 0),
     ],
 )
-def test_a_sign_is_claimed_behind_the_gate(positive, family, direction):
+def test_a_sign_is_claimed_from_the_decision_threshold_on(positive, family, direction):
     assert claims(positive, family=family).direction == direction
 
 
@@ -35,21 +49,27 @@ def test_draws_that_are_zero_support_neither_sign():
     assert claims(0.0, negative=0.5) == Claims()
 
 
-def test_nothing_else_is_claimed_before_the_gate():
-    sure = np.array([[0.0, 0.0], [1.0, 0.0]])
+def test_nothing_else_is_claimed_without_a_sign():
+    sure = Comparison(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]]))
     assert claims(0.98, regimes=sure, episodes=sure, information=3.0) == Claims()
     assert claims(0.999, regimes=sure, episodes=sure, information=3.0, trusted=False) == Claims()
-    assert claims(0.999, regimes=sure, episodes=sure, information=3.0) == Claims(1, ((1, 0),), ((1, 0),), True)
+    assert claims(0.999, regimes=sure, episodes=sure, information=3.0) == Claims(
+        1, ((1, 0),), ((1, 0),), True, ((0, 1),), ((0, 1),)
+    )
 
 
 def test_differences_need_their_share_of_the_pairs():
-    two = np.array([[0.0, 0.976], [0.024, 0.0]])
-    assert claims(1.0, regimes=two).regimes == ((0, 1),)
-    assert claims(1.0, regimes=np.array([[0.0, 0.974], [0.026, 0.0]])).regimes == ()
-    # Three pairs: 1 - 0.025 / 3 = 0.99167.
-    three = np.array([[0.0, 0.99, 0.993], [0.01, 0.0, 0.5], [0.007, 0.5, 0.0]])
-    assert claims(1.0, episodes=three).episodes == ((0, 2),)
-    assert claims(1.0, episodes=np.zeros((1, 1))).episodes == ()
+    def of(*rows):
+        return Comparison(np.array(rows), np.array(rows))
+
+    two = claims(1.0, regimes=of([0.0, 0.991], [0.009, 0.0]))
+    assert two.regimes == two.regime_signs == ((0, 1),)
+    less = claims(1.0, regimes=of([0.0, 0.989], [0.011, 0.0]))
+    assert less.regimes == less.regime_signs == ()
+    # Three pairs: 1 - 0.01 / 3 = 0.99667.
+    three = claims(1.0, episodes=of([0.0, 0.996, 0.997], [0.004, 0.0, 0.5], [0.003, 0.5, 0.0]))
+    assert three.episodes == three.episode_signs == ((0, 2),)
+    assert claims(1.0, episodes=of([0.0])).episodes == ()
 
 
 @pytest.mark.parametrize(("information", "said"), [(0.24, False), (0.25, True)])
@@ -64,6 +84,71 @@ def test_claims_of_draws_are_those_of_their_probabilities():
     made = verdict_claims(effect, by_regime=by[:, :2], by_episode=by, information=0.3)
     assert made == Claims(1, ((1, 0),), ((1, 0),), True)
     assert verdict_claims(-effect).direction == -1
+    # With all signs turned the same regimes are stronger.
+    assert verdict_claims(-effect, by_regime=-by[:, :2], by_episode=-by) == made._replace(direction=-1, lag=False)
+
+
+@pytest.mark.parametrize(
+    ("effects", "stronger", "signs"),
+    [
+        ((-0.2, -1.6), ((1, 0),), ()),
+        ((0.2, 1.6), ((1, 0),), ()),
+        ((-1.6, -0.2), ((0, 1),), ()),
+        ((0.8, -1.6), ((1, 0),), ((0, 1),)),
+        ((2.4, -0.8), ((0, 1),), ((0, 1),)),
+        # Their magnitudes are the same, or not known well enough; that the signs differ is.
+        ((1.2, -1.2), (), ((0, 1),)),
+        ((0.0, 0.0), (), ()),
+        ((-1.0, -1.0), (), ()),
+    ],
+)
+def test_the_stronger_effect_is_that_of_larger_magnitude(effects, stronger, signs):
+    rng = np.random.default_rng(7)
+    by = rng.normal(effects, 0.1, (4000, 2))
+    made = verdict_claims(rng.normal(-1.0, 0.1, 4000), by_regime=by, by_episode=by)
+    assert made.regimes == made.episodes == stronger
+    assert made.regime_signs == made.episode_signs == signs
+
+
+def quadrants(center, sd, correlation):
+    """P(b_i > |b_j|), P(-b_i > |b_j|) and the same of j, of normal effects (fit, 2), by the law of sum and difference.
+
+    b_i > |b_j| where both the difference and the sum are positive, and so on.
+    """
+    turn = np.array([[1.0, -1.0], [1.0, 1.0]])
+    one, two = sd
+    covariance = turn @ np.array([[one**2, correlation * one * two], [correlation * one * two, two**2]]) @ turn.T
+    scale = np.sqrt(np.diag(covariance))
+    shape = covariance / np.outer(scale, scale)
+    at = center @ turn.T / scale
+    both = [stats.multivariate_normal(cov=shape * np.outer(s, s)).cdf(at * s) for s in ([1, 1], [-1, -1])]
+    other = [stats.multivariate_normal(cov=shape * np.outer(s, s)).cdf(at * s) for s in ([-1, 1], [1, -1])]
+    return np.stack([*both, *other], axis=-1).reshape(-1, 4)
+
+
+def test_probabilities_of_a_stronger_effect_are_those_of_two_normals():
+    center, sd = np.array([0.4, -0.9]), (0.5, 0.8)
+    draws = np.random.default_rng(8).normal(center, sd, (100_000, 2))
+    exact, found = quadrants(center[None], sd, 0.0)[0], Comparison.of(draws)
+    np.testing.assert_allclose(found.stronger[0, 1], max(exact[:2]), rtol=0, atol=0.01)
+    np.testing.assert_allclose(found.stronger[1, 0], max(exact[2:]), rtol=0, atol=0.01)
+    opposite = stats.norm.cdf(0.4 / 0.5) * stats.norm.cdf(0.9 / 0.8)
+    assert found.opposite[0, 1] == pytest.approx(opposite, abs=0.01)
+
+
+@pytest.mark.parametrize("sd", [(1.0, 1.0), (1.0, 0.2), (1.0, 0.02)])
+@pytest.mark.parametrize("truth", [(0.0, 0.0), (0.05, 0.05), (0.3, -0.3), (-1.0, -1.0), (3.0, 3.0), (3.0, -3.0)])
+def test_equal_magnitudes_are_seldom_said_to_differ(truth, sd):
+    """A flat prior and a normal likelihood: each order is claimed in 1 % of the fits at most, so 2 % together.
+
+    The magnitudes are compared without the decision about the average effect: with three regimes it may be passed on
+    account of the third.
+    """
+    fits, correlation, (one, two) = 2000, 0.4, sd
+    covariance = [[one**2, correlation * one * two], [correlation * one * two, two**2]]
+    center = np.random.default_rng(9).multivariate_normal(truth, covariance, fits)
+    claimed = int((quadrants(center, sd, correlation).max(axis=1) >= decision_threshold()).sum())
+    assert stats.binomtest(claimed, fits, 0.02, alternative="greater").pvalue > 1e-4
 
 
 @pytest.mark.parametrize("family", [1, 3])
@@ -85,20 +170,25 @@ def findings(**changes):
         "measure": "cumulative elasticity",
         "unit": "weeks",
         "effect": effect,
+        "over_sample": effect + 0.5,
         "by_regime": {"calm": effect - rng.normal(0.2, 0.4, 4000), "turbulent": effect + rng.normal(0.2, 0.4, 4000)},
         "by_episode": {name: effect + rng.normal(0, 0.3, 4000) for name in ("one", "two", "three")},
         "lag": rng.normal(8.0, 1.0, 4000),
         "prior_lag": rng.normal(9.0, 5.0, 4000),
         "information": 1.3,
         "none": (0.001, 0.02),
+        "slabs": (0.25, 0.5, 1.0, 2.0, 4.0),
+        "asked_slabs": 5,
         "within": (4, 13),
+        "deviations": ("regimes", "episodes"),
     }
     return Findings(**(parts | changes))
 
 
 def weak(**changes):
     rng = np.random.default_rng(6)
-    return findings(effect=rng.normal(0.2, 0.5, 4000), none=(0.55, 0.93), information=0.06, **changes)
+    parts = {"effect": rng.normal(0.2, 0.5, 4000), "none": (0.55, 0.93), "information": 0.06}
+    return findings(**(parts | changes))
 
 
 def test_words_of_a_response_that_is_there():
@@ -106,7 +196,9 @@ def test_words_of_a_response_that_is_there():
     assert said.startswith("A positive lagged effect of silver. Cumulative elasticity 2.0")
     assert "calm" in said
     assert "P(> 0) above 0.999" in said
-    assert "they do not differ visibly, P(turbulent larger) = 0." in said
+    assert "; neither is shown to be stronger, P(stronger in calm) = 0." in said
+    assert "and P(stronger in turbulent) = 0." in said
+    assert "; none is shown to be stronger than another." in said
     assert "By episodes: one" in said
     assert "1.30 nats gained; it lies within 4 to 13 with probability 1.00" in said
     assert "ot identified" not in said
@@ -118,8 +210,17 @@ def test_words_of_a_response_that_is_there():
 def test_words_of_a_difference():
     found = findings()
     apart = {"calm": found.effect - 2.0, "turbulent": found.effect + 1.0}
-    assert "the effect is larger in turbulent than in calm." in verdict(dataclasses.replace(found, by_regime=apart))
-    alone = verdict(dataclasses.replace(found, by_regime={}, by_episode={}))
+    assert "; the effect is stronger in turbulent than in calm." in verdict(dataclasses.replace(found, by_regime=apart))
+    negative = {name: -draws for name, draws in apart.items()}
+    said = verdict(dataclasses.replace(found, effect=-found.effect, by_regime=negative, by_episode=negative))
+    assert said.count("; the effect is stronger in turbulent than in calm.") == 2
+    assert "larger" not in said
+    mixed = {"calm": 0.1 * found.effect - 2.0, "turbulent": found.effect + 2.0}
+    said = verdict(dataclasses.replace(found, by_regime=mixed))
+    assert (
+        "the sign of the effect differs: positive in turbulent and negative in calm; the effect is stronger in" in said
+    )
+    alone = verdict(dataclasses.replace(found, by_regime={}, by_episode={}, deviations=()))
     assert "regimes" not in alone
     assert "episodes" not in alone
 
@@ -134,21 +235,69 @@ def test_words_of_a_lag_that_is_its_prior():
 def test_words_where_nothing_is_identified():
     found = weak()
     said = verdict(found)
-    assert said.startswith("Not identified: the data do not tell a lagged effect of silver from none.")
+    assert said.startswith("Not identified: the data do not distinguish a lagged effect of silver from none.")
     low, high = np.quantile(found.effect, [0.05, 0.95])
     assert f"({low:.2f} to {high:.2f})" in said
-    # The size that the gate lets through when the posterior is normal: 2.326 standard deviations.
-    assert f"effects below about {2.326 * found.effect.std():.2f} are not seen" in said
+    # 2.326 standard deviations for a probability of 0.99, and 0.842 more for power 0.8.
+    size = (2.3263 + 0.8416) * found.effect.std()
+    assert f"an effect of about {size:.2f} would be claimed with probability 0.8." in said
     assert f"P(> 0) = {np.mean(found.effect > 0):.3f}" in said
-    assert "P(no lagged effect) is 0.55 to 0.93" in said
-    assert "0.06 nats gained" in said
+    assert "P(no average lagged effect) is 0.55 to 0.93 over 5 slab widths, 0.25 to 4 times effect_sd" in said
+    assert "equals the prior" in said
+    assert "(information gain 0.06 nats)" in said
     assert not any(word in said for word in ("calm", "turbulent", "By episodes", "lies within"))
-    assert f"effects below about {stats.norm.ppf(0.995) * found.effect.std():.2f}" in verdict(weak(family=2))
+    size = (stats.norm.ppf(0.995) + stats.norm.ppf(0.8)) * found.effect.std()
+    assert f"an effect of about {size:.2f} would be claimed" in verdict(weak(family=2))
     assert "0.995 for one sign" in verdict(weak(family=2))
 
 
 def test_bounds_are_said_as_bounds():
-    assert "P(no lagged effect) is below 0.020" in verdict(findings(none_bound=True))
+    assert "P(no average lagged effect) is below 0.020" in verdict(findings(none_bound=True))
+
+
+@pytest.mark.parametrize(
+    ("slabs", "words"),
+    [
+        ((0.5, 1.0, 2.0, 4.0), "is 0.55 to 0.93 over 4 of 5 slab widths, 0.5 to 4 times effect_sd"),
+        ((1.0,), "is 0.55 to 0.93 over 1 of 5 slab widths, 1 times effect_sd"),
+        ((), "cannot be computed from this fit at any of 5 slab widths"),
+    ],
+)
+def test_slabs_that_were_not_reached_are_counted(slabs, words):
+    assert f"P(no average lagged effect) {words};" in verdict(weak(slabs=slabs))
+
+
+@pytest.mark.parametrize(
+    ("deviations", "words"),
+    [
+        (("regimes",), "; deviations between regimes remain possible under both hypotheses."),
+        (("regimes", "episodes", "responses"), "; deviations between regimes, episodes and responses remain possible"),
+        ((), "times effect_sd. "),
+    ],
+)
+def test_what_no_average_effect_leaves_possible_is_said(deviations, words):
+    for said in (verdict(findings(deviations=deviations)), verdict(weak(deviations=deviations))):
+        assert words in said
+        assert ("deviations" in said) == bool(deviations)
+
+
+def test_the_average_over_the_sample_is_said_where_effects_differ():
+    for found in (findings(), weak(over_sample=findings().over_sample)):
+        low, middle, high = np.quantile(found.over_sample, [0.05, 0.5, 0.95])
+        words = f"; average over the sample's weeks {middle:.2f} ({low:.2f} to {high:.2f})."
+        assert words in verdict(found)
+        assert words not in verdict(dataclasses.replace(found, deviations=()))
+        assert words not in verdict(dataclasses.replace(found, deviations=("responses",)))
+
+
+@pytest.mark.parametrize("family", [1, 2])
+def test_the_detectable_effect_is_claimed_with_its_power(family):
+    """Posterior means that are normal about the effect with the posterior standard deviation, 0.4."""
+    rng = np.random.default_rng(8)
+    effect, panels = detectable(0.4, family), 20_000
+    positive = stats.norm.cdf(rng.normal(effect, 0.4, panels) / 0.4)
+    claimed = sum(claims(p, family=family).direction == 1 for p in positive)
+    assert stats.binomtest(claimed, panels, 0.8).pvalue > 1e-4
 
 
 def test_problems_come_first_and_nothing_is_claimed():
@@ -161,7 +310,12 @@ def test_problems_come_first_and_nothing_is_claimed():
 
 @pytest.mark.parametrize(
     ("after", "words"),
-    [(0.99, "the lag differs:"), (0.4, "the data do not tell whether"), (0.01, "the lag does not differ by more")],
+    [
+        (0.99, "the lag differs:"),
+        (0.98, "the data do not tell whether"),
+        (0.02, "the data do not tell whether"),
+        (0.01, "the lag does not differ by more"),
+    ],
 )
 def test_words_on_lags_of_episodes(after, words):
     said = verdict(findings(lag_gap={"episodes": (after, 0.45)}))
@@ -172,9 +326,24 @@ def test_words_on_lags_of_episodes(after, words):
     assert "Nor can it be told whether the lag differs between episodes." in hidden
 
 
-def test_gate_and_units():
-    assert gate() == pytest.approx(0.99)
-    assert gate(4) == pytest.approx(0.9975)
+def test_the_documents_state_the_rule_in_force():
+    root = Path(__file__).parents[1]
+    texts = {name: (root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/lags.md")}
+    texts["docs/lag_posterior.md"] = (root / "docs" / "lag_posterior.md").read_text(encoding="utf-8")
+    for name, text in texts.items():
+        words = " ".join(text.split())
+        assert f"{decision_threshold():g}" in words, name
+        # One figure for the smallest effect, with its power.
+        assert (
+            f"elasticity of {'about ' if name == 'docs/lags.md' else ''}1.1 is claimed with probability {POWER:g}"
+            in words
+        )
+    assert f"information gain of {INFORMATION:g} nats" in " ".join(texts["docs/lags.md"].split())
+
+
+def test_threshold_and_units():
+    assert decision_threshold() == pytest.approx(0.99)
+    assert decision_threshold(4) == pytest.approx(0.9975)
     assert [period_name(one) for one in ("W-FRI", "D", "B", "ME", "QE")] == [
         "weeks",
         "days",

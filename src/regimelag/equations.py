@@ -226,7 +226,12 @@ def _base_logits(count: int, draws: Draws) -> np.ndarray:
 
 def driver_slopes(spec: ModelSpec, draws: Draws) -> np.ndarray:
     """What a standard deviation of each driver adds to the logits (draw, driver, origin, destination)."""
-    return _added_up(spec, [_driver_slopes(spec.regimes.count, chain) for chain in _chains(spec, draws)])
+    return _added_up(spec, chain_slopes(spec, draws))
+
+
+def chain_slopes(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
+    """The same (draw, driver, origin, destination) for each chain: one for all responses, or one for each."""
+    return [_driver_slopes(spec.regimes.count, chain) for chain in _chains(spec, draws)]
 
 
 def _driver_slopes(count: int, draws: Draws) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 
 class RegimelagError(ValueError):
@@ -24,7 +25,11 @@ class RegimelagError(ValueError):
 
     def __init__(self, asked: str, rule: str, came: str, cure: str) -> None:
         self.asked, self.rule, self.came, self.cure = asked, rule, came, cure
-        super().__init__(f"{asked}\n  rule: {rule}\n  came: {came}\n  cure: {cure}")
+        # All four as args: pickle and copy make an exception anew from its args.
+        super().__init__(asked, rule, came, cure)
+
+    def __str__(self) -> str:
+        return f"{self.asked}\n  rule: {self.rule}\n  came: {self.came}\n  cure: {self.cure}"
 
 
 class SpecError(RegimelagError):
@@ -57,7 +62,23 @@ def require_choice(asked: str, name: str, value: object, choices: Iterable[str])
     require(value in options, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
 
 
+def require_tuple(asked: str, name: str, value: object) -> None:
+    """Raise `SpecError` unless the value is a tuple; the cure is a list of the one value."""
+    require(isinstance(value, tuple), asked, f"{name} are a list", f"{name} = {value!r}", f"write {name} = [{value!r}]")
+
+
+def require_choices(asked: str, name: str, values: object, choices: Iterable[str]) -> None:
+    """Raise `SpecError` unless this is a tuple of some of the choices; the cure is such a list."""
+    options = sorted(choices)
+    given = values if isinstance(values, tuple) else (values,)
+    close = [one for value in given for one in difflib.get_close_matches(str(value), options, n=1)]
+    cure = f"write {name} = {list(dict.fromkeys(close))}" if close else f"choose from {options}, in a list"
+    fits = isinstance(values, tuple) and all(value in options for value in values)
+    require(fits, asked, f"{name} is a list of some of {options}", f"{name} = {values!r}", cure)
+
+
 def require_positive(asked: str, name: str, value: object, least: float = 0.0) -> None:
     """Raise `SpecError` unless the value is a number above `least`."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > least
-    require(ok, asked, f"{name} is a number above {least:g}", f"{name} = {value!r}", f"give {name} such a number")
+    ok = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) > least
+    wanted = f"a number above {least:g}" if least >= 0 else "a number, zero or above"
+    require(ok, asked, f"{name} is {wanted}", f"{name} = {value!r}", f"give {name} {wanted}")

@@ -8,6 +8,7 @@ is always the last axis, and every parameter that is a scalar in the model may c
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from regimelag.errors import require
+from regimelag.plain import as_plain, is_number
 
 Array = Any
 
@@ -66,11 +68,34 @@ def gamma_weights(mean: Array, spread: Array, max_lag: int, xp: Any) -> Array:
 
 
 class Kernel:
-    """Base of all kernels: its parameters with their priors, and the weights that follow from their values."""
+    """Base of all kernels: its parameters with their priors, and the weights that follow from their values.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the kernel in a spec, and in `KERNELS`.
+    movable : bool
+        Whether the kernel has a location, which can be moved for an episode or a response.
+    latex : str
+        For reports: the weights as LaTeX, up to the factor that makes them sum to one.
+    symbols, words : mapping of str to str
+        For reports: LaTeX symbol and meaning of each parameter, by name; those of base classes count too.
+    location_latex : str
+        For reports: LaTeX of the location that `moved` moves, where it is no parameter itself.
+
+    Reports describe what a class leaves out by its name and those of its parameters.
+    """
 
     kind: ClassVar[str] = ""
-    # Whether the kernel has a location, which can be moved for an episode or a response.
     movable: ClassVar[bool] = False
+    latex: ClassVar[str] = ""
+    symbols: ClassVar[Mapping[str, str]] = {}
+    words: ClassVar[Mapping[str, str]] = {}
+    location_latex: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Keep plain numbers and tuples, so that the kernel stays hashable and TOML can hold it."""
+        as_plain(self)
 
     def validate(self, max_lag: int) -> None:
         """Raise `SpecError` where the prior cannot be met with lags 1..L."""
@@ -105,6 +130,11 @@ class Kernel:
         """Signed coefficients (..., lag), summing to zero, added to effect times weights; None if there are none."""
         return None
 
+    @property
+    def departs(self) -> bool:
+        """Whether the kernel has signed coefficients beside its weights."""
+        return type(self).departure is not Kernel.departure
+
 
 @dataclass(frozen=True)
 class NoLag(Kernel):
@@ -137,7 +167,7 @@ class Humped(Kernel):
         for field in fields(self):
             value = getattr(self, field.name)
             require(
-                field.type != "float" or (isinstance(value, (int, float)) and np.isfinite(value) and value > 0),
+                str(field.type) not in ("float", "<class 'float'>") or (is_number(value) and value > 0),
                 f"a {self.kind} kernel",
                 f"{field.name} is a positive number",
                 f"{field.name} = {value!r}",
@@ -148,7 +178,8 @@ class Humped(Kernel):
             f"a {self.kind} kernel",
             f"the prior mean lag lies within the lags 1 to max_lag = {max_lag}",
             f"mean_lag = {self.mean_lag}",
-            "move mean_lag inside, or raise max_lag",
+            f"write mean_lag = {(1 + max_lag) / 2:g} in the kernel"
+            + (f", or max_lag = {math.ceil(self.mean_lag)} in the model" if self.mean_lag > max_lag else ""),
         )
 
 
@@ -167,6 +198,11 @@ class Located(Humped):
     movable: ClassVar[bool] = True
     # The parameter that is the location.
     located: ClassVar[str] = "location"
+    symbols: ClassVar[Mapping[str, str]] = {"location": "m", "spread": r"\varsigma"}
+    words: ClassVar[Mapping[str, str]] = {
+        "location": "mean lag before it is cut off at L, in periods",
+        "spread": "standard deviation of the lag weights, in periods",
+    }
 
     mean_lag_sd: float = 5.0
     spread_sd: float = 2.0
@@ -188,6 +224,7 @@ class Gamma(Located):
     """Gamma hump: softmax of the gamma log density at the lag midpoints."""
 
     kind: ClassVar[str] = "gamma"
+    latex: ClassVar[str] = r"w_l \propto l^{\kappa - 1} e^{-\kappa l / m}, \quad \kappa = (m / \varsigma)^2"
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Gamma weights (..., lag)."""
@@ -199,6 +236,10 @@ class LogNormal(Located):
     """Log-normal hump, with a heavier right tail than the gamma."""
 
     kind: ClassVar[str] = "lognormal"
+    latex: ClassVar[str] = (
+        r"w_l \propto \frac{1}{l} \exp\left(-\frac{(\log l - \log m + q / 2)^2}{2 q}\right), "
+        r"\quad q = \log\left(1 + (\varsigma / m)^2\right)"
+    )
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Log-normal weights (..., lag), mean and spread turned into those of the logarithm."""
@@ -219,6 +260,15 @@ class NegativeBinomial(Located):
 
     kind: ClassVar[str] = "negative_binomial"
     located: ClassVar[str] = "excess_location"
+    latex: ClassVar[str] = (
+        r"w_l \propto \frac{\Gamma(l - 1 + r)}{\Gamma(l)} \left(\frac{m}{m + r}\right)^{l - 1}, "
+        r"\quad r = (m / \varsigma)^2"
+    )
+    symbols: ClassVar[Mapping[str, str]] = {"excess_location": "m", "excess_spread": r"\varsigma"}
+    words: ClassVar[Mapping[str, str]] = {
+        "excess_location": "mean lag less one, in periods",
+        "excess_spread": "spread beyond that of a Poisson distribution, in periods",
+    }
 
     def validate(self, max_lag: int) -> None:
         """Also require a spread above the Poisson's, and a mean lag above one."""
@@ -228,7 +278,7 @@ class NegativeBinomial(Located):
             f"a {self.kind} kernel",
             "mean_lag exceeds 1, the smallest lag",
             f"mean_lag = {self.mean_lag}",
-            "raise mean_lag, or use a gamma kernel",
+            "write mean_lag = 2, or use a gamma kernel",
         )
         floor = np.sqrt(self.mean_lag - 1)
         require(
@@ -236,7 +286,7 @@ class NegativeBinomial(Located):
             f"a {self.kind} kernel",
             f"spread exceeds sqrt(mean_lag - 1) = {floor:.3g}, the Poisson limit",
             f"spread = {self.spread}",
-            "raise spread, or use a gamma kernel, whose spread is free",
+            f"write spread = {1.5 * floor:.3g}, or use a gamma kernel, whose spread is free",
         )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
@@ -269,6 +319,13 @@ class Beta(Located):
     """
 
     kind: ClassVar[str] = "beta"
+    latex: ClassVar[str] = r"w_l \propto u_l^{f n - 1} (1 - u_l)^{(1 - f) n - 1}, \quad u_l = (l - 1/2) / L"
+    symbols: ClassVar[Mapping[str, str]] = {"fraction": "f", "concentration": "n"}
+    words: ClassVar[Mapping[str, str]] = {
+        "fraction": "mean lag less one half, as a share of L",
+        "concentration": "how narrow the weights are",
+    }
+    location_latex: ClassVar[str] = "f / (1 - f)"
 
     def _fraction(self, max_lag: int) -> tuple[float, float]:
         return (self.mean_lag - 0.5) / max_lag, self.mean_lag_sd / max_lag
@@ -283,9 +340,9 @@ class Beta(Located):
             require(
                 value < ceiling,
                 f"a {self.kind} kernel",
-                f"{name} is below {ceiling:.3g}, the most a beta law with this mean can have",
+                f"{name} is below {ceiling:.3g}, the most a beta distribution with this mean can have",
                 f"{name} = {value}",
-                f"lower {name}, or raise max_lag",
+                f"write {name} = {ceiling / 2:.2g}, or use a gamma kernel",
             )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
@@ -322,6 +379,9 @@ class Dirichlet(Humped):
     """
 
     kind: ClassVar[str] = "dirichlet"
+    latex: ClassVar[str] = r"(w_1, \dots, w_L) \sim \mathrm{Dirichlet}(a)"
+    symbols: ClassVar[Mapping[str, str]] = {"weights": "w_l"}
+    words: ClassVar[Mapping[str, str]] = {"weights": "the weights themselves"}
 
     mean_lag_sd: float = 1.5
 
@@ -341,7 +401,7 @@ class Dirichlet(Humped):
             f"a {self.kind} kernel",
             f"mean_lag_sd is below the spread of the base weights, {limit:.3g}",
             f"mean_lag_sd = {self.mean_lag_sd}",
-            "lower mean_lag_sd, raise spread, or use a gamma kernel, whose mean lag is free",
+            f"write mean_lag_sd = {limit / 2:.2g}, or use a gamma kernel, whose mean lag is free",
         )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
@@ -372,6 +432,12 @@ class Walking(Humped):
         Scale of the half-normal prior of the walk's standard deviation per lag.
     """
 
+    symbols: ClassVar[Mapping[str, str]] = {"roughness": r"\rho", "innovation": r"\Delta r_l"}
+    words: ClassVar[Mapping[str, str]] = {
+        "roughness": "how far neighbouring lags differ",
+        "innovation": "steps of the walk",
+    }
+
     roughness: float = 0.3
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
@@ -393,6 +459,7 @@ class Smooth(Walking):
     """Softmax of a Gaussian random walk around the log of a gamma hump; roughness is on the log scale."""
 
     kind: ClassVar[str] = "smooth"
+    latex: ClassVar[str] = r"w_l \propto p_l \exp(\rho\, r_l), \quad r_l \text{ a centred random walk over lags}"
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
         """Weights (..., lag)."""
@@ -408,6 +475,7 @@ class Unrestricted(Walking):
     """
 
     kind: ClassVar[str] = "unrestricted"
+    latex: ClassVar[str] = r"w_l = p_l, \quad d_l = \rho\, r_l, \quad r_l \text{ a centred random walk over lags}"
 
     roughness: float = 0.05
 
@@ -439,26 +507,40 @@ class Point(Humped):
     """
 
     kind: ClassVar[str] = "point"
+    latex: ClassVar[str] = r"w_l = 1 \text{ if } l = \lambda \text{, else } 0"
+    symbols: ClassVar[Mapping[str, str]] = {"point": r"\lambda"}
+    words: ClassVar[Mapping[str, str]] = {"point": "the lag, in periods"}
 
     spread: float = 6.0
     masses: tuple[float, ...] = ()
     by_regime: bool = False
 
-    def __post_init__(self) -> None:
-        """Keep masses as a tuple, so that the kernel stays hashable."""
-        object.__setattr__(self, "masses", tuple(self.masses))
-
     def validate(self, max_lag: int) -> None:
         """Require one mass a lag, none negative and some positive, or a hump that can be met."""
         if not self.masses:
             super().validate(max_lag)
+        numbers = isinstance(self.masses, tuple) and all(map(is_number, self.masses))
+        require(
+            numbers,
+            "a point kernel",
+            "masses are finite numbers",
+            f"masses = {self.masses!r}",
+            "write masses = [1.0, 2.0, ...], one for each lag, or leave masses out",
+        )
         fits = not self.masses or (len(self.masses) == max_lag and min(self.masses) >= 0 and sum(self.masses) > 0)
         require(
             fits,
             "a point kernel",
             f"masses has one entry for each of the {max_lag} lags, none negative and some positive",
             f"{len(self.masses)} entries from {min(self.masses, default=0):g} to {max(self.masses, default=0):g}",
-            "give one mass a lag, or leave masses out for a hump with mean_lag and spread",
+            f"give masses {max_lag} numbers above zero, or leave masses out for a hump with mean_lag and spread",
+        )
+        require(
+            isinstance(self.by_regime, bool),
+            "a point kernel",
+            "by_regime is true or false",
+            f"by_regime = {self.by_regime!r}",
+            "write by_regime = true in TOML, or by_regime=True in Python",
         )
 
     def names(self, max_lag: int) -> tuple[str, ...]:  # noqa: ARG002

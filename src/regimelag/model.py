@@ -26,10 +26,14 @@ from regimelag.likelihood.hmm_loglik import markov_loglik
 from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
+from regimelag.process import alone
 from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
 Tensor = Any
+
+# PyTensor makes its folder when it first compiles. Asked for here, it is missed when the package is loaded, not later.
+COMPILED_TO = pytensor.config.compiledir
 
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
@@ -48,6 +52,7 @@ def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     return coords
 
 
+@alone
 def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     """Build the PyMC model; it is yours to extend and to sample as you like.
 
@@ -76,9 +81,8 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l]
     x[t - l] + control_effect[a] . c[t]`` and log scale ``log_scale[a] + v[k] + log_scale_episode[a, e]``. Several
     responses are jointly t with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009),
-    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag, constant within an episode or
-    throughout, is summed out like the regimes. The log location of another kernel may move by episode and response,
-    pooled. The step into t has logits
+    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag is marginalised like the regimes. The
+    log location of another kernel may move by episode and response, pooled. The step into t has logits
     ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow
     Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are summed out by the
     forward recursion of Hamilton (1989), doi:10.2307/1912559. Where each response has a chain of its own, intercepts,
@@ -87,7 +91,8 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
-    with pm.Model(coords=model_coords(spec, panel), check_bounds=False) as model:
+    # A model of its own, also inside the `with` block of another, whose names it would share otherwise.
+    with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
         effects = _effects(spec) if spec.lagged_signals else None
         location, log_scale = _location(spec, data, effects), _log_scale(spec)
@@ -477,6 +482,7 @@ def _log_initial(spec: ModelSpec, logits: Tensor) -> Tensor:
     return pt.log(pt.linalg.solve(system.T, np.ones(count)))
 
 
+@alone
 def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
     """Draw from the prior of all free and deterministic variables of a model, and of its point lags.
 

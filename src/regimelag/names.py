@@ -51,11 +51,18 @@ LOG_SCALE_EPISODE = "log_scale_episode"
 CORRELATION = "residual_correlation"
 TAIL = "degrees_of_freedom_minus_two"
 STAY = "stay_log_odds"
-LEAVE = "leave_log_odds"
+LEAVE = "leave_log_weights"
 DRIVER_EFFECT = "driver_effect"
 DRIVER_ORIGIN = "driver_origin"
 INITIAL = "initial"
 REGIME_PATH = "regime_path"
+
+ONE_STEP_AHEAD = "one_step_ahead"
+LOG_LIKELIHOOD = "log_likelihood"
+# Attributes: of a fit, of its draws, of a table that judges fits.
+PANEL_HASH = "panel_sha256"
+CONSTANTS_HASH = "constants_sha256"
+MADE_WITH = "made_with"
 
 
 def lag_parameter(signal: str, parameter: str) -> str:

@@ -13,9 +13,13 @@ import pandas as pd
 
 from regimelag.errors import require, require_choice
 from regimelag.kernels import Gamma, Kernel, NoLag
+from regimelag.plain import as_plain, is_whole
 
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 
+NO_DELAY = "0D"
+# Rows that a driver's change spans by default.
+DRIVER_SPAN = 13
 # Midnight at the end of a day is written 24:00: 00:00 would be the day's beginning.
 CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
 
@@ -55,12 +59,13 @@ class Series:
     column: str
     transform: Transform = "log_return"
     periods: int = 1
-    delay: str = "0D"
+    delay: str = NO_DELAY
     against: str = ""
     close: str = ""
 
     def __post_init__(self) -> None:
         """Check names, transform, span, delay and close."""
+        as_plain(self)
         asked = f"a {type(self).__name__.lower()} named {self.name!r}"
         for name in ("name", "column"):
             value = getattr(self, name)
@@ -69,22 +74,22 @@ class Series:
                 asked,
                 f"{name} is a text that is not empty",
                 f"{name} = {value!r}",
-                f"fill in {name}",
+                f"give {name} a text in quotes",
             )
         require_choice(asked, "transform", self.transform, typing.get_args(Transform))
         require(
-            isinstance(self.periods, int) and not isinstance(self.periods, bool) and self.periods >= 1,
+            is_whole(self.periods) and self.periods >= 1,
             asked,
             "periods is a whole number of rows, at least 1",
             f"periods = {self.periods!r}",
-            "write periods = 13 for a change over 13 rows",
+            "write periods = 1",
         )
         require(
             not (self.transform == "level" and self.periods != 1),
             asked,
             "a level spans one row",
             f"periods = {self.periods}",
-            "drop periods, or ask for a difference",
+            'write periods = 1, or transform = "difference" for the change over that many rows',
         )
         try:
             offset = pd.tseries.frequencies.to_offset(self.delay)
@@ -96,7 +101,7 @@ class Series:
             asked,
             "delay is a pandas offset that does not look ahead",
             f"delay = {self.delay!r}",
-            'write "0D", "1B" (next business day), "W-MON" (next Monday) or "28D"',
+            'write delay = "0D", or if values come out late "1B" (next business day), "W-MON" (next Monday) or "28D"',
         )
         _check_second(self, "against", self.against)
         require(
@@ -106,6 +111,11 @@ class Series:
             f"close = {self.close!r}",
             'write close = "16:00 America/New_York", or "24:00 UTC" for midnight at the end of the day',
         )
+
+    @property
+    def level_columns(self) -> frozenset[str]:
+        """Columns of the level before its transform; a level and its inverse have the same."""
+        return frozenset({self.column, self.against} - {""})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -177,18 +187,18 @@ class Response(Series):
         asked = f"a response named {self.name!r}"
         _check_gain(self, "a response has losses too")
         require(
-            self.delay == "0D",
+            self.delay == NO_DELAY,
             asked,
             "a response has no publication delay: it is explained, not known beforehand",
             f"delay = {self.delay!r}",
-            "drop delay; if prices come late, date them when they were made",
+            'write delay = "0D", and date prices that come late by the day on which they were made',
         )
         require(
             self.periods == 1,
             asked,
             "returns in the likelihood do not overlap, so a response spans one row",
             f"periods = {self.periods}",
-            "drop periods, or choose a longer frequency",
+            'write periods = 1; for returns over months or quarters write frequency = "ME" or "QE" in the model',
         )
 
 
@@ -220,6 +230,13 @@ class Signal(Series):
         super().__post_init__()
         _check_second(self, "beyond", self.beyond)
         require(
+            isinstance(self.contemporaneous, bool),
+            f"a signal named {self.name!r}",
+            "contemporaneous is true or false",
+            f"contemporaneous = {self.contemporaneous!r}",
+            "write contemporaneous = false in TOML, or contemporaneous=False in Python",
+        )
+        require(
             isinstance(self.kernel, Kernel),
             f"a signal named {self.name!r}",
             "kernel is one of regimelag's kernels",
@@ -231,7 +248,7 @@ class Signal(Series):
             f"a signal named {self.name!r}",
             "a signal has a contemporaneous effect, a lag kernel, or both",
             "contemporaneous = false and kernel none",
-            "drop the signal, or give it one of the two",
+            "write contemporaneous = true in TOML or contemporaneous=True in Python, or drop the signal",
         )
         require(
             "/" not in self.name,
@@ -249,13 +266,23 @@ class Signal(Series):
 
 @dataclass(frozen=True)
 class Driver(Series):
-    """A variable that moves the transition probabilities; its value at t - 1 drives the step into t."""
+    """A variable that moves the transition probabilities; its value at t - 1 drives the step into t.
+
+    Parameters
+    ----------
+    name, column, transform, delay, against, close
+        See `Series`.
+    periods : int, optional
+        Number of rows that a change spans: 13 unless given, a quarter of weekly rows. A level spans one.
+    """
 
     transform: Transform = "difference"
-    periods: int = 13
+    periods: int | None = None  # type: ignore[assignment] # a number from __post_init__ on
 
     def __post_init__(self) -> None:
-        """Also refuse a gain cut off at zero."""
+        """Fill in the span; also refuse a gain cut off at zero."""
+        if self.periods is None:
+            object.__setattr__(self, "periods", 1 if self.transform == "level" else DRIVER_SPAN)
         super().__post_init__()
         _check_gain(self, "a driver moves the regimes' probabilities both ways")
 

@@ -9,10 +9,12 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.checks import constants_hash
 from regimelag.data.panel import check_panel, make_panel
 from regimelag.equations import draw_regimes, draw_responses, equations, paths_of_each_chain, stack_draws
 from regimelag.errors import FitError
 from regimelag.model import build_model, draw_prior
+from regimelag.plain import is_number, whole
 from regimelag.spec import ModelSpec
 from regimelag.specfile import read_spec
 
@@ -53,13 +55,21 @@ def simulate(
     PanelError
         If the panel does not fit the spec.
     FitError
-        If `parameters` hold more than one draw.
+        If `parameters` hold more than one draw, or are draws of a fit to a panel with other constants.
     """
     check_panel(spec, panel)
     rng = np.random.default_rng(random_seed)
     if parameters is None:
         parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
     draws = stack_draws(parameters)
+    standardised = parameters.attrs.get(nm.CONSTANTS_HASH, constants_hash(panel))
+    if standardised != constants_hash(panel):
+        raise FitError(
+            "simulate",
+            "parameters are in the panel's standard deviations",
+            "parameters of a fit to another panel",
+            "pass that fit's panel, regimelag.panel_of(idata), or parameters.drop_attrs() if the numbers are meant so",
+        )
     count = len(draws[nm.INTERCEPT])
     if count != 1:
         raise FitError(
@@ -149,7 +159,7 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     """Simulate a panel for the flagship model, with known truth; no market data in it.
 
     Volatilities, correlations and persistence are those of the real weekly data from 2013 on. The lagged effect is
-    enlarged until it can be found: at the real data's size, 680 weeks cannot tell it from none.
+    deliberately large: of an elasticity of 0.5 the verdict claims 12 % in panels of this length, of 1.1 about 80 %.
 
     Parameters
     ----------
@@ -163,7 +173,8 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     xarray.Dataset
         A panel, with `regime_path` (time), and in ``attrs["truth"]`` the true values as JSON: ``effect`` (elasticity),
         ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
-        return), ``driver_effect`` on the turbulent regime's log odds, ``expected_duration`` (weeks).
+        return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
+        each driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
     """
     spec = read_spec("btc_silver")
     frame, path, truth = _simulated_example(effect, random_seed)
@@ -175,7 +186,11 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
 
 def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, xr.DataArray, xr.Dataset]:
     """Levels, the regime path (time) and the true parameters."""
-    rng = np.random.default_rng(random_seed)
+    asked = "the example"
+    if not is_number(effect):
+        raise FitError(asked, "effect is a finite number", f"effect = {effect!r}", "write effect=2.5")
+    effect = float(effect)
+    rng = np.random.default_rng(whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0))
     spec = read_spec("btc_silver")
     frame = _example_frame(rng)
     draft = make_panel(spec, frame, start="2013-01-01")
@@ -195,10 +210,10 @@ def _natural_truth(spec: ModelSpec, truth: xr.Dataset, effect: float) -> dict[st
     gap = float(truth[nm.LOG_SCALE_GAP][0])
     scale = RESPONSE_SCALE * np.exp(float(truth[nm.LOG_SCALE][0]) + np.array([-gap / 2, gap / 2]))
     return {
-        "effect": effect,
+        "effect": float(effect),
         "contemporaneous": 0.2,
         "mean_lag": float(weights @ np.arange(1, spec.max_lag + 1)),
         "scale": scale.tolist(),
-        "driver_effect": truth[nm.DRIVER_EFFECT].to_numpy()[:, 1].tolist(),
+        "driver_effect": np.diff(truth[nm.DRIVER_EFFECT].to_numpy(), axis=1)[:, 0].tolist(),
         "expected_duration": (1.0 + np.exp(truth[nm.STAY].to_numpy())).tolist(),
     }

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Literal
 
 import numpy as np
 
 from regimelag import names as nm
-from regimelag.errors import require, require_choice
-from regimelag.kernels import NoLag, Point
-from regimelag.series import Control, Driver, Response, Series, Signal, closes_of
-from regimelag.structure import Episodes, Priors, Regimes, as_tuples
+from regimelag.errors import require, require_choice, require_choices
+from regimelag.kernels import KERNELS, Kernel, NoLag, Point
+from regimelag.plain import as_plain, is_whole
+from regimelag.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
+from regimelag.structure import Episodes, Priors, Regimes
 
 Family = Literal["student_t", "normal"]
 
@@ -24,6 +25,42 @@ MOST_COMBINATIONS = 1000
 MOST_JOINT_REGIMES = 16
 
 
+FREQUENCY = re.compile(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)")
+# What other names of a frequency stand for: those of pandas, and words.
+MEANT = {
+    "W-FRI": "WEEK WEEKS WEEKLY",
+    "W-SUN": "W",
+    "D": "D DAY DAYS DAILY",
+    "B": "B C BD BDAY BUSINESS",
+    "trading": "TRADING SESSION SESSIONS",
+    "ME": "M MS ME BM BMS BME CBMS CBME SM SMS SME MONTH MONTHS MONTHLY",
+    "QE": "Q QS QE BQ BQS BQE QUARTER QUARTERS QUARTERLY",
+    "years": "Y A YS YE AS BY BA BYS BYE BAS YEAR YEARS YEARLY ANNUAL ANNUALLY",
+    "parts of a day": "H BH T S MIN L U N MS US NS HOUR HOURS HOURLY MINUTE MINUTES SECOND SECONDS",
+}
+
+
+def nearest_frequency(frequency: object) -> str:
+    """The frequency in quotes that is nearest to one that is refused, and why it is not the same."""
+    text = str(frequency).strip()
+    week = re.fullmatch(r"\d*(W-(?:MON|TUE|WED|THU|FRI|SAT|SUN))[A-Z]*", text.upper())
+    if week:
+        return f'"{week[1]}"'
+    match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)(?:[-_ ].*)?", text)
+    count, unit = match.groups() if match else ("", "")
+    small = "parts of a day" if unit in ("ms", "us", "ns", "min", "s", "h") else ""
+    near = small or next((name for name, others in MEANT.items() if unit.upper() in others.split()), "W-FRI")
+    if near == "years":
+        return '"QE": a row spans a quarter at most'
+    if near == "parts of a day":
+        return '"D", and keep one observation a day: a row spans a day at least'
+    if near in ("ME", "QE"):
+        return f'"{near}": rows are dated by the last day of their {"month" if near == "ME" else "quarter"}'
+    if near == "D" and count == "7":
+        return '"W-FRI"'
+    return f'"{near}"'
+
+
 def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> None:
     """Require a tuple of one kind of series."""
     known = isinstance(members, tuple)
@@ -31,6 +68,45 @@ def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> N
     came = f"a {type(strange[0]).__name__}" if strange else ""
     cure = f"write {role} = (regimelag.{kind.__name__}(...),)"
     require(known and not strange, asked, f"{role} are a tuple of regimelag.{kind.__name__}", came, cure)
+
+
+def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
+    """Require a kernel that a file can hold and rebuild, with a prior that can be met."""
+    cls = type(kernel)
+    require(
+        is_dataclass(kernel) and cls.__hash__ is not None,
+        asked,
+        "the class of a kernel is a frozen dataclass",
+        cls.__name__,
+        "decorate it with @dataclass(frozen=True)",
+    )
+    known = KERNELS.get(kernel.kind)
+    register = f"write regimelag.kernels.KERNELS[{cls.__name__}.kind] = {cls.__name__} before the spec"
+    if known is not None and known.__qualname__ == cls.__qualname__:
+        register = "make the kernel anew: its class was defined again since"
+    elif known is not None or not kernel.kind:
+        register = f"give {cls.__name__} a kind of its own, and {register}"
+    require(
+        known is cls,
+        asked,
+        "the class of a kernel stands in regimelag.kernels.KERNELS under its kind, from which files are read",
+        f"a {cls.__name__} with kind = {kernel.kind!r}",
+        register,
+    )
+    kernel.validate(max_lag)
+    taken = {
+        "point",
+        "probability",
+        *(f"{dim}{end}" for dim in (nm.EPISODE, nm.RESPONSE) for end in ("", "_sd", "_raw")),
+    }
+    wrong = sorted(name for name in kernel.priors(max_lag) if name in taken or not name.isidentifier())
+    require(
+        not wrong,
+        asked,
+        f"parameters of a kernel have names such as 'mean_excess', and none of {sorted(taken)}",
+        ", ".join(map(repr, wrong)),
+        f"rename them in {cls.__name__}",
+    )
 
 
 @dataclass(frozen=True)
@@ -89,25 +165,28 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
-        as_tuples(self)
+        as_plain(self)
         asked = f"the model {self.name!r}"
         require(
             isinstance(self.name, str) and bool(self.name.strip()),
             "a model",
             "name is a text that is not empty",
             f"name = {self.name!r}",
-            "name it",
+            'write name = "my_model"',
         )
         for role in ("responses", "signals", "drivers", "controls"):
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
+        for part, cls in {"episodes": Episodes, "regimes": Regimes, "priors": Priors}.items():
+            came, wanted = getattr(self, part), f"regimelag.{cls.__name__}"
+            require(isinstance(came, cls), asked, f"{part} is a {wanted}", came, f"write {part}={wanted}(...)")
         require(
             len(self.responses) >= 1,
             asked,
             "there is at least one response",
             "none",
-            "give a [[responses]] entry",
+            'add a table [[responses]] with name and column, or responses=(regimelag.Response("bitcoin", "btc_usd"),)',
         )
         kinds = {"responses": Response, "signals": Signal, "drivers": Driver, "controls": Control}
         for role, kind in kinds.items():
@@ -122,46 +201,76 @@ class ModelSpec:
                 "rename one of them",
             )
         require(
-            isinstance(self.max_lag, int) and not isinstance(self.max_lag, bool) and self.max_lag >= 1,
+            is_whole(self.max_lag) and self.max_lag >= 1,
             asked,
             "max_lag is a whole number of rows, at least 1",
             f"max_lag = {self.max_lag!r}",
             "write max_lag = 26",
         )
         for signal in self.signals:
-            signal.kernel.validate(self.max_lag)
+            _check_kernel(f"{asked}, signal {signal.name!r}", signal.kernel, self.max_lag)
         self._check_lags(asked)
         self._check_chains(asked)
         closes_of(self.series, asked)
+        self._check_own_values(asked)
         require_choice(asked, "family", self.family, typing.get_args(Family))
-        durations = self.priors.expected_duration
+        durations = np.size(self.priors.expected_duration)
         require(
-            len(durations) in (1, self.regimes.count),
+            durations in (1, self.regimes.count),
             asked,
             f"expected_duration has one entry, or one for each of the {self.regimes.count} regimes",
-            f"{len(durations)} entries",
-            "give one duration, or one per regime",
+            f"{durations} entries",
+            "write expected_duration = 20.0 for all regimes, or a list with one for each",
         )
         require(
             self.regimes.count > 1 or not self.drivers,
             asked,
             "drivers move the probabilities of at least two regimes",
             f"{len(self.drivers)} drivers and one regime",
-            "drop the drivers, or write count = 2",
+            "write drivers = [], or count = 2 in [regimes] (regimes=regimelag.Regimes(count=2) in Python)",
         )
         require(
-            bool(re.fullmatch(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)", str(self.frequency))),
+            bool(FREQUENCY.fullmatch(str(self.frequency))),
             asked,
             'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
             '"W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
             f"frequency = {self.frequency!r}",
-            'write "W-FRI" for weeks that end on Friday',
+            f"write frequency = {nearest_frequency(self.frequency)}",
         )
+
+    def _check_own_values(self, asked: str) -> None:
+        """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
+
+        Whatever the transforms: given the past, each determines the others. What is published late holds the past, as
+        far as a spec can tell.
+        """
+        taken: dict[frozenset[str], str] = {}
+        for response in self.responses:
+            other = taken.setdefault(response.level_columns, response.name)
+            require(
+                other == response.name,
+                asked,
+                "no two responses are made of the same column",
+                f"{other!r} and {response.name!r} are made of column {response.column!r}",
+                f"drop the response {response.name!r}, or give it another column",
+            )
+        for covariate in (*self.contemporaneous_signals, *self.controls):
+            whose = taken.get(covariate.level_columns)
+            role = "signal" if isinstance(covariate, Signal) else "control"
+            cure = f"drop the {role} {covariate.name!r}"
+            if isinstance(covariate, Signal) and covariate in self.lagged_signals:
+                cure = f"write contemporaneous=False for the {role} {covariate.name!r}, so that only its past enters"
+            require(
+                whose is None or covariate.delay != NO_DELAY,
+                asked,
+                "no response explains itself, or another response, in the same period",
+                f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is",
+                cure,
+            )
 
     def _check_lags(self, asked: str) -> None:
         """Check that lags can vary as asked, and that sums over point lags stay affordable."""
-        for what in self.responses_vary:
-            require_choice(asked, "responses_vary", what, ("effect", "lag", "regimes"))
+        require_choices(asked, "responses_vary", self.responses_vary, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
             fixed = not signal.kernel.movable
             came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
@@ -170,21 +279,23 @@ class ModelSpec:
                 asked,
                 "a lag that varies between episodes belongs to a kernel with a location",
                 came,
-                "use a gamma, lognormal, negative_binomial or beta kernel, or drop lag from episodes.vary",
+                f'give {signal.name!r} a gamma, lognormal, negative_binomial or beta kernel, or drop "lag" from '
+                "vary in [episodes]",
             )
             require(
                 not (self.lag_by_response and fixed),
                 asked,
                 "a lag that varies between responses belongs to a kernel with a location",
                 came,
-                "use a gamma, lognormal, negative_binomial or beta kernel, or drop lag from responses_vary",
+                f'give {signal.name!r} a gamma, lognormal, negative_binomial or beta kernel, or drop "lag" from '
+                "responses_vary",
             )
         require(
             self.lag_combinations <= MOST_COMBINATIONS,
             asked,
             f"point lags have at most {MOST_COMBINATIONS} combinations, since each costs a likelihood of its own",
             f"{self.max_lag} lags make {self.lag_combinations} combinations over signals and regimes",
-            "lower max_lag, share the lag between regimes, or give all signals but one another kernel",
+            "give all signals but one another kernel than point, without by_regime in the one that is left",
         )
 
     def _check_chains(self, asked: str) -> None:
@@ -197,14 +308,14 @@ class ModelSpec:
             asked,
             f"chains of their own have at most {MOST_JOINT_REGIMES} joint regimes, since the cost is that squared",
             f"{self.regimes.count} regimes of {len(self.responses)} responses make {joint}",
-            "drop regimes from responses_vary, so that one chain serves all, or take fewer responses or regimes",
+            'drop "regimes" from responses_vary, so that all responses share one regime process',
         )
         require(
             not any(kernel.by_regime for kernel in self.point_kernels),
             asked,
             "a point lag by regime goes with one chain for all responses",
-            "regimes in responses_vary",
-            "drop by_regime, or drop regimes from responses_vary",
+            '"regimes" in responses_vary',
+            'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
 
     @property

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
+import os
+import re
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -15,8 +19,18 @@ from typing import Any, Literal
 import tomli_w
 
 from regimelag.errors import SpecError, require, require_choice
+from regimelag.files import explained, write_whole
 from regimelag.kernels import KERNELS, Kernel
 from regimelag.spec import ModelSpec
+
+# How a value is written in TOML.
+WORDS = {
+    int: "a whole number, without quotes or a decimal point",
+    float: "a number, without quotes",
+    str: "a text in quotes",
+    bool: "true or false, without quotes",
+    dt.date: "a date such as 2012-11-28, without quotes",
+}
 
 
 def _to_plain(value: Any) -> Any:
@@ -32,31 +46,41 @@ def _to_plain(value: Any) -> Any:
 def _from_plain(hint: Any, value: Any, where: str) -> Any:
     """Turn what TOML holds into what the annotation asks for, naming the place where it does not fit."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        # One entry, or a list of them.
+        hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Kernel:
         return _kernel(value, where)
     if is_dataclass(hint):
         return _record(hint, value, where)
     if origin is tuple:
-        fits = isinstance(value, (list, tuple))
-        table = isinstance(value, Mapping)
-        cure = f"write [[{where.rpartition('.')[2]}]]" if table else "write it in square brackets"
-        require(fits, where, "this is a list of tables" if table else "this is a list", value, cure)
+        fits, tables, name = isinstance(value, (list, tuple)), is_dataclass(arguments[0]), where.rpartition(".")[2]
+        cure = (
+            f"write [[{name}]] above its keys"
+            if tables
+            else f"write {name} = [...], with its values between the brackets"
+        )
+        require(fits, where, "this is a list of tables" if tables else "this is a list", value, cure)
         return tuple(_from_plain(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
     if origin is Literal:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     fits = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
-    require(fits, where, f"this is a {hint.__name__}", value, f"write a {hint.__name__}")
+    wanted = WORDS.get(hint, f"a {hint.__name__}")
+    require(fits, where, f"this is {wanted}", value, f"write {wanted}")
     return value
 
 
 def _record(cls: Any, value: Any, where: str) -> Any:
-    require(isinstance(value, Mapping), where, "this is a table", value, "write it as a TOML table")
+    name = re.sub(r"\[\d+\]$", "", where).rpartition(".")[2]
+    cure = f"write {f'[[{name}]]' if where.endswith(']') else f'[{name}]'} above its keys"
+    require(isinstance(value, Mapping), where, "this is a table", value, cure)
     hints = typing.get_type_hints(cls)
     known = {f.name for f in fields(cls)}
     for key in value:
-        close = difflib.get_close_matches(key, known, n=1)
+        close = difflib.get_close_matches(key, known - set(value), n=1)
         cure = f"write {close[0]!r}" if close else f"drop it; known are {sorted(known)}"
         require(key in known, where, "every key is known", f"{key!r}", cure)
     for item in fields(cls):
@@ -81,7 +105,6 @@ def spec_to_toml(spec: ModelSpec) -> str:
     return tomli_w.dumps(_to_plain(spec))
 
 
-@lru_cache(maxsize=32)
 def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     """Build a spec from TOML text.
 
@@ -90,10 +113,16 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     SpecError
         Where the text is no TOML, a key is unknown, or a rule is broken.
     """
+    # A kernel that was registered since is another one.
+    return _spec_from_toml(text, where, tuple(KERNELS.items()))
+
+
+@lru_cache(maxsize=32)
+def _spec_from_toml(text: str, where: str, kernels: tuple[tuple[str, type[Kernel]], ...]) -> ModelSpec:  # noqa: ARG001
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise SpecError(f"reading {where}", "the file is TOML", str(problem), "mend that line") from problem
+        raise SpecError(f"reading {where}", "the file is TOML", str(problem), "correct that line") from problem
     return typing.cast("ModelSpec", _record(ModelSpec, plain, where))
 
 
@@ -107,7 +136,7 @@ def _closest(file: Path, known: list[str]) -> str:
     """What may have been meant: a named model, or a TOML file of the folder that was looked in."""
     beside = sorted(str(one) for one in file.parent.glob("*.toml"))
     close = difflib.get_close_matches(str(file), [*known, *beside], n=1)
-    return f"write {close[0]!r}" if close else f"check the path, or use one of {known}"
+    return f"write read_spec({close[0]!r})" if close else f"check the path, or use one of {known}"
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -162,15 +191,12 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     Raises
     ------
     SpecError
-        If the file exists and `overwrite` is not set.
+        If the file exists and `overwrite` is not set, or the path cannot be written.
     """
     file = Path(path)
+    asked = f"write_spec to {file}"
     if file.exists() and not overwrite:
-        raise SpecError(
-            f"write_spec to {file}",
-            "an existing file is kept",
-            "the file exists",
-            "pass overwrite=True or another path",
-        )
-    file.write_text(spec_to_toml(spec), encoding="utf-8")
+        raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
+    with explained(asked, file, kind=SpecError):
+        write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
     return file

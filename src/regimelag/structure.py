@@ -7,19 +7,12 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from regimelag.errors import require, require_choice, require_positive
+from regimelag.errors import require, require_choice, require_choices, require_positive, require_tuple
+from regimelag.plain import as_plain, is_whole
 
 Initial = Literal["uniform", "stationary", "dirichlet"]
 
 REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "middle", "turbulent")}
-
-
-def as_tuples(part: object) -> None:
-    """Turn lists among a frozen part's fields into tuples: it stays hashable, and equal to what TOML rebuilds."""
-    for item in fields(part):  # type: ignore[arg-type]
-        value = getattr(part, item.name)
-        if isinstance(value, list):
-            object.__setattr__(part, item.name, tuple(value))
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,10 @@ class Episodes:
 
     def __post_init__(self) -> None:
         """Check order, names and what varies."""
-        as_tuples(self)
+        as_plain(self)
         asked = "episodes"
+        require_tuple(asked, "starts", self.starts)
+        require_tuple(asked, "names", self.names)
         for start in self.starts:
             require(
                 isinstance(start, dt.date) and not isinstance(start, dt.datetime),
@@ -66,10 +61,9 @@ class Episodes:
                 asked,
                 f"there are {len(self.starts) + 1} different names, one more than starts",
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
-                "name the stretch before the first start too, or leave names out",
+                "name the period before the first start too, or leave names out",
             )
-        for what in self.vary:
-            require_choice(asked, "vary", what, ("scale", "effect", "lag"))
+        require_choices(asked, "vary", self.vary, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
         """One name per episode, the first included."""
@@ -101,15 +95,16 @@ class Regimes:
 
     def __post_init__(self) -> None:
         """Check count, names and initial law."""
-        as_tuples(self)
+        as_plain(self)
         require(
-            isinstance(self.count, int) and not isinstance(self.count, bool) and self.count >= 1,
+            is_whole(self.count) and self.count >= 1,
             "regimes",
             "count is a whole number, at least 1",
             f"count = {self.count!r}",
-            "write count = 2",
+            "write count = 2 in [regimes], or regimes=regimelag.Regimes(count=2) in Python",
         )
         require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
+        require_tuple("regimes", "names", self.names)
         if self.names:
             require(
                 len(self.names) == self.count and len(set(self.names)) == self.count,
@@ -154,14 +149,16 @@ class Priors:
         Gamma prior of the degrees of freedom minus two.
     correlation_eta : float
         Shape of the LKJ prior of the residuals' correlation between responses; one is uniform, more draws it to none.
-    expected_duration, expected_duration_log_sd : tuple of float, float
+    expected_duration, expected_duration_log_sd : float or tuple of float, float
         A regime's expected duration minus one, in periods, with all drivers at their mean, is log-normal with median
-        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes or one each.
+        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes, or a tuple with one for
+        each. Stored as a tuple.
     leave_sd : float
         Sigma of the sum-to-zero normal prior of the log weights of the regimes to go to (three regimes or more).
     driver_sd : float
-        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to each destination's
-        logit. With two regimes the log odds between them move by sqrt(2) * driver_sd, one prior standard deviation.
+        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to the log weight of each
+        destination in the softmax. The change in the log odds between two regimes is the difference of two of these:
+        its prior standard deviation is sqrt(2) * driver_sd, however many regimes there are.
     origin_sd : float
         Scale of the half-normal prior of how far origins differ in that; zero for not at all.
     """
@@ -183,7 +180,7 @@ class Priors:
     tail_shape: float = 2.0
     tail_rate: float = 0.1
     correlation_eta: float = 2.0
-    expected_duration: tuple[float, ...] = (20.0,)
+    expected_duration: float | tuple[float, ...] = (20.0,)
     expected_duration_log_sd: float = 1.0
     leave_sd: float = 1.0
     driver_sd: float = 0.7
@@ -191,14 +188,12 @@ class Priors:
 
     def __post_init__(self) -> None:
         """Check that scales are positive and durations exceed one period."""
-        as_tuples(self)
+        as_plain(self)
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "expected_duration":
-                require(
-                    bool(value), "priors", "expected_duration is not empty", "()", "write expected_duration = [20.0]"
-                )
-                for duration in value:
+                require(value != (), "priors", "expected_duration is not empty", "()", "write expected_duration = 20.0")
+                for duration in value if isinstance(value, tuple) else (value,):
                     require_positive("priors", item.name, duration, least=1.0)
             elif item.name == "origin_sd":
                 require_positive("priors", item.name, value, least=-1e-300)

@@ -143,8 +143,9 @@ def _explained(path: Path, asked: str) -> Iterator[None]:
 
 
 def _young(path: Path, max_age: pd.Timedelta | None) -> Held | None:
+    # A clock that was wrong once may have dated a table in the future, where it would never grow old.
     held = read(path)
-    return held if held is not None and (max_age is None or held.age <= max_age) else None
+    return held if held is not None and (max_age is None or abs(held.age) <= max_age) else None
 
 
 def read(path: Path) -> Held | None:

@@ -125,7 +125,7 @@ def _check_values(panel: xr.Dataset, role: str, asked: str) -> None:
         came = f"{role} {panel[role].to_numpy()[column]!s} is {matrix[row, column]} on "
         came += f"{pd.Timestamp(panel[values.dims[0]].to_numpy()[row]).date()}, one of {bad.sum()} such values"
         rule = f"{role}s are finite or missing (NaN)" if role == nm.RESPONSE else f"{role}s are finite on every row"
-        raise PanelError(asked, rule, came, f"mend the data and {REMAKE}")
+        raise PanelError(asked, rule, came, f"correct the data and {REMAKE}")
     scale, center = (np.asarray(panel[name(role)], dtype=float) for name in (nm.scale_of, nm.center_of))
     if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
         rule = f"{nm.center_of(role)!r} and {nm.scale_of(role)!r} are finite, and scales are above zero"
@@ -209,6 +209,13 @@ def panel_hash(panel: xr.Dataset) -> str:
         digest.update(f"{name}{variable.dims}{variable.shape}".encode())
         digest.update(_canonical(variable.to_numpy()))
     return digest.hexdigest()
+
+
+def constants_hash(panel: xr.Dataset) -> str:
+    """SHA-256 over what a panel's values were standardised by: centres, scales and slopes, by name of the series."""
+    roles = (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL)
+    names = [of(role) for role in roles for of in (nm.center_of, nm.scale_of)]
+    return panel_hash(panel[[*names, *(name for name in (nm.BEYOND_SLOPE,) if name in panel.data_vars)]])
 
 
 def _canonical(values: np.ndarray[Any, Any]) -> bytes:

@@ -18,6 +18,16 @@ def natural(panel: xr.Dataset, role: str) -> xr.DataArray:
     return (values * panel[nm.scale_of(role)] + panel[nm.center_of(role)]).transpose(*values.dims)
 
 
+def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:
+    """Log densities (..., time) of standardised responses as those of the responses themselves.
+
+    A density is divided by the scale of each response that the row has.
+    """
+    seen = panel[nm.RESPONSE_VALUE].notnull()  # noqa: PD004 - xarray has no other name for it
+    log_scale = (seen * np.log(panel[nm.scale_of(nm.RESPONSE)])).sum(nm.RESPONSE)
+    return (terms - log_scale.sel({nm.TIME: terms[nm.TIME]}).reset_coords(drop=True)).transpose(*terms.dims)
+
+
 def day_of(panel: xr.Dataset, row: int) -> str:
     """Date of a row, as text."""
     return str(pd.Timestamp(panel[nm.TIME].to_numpy()[row]).date())

@@ -8,12 +8,12 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from regimelag.data.cache import Held
 from regimelag.data.frames import some
 from regimelag.errors import FetchError
+from regimelag.plain import is_number
 
 LOGGER = logging.getLogger("regimelag")
 # A cached table older than this is worth a warning, and not only a note.
@@ -64,7 +64,7 @@ def resolve_columns(
 
 def check_timeout(timeout: float, asked: str) -> None:
     """Refuse a timeout that is no number of seconds above zero."""
-    if not (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and 0 < timeout < np.inf):
+    if not (is_number(timeout) and timeout > 0):
         raise FetchError(
             asked, "timeout is a number of seconds above zero", f"timeout = {timeout!r}", "write timeout = 30"
         )

@@ -12,6 +12,8 @@ import pandas as pd
 
 from regimelag.errors import PanelError
 
+# Names of the column of dates, in any case.
+DATE_NAMES = ("date", "time", "datetime", "observation_date")
 # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262; panels and NetCDF files keep dates in that unit.
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
 
@@ -50,9 +52,7 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
         Unless the index holds days without time zone or time of day, ascending, each once, and column names differ.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise PanelError(
-            asked, "the data are a DataFrame", f"a {type(frame).__name__}", "use read_series, or pd.DataFrame"
-        )
+        raise PanelError(asked, "the data are a pandas.DataFrame", _what(frame), _as_frame(frame))
     if frame.columns.nlevels > 1:
         came = f"{frame.columns.nlevels} levels of names, such as {frame.columns[0]!r}"
         cure = 'take one of them first, as in frame["Close"], so that each column is one series'
@@ -67,7 +67,38 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
     return frame
 
 
+def _what(given: object) -> str:
+    """The class of what came, with the library that it is from."""
+    return f"a {type(given).__module__.partition('.')[0]}.{type(given).__name__}".replace("a builtins.", "a ")
+
+
+def _as_frame(given: Any) -> str:
+    """How to make a frame of what came."""
+    if isinstance(given, pd.Series):
+        return f"pass a DataFrame: frame.to_frame({str(given.name or 'price')!r}), with the column's name in the spec"
+    if hasattr(given, "to_pandas"):
+        names = [str(name) for name in (given.column_names if hasattr(given, "column_names") else given.columns)]
+        dated = next((name for name in names if name.lower() in DATE_NAMES), names[0] if names else "date")
+        return f"frame = frame.to_pandas().set_index({dated!r}), if that column holds the dates"
+    return "pass what read_series(path) returned, or a pandas.DataFrame with dates in its index"
+
+
+def _one_level(index: pd.MultiIndex) -> str:
+    """How to take one asset of rows that come by asset and date."""
+    dated = [isinstance(level, pd.DatetimeIndex) for level in index.levels]
+    if sum(dated) != 1:
+        return "frame = frame.reset_index().set_index(name), with the name of the column that holds the dates"
+    others = [n for n, holds_dates in enumerate(dated) if not holds_dates]
+    names = [index.names[n] if index.names[n] is not None else n for n in others]
+    first = tuple(index.levels[n].to_numpy().item(index.codes[n][0]) for n in others)
+    chosen, level = (first, names) if len(others) > 1 else (first[0], names[0])
+    return f"frame = frame.xs({chosen!r}, level={level!r}), which takes one of them"
+
+
 def _check_index(index: pd.Index, asked: str) -> None:
+    if isinstance(index, pd.MultiIndex):
+        came = f"an index of {index.nlevels} levels, {some(index.names)}"
+        raise PanelError(asked, "the index is a DatetimeIndex", came, _one_level(index))
     if not isinstance(index, pd.DatetimeIndex):
         cure = "frame.index = pd.to_datetime(frame.index), or frame.set_index of the date column"
         if isinstance(index, pd.PeriodIndex):
@@ -134,6 +165,8 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
     numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
     if not numeric or pd.api.types.is_complex_dtype(cells):
         cure = f"frame[{column!r}] = pd.to_numeric(frame[{column!r}])"
+        if pd.api.types.is_bool_dtype(cells):
+            cure = f"frame[{column!r}] = frame[{column!r}].astype(float)"
         came = f"column {column!r} holds {cells.dtype}{_first_strange(cells)}"
         raise PanelError(asked, "columns hold real numbers", came, cure)
     values = cells.to_numpy(dtype=float, na_value=np.nan)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from regimelag.data import cache as store
 from regimelag.data.fetched import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
-from regimelag.data.fred_client import FredClient, find_key
+from regimelag.data.fred_client import FredClient, check_table, find_key, readable
 from regimelag.errors import FetchError
 
 SERIES = {
@@ -67,7 +67,7 @@ def fetch_fred(
     max_age : str or Timedelta, optional
         Series cached longer ago, "7D" for instance, are fetched anew; by default what is cached is taken, however old.
     timeout : float
-        Seconds to wait for an answer before the next try.
+        Seconds to wait for an answer before the next try. An answer that has begun is whole within ten times as long.
 
     Returns
     -------
@@ -166,9 +166,10 @@ def _observations(client: FredClient, identifier: str, day: pd.Timestamp | None)
     def fetch() -> pd.DataFrame:
         series = client.get_series(identifier, **period)
         _check_some(len(series), client.asked)
-        return pd.DataFrame({"date": series.index, "value": series.to_numpy(dtype=float)}).sort_values("date")
+        table = pd.DataFrame({"date": series.index, "value": series.to_numpy(dtype=float)})
+        return check_table(table).sort_values("date")
 
-    return fetch
+    return lambda: readable(fetch, client.asked)
 
 
 def _vintages(client: FredClient, identifier: str) -> Callable[[], pd.DataFrame]:
@@ -177,14 +178,14 @@ def _vintages(client: FredClient, identifier: str) -> Callable[[], pd.DataFrame]
     def fetch() -> pd.DataFrame:
         days = client.get_series_vintage_dates(identifier)
         _check_some(len(days), client.asked)
-        starts = pd.date_range(min(days), _today(), freq=f"{MOST_VINTAGES}D")
+        starts = pd.date_range(min(days), max(_today(), min(days)), freq=f"{MOST_VINTAGES}D")
         ends = [*(starts[1:] - pd.Timedelta(days=1)), OPEN_END]
         pages = [page for pair in zip(starts, ends, strict=True) for page in _pages(client, identifier, *pair)]
         releases = pd.concat(pages, ignore_index=True)
         _check_some(len(releases), client.asked)
-        return tidy_releases(releases)
+        return check_table(tidy_releases(releases))
 
-    return fetch
+    return lambda: readable(fetch, client.asked)
 
 
 def _pages(client: FredClient, identifier: str, start: pd.Timestamp, end: pd.Timestamp) -> list[pd.DataFrame]:
@@ -207,10 +208,7 @@ def tidy_releases(releases: pd.DataFrame) -> pd.DataFrame:
     An answer begins every value at the start of its real-time period, though it was published before; such repeats,
     and those of values that were published again unchanged, are dropped.
     """
-    dates = releases[["date", "realtime_start"]].apply(pd.to_datetime)
-    # fredapi builds a column for each row and turns them over, which makes a blank NaT.
-    values = [np.nan if value is pd.NaT else float(value) for value in releases["value"]]
-    table = pd.DataFrame({"date": dates["date"], "published": dates["realtime_start"], "value": values})
+    table = releases.rename(columns={"realtime_start": "published"})[["date", "published", "value"]]
     table = table.sort_values(["date", "published"], ignore_index=True)
     before = table.shift()
     same = (table["value"] == before["value"]) | (table["value"].isna() & before["value"].isna())

@@ -1,21 +1,29 @@
 """fredapi with patience.
 
 fredapi writes the addresses and reads the answers. Its one request is replaced here, since it has no timeout, hides
-the status of an error, and leaves exceptions about whose address holds the key.
+the status of an error, and leaves exceptions about whose address holds the key. So is its reading of vintages, which
+takes minutes where there are many.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import queue
 import re
+import threading
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import fredapi
+import numpy as np
+import pandas as pd
 
 from regimelag.data.retry import PassingError, insist, seconds_to_wait
 from regimelag.errors import FetchError
@@ -23,7 +31,14 @@ from regimelag.errors import FetchError
 KEY = re.compile(r"[0-9a-z]{32}")
 GET_KEY = "a free key is had at https://fred.stlouisfed.org/docs/api/api_key.html"
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
-OK = 200
+OK, REDIRECT, BAD_REQUEST = 200, 300, 400
+# An answer is whole within so many timeouts, and all answers about a series within so many seconds: less than other
+# processes wait for the cache.
+WHOLE, LONGEST = 10, 540.0
+# The largest answer that FRED gives, 100,000 rows, has 11 MB.
+LARGEST = 64 * 2**20
+PIECE = 2**16
+TABLES = {"observations", "vintage_dates"}
 
 
 def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -> str:
@@ -34,7 +49,7 @@ def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -
         where, file = f"the first line of {str(api_key_file)!r}", Path(api_key_file)
         if not file.is_file():
             raise FetchError(asked, "api_key_file is a file", f"no file {str(api_key_file)!r}", "check the path")
-        key = (file.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[0].strip()
+        key = (file.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""])[0].strip()
     else:
         where, key = "FRED_API_KEY", os.environ.get("FRED_API_KEY", "").strip()
     if not KEY.fullmatch(key):
@@ -44,40 +59,72 @@ def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -
     return key
 
 
+class Answer(NamedTuple):
+    """What came of a request.
+
+    Attributes
+    ----------
+    status : int
+        Of HTTP; 0 where there was no answer.
+    wait : float, optional
+        Seconds that the server asks to wait.
+    body : bytes
+        As far as it came.
+    fault : str
+        Why there is no whole answer; the key may be in it.
+    """
+
+    status: int = 0
+    wait: float | None = None
+    body: bytes = b""
+    fault: str = ""
+
+
 class FredClient(fredapi.Fred):
-    """fredapi with patience: timeouts, retries, and errors that hold no key."""
+    """fredapi with patience: timeouts, retries, and errors that hold no key. One for each series."""
 
     def __init__(self, find: Callable[[], str], timeout: float, asked: str) -> None:
-        # Fred.__init__ wants the key now, and where HTTP_PROXY is set it replaces the opener of the whole process;
-        # urlopen minds proxies by itself.
+        # Fred.__init__ wants the key now, and where HTTP_PROXY is set it replaces the opener of the whole process.
         self.find, self.timeout, self.asked = find, timeout, asked
+        self.until: float | None = None
 
     def _Fred__fetch_data(self, url: str) -> ET.Element:  # noqa: N802
         """Take the place of fredapi's request; a private name, so a test guards that it is still the one called."""
         key = self.find()
+        self.until = time.monotonic() + LONGEST if self.until is None else self.until
         return insist(lambda: self._ask(url, key), asked=self.asked, source="FRED")
 
     def _ask(self, url: str, key: str) -> ET.Element:
-        status, wait, body, fault = 200, None, b"", ""
-        try:
-            with urlopen(f"{url}&api_key={key}", timeout=self.timeout) as response:  # noqa: S310
-                body = response.read()
-        except HTTPError as problem:
-            status, wait = problem.code, seconds_to_wait(problem.headers.get("Retry-After"))
-            body = _rest(problem)
-        except (OSError, http.client.HTTPException) as problem:
-            fault = f"{type(problem).__name__}: {problem}".replace(key, "(key)")
-        if fault:
-            raise PassingError(fault)
-        root = _parse(body)
+        left = (self.until or 0.0) - time.monotonic()
+        if left <= 0:
+            cure = "come back later, or ask for fewer vintages: fetch_fred with as_of"
+            raise FetchError(self.asked, f"FRED's answers take {LONGEST:.0f} s at most", "they take longer", cure)
+        answer = _in_time(f"{url}&api_key={key}", self.timeout, min(left, WHOLE * self.timeout))
+        if answer.fault:
+            raise PassingError(answer.fault.replace(key, "(key)"))
+        root = _parse(answer.body)
         message = (root.get("message") or "" if root is not None else "").replace(key, "(key)")
-        if status in TRY_AGAIN:
-            raise PassingError(f"HTTP {status} {message}".strip(), wait=wait)
-        if status != OK:
-            self._refuse(status, message)
-        if root is None:
-            raise PassingError("an answer that is cut off, or is no XML")
+        if answer.status in TRY_AGAIN:
+            raise PassingError(f"HTTP {answer.status} {message}".strip(), wait=answer.wait)
+        if REDIRECT <= answer.status < BAD_REQUEST:
+            raise PassingError(f"HTTP {answer.status}, a redirect to another server")
+        if answer.status != OK or (root is not None and root.tag == "error"):
+            self._refuse(answer.status, message)
+        if root is None or root.tag not in TABLES:
+            raise PassingError("an answer that is cut off, or is no table of FRED's")
         return root
+
+    def get_series_all_releases(
+        self, series_id: str, realtime_start: str | None = None, realtime_end: str | None = None
+    ) -> pd.DataFrame:
+        """As that of fredapi, which builds a column for each row: date, realtime_start and value of each release."""
+        period = f"&realtime_start={realtime_start}&realtime_end={realtime_end}"
+        root = self._Fred__fetch_data(f"{self.root_url}/series/observations?series_id={series_id}{period}")
+        names = ("date", "realtime_start", "value")
+        frame = pd.DataFrame([[child.get(name) for name in names] for child in root], columns=list(names))
+        values = [np.nan if value == self.nan_char else float(value) for value in frame["value"]]
+        dates = {name: pd.to_datetime(frame[name], format="%Y-%m-%d") for name in names[:2]}
+        return pd.DataFrame(dates | {"value": np.array(values, dtype=float)})
 
     def _refuse(self, status: int, message: str) -> None:
         cure = "read FRED's message"
@@ -90,16 +137,77 @@ class FredClient(fredapi.Fred):
         raise FetchError(self.asked, "FRED takes the request", f"HTTP {status} {message}".strip(), cure)
 
 
-def _rest(problem: HTTPError) -> bytes:
-    """Body of an error, as far as it comes."""
+def readable[T](ask: Callable[[], T], asked: str) -> T:
+    """Ask, and turn what a table breaks that is not one of dates and numbers into an error with a cure."""
     try:
-        return problem.read()
-    except (OSError, http.client.HTTPException):
-        return b""
+        return ask()
+    except FetchError:
+        raise
+    except (ValueError, TypeError, ArithmeticError) as problem:
+        came = f"{type(problem).__name__}: {problem}"
+    cure = "come back later; if it stays so, ask FRED about the series"
+    raise FetchError(asked, "FRED's answer holds dates and finite numbers", came, cure)
+
+
+def check_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Raise `ValueError` where a date is missing or a value infinite."""
+    for name in table.columns:
+        if name != "value" and table[name].isna().any():
+            raise ValueError(f"a row without {name}")
+    if np.isinf(table["value"]).any():
+        raise ValueError("an infinite value")
+    return table
+
+
+class _SameServer(HTTPRedirectHandler):
+    """Follows no redirect to another server, which would be told the key."""
+
+    def redirect_request(self, req: Request, *answer: Any) -> Request | None:
+        *_, address = answer
+        same = urlsplit(address)[:2] == urlsplit(req.full_url)[:2]
+        return super().redirect_request(req, *answer) if same else None
+
+
+def _in_time(address: str, timeout: float, seconds: float) -> Answer:
+    """Ask for an address. A timeout bounds each wait for a byte, which a slow server can go on with; this, all."""
+    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    until = time.monotonic() + seconds
+    threading.Thread(target=lambda: answers.put(_answer(address, timeout, until)), daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return Answer(fault=f"no whole answer within {seconds:.0f} s")
+
+
+def _answer(address: str, timeout: float, until: float) -> Answer:
+    try:
+        with build_opener(_SameServer).open(address, timeout=timeout) as response:
+            return Answer(OK, body=_body(response, until))
+    except HTTPError as problem:
+        wait = seconds_to_wait(problem.headers.get("Retry-After"))
+        try:
+            return Answer(problem.code, wait, _body(problem, until))
+        except (OSError, http.client.HTTPException):
+            return Answer(problem.code, wait)
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        # A ValueError is an address that cannot be, in a redirect.
+        return Answer(fault=f"{type(problem).__name__}: {problem}")
+
+
+def _body(response: Any, until: float) -> bytes:
+    pieces, size = [], 0
+    while piece := response.read1(PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST:
+            raise OSError(f"an answer of more than {LARGEST // 2**20} MB")
+        if time.monotonic() > until:
+            raise TimeoutError("the answer comes too slowly")
+    return b"".join(pieces)
 
 
 def _parse(body: bytes) -> ET.Element | None:
     try:
         return ET.fromstring(body)  # noqa: S314
-    except ET.ParseError:
+    except (ET.ParseError, LookupError, ValueError):
         return None

@@ -17,6 +17,7 @@ from regimelag.data import cache as store
 from regimelag.data.fetched import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
 from regimelag.data.retry import PassingError, insist
 from regimelag.errors import FetchError
+from regimelag.versions import declared, install_command
 
 SYMBOLS = {
     "silver_usd": "SLV",
@@ -116,7 +117,8 @@ def _yfinance(asked: str) -> ModuleType:
         return importlib.import_module("yfinance")
     except ImportError as problem:
         came = f"it cannot be imported: {problem}"
-    raise FetchError(asked, "market prices come through yfinance", came, "pip install 'regimelag[market]'")
+    cure = f"run this in a shell: {install_command(declared('market'))}"
+    raise FetchError(asked, "market prices come through yfinance", came, cure)
 
 
 def _closes(symbol: str, timeout: float, asked: str) -> Callable[[], pd.DataFrame]:

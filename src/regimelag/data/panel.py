@@ -35,7 +35,7 @@ from regimelag.data.tracks import (
     trading_columns,
 )
 from regimelag.data.vintages import read_vintages, vintage_notes
-from regimelag.data.window import check_varies, check_window
+from regimelag.data.window import check_explained, check_varies, check_window
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
@@ -95,8 +95,8 @@ def make_panel(
     PanelError
         If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
         or stale, a driver would not have been known by the close of its row, a price stands still or jumps tenfold, a
-        series is constant, nothing of a signal is left beyond another column, trading dates lie too far apart, or too
-        few rows or responses remain.
+        series is constant, nothing of a signal is left beyond another column, covariates determine a response exactly,
+        trading dates lie too far apart, or too few rows or responses remain.
 
     See Also
     --------
@@ -115,6 +115,7 @@ def make_panel(
     check_known(spec, rows, tracks, first, asked)
     tracks = [take_beyond(track, first, asked) for track in tracks]
     check_varies(tracks, rows[first:], asked)
+    check_explained(spec, tracks, first, asked)
     panel = _assemble(spec, rows, tracks, first)
     gaps = clock_gaps(spec, rows, tracks, first)
     panel.attrs |= {

@@ -79,10 +79,11 @@ def seconds_to_wait(header: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, given as a number or as a date (RFC 9110, section 10.2.3)."""
     if header is None:
         return None
-    if header.strip().isdigit():
-        return float(header)
+    number = header.strip()
+    if number.isascii() and number.isdigit():
+        return float(number)
     try:
         moment = pd.Timestamp(parsedate_to_datetime(header))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max((moment - pd.Timestamp.now(moment.tz)).total_seconds(), 0.0)

@@ -19,6 +19,7 @@ from pandas.tseries.offsets import BaseOffset
 
 from regimelag.data.frames import check_frame, take_columns
 from regimelag.errors import PanelError
+from regimelag.spec import nearest_frequency
 
 FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
@@ -70,7 +71,7 @@ def period_end(frequency: str) -> BaseOffset:
         offset = None
     if offset is None or offset.n != 1 or offset.rule_code.split("-")[0] not in PERIODS:
         rule = "rows are days, business days, or whole weeks, months or quarters dated by their last day"
-        cure = 'write "D", "B", "W-FRI", "ME" or "QE"'
+        cure = f"write {nearest_frequency(frequency)}"
         raise PanelError(f"rows of frequency {frequency!r}", rule, repr(frequency), cure)
     return offset
 

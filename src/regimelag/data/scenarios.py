@@ -14,6 +14,7 @@ from regimelag.data.frames import some
 from regimelag.data.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
 from regimelag.data.tracks import combined, parts
 from regimelag.errors import PanelError
+from regimelag.plain import is_number, whole
 from regimelag.series import Series
 from regimelag.spec import ModelSpec
 
@@ -66,20 +67,23 @@ def scenario(
         whole numbers, at least one.
     """
     asked = "a scenario"
-    for name, value in (("horizon", horizon), ("over", over)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise PanelError(
-                asked, f"{name} is a whole number of rows, at least 1", f"{name} = {value!r}", "correct it"
-            )
+    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26")
+    over = whole(PanelError, asked, "over", over, "write over=13")
     moves, factors = dict(moves or {}), dict(factors or {})
     twice = sorted(set(moves) & set(factors))
     if twice:
         raise PanelError(asked, "a column moves by a difference or by a factor", f"{some(twice)} in both", "choose one")
     known = {column: leg for leg in held_legs(panel) for column in [leg[2]] if leg[0] != nm.RESPONSE}
     _check_columns(asked, [*moves, *factors], list(known))
-    bad = sorted(name for name, factor in factors.items() if not factor > 0)
+    strange = [f"{name!r} by {move!r}" for name, move in moves.items() if not is_number(move)]
+    if strange:
+        cure = 'write moves={"real_yield_10y": -0.5}'
+        raise PanelError(asked, "a column moves by a finite number", ", ".join(strange), cure)
+    bad = sorted(name for name, factor in factors.items() if not (is_number(factor) and factor > 0))
     if bad:
-        raise PanelError(asked, "a factor is above zero", f"{factors[bad[0]]!r} for {bad[0]!r}", "write 0.97 for -3 %")
+        raise PanelError(
+            asked, "a factor is a number above zero", f"{factors[bad[0]]!r} for {bad[0]!r}", "write 0.97 for -3 %"
+        )
     share = np.minimum(np.arange(1, horizon + 1) / over, 1.0)
     last = {column: last_observed(levels_of(panel, leg)) for column, leg in known.items()}
     paths = {column: last[column] + share * move for column, move in moves.items()}
@@ -121,6 +125,18 @@ def _check_columns(asked: str, given: list[str], known: list[str]) -> None:
         )
 
 
+def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
+    """Refuse levels whose first date is not that of the row after the panel's last; other rows need no dates."""
+    if not isinstance(rows, pd.DatetimeIndex):
+        return
+    last, following = pd.Timestamp(panel[nm.TIME].to_numpy()[-1]), future_dates(panel, 1)[0]
+    # Trading dates to come are not known: markets close for some days.
+    if not last < rows[0] <= following + pd.Timedelta(days=7 if panel.attrs["frequency"] == TRADING else 0):
+        came = f"its first row is {rows[0].date()}"
+        cure = "make it with scenario(panel, ...) of the fit's own panel, regimelag.panel_of(idata)"
+        raise PanelError(asked, f"it begins on the row after the window's last, {following.date()}", came, cure)
+
+
 def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> dict[Leg, FloatArray]:
     """Levels (step) of every covariate's legs: as given, and else where they are."""
     asked = "a scenario"
@@ -130,6 +146,7 @@ def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int)
             came = f"{len(given)} rows" if isinstance(given, pd.DataFrame) else f"a {type(given).__name__}"
             rule = f"it is a frame (row, column) of levels with one row for each of the {horizon} rows ahead"
             raise PanelError(asked, rule, came, "make it with scenario(panel, horizon=...), or pass horizon=len(frame)")
+        _check_dates(asked, panel, given.index)
         _check_columns(asked, [str(name) for name in given.columns], [leg[2] for leg in legs])
         wrong = ~np.isfinite(given.to_numpy(dtype=float))
         if wrong.any():

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from regimelag.data.frames import check_frame, some, take_columns
+from regimelag.data.frames import DATE_NAMES, check_frame, some, take_columns
 from regimelag.errors import PanelError
 
-DATE_NAMES = ("date", "time", "datetime", "observation_date")
 # A lone dot is FRED's blank.
 BLANKS = frozenset({"", ".", "na", "n/a", "nan", "null"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -119,13 +119,14 @@ def _parse_dates(texts: list[str], lines: list[int], name: str, asked: str) -> p
             rule = "there is a date column: the one named date or time, or else the first, written as 2026-01-23"
             cure = "name the date column 'date', and write its dates as 2026-01-23"
         raise PanelError(asked, rule, f"{text!r} in column {name!r}, line {line}", cure)
-    dates = pd.DatetimeIndex(
-        pd.to_datetime([text[:10] for text in texts], format="%Y-%m-%d", errors="coerce"), name="date"
-    )
-    for line, text in zip(np.array(lines)[dates.isna()], np.array(texts)[dates.isna()], strict=True):
-        came = f"{str(text)!r} in column {name!r}, line {line}"
-        raise PanelError(asked, "dates are in the calendar", came, "correct that date")
-    return dates
+    days = []
+    for line, text in zip(lines, texts, strict=True):
+        try:
+            days.append(dt.date.fromisoformat(text[:10]))
+        except ValueError:
+            came = f"{text!r} in column {name!r}, line {line}"
+            raise PanelError(asked, "dates are in the calendar", came, "correct that date") from None
+    return pd.DatetimeIndex(np.array(days, dtype="datetime64[us]"), name="date")
 
 
 def _parse_numbers(texts: list[str], name: str, dates: pd.DatetimeIndex, asked: str) -> np.ndarray:

@@ -25,10 +25,8 @@ from regimelag.data.rows import (
 )
 from regimelag.data.vintages import Releases, as_stood
 from regimelag.errors import PanelError
-from regimelag.series import Series, Signal
+from regimelag.series import NO_DELAY, Series, Signal
 from regimelag.spec import ModelSpec
-
-NO_DELAY = "0D"
 
 
 @dataclass(frozen=True, eq=False)

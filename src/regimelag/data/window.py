@@ -10,7 +10,7 @@ import pandas as pd
 from regimelag import names as nm
 from regimelag.data.beyond import is_constant
 from regimelag.data.levels import check_levels
-from regimelag.data.rows import TRADING, stale_after
+from regimelag.data.rows import TRADING, FloatArray, stale_after
 from regimelag.data.tracks import Track, check_present
 from regimelag.errors import PanelError
 from regimelag.spec import ModelSpec
@@ -18,6 +18,9 @@ from regimelag.spec import ModelSpec
 LEAST_ROWS = 10
 # The square of a larger value overflows in a standard deviation.
 LARGEST = 1e150
+# A share of a response's standard deviation that rounding of its copy may leave.
+COPY = 1e-4
+DETERMINED = "covariates and other responses leave something of a response to explain"
 
 
 def check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
@@ -68,6 +71,49 @@ def check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) 
             came = f"{track.label} is {np.nanmean(held):g} on every row, {window[0].date()} to {window[-1].date()}"
             cure = f"check column {track.series.column!r} and the transform, widen the window, or drop the series"
             raise PanelError(asked, "a series varies within the window", came, cure)
+
+
+def check_explained(spec: ModelSpec, tracks: Sequence[Track], first: int, asked: str) -> None:
+    """Refuse a response that covariates of its row, another response, or one lag of a signal determine exactly.
+
+    Nothing is left for the residual then: its scale goes to zero, and a sampler does not end. A copy of the response
+    under another name or in another unit comes to this, as does a column whose parts are all among the covariates.
+    """
+    rows = np.arange(first, len(tracks[0].value))
+    responses = [track for track in tracks if track.role == nm.RESPONSE]
+    lagged = [track for track in tracks if track.role == nm.SIGNAL and track.series in spec.lagged_signals]
+    now = [
+        track
+        for track in tracks
+        if track.role == nm.CONTROL or (track.role == nm.SIGNAL and track.series in spec.contemporaneous_signals)
+    ]
+    for n, response in enumerate(responses):
+        y = response.value[rows]
+        single = [(other, 0) for other in (*responses[:n], *now)]
+        single += [(signal, lag) for signal in lagged for lag in range(1, spec.max_lag + 1)]
+        for other, lag in single:
+            if _determine([other.value[rows - lag]], y):
+                when = f"{lag} rows before" if lag else "on the same row"
+                came = f"{response.label} is {other.label} {when}, up to a factor and a constant"
+                own_past = other.role == nm.SIGNAL and not lag and other in lagged
+                cure = f"write contemporaneous = false for {other.label}, or drop it" if own_past else ""
+                raise PanelError(asked, DETERMINED, came, cure or f"drop {other.label}, or give it another column")
+        if _determine([other.value[rows] for other in now], y):
+            came = f"{response.label} is a sum of multiples of {', '.join(other.label for other in now)}"
+            raise PanelError(asked, DETERMINED, came, f"drop one of them, such as {now[-1].label}")
+
+
+def _determine(covariates: Sequence[FloatArray], y: FloatArray) -> bool:
+    """Whether an intercept and multiples of the covariates leave nothing of y but rounding."""
+    values = np.array([y, *covariates])
+    values = values[:, np.isfinite(values).all(axis=0)]
+    if not covariates or values.shape[1] < 2 * len(values):
+        return False
+    values = values - values.mean(axis=1, keepdims=True)
+    spread = values.std(axis=1)
+    own, design = values[0], (values[1:] / np.where(spread[1:] > 0, spread[1:], 1.0)[:, None]).T
+    left = own - design @ np.linalg.lstsq(design, own)[0]
+    return bool(left.std() <= COPY * spread[0])
 
 
 def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,12 @@ from regimelag.data.panel import Day, read_day
 from regimelag.data.scenarios import held_legs
 from regimelag.errors import FitError, PanelError
 from regimelag.judging.baselines import Baseline, Garch, RandomWalk
+from regimelag.judging.differences import contrast
 from regimelag.judging.refits import Refit, posterior_of
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
+from regimelag.judging.tellings import in_what
 from regimelag.judging.verification import RANDOM_WALK, verified
+from regimelag.plain import fraction, whole, wholes
 from regimelag.reading.forecast import forecast, refuse_own_past
 from regimelag.sampling.tree import provenance
 from regimelag.spec import ModelSpec
@@ -95,7 +98,8 @@ def backtest(
     executor : concurrent.futures.Executor, optional
         Where the refits run, such as a Dask cluster's ``client.get_executor()``; processes of this machine by default.
     folder : str or Path, optional
-        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there.
+        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there, and refits
+        that failed are tried again.
     random_seed : int
         Seed. The same seed gives the same scores, on any executor, stopped in between or not.
     progressbar : bool
@@ -106,7 +110,9 @@ def backtest(
     DataFrame
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
         ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
-        ``inside 50 %``, ``inside 90 %``, and ``R-hat`` of the refit, if it is one. `backtest_table` sums it up.
+        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
+        ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
+        no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
 
     Raises
     ------
@@ -126,19 +132,25 @@ def backtest(
     check_panel(spec, panel)
     held_legs(panel)
     refuse_own_past("backtest", spec, panel)
-    counts = {"every": every, "stride": stride, **{f"horizons[{n}]": h for n, h in enumerate(horizons)}}
-    _check_counts(counts | ({} if rows == "all" else {"rows": rows}), horizons)
-    first, last = _first_and_last(spec, panel, start, min(horizons))
+    if not len(horizons):
+        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
+    ahead = tuple(wholes(FitError, "backtest", **{f"horizons[{n}]": h for n, h in enumerate(horizons)}).values())
+    counts = wholes(FitError, "backtest", every=every, stride=stride, starts=starts)
+    settings: dict[str, Any] = dict(wholes(FitError, "backtest", draws=draws, tune=tune, chains=chains))
+    settings["target_accept"] = fraction(
+        FitError, "backtest", "target_accept", target_accept, "write target_accept=0.95"
+    )
+    first, last = _first_and_last(spec, panel, start, min(ahead))
     plan = Plan(
         spec,
         panel,
-        refits=tuple(range(first, last + 1, every)),
-        origins=tuple(range(first, last + 1, stride)),
-        horizons=tuple(horizons),
-        rows=None if rows == "all" else rows,
-        settings={"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "cores": 1},
-        starts=starts,
-        seed=random_seed,
+        refits=tuple(range(first, last + 1, counts["every"])),
+        origins=tuple(range(first, last + 1, counts["stride"])),
+        horizons=ahead,
+        rows=None if rows == "all" else whole(FitError, "backtest", "rows", rows, 'write rows="all", or rows=520'),
+        settings=settings | {"cores": 1},
+        starts=counts["starts"],
+        seed=whole(FitError, "backtest", "random_seed", random_seed, "write random_seed=1", least=0),
     )
     kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": model_code(*CODE)}
     kept |= {
@@ -157,18 +169,12 @@ def backtest(
         number, text = next(iter(failed.items()))
         date = day_of(panel, plan.refits[number])
         came = f"{len(failed)} of {len(found)} failed, first that on {date}: {text}"
-        raise FitError("backtest", "every refit succeeds", came, "mend that, and call again with the same folder")
-    return pd.DataFrame([row for result in found.values() for row in result["scores"]]).astype(
-        {"origin": "datetime64[ns]"}
-    )
-
-
-def _check_counts(counts: Mapping[str, Any], horizons: Sequence[int]) -> None:
-    if not len(horizons):
-        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise FitError("backtest", f"{name} is a whole number, at least 1", f"{value!r}", f"give {name} one")
+        again = "call again" if folder is None else "call again with the same folder: what failed is tried again"
+        raise FitError("backtest", "every refit succeeds", came, f"remove the cause, and {again}")
+    scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
+    bare = without_signals(spec)
+    scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    return scores.astype({"origin": "datetime64[ns]"})
 
 
 def _first_and_last(spec: ModelSpec, panel: xr.Dataset, start: Day, horizon: int) -> tuple[int, int]:
@@ -202,13 +208,18 @@ def one_refit(plan: Plan, number: int) -> Result:
 def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model | Baseline]]:
     """The model, its null without signals, and the baselines, learned on the rows up to a refit."""
     panel, first = plan.panel, 0 if plan.rows is None else max(refit + 1 - plan.rows, 0)
-    bare = dataclasses.replace(plan.spec, signals=())
+    bare = without_signals(plan.spec)
     specs = {plan.spec.name: plan.spec} | ({NO_SIGNAL: bare} if plan.spec.signals else {})
     for name, spec in specs.items():
         yield name, Model(spec, _of_spec(spec, panel), first, refit, plan, seed)
     values = natural(panel, nm.RESPONSE).to_numpy()
     yield RANDOM_WALK, RandomWalk(values, first, refit)
     yield "GARCH(1,1)-t", Garch(values, first, refit)
+
+
+def without_signals(spec: ModelSpec) -> ModelSpec:
+    """The null that runs beside the model."""
+    return dataclasses.replace(spec, signals=())
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from regimelag.judging.verification import extra
 
@@ -41,26 +42,32 @@ class Garch:
 
     def __init__(self, values: np.ndarray, first: int, refit: int) -> None:
         self.values, self.first = values, first
-        self.scale = np.nanstd(values[first : refit + 1], axis=0)
-        self.parameters = [self._model(a, refit).fit(disp="off").params for a in range(values.shape[1])]
-
-    def _model(self, response: int, origin: int) -> Any:
-        own = self.values[self.first : origin + 1, response]
+        known = values[first : refit + 1]
+        self.scale = np.nanstd(known, axis=0)
         # The optimiser wants a variance of about one.
-        return extra("arch").arch_model(
-            own[~np.isnan(own)] / self.scale[response], vol="GARCH", dist="t", rescale=False
-        )
+        self.parameters = [estimate_garch(own) for own in (known / self.scale).T]
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
         """Responses (draw, step, response) after the origin, natural units."""
         drawn = []
         for a, parameters in enumerate(self.parameters):
-            fixed, nu = self._model(a, origin).fix(parameters), float(parameters["nu"])
+            known = self.values[self.first : origin + 1, a] / self.scale[a]
+            fixed, nu = _garch_model(known).fix(parameters), float(parameters["nu"])
             shocks = partial(_unit_t, nu, np.random.default_rng([seed, a]))
             # Its own generator cannot be seeded call by call.
             simulated = fixed.forecast(horizon=horizon, method="simulation", simulations=DRAWS, rng=shocks)
             drawn.append(self.scale[a] * simulated.simulations.values[-1])
         return np.stack(drawn, axis=-1)
+
+
+def estimate_garch(values: np.ndarray) -> pd.Series:
+    """Maximum-likelihood parameters of a GARCH(1,1)-t, by name, from one series (time) of about unit variance."""
+    return _garch_model(values).fit(disp="off").params
+
+
+def _garch_model(values: np.ndarray) -> Any:
+    """The model of `arch` for one series (time); missing values are dropped."""
+    return extra("arch").arch_model(values[~np.isnan(values)], vol="GARCH", dist="t", rescale=False)
 
 
 def _unit_t(nu: float, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -12,18 +12,16 @@ from regimelag.data.cuts import day_of, natural
 from regimelag.errors import FitError
 from regimelag.sampling.tree import panel_of
 
-SAME_WINDOW = "fit all models on panels with the same start and end"
-
 
 def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
-    cure = f"{SAME_WINDOW}; set other responses against each other by compare_gains"
-    _check(fits, _differs, "compare", "models are compared on the same responses, row for row", cure)
+    rule, cure = "models are compared on the same responses, row for row", "; other responses go to compare_gains"
+    _check(fits, _differs, "compare", rule, cure)
 
 
 def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits on other rows than the first's, or with values missing on others."""
-    _check(fits, _other_rows, "compare_gains", "gains are compared on the same rows", SAME_WINDOW)
+    _check(fits, _other_rows, "compare_gains", "gains are compared on the same rows", "")
 
 
 def _check(
@@ -34,7 +32,14 @@ def _check(
     for name, panel in panels.items():
         came = differs(panels[first], panel)
         if came:
+            cure = f"{_same_window(panels.values())}{cure}"
             raise FitError(asked, rule, f"{name!r} differs from {first!r}: {came}", cure)
+
+
+def _same_window(panels: Iterable[xr.Dataset]) -> str:
+    """How to make panels on the rows that all have."""
+    start, end = (pick(day_of(panel, row) for panel in panels) for pick, row in ((max, 0), (min, -1)))
+    return f'make all panels of one frame by make_panel(spec, frame, start="{start}", end="{end}"), and fit again'
 
 
 def _differs(one: xr.Dataset, other: xr.Dataset) -> str:

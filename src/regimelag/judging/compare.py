@@ -13,10 +13,11 @@ from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.judging.comparability import check_alike, check_same_rows
 from regimelag.judging.densities import condition, leave_one_out
+from regimelag.judging.differences import contrast
 from regimelag.judging.scores import loo_score, reliability, stacking_weights
 from regimelag.judging.tellings import SAME, Telling, tell, told_gains, told_models, unreliable
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.tree import spec_of
+from regimelag.sampling.tree import made_with, spec_of
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
@@ -24,6 +25,9 @@ GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "r
 
 def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) -> pd.DataFrame:
     """Compare models of the same data by what each predicts of a row given all others.
+
+    A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
+    same-period term: ``dataclasses.replace(signal, kernel=regimelag.NoLag())``.
 
     Parameters
     ----------
@@ -38,9 +42,10 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
         One row a model, best first. ``elpd``, expected log predictive density, the sum over rows of the joint log
         density of the row's responses in natural units (nats), and its standard error; ``parameters``, their effective
         number; ``difference`` of the elpd from the reference's and its standard error, over rows in pairs; ``weight``
-        by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the data do *not
-        tell*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences; ``condition``, what
-        the densities are given; ``reference``, ``rows``.
+        by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the data are
+        *inconclusive*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences, which say in
+        what models differ and where that is no test of a lag; ``differences``, by model, what it has and lacks beside
+        the reference, from the specs; ``condition``, what the densities are given; ``reference``, ``rows``.
 
     Raises
     ------
@@ -60,10 +65,10 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4. Weights: Yao, Vehtari, Simpson & Gelman
     (2018), doi:10.1214/17-BA1091.
 
-    The data tell two models apart if the difference is at least 4 nats and at least two standard errors, over 100 rows
+    The data distinguish two models if the difference is at least 4 nats and at least two standard errors, over 100 rows
     or more, still is so without the rows whose Pareto k is too large, and neither fit's diagnostics find fault. Smaller
     differences have standard errors that are too small, and errors far from normal: Sivula, Magnusson, Matamoros &
-    Vehtari (2020), arXiv:2008.10296. Two models that the data do not tell apart are not thereby the same.
+    Vehtari (2020), arXiv:2008.10296. An inconclusive difference does not mean that both models predict equally well.
 
     A row's density is given its own signals and controls, and all other rows, later ones too. It answers whether a
     term helps to describe a week, not whether a forecaster would have gained.
@@ -74,14 +79,18 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     faults = {name: diagnostics(idata)[1:] for name, idata in fits.items()}
     tellings = {name: _telling(name, named, scores, faults) for name in fits}
     weights = dict(zip(scores, stacking_weights(list(scores.values())), strict=True))
+    specs = {name: spec_of(idata) for name, idata in fits.items()}
+    contrasts = {name: contrast(specs[named], spec, specs) for name, spec in specs.items()}
     rows = [_model_row(scores[name], tellings[name], weights[name]) for name in fits]
     table = pd.DataFrame(rows, index=pd.Index(list(fits), name="model"), columns=list(COLUMNS))
     table = table.sort_values("elpd", ascending=False, kind="stable")
     table.attrs = {
         "reference": named,
         "rows": int(scores[named].elpd_i.size),
-        "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults),
-        "condition": condition(*(spec_of(idata) for idata in fits.values())),
+        "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
+        "differences": {name: list(contrasts[name].differences) for name in table.index},
+        "condition": condition(*specs.values()),
+        nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
     }
     return table
 
@@ -99,9 +108,10 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     -------
     pandas.DataFrame
         One row a pair: ``rows``; ``gain``, the elpd of the model less that of its null (nats), and its standard error;
-        ``reading``, whether the model predicts *better* or *worse* than its null or the data do *not tell*;
+        ``reading``, whether the model predicts *better* or *worse* than its null or the data are *inconclusive*;
         ``difference`` of the gain from the first pair's and its standard error, over rows in pairs; ``reliability`` of
-        the model and of its null. In attrs ``verdict`` and ``condition``, as `compare` has.
+        the model and of its null. In attrs ``verdict``, ``differences`` (by pair, of the null from the model) and
+        ``condition``, as `compare` has.
 
     Raises
     ------
@@ -111,7 +121,7 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     Notes
     -----
     Two densities of different responses have different units, and cannot be set against each other. A gain is a ratio
-    of densities of one response, so gains can. The rule by which the data tell is that of `compare`.
+    of densities of one response, so gains can. The rule by which the data distinguish is that of `compare`.
     """
     if not isinstance(pairs, Mapping):
         cure = 'name them: compare_gains({"a -> b": (fit, null), ...})'
@@ -130,8 +140,10 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     between = {name: _between(scores[name], scores[first], faults[name] + faults[first]) for name in pairs}
     rows = [_gain_row(scores[name], gains[name], between[name]) for name in pairs]
     table = pd.DataFrame(rows, index=pd.Index(list(pairs), name="pair"), columns=list(GAINS))
+    contrasts = {name: contrast(spec_of(model), spec_of(null)) for name, (model, null) in pairs.items()}
     table.attrs = {
-        "verdict": told_gains(gains, between, faults),
+        "verdict": told_gains(gains, between, faults, contrasts),
+        "differences": {name: list(found.differences) for name, found in contrasts.items()},
         "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
     }
     return table
@@ -150,7 +162,7 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
 
 def _score(idata: xr.DataTree) -> Any:
     tree = leave_one_out(idata)
-    return loo_score(tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()[nm.RESPONSE_VALUE])
+    return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
 
 def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> Telling:

@@ -10,8 +10,8 @@ from regimelag.judging.placebos import placebo_p
 
 BASELINE, LEAD, ARROW, PLACEBO, LEAVE_OUT = "baseline", "lead", "arrow", "placebo", "leave-out"
 MODEL_FREE = "model-free"
-# An effect is found if its sign is this sure; a refit with fewer rows keeps it if this sure still.
-FOUND, KEPT = 0.975, 0.95
+# An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
+KEPT = 0.95
 # With some twenty shifts no p much below 0.05 can be had.
 PLACEBO_LIMIT = 0.1
 # Refits are short; beyond this their chains disagree.
@@ -26,7 +26,8 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        The checks, with the signal's and the response's name and ``effective_shifts`` in attrs.
+        The checks, with the signal's and the response's name, ``effective_shifts`` and ``threshold`` in attrs: the
+        probability of one sign from which on an effect is found.
 
     Returns
     -------
@@ -52,6 +53,11 @@ def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
 def _sure(row: pd.Series) -> float:
     """How sure the sign of the effect is."""
     return max(float(row["P(> 0)"]), 1 - float(row["P(> 0)"]))
+
+
+def _is_found(table: pd.DataFrame, row: pd.Series) -> bool:
+    """Whether the sign of the effect is sure enough for a claim."""
+    return _sure(row) >= table.attrs["threshold"]
 
 
 def _effect(row: pd.Series) -> str:
@@ -80,12 +86,12 @@ def _lost(table: pd.DataFrame) -> list[str]:
 def _broken(table: pd.DataFrame) -> list[str]:
     """Where the claim breaks, in words; empty if it survives."""
     broken = []
-    if _sure(_of(table, BASELINE).iloc[0]) < FOUND:
+    if not _is_found(table, _of(table, BASELINE).iloc[0]):
         broken.append("the sign of the effect is not established on all rows")
     if table.attrs["placebo_p"] > PLACEBO_LIMIT:
         below = _of(table, PLACEBO)["statistic"] < _of(table, BASELINE)["statistic"].iloc[0]
         broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
-    if _sure(_of(table, LEAD).iloc[-1]) >= FOUND:
+    if _is_found(table, _of(table, LEAD).iloc[-1]):
         broken.append("the response leads the signal too")
     gains = _of(table, ARROW)["gain"].to_numpy(dtype=float)
     if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
@@ -106,7 +112,7 @@ def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
     said = f"The lagged effect of {table.attrs[nm.SIGNAL]} on {table.attrs[nm.RESPONSE]} is {_effect(base)}"
     if not broken:
         return f"{said}; it survives all checks."
-    if _sure(base) < FOUND:
+    if not _is_found(table, base):
         return f"{said}: no lagged effect is found, so there is none that could survive."
     return f"{said}; it does not survive: {'; '.join(broken)}."
 
@@ -124,7 +130,7 @@ def _on_placebos(table: pd.DataFrame, placebos: np.ndarray, observed: float) -> 
 
 def _on_lead(table: pd.DataFrame) -> str:
     lag, lead = (row for _, row in _of(table, LEAD).iterrows())
-    found = "is found too" if _sure(lead) >= FOUND else "is not found"
+    found = "is found too" if _is_found(table, lead) else "is not found"
     return (
         f"A lead of the response {found}: its effect is {_effect(lead)}. On the same rows the lead gains {_gain(lead)} "
         f"over its null, the lag {_gain(lag)}."
@@ -143,18 +149,14 @@ def _on_leaving_out(table: pd.DataFrame) -> str:
     left, lost = _of(table, LEAVE_OUT), _lost(table)
     medians = left["effect median"]
     span = f"the median effect is {medians.min():.2f} to {medians.max():.2f} over {len(left)} refits"
-    if _sure(_of(table, BASELINE).iloc[0]) < FOUND:
-        brought = [row["check"] for _, row in left.iterrows() if _sure(row) >= FOUND]
+    if not _is_found(table, _of(table, BASELINE).iloc[0]):
+        brought = [row["check"] for _, row in left.iterrows() if _is_found(table, row)]
         return f"With rows left out {span}; an effect is found in {', '.join(brought) if brought else 'none of them'}."
     return f"With rows left out {span}; its sign is {'lost ' + ', '.join(lost) if lost else 'kept in all of them'}."
 
 
 def _on_model_free(table: pd.DataFrame) -> list[str]:
-    return [
-        f"Without a model, the {row['check']} is largest at lag {row['mean lag median']:.0f}, and squared correlations "
-        f"at positive lags are {row['statistic']:.2f} times those at negative ones: {row['note']}."
-        for _, row in _of(table, MODEL_FREE).iterrows()
-    ]
+    return [f"Without a model, the {row['check']}: {row['note']}." for _, row in _of(table, MODEL_FREE).iterrows()]
 
 
 def _on_failures(table: pd.DataFrame) -> str:

@@ -12,13 +12,12 @@ from scipy import stats
 from regimelag import names as nm
 from regimelag.data.checks import check_panel
 from regimelag.data.cuts import day_of, natural
-from regimelag.data.rows import transform
-from regimelag.data.scenarios import levels_of
+from regimelag.data.newer import in_constants_of, place_of_last
 from regimelag.equations import Equations, equations, log_observation, stack_draws
 from regimelag.errors import PanelError
 from regimelag.judging.verification import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.reading.forecast import scenario_matters
+from regimelag.reading.forecast import same_period_terms
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
@@ -111,16 +110,11 @@ def predictive_pit(eq: Equations, law: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     """The fit's last row and the rows after it, in the fit's constants and episodes."""
     asked = "score"
-    place = np.flatnonzero(panel[nm.TIME].to_numpy() == old[nm.TIME].to_numpy()[-1])
-    if not len(place):
-        came = f"rows from {day_of(panel, 0)} to {day_of(panel, -1)}"
-        cure = f"make it with make_panel(spec, frame, end=...) on data that reach beyond {day_of(old, -1)}"
-        raise PanelError(asked, f"the panel holds the fit's last row, {day_of(old, -1)}, and rows after it", came, cure)
-    first = int(place[0])
-    panel = _in_constants_of(spec, panel, old)
+    first = place_of_last(panel, old, asked)
+    panel = in_constants_of(spec, panel, old)
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
-        cure = "start the panel earlier"
+        cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'
         raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
     if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
         cure = "get newer data; the fit has seen all that this panel holds"
@@ -135,40 +129,15 @@ def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset
     used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]
     strange = sorted(set(used) - set(known))
     if strange:
-        cure = "cut the panel where the new episode begins, or fit anew"
+        first = int(np.flatnonzero(~np.isin(used, known))[0])
+        cure = f'make the panel with end="{day_of(tail, first - 1)}", or fit again on this one'
         raise PanelError(asked, f"rows lie in episodes that the fit knows, {known}", f"{strange}", cure)
     other = tail.drop_dims(nm.EPISODE, errors="ignore").assign_coords({nm.EPISODE: old[nm.EPISODE]})
     return other.assign({nm.EPISODE_INDEX: (nm.TIME, np.array([known.index(label) for label in used]))})
 
 
-def _in_constants_of(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.Dataset:
-    """The same values in natural units, standardised as the fit's were."""
-    other = panel.copy()
-    for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        value, center, scale = nm.value_of(role), nm.center_of(role), nm.scale_of(role)
-        values = natural(panel, role)
-        if role == nm.SIGNAL:
-            values = values + _beyond(spec, panel, old)
-        other[value] = ((values - old[center]) / old[scale]).transpose(*panel[value].dims)
-        other[center], other[scale] = old[center], old[scale]
-    return other
-
-
-def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:
-    """What the fit's slope takes out of each signal less than the panel's own slope did; NaN on rows too early."""
-    add = xr.zeros_like(panel[nm.SIGNAL_VALUE])
-    for place, signal in enumerate(spec.signals):
-        if not signal.beyond:
-            continue
-        leg = (nm.SIGNAL, signal.name, signal.beyond)
-        level = np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float)
-        other = transform(level, signal.transform, signal.periods)
-        add[:, place] = other * float(panel[nm.BEYOND_SLOPE][place] - old[nm.BEYOND_SLOPE][place])
-    return add
-
-
 def _condition(spec: ModelSpec) -> str:
-    if scenario_matters(spec):
+    if same_period_terms(spec):
         return "given each row's own signals and controls, which were not known beforehand: no forecasts"
     return "given what was known on the row before"
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.errors import PanelError
+from regimelag.plain import whole
 
 LEVEL = 0.95
 
@@ -68,14 +69,19 @@ def lead_lag(
     lags together, which keeps the dependence between the two. With no lag beyond the band the peak means nothing.
     """
     x, y, controls, rows = _series(panel, signal, response)
-    most = panel.sizes[nm.SIGNAL_TIME] - rows if max_lag is None else max_lag
-    length = block if block is not None else min(max(most, round(rows ** (1 / 3))), rows // 4)
+    draws = whole(PanelError, "lead_lag", "draws", draws, "write draws=2000")
+    most = panel.sizes[nm.SIGNAL_TIME] - rows
+    if max_lag is not None:
+        most = whole(PanelError, "lead_lag", "max_lag", max_lag, "write max_lag=13, or leave max_lag out")
+    length = min(max(most, round(rows ** (1 / 3))), rows // 4)
+    if block is not None:
+        length = whole(PanelError, "lead_lag", "block", block, "write block=13, or leave block out")
     if not (0 < most < rows / 2 and 0 < length <= rows):
         raise PanelError(
             "lead_lag",
             "max_lag is at least 1 and below half of the rows, and block lies within the rows",
             f"max_lag = {most}, block = {length}, {rows} rows",
-            "give max_lag and block that fit, or a longer panel",
+            f"write max_lag={min(max(most, 1), (rows - 1) // 2)}, block={min(max(length, 1), rows // 4)}",
         )
     rng = np.random.default_rng(random_seed)
     pairs = {"none": (x, y)}
@@ -95,7 +101,8 @@ def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
         return held[0]
     if name not in held:
         came = "none was named" if name is None else f"{role} = {name!r}"
-        raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, f"write {role}={held[:1]}")
+        cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
+        raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, cure)
     return str(name)
 
 

@@ -11,9 +11,9 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.data.cuts import going_on, learned_before, window
 from regimelag.errors import FitError
-from regimelag.judging.densities import one_step_ahead, seen_rows, terms_ahead
+from regimelag.judging.densities import one_step_ahead, seen_rows
 from regimelag.sampling.fit import fit
-from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.sampling.tree import one_step_ahead_terms, panel_of, spec_of
 
 
 class LeaveFutureOut(az.SamplingWrapper):
@@ -47,6 +47,9 @@ class LeaveFutureOut(az.SamplingWrapper):
     without same-row terms in the model is the score that of a forecast. Standardisation is learned on the rows up to
     the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if the last one
     went on, until a refit knows better.
+
+    A claim about the lag of a signal is tried against refits of the same model with kernel none for it, which keeps the
+    same-period term.
 
     Origins count rows with a response. ``method="approx"`` refits only where importance sampling fails, so an episode
     that begins behind the first origin may never get parameters of its own: take ``method="exact"`` there.
@@ -102,7 +105,10 @@ class LeaveFutureOut(az.SamplingWrapper):
         return fitted_model
 
     def log_likelihood__i(self, excluded_obs: xr.Dataset, idata__i: xr.DataTree) -> xr.DataArray:
-        """Log density (chain, draw, time), natural units, of each row after the fit's last, given those before it."""
-        terms = terms_ahead(self.model, excluded_obs, idata__i["posterior"].to_dataset())
+        """Log density (chain, draw, time) of each row after the fit's last, given those before it.
+
+        In nats of the responses in their own units.
+        """
+        terms = one_step_ahead_terms(self.model, excluded_obs, idata__i["posterior"].to_dataset())
         rows = seen_rows(excluded_obs)
         return terms.isel({nm.TIME: rows[rows >= idata__i["observed_data"].sizes[nm.TIME]]})

@@ -7,6 +7,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.checks import made_of_responses
+from regimelag.data.cuts import in_natural_units
 from regimelag.equations import (
     Draws,
     equations,
@@ -23,12 +24,17 @@ from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
+LEAVE_ONE_OUT = {
+    "long_name": "log density of the row's responses given all other rows and the draw's parameters",
+    "units": "nats, of the responses in their own units",
+}
+
 
 def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
     """Log density of each row given all other rows, log p(y_t | y_-t, theta), per draw (chain, draw, time).
 
-    Rows without a response are left out. These terms are what PSIS wants: the parameters' posterior without row t is
-    proportional to their posterior over this density.
+    In nats of the responses in their own units. Rows without a response are left out. These terms are what PSIS wants:
+    the parameters' posterior without row t is proportional to their posterior over this density.
 
     Raises
     ------
@@ -46,7 +52,8 @@ def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.
     read = _given_lags if not spec.point_signals else _without_lags
     parts = [read(spec, panel, some) for _, some in in_chunks(draws, size * spec.lag_combinations)]
     terms = unstack_draws(np.concatenate(parts), parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
-    return terms.isel({nm.TIME: panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy()})
+    seen = panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy()
+    return in_natural_units(panel, terms.isel({nm.TIME: seen})).assign_attrs(LEAVE_ONE_OUT)
 
 
 def _given_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
@@ -67,5 +74,6 @@ def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
             "leave-one-out terms",
             "no response is among the covariates, since a row would enter the densities of the rows after it",
             f"{', '.join(own)} is made of a response",
-            "drop it; or judge by the one-step-ahead terms of the group log_likelihood, and say so",
+            "fit a model without it, or use the terms of regimelag.one_step_ahead(idata), whose parameters have seen "
+            "every row",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,12 +14,12 @@ from matplotlib.axes import Axes
 from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.judging.findings import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
-from regimelag.judging.tellings import BETTER, LEAST_NATS, LEAST_SE, NOT_TOLD, REFERENCE, WORSE
+from regimelag.judging.tellings import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
 from regimelag.reading.plots import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
 from regimelag.reading.verdict import period_name
 
 KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
-READINGS = {REFERENCE: "black", NOT_TOLD: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
+READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 
 
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -108,7 +109,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
 
 
 def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how far each model lies from the reference in what it predicts, and what the data tell of it.
+    """Draw how far each model lies from the reference in what it predicts, and in what it differs from it.
 
     Parameters
     ----------
@@ -120,7 +121,8 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Differences with two standard errors to either side; the band is what is too small to be told from nothing.
+        Differences with two standard errors to either side; in the band they are too small to be distinguished from
+        zero.
 
     Raises
     ------
@@ -133,7 +135,9 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if not {value, f"{value} se", "reading"} <= set(table.columns):
         came = f"columns {list(table.columns)}"
         raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
-    ax = plt.subplots(figsize=(8, 1.6 + 0.4 * len(table)), layout="constrained")[1] if ax is None else ax
+    labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
+    height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
+    ax = plt.subplots(figsize=(10, height), layout="constrained")[1] if ax is None else ax
     ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
     ax.axvline(0, color="black", linewidth=0.8)
     labelled: set[str] = set()
@@ -152,10 +156,16 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     against = "its own null" if gains else table.attrs.get("reference", "the reference")
     ax.set(
         yticks=range(len(table)),
-        yticklabels=list(table.index),
+        yticklabels=labels,
         ylim=(len(table) - 0.4, -0.6),
         xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
         title=f"Expected log predictive density, less that of {against}",
     )
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0 if gains else 1.1, 1.0), frameon=False, fontsize="small")
     return ax
+
+
+def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:
+    """A model's name, and below it in what it differs from the reference, or its null from it."""
+    words = ", ".join(table.attrs.get("differences", {}).get(name, []))
+    return "\n".join([name, *textwrap.wrap(f"null: {words}" if gains else words, 44)]) if words else name

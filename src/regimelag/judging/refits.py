@@ -15,7 +15,7 @@ from regimelag.judging.runs import Result
 from regimelag.judging.scores import loo_score
 from regimelag.judging.tellings import unreliable
 from regimelag.model import build_model, model_data
-from regimelag.reading.lags import INTERVAL, effects, lag_distribution
+from regimelag.reading.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
 from regimelag.sampling.fit import search
@@ -102,7 +102,7 @@ def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
     """What is said of the signal's lagged effect."""
     tree = xr.DataTree.from_dict({"/posterior": posterior, "/constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
     tree.attrs = provenance(task.spec, task.panel)
-    effect = effects(tree)["lagged"].sel({nm.SIGNAL: task.signal}).to_numpy().ravel()
+    effect = effects_of_draws(tree)["lagged"].sel({nm.SIGNAL: task.signal}).to_numpy().ravel()
     lag = lag_distribution(tree).sel({nm.SIGNAL: task.signal})
     return {
         "effect": np.quantile(effect, QUANTILES).tolist(),

@@ -22,6 +22,9 @@ from regimelag.judging.placebos import effective_shifts, slopes_over_shifts
 from regimelag.judging.refits import Refit, refit
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.tellings import paired_difference
+from regimelag.plain import fraction, whole, wholes
+from regimelag.reading.verdict import decision_threshold
+from regimelag.sampling.tree import made_with
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_to_toml
 
@@ -68,9 +71,10 @@ def robustness(
         Starting points of each refit's search for modes.
     executor : concurrent.futures.Executor, optional
         Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
-        per core, started by "spawn": a script needs its ``if __name__ == "__main__"``.
+        per core, which do not import the script.
     folder : str or Path, optional
-        Where finished refits are kept; a call that was stopped goes on from there.
+        Where finished refits are kept; a call that was stopped goes on from there, and refits that failed are tried
+        again.
     random_seed : int
         Seed.
     progressbar : bool
@@ -92,8 +96,8 @@ def robustness(
         out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
         history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
         shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
-        the largest moves set missing. *model-free*: `lead_lag`; its mean lag is the lag of the largest correlation, its
-        statistic the lead-lag ratio.
+        the largest moves set missing. *model-free*: `lead_lag`; its note has the lag of the largest correlation and the
+        lead-lag ratio.
 
     Raises
     ------
@@ -114,19 +118,25 @@ def robustness(
     of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
     p-value is never below one over one plus that number.
 
-    The claim *survives* if the sign of the effect has a probability of 0.975 or more on all rows, the placebo p-value
-    is at most 0.1, no lead has a sign as sure, the lag gains more than nothing and more than the arrow reversed, the
-    sign keeps 0.95 in every refit with rows left out, and no fit failed. That it survives does not make it causal. A
-    check with ``R-hat`` above 1.05 in its short refit is marked in its note.
+    The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
+    one lagged signal and one response (``attrs["threshold"]``), the placebo p-value is at most 0.1, no lead has a sign
+    as sure, the lag gains more than nothing and more than the reverse direction, the sign keeps 0.95 in every refit
+    with rows left out, and no fit failed. That it survives does not make it causal. A check with ``R-hat`` above 1.05
+    in its short refit is marked in its note.
     """
+    asked = "robustness"
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    options: dict[str, Any] = dict(wholes(FitError, asked, draws=draws, tune=tune, chains=chains, starts=starts))
+    options["target_accept"] = fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
+    random_seed = whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0)
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
     rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
     if rows < least:
         rule = f"a panel has {least} rows at least, since a lead and the arrow reversed each cost {spec.max_lag}"
-        raise PanelError("robustness", rule, f"{rows} rows", "widen the window, or lower max_lag")
+        raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
     checks = plan_checks(spec, panel, name, shifts)
-    options = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "starts": starts}
     tasks = tasks_of(checks)
     results = run_all(
         partial(_one_refit, spec, panel, name, shifts, options, random_seed),
@@ -148,11 +158,13 @@ def robustness(
     found = dict(zip(tasks, results.values(), strict=True))
     base = results[0]
     if ERROR in base:
-        raise FitError("robustness", "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
+        raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
     table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
     free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
+    table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
     table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
     return add_findings(table)
 
@@ -205,14 +217,13 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
     low, high = float(read["ratio_low"]), float(read["ratio_high"])
     beyond = "a lag leaves" if bool(read["beyond_band"]) else "no lag leaves"
     after = "" if str(read["adjustment"].item()) == "none" else ", after controls"
-    return {
-        "kind": MODEL_FREE,
-        "check": f"cross-correlation with {response}",
-        "rows": int(read.attrs["rows"]),
-        "mean lag median": int(read["peak_lag"]),
-        "statistic": float(read["ratio"]),
-        "note": f"{beyond} the 95 % band{after}; unrelated series have a ratio of {low:.2f} to {high:.2f}",
-    }
+    note = (
+        f"largest at lag {int(read['peak_lag'])}, {beyond} the 95 % band{after}; squared correlations at positive lags "
+    )
+    note += f"are {float(read['ratio']):.2f} times those at negative ones, {low:.2f} to {high:.2f} for unrelated series"
+    # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
+    check = f"cross-correlation with {response}"
+    return {"kind": MODEL_FREE, "check": check, "rows": int(read.attrs["rows"]), "note": note}
 
 
 def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:

@@ -1,7 +1,8 @@
 """Many independent runs on any executor, each kept in a file of its own, so that a stopped study goes on where it was.
 
 A study is a picklable function of a run's number. What it returns is plain data, as JSON holds it. A run that raises is
-a result too: it is kept as ``{"error": ...}``, and it is for the study to count it.
+a result too: it is kept as ``{"error": ...}``, and it is for the study to count it. It is tried again when the study is
+called again, since the cause may have passed.
 
     results = run_all(partial(one_run, task), range(300), settings={...}, folder="out/study")
 """
@@ -10,22 +11,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import queue
-import signal
 import sys
-import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
+from regimelag.files import explained, write_whole
+from regimelag.judging.workers import SendingError, WorkerDied, Workers
+from regimelag.kernels import KERNELS, Kernel
+from regimelag.process import ALONE, refuse_while_imported
 
 Result = dict[str, Any]
 
@@ -35,8 +39,6 @@ SETTINGS = "settings.json"
 REPAIRS = 2
 # Settings longer than this are cut in an error.
 SHORT = 60
-# PyTensor's functions are not made for threads, and an executor may have some: one run at a time in a process.
-_ALONE = threading.Lock()
 # The code by which a model's draws, and what is read from them, come about.
 MODEL_CODE = (
     "equations.py",
@@ -68,8 +70,8 @@ def run_all(
     Parameters
     ----------
     work : callable
-        Of a run's number, to a dict that JSON can hold. It is pickled: a function of a module, or a `functools.partial`
-        of one. BLAS has one thread while it runs.
+        Of a run's number, to a dict that JSON can hold. It is pickled: a function, or a `functools.partial` of one.
+        BLAS has one thread while it runs.
     numbers : iterable of int
         Which runs.
     settings : mapping
@@ -77,10 +79,10 @@ def run_all(
         which code.
     executor : concurrent.futures.Executor, optional
         Where to run, such as a Dask cluster's ``client.get_executor()``; it is left open. By default processes of this
-        machine, one per core, started by "spawn": a script needs its ``if __name__ == "__main__"``.
+        machine, one per core; they do not import the script, so it needs no ``if __name__ == "__main__"``.
     folder : str or Path, optional
         Where each finished run is kept, in a JSON file written whole or not at all. Without one, what is done is lost
-        when the study stops.
+        when the study stops. A damaged file is set aside, and its run is done again.
     progressbar : bool
         Whether to say on standard error how far it is.
 
@@ -92,8 +94,20 @@ def run_all(
     Raises
     ------
     FitError
-        If the folder belongs to other settings, or the executor breaks; what is done is kept in the folder.
+        If the folder belongs to other settings or cannot be used, or the executor breaks; what is done is kept in the
+        folder.
+
+    Warns
+    -----
+    UserWarning
+        If a file of the folder is damaged.
+
+    Notes
+    -----
+    Ctrl-C ends the runs at once. With a folder those that are running are finished and kept first; a second Ctrl-C ends
+    them too.
     """
+    refuse_while_imported("a study of many runs")
     wanted = list(dict.fromkeys(int(number) for number in numbers))
     kept = _Kept(folder, settings)
     found = kept.read(wanted)
@@ -104,14 +118,15 @@ def run_all(
         kept.write(number, result)
         tell(found)
 
+    run = partial(_guarded, work, _registered())
     for attempt in range(REPAIRS + 1):
         missing = [number for number in wanted if number not in found]
         with _running(executor, len(missing)) as pool:
-            problem = _attempt(pool, work, missing, finished)
+            problem = _attempt(pool, run, missing, finished, patient=executor is None and folder is not None)
         if problem is None:
             break
-        if executor is not None or not isinstance(problem, BrokenExecutor) or attempt == REPAIRS:
-            raise _broken(problem, f"{len(found)} of {len(wanted)} runs are done", folder) from problem
+        if not isinstance(problem, WorkerDied) or attempt == REPAIRS:
+            raise _broken(problem, f"{len(found)} of {len(wanted)} runs are done", folder, executor) from problem
     return {number: found[number] for number in wanted}
 
 
@@ -125,9 +140,15 @@ def model_code(*also: str) -> str:
     return digest.hexdigest()
 
 
-def _guarded(work: Callable[[int], Result], number: int) -> Result:
+def _registered() -> dict[str, type[Kernel]]:
+    """Kernels that the caller has registered, which a process that does not import the script has to be told of."""
+    return {kind: kernel for kind, kernel in KERNELS.items() if kernel.__module__ != Kernel.__module__}
+
+
+def _guarded(work: Callable[[int], Result], kernels: Mapping[str, type[Kernel]], number: int) -> Result:
     """One run, in a worker; what it raises becomes its result."""
-    with _ALONE, threadpool_limits(limits=1):
+    KERNELS.update(kernels)
+    with ALONE, threadpool_limits(limits=1):
         try:
             # As a file would give it back, so that results do not depend on where they come from.
             return json.loads(json.dumps(work(number)))
@@ -136,28 +157,49 @@ def _guarded(work: Callable[[int], Result], number: int) -> Result:
 
 
 def _attempt(
-    pool: Executor, work: Callable[[int], Result], numbers: list[int], finished: Callable[[int, Result], None]
+    pool: Executor,
+    run: Callable[[int], Result],
+    numbers: list[int],
+    finished: Callable[[int, Result], None],
+    *,
+    patient: bool,
 ) -> BaseException | None:
-    """Submit all runs and hand on each result as it comes; answer with what broke the pool, if anything did."""
+    """Submit all runs and hand on each result as it comes; answer with what broke the pool, if anything did.
+
+    If `patient`, runs that are running when Ctrl-C is pressed are still waited for.
+    """
     done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     submitted: dict[Future[Result], int] = {}
     problem: BaseException | None = None
+
+    def hear() -> None:
+        nonlocal problem
+        # All are heard, even after one has failed: what other processes finished is not lost.
+        while submitted:
+            future = done.get()
+            number = submitted.pop(future)
+            failure = CancelledError("the run was cancelled") if future.cancelled() else future.exception()
+            if failure is None:
+                finished(number, future.result())
+            problem = problem or failure
+
     try:
         try:
             for number in numbers:
-                submitted[pool.submit(_guarded, work, number)] = number
+                submitted[pool.submit(run, number)] = number
         except Exception as broken:
             # Of whatever kind: each executor has its own.
             problem = broken
         for future in submitted:
             future.add_done_callback(done.put)
-        # All are heard, even after one has failed: what other processes finished is not lost.
-        for _ in submitted:
-            future = done.get()
-            failure = CancelledError("the run was cancelled") if future.cancelled() else future.exception()
-            if failure is None:
-                finished(submitted[future], future.result())
-            problem = problem or failure
+        hear()
+    except KeyboardInterrupt:
+        for future in submitted:
+            future.cancel()
+        if patient:
+            print("\nInterrupted; runs that have begun are finished and kept. Ctrl-C again ends them.", file=sys.stderr)
+            hear()
+        raise
     finally:
         for future in submitted:
             future.cancel()
@@ -166,31 +208,43 @@ def _attempt(
 
 @contextmanager
 def _running(executor: Executor | None, runs: int) -> Iterator[Executor]:
-    """The caller's executor, left open, or processes of our own, which finish what they are at and stop."""
+    """The caller's executor, left open, or processes of our own, which are ended."""
     if executor is not None:
         yield executor
         return
-    workers = max(1, min(os.cpu_count() or 1, runs))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+    pool = Workers(max(1, min(os.cpu_count() or 1, runs)))
     try:
         yield pool
+    except BaseException:
+        pool.kill()
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the one that keeps the results is to answer it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _broken(problem: BaseException, done: str, folder: str | Path | None) -> FitError:
-    kept = f"kept in {folder}; call again with this folder to go on" if folder is not None else "lost, without a folder"
+def _broken(problem: BaseException, done: str, folder: str | Path | None, executor: Executor | None) -> FitError:
+    kept, again = "lost, without a folder", ""
+    if folder is not None:
+        kept, again = f"kept in {folder}", "; then call again with the same folder to go on"
+    here = "executor=concurrent.futures.ThreadPoolExecutor(1), which runs all in this process"
+    if isinstance(problem, SendingError):
+        rule = "what a run needs can be sent to other processes"
+        cure = f"write kernels and functions of your own in a module that can be imported, or pass {here}"
+    elif isinstance(executor, ProcessPoolExecutor):
+        rule = "the processes of the executor live until the runs are done"
+        cure = (
+            'leave executor out, or put what the script does under if __name__ == "__main__":, since the processes of '
+            "a ProcessPoolExecutor import the script; if it is there already, look for too little memory"
+        )
+    elif executor is not None:
+        rule, cure = "the executor lives until the runs are done", "mend the executor"
+    else:
+        rule = "the processes of a study live until the runs are done"
+        # What the system sends to a process where memory runs out.
+        why = "look for too little memory" if "SIGKILL" in str(problem) else "see what it wrote on standard error"
+        cure = f"{why}, or pass {here}"
     return FitError(
-        "runs on an executor",
-        "its processes live until the runs are done",
-        f"{type(problem).__name__}: {problem}",
-        f"mend the executor (memory?). {done}, {kept}",
+        "runs on an executor", rule, f"{type(problem).__name__}: {problem}; {done}, {kept}", f"{cure}{again}"
     )
 
 
@@ -215,43 +269,57 @@ class _Kept:
         self.settings = json.loads(json.dumps(settings))
         self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
         self.folder = None if folder is None else Path(folder)
+        self.asked = f"runs kept in {self.folder}"
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / SETTINGS
-        if file.exists():
-            self._check(json.loads(file.read_text(encoding="utf-8")), file.name)
-        else:
+        with explained(self.asked, self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held = _json(file)
+        if held is None:
             self._write(file, self.settings)
+        elif not held:
+            cure = f"delete {file} and call again: what each run was made with is also in the run's own file"
+            raise FitError(self.asked, f"{SETTINGS} says what the runs were made with", f"{file} is damaged", cure)
+        else:
+            self._check(held)
 
     def read(self, numbers: Iterable[int]) -> dict[int, Result]:
-        """The results that are there."""
-        found = {}
-        for number in numbers:
-            file = self._file(number)
-            if file is not None and file.exists():
-                held = json.loads(file.read_text(encoding="utf-8"))
-                if held["key"] != self.key:
-                    self._check({"key": held["key"]}, file.name)
-                found[number] = held["result"]
+        """The results that are there, without those of runs that failed."""
+        found: dict[int, Result] = {}
+        if self.folder is None:
+            return found
+        with explained(self.asked, self.folder):
+            for number in numbers:
+                file = self._file(number)
+                held = _json(file)
+                if held is None:
+                    continue
+                key, result = held.get("key"), held.get("result")
+                if not (isinstance(key, str) and isinstance(result, dict)):
+                    aside = file.replace(file.with_name(f"{file.name}.damaged"))
+                    told = f"{file} is damaged: it is now {aside.name}, and run {number} is done again."
+                    warnings.warn(told, stacklevel=4)
+                elif key != self.key:
+                    raise self._other(f"{file.name} was made with others")
+                elif ERROR not in result:
+                    found[number] = result
         return found
 
     def write(self, number: int, result: Result) -> None:
         """Keep a result."""
-        file = self._file(number)
-        if file is not None:
-            self._write(file, {"key": self.key, "result": result})
+        if self.folder is not None:
+            self._write(self._file(number), {"key": self.key, "result": result})
 
-    def _file(self, number: int) -> Path | None:
-        return None if self.folder is None else self.folder / f"{number:06d}.json"
+    def _file(self, number: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{number:06d}.json"
 
     def _write(self, file: Path, content: Mapping[str, Any]) -> None:
-        """Whole or not at all."""
-        part = file.with_name(f".{file.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(content), encoding="utf-8")
-        part.replace(file)
+        with explained(self.asked, file, "what is done is kept, and a call with the same folder goes on"):
+            write_whole(file, json.dumps(content).encode())
 
-    def _check(self, held: Mapping[str, Any], name: str) -> None:
+    def _check(self, held: Mapping[str, Any]) -> None:
         """Refuse what was made with other settings, and say which."""
         differ = [
             f"{key}: {_short(held.get(key))}, now {_short(self.settings.get(key))}"
@@ -259,12 +327,22 @@ class _Kept:
             if held.get(key) != self.settings.get(key)
         ]
         if differ:
-            raise FitError(
-                f"runs kept in {self.folder}",
-                "all runs of a folder were made with the same settings and code",
-                f"{name} has {'; '.join(differ)}",
-                "name another folder, or delete this one to begin anew",
-            )
+            raise self._other(f"{SETTINGS} has {'; '.join(differ)}")
+
+    def _other(self, came: str) -> FitError:
+        rule = "all runs of a folder were made with the same settings and code"
+        return FitError(self.asked, rule, came, "name another folder, or delete this one to begin anew")
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """What a file holds: None if there is no file, empty if it is damaged."""
+    try:
+        held = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _short(value: object) -> str:

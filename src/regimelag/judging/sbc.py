@@ -28,11 +28,13 @@ from regimelag.data.cuts import last_rows
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import equations, log_observation, stack_draws, unstack_draws
 from regimelag.errors import FitError
+from regimelag.judging.findings import RHAT_LIMIT
 from regimelag.judging.runs import ERROR, Result, model_code, run_all
 from regimelag.judging.uniformity import ecdf_p_values, holm
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model import build_model, draw_prior, model_data
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.plain import fraction, whole, wholes
+from regimelag.reading.lags import effects_of_draws, lag_distribution
 from regimelag.reading.regimes import regime_paths
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.fit import search
@@ -46,7 +48,7 @@ from regimelag.specfile import spec_to_toml
 Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 
 # Chains that disagree more than this sample something else than one posterior.
-UNMIXED = 1.05
+UNMIXED = RHAT_LIMIT
 # Family-wise error of the verdict.
 LEVEL = 0.05
 # A fit that does not mix well enough is run once again, so many times as long.
@@ -124,9 +126,9 @@ def sbc(
         By default the right one, `build_model`: another shows whether the study would notice an error.
     executor : concurrent.futures.Executor, optional
         Where the fits run, such as a Dask cluster's ``client.get_executor()``; by default processes of this machine,
-        one per core, for which a script needs its ``if __name__ == "__main__"``.
+        one per core, which do not import the script.
     folder : str or Path, optional
-        Where each finished simulation is kept, as JSON. Called again, only what is missing is run.
+        Where each finished simulation is kept, as JSON. Called again, only what is missing or failed is run.
     progressbar : bool
         Whether to say on standard error how far it is.
 
@@ -156,11 +158,20 @@ def sbc(
     out: see `sbc_table` for how those without ranks are counted.
     """
     check_panel(spec, panel)
-    panel = panel if rows is None else last_rows(panel, rows)
+    panel = panel if rows is None else last_rows(panel, whole(FitError, "sbc", "rows", rows, "give rows such a number"))
+    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    counts = wholes(FitError, "sbc", draws=draws, tune=tune, chains=chains, starts=starts, thinned=thinned)
     study = Study(
-        spec, panel, panel_hash(panel), build, random_seed, draws, tune, chains, target_accept, starts, thinned
+        spec,
+        panel,
+        panel_hash(panel),
+        build,
+        random_seed=whole(FitError, "sbc", "random_seed", random_seed, "write random_seed=1", least=0),
+        target_accept=fraction(FitError, "sbc", "target_accept", target_accept, "write target_accept=0.9"),
+        **counts,
     )
-    _check(study, simulations)
+    simulations = wholes(FitError, "sbc", simulations=simulations)["simulations"]
+    _check(study)
     work = partial(one_simulation, study)
     settings = study.settings()
     results = run_all(
@@ -169,14 +180,7 @@ def sbc(
     return _as_tree(results, settings)
 
 
-def _check(study: Study, simulations: int) -> None:
-    counts = {"simulations": simulations} | {
-        name: getattr(study, name) for name in ("draws", "tune", "chains", "starts", "thinned")
-    }
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            cure = f"give {name} such a number"
-            raise FitError("sbc", f"{name} is a whole number, at least 1", f"{name} = {value!r}", cure)
+def _check(study: Study) -> None:
     if study.chains * study.draws < study.thinned:
         came = f"{study.chains} chains of {study.draws} draws, thinned = {study.thinned}"
         raise FitError("sbc", "a fit has at least as many draws as are left by thinning", came, "raise draws")
@@ -272,7 +276,7 @@ def _quantities(
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:
         tree = _tree(spec, panel, parameters)
-        lags, read = lag_distribution(tree), effects(tree)
+        lags, read = lag_distribution(tree), effects_of_draws(tree)
         found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
         for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
             # Signals without a kernel have no lagged effect.
@@ -316,7 +320,8 @@ def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.D
     ranked = {number: result for number, result in results.items() if ERROR not in result}
     errors = {number: result.get(ERROR, "") for number, result in results.items()}
     if not ranked:
-        raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), "mend that first")
+        cure = "remove the cause, and call again"
+        raise FitError("sbc", "one simulation at least can be ranked", next(iter(errors.values())), cure)
     numbers = pd.Index(list(results), name=SIMULATION)
     names = ("rhat", "ess_bulk", "divergent", "longer")
     measures = {name: [float(result.get(name, np.nan)) for result in results.values()] for name in names}

@@ -12,16 +12,19 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from regimelag import names as nm
+from regimelag.data.checks import panel_hash
 from regimelag.errors import FitError
 from regimelag.judging.leave_one_out import leave_one_out_terms
 from regimelag.judging.scores import free_parameters, loo_score, reliability, stacking_weights
 from regimelag.judging.tellings import paired_difference
+from regimelag.plain import is_number, whole
 from regimelag.sampling.diagnostics import STACKED, diagnostics, worst
 
 OTHER_CHAIN = "other_chain"
 CLUSTER = "cluster"
 FAR = 1e6
 LEAST_DRAWS = 100
+DRAWS_HASH = "draws_sha256"
 
 
 def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
@@ -69,7 +72,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     posteriors, Journal of Machine Learning Research 23(79). Leave-one-out by Pareto-smoothed importance sampling
     (`arviz.loo`) and stacking (`arviz.compare`) are ArviZ's.
     """
-    if not rhat_limit > 1:
+    if not (is_number(rhat_limit) and rhat_limit > 1):
         raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
     posterior = free_parameters(idata)
     chains, draws = (posterior.sizes[dim] for dim in (nm.CHAIN, nm.DRAW))
@@ -86,7 +89,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     weights = stacking_weights(scores)
     sizes = np.array([len(cluster) for cluster in clusters])
     names = posterior[nm.CHAIN].to_numpy()
-    return xr.Dataset(
+    stacking = xr.Dataset(
         {
             "weight": (nm.CHAIN, (weights / sizes)[member]),
             "member_of": (nm.CHAIN, member),
@@ -100,6 +103,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
         },
         coords={nm.CHAIN: names, OTHER_CHAIN: names, CLUSTER: np.arange(len(clusters))},
     )
+    return stacking.assign_attrs({DRAWS_HASH: panel_hash(posterior)})
 
 
 def stacked_posterior(
@@ -131,14 +135,15 @@ def stacked_posterior(
     """
     posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
-    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains):
+    of_these = stacking.attrs.get(DRAWS_HASH) in (None, panel_hash(posterior))
+    if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains) or not of_these:
         came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
+        came = came if of_these else "weights of other draws"
         rule = f"the weights are those of this tree's chains {chains.tolist()}"
         raise FitError("stacked_posterior", rule, came, "pass what stack_chains returned for this tree")
     total = posterior.sizes[nm.CHAIN] * posterior.sizes[nm.DRAW] if draws is None else draws
-    if not isinstance(total, (int, np.integer)) or total < 1:
-        raise FitError("stacked_posterior", "draws is a whole number, at least 1", f"draws = {draws!r}", "draws=4000")
-    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], int(total), random_seed)
+    total = whole(FitError, "stacked_posterior", "draws", total, "write draws=4000, or leave draws out")
+    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], total, random_seed)
     groups = {name: _resampled(child.to_dataset(), posterior, picked) for name, child in idata.children.items()}
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     weights = {str(chain): float(weight) for chain, weight in zip(chains, stacking["weight"].to_numpy(), strict=True)}

@@ -1,4 +1,4 @@
-"""Whether the data tell two models apart, and how a paper may say it."""
+"""Whether the data distinguish two models, and how a paper may say it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from regimelag.judging.differences import Contrast
+
 # Sivula, Magnusson, Matamoros & Vehtari (2020), arXiv:2008.10296.
 LEAST_NATS, LEAST_SE, LEAST_ROWS = 4.0, 2.0, 100
-BETTER, WORSE, NOT_TOLD, REFERENCE = "better", "worse", "not told", "reference"
+BETTER, WORSE, INCONCLUSIVE, REFERENCE = "better", "worse", "inconclusive", "reference"
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Telling:
     difference, se : float
         In nats, with its standard error.
     reading : str
-        better, worse, not told; or reference.
+        better, worse, inconclusive; or reference.
     why_not : str
-        Why it is not told, in words; empty if it is.
+        Why it is inconclusive, in words; empty if it is not.
     """
 
     difference: float
@@ -39,7 +41,7 @@ class Telling:
         why_not = _why_not(terms, others, bad)
         if not why_not and faulty:
             why_not = "the diagnostics of a fit find fault"
-        return cls(difference, se, NOT_TOLD if why_not else BETTER if difference > 0 else WORSE, why_not)
+        return cls(difference, se, INCONCLUSIVE if why_not else BETTER if difference > 0 else WORSE, why_not)
 
 
 SAME = Telling(0.0, 0.0, REFERENCE)
@@ -72,7 +74,7 @@ def tell(score: Any, other: Any, *, faulty: bool) -> Telling:
 
 
 def _why_not(terms: np.ndarray, others: np.ndarray, bad: np.ndarray) -> str:
-    """Why the sign of a difference is not told; empty if it is."""
+    """Why the sign of a difference is inconclusive; empty if it is not."""
     difference, se = paired_difference(terms, others)
     if abs(difference) < LEAST_NATS:
         return f"it is below {LEAST_NATS:g} nats"
@@ -91,54 +93,89 @@ def _nats(telling: Telling) -> str:
     return f"{telling.difference:+.1f} nats (standard error {telling.se:.1f})"
 
 
-def told_models(reference: str, tellings: Mapping[str, Telling], faults: Mapping[str, list[str]]) -> list[str]:
+def told_models(
+    reference: str,
+    tellings: Mapping[str, Telling],
+    faults: Mapping[str, list[str]],
+    contrasts: Mapping[str, Contrast],
+) -> list[str]:
     """Sentences on a comparison of models with one of them."""
     said = []
     for name, telling in tellings.items():
-        if telling.reading == NOT_TOLD:
-            said.append(f"The data do not tell {name} from {reference}: {_nats(telling)}, and {telling.why_not}.")
-        elif telling.reading != REFERENCE:
-            said.append(f"{name} predicts {telling.reading} than {reference}: {_nats(telling)}.")
-    return [_claim(reference, tellings), *said, *_faults(faults)]
+        if telling.reading == REFERENCE:
+            continue
+        words = f"{name} predicts {telling.reading} than {reference}: {_nats(telling)}."
+        if telling.reading == INCONCLUSIVE:
+            words = f"The data do not distinguish {name} from {reference}: {_nats(telling)}, and {telling.why_not}."
+        said.append(f"{words} {in_what(contrasts[name], name, reference)}")
+    return [_claim(reference, tellings, contrasts), *said, *_faults(faults)]
 
 
-def _claim(reference: str, tellings: Mapping[str, Telling]) -> str:
+def _claim(reference: str, tellings: Mapping[str, Telling], contrasts: Mapping[str, Contrast]) -> str:
     """The one sentence that a paper would print."""
     by = {
-        reading: [name for name, telling in tellings.items() if telling.reading == reading]
-        for reading in (WORSE, BETTER, NOT_TOLD)
+        reading: [f"{name}{_besides(contrasts[name])}" for name, one in tellings.items() if one.reading == reading]
+        for reading in (WORSE, BETTER, INCONCLUSIVE)
     }
     parts = [f"{reference} predicts better than {_listed(by[WORSE])}"] if by[WORSE] else []
     if by[BETTER]:
         verb = "predicts" if len(by[BETTER]) == 1 else "predict"
         parts.append(f"{_listed(by[BETTER])} {verb} better than {reference}")
-    if by[NOT_TOLD]:
-        verb = "predicts" if len(by[NOT_TOLD]) == 1 else "predict"
-        parts.append(f"{_listed(by[NOT_TOLD])} {verb} as well as {reference}, as far as the data tell")
-    return f"{'; '.join(parts)}."
+    if by[INCONCLUSIVE]:
+        parts.append(f"the data do not distinguish {_listed(by[INCONCLUSIVE])} from {reference}")
+    said = f"{'; '.join(parts)}."
+    return said[0].upper() + said[1:] if not (by[WORSE] or by[BETTER]) else said
+
+
+def _besides(found: Contrast) -> str:
+    """What a model lacks, or has, besides a lag."""
+    terms = [f"also lacks the same-period term of {name}" for name in found.lost]
+    terms += [f"also has the same-period term of {name}" for name in found.gained]
+    return f" (which {_listed(terms)})" if terms else ""
+
+
+def in_what(found: Contrast, name: str, reference: str) -> str:
+    """In what a model differs from its reference; where that is no test of a lag, which comparison is."""
+    if not found.differences:
+        return f"The models of {name} and {reference} are the same."
+    begun = name[0].upper() + name[1:] if name.startswith("the ") else name
+    said = [f"{begun} is {reference} {', '.join(found.differences)}."]
+    for signal in (*found.lost, *found.gained):
+        model = reference if signal in found.lost else name
+        null = f'the same model with kernel = {{ kind = "none" }} for {signal} (regimelag.NoLag())'
+        null = f"{found.nulls[signal]}, that is {null}" if signal in found.nulls else null
+        said.append(
+            f"This difference does not test the lag of {signal}, since the same-period term differs too: compare "
+            f"{model} with {null}."
+        )
+    return " ".join(said)
 
 
 def told_gains(
-    gains: Mapping[str, Telling], between: Mapping[str, Telling], faults: Mapping[str, list[str]]
+    gains: Mapping[str, Telling],
+    between: Mapping[str, Telling],
+    faults: Mapping[str, list[str]],
+    contrasts: Mapping[str, Contrast],
 ) -> list[str]:
     """Sentences on gains over nulls, and on their differences."""
     said = []
     for name, gain in gains.items():
         verb = {BETTER: "predicts better than its null", WORSE: "predicts worse than its null"}.get(gain.reading)
-        said.append(
+        words = (
             f"{name} {verb}: {_nats(gain)}."
             if verb
-            else f"The data do not tell {name} from its null: {_nats(gain)}, and {gain.why_not}."
+            else f"The data do not distinguish {name} from its null: {_nats(gain)}, and {gain.why_not}."
         )
+        said.append(f"{words} {in_what(contrasts[name], f'the null of {name}', f'the model of {name}')}")
     first = next(iter(gains))
     for name, telling in between.items():
         if telling.reading == REFERENCE:
             continue
         size = f"the gain of {name} less that of {first} is {_nats(telling)}"
-        if telling.reading != NOT_TOLD:
+        if telling.reading != INCONCLUSIVE:
             said.append(f"{name if telling.reading == BETTER else first} gains more: {size}.")
         else:
-            said.append(f"Which of {first} and {name} gains more the data do not tell: {size}, and {telling.why_not}.")
+            said.append(f"Which of {first} and {name} gains more is inconclusive: {size}, and {telling.why_not}.")
     return [*said, *_faults(faults)]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from regimelag.errors import FitError
 from regimelag.judging.findings import RHAT_LIMIT
+from regimelag.versions import declared, install_command
 
 RANDOM_WALK = "random walk"
 # Central bands, by the names of their columns.
@@ -28,7 +29,7 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as problem:
-        cure = "pip install 'regimelag[backtest]'"
+        cure = f"run this in a shell: {install_command(declared('backtest'))}"
         raise FitError("a backtest", f"{module} is installed", str(problem), cure) from problem
 
 
@@ -80,7 +81,8 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     DataFrame
         Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the
         ``50 %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the
-        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree.
+        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree,
+        ``attrs["notes"]`` in what the model without signals differs, if the scores still have their attrs.
 
     Notes
     -----
@@ -106,6 +108,7 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
             rows.append(row)
     table = pd.DataFrame(rows).set_index(index)
     table.attrs["warnings"] = _on_chains(scores)
+    table.attrs["notes"] = list(scores.attrs.get("notes", []))
     return table
 
 

@@ -88,6 +88,7 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     asked = "markov_loglik(log_obs, transition_logits, log_init)"
     came = static_shapes(log_obs=log_obs, transition_logits=transition_logits, log_init=log_init)
     batch = log_obs.type.ndim - 2
+    shared = ", ".join(["None"] * batch)
     require(
         asked,
         "log_obs is (time, regime), after batch dimensions if any",
@@ -99,7 +100,9 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         asked,
         "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
         came,
-        "with batch dimensions, give moving transitions all of them (length 1 to share): transition_logits[None]",
+        f"share moving transitions by an axis of length 1 for each batch dimension: transition_logits[{shared}]"
+        if batch and transition_logits.type.ndim == 3  # noqa: PLR2004
+        else "give transition_logits the axes (time - 1, origin, destination)",
         holds=transition_logits.type.ndim in (2, batch + 2, batch + 3),
     )
     require(
@@ -384,11 +387,10 @@ def loglik_and_adjoint(each, log_obs, logits, log_init):
     """
     regimes, times = log_obs.shape
     steps = logits.shape[2]
-    if times < 1 or log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
-        raise ValueError(
-            "markov_loglik needs at least one time in log_obs, and one number of regimes in log_obs, log_init and "
-            "transition_logits"
-        )
+    if times < 1:
+        raise ValueError("markov_loglik needs log_obs (time, regime) with at least one time")
+    if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
+        raise ValueError("markov_loglik needs one number of regimes in log_obs, log_init and transition_logits")
     if steps not in (1, times - 1):
         raise ValueError("markov_loglik needs one step of transition_logits, or one fewer than times in log_obs")
     d_log_obs, d_logits, d_log_init = np.empty(log_obs.shape), np.empty(logits.shape), np.empty(regimes)

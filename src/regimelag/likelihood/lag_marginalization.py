@@ -423,17 +423,10 @@ def loglik_and_adjoint(each, log_obs, logits, log_init, log_prior):
     """Log-likelihood and its gradients, from arrays as in :func:`lag_marginal_loglik`, steps last in ``logits``."""
     regimes, times, lags = log_obs.shape
     steps = logits.shape[2]
-    if (
-        times < 1
-        or lags < 1
-        or len(each) != regimes
-        or log_init.size != regimes
-        or logits.shape[:2] != (regimes, regimes)
-    ):
-        raise ValueError(
-            "lag_marginal_loglik needs at least one time and one lag in log_obs (regime, time, lag), and one number of "
-            "regimes in log_obs, log_init and transition_logits"
-        )
+    if times < 1 or lags < 1:
+        raise ValueError("lag_marginal_loglik needs log_obs (regime, time, lag) with at least one time and one lag")
+    if len(each) != regimes or log_init.size != regimes or logits.shape[:2] != (regimes, regimes):
+        raise ValueError("lag_marginal_loglik needs one number of regimes in log_obs, log_init and transition_logits")
     if log_prior.size != lags:
         raise ValueError("lag_marginal_loglik needs log_prior (lag) with as many lags as log_obs")
     if steps not in (1, times - 1):

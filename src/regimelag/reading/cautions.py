@@ -1,27 +1,33 @@
-"""What a reader of the lag report should know before quoting it: signs that the model, not the data, speaks."""
+"""Automatic warnings: mass at `max_lag`, regimes that coincide with calendar years or recur never, separation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
 from regimelag.reading.lags import lag_distribution
-from regimelag.reading.regimes import regime_probabilities
-from regimelag.sampling.tree import parameters_of, spec_of
+from regimelag.reading.regimes import regime_paths, regime_probabilities
+from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.spec import ModelSpec
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 # The last tenth of the lags, and how many times the mass that equal weights would put there is a pile.
 LAST, PILE = 0.9, 2.0
 FULL, EMPTY = 0.95, 0.05
-SEPARATED = 3.0
+# A regime was visited once if one spell holds this share of its rows.
+ONE_SPELL = 0.9
+# Steps that may lie beyond the values at which a driver separates the others.
+SLACK = 0.02
+MOST_DRAWS = 0.5
 ENOUGH = 100
 
 
 def cautions(idata: xr.DataTree) -> list[str]:
-    """Say where weight piles up at the largest lag, a regime is a stretch of years, or a driver separates regimes.
+    """Warn of weight at the largest lag, regimes that coincide with years or were visited once, and separation.
 
     Parameters
     ----------
@@ -36,13 +42,14 @@ def cautions(idata: xr.DataTree) -> list[str]:
     spec = spec_of(idata)
     said = list(piled_up(lag_distribution(idata))) if spec.lagged_signals else []
     if spec.regimes.count > 1:
-        # A year's average share needs few draws.
+        # Shares of years and of draws need few draws.
         step = -(-idata["posterior"].sizes[nm.DRAW] // ENOUGH)
         some = idata.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore")
-        said += calendar(regime_probabilities(some, kind="smoothed"))
-    if spec.drivers:
-        after, before = (parameters_of(idata, group)[nm.DRIVER_EFFECT] for group in ("posterior", "prior"))
-        said += separated(after, before)
+        panel = panel_of(idata)
+        said += calendar(regime_probabilities(some, kind="smoothed"), spec, episodes=panel.sizes[nm.EPISODE])
+        paths = regime_paths(some)
+        said += visited_once(paths, regime_paths(some, kind="viterbi"), spec)
+        said += separated(paths, panel[nm.DRIVER_VALUE], spec)
     return said
 
 
@@ -63,46 +70,161 @@ def piled_up(lag: xr.Dataset) -> Iterator[str]:
             )
 
 
-def calendar(smoothed: xr.DataArray) -> Iterator[str]:
+def calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int) -> Iterator[str]:
     """Regimes that fill some years and are absent from others (smoothed probabilities by year).
 
-    A year of which the window holds less than half says nothing.
+    A year of which the window holds less than half says nothing. With two regimes one is absent where the other fills
+    a year, so all regimes are named in one sentence.
     """
     years, rows = np.unique(smoothed["time.year"].to_numpy(), return_counts=True)
     by_year = smoothed.mean(SAMPLE).groupby("time.year").mean().sel(year=years[2 * rows >= rows.max()])
-    for name, share in _each(by_year):
-        full, empty = (share["year"].to_numpy()[keep] for keep in (share > FULL, share < EMPTY))
-        if len(full) and len(empty):
-            yield (
-                f"Regime {name} is a stretch of years, {_years(full)} against {_years(empty)}: what is said of it "
-                "may be said of the time. Let the scale vary over episodes."
-            )
+    for whose, shares in _of_each_chain(by_year):
+        found = {}
+        for regime in shares[nm.REGIME].to_numpy():
+            share = shares.sel({nm.REGIME: regime})
+            full, empty = (share["year"].to_numpy()[keep] for keep in (share > FULL, share < EMPTY))
+            if len(full) and len(empty):
+                found[str(regime)] = full, empty
+        if len(found) == 1:
+            ((name, (full, empty)),) = found.items()
+            said = f"Regime {name}{whose} coincides with a calendar period: it fills {_years(full)} and is absent "
+            yield f"{said}from {_years(empty)}. {_of_the_years(spec, episodes)}"
+        elif found:
+            filled = ", ".join(f"{name} fills {_years(full)}" for name, (full, _) in found.items())
+            yield f"The regimes{whose} coincide with calendar periods: {filled}. {_of_the_years(spec, episodes)}"
 
 
-def _each(by_year: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
-    """Each regime's name and share (year); where each response has a chain of its own, its name too."""
-    for regime in by_year[nm.REGIME].to_numpy():
-        share = by_year.sel({nm.REGIME: regime})
-        if nm.RESPONSE not in share.dims:
-            yield str(regime), share
-            continue
-        for response in share[nm.RESPONSE].to_numpy():
-            yield f"{regime} of {response}", share.sel({nm.RESPONSE: response})
+def _of_the_years(spec: ModelSpec, episodes: int) -> str:
+    """What follows from regimes that are the calendar, and what to do, given what the spec lets vary already."""
+    said = "What is reported of a regime may be a property of these years."
+    if not spec.episodes.starts:
+        return f"{said} Write episodes.starts, so that the scale may differ between periods within a regime."
+    if "scale" not in spec.episodes.vary:
+        return f'{said} Add "scale" to episodes.vary, so that it may differ between episodes within a regime.'
+    if episodes == 1:
+        return f"{said} No episode starts inside the window: add a date between these years to episodes.starts."
+    return f"{said} The scale differs between episodes already: do not interpret the regimes as states that recur."
+
+
+def _of_each_chain(values: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
+    """The reading of the one regime process, or of each response's, with whose it is in words."""
+    if nm.RESPONSE not in values.dims:
+        yield "", values
+        return
+    for response in values[nm.RESPONSE].to_numpy():
+        yield f" of {response}", values.sel({nm.RESPONSE: response})
 
 
 def _years(years: np.ndarray) -> str:
     return ", ".join(map(str, years))
 
 
-def separated(posterior: xr.DataArray, prior: xr.DataArray) -> Iterator[str]:
-    """Drivers whose effect on a regime lies beyond three prior standard deviations on average: separation.
+def _rows(paths: xr.DataArray) -> np.ndarray:
+    """Paths (draw, time) with chain and draw stacked."""
+    return paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
 
-    Albert & Anderson (1984), doi:10.1093/biomet/71.1.1.
+
+def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
+    """Regimes that are found in one spell alone, in most draws.
+
+    The spell is the longest on the draw's most probable path, `best`. A sampled path has stray rows of a regime beside
+    it, an outlier's say; nearly all of the regime's rows must lie in the spell.
     """
-    size = abs(posterior.mean(SAMPLE)) / prior.std(SAMPLE)
-    size = size.max([dim for dim in size.dims if dim != nm.DRIVER])
-    for driver in size[nm.DRIVER].to_numpy()[size.to_numpy() > SEPARATED]:
-        yield (
-            f"Driver {driver} separates the regimes: its effect lies {float(size.sel({nm.DRIVER: driver})):.1f} prior "
-            "standard deviations from zero, so its size is the prior's choice. Widen driver_sd to see by how much."
-        )
+    dates = pd.DatetimeIndex(paths[nm.TIME].to_numpy())
+    row = np.arange(len(dates))
+    for (whose, one), (_, most) in zip(_of_each_chain(paths), _of_each_chain(best), strict=True):
+        sampled, probable, found, shares = _rows(one), _rows(most), [], []
+        for k, name in enumerate(spec.regimes.labels()):
+            first, last = _longest_spell(probable == k)
+            here = sampled == k
+            inside = (here & (row >= first[:, None]) & (row <= last[:, None])).sum(axis=1)
+            once = inside > ONE_SPELL * here.sum(axis=1)
+            if once.mean() > MOST_DRAWS:
+                start, end = (dates[int(np.median(edge[once]))].date() for edge in (first, last))
+                found.append(f"{name} (about {start} to {end})")
+                shares.append(once.mean())
+        if found:
+            fewer = f"regimes.count = {spec.regimes.count - 1}"
+            fewer += ", no drivers" if spec.regimes.count == 2 and spec.drivers else ""  # noqa: PLR2004
+            yield (
+                f"Visited once{whose}, but for stray periods, in {100 * min(shares):.0f} % of the draws: "
+                f"{', '.join(found)}. The data then say next to nothing of durations and of what moves the regimes. "
+                f"Use a longer window; or {fewer} and an episode that begins on such a date (episodes.starts)."
+            )
+
+
+def _longest_spell(here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last row (draw) of the longest spell of each path; `here` (draw, time) is whether it is in the regime.
+
+    A path that never is in the regime has an empty spell, which ends before it begins.
+    """
+    length = np.zeros(here.shape, dtype=np.int64)
+    length[:, 0] = here[:, 0]
+    for t in range(1, here.shape[1]):
+        length[:, t] = (length[:, t - 1] + 1) * here[:, t]
+    last = length.argmax(axis=1)
+    return last - length.max(axis=1) + 1, last
+
+
+def separated(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
+    """Drivers whose values separate the steps into a regime from the other steps, on most sampled paths.
+
+    Given a path, the steps from each regime are a multinomial regression on the driver. Its maximum likelihood estimate
+    is not finite if, from every regime, all steps to a destination lie at values of the driver on one side of all
+    others, ties allowed: complete or quasi-complete separation, Albert & Anderson (1984), doi:10.1093/biomet/71.1.1.
+    The size of the effect is then that of the prior, whatever that is. Of the other steps 2 % may lie beyond: a path is
+    not certain to the row, and overlap that small hardly bounds the effect (Christmann & Rousseeuw 2001, Computational
+    Statistics & Data Analysis 37, 65-75).
+    """
+    labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).to_numpy()
+    # Of two regimes, steps into one are separated where steps into the other are.
+    towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
+    for whose, one in _of_each_chain(paths):
+        rows = _rows(one)
+        for d, driver in enumerate(spec.drivers):
+            found = []
+            for k in towards:
+                above, below = (
+                    _beyond(rows, sign * values[:-1, d], k, by_origin=spec.priors.origin_sd > 0) for sign in (1, -1)
+                )
+                side = "above" if above.mean() >= below.mean() else "below"
+                found.append((float((above | below).mean()), f"towards {labels[k]} lie at values of it {side}"))
+            share, steps = max(found)
+            if share > MOST_DRAWS:
+                yield (
+                    f"Driver {driver.name} separates the regimes{whose}: on {100 * share:.0f} % of the sampled paths "
+                    f"the steps {steps} nearly all others. The size of its effect then follows the prior (driver_sd = "
+                    f"{spec.priors.driver_sd:g}; fit with twice that to see by how much). Interpret at most its sign, "
+                    "or leave the driver out; only a window with more switches identifies the size."
+                )
+
+
+def _beyond(rows: np.ndarray, value: np.ndarray, k: int, *, by_origin: bool) -> np.ndarray:
+    """Whether steps towards regime k lie above nearly all others from the same regime (draw).
+
+    A step from k itself is a step towards it if it stays. With one slope for all origins this must hold for each of
+    them, with slopes of their own for any. Origins with one outcome alone do not count.
+
+    Parameters
+    ----------
+    rows : int array (draw, time)
+        Paths.
+    value : array (time - 1)
+        The driver before each step.
+    k : int
+        The regime.
+    by_origin : bool
+        Whether slopes differ between origins.
+    """
+    origin, towards = rows[:, :-1], rows[:, 1:] == k
+    fits, both = [], []
+    for i in np.unique(origin):
+        # The rarer of the two outcomes is the switch: into k from another regime, out of k from k itself.
+        high = value if i != k else -value
+        switch, other = (origin == i) & (towards == (i != k)), (origin == i) & (towards != (i != k))
+        edge = np.where(switch, high, np.inf).min(axis=1, keepdims=True)
+        beyond = (other & (high > edge)).sum(axis=1) / np.maximum(other.sum(axis=1), 1)
+        both.append(switch.any(axis=1) & other.any(axis=1))
+        fits.append(beyond <= SLACK)
+    counted, fit = np.stack(both), np.stack(fits)
+    return (fit & counted).any(axis=0) if by_origin else (fit | ~counted).all(axis=0) & counted.any(axis=0)

@@ -16,15 +16,17 @@ import xarray as xr
 from scipy import stats
 
 from regimelag import names as nm
-from regimelag.sampling.tree import parameters_of
+from regimelag.sampling.tree import one_step_densities, parameters_of
 from regimelag.spec import ModelSpec
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 BINS, PER_BIN = 50, 20
-# Pareto k above which importance weights are not to be trusted: Vehtari, Simpson, Gelman, Yao & Gabry (2024).
+# Largest Pareto k at which importance weights are reliable, however many draws there are.
 UNSTABLE = 0.7
 # Draws below which no tail can be fitted.
 FEW = 100
+# Power-scaling sensitivity above which a quantity depends on what is scaled: Kallioinen et al. (2024).
+SENSITIVE = 0.05
 
 
 def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: float | None = None) -> float:
@@ -125,26 +127,35 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
     Returns
     -------
     pandas.DataFrame
-        One row a slab: ``multiple``, ``slab`` (its standard deviation), ``bayes_factor`` of none against some,
-        ``probability`` of none, ``bound`` (the last two are upper bounds, the posterior being too far from zero) and
-        ``pareto_k`` of the weights that lead to this slab. Where that is above 0.7 few draws carry the weights, and
-        factor and probability are missing: a fit with this slab as its prior would say.
+        One row a slab: ``multiple``, ``slab`` (its standard deviation), ``bayes_factor`` of no effect against an
+        effect, ``probability`` of no effect, ``bound`` (the last two are upper bounds, the posterior being too far from
+        zero) and ``pareto_k`` of the importance weights that lead to this slab. Factor and probability are missing
+        where few draws carry the weights: where k exceeds min(0.7, 1 - 1 / log10(effective draws)), the limit of
+        Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as its prior has them.
 
     Notes
     -----
-    The wider the slab, the more probable is none, whatever the data: Lindley (1957), doi:10.1093/biomet/44.1-2.187,
-    Bartlett (1957). At the prior's own width the Bayes factor is the posterior's density at zero over the prior's,
-    Dickey (1971), doi:10.1214/aoms/1177693507, which holds since all other parameters are independent of the effect a
-    priori. For another width it is divided by the ratio of the marginal likelihoods of the two slabs, which is the
-    posterior mean of the ratio of their densities.
+    The wider the slab, the more probable is no effect, whatever the data: Lindley (1957),
+    doi:10.1093/biomet/44.1-2.187, Bartlett (1957). At the prior's own width the Bayes factor is the posterior's density
+    at zero over the prior's, Dickey (1971), doi:10.1214/aoms/1177693507, which holds since all other parameters are
+    independent of the effect a priori. For another width it is divided by the ratio of the marginal likelihoods of the
+    two slabs, which is the posterior mean of the ratio of their densities.
+
+    Those ratios are the weights. For a slab m times as wide as the prior they grow as exp(a effect^2) with
+    a = (1 - 1 / m^2) / (2 sd^2), so under a normal posterior of variance v they have k = 2 a v. A tail estimate from
+    draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the two. The weights of a posterior
+    that equals the prior have k = 1 - 1 / m^2: from such a fit slabs of twice the prior's width cannot be reached.
     """
+    count = len(effect)
+    effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
     density, bound = density_at_zero(effect, effective=effective)
     at_prior = density / stats.norm.pdf(0.0, 0.0, sd)
     rows = []
     for multiple in slabs:
         log_weight = stats.norm.logpdf(effect, 0.0, multiple * sd) - stats.norm.logpdf(effect, 0.0, sd)
-        k = _pareto_k(log_weight)
-        factor = at_prior / np.exp(log_weight).mean() if k <= UNSTABLE else np.nan
+        k = _pareto_k(log_weight, effective / count)
+        k = max(k, (1 - multiple**-2) * effect.var() / sd**2) if multiple > 1 else k
+        factor = at_prior / np.exp(log_weight).mean() if k <= largest_reliable_k(effective) else np.nan
         rows.append(
             {
                 "multiple": float(multiple),
@@ -158,13 +169,20 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
     return pd.DataFrame(rows)
 
 
-def _pareto_k(log_weight: np.ndarray) -> float:
-    """Shape of the weights' tail: the best if all are alike, as for the prior's own slab, the worst of few draws."""
+def largest_reliable_k(draws: float) -> float:
+    """Largest Pareto k at which importance weights of so many effective draws are reliable."""
+    return float(min(UNSTABLE, 1 - 1 / np.log10(max(draws, 2))))
+
+
+def _pareto_k(log_weight: np.ndarray, r_eff: float = 1.0) -> float:
+    """Shape of the weights' upper tail: -inf if all are alike, as for the prior's own slab, inf of few draws."""
     if np.ptp(log_weight) == 0:
         return -np.inf
     if len(log_weight) < FEW:
         return np.inf
-    return float(xr.DataArray(log_weight, dims="draw").azstats.psislw(dim="draw")[1])
+    # psislw takes log likelihoods, whose inverses are the weights of leave-one-out.
+    ratios = xr.DataArray(-log_weight, dims="draw")
+    return float(ratios.azstats.psislw(dim="draw", r_eff=r_eff)[1])
 
 
 def effective_draws(draws: xr.DataArray) -> np.ndarray:
@@ -207,13 +225,27 @@ def prior_sensitivity(idata: xr.DataTree, spec: ModelSpec, quantities: xr.DataAr
     Returns
     -------
     pandas.DataFrame
-        One row a quantity: ``prior``, ``likelihood`` and ``diagnosis``, as `arviz.psense_summary` gives them; above
-        0.05 is sensitive. Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
+        One row a quantity: the sensitivities ``prior`` and ``likelihood`` of `arviz.psense_summary`, of which above
+        0.05 is sensitive; ``prior_pull`` and ``likelihood_pull``, the change of the posterior mean per doubling of the
+        weight of the priors and of the likelihood, ln 2 times its covariance with their log density.
+
+    Notes
+    -----
+    Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
     """
-    groups = {name: idata[name].to_dataset() for name in ("log_prior", "log_likelihood")}
+    groups = {"log_prior": idata["log_prior"].to_dataset()}
+    # ArviZ wants terms that sum to the log-likelihood.
+    groups[nm.LOG_LIKELIHOOD] = one_step_densities(idata).to_dataset(name=nm.RESPONSE_VALUE)
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
+    scaled = prior_components(spec, idata)
     with _quiet("arviz_stats.psense"):
-        return az.psense_summary(tree, prior_var_names=prior_components(spec, idata))
+        found = az.psense_summary(tree, prior_var_names=scaled, threshold=SENSITIVE)
+    for name, part in (("prior", groups["log_prior"][scaled]), ("likelihood", groups["log_likelihood"])):
+        each = (values.sum([dim for dim in values.dims if dim not in SAMPLE]) for values in part.values())
+        log_density = sum(each, start=xr.DataArray(0.0))
+        pull = np.log(2) * xr.cov(quantities, log_density, SAMPLE)
+        found[f"{name}_pull"] = pull.to_numpy()
+    return found.drop(columns="diagnosis")
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
+from regimelag.plain import whole
 from regimelag.reading.lags import only_one
 from regimelag.reading.regimes import filtered_law
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
@@ -40,7 +41,6 @@ from regimelag.spec import ModelSpec
 Scenario = pd.DataFrame | Literal["held", "bootstrap"]
 # Draws share this many bootstrapped paths of the covariates.
 PATHS, BLOCK = 250, 13
-CONDITION = "conditional on the scenario: same-period terms use its values, as if they were known"
 
 
 def forecast(
@@ -61,18 +61,21 @@ def forecast(
     scenario : {"held", "bootstrap"} or DataFrame
         What signals, drivers and controls do. *held*: the columns stay where they stood on the last row, so signals do
         not move, and a driver's change over 13 rows fades as its past falls out of it. *bootstrap*: they go on by
-        blocks of 13 rows of the window's own moves, all columns together: what is known is then the last row alone.
-        A frame (row, column), such as `scenario` makes, gives levels in natural units; columns not in it are held.
+        blocks of 13 rows of the window's own moves, all columns together, and the forecast is integrated over them. A
+        frame (row, column), such as `scenario` makes, gives levels in the columns' own units; columns not in it are
+        held constant.
     random_seed : int
         Seed.
 
     Returns
     -------
     xarray.Dataset
-        ``response_value`` (chain, draw, step), per row in natural units (log returns, by default); ``path``, the level
-        that follows, or, where the panel does not know the last level, its ratio to that; and ``regime_probability``
-        (chain, draw, step, regime), given the data and drivers up to the row before. With several responses, each also
-        has response. ``date`` (step) is the row's date.
+        ``response_value`` (chain, draw, step), of each row (log returns, by default); ``path``, the level that follows,
+        or, where the panel does not know the last level, the level relative to that, a ratio for log returns and a
+        difference for differences; and ``regime_probability`` (chain, draw, step, regime), given the data and drivers
+        up to the row before. With several responses, each also has response. Coordinates ``date`` (step), the row's
+        date, and ``path_unit``, what the path is. In ``attrs``: ``origin``, the date of the last row; ``scenario``; and
+        ``condition``, what the forecast is conditional on, in words.
 
     Raises
     ------
@@ -90,7 +93,8 @@ def forecast(
     """
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
-    _check(horizon, scenario)
+    horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
+    _check(scenario)
     refuse_own_past("forecast", spec, panel)
     rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
     law = filtered_law(idata)
@@ -106,13 +110,11 @@ def forecast(
     return _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
 
 
-def _check(horizon: int, scenario: object) -> None:
-    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        cure = "write horizon=26"
-        raise FitError("forecast", "horizon is a whole number of rows, at least 1", f"horizon = {horizon!r}", cure)
+def _check(scenario: object) -> None:
     if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
-        raise FitError("forecast", rule, f"{scenario!r}", "make a frame with regimelag.scenario(panel, ...)")
+        cure = 'write scenario="held", or pass a frame from regimelag.scenario(regimelag.panel_of(idata), ...)'
+        raise FitError("forecast", rule, f"{scenario!r}", cure)
 
 
 def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
@@ -123,7 +125,7 @@ def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
             asked,
             "no response is among the covariates, since rows to come would have to feed on one another",
             f"{', '.join(own)} is made of a response",
-            "drop it from the model",
+            f"fit a model without {', '.join(own)}",
         )
 
 
@@ -178,14 +180,34 @@ def _labelled(
         }
     )
     told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
-    read.attrs = {"origin": str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date()), "scenario": told}
-    if scenario_matters(spec):
-        read.attrs["condition"] = CONDITION
-    return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()))
+    origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
+    read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
+    units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
+    return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
 
 
-def scenario_matters(spec: ModelSpec) -> bool:
-    """Whether same-period terms make a forecast conditional on what the scenario says of its own row."""
+def _condition(spec: ModelSpec, scenario: Scenario) -> str:
+    """What a forecast under a scenario is conditional on."""
+    if not (spec.signals or spec.drivers or spec.controls):
+        return "given the data up to the origin; the model has no signals, drivers or controls"
+    if isinstance(scenario, str) and scenario == "bootstrap":
+        return (
+            "given the data up to the origin: signals, drivers and controls are drawn by block bootstrap from the "
+            "window, and the forecast is integrated over them"
+        )
+    assumed = "signals, drivers and controls staying at their last levels"
+    if isinstance(scenario, pd.DataFrame):
+        columns = {column for series in (*spec.signals, *spec.drivers, *spec.controls) for column in series.columns}
+        given = [str(column) for column in scenario.columns]
+        rest = columns - set(given)
+        assumed = f"the levels given for {', '.join(given)}" if given else assumed
+        assumed += f", and {', '.join(sorted(rest))} staying at their last levels" if given and rest else ""
+    same = "; same-period terms use these values as if they were known" if same_period_terms(spec) else ""
+    return f"conditional on {assumed}{same}"
+
+
+def same_period_terms(spec: ModelSpec) -> bool:
+    """Whether a row's response depends on signals or controls of its own row."""
     return bool(spec.contemporaneous_signals or spec.controls)
 
 
@@ -198,6 +220,16 @@ def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) ->
     if response.transform in LOGARITHMIC:
         return (1.0 if np.isnan(last) else last) * np.exp(np.cumsum(values, axis=1))
     return (0.0 if np.isnan(last) else last) + np.cumsum(values, axis=1)
+
+
+def _path_unit(panel: xr.Dataset, spec: ModelSpec, place: int) -> str:
+    """What the path of one response is."""
+    response = spec.responses[place]
+    logs = response.transform in LOGARITHMIC
+    what = (" / " if logs else " - ").join(response.columns)
+    if response.transform == "level" or not np.isnan(_last_level(panel, spec, place)):
+        return f"{what}, level"
+    return f"{what}, relative to its last level" if logs else f"{what}, change since the last row"
 
 
 def _last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:

@@ -1,4 +1,4 @@
-"""Figures of what comes next: the fan of a forecast, and the answer to a move of a signal."""
+"""Figures of forecasts and impulse responses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from regimelag import names as nm
 from regimelag.reading.plots import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response, require_reading
+from regimelag.reading.verdict import period_name
 
 BANDS = ((0.05, 0.95), (0.25, 0.75))
+SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by block bootstrap"}
 
 
 def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
@@ -49,7 +51,10 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         ax.yaxis.set_minor_formatter(_few_labels(ax))
-    ax.set(title=f"Forecast from {forecast.attrs['origin']}, scenario: {forecast.attrs['scenario']}", ylabel="level")
+    scenario = str(forecast.attrs["scenario"])
+    ax.set_title(f"Forecast from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
+    # Dollar signs are no mathematics here.
+    ax.set_ylabel(str(forecast["path_unit"].item()), parse_math=False)
     ax.tick_params(axis="x", rotation=30)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
@@ -70,7 +75,7 @@ def _few_labels(ax: Axes) -> Any:
 
 
 def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw the cumulative answer to a move: averaged with its 50 and 90 % bands, and its median from each regime.
+    """Draw an impulse response: averaged over regimes with 50 and 90 % bands, and its median from each regime.
 
     Parameters
     ----------
@@ -94,17 +99,17 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     of_one_response("plot_impulse", response["averaged"])
     ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
     step = response[nm.STEP].to_numpy()
-    _fan(ax, step, response["averaged"], "averaged, median")
+    _fan(ax, step, response["averaged"], "from the last row, median")
     for n, regime in enumerate(response["start"].to_numpy()):
         color = REGIME_COLORS[n % len(REGIME_COLORS)]
         median = response["cumulative"].sel(start=regime).median(SAMPLE)
         ax.plot(step, median, color=color, linestyle="--", label=f"from {regime}, median")
     ax.axhline(0, color="black", linewidth=0.8)
-    rows = response.attrs["shock_rows"]
-    over = "on row 0" if rows == 1 else f"over rows 0 to {rows - 1}"
-    title = f"Answer to {response.attrs['signal']} moving by {response.attrs['shock']:.2g} {over}"
+    rows, unit = response.attrs["shock_rows"], period_name(response.attrs["frequency"])
+    over = "" if rows == 1 else f" in all, over {unit} 0 to {rows - 1}"
+    title = f"Impulse response to {response.attrs['signal']}, {response.attrs['shock']:+.2g}{over}"
     if response.attrs["extrapolation"]:
         title += " (an extrapolation)"
-    ax.set(xlim=(step[0], step[-1]), xlabel="rows after", ylabel="cumulative, natural units", title=title)
+    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel="cumulative response", title=title)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax

@@ -20,6 +20,7 @@ from regimelag.equations import (
     unstack_draws,
 )
 from regimelag.errors import FitError
+from regimelag.plain import is_number, whole
 from regimelag.reading.forecast import refuse_own_past
 from regimelag.reading.lags import only_one
 from regimelag.reading.regimes import filtered_law
@@ -33,14 +34,15 @@ START = "start"
 def impulse_response(
     idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
 ) -> xr.Dataset:
-    """The response's cumulative path with minus without a move of a signal.
+    """Impulse response: the response's cumulative path with minus without a move of a signal.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     shock : float or sequence of float
-        The move, in the signal's natural units (a log return, by default): on row 0, or on rows 0, 1, ... .
+        The move, in the signal's own unit (a log return, by default): on row 0, or on rows 0, 1, ... , none of them
+        after `horizon`.
     signal : str, optional
         Which signal; needed if the model has several.
     horizon : int
@@ -52,13 +54,15 @@ def impulse_response(
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
         units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
         is on the window's last row (the filtered law). With several responses, each also has response.
-        ``attrs["extrapolation"]`` says where the move lies outside those that the window saw answered; empty if not.
+        In ``attrs``: ``signal``; ``shock``, the sum of the move, and ``shock_rows``, over how many rows; ``frequency``
+        of the rows; and ``extrapolation``, which says where the move lies outside those that the window saw answered,
+        empty if it does not.
 
     Raises
     ------
     FitError
-        If the signal is not the model's, the shock or horizon are not numbers, or a response's past is among the
-        covariates.
+        If the signal is not the model's, the shock or horizon are not numbers, the shock goes on after the horizon, or
+        a response's past is among the covariates.
 
     Notes
     -----
@@ -69,6 +73,7 @@ def impulse_response(
     spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
     refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
+    horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
     moves = _moves(shock, horizon)
     draws = stack_draws(parameters)
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
@@ -88,6 +93,7 @@ def impulse_response(
         }
     )
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
+    read.attrs["frequency"] = spec.frequency
     read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
     return read
 
@@ -98,20 +104,19 @@ def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
         return spec.signals[0]
     if signal not in names:
         rule = f"signal names one of the model's, {names}" if names else "the model has signals"
-        raise FitError("impulse_response", rule, f"signal = {signal!r}", "name one of them")
+        cure = f"write signal={names[0]!r}" if names else "fit a model with a table [[signals]]"
+        raise FitError("impulse_response", rule, f"signal = {signal!r}", cure)
     return spec.signals[names.index(signal)]
 
 
 def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
-    try:
-        moves = np.atleast_1d(np.asarray(shock, dtype=float))
-    except (TypeError, ValueError):
-        moves = np.empty(0)
-    if moves.ndim != 1 or not len(moves) or not np.isfinite(moves).all():
+    several = np.atleast_1d(np.asarray(shock, dtype=object))
+    if several.ndim != 1 or not several.size or not all(map(is_number, several)):
         raise FitError("impulse_response", "shock is a finite number, or several", f"{shock!r}", "write shock=0.1")
-    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        rule = "horizon is a whole number of rows, at least 1"
-        raise FitError("impulse_response", rule, f"horizon = {horizon!r}", "write horizon=52")
+    moves = several.astype(float)
+    if len(moves) > horizon + 1:
+        rule = f"the shock ends by row horizon = {horizon}: it has {horizon + 1} rows at most, row 0 included"
+        raise FitError("impulse_response", rule, f"{len(moves)} rows", f"write horizon={len(moves) - 1}, or more")
     return moves
 
 
@@ -133,7 +138,7 @@ def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, 
 def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
     """Response (draw, response, regime, step) of each row, were the chain in that regime on it."""
     answers = np.zeros((*coefficients.shape[:-1], horizon + 1))
-    for row, move in enumerate(moves[: horizon + 1]):
+    for row, move in enumerate(moves):
         reach = min(coefficients.shape[-1], horizon + 1 - row)
         answers[..., row : row + reach] += move * coefficients[..., :reach]
     return answers

@@ -147,7 +147,9 @@ def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) ->
 
 
 def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the probability of no lagged effect over the width of the slab it is weighed against.
+    """Draw the probability that the average lagged effect is zero over the width of the slab it is set against.
+
+    Slabs that the fit's draws do not reach (Pareto k) have no point.
 
     Parameters
     ----------
@@ -179,7 +181,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ylabel="probability",
         xlim=(min(widths, default=1) / 1.2, max(widths, default=1) * 1.2),
         ylim=(-0.02, 1.02),
-        title="P(no lagged effect), prior odds one",
+        title="P(no average lagged effect), prior odds one",
     )
     ax.xaxis.set_major_locator(FixedLocator(sorted(widths)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

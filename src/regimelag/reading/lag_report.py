@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,19 +11,24 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.errors import FitError
+from regimelag.errors import FitError, SpecError
+from regimelag.plain import is_number
 from regimelag.reading import evidence
 from regimelag.reading.cautions import cautions
-from regimelag.reading.lags import INTERVAL, effects, elasticity_scale, lag_distribution
-from regimelag.reading.verdict import LAG_GAP, Findings, period_name, verdict
+from regimelag.reading.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
+from regimelag.reading.verdict import INFORMATION, LAG_GAP, Findings, period_name, verdict
 from regimelag.sampling.diagnostics import diagnostics
 from regimelag.sampling.tree import parameters_of, spec_of
 from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
+GROUPS = ("posterior", "prior")
+THRESHOLD, SLABS = 0.25, (0.25, 0.5, 1.0, 2.0, 4.0)
 EFFECT, NOW, MEAN_LAG, GAP = "lagged effect", "contemporaneous effect", "mean lag", "largest difference in mean lag"
+OVER_SAMPLE = f"{EFFECT}, average over the sample's periods"
 LAGS = {"mean_lag": MEAN_LAG, "median_lag": "median lag", "peak_lag": "peak lag"}
+SAME, DISAGREE, FINE = "the posterior equals the prior", "prior and data disagree", "no conflict"
 
 
 class Row(NamedTuple):
@@ -44,8 +50,8 @@ def lag_report(
     idata: xr.DataTree,
     *,
     within: tuple[float, float] = (4, 13),
-    threshold: float = 0.25,
-    slabs: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
+    threshold: float = THRESHOLD,
+    slabs: Sequence[float] = SLABS,
 ) -> pd.DataFrame:
     """Say whether there is a lagged response, how large and how late, how far the prior says so, and what to claim.
 
@@ -73,9 +79,13 @@ def lag_report(
         ``diagnosis``. Effects are in natural units, lags in rows. Quantities that differ by regime or episode have a
         row for each.
 
+        The row ``lagged effect`` gives equal weights to regimes and episodes, and is what the verdict decides on;
+        ``lagged effect, average over the sample's periods`` is ``lagged_over_sample`` of `effects`.
+
         In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses); ``no_effect``, by
-        signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table;
-        ``notes``, a list of what to know before quoting any of it.
+        signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table
+        of the probability that the average effect is zero (see Notes); ``notes``, a list of what to know before
+        quoting any of it.
 
     Raises
     ------
@@ -91,41 +101,62 @@ def lag_report(
     bins that are equally probable under the prior, with the bias of finite draws taken off as in Miller (1955); of a
     point lag it is that of its probabilities, exactly.
 
-    P(no lagged effect) concerns the average effect of each signal, at prior odds one; deviations of regimes, episodes
-    and responses stay in both models. It depends on the slab's width: Lindley (1957), doi:10.1093/biomet/44.1-2.187.
+    P(no average lagged effect) concerns the average effect of each signal, at prior odds one. Deviations by regime,
+    episode and response remain possible under both hypotheses: opposite effects in two regimes count as no average
+    effect. It depends on the slab's width: Lindley (1957), doi:10.1093/biomet/44.1-2.187.
 
     Sensitivities are those of `arviz.psense_summary`, with the priors of effects and lag kernels scaled, and no others:
-    Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
+    Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5. The diagnosis is of the lagged
+    effect and of the mean lag. *The posterior equals the prior* if the information gained is below 0.25 nats: such a
+    posterior moves with its prior and conflicts with nothing. *Prior and data disagree* if, with more information, both
+    sensitivities are above 0.05, prior and likelihood pull the posterior mean opposite ways, and it lies outside the
+    prior's 90 % interval: a note then says which way each pulls, and which prior to widen. *No conflict* otherwise; a
+    posterior in the bulk of its prior is none, however sensitive it is.
     """
+    check_within("lag_report", within)
     _check_arguments(threshold, slabs)
+    read = {group: effects(idata, group=group) for group in GROUPS}
+    return report_of(idata, read, within=within, threshold=threshold, slabs=slabs)
+
+
+def report_of(
+    idata: xr.DataTree,
+    read: Mapping[str, xr.Dataset],
+    *,
+    within: tuple[float, float],
+    threshold: float = THRESHOLD,
+    slabs: Sequence[float] = SLABS,
+) -> pd.DataFrame:
+    """The lag report of a fit whose effects were read before: `effects` by group."""
     spec = spec_of(idata)
-    after, before = (_quantities(idata, group, within) for group in ("posterior", "prior"))
+    after, before = (_quantities(idata, read[group], group, within) for group in GROUPS)
     rows = list(after)
     table: dict[Row, dict[tuple[str, str], Any]] = {row: {} for row in rows}
-    for group, found in (("posterior", after), ("prior", before)):
+    for group, found in zip(GROUPS, (after, before), strict=True):
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
     if not rows:
         return _framed(idata, table, {"verdict": {}, "no_effect": {}, "notes": cautions(idata)})
     for row, entry in _evidence(idata, spec, after, before).items():
         table[row] |= entry
+    conflicts = list(_sensitivity(idata, spec, after, before, table))
     none = {signal.name: _no_effect(idata, spec, signal, slabs) for signal in spec.lagged_signals}
     said = {one.name: verdict(one) for one in _findings(idata, after, before, table, none, within)}
-    notes = [*cautions(idata), *_notes(table, none)]
+    notes = [*cautions(idata), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(idata, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
 
 
 def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
     for name, values in (("threshold", [threshold]), ("slabs", list(slabs))):
-        if not values or not all(np.isfinite(value) and value > 0 for value in values):
+        if not values or not all(is_number(value) and value > 0 for value in values):
             raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
 
 
 def _framed(idata: xr.DataTree, table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
     """The rows as a table; the response is a level of the index only where there are several."""
     columns = list(dict.fromkeys(column for entry in table.values() for column in entry))
-    columns.sort(key=lambda column: ("posterior", "prior", "evidence").index(column[0]))
+    columns.sort(key=lambda column: (*GROUPS, "evidence").index(column[0]))
     several = len(_responses(idata)) > 1
     names = [nm.RESPONSE, nm.SIGNAL, "quantity"][0 if several else 1 :]
     keys = [(row.response, row.signal, row.name)[0 if several else 1 :] for row in table]
@@ -145,9 +176,11 @@ def _responses(idata: xr.DataTree) -> list[str]:
 # ---- draws of everything that the report speaks of
 
 
-def _quantities(idata: xr.DataTree, group: str, within: tuple[float, float]) -> dict[Row, xr.DataArray]:
+def _quantities(
+    idata: xr.DataTree, read: xr.Dataset, group: str, within: tuple[float, float]
+) -> dict[Row, xr.DataArray]:
     """Draws (chain, draw) of each row."""
-    spec, read = spec_of(idata), effects(idata, group=group)
+    spec = spec_of(idata)
     lag = lag_distribution(idata, group=group, within=within) if spec.lagged_signals else xr.Dataset()
     found: dict[Row, xr.DataArray] = {}
     for response in _responses(idata):
@@ -156,6 +189,7 @@ def _quantities(idata: xr.DataTree, group: str, within: tuple[float, float]) -> 
             lagged = signal in spec.lagged_signals
             if lagged:
                 found[Row(*of, EFFECT)] = _one(read["lagged"], *of)
+                found[Row(*of, OVER_SAMPLE)] = _one(read["lagged_over_sample"], *of)
             if signal.contemporaneous:
                 found[Row(*of, NOW)] = _one(read["contemporaneous"], *of)
             if lagged:
@@ -208,7 +242,7 @@ def _statistics(
 ) -> dict[tuple[str, str], float]:
     low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
     entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
-    if row.quantity in (EFFECT, NOW):
+    if row.quantity in (EFFECT, OVER_SAMPLE, NOW):
         entry[group, "P(> 0)"] = float((draws > 0).mean())
         entry[group, f"P(|.| > {threshold:g})"] = float((abs(draws) > threshold).mean())
     if row.quantity == MEAN_LAG:
@@ -221,7 +255,7 @@ def _statistics(
 def _evidence(
     idata: xr.DataTree, spec: ModelSpec, after: dict[Row, xr.DataArray], before: dict[Row, xr.DataArray]
 ) -> dict[Row, dict[tuple[str, str], Any]]:
-    """Information gained on every row; prior sensitivity of effects and mean lags that are averages."""
+    """Information gained on every row."""
     found: dict[Row, dict[tuple[str, str], Any]] = {}
     effective = evidence.effective_draws(_stacked(after, list(after)))
     for row, count in zip(after, effective, strict=True):
@@ -233,12 +267,40 @@ def _evidence(
             draws = (part[row].to_numpy().ravel() for part in (after, before))
             nats = evidence.information_gained(*draws, effective=count)
         found[row] = {("evidence", "nats"): max(nats, 0.0)}
-    scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.dim]
-    if spec.lagged_signals:
-        sensitivity = evidence.prior_sensitivity(idata, spec, _stacked(after, scaled))
-        for row, (_, values) in zip(scaled, sensitivity.iterrows(), strict=True):
-            found[row] |= {("evidence", str(name)): value for name, value in values.items()}
     return found
+
+
+def _sensitivity(
+    idata: xr.DataTree,
+    spec: ModelSpec,
+    after: dict[Row, xr.DataArray],
+    before: dict[Row, xr.DataArray],
+    table: dict[Row, dict[tuple[str, str], Any]],
+) -> Iterator[str]:
+    """Add prior sensitivities of average effects and mean lags to the table; say where prior and data disagree."""
+    scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.dim]
+    if not spec.lagged_signals:
+        return
+    sensitivity = evidence.prior_sensitivity(idata, spec, _stacked(after, scaled))
+    for row, (_, found) in zip(scaled, sensitivity.iterrows(), strict=True):
+        table[row] |= {("evidence", name): float(found[name]) for name in ("prior", "likelihood")}
+        if row.quantity == NOW:
+            # The priors that are scaled are not its own.
+            continue
+        mean, prior = float(after[row].mean()), np.quantile(before[row], INTERVAL)
+        diagnosis = _diagnosis(table[row]["evidence", "nats"], found, mean, prior)
+        table[row]["evidence", "diagnosis"] = diagnosis
+        if diagnosis == DISAGREE:
+            yield _disagreement(spec, row, found, mean, prior)
+
+
+def _diagnosis(nats: float, found: Mapping[str, float] | pd.Series, mean: float, prior: np.ndarray) -> str:
+    """Whether prior and data disagree where it matters; `prior` is the 90 % interval before the data."""
+    if nats < INFORMATION:
+        return SAME
+    both = min(found["prior"], found["likelihood"]) > evidence.SENSITIVE
+    apart = found["prior_pull"] * found["likelihood_pull"] < 0
+    return DISAGREE if both and apart and not prior[0] <= mean <= prior[1] else FINE
 
 
 def _stacked(draws: dict[Row, xr.DataArray], rows: list[Row]) -> xr.DataArray:
@@ -283,24 +345,28 @@ def _findings(
         for signal in spec.lagged_signals:
             mine = [row for row in after if row[:2] == (response, signal.name)]
             main = Row(response, signal.name, MEAN_LAG)
-            low, high, bound = _range(none[signal.name])
+            known = none[signal.name].dropna(subset="probability")
             yield Findings(
                 name=signal.name if len(responses) == 1 else f"{signal.name} on {response}",
                 measure=_measure(spec, response, signal),
                 unit=period_name(spec.frequency),
                 effect=after[Row(response, signal.name, EFFECT)].to_numpy().ravel(),
+                over_sample=after[Row(response, signal.name, OVER_SAMPLE)].to_numpy().ravel(),
                 by_regime=_by(after, mine, nm.REGIME),
                 by_episode=_by(after, mine, nm.EPISODE),
                 lag=after[main].to_numpy().ravel(),
                 prior_lag=before[main].to_numpy().ravel(),
                 information=table[main]["evidence", "nats"],
                 lag_gap={
-                    row.entry: tuple(table[row][group, f"P(> {LAG_GAP})"] for group in ("posterior", "prior"))
+                    row.entry: tuple(table[row][group, f"P(> {LAG_GAP})"] for group in GROUPS)
                     for row in mine
                     if row.quantity == GAP
                 },
-                none=(low, high),
-                none_bound=bound,
+                none=(float(known["probability"].min()), float(known["probability"].max())),
+                none_bound=bool(known["bound"].any()),
+                slabs=tuple(known["multiple"]),
+                asked_slabs=len(none[signal.name]),
+                deviations=_deviations(idata),
                 within=within,
                 family=len(spec.lagged_signals) * len(responses),
                 problems=problems,
@@ -312,9 +378,10 @@ def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, 
     return {row.entry: draws[row].to_numpy().ravel() for row in rows if row.quantity == EFFECT and row.dim == dim}
 
 
-def _range(none: pd.DataFrame) -> tuple[float, float, bool]:
-    """Smallest and largest probability of no effect over the slab widths, and whether they are only upper bounds."""
-    return float(none["probability"].min()), float(none["probability"].max()), bool(none["bound"].any())
+def _deviations(idata: xr.DataTree) -> tuple[str, ...]:
+    """Over what the lagged effect may deviate from its average."""
+    groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
+    return tuple(words for words, name in groups.items() if name in idata["posterior"])
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
@@ -323,20 +390,31 @@ def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
     return "cumulative elasticity" if both else "cumulative effect in natural units"
 
 
-def _notes(table: dict[Row, dict[tuple[str, str], Any]], none: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """What the evidence itself warns of."""
-    for row, entry in table.items():
-        words = str(entry.get(("evidence", "diagnosis"), ""))
-        if "potential" in words:
-            yield (
-                f"{row.signal}, {row.name}: {words}, by power-scaling the priors of effect and lag. It moves with "
-                "them: fit under wider ones too (priors.effect_sd, the kernel's mean_lag_sd), and quote both."
-            )
-    for signal, widths in none.items():
-        lacking = widths[widths["probability"].isna()]["multiple"]
-        if len(lacking):
-            at = ", ".join(f"{one:g}" for one in lacking)
-            yield (
-                f"{signal}: P(no lagged effect) cannot be had from this fit at {at} "
-                f"times effect_sd (Pareto k above {evidence.UNSTABLE}): fit with a prior of that width."
-            )
+def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:
+    """What power-scaling found, and which prior to widen."""
+    pulls = []
+    for name, what in (("prior", "the priors of effect and lag"), ("likelihood", "the likelihood")):
+        way = "up" if found[f"{name}_pull"] > 0 else "down"
+        pulls.append(f"more weight on {what} moves it {way} (sensitivity {found[name]:.2f})")
+    whose = row.signal if len(spec.responses) == 1 else f"{row.signal} on {row.response}"
+    wider = f"effect_sd = {2 * spec.priors.effect_sd:g} in the priors" if row.quantity == EFFECT else _wider(spec, row)
+    return (
+        f"{whose}, {row.name}: {DISAGREE}. The posterior mean, {mean:.2f}, lies outside the prior's 90 % interval, "
+        f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; both above "
+        f"{evidence.SENSITIVE:g}. Fit again with {wider}, and report both fits."
+    )
+
+
+def _wider(spec: ModelSpec, row: Row) -> str:
+    """The prior of a kernel's lag, made twice as wide if the kernel can have that."""
+    kernel: Any = next(one.kernel for one in spec.lagged_signals if one.name == row.signal)
+    if getattr(kernel, "masses", ()):
+        return f"more even masses in the kernel of {row.signal}"
+    for name in ("mean_lag_sd", "roughness", "spread"):
+        try:
+            wide = dataclasses.replace(kernel, **{name: 2 * getattr(kernel, name)})
+            wide.validate(spec.max_lag)
+        except (AttributeError, TypeError, SpecError):
+            continue
+        return f"{name} = {getattr(wide, name):g} in the kernel of {row.signal}"
+    return f"a kernel of {row.signal} whose mean lag is less certain, such as gamma"

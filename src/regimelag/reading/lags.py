@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from regimelag import names as nm
-from regimelag.equations import lag_weights, lagged_effects, stack_draws, unstack_draws
+from regimelag.equations import (
+    Equations,
+    draw_regimes,
+    lag_weights,
+    lagged_effects,
+    log_observation,
+    paths_of_each_chain,
+    stack_draws,
+    unstack_draws,
+)
 from regimelag.errors import FitError
-from regimelag.kernels import Unrestricted
-from regimelag.sampling.tree import parameters_of, spec_of
+from regimelag.likelihood.hmm_draws import sample_paths_draws
+from regimelag.plain import is_number
+from regimelag.sampling.tree import evaluated, panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
 
 INTERVAL = (0.05, 0.95)
@@ -21,11 +30,11 @@ INTERVAL = (0.05, 0.95)
 def check_within(asked: str, within: Any) -> None:
     """Refuse what is no range of lags."""
     two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
-    low, high = within if two and all(isinstance(one, Real) for one in within) else (None, None)
+    low, high = within if two and all(map(is_number, within)) else (None, None)
     if low is None or high is None:
         cure = "write within=(4, 13)"
     elif not low <= high:
-        cure = "swap them"
+        cure = f"write within=({high:g}, {low:g})"
     else:
         return
     raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)
@@ -73,8 +82,8 @@ def lag_distribution(
 
     Notes
     -----
-    The coefficients of an unrestricted kernel may change sign. Its ``weights`` are their absolute values over the sum,
-    and lags read from them are where the response moves, up or down.
+    The coefficients of an unrestricted kernel, or of another with signed departures, may change sign. Its ``weights``
+    are their absolute values over the sum, and lags read from them are where the response moves, up or down.
     """
     spec, parameters = spec_of(idata), parameters_of(idata, group)
     check_within("lag_distribution", within)
@@ -125,7 +134,7 @@ def _weights_and_curve(
         own, departure = lag_weights(spec, draws, signal)
         curve = (total[:, place][..., None] * own).mean(axis=(2, 3))
         curve = curve if departure is None else curve + departure[:, None]
-        if isinstance(signal.kernel, Unrestricted):
+        if departure is not None:
             size = np.abs(curve)
             own = (size / size.sum(axis=-1, keepdims=True))[:, :, None, None]
         kept = [dim for dim, length in zip(coords, own.shape[1:4], strict=True) if length > 1]
@@ -142,7 +151,7 @@ def _weights_and_curve(
     return together[0].transpose(*order), together[1].transpose(*order)
 
 
-def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
+def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | None = 0) -> xr.Dataset:
     """Effects of signals and controls in natural units: response per unit of the other variable.
 
     For two log returns that is per cent per per cent, an elasticity.
@@ -153,19 +162,46 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
         A fit.
     group : {"posterior", "prior"}
         Which draws.
+    random_seed : int, optional
+        Seed of the regime paths behind ``lagged_over_sample``.
 
     Returns
     -------
     xarray.Dataset
         Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
-        over regimes and episodes; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
+        over regimes and episodes with equal weights; ``lagged_over_sample`` (signal), the same averaged over the
+        sample's periods; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
         ``contemporaneous`` (signal); ``control_effect`` (control). With several responses each also has response, in
         that response's units. Missing where a signal has no effect of that kind.
+
+    Notes
+    -----
+    ``lagged_over_sample`` is the mean of the effect over the periods with an observed response, each with the effect of
+    its episode and of its regime on a path sampled for the draw: given the data for the posterior, and from the Markov
+    chain with the sample's drivers for the prior. The paths of `regime_paths` with the same seed are the same. It has
+    the uncertainty about paths, which smoothed probabilities in their place would leave out.
     """
+    read, every = _of_draws(idata, group)
+    if every is not None:
+        spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata, group)
+        shares = _shares_of_sample(spec, panel, parameters, given_data=group == "posterior", seed=random_seed)
+        average = (every * only_one(shares)).sum((nm.EPISODE, nm.REGIME), skipna=False)
+        read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
+    return read
+
+
+def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
+    """All of `effects` that needs no regime path and so no responses."""
+    return _of_draws(idata, "posterior")[0]
+
+
+def _of_draws(idata: xr.DataTree, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
+    """Effects without a path, and the lagged one by signal, episode and regime (and response) if there is any."""
     spec, parameters = spec_of(idata), parameters_of(idata, group)
     constants = idata["constant_data"].to_dataset()
     scale = elasticity_scale(idata)
     read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
+    every = None
     if spec.signals:
         # All signals, so that none is lost for lacking one kind of effect.
         read = read.assign_coords({nm.SIGNAL: [signal.name for signal in spec.signals]})
@@ -193,4 +229,36 @@ def effects(idata: xr.DataTree, *, group: str = "posterior") -> xr.Dataset:
         response_scale = only_one(constants[nm.scale_of(nm.RESPONSE)])
         # Not named control, which is its dimension.
         read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
-    return read
+    return read, every
+
+
+def _shares_of_sample(
+    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, *, given_data: bool, seed: int | None
+) -> xr.DataArray:
+    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled regime path."""
+    y, episode = panel[nm.RESPONSE_VALUE].to_numpy(), panel[nm.EPISODE_INDEX].to_numpy()
+    # Weight of each period (response, time, episode); they sum to one for each response.
+    member = (episode[:, None] == np.arange(panel.sizes[nm.EPISODE])) & ~np.isnan(y).T[:, :, None]
+    with np.errstate(invalid="ignore"):
+        weight = member / member.sum(axis=(1, 2), keepdims=True)
+    rng = np.random.default_rng(seed)
+
+    def shares(eq: Equations) -> np.ndarray:
+        if given_data:
+            uniforms = rng.random((len(eq.location), len(y)))
+            path = sample_paths_draws(log_observation(eq, y), eq.logits, eq.log_initial, uniforms)
+        else:
+            path = draw_regimes(eq, rng)
+        own = paths_of_each_chain(spec, path)
+        own = own if own.ndim > 2 else np.repeat(own[..., None], len(weight), axis=2)  # noqa: PLR2004
+        regimes = range(spec.regimes.count)
+        each = [[(own[:, :, a] == k) @ part for k in regimes] for a, part in enumerate(weight)]
+        return np.array(each).transpose(2, 0, 3, 1)
+
+    over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}
+    over[nm.REGIME] = np.array(spec.regimes.labels())
+    if spec.regimes.count > 1:
+        return evaluated(spec, panel, parameters, shares, **over)
+    sizes = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
+    alike = xr.DataArray(weight.sum(axis=1)[..., None], dims=tuple(over), coords=over)
+    return alike.expand_dims(sizes)

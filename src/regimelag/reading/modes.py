@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.spatial.distance import cdist
 
 from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.reading.lags import lag_distribution
-from regimelag.sampling.catalogue import free_variables
+from regimelag.sampling.catalogue import free_variables, nearest_modes, within_chain_sd
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.tree import spec_of
 
@@ -54,9 +53,11 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
         One row a mode, the heaviest first:
 
         - ``weight``: Laplace's approximation; modes that the search did not find have none.
-        - ``log_posterior``: nats, on the sampler's scale.
+        - ``log_posterior``: nats, of the sampler's free variables and standardised responses; only differences between
+          modes mean anything.
         - ``starts``: how many starting points ended there.
-        - ``draws``: share of the posterior draws that are nearer to this mode than to any other.
+        - ``draws``: share of the posterior draws that are nearer to this mode than to any other. `diagnostics` reports
+          a mode with weight above 0.01 that no chain reached.
         - ``chains``: the chains that have most of their draws there, by number.
         - ``kind``: what differs from the first mode, by kind, each with its largest move. *labels* names a permutation
           of the regimes that brings the mode close to the first, and what follows is what then still differs;
@@ -84,10 +85,9 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
             "use regimelag.fit or regimelag.sample, which search for modes; as_fit does not",
         )
     catalogue, posterior = idata["modes"].to_dataset(), idata["posterior"].to_dataset()
-    variance = posterior.var(nm.DRAW).mean(nm.CHAIN)
-    sd = variance.where(variance > 0) ** 0.5
+    sd = within_chain_sd(posterior)
     table = catalogue[["weight", "log_posterior", "starts"]].to_dataframe()
-    nearest = _nearest(catalogue, posterior, sd)
+    nearest = nearest_modes(catalogue, posterior)
     table["draws"] = [float((nearest == n).mean()) for n in range(len(table))]
     most = np.array([np.bincount(chain).argmax() for chain in nearest])
     table["chains"] = [
@@ -97,19 +97,6 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     table["differs"] = [_differences(catalogue, sd, n) for n in range(len(table))]
     table.index.name = nm.MODE
     return table
-
-
-def _nearest(catalogue: xr.Dataset, posterior: xr.Dataset, sd: xr.Dataset) -> np.ndarray:
-    """Number of the mode nearest to each draw (chain, draw)."""
-    names = free_variables(catalogue)
-
-    def rows(source: xr.Dataset, lead: Sequence[str]) -> np.ndarray:
-        arrays = [(source[name] / sd[name]).fillna(0.0).transpose(*lead, ...).to_numpy() for name in names]
-        count = int(np.prod([source.sizes[dim] for dim in lead]))
-        return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
-
-    far = cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
-    return far.argmin(axis=1).reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
 
 
 def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> Iterator[Move]:
@@ -214,7 +201,7 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
     """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
     # A point lag is summed out, so a catalogue holds none.
-    if "spec" not in idata.attrs or any(signal.kernel.kind == "point" for signal in spec_of(idata).lagged_signals):
+    if "spec" not in idata.attrs or spec_of(idata).point_signals:
         return ""
     two = catalogue.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})

@@ -54,7 +54,7 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         _, axes = plt.subplots(len(table), 1, figsize=size, sharex=True, layout="constrained", squeeze=False)
     axes = np.asarray(axes).ravel()
     if len(axes) != len(table):
-        cure = "leave axes out, or make plt.subplots(that many, 1)"
+        cure = f"leave axes out, or pass axes=plt.subplots({len(table)}, 1)[1]"
         raise PanelError("plot_panel", f"there are {len(table)} axes, one a series", f"{len(axes)} axes", cure)
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     roles, series = (table.index.get_level_values(level) for level in ("role", "name"))

@@ -107,7 +107,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     -------
     matplotlib.axes.Axes
     """
-    kinds = {"contemporaneous", "lagged", nm.CONTROL_EFFECT}
+    kinds = {"contemporaneous", "lagged", "lagged_over_sample", nm.CONTROL_EFFECT}
     require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: not kinds.isdisjoint(one))
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
@@ -133,6 +133,7 @@ def _effect_rows(effects: xr.Dataset) -> Any:
     names = {
         "contemporaneous": "{} same period",
         "lagged": "{} lagged",
+        "lagged_over_sample": "{} lagged, average over the sample",
         "lagged_by_regime": "{} lagged, {}",
         "lagged_by_episode": "{} lagged, {}",
     }
@@ -141,6 +142,8 @@ def _effect_rows(effects: xr.Dataset) -> Any:
             continue
         rest = [dim for dim in effects[name].dims if dim not in (*SAMPLE, nm.SIGNAL, nm.RESPONSE)]
         if rest and effects.sizes[rest[0]] == 1:
+            continue
+        if name == "lagged_over_sample" and effects.sizes.get(nm.REGIME) == effects.sizes.get(nm.EPISODE) == 1:
             continue
         for whose, one in _by_signal(effects[name]):
             if np.isnan(one.to_numpy()).all():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -10,10 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.data.newer import going_on_with
 from regimelag.equations import (
     Draws,
     Equations,
     base_logits,
+    chain_slopes,
     driver_slopes,
     equations,
     in_chunks,
@@ -27,6 +31,7 @@ from regimelag.equations import (
 )
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.plain import is_number
 from regimelag.reading.lags import INTERVAL
 from regimelag.sampling.tree import panel_of, parameters_of, spec_of
 from regimelag.spec import ModelSpec
@@ -36,10 +41,16 @@ LONG_RUN = "long_run"
 
 
 def _over_draws(
-    idata: xr.DataTree, read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray]
+    idata: xr.DataTree,
+    read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray],
+    panel: xr.Dataset | None = None,
 ) -> tuple[ModelSpec, xr.Dataset, xr.Dataset, np.ndarray]:
-    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis."""
-    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis.
+
+    On the fit's panel, or on another that has its constants.
+    """
+    spec, parameters = spec_of(idata), parameters_of(idata)
+    panel = panel_of(idata) if panel is None else panel
     draws = stack_draws(parameters)
     parts = [
         read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.joint_regimes.size)
@@ -64,7 +75,9 @@ def filtered_law(idata: xr.DataTree) -> np.ndarray:
     )[3]
 
 
-def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.DataArray:
+def regime_probabilities(
+    idata: xr.DataTree, *, kind: Kind = "filtered", panel: xr.Dataset | None = None
+) -> xr.DataArray:
     """Probability of each regime at each time, per draw.
 
     Parameters
@@ -73,21 +86,39 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
         A fit.
     kind : {"filtered", "predicted", "smoothed"}
         Given the data up to and including the row (what was known at its close), up to the row before, or all data.
-        Only the first two could have been acted on; all three use parameters learned from the whole window.
+        Only the first two could have been acted on; all three use parameters learned from the fit's window.
+    panel : xarray.Dataset, optional
+        From `make_panel` with the fit's spec on newer data, which holds the fit's last row: the regimes after the
+        window, at the parameters as they were fitted. The fit does not change.
 
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, regime). Average over chain and draw for the posterior probability. Where each response has
-        a chain of regimes of its own, (chain, draw, time, response, regime).
+        (chain, draw, time, regime), on the fit's dates or those of `panel`. Average over chain and draw for the
+        posterior probability. Where each response has a chain of regimes of its own, (chain, draw, time, response,
+        regime). With a panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
+        episodes that the fit does not know.
 
     Raises
     ------
     FitError
         If `kind` is another.
+    PanelError
+        If `panel` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
+        rows in it.
+
+    Warns
+    -----
+    UserWarning
+        With what ``attrs["notes"]`` holds.
 
     Notes
     -----
+    On a newer panel the probabilities go on from the fit's own rows, in the fit's constants: centres and scales, the
+    slope of a signal `beyond` another column, and episodes, of which the last one goes on. Where data of the window
+    were revised, the fit's values count. Filtered and predicted probabilities of the fit's rows are therefore those
+    without a panel; smoothed ones are given the newer rows too.
+
     Filter: Hamilton (1989), doi:10.2307/1912559. Smoother: Kim (1994), doi:10.1016/0304-4076(94)90036-1.
     """
     kinds: dict[str, Callable[..., np.ndarray]] = {
@@ -99,13 +130,22 @@ def regime_probabilities(idata: xr.DataTree, *, kind: Kind = "filtered") -> xr.D
         raise FitError(
             "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
         )
-    spec, panel, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws)))
+    held = panel_of(idata)
+    rows, notes = (held, []) if panel is None else going_on_with(spec_of(idata), held, panel, "regime_probabilities")
+    spec, _, parameters, values = _over_draws(
+        idata,
+        lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws))),
+        rows,
     )
-    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
+    coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
     read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
-    return read
+    if panel is None:
+        return read
+    read.attrs["notes"] = notes
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return read.sel({nm.TIME: panel[nm.TIME].to_numpy()})
 
 
 def regime_paths(
@@ -196,30 +236,41 @@ def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
     )
 
 
-def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = None) -> xr.Dataset:
-    """What a move of each driver does to each regime's probability.
+def driver_effects(
+    idata: xr.DataTree, *, moves: Mapping[str, float] | None = None, reference: str | None = None
+) -> xr.Dataset:
+    """Effects of a move of each driver on the regimes' probabilities and log odds.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     moves : mapping of str to float, optional
-        Size of the move of each driver, in its natural units (0.5 for half a percentage point, 0.03 for 3 per cent of a
-        log return). One standard deviation of the driver where not given.
+        Size of the move of each driver, in the driver's own unit (0.5 for half a percentage point, 0.03 for 3 per cent
+        of a log return). One standard deviation of the driver in the window where not given.
+    reference : str, optional
+        The regime against which log odds are taken; the least volatile by default.
 
     Returns
     -------
     xarray.Dataset
-        Per chain, draw, driver and regime: ``next_period``, the average over the window of the change in next row's
-        probability, starting from what was known (the filtered law); ``long_run``, the change in the stationary law if
-        the driver stays moved, the others at their mean; ``log_odds``, the change in the destination's log odds,
-        averaged over origins. ``move`` (driver) is the size. Each change also has response, where each response has a
-        chain of its own.
+        By chain, draw, driver and regime: ``next_period``, the average over the window of the change in the regime's
+        probability one period ahead, from the filtered probabilities; ``long_run``, the change in its stationary
+        probability if the driver stays moved, the others at their mean; ``log_odds``, the change in
+        log P(regime) / P(reference) one period ahead, averaged over the regimes of the period before, so zero for the
+        reference itself. ``move`` (driver) is the size of the move. Each change also has response, where each response
+        has a regime process of its own. ``attrs["reference"]`` names the reference.
 
     Raises
     ------
     FitError
-        If the model has no drivers, or `moves` names an unknown one.
+        If the model has no drivers, `moves` names an unknown one, or `reference` is no regime of the model.
+
+    Notes
+    -----
+    The change in log odds is the same in every period and whatever the other drivers are: with softmax transitions it
+    is the move times the difference of the two regimes' slopes. Only where `Priors.origin_sd` is positive does it
+    differ between the regimes of the period before; the average weighs these equally.
     """
     spec = spec_of(idata)
     names = [driver.name for driver in spec.drivers]
@@ -229,43 +280,69 @@ def driver_effects(idata: xr.DataTree, *, moves: Mapping[str, float] | None = No
     if unknown:
         columns = {driver.column: driver.name for driver in spec.drivers}
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
-        cure = f"write {', '.join(meant)}" if meant else "use those names"
+        cure = f"write {', '.join(meant)}" if meant else _closest(unknown[0], names)
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
+    regimes = list(spec.regimes.labels())
+    against = regimes[0] if reference is None else reference
+    if against not in regimes:
+        rule = f"reference is one of the regimes {regimes}"
+        raise FitError("driver_effects", rule, f"reference = {reference!r}", _closest(against, regimes))
+    strange = [f"{name!r}: {move!r}" for name, move in (moves or {}).items() if not is_number(move)]
+    if strange:
+        cure = f"write moves={{{names[0]!r}: 0.5}}"
+        raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
     scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
     _, _, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: _driver_changes(spec, panel, draws, standardised)
+        idata, lambda spec, panel, draws, _: _probability_changes(spec, panel, draws, standardised)
     )
-    coords = {
-        "change": ["next_period", LONG_RUN, "log_odds"],
-        nm.DRIVER: names,
-        **_chains(spec),
-        nm.REGIME: list(spec.regimes.labels()),
-    }
-    read = unstack_draws(values, parameters, **coords).to_dataset("change")
-    read["move"] = (nm.DRIVER, size, {"units": "natural units of the driver"})
+    coords = {nm.DRIVER: names, **_chains(spec), nm.REGIME: regimes}
+    read = unstack_draws(values, parameters, change=["next_period", LONG_RUN], **coords).to_dataset("change")
+    odds = _log_odds_changes(spec, stack_draws(parameters), standardised, regimes.index(against))
+    read["log_odds"] = unstack_draws(odds, parameters, **coords)
+    for name, meaning in (
+        ("next_period", "change in the regime's probability one period ahead, averaged over the window"),
+        (LONG_RUN, "change in the regime's stationary probability if the driver stays moved"),
+        ("log_odds", f"change in the log odds of the regime against {against}, averaged over origins"),
+    ):
+        read[name].attrs = {"long_name": meaning}
+    read["log_odds"].attrs["reference"] = against
+    read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
+    read.attrs = {"reference": against}
     return read
 
 
-def _driver_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
+def _closest(given: object, known: Iterable[str]) -> str:
+    """The cure for a name that is none of the known ones."""
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    return f"write {close[0]!r}" if close else "use one of those names"
+
+
+def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, reference: int) -> np.ndarray:
+    """Changes (draw, driver, regime) in log odds against the reference, or response before regime, over origins.
+
+    In log P(j | i) / P(r | i) the denominator of the softmax cancels, so it moves by slope[i, j] - slope[i, r].
+    """
+    slopes = np.stack([one.mean(axis=2) for one in chain_slopes(spec, draws)], axis=2)
+    changes = moves[:, None, None] * (slopes - slopes[..., [reference]])
+    return changes if spec.own_regimes else changes[:, :, 0]
+
+
+def _probability_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
     """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
     log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
     known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
     before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
     alpha, slopes = base_logits(spec, draws), driver_slopes(spec, draws)
     rest = stationary_law(softmax(alpha))
-    changes = np.empty((len(known), 3, len(moves), known.shape[-1]))
+    changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
     for d, move in enumerate(moves):
         shift = slopes[:, d] * move
         after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
         changes[:, 0, d] = after - before
         changes[:, 1, d] = stationary_law(softmax(alpha + shift)) - rest
-        changes[:, 2, d] = shift.mean(axis=1)
-    read = of_each_chain(spec, changes)
-    # Log odds do not add up over the regimes of the other chains, in which they sum to zero: the mean is the chain's.
-    read[:, 2] /= len(spec.joint_regimes) / spec.regimes.count
-    return read
+    return of_each_chain(spec, changes)
 
 
 def stationary_law(transition: np.ndarray) -> np.ndarray:
@@ -330,7 +407,7 @@ def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray
     quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
     for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
         change = held[LONG_RUN].sel({nm.DRIVER: driver})
-        quantities[f"long-run probability, {driver} up 1 sd"] = _flat(change)
+        quantities[f"change in long-run probability, {driver} up 1 sd"] = _flat(change)
     for year, rows in paths.groupby("time.year"):
         at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
         quantities[f"share of {year}"] = np.stack(at, axis=-1)

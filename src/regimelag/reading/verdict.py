@@ -6,11 +6,12 @@ The rule, in this order:
 2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said behind that gate only. One of n regimes (or episodes) is said to have a larger effect than
-   another if that has probability 1 - 0.025 / (number of pairs) at least.
-4. The place of the lag is said if the data told 0.25 nats at least about it.
+3. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
+   another if, with probability 1 - 0.01 / (number of pairs) at least, it is larger in magnitude and has one sign there;
+   its sign is said to differ if it is positive in one and negative in the other with that probability.
+4. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
-Otherwise the verdict is that nothing is identified, with the size of effect that would have been seen.
+Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
 
 from __future__ import annotations
@@ -18,15 +19,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import stats
 
-FALSE_CLAIM, DIFFERENCE, INFORMATION = 0.01, 0.025, 0.25
+# The two limits of every claim: one minus the probability that it needs, shared among claims of its kind, and nats.
+FALSE_CLAIM, INFORMATION = 0.01, 0.25
+# Power of the effect that a verdict calls detectable.
+POWER = 0.8
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
+Pairs = tuple[tuple[int, int], ...]
+
+
+class Comparison(NamedTuple):
+    """Posterior probabilities about the effects in two regimes, or two episodes.
+
+    Attributes
+    ----------
+    stronger : ndarray
+        (place, place): the effect in the first is larger in magnitude than in the second and has its more probable
+        sign. This implies the sign of their difference, so it separates two equal effects no more often than that
+        sign does. A larger magnitude alone does: it is nearly certain where both effects are about zero and the first
+        is known less precisely.
+    opposite : ndarray
+        (place, place): the effect is positive in the first and negative in the second.
+    """
+
+    stronger: np.ndarray
+    opposite: np.ndarray
+
+    @classmethod
+    def of(cls, draws: np.ndarray) -> Self:
+        """Probabilities of draws (draw, place) of the effect in each regime or episode."""
+        size = abs(draws)[:, None, :]
+        signed = [(sign * draws[:, :, None] > size).mean(axis=0) for sign in (1, -1)]
+        return cls(np.maximum(*signed), ((draws[:, :, None] > 0) & (draws[:, None, :] < 0)).mean(axis=0))
 
 
 class Claims(NamedTuple):
@@ -37,15 +67,19 @@ class Claims(NamedTuple):
     direction : int
         1 or -1: a lagged response of that sign; 0: none is claimed, and nothing else is.
     regimes, episodes : tuple of (int, int)
-        Pairs (larger, smaller) by place, between whose effects a difference is claimed.
+        Pairs (stronger, weaker) by place, between whose effects a difference in magnitude is claimed.
     lag : bool
         Whether the place of the lag is said.
+    regime_signs, episode_signs : tuple of (int, int)
+        Pairs (positive, negative) by place, between whose effects a difference in sign is claimed.
     """
 
     direction: int = 0
-    regimes: tuple[tuple[int, int], ...] = ()
-    episodes: tuple[tuple[int, int], ...] = ()
+    regimes: Pairs = ()
+    episodes: Pairs = ()
     lag: bool = False
+    regime_signs: Pairs = ()
+    episode_signs: Pairs = ()
 
 
 def period_name(frequency: str) -> str:
@@ -55,17 +89,26 @@ def period_name(frequency: str) -> str:
     )
 
 
-def gate(family: int = 1) -> float:
-    """Probability of one sign that a claim needs, if `family` effects could be claimed."""
+def decision_threshold(family: float = 1) -> float:
+    """Probability that a claim needs, if `family` claims of its kind could be made."""
     return 1 - FALSE_CLAIM / family
+
+
+def detectable(sd: float, family: int = 1) -> float:
+    """Effect that would be claimed with probability 0.8, where its posterior has this standard deviation.
+
+    The posterior mean is taken to be normal about the effect with the posterior standard deviation, so the claim is
+    made with probability Phi(effect / sd - z), z being the quantile of the decision threshold.
+    """
+    return float(stats.norm.ppf(decision_threshold(family)) + stats.norm.ppf(POWER)) * sd
 
 
 def claims(
     positive: float,
     *,
     negative: float | None = None,
-    regimes: np.ndarray | None = None,
-    episodes: np.ndarray | None = None,
+    regimes: Comparison | None = None,
+    episodes: Comparison | None = None,
     information: float = 0.0,
     family: int = 1,
     trusted: bool = True,
@@ -76,8 +119,8 @@ def claims(
     ----------
     positive, negative : float
         Posterior probabilities that the average lagged effect is above and below zero; they sum to one by default.
-    regimes, episodes : ndarray, optional
-        (place, place): the probability that the effect in the first exceeds that in the second.
+    regimes, episodes : Comparison, optional
+        Probabilities about the effects in each two of them.
     information : float
         Nats gained on the mean lag.
     family : int
@@ -90,21 +133,23 @@ def claims(
     Claims
     """
     negative = 1 - positive if negative is None else negative
-    if not trusted or max(positive, negative) < gate(family):
+    if not trusted or max(positive, negative) < decision_threshold(family):
         return Claims()
     return Claims(
         direction=1 if positive > negative else -1,
-        regimes=_differences(regimes),
-        episodes=_differences(episodes),
+        regimes=_sure(regimes.stronger) if regimes else (),
+        episodes=_sure(episodes.stronger) if episodes else (),
         lag=bool(information >= INFORMATION),
+        regime_signs=_sure(regimes.opposite) if regimes else (),
+        episode_signs=_sure(episodes.opposite) if episodes else (),
     )
 
 
-def _differences(above: np.ndarray | None) -> tuple[tuple[int, int], ...]:
-    if above is None or len(above) < 2:  # noqa: PLR2004
-        return ()
-    least = 1 - DIFFERENCE / (len(above) * (len(above) - 1) / 2)
-    return tuple((i, j) for i, j in permutations(range(len(above)), 2) if above[i, j] >= least)
+def _sure(probability: np.ndarray) -> Pairs:
+    """Pairs whose probability (place, place) suffices for a claim."""
+    places = len(probability)
+    least = decision_threshold(max(places * (places - 1) // 2, 1))
+    return tuple((i, j) for i, j in permutations(range(places), 2) if probability[i, j] >= least)
 
 
 def verdict_claims(
@@ -134,17 +179,12 @@ def verdict_claims(
     return claims(
         float(np.mean(effect > 0)),
         negative=float(np.mean(effect < 0)),
-        regimes=_above(by_regime),
-        episodes=_above(by_episode),
+        regimes=None if by_regime is None else Comparison.of(by_regime),
+        episodes=None if by_episode is None else Comparison.of(by_episode),
         information=information,
         family=family,
         trusted=trusted,
     )
-
-
-def _above(draws: np.ndarray | None) -> np.ndarray | None:
-    """Probability (place, place) that the first exceeds the second."""
-    return None if draws is None else (draws[:, :, None] > draws[:, None, :]).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -160,7 +200,9 @@ class Findings:
     unit : str
         Of the lag: "weeks".
     effect : ndarray
-        Average lagged effect, natural units.
+        Average lagged effect, natural units; regimes and episodes have equal weights.
+    over_sample : ndarray
+        The same averaged over the sample's periods.
     by_regime, by_episode : dict of str to ndarray
         The same in each regime and episode; empty where they do not differ.
     lag, prior_lag : ndarray
@@ -171,7 +213,14 @@ class Findings:
         By what the lag differs between ("episodes"), the probability that the largest difference in mean lag exceeds
         4 rows, after and before the data.
     none : tuple of (float, float)
-        Smallest and largest probability of no effect over slab widths; an upper bound if `none_bound`.
+        Smallest and largest probability of no average effect over the slab widths that could be reached; an upper bound
+        if `none_bound`.
+    slabs : tuple of float
+        Those widths, as multiples of the prior's standard deviation.
+    asked_slabs : int
+        Number of slab widths asked for.
+    deviations : tuple of str
+        Over what the effect may deviate from its average, with such an effect and without: "regimes".
     within : (float, float)
         Range of lags that is asked about.
     family : int
@@ -184,12 +233,16 @@ class Findings:
     measure: str
     unit: str
     effect: np.ndarray
+    over_sample: np.ndarray
     lag: np.ndarray
     prior_lag: np.ndarray
     information: float
     none: tuple[float, float]
+    slabs: tuple[float, ...]
+    asked_slabs: int
     within: tuple[float, float]
     none_bound: bool = False
+    deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -220,9 +273,10 @@ def verdict(found: Findings) -> str:
     if not made.direction:
         return " ".join(_not_identified(found))
     said = [_response(found, made)]
-    for kind, by, pairs in (("regimes", found.by_regime, made.regimes), ("episodes", found.by_episode, made.episodes)):
-        if by:
-            said.append(_compared(kind, by, pairs))
+    if found.by_regime:
+        said.append(_compared("regimes", found.by_regime, made.regimes, made.regime_signs))
+    if found.by_episode:
+        said.append(_compared("episodes", found.by_episode, made.episodes, made.episode_signs))
     return " ".join([*said, _place(found, made), *_lag_gaps(found)])
 
 
@@ -238,43 +292,59 @@ def probability(value: float) -> str:
     return "above 0.999" if value > 0.9995 else f"{value:.3f}"  # noqa: PLR2004
 
 
+def _chance(event: str, value: float) -> str:
+    """The probability of an event, as an equation or a bound."""
+    written = probability(value)
+    return f"P({event}) {written}" if " " in written else f"P({event}) = {written}"
+
+
 def _effect(found: Findings) -> str:
-    chance = probability(float(np.mean(found.effect > 0)))
-    equal = "" if " " in chance else "= "
-    return (
-        f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, P(> 0) {equal}{chance}"
-    )
+    chance = _chance("> 0", float(np.mean(found.effect > 0)))
+    said = f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
+    if not {"regimes", "episodes"} & set(found.deviations):
+        return said
+    return f"{said}; average over the sample's {found.unit} {_interval(found.over_sample, 2)}"
 
 
 def _none(found: Findings) -> str:
-    low, high = found.none
-    if found.none_bound:
-        return f"below {max(high, 0.001):.3f}"
-    return f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+    """The probability that the average effect is zero, over how many slabs, and what that does not exclude."""
+    (low, high), known = found.none, len(found.slabs)
+    if not known:
+        said = f"P(no average lagged effect) cannot be computed from this fit at any of {found.asked_slabs} slab widths"
+    else:
+        value = f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
+        value = f"below {max(high, 0.001):.3f}" if found.none_bound else value
+        count = str(known) if known == found.asked_slabs else f"{known} of {found.asked_slabs}"
+        reach = f"{min(found.slabs):g} to {max(found.slabs):g}" if known > 1 else f"{found.slabs[0]:g}"
+        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times effect_sd"
+    if not found.deviations:
+        return f"{said}."
+    return f"{said}; deviations between {_listed(found.deviations)} remain possible under both hypotheses."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
 
 
 def _response(found: Findings, made: Claims) -> str:
     sign = "positive" if made.direction > 0 else "negative"
-    return (
-        f"A {sign} lagged effect of {found.name}. {_effect(found)}; P(no lagged effect) is {_none(found)} over the "
-        "slab widths."
-    )
+    return f"A {sign} lagged effect of {found.name}. {_effect(found)}. {_none(found)}"
 
 
 def _not_identified(found: Findings) -> list[str]:
-    level, sd = gate(found.family), found.effect.std()
-    told = "no more than its prior" if found.information < INFORMATION else "not what its prior says"
+    level, sd = decision_threshold(found.family), found.effect.std()
+    moved = "equals the prior" if found.information < INFORMATION else "differs from the prior"
     lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
-    said = [f"Not identified: the data do not tell a lagged effect of {found.name} from none."]
-    said.append(f"{_effect(found)}; a claim needs {level:.4g} for one sign.")
+    said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none."]
+    said.append(f"{_effect(found)}. A claim needs {level:.4g} for one sign.")
     said.append(
-        f"The effect's posterior standard deviation being {sd:.2f}, effects below about "
-        f"{stats.norm.ppf(level) * sd:.2f} are not seen."
+        f"With the effect's posterior standard deviation of {sd:.2f}, an effect of about "
+        f"{detectable(sd, found.family):.2f} would be claimed with probability {POWER:g}."
     )
-    said.append(f"P(no lagged effect) is {_none(found)} over the slab widths.")
+    said.append(_none(found))
     said.append(
-        f"The mean lag, {lag} {found.unit}, is {told}, {before} ({_nats(found)} gained): the lag of an effect that may "
-        "be none is not to be read."
+        f"The posterior of the mean lag, {lag} {found.unit}, {moved}, {before} (information gain {_nats(found)}); the "
+        "lag of an effect that may be none should not be interpreted."
     )
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -285,17 +355,24 @@ def _nats(found: Findings) -> str:
     return f"{max(found.information, 0.0):.2f} nats"
 
 
-def _compared(kind: str, by: Mapping[str, np.ndarray], pairs: tuple[tuple[int, int], ...]) -> str:
-    """Effects side by side, and between which of them a difference is claimed."""
+def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> str:
+    """Effects side by side, and between which of them a difference in magnitude or in sign is claimed."""
     labels = list(by)
-    effects = ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())
-    if pairs:
-        larger = ", ".join(f"in {labels[i]} than in {labels[j]}" for i, j in pairs)
-        return f"By {kind}: {effects}; the effect is larger {larger}."
-    if len(labels) == 2:  # noqa: PLR2004
-        first, last = by.values()
-        return f"By {kind}: {effects}; they do not differ visibly, P({labels[1]} larger) = {np.mean(last > first):.2f}."
-    return f"By {kind}: {effects}; they do not differ visibly."
+    said = [f"By {kind}: " + ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())]
+    if opposite:
+        signs = ", ".join(f"positive in {labels[i]} and negative in {labels[j]}" for i, j in opposite)
+        said.append(f"the sign of the effect differs: {signs}")
+    if stronger:
+        said.append(f"the effect is stronger {', '.join(f'in {labels[i]} than in {labels[j]}' for i, j in stronger)}")
+    elif len(labels) == 2:  # noqa: PLR2004
+        found = Comparison.of(np.stack(list(by.values()), axis=-1)).stronger
+        chances = [_chance(f"stronger in {labels[i]}", float(found[i, 1 - i])) for i in (0, 1)]
+        said.append(
+            f"neither is shown to be stronger, {' and '.join(chances)}, where a claim needs {decision_threshold():g}"
+        )
+    else:
+        said.append("none is shown to be stronger than another")
+    return f"{'; '.join(said)}."
 
 
 def _place(found: Findings, made: Claims) -> str:
@@ -318,9 +395,9 @@ def _lag_gaps(found: Findings) -> list[str]:
     said = []
     for kind, (after, before) in found.lag_gap.items():
         finding = "the data do not tell whether the lag differs"
-        if after >= 1 - DIFFERENCE:
+        if after >= decision_threshold():
             finding = "the lag differs"
-        elif after <= DIFFERENCE:
+        elif after <= 1 - decision_threshold():
             finding = "the lag does not differ by more"
         said.append(
             f"Between {kind} {finding}: the largest difference in mean lag exceeds {LAG_GAP} {found.unit} with "

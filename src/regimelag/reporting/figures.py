@@ -39,7 +39,9 @@ class Drawn(NamedTuple):
 
 def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
     """What went in."""
-    caption = "What went into the model. Dotted lines part episodes; the shaded part is history that the lags need."
+    caption = "The series of the model."
+    caption += " Dotted lines separate episodes." if panel.sizes[nm.EPISODE] > 1 else ""
+    caption += " Shaded: history for the lags." if panel.sizes[nm.SIGNAL_TIME] > panel.sizes[nm.TIME] else ""
     yield Drawn("inputs", caption, plot_panel(panel)[0].figure)
 
 
@@ -48,9 +50,12 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
     if "lag" in readings:
         caption = "Lag weights with 50 and 90 % bands, and the mean lag"
         caption += "; of a point lag the probability of each lag, and of this lag at most" if spec.point_signals else ""
+        apart = {nm.EPISODE, nm.REGIME} & set(readings["lag"]["weights"].dims)
+        caption += f"; where the lag differs by {' and '.join(sorted(apart))}, 50 % bands alone" if apart else ""
         caption += ". The prior in grey behind them."
         yield Drawn("lag", caption, plot_lag(readings["lag"], prior=readings["prior_lag"])[0, 0].figure)
-        caption = "Probability of no lagged effect against a normal slab, over the slab's width."
+        caption = "Probability that the average lagged effect is zero against a normal slab, over the slab's width. "
+        caption += "Deviations between regimes, episodes and responses remain possible under both hypotheses."
         yield Drawn("evidence", caption, plot_evidence(readings["report"]).figure)
     if "effects" in readings:
         caption = "Effects with 50 and 90 % intervals; the prior in grey below each."
@@ -59,14 +64,20 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
 
 def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:
     """Regimes: when, beside the true path of simulated data; what they are, for how long."""
-    for kind, what in (("filtered", "with what was known at each row"), ("smoothed", "with the future known")):
+    for kind, what in (
+        ("filtered", "given the data up to each row and parameters learned on all rows"),
+        ("smoothed", "given all data"),
+    ):
         for whose, one in _of_each_response(readings[kind]):
             caption = f"Probability of each regime{_of(whose)}, {what}."
             caption += " The strip on top is the true regime." if path is not None else ""
             yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=path).figure)
-    caption = "What tells the regimes apart; medians and 90 % intervals."
+    caption = "Volatility and mean of each regime: medians and 90 % intervals."
     yield Drawn("portrait", caption, plot_portrait(readings["portrait"])[0].figure)
-    caption = "Each regime's share of each year: a regime that is one stretch of years is the calendar."
+    caption = (
+        "Share of each regime in each year. A regime that fills some years and is absent from others coincides with "
+    )
+    caption += "a calendar period. Medians and 90 % intervals."
     yield Drawn("shares", caption, plot_shares(readings["portrait"]).figure)
     for whose, one in _of_each_response(readings["durations"]):
         caption = f"How long the regimes{_of(whose)} last."
@@ -138,8 +149,11 @@ def write_figures(figures: list[Drawn], folder: Path) -> dict[str, bytes]:
         The PNG of each figure.
     """
     folder.mkdir(parents=True)
-    for drawn in figures:
-        drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=DOTS_PER_INCH)
-        drawn.figure.savefig(folder / f"{drawn.name}.pdf")
-        plt.close(drawn.figure)
+    try:
+        for drawn in figures:
+            drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=DOTS_PER_INCH)
+            drawn.figure.savefig(folder / f"{drawn.name}.pdf")
+    finally:
+        for drawn in figures:
+            plt.close(drawn.figure)
     return {drawn.name: (folder / f"{drawn.name}.png").read_bytes() for drawn in figures}

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import xarray as xr
 
 from regimelag import names as nm
+from regimelag.kernels import Kernel, Located, Point
+from regimelag.reading.verdict import period_name
 from regimelag.series import Signal
 from regimelag.spec import ModelSpec
 
@@ -22,26 +24,58 @@ class Line(NamedTuple):
     latex: str
 
 
-# Weights of each kernel, up to the factor that makes them sum to one.
-SHAPES = {
-    "gamma": r"w_l \propto l^{\kappa - 1} e^{-\kappa l / m}, \quad \kappa = (m / \varsigma)^2",
-    "lognormal": r"w_l \propto \frac{1}{l} \exp\left(-\frac{(\log l - \log m + q / 2)^2}{2 q}\right), "
-    r"\quad q = \log\left(1 + (\varsigma / m)^2\right)",
-    "negative_binomial": r"w_l \propto \frac{\Gamma(l - 1 + r)}{\Gamma(l)} \left(\frac{m}{m + r}\right)^{l - 1}, "
-    r"\quad r = (m / \varsigma)^2",
-    "beta": r"w_l \propto u_l^{f n - 1} (1 - u_l)^{(1 - f) n - 1}, \quad u_l = (l - 1/2) / L",
-    "dirichlet": r"(w_1, \dots, w_L) \sim \mathrm{Dirichlet}(a)",
-    "smooth": r"w_l \propto p_l \exp(\rho\, r_l), \quad r_l \text{ a centred random walk over lags}",
-    "unrestricted": r"w_l = p_l, \quad d_l = \rho\, r_l, \quad r_l \text{ a centred random walk over lags}",
-    "point": r"w_l = 1 \text{ if } l = \lambda \text{, else } 0",
-}
-
-
 def text(name: str) -> str:
     """A name as upright text inside mathematics: without what means something to LaTeX or, on a page, to HTML."""
     for special in ("\\", "{", "}", "$", "&", "#", "%", "_", "^", "~", "<", ">"):
         name = name.replace(special, "\\_" if special == "_" else " ")
     return rf"\text{{{name}}}"
+
+
+def kernel_symbol(kernel: Kernel, name: str, *, over_lags: bool) -> str:
+    """LaTeX symbol of a kernel's parameter; its name where the class gives none."""
+    found = _by_name(kernel, "symbols", name)
+    return found or text(name.replace("_", " ")) + ("_l" if over_lags else "")
+
+
+def kernel_words(kernel: Kernel, name: str) -> str:
+    """What a kernel's parameter means; its name where the class does not say."""
+    kind = kernel.kind.replace("_", " ")
+    return _by_name(kernel, "words", name) or f"{name.replace('_', ' ')}, a parameter of the {kind} kernel"
+
+
+def _by_name(kernel: Kernel, attribute: str, name: str) -> str:
+    """An entry of a mapping of the kernel's class, or of the first base that has one."""
+    held = (vars(cls).get(attribute, {}) for cls in type(kernel).__mro__)
+    return next((one[name] for one in held if name in one), "")
+
+
+def _latex_of(kernel: Kernel, attribute: str, method: str) -> str:
+    """LaTeX that a class gives of one of its methods; empty if the method was replaced since."""
+    for cls in type(kernel).__mro__:
+        if vars(cls).get(attribute):
+            return str(vars(cls)[attribute])
+        if method in vars(cls):
+            return ""
+    return ""
+
+
+def kernel_formula(kernel: Kernel, max_lag: int) -> str:
+    """The weights as LaTeX; as functions of the parameters where the class gives no formula."""
+    given = _latex_of(kernel, "latex", "weights")
+    if given:
+        return given
+    priors = kernel.priors(max_lag)
+    held = ", ".join(
+        kernel_symbol(kernel, name, over_lags=name in priors and priors[name].over_lags)
+        for name in kernel.names(max_lag)
+    )
+    return rf"w_l = w_l({held})" + (rf", \quad d_l = d_l({held})" if kernel.departs else "")
+
+
+def kernel_location(kernel: Kernel) -> str:
+    """The location of a kernel, which deviations move, as LaTeX."""
+    own = kernel_symbol(kernel, kernel.located, over_lags=False) if isinstance(kernel, Located) else text("location")
+    return _latex_of(kernel, "location_latex", "moved") or own
 
 
 def index_of(*parts: str) -> str:
@@ -130,7 +164,7 @@ def _lagged(spec: ModelSpec, signal: Signal, index: Indices) -> str:
     name = text(signal.name)
     effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if effect_moves(spec) else '')}"
     past = rf"x^{{{name}}}_{{t-l}}"
-    if signal.kernel.kind == "unrestricted":
+    if signal.kernel.departs:
         return rf"\sum_{{l=1}}^{{{spec.max_lag}}} \left({effect}\, w^{{{name}}}_l + d^{{{name}}}_l\right) {past}"
     return rf"{effect} \sum_{{l=1}}^{{{spec.max_lag}}} w^{{{name}}}_l\, {past}"
 
@@ -160,12 +194,13 @@ def _effect(spec: ModelSpec, signal: Signal, index: Indices) -> Iterator[Line]:
 def _kernel(spec: ModelSpec, signal: Signal, panel: xr.Dataset) -> Iterator[Line]:
     """The lag weights, and how their place moves."""
     kernel = signal.kernel
+    unit = period_name(spec.frequency)
     words = f"The {kernel.kind.replace('_', ' ')} lag weights of {signal.name} sum to one over the lags 1 to "
-    words += f"{spec.max_lag}, in rows."
-    if kernel.kind == "point":
-        words = f"The response to {signal.name} comes with one lag, which is not known and is summed out exactly."
-    yield Line(words, SHAPES[kernel.kind])
-    located = "f / (1 - f)" if kernel.kind == "beta" else "m"
+    words += f"{spec.max_lag}, in {unit}."
+    if isinstance(kernel, Point):
+        words = f"The response to {signal.name} comes with one unknown lag, marginalised exactly."
+    yield Line(words, kernel_formula(kernel, spec.max_lag))
+    located = kernel_location(kernel)
     moves = []
     if spec.lag_by_response:
         moves.append(("response", "a"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,21 +19,25 @@ from latex2mathml.converter import convert
 from regimelag import names as nm
 from regimelag.citing import citation
 from regimelag.errors import FitError
+from regimelag.files import explained, files_in, in_place_of, recover, sweep
 from regimelag.judging.one_step import one_step_pit
 from regimelag.reading.cautions import cautions
-from regimelag.reading.lag_report import lag_report
-from regimelag.reading.lags import effects, lag_distribution
+from regimelag.reading.forecast import same_period_terms
+from regimelag.reading.lag_report import report_of
+from regimelag.reading.lags import check_within, effects, lag_distribution
 from regimelag.reading.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.mathematics import equations
 from regimelag.reporting.parameters import parameters, prior_in_words
 from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.store import in_place_of, load_fit
-from regimelag.sampling.tree import panel_of, spec_of
+from regimelag.sampling.store import load_fit
+from regimelag.sampling.tree import made_with, panel_of, spec_of
 from regimelag.spec import ModelSpec
 
 PAGE = "report.html"
+# Lists the files that `report` wrote with their hashes; what else lies in a folder is not replaced.
+WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
 # Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
 CSS_PIXELS = 96
@@ -69,7 +75,8 @@ def report(
         A fit, or the file that `save_fit` wrote.
     folder : str or Path
         Where to write: ``report.html``; ``figures``, each as PNG and PDF; ``tables``, each as CSV, whole, and as LaTeX
-        for the booktabs package, as shown; ``model.tex``, the equations and priors.
+        for the booktabs package, as shown; ``model.tex``, the equations and priors; ``.regimelag.json``, the list of
+        these files.
     comparison : pandas.DataFrame, optional
         From `compare`: models side by side.
     robustness : pandas.DataFrame, optional
@@ -79,7 +86,8 @@ def report(
     moves : mapping of str to float, optional
         Size of each driver's move, as in `driver_effects`.
     overwrite : bool
-        Whether a report that is there may be replaced. It is replaced only once the new one is whole.
+        Whether a report that is there may be replaced. It is replaced only once the new one is whole, and only if the
+        folder holds nothing else, and nothing that was changed.
 
     Returns
     -------
@@ -89,44 +97,75 @@ def report(
     Raises
     ------
     FitError
-        If `folder` exists and `overwrite` is not set, or it holds what no report wrote; if a table is of another kind,
-        or an argument is refused by a reading.
+        If `folder` exists and `overwrite` is not set, or it holds what no report wrote, or cannot be written; if a
+        table is of another kind, or an argument is refused by a reading.
+
+    Warns
+    -----
+    UserWarning
+        If a process was killed while it wrote to this folder: what it left is put in its place or removed.
 
     Notes
     -----
     Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes, drivers, checks, comparison,
     provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
     """
-    target = Path(folder)
-    _check_target(target, overwrite=overwrite)
+    asked = f"report to {str(folder)!r}"
+    with explained(asked, Path(folder)):
+        # Behind a link lies what is replaced; the link stays.
+        target = Path(os.path.realpath(folder))
+        recover(target)
+        _check_target(target, asked, overwrite=overwrite)
     _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")
     _check_table("robustness", robustness, ("summary",), "robustness")
     fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
+    _check_judged("comparison", comparison, fit, "compare({...}), with this fit among those compared")
+    _check_judged("robustness", robustness, fit, "robustness(rl.spec_of(idata), rl.panel_of(idata))")
     spec, panel = spec_of(fit), panel_of(fit)
+    mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
-    readings = _readings(fit, spec, within, moves)
-    tables = _tables(fit, spec, panel, readings, comparison, robustness)
-    sections = list(_sections(fit, panel, readings, comparison, robustness))
-    with in_place_of(target) as part:
-        pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
-        tb.write_tables(tables, part / "tables")
-        (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
-        page = _page(fit, spec, panel, readings, sections, tables, pictures)
-        (part / PAGE).write_text(page, encoding="utf-8")
-    return target / PAGE
+    with explained(asked, Path(folder)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)
+        # Before anything is computed, so that a folder that cannot be written is known at once.
+        with in_place_of(target) as part:
+            readings = _readings(fit, spec, within, moves)
+            tables = _tables(fit, spec, panel, readings, comparison, robustness)
+            sections = list(_sections(fit, panel, readings, comparison, robustness))
+            pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
+            tb.write_tables(tables, part / "tables")
+            (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
+            page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
+            (part / PAGE).write_text(page, encoding="utf-8")
+            (part / WRITTEN).write_text(json.dumps({"files": _hashes(part)}), encoding="utf-8")
+    return Path(folder) / PAGE
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    asked = f"report to {str(target)!r}"
+def _check_target(target: Path, asked: str, *, overwrite: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not (target / PAGE).is_file():
-        cure = "choose another folder"
-        raise FitError(asked, "a folder that is replaced holds a report", f"no {PAGE} is there", cure)
+    rule = "a folder that is replaced holds a report, and nothing else"
+    try:
+        written = json.loads((target / WRITTEN).read_bytes())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FitError(asked, rule, f"no {WRITTEN}, which report writes", "choose another folder") from None
     if not overwrite:
         cure = "pass overwrite=True, or choose another folder"
         raise FitError(asked, "what exists is kept", "the folder holds a report", cure)
+    strange = [name for name, digest in _hashes(target).items() if written.get(name) != digest]
+    if strange:
+        came = f"files that are no report's, or were changed: {', '.join(strange[:3])}"
+        raise FitError(asked, rule, came, "move or delete them, or choose another folder")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file within a folder, by its path there; empty for a link."""
+    return {
+        name: "" if file.is_symlink() else hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files_in(folder).items()
+        if name != WRITTEN
+    }
 
 
 def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], maker: str) -> None:
@@ -138,6 +177,14 @@ def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], ma
         raise FitError("report", f"{name} is a table from regimelag.{maker}, with its words in attrs", came, cure)
 
 
+def _check_judged(name: str, table: pd.DataFrame | None, fit: xr.DataTree, made: str) -> None:
+    """Refuse a table that judges other models or data than the fit's, as far as it says of what it is."""
+    own = made_with(spec_of(fit), fit.attrs[nm.PANEL_HASH])
+    if table is not None and own not in table.attrs.get(nm.MADE_WITH, [own]):
+        rule = f"{name} judges the model that the fit is of, on the same panel"
+        raise FitError("report", rule, "a table of other fits", f"pass {name}=rl.{made}")
+
+
 # ---- what is read
 
 
@@ -145,12 +192,14 @@ def _readings(
     fit: xr.DataTree, spec: ModelSpec, within: tuple[float, float], moves: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Every reading that the model has."""
-    found: dict[str, Any] = {"report": lag_report(fit, within=within), "portrait": regime_portrait(fit)}
+    check_within("report", within)
+    read = {group: effects(fit, group=group) for group in ("posterior", "prior")}
+    found: dict[str, Any] = {"report": report_of(fit, read, within=within), "portrait": regime_portrait(fit)}
     if spec.lagged_signals:
         found["lag"] = lag_distribution(fit, within=within)
         found["prior_lag"] = lag_distribution(fit, group="prior", within=within)
     if spec.signals:
-        found["effects"], found["prior_effects"] = effects(fit), effects(fit, group="prior")
+        found["effects"], found["prior_effects"] = read["posterior"], read["prior"]
     if spec.regimes.count > 1:
         found |= {kind: regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
         found["durations"] = regime_durations(fit)
@@ -181,9 +230,7 @@ def _tables(
     if robustness is not None:
         tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
     if comparison is not None:
-        tables["comparison"] = tb.judged_table(
-            comparison, "Models by what they predict of a row given all others; nats."
-        )
+        tables["comparison"] = tb.judged_table(comparison, _compared(comparison))
     tables["provenance"] = tb.provenance_table(fit)
     return tables
 
@@ -211,7 +258,7 @@ def _sections(
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
+    checks = [*_coverage(spec_of(fit), readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -220,6 +267,17 @@ def _sections(
         return
     said = [*comparison.attrs["verdict"], comparison.attrs["condition"]]
     yield Section("comparison", "Comparison", said, list(fg.comparison_figures(comparison)), ["comparison"])
+
+
+def _compared(comparison: pd.DataFrame) -> str:
+    """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
+    caption = "Models by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish "
+    caption += "the model from the reference."
+    differences = comparison.attrs.get("differences", {})
+    said = [
+        f"{name}: {comparison.attrs['reference']} {', '.join(words)}." for name, words in differences.items() if words
+    ]
+    return " ".join([caption, *said])
 
 
 def _window(panel: xr.Dataset) -> str:
@@ -247,25 +305,44 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
 
 def _no_caution(spec: ModelSpec) -> list[str]:
     """What was looked for, of what the model has, and not found."""
-    looked = ["lag weight that piles up at the largest lag"] if spec.lagged_signals else []
-    looked += ["regime that is a stretch of years"] if spec.regimes.count > 1 else []
-    looked += ["driver that separates the regimes"] if spec.drivers else []
+    looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
+    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
+    looked += ["a driver that separates the regimes"] if spec.drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 
-def _coverage(pit: xr.DataArray) -> Iterator[str]:
+def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
     """Share of rows inside the one-step-ahead bands."""
+    given = "given the rows before and the row's own signals and controls" if same_period_terms(spec) else ""
+    given = given or "given the rows before"
     for response in pit[nm.RESPONSE].to_numpy():
         one = pit.sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy()
         held = " and ".join(f"{100 * np.mean(abs(one - 0.5) <= band / 2):.0f} %" for band in COVERED)
         asked = " and ".join(f"{100 * band:.0f} %" for band in COVERED)
         yield (
-            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands that the row before gave them, "
-            "parameters learned on all rows."
+            f"Of {len(one)} values of {response}, {held} lie inside the {asked} bands of the one-step-ahead "
+            f"distribution, {given}; parameters are learned on all rows."
         )
 
 
 # ---- what is written
+
+
+def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
+    """Equations and parameters as MathML, with their words."""
+    lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
+    rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)]
+    return {"equations": lines, "parameters": rows}
+
+
+def _mathml(latex: str, display: str = "inline") -> str:
+    """LaTeX as MathML; what cannot be read is a kernel's, whose class gives it."""
+    try:
+        return str(convert(latex, display=display))
+    except Exception as problem:
+        cure = "correct latex, symbols or location_latex of the kernel's class, and register it again"
+        rule = "formulas and symbols of a kernel are LaTeX mathematics"
+        raise FitError("report", rule, f"{latex}: {type(problem).__name__}", cure) from problem
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
@@ -284,7 +361,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
 def _page(
     fit: xr.DataTree,
     spec: ModelSpec,
-    panel: xr.Dataset,
+    mathematics: Mapping[str, Any],
     readings: Mapping[str, Any],
     sections: Sequence[Section],
     tables: Mapping[str, tb.Table],
@@ -304,17 +381,14 @@ def _page(
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
-        window=_window(panel),
+        window=_window(panel_of(fit)),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
         # A verdict on draws that cannot be trusted says why.
         problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,
-        equations=[(line.words, convert(line.latex, display="block")) for line in equations(spec, panel)],
-        parameters=[
-            (convert(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in parameters(spec, panel)
-        ],
+        **mathematics,
         tables={name: (table.caption, tb.to_html(table)) for name, table in tables.items()},
         pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
         widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},

@@ -13,7 +13,7 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.kernels import Point, Prior
-from regimelag.reporting.mathematics import Indices, effect_moves, index_of, text
+from regimelag.reporting.mathematics import Indices, effect_moves, index_of, kernel_symbol, kernel_words, text
 from regimelag.spec import ModelSpec
 
 
@@ -24,30 +24,6 @@ class Parameter(NamedTuple):
     symbol: str
     meaning: str
     prior: Prior
-
-
-KERNEL_SYMBOLS = {
-    ("negative_binomial", "excess_location"): "m",
-    ("negative_binomial", "excess_spread"): r"\varsigma",
-    ("beta", "fraction"): "f",
-    ("beta", "concentration"): "n",
-    ("dirichlet", "weights"): "w_l",
-    "location": "m",
-    "spread": r"\varsigma",
-    "roughness": r"\rho",
-    "innovation": r"\Delta r_l",
-}
-KERNEL_WORDS = {
-    "location": "mean lag before it is cut off at L, in rows",
-    "spread": "standard deviation of the lag weights, in rows",
-    "excess_location": "mean lag less one, in rows",
-    "excess_spread": "spread beyond a Poisson law's, in rows",
-    "fraction": "mean lag less one half, as a share of L",
-    "concentration": "how narrow the weights are",
-    "weights": "the weights themselves",
-    "roughness": "how far neighbouring lags differ",
-    "innovation": "steps of the walk",
-}
 
 
 def parameters(spec: ModelSpec, panel: xr.Dataset) -> list[Parameter]:
@@ -131,11 +107,12 @@ def _kernel_parameters(spec: ModelSpec, index: Indices) -> Iterator[Parameter]:
     for signal in spec.lagged_signals:
         kernel, whose = signal.kernel, f"{signal.name}: "
         for name, prior in kernel.priors(spec.max_lag).items():
-            symbol = KERNEL_SYMBOLS.get((kernel.kind, name)) or KERNEL_SYMBOLS[name]
-            yield Parameter(nm.lag_parameter(signal.name, name), symbol, whose + KERNEL_WORDS[name], prior)
+            symbol = kernel_symbol(kernel, name, over_lags=prior.over_lags)
+            yield Parameter(nm.lag_parameter(signal.name, name), symbol, whose + kernel_words(kernel, name), prior)
         if isinstance(kernel, Point):
             masses = Prior("Categorical", {"p": kernel.prior_masses(spec.max_lag)})
-            yield Parameter(nm.lag_parameter(signal.name, "point"), r"\lambda", f"{whose}the lag, in rows", masses)
+            symbol, words = kernel_symbol(kernel, "point", over_lags=False), kernel_words(kernel, "point")
+            yield Parameter(nm.lag_parameter(signal.name, "point"), symbol, whose + words, masses)
             continue
         moves = [(nm.RESPONSE, "a", priors.lag_response_sd, spec.lag_by_response)]
         moves.append((nm.EPISODE, "e", priors.lag_episode_sd, spec.lag_by_episode and bool(index.episode)))
@@ -179,7 +156,7 @@ def _chain_parameters(spec: ModelSpec, index: Indices) -> Iterator[Parameter]:
         words = "log weights of the regimes to go to; they sum to zero"
         yield Parameter(nm.LEAVE, rf"\alpha{index_of(own, 'i', 'j')}", words, _zero_sum(priors.leave_sd))
     if spec.drivers:
-        words = "what one sd of a driver adds to a regime's logit; they sum to zero over regimes"
+        words = "what one sd of a driver adds to a regime's log weight in the softmax; they sum to zero over regimes"
         yield Parameter(nm.DRIVER_EFFECT, rf"\delta{index_of(own, 'j')}", words, _zero_sum(priors.driver_sd))
     if spec.drivers and priors.origin_sd > 0:
         words = "how far origins differ in what a driver does"
@@ -202,5 +179,11 @@ def _value(value: object) -> str:
         return f"{float(array):.3g}"
     if array.size <= 4:  # noqa: PLR2004
         return f"[{', '.join(f'{entry:.3g}' for entry in array)}]"
-    mean = float(array @ np.arange(1, array.size + 1) / array.sum())
-    return f"{array.size} values, sum {array.sum():.3g}, centred at lag {mean:.3g}"
+    return f"{array.size} values, sum {array.sum():.3g}" + _center(array)
+
+
+def _center(array: np.ndarray) -> str:
+    """The mean lag of masses; nothing of values that are none."""
+    if array.min() < 0 or not array.sum() > 0:
+        return ""
+    return f", centred at lag {float(array @ np.arange(1, array.size + 1) / array.sum()):.3g}"

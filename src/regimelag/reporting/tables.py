@@ -16,16 +16,18 @@ import xarray as xr
 
 from regimelag import names as nm
 from regimelag.data.describe import describe_panel
+from regimelag.kernels import Point, Walking
+from regimelag.reading.lag_report import DISAGREE
 from regimelag.reading.lags import INTERVAL
 from regimelag.reading.modes import modes
 from regimelag.reading.verdict import probability
 from regimelag.reporting.parameters import Parameter, prior_in_words
+from regimelag.sampling.diagnostics import interruption
+from regimelag.sampling.tree import spec_of
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # At and beyond this size numbers have one decimal, and thousands are parted.
 LARGE = 100
-# What ArviZ's prior sensitivity says where it finds nothing.
-FINE = "✓"
 
 
 class Table(NamedTuple):
@@ -73,7 +75,7 @@ def data_table(panel: xr.Dataset) -> Table:
 
 
 def lag_table(report: pd.DataFrame) -> Table:
-    """The lag report: posterior beside prior, and what the data told."""
+    """The lag report: posterior beside prior, and the information gained."""
     chances = [name for name in report["posterior"].columns if name.startswith("P(")]
     columns: dict[str, list[str]] = {}
     for group in ("posterior", "prior"):
@@ -84,11 +86,11 @@ def lag_table(report: pd.DataFrame) -> Table:
     columns["nats"] = [number(value) for value in report["evidence", "nats"]]
     if ("evidence", "diagnosis") in report.columns:
         said = report["evidence", "diagnosis"]
-        columns["sensitivity"] = [one if isinstance(one, str) and one != FINE else "" for one in said]
+        columns["sensitivity"] = [one if one == DISAGREE else "" for one in said]
     caption = (
-        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: what the "
+        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: information "
     )
-    caption += "data told of the quantity. Sensitivity: whether prior and data pull apart."
+    caption += "gained on the quantity. Sensitivity: whether prior and data disagree on the effect or on the mean lag."
     return Table(report, pd.DataFrame(columns, index=report.index), caption)
 
 
@@ -107,20 +109,24 @@ def regime_table(portrait: pd.DataFrame) -> Table:
 
 
 def driver_table(changes: xr.Dataset) -> Table:
-    """What a move of each driver does to each regime's probability, in percentage points, and to its log odds."""
-    units = {"next period": 100.0, "long run": 100.0, "log odds": 1.0}
+    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
+    reference = changes.attrs["reference"]
+    columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
+    columns[f"log odds against {reference}"] = ("log_odds", 1.0)
     others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
     frames, shown = {}, {}
-    for name, unit in units.items():
-        found = unit * changes[name.replace(" ", "_")].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
+    for title, (name, unit) in columns.items():
+        found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
-        frames[name] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        shown[name] = [interval(*row) for row in rows]
+        frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
+        # Log odds of the reference against itself do not move.
+        fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
+        shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
-    caption = f"What a move of each driver ({moves}, natural units) does to each regime: change in probability in "
-    caption += "percentage points, and in log odds; median and 90 % interval."
+    caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "
+    caption += f"probability in percentage points, and in the log odds against {reference}; median and 90 % interval."
     return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
 
 
@@ -139,9 +145,14 @@ def summary_table(idata: xr.DataTree) -> Table:
 
 
 def _sampled(idata: xr.DataTree) -> list[str]:
-    """Variables of the posterior but for raw deviations and probabilities of single lags, which are many."""
+    """Variables of the posterior but for raw deviations and what a walk or a point lag has of each lag: many."""
+    of_lags = {
+        nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
+        for signal in spec_of(idata).lagged_signals
+        if isinstance(signal.kernel, (Point, Walking))
+    }
     names = map(str, idata["posterior"].data_vars)
-    return [name for name in names if not name.endswith(("_raw", "_lag_probability", "_lag_innovation"))]
+    return [name for name in names if not name.endswith("_raw") and name not in of_lags]
 
 
 def prior_table(parameters: Sequence[Parameter]) -> Table:
@@ -156,6 +167,8 @@ def provenance_table(idata: xr.DataTree) -> Table:
     attrs, posterior = idata.attrs, idata["posterior"]
     settings = [name for name in ("nuts_sampler", "tune", "target_accept", "starts", "random_seed") if name in attrs]
     rows = {"made at": attrs["created_at"], "chains": posterior.sizes[nm.CHAIN], "draws": posterior.sizes[nm.DRAW]}
+    if interruption(idata):
+        rows["interrupted"] = interruption(idata)
     rows |= {name.replace("_", " "): attrs[name] for name in settings} | {"panel SHA-256": attrs["panel_sha256"]}
     rows |= {f"version of {name}": version for name, version in json.loads(attrs["versions"]).items()}
     frame = pd.DataFrame({"value": {name: str(value) for name, value in rows.items()}}).rename_axis("what")

@@ -1,17 +1,25 @@
-"""The catalogue of modes, as a fit keeps it."""
+"""The catalogue of modes, as a fit keeps it, and where the draws are among them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
+from scipy.spatial.distance import cdist
 
 from regimelag import names as nm
 from regimelag.model import labelled
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.modes import Mode, mode_weights
+from regimelag.sampling.modes import CLIMBS, Mode, is_reached, mode_weights
 
+# Whether draws that are nearest to other modes have reached the mass of this one; NaN where that was not asked.
+REACHED = "reached"
 # What the catalogue holds besides the model's variables, and names that its dimensions have.
-RESERVED = frozenset({"weight", "log_posterior", "starts", nm.MODE, nm.CHAIN, nm.DRAW})
+RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, nm.MODE, nm.CHAIN, nm.DRAW})
+# Modes of less weight may go without draws; of the others, those whose share is below this part of their weight are
+# looked at.
+LEAST_WEIGHT, FEW = 0.01, 0.1
 
 
 def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
@@ -35,3 +43,72 @@ def free_variables(catalogue: xr.Dataset) -> list[str]:
     """Names of the free variables in a catalogue: without deterministics, and without its own columns."""
     names = [str(name) for name, values in catalogue.data_vars.items() if values.attrs.get("role") != "deterministic"]
     return [name for name in names if name not in RESERVED]
+
+
+def within_chain_sd(posterior: xr.Dataset) -> xr.Dataset:
+    """Posterior standard deviations within chains (...); NaN for what never moves.
+
+    Chains that sit in different modes do not lengthen this yardstick.
+    """
+    variance = posterior.var(nm.DRAW).mean(nm.CHAIN)
+    return variance.where(variance > 0) ** 0.5
+
+
+def nearest_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
+    """Number of the mode nearest to each draw (chain, draw), in standard deviations within chains."""
+    nearest = _squared_distances(catalogue, posterior).argmin(axis=1)
+    return nearest.reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
+
+
+def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
+    """From each draw to each mode (chain and draw, mode), over the free variables that both have."""
+    names = [name for name in free_variables(catalogue) if name in posterior]
+    sd = within_chain_sd(posterior[names])
+
+    def rows(source: xr.Dataset, lead: Sequence[str]) -> np.ndarray:
+        arrays = [(source[name] / sd[name]).fillna(0.0).transpose(*lead, ...).to_numpy() for name in names]
+        count = int(np.prod([source.sizes[dim] for dim in lead]))
+        return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
+
+    return cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
+
+
+def _with_few_draws(catalogue: xr.Dataset, distances: np.ndarray) -> dict[int, float]:
+    """Share of the draws nearest to each mode with weight that has none, or far fewer than its weight asks for."""
+    shares = np.bincount(distances.argmin(axis=1), minlength=distances.shape[1]) / len(distances)
+    weight = catalogue["weight"].to_numpy()
+    few = np.flatnonzero((weight > LEAST_WEIGHT) & (shares < FEW * weight))
+    return {int(n): float(shares[n]) for n in few}
+
+
+def missed_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> list[int]:
+    """Modes with weight that the chains have missed, by number.
+
+    A mode to which no draw is nearest is missed unless `with_reached` found that draws have reached its mass; one to
+    which few are, only if it found that they have not.
+    """
+    few = _with_few_draws(catalogue, _squared_distances(catalogue, posterior))
+    unknown = np.full(catalogue.sizes[nm.MODE], np.nan)
+    reached = catalogue[REACHED].to_numpy() if REACHED in catalogue else unknown
+    return [n for n, share in few.items() if reached[n] == 0 or (share == 0 and reached[n] != 1)]
+
+
+def with_reached(
+    catalogue: xr.Dataset, posterior: xr.Dataset, compiled: CompiledModel, modes: Sequence[Mode], seed: int
+) -> xr.Dataset:
+    """The catalogue, and whether draws have reached the modes to which few are nearest."""
+    distances, reached = _squared_distances(catalogue, posterior), np.full(len(modes), np.nan)
+    for n in _with_few_draws(catalogue, distances):
+        margin = distances[:, n] - np.delete(distances, n, axis=1).min(axis=1)
+        closest = _unconstrained(compiled, posterior, np.argsort(margin, kind="stable")[:CLIMBS])
+        reached[n] = is_reached(modes, n, compiled.value_and_gradient, closest, seed)
+    return catalogue.assign({REACHED: (nm.MODE, reached)})
+
+
+def _unconstrained(compiled: CompiledModel, posterior: xr.Dataset, places: np.ndarray) -> list[np.ndarray]:
+    """Some draws, by their place over chains and draws, on the sampler's scale (parameter)."""
+    names, length = [str(rv.name) for rv in compiled.model.free_RVs], posterior.sizes[nm.DRAW]
+    draws = posterior[names].transpose(nm.CHAIN, nm.DRAW, ...)
+    return [
+        compiled.point({name: draws[name].to_numpy()[divmod(int(place), length)] for name in names}) for place in places
+    ]

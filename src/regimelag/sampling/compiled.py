@@ -15,6 +15,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
+
+from regimelag.caches import saying_where_to_write
+from regimelag.errors import FitError
+from regimelag.versions import another, install_command
 
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
@@ -63,6 +68,10 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
+        with saying_where_to_write():
+            self._compile(model)
+
+    def _compile(self, model: pm.Model) -> None:
         self._prior_point = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
         self._values = [model.rvs_to_values[rv] for rv in model.free_RVs]
         point = self._prior_point(0)
@@ -156,23 +165,32 @@ class CompiledModel:
 
         The sampler stores points of the unconstrained scale, as the variable `POINT`.
         """
-        return CompiledPyMCModel(
-            dims={POINT: ("unconstrained_parameter",)},
-            _n_dim=self.size,
-            _coords={"unconstrained_parameter": pd.RangeIndex(self.size)},
-            _shapes={POINT: (self.size,)},
-            compiled_logp_func=self._logp,
-            compiled_expand_func=_copy(),
-            initial_point_func=lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
-            shared_data=self.data,
-            shared_var_keys={},
-            user_data=self.table,
-            n_expanded=self.size,
-            shape_info=([POINT], [slice(0, self.size)], [(self.size,)]),
-            logp_func=None,
-            expand_func=None,
-            reparameterized_names=[],
-        )
+        parts = {
+            "dims": {POINT: ("unconstrained_parameter",)},
+            "_n_dim": self.size,
+            "_coords": {"unconstrained_parameter": pd.RangeIndex(self.size)},
+            "_shapes": {POINT: (self.size,)},
+            "compiled_logp_func": self._logp,
+            "compiled_expand_func": _copy(),
+            "initial_point_func": lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
+            "shared_data": self.data,
+            "shared_var_keys": {},
+            "user_data": self.table,
+            "n_expanded": self.size,
+            "shape_info": ([POINT], [slice(0, self.size)], [(self.size,)]),
+            "logp_func": None,
+            "expand_func": None,
+            "reparameterized_names": [],
+        }
+        try:
+            return CompiledPyMCModel(**parts)
+        except TypeError as problem:
+            raise FitError(
+                "sampling with nutpie",
+                "CompiledPyMCModel, which is private to nutpie, has the parameters of the versions that were tested",
+                f"nutpie {version('nutpie')}: {problem}",
+                f"run this in a shell, then restart Python: {install_command([another('nutpie')])}",
+            ) from problem
 
 
 @cache

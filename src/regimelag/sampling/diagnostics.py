@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from regimelag import names as nm
 from regimelag.errors import FitError
+from regimelag.sampling.catalogue import missed_modes
 from regimelag.sampling.modes import NEGLIGIBLE
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
+# More chains than this are no advice.
+MANY = 100
 # The attribute of a tree of stacked draws: JSON with the weights and how reliable they are.
 STACKED = "stacked"
 
@@ -36,9 +41,23 @@ def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     return (worst, where) if where else (np.nan, "undefined")
 
 
+def undefined_draws(values: xr.Dataset) -> list[str]:
+    """Variables with draws that are NaN or infinite, and how many numbers of each are."""
+    bad = {
+        name: (~np.isfinite(array)).sum().item() for name, array in values.data_vars.items() if array.dtype.kind == "f"
+    }
+    return [f"{name}: {count:,} of {values[name].size:,}" for name, count in bad.items() if count]
+
+
 def require_fit(asked: str, idata: object) -> None:
-    """Refuse what is no tree of draws: the path of one, a spec, a panel."""
+    """Refuse what is no tree of draws: the path of one, a spec, a panel, draws without their dimensions."""
     if isinstance(idata, xr.DataTree):
+        posterior = idata["posterior"].to_dataset() if "posterior" in idata.children else xr.Dataset()
+        for dim in (nm.CHAIN, nm.DRAW) if posterior.data_vars else ():
+            if not posterior.sizes.get(dim):
+                came = f"no {dim}" if dim in posterior.dims else f"draws without the dimension {dim}"
+                cure = f"keep it, by selecting with a list, as in idata.isel({dim}=[0])"
+                raise FitError(asked, "draws have the dimensions chain and draw, and there is one at least", came, cure)
         return
     if isinstance(idata, (str, Path)):
         came, cure = f"the path {str(idata)!r}", f"read it first: load_fit({str(idata)!r})"
@@ -105,6 +124,20 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         f"Largest R-hat {rhat:.4f} ({found['rhat_of']}), smallest bulk ESS {bulk:.0f} ({found['ess_bulk_of']}), "
         f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * share:.2f} %)."
     )
+    if interruption(idata):
+        said[0] += f" {interruption(idata)}"
+    lost = int(idata.attrs.get("chains", 0)) - int(idata.attrs.get("chains_kept", 0))
+    if lost > 0:
+        said.append(
+            f"Chains that were interrupted before their first draw: {lost}. The others may have missed a mode that "
+            "these would have found. Fit again."
+        )
+    undefined = undefined_draws(idata["posterior"].to_dataset())
+    if undefined:
+        said.append(
+            f"Draws that are NaN or infinite ({'; '.join(undefined)}): nothing can be read from them. Fit again; if "
+            "the fit comes from a file, copy the file again."
+        )
     if np.isnan(rhat):
         said.append("R-hat needs two chains: one alone cannot show that it missed a mode. Fit with chains=4.")
     elif rhat > RHAT_LIMIT:
@@ -114,6 +147,7 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             "several, tighten the priors that separate them, or weigh the chains by what they predict with "
             "regimelag.stack_chains(idata)."
         )
+    said += _missed(idata)
     if not min(bulk, tail) >= ESS_LIMIT:
         said.append(
             f"Effective sample size below {ESS_LIMIT}: intervals of {found['ess_bulk_of']} are noisy. Raise draws, or "
@@ -131,6 +165,38 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             "tighten the widest priors."
         )
     return said
+
+
+def _missed(idata: xr.DataTree) -> Iterator[str]:
+    """Modes with weight that no chain visited.
+
+    Chains that visited separate modes disagree, whatever their shares, and R-hat shows it; of a mode without a chain it
+    shows nothing.
+    """
+    if "modes" not in idata.children:
+        return
+    catalogue = idata["modes"].to_dataset()
+    for n in missed_modes(catalogue, idata["posterior"].to_dataset()):
+        weight = float(catalogue["weight"][n])
+        # A chain starts in a mode with the probability of its weight.
+        chains = max(2, int(np.ceil(np.log(0.05) / np.log1p(-min(weight, 0.99)))))
+        more = f" Or fit with more chains: of {chains}, one starts there with probability 0.95."
+        yield (
+            f"The chains missed mode {n}, of weight {weight:.2g}: every number leaves it out, and R-hat cannot see it. "
+            "regimelag.modes(idata) says what differs there. Tighten the priors that allow it, or order the labels if "
+            f"it only exchanges them.{more if chains <= MANY else ''}"
+        )
+
+
+def interruption(idata: xr.DataTree) -> str:
+    """A sentence on sampling that was interrupted; empty if it was not."""
+    chains, draws = ((idata.attrs.get(f"{name}_kept", 0), idata.attrs.get(name, 0)) for name in ("chains", "draws"))
+    if all(kept >= asked for kept, asked in (chains, draws)):
+        return ""
+    return (
+        f"Sampling was interrupted: {chains[0]} of {chains[1]} chains were kept, with {draws[0]:,} of {draws[1]:,} "
+        "draws each."
+    )
 
 
 def _carrying_weight(idata: xr.DataTree) -> str:

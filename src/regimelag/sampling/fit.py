@@ -12,15 +12,19 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from regimelag import names as nm
 from regimelag.errors import FitError
-from regimelag.model import build_model
-from regimelag.sampling.catalogue import RESERVED, catalogue_of
+from regimelag.model import build_model, labelled
+from regimelag.plain import fraction, whole, wholes
+from regimelag.process import alone, refuse_while_imported
+from regimelag.sampling.catalogue import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.keywords import check_keywords
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
 from regimelag.sampling.tree import as_fit
 from regimelag.spec import ModelSpec
+from regimelag.versions import COMPILERS, check_versions
 
 NutsSampler = Literal["nutpie", "pymc"]
 
@@ -28,6 +32,7 @@ NutsSampler = Literal["nutpie", "pymc"]
 TRIES = 5000
 
 
+@alone
 def fit(
     spec: ModelSpec,
     panel: xr.Dataset,
@@ -67,7 +72,8 @@ def fit(
     -------
     xarray.DataTree
         A fit: see `as_fit` for its groups; `modes` holds the catalogue. Interrupting (Ctrl-C) returns what was drawn so
-        far.
+        far: `diagnostics` says how many draws and chains that is, and attrs have what was asked for (``draws``,
+        ``chains``) and what was kept (``draws_kept``, ``chains_kept``).
 
     Raises
     ------
@@ -79,7 +85,15 @@ def fit(
     See Also
     --------
     sample : The same for a PyMC model of your own.
+
+    Notes
+    -----
+    Fits in several threads of a process take turns, so that each has the draws of a fit alone.
+
+    After ``signal.signal(signal.SIGTERM, signal.default_int_handler)`` the signal that batch systems and containers
+    send before they end a process does what Ctrl-C does.
     """
+    refuse_while_imported("fit")
     _check_arguments(
         "fit",
         draws=draws,
@@ -90,6 +104,7 @@ def fit(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("fit", nuts_sampler, kwargs, inspect.signature(fit).parameters)
     model = build_model(spec, panel)
@@ -110,6 +125,7 @@ def fit(
     return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
 
 
+@alone
 def sample(
     model: pm.Model,
     *,
@@ -146,9 +162,11 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups posterior, sample_stats and modes, the catalogue, which `modes` reads out; seed and settings in attrs.
+        Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue, which `modes` reads
+        out; seed and settings in attrs.
         Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
-        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far.
+        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far,
+        as in `fit`.
 
     Raises
     ------
@@ -156,6 +174,7 @@ def sample(
         If an argument is out of range or unknown, the model has discrete or no free variables, a prior cannot be drawn
         from, the log posterior is finite at no starting point, or sampling was interrupted before the first draw.
     """
+    refuse_while_imported("sample")
     _check_arguments(
         "sample",
         draws=draws,
@@ -165,6 +184,7 @@ def sample(
         target_accept=target_accept,
         nuts_sampler=nuts_sampler,
         random_seed=random_seed,
+        cores=cores,
     )
     check_keywords("sample", nuts_sampler, kwargs, inspect.signature(sample).parameters)
     _check_model(model)
@@ -179,15 +199,29 @@ def sample(
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
     run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
     tree = run(compiled, start, seed, progressbar, settings)
-    tree["modes"] = xr.DataTree(catalogue_of(compiled, modes))
+    catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+    with threadpool_limits(limits=1):
+        tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
+    if model.data_vars:
+        tree["constant_data"] = xr.DataTree(_constant_data(model))
     tree.attrs |= {
+        "draws": int(draws),
+        "chains": int(chains),
+        "draws_kept": posterior.sizes[nm.DRAW],
+        "chains_kept": posterior.sizes[nm.CHAIN],
         "random_seed": seed,
         "nuts_sampler": nuts_sampler,
-        "tune": tune,
-        "target_accept": target_accept,
-        "starts": starts,
+        "tune": int(tune),
+        "target_accept": float(target_accept),
+        "starts": int(starts),
     }
     return tree
+
+
+def _constant_data(model: pm.Model) -> xr.Dataset:
+    """The model's data, under its dimensions, as `pymc.sample` keeps them."""
+    held = {str(data.name): np.asarray(data.get_value())[None, None] for data in model.data_vars}
+    return labelled(model, held).isel({nm.CHAIN: 0, nm.DRAW: 0}, drop=True)
 
 
 def _say_nothing(text: str) -> None:
@@ -223,27 +257,24 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 
 
 def _check_arguments(
-    asked: str, *, target_accept: float, nuts_sampler: str, random_seed: int | None, **counts: int
+    asked: str,
+    *,
+    target_accept: float,
+    nuts_sampler: str,
+    random_seed: int | None,
+    cores: int | None,
+    **counts: int,
 ) -> None:
+    check_versions(asked, COMPILERS)
     if nuts_sampler not in ("nutpie", "pymc"):
         came = f"nuts_sampler = {nuts_sampler!r}"
-        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "choose one of them")
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise FitError(
-                asked, f"{name} is a whole number, at least 1", f"{name} = {value!r}", f"give {name} such a number"
-            )
-    whole = isinstance(random_seed, (int, np.integer)) and not isinstance(random_seed, bool) and random_seed >= 0
-    if random_seed is not None and not whole:
-        rule = "random_seed is a whole number, at least 0, or None"
-        raise FitError(asked, rule, f"random_seed = {random_seed!r}", "write random_seed=1")
-    if not isinstance(target_accept, (int, float)) or not 0 < target_accept < 1:
-        raise FitError(
-            asked,
-            "target_accept lies between 0 and 1",
-            f"target_accept = {target_accept!r}",
-            "write target_accept=0.95",
-        )
+        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "write nuts_sampler='nutpie'")
+    wholes(FitError, asked, **counts)
+    fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
+    if cores is not None:
+        whole(FitError, asked, "cores", cores, "write cores=2, or leave cores out")
+    if random_seed is not None:
+        whole(FitError, asked, "random_seed", random_seed, "write random_seed=1, or leave random_seed out", least=0)
 
 
 def _check_model(model: object) -> None:
@@ -251,14 +282,15 @@ def _check_model(model: object) -> None:
         came = type(model).__name__
         raise FitError("sample", "model is a pymc.Model", came, "pass a PyMC model; a spec and a panel go to fit")
     if not model.free_RVs:
-        raise FitError("sample", "the model has a free variable", "none", "give the model something to learn")
+        cure = 'add a random variable without observed, such as pymc.Normal("level")'
+        raise FitError("sample", "the model has a free variable", "none", cure)
     discrete = [value.name for value in model.discrete_value_vars]
     if discrete:
         raise FitError(
             "sample",
             "all free variables are continuous",
             f"{', '.join(discrete)} discrete",
-            "sum them out: a chain of regimes with regimelag.markov_loglik",
+            "marginalise them (hidden Markov regimes with regimelag.markov_loglik), or sample with pymc.sample",
         )
     taken = sorted({str(name) for name in model.named_vars} & RESERVED)
     if taken:
@@ -278,5 +310,5 @@ def _compiled(model: pm.Model) -> CompiledModel:
             "sample",
             "every prior can be drawn from, since starting points come from there",
             f"{type(problem).__name__}: {problem}",
-            "replace Flat and HalfFlat by wide proper priors; give a CustomDist its random",
+            "replace Flat by a wide pymc.Normal, HalfFlat by a wide pymc.HalfNormal; give a CustomDist its random",
         ) from problem

@@ -21,6 +21,8 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 SAME_HEIGHT, SAME_PLACE = 0.1, 0.5
 # Modes below this share of the best one's Laplace weight get no chain.
 NEGLIGIBLE = 0.01
+# Points that climb, to tell whether draws have reached a mode, and the share of them that decides.
+CLIMBS, SOME = 20, 0.25
 # Starts scatter by this multiple of the Laplace standard deviations, wider than the posterior, so that R-hat can
 # notice.
 DISPERSION = 1.5
@@ -73,9 +75,45 @@ def find_modes(value_and_gradient: ValueAndGradient, starts: Sequence[np.ndarray
             "starting points",
             "the log posterior is finite at one starting point at least",
             f"none of {len(starts)}",
-            "look for priors that contradict each other, or data of a wrong scale",
+            "see which terms are not finite: model.point_logps(), for a fit with model = regimelag.build_model(spec, "
+            "panel); correct that prior or those data",
         )
     return sorted(modes, key=lambda mode: -mode.log_evidence)
+
+
+def is_reached(
+    modes: Sequence[Mode],
+    place: int,
+    value_and_gradient: ValueAndGradient,
+    draws: Sequence[np.ndarray],
+    seed: int,
+) -> bool:
+    """Whether draws have reached the mass of a mode to which few draws, or none, are nearest.
+
+    An optimum can lie off the bulk of the mass around it, and its Laplace approximation can put mass where there is
+    none. So gradients decide: draws have reached the mode if those closest to it climb to it, and a mode is no mass of
+    its own if points of its Laplace approximation climb elsewhere.
+
+    Parameters
+    ----------
+    modes : sequence of Mode
+        All modes.
+    place : int
+        Which of them is asked about.
+    value_and_gradient : callable
+        Of the log posterior.
+    draws : sequence of ndarray
+        (parameter) each, the draws closest to the mode.
+    seed : int
+        Draws from the Laplace approximation.
+    """
+    rng = np.random.default_rng(seed)
+    own = [_scattered(modes[place], value_and_gradient, 1.0, rng) for _ in range(CLIMBS)]
+
+    def share(points: Sequence[np.ndarray]) -> float:
+        return float(np.mean([_matching(modes, *_climb(value_and_gradient, point)) == place for point in points]))
+
+    return share(draws) >= SOME or share(own) < SOME
 
 
 def mode_weights(modes: Sequence[Mode]) -> np.ndarray:
@@ -96,9 +134,16 @@ def dispersed_start(modes: Sequence[Mode], value_and_gradient: ValueAndGradient,
     """Draw a mode by its weight and scatter around it; the same seed gives the same point."""
     rng = np.random.default_rng(seed)
     mode = modes[rng.choice(len(modes), p=start_weights(modes))]
-    step = DISPERSION * mode.spread @ rng.standard_normal(len(mode.point))
+    return _scattered(mode, value_and_gradient, DISPERSION, rng)
+
+
+def _scattered(
+    mode: Mode, value_and_gradient: ValueAndGradient, dispersion: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A point around a mode, a multiple of the Laplace approximation's standard deviations away."""
+    step = dispersion * mode.spread @ rng.standard_normal(len(mode.point))
     # Laplace is poor in the tails: halve the step until the point is one the posterior could have drawn.
-    floor = mode.log_posterior - 2.0 * DISPERSION**2 * len(mode.point)
+    floor = mode.log_posterior - 2.0 * dispersion**2 * len(mode.point)
     for _ in range(20):
         height, gradient = value_and_gradient(mode.point + step)
         if np.isfinite(height) and np.all(np.isfinite(gradient)) and height > floor:

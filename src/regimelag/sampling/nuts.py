@@ -13,6 +13,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.model import labelled
+from regimelag.process import without_script
 from regimelag.sampling.compiled import POINT, CompiledModel
 
 
@@ -57,7 +58,7 @@ def sample_pymc(
             init="adapt_diag",
             progressbar=progressbar,
             compute_convergence_checks=False,
-            **settings,
+            **(settings | {"mp_ctx": without_script(settings.get("mp_ctx"))}),
         )
     return _complete_draws(sampled, model.free_RVs[0].name)
 

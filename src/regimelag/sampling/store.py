@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
+import h5py
+import numpy as np
 import xarray as xr
+import zarr
 
+from regimelag import names as nm
+from regimelag.data.cuts import in_natural_units
 from regimelag.errors import FitError
-from regimelag.sampling.tree import spec_of
+from regimelag.files import explained, files_in, in_place_of, recover, sweep, write_whole
+from regimelag.sampling.diagnostics import undefined_draws
+from regimelag.sampling.tree import ONE_STEP, panel_of, spec_of
+
+# In a file: JSON with a hash of each group's numbers, so that a file of which a part is lost is known.
+HASHES = "groups_sha256"
+# Files of a Zarr folder: what is said of a group or an array, and the pieces of an array.
+ZARR = re.compile(r"(.+/)?(zarr\.json|c(/\d+)*)")
 
 
 def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -24,7 +39,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     path : str or Path
         A NetCDF file (``.nc``) or a Zarr folder (``.zarr``).
     overwrite : bool
-        Whether what is there may be replaced. It is replaced only once the new file is whole.
+        Whether a fit that is there may be replaced. It is replaced only once the new file is whole.
 
     Returns
     -------
@@ -34,44 +49,80 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     Raises
     ------
     FitError
-        If something is there and `overwrite` is not set, the ending is another, or the tree is no fit.
+        If something is there and `overwrite` is not set, or it is no fit; if the ending is another, the tree is no fit,
+        or the path cannot be written. The fit in memory stays as it is.
+
+    Warns
+    -----
+    UserWarning
+        If a process was killed while it wrote to this path: what it left is removed.
     """
     spec_of(idata)
     if not isinstance(path, (str, Path)):
         cure = 'write save_fit(idata, "fit.nc")'
         raise FitError("save_fit", "the path is a text or a Path", f"a {type(path).__name__}", cure)
-    target = Path(path)
-    _check_ending(target)
-    if target.exists() and not overwrite:
-        raise FitError(
-            f"save_fit to {target}",
-            "what exists is kept",
-            "the path exists",
-            "pass overwrite=True, or choose another path",
-        )
-    with in_place_of(target) as part:
-        if target.suffix == ".nc":
-            idata.to_netcdf(part, engine="h5netcdf")
-        else:
-            idata.to_zarr(part, mode="w-", consolidated=False)
-    return target
+    _check_ending(Path(path))
+    asked = f"save_fit to {path}"
+    with explained(asked, Path(path), "the fit is still in memory"):
+        # Behind a link lies what is replaced; the link stays.
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        recover(target)
+        _check_target(target, Path(path).suffix, asked, overwrite=overwrite)
+        sweep(target)
+        tree = idata.copy()
+        tree.attrs[HASHES] = json.dumps(_hashes(tree))
+        # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
+        if Path(path).suffix == ".nc":
+            # A copy: Python crashes where the view that xarray returns is collected as garbage, after an error.
+            write_whole(target, bytes(tree.to_netcdf(engine="h5netcdf")))
+            return Path(path)
+        store: dict[str, zarr.core.buffer.Buffer] = {}
+        tree.to_zarr(zarr.storage.MemoryStore(store), mode="w-", consolidated=False, zarr_format=3)
+        with in_place_of(target) as part:
+            for name, content in store.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(content.to_bytes())
+    return Path(path)
 
 
-@contextmanager
-def in_place_of(target: Path) -> Iterator[Path]:
-    """A path beside the target to write a file or a folder to, which takes the target's place once it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> None:
+    """Refuse to replace what exists, unless it is a fit and may be replaced."""
+    if not target.exists():
+        return
+    if not overwrite:
+        cure = "pass overwrite=True, or choose another path"
+        raise FitError(asked, "what exists is kept", "the path exists", cure)
+    strange = _strange_file(target) if ending == ".nc" else _strange_folder(target)
+    if strange:
+        cure = "move or delete it, or choose another path"
+        raise FitError(asked, "what is replaced is a fit, and nothing else", f"{target} {strange}", cure)
+
+
+def _strange_file(target: Path) -> str:
+    """Why a file is no fit; empty if it is one."""
+    if target.is_dir():
+        return "is a folder"
     try:
-        yield part
-        if target.is_dir():
-            shutil.rmtree(target)
-        part.replace(target)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
+        with h5py.File(target, "r") as file:
+            return "" if "spec" in file.attrs else "holds something else"
+    except OSError:
+        return "is no NetCDF file"
+
+
+def _strange_folder(target: Path) -> str:
+    """Why a folder is no fit, or not a fit alone; empty if it is one, or holds nothing."""
+    if not target.is_dir():
+        return "is a file"
+    files = files_in(target)
+    strange = [name for name, file in files.items() if file.is_symlink() or not ZARR.fullmatch(name)]
+    if strange:
+        return f"holds {', '.join(strange[:3])}"
+    try:
+        fit = not files or "spec" in json.loads((target / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        fit = False
+    return "" if fit else "holds something else"
 
 
 def load_fit(path: str | Path) -> xr.DataTree:
@@ -85,30 +136,97 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        The fit; its spec is rebuilt from the file, and executes nothing.
+        The fit; its spec is rebuilt from the file, and executes nothing. In a file of version 0.1.0 the one-step-ahead
+        densities are moved from log_likelihood to one_step_ahead, in the responses' own units.
 
     Raises
     ------
     FitError
-        If there is no such file, or it holds no fit.
+        If there is no such file, it holds no fit, or not all that was saved.
+
+    Warns
+    -----
+    UserWarning
+        If draws are NaN or infinite. If a process was killed while it replaced this fit: the one that is whole is put
+        in its place.
     """
     source = Path(path)
+    asked = f"load_fit({str(source)!r})"
     _check_ending(source)
+    with suppress(OSError):
+        recover(Path(os.path.realpath(source)))
     if not source.exists():
-        raise FitError(f"load_fit({str(source)!r})", "the path exists", "nothing is there", "check the path")
+        raise FitError(asked, "the path exists", "nothing is there", "check the path")
     try:
         if source.suffix == ".nc":
-            with xr.open_datatree(source, engine="h5netcdf") as tree:
-                loaded = tree.load()
+            # From memory: xarray keeps a file that it could not read open, and would not see that it was replaced.
+            with xr.open_datatree(io.BytesIO(source.read_bytes()), engine="h5netcdf") as tree:
+                loaded = _in_memory(tree)
         else:
             with xr.open_datatree(source, engine="zarr", consolidated=False) as tree:
-                loaded = tree.load()
-    except (OSError, ValueError, KeyError) as problem:
-        raise FitError(
-            f"load_fit({str(source)!r})", "the file is a whole NetCDF or Zarr store", str(problem), "fit and save again"
-        ) from problem
+                loaded = _in_memory(tree)
+    except Exception as problem:
+        # Of whatever kind: a damaged file can break its reader anywhere.
+        rule, came = "the file is a whole NetCDF or Zarr store", f"{type(problem).__name__}: {problem}"
+        raise FitError(asked, rule, came, "copy the file again, or fit and save again") from problem
     spec_of(loaded)
+    _check_hashes(loaded, asked)
+    lost = undefined_draws(loaded["posterior"].to_dataset()) if "posterior" in loaded.children else []
+    if lost:
+        warnings.warn(f"{source} holds draws that are NaN or infinite: {'; '.join(lost)}.", stacklevel=2)
+    return _with_present_groups(loaded)
+
+
+def _with_present_groups(loaded: xr.DataTree) -> xr.DataTree:
+    """Move the one-step-ahead densities to where they are now.
+
+    Version 0.1.0 kept them in the group log_likelihood, as densities of standardised responses.
+    """
+    if nm.ONE_STEP_AHEAD not in loaded.children and nm.LOG_LIKELIHOOD in loaded.children:
+        terms = in_natural_units(panel_of(loaded), loaded[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
+        loaded[nm.ONE_STEP_AHEAD] = xr.DataTree(terms.assign_attrs(ONE_STEP).to_dataset(name=nm.RESPONSE_VALUE))
+        del loaded[nm.LOG_LIKELIHOOD]
     return loaded
+
+
+def _in_memory(tree: xr.DataTree) -> xr.DataTree:
+    """The tree with all its numbers; `DataTree.load` leaves out a variable that has the name of its group."""
+    return xr.DataTree.from_dict({node.path: node.to_dataset(inherit=False).load() for node in tree.subtree})
+
+
+def _hashes(tree: xr.DataTree) -> dict[str, str]:
+    """SHA-256 of the numbers of each group."""
+    found = {}
+    for name, group in tree.children.items():
+        digest = hashlib.sha256()
+        variables = group.to_dataset(inherit=False).variables
+        for variable in sorted(variables, key=str):
+            digest.update(str(variable).encode() + _numbers(variables[variable].to_numpy()))
+        found[name] = digest.hexdigest()
+    return found
+
+
+def _numbers(values: np.ndarray) -> bytes:
+    """The numbers of an array as they come back from a file, where None is NaN; empty for text and dates."""
+    if values.dtype.kind == "O":
+        try:
+            values = values.astype(float)
+        except (ValueError, TypeError):
+            return b""
+    return values.tobytes() if values.dtype.kind in "iufb" else b""
+
+
+def _check_hashes(tree: xr.DataTree, asked: str) -> None:
+    """Refuse a tree whose numbers are not those that were saved, and drop what is known of them."""
+    recorded, held = json.loads(tree.attrs.pop(HASHES, "{}")), _hashes(tree)
+    came = [f"group {name} is missing" for name in recorded if name not in held]
+    for name in recorded:
+        if name in held and held[name] != recorded[name]:
+            lost = undefined_draws(tree[name].to_dataset())
+            came.append(f"group {name} differs" + (f" ({'; '.join(lost)})" if lost else ""))
+    if came:
+        cure = "copy the file again, whole, from where it was saved, or fit and save again"
+        raise FitError(asked, "the file holds what was saved", ", ".join(came), cure)
 
 
 def _check_ending(path: Path) -> None:

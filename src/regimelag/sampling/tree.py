@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +20,8 @@ from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph.replace import vectorize_graph
 
 from regimelag import names as nm
+from regimelag.data.checks import constants_hash
+from regimelag.data.cuts import in_natural_units
 from regimelag.data.panel import check_panel, panel_hash
 from regimelag.equations import (
     Equations,
@@ -29,14 +33,26 @@ from regimelag.equations import (
     stack_draws,
     unstack_draws,
 )
-from regimelag.errors import FitError
+from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model import build_model, draw_prior
-from regimelag.sampling.diagnostics import diagnostics, require_fit
-from regimelag.sampling.point_lags import with_point_lags
+from regimelag.model import build_model, draw_prior, model_data
+from regimelag.plain import whole
+from regimelag.process import alone
+from regimelag.sampling.diagnostics import diagnostics, require_fit, undefined_draws
+from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import ModelSpec
 from regimelag.specfile import spec_from_toml, spec_to_toml
 
+ONE_STEP = {
+    "long_name": "log density of the row's responses given all rows before it and the draw's parameters",
+    "units": "nats, of the responses in their own units",
+}
+WHOLE = "a fit is read whole: rows, series and regimes are those of its model"
+OF_READINGS = (
+    "select from what a reading of the whole fit returns, as in "
+    "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))"
+)
+REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
 
@@ -49,22 +65,68 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
         If the tree is no fit of regimelag's.
     """
     require_fit("reading a fit", idata)
-    if "spec" not in idata.attrs:
+    if not isinstance(idata.attrs.get("spec"), str):
         raise FitError(
             "reading a fit",
             "the tree carries its spec in attrs",
             f"attrs {sorted(map(str, idata.attrs))}",
             "use what fit() or load_fit() returned, or pass your own samples through as_fit(idata, spec, panel)",
         )
-    return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
+    try:
+        return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
+    except SpecError as problem:
+        made = json.loads(idata.attrs.get("versions", "{}")).get("regimelag", "unknown")
+        raise FitError(
+            "reading a fit",
+            "its spec is one that this version reads, with kernels that are registered",
+            f"{problem.asked}: {problem.came}; made with regimelag {made}, read with {metadata.version('regimelag')}",
+            "import the module that registers the kernel, read the file with that version of regimelag, or fit again",
+        ) from problem
 
 
 def panel_of(idata: xr.DataTree) -> xr.Dataset:
-    """The panel that a fit was made with, rebuilt from its data groups."""
-    spec_of(idata)
+    """The panel that a fit was made with, rebuilt from its data groups.
+
+    Raises
+    ------
+    FitError
+        If the tree is no fit, or rows or series of it were selected.
+    """
+    spec, panel = spec_of(idata), held_panel(idata)
+    _check_whole(spec, panel)
+    time, reach = panel[nm.TIME].to_numpy(), panel[nm.SIGNAL_TIME].to_numpy()
+    if not np.array_equal(reach[spec.history :], time):
+        came = f"{np.size(time)} of the {len(reach) - spec.history} rows that its signals have"
+        raise FitError("reading a fit", WHOLE, came, OF_READINGS)
+    return panel
+
+
+def held_panel(idata: xr.DataTree) -> xr.Dataset:
+    """What the data groups of a fit hold, whole or not."""
     panel = xr.merge([idata["observed_data"].to_dataset(), idata["constant_data"].to_dataset()], join="outer")
     panel.attrs = json.loads(idata.attrs["panel_attrs"])
     return panel
+
+
+def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
+    """Refuse data or draws of which a response, a regime or another label was selected: the model has them all."""
+    regimes = list(spec.regimes.labels())
+    labels = {
+        nm.RESPONSE: [one.name for one in spec.responses],
+        nm.SIGNAL: [one.name for one in spec.signals],
+        nm.DRIVER: [one.name for one in spec.drivers],
+        nm.CONTROL: [one.name for one in spec.controls],
+        nm.LAGGED_SIGNAL: [one.name for one in spec.lagged_signals],
+        nm.CONTEMPORANEOUS_SIGNAL: [one.name for one in spec.contemporaneous_signals],
+        **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
+    }
+    for dim, wanted in labels.items():
+        if dim in held.coords and (not held[dim].ndim or list(map(str, held[dim].to_numpy())) != wanted):
+            came = f"{dim} {', '.join(map(str, np.ravel(held[dim].to_numpy())))}, of {', '.join(wanted)}"
+            raise FitError("reading a fit", WHOLE, came, OF_READINGS)
+    episodes, places = held.sizes.get(nm.EPISODE), held.get(nm.EPISODE_INDEX)
+    if places is not None and (episodes is None or int(places.max()) >= episodes):
+        raise FitError("reading a fit", WHOLE, f"{episodes or 'one'} of its episodes", OF_READINGS)
 
 
 def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
@@ -73,7 +135,7 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
     Raises
     ------
     FitError
-        If the tree has no such group.
+        If the tree has no such group or no draw in it, or labels of it were selected.
     """
     require_fit("reading a fit", idata)
     if group not in idata.children:
@@ -83,9 +145,29 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
             f"groups {sorted(idata.children)}",
             "use group='posterior' or group='prior', on what fit() returned",
         )
-    return idata[group].to_dataset()
+    parameters = idata[group].to_dataset()
+    if not all(parameters.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)):
+        cure = 'select draws that all groups have, as in idata.isel(draw=slice(None, None, 5), missing_dims="ignore")'
+        raise FitError(f"the {group} of a fit", "it has draws", "none", cure)
+    if "spec" in idata.attrs:
+        spec = spec_of(idata)
+        for held in (parameters, idata["constant_data"].to_dataset() if "constant_data" in idata.children else None):
+            if held is not None:
+                _check_whole(spec, held)
+    if group == "posterior":
+        _require_defined("the posterior of a fit", parameters)
+    return parameters
 
 
+def _require_defined(asked: str, parameters: xr.Dataset) -> None:
+    """Refuse draws that are NaN or infinite."""
+    undefined = undefined_draws(parameters)
+    if undefined:
+        cure = "sample again; if the draws come from a file, copy the file again from where it was saved"
+        raise FitError(asked, "all draws are finite numbers", f"NaN or infinite: {'; '.join(undefined)}", cure)
+
+
+@alone
 def as_fit(
     idata: xr.DataTree,
     spec: ModelSpec,
@@ -100,7 +182,7 @@ def as_fit(
     Parameters
     ----------
     idata : xarray.DataTree
-        With a group posterior that holds the model's parameters; other groups are kept.
+        With a group posterior that holds the model's parameters; other groups are kept, but for log_likelihood.
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
@@ -115,20 +197,29 @@ def as_fit(
     Returns
     -------
     xarray.DataTree
-        With groups posterior, prior, prior_predictive, posterior_predictive, log_likelihood (one-step-ahead terms,
-        which sum to the joint log-likelihood; zero where the response is missing), log_prior, observed_data,
+        With groups posterior, prior, prior_predictive, posterior_predictive, one_step_ahead, log_prior, observed_data,
         constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
-        fresh regime path. The one-step-ahead terms are not leave-one-out terms: `arviz.loo` takes those of
-        `leave_one_out`.
+        fresh regime path, in standard deviations of the response, as observed_data are. The one-step-ahead log
+        densities (chain, draw, time) sum to the log-likelihood, in nats of the responses in their own units; zero where
+        no response was observed.
+
+        There is no group log_likelihood, so `arviz.loo` and `arviz.compare` refuse a fit. They would take what they
+        find there for independent observations. `leave_one_out` and `one_step_ahead` return trees that ArviZ takes.
 
     Raises
     ------
     FitError
-        If the posterior lacks a parameter of the model.
+        If the posterior lacks a parameter of the model or has draws of one that are NaN or infinite, or if the draws,
+        or `model`, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data see
+        `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
+    require_fit("as_fit", idata)
+    whole(FitError, "as_fit", "prior_draws", prior_draws, "write prior_draws=1000")
     check_panel(spec, panel)
+    _check_made_with(idata, spec, panel)
+    _check_data(spec, panel, idata, model)
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
     rng = np.random.default_rng(random_seed)
@@ -142,28 +233,62 @@ def as_fit(
     before = evaluated(spec, panel, prior, replicated, **replicated_over)
     after = evaluated(spec, panel, posterior, replicated, **replicated_over)
     if log_density is None:
-        log_density = one_step_terms(spec, panel, posterior)
-    groups = {name: child.to_dataset() for name, child in idata.children.items()}
+        log_density = _one_step_terms(spec, panel, posterior)
+    groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
     groups |= {
         "posterior": posterior,
         "prior": prior,
-        "prior_predictive": before.to_dataset(name=nm.RESPONSE_VALUE),
-        "posterior_predictive": after.to_dataset(name=nm.RESPONSE_VALUE),
-        "log_likelihood": log_density.to_dataset(name=nm.RESPONSE_VALUE),
+        "prior_predictive": before.assign_attrs(REPLICATED).to_dataset(name=nm.RESPONSE_VALUE),
+        "posterior_predictive": after.assign_attrs(REPLICATED).to_dataset(name=nm.RESPONSE_VALUE),
+        nm.ONE_STEP_AHEAD: in_natural_units(panel, log_density)
+        .assign_attrs(ONE_STEP)
+        .to_dataset(name=nm.RESPONSE_VALUE),
         "log_prior": _log_prior(model, sampled),
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
-    for dataset in groups.values():
-        dataset.attrs = {}
+    for name, dataset in groups.items():
+        dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = dict(idata.attrs) | provenance(spec, panel)
     tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
     return tree
 
 
-def one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
-    """Log density of each row given the rows before it (chain, draw, time), point lags given; zero if it has none."""
+def one_step_densities(idata: xr.DataTree) -> xr.DataArray:
+    """Log densities one step ahead of a fit (chain, draw, time), in nats of the responses' own units.
+
+    Raises
+    ------
+    FitError
+        If the tree holds none, as one that version 0.1.0 saved and another function than `load_fit` read.
+    """
+    require_fit("the one-step-ahead densities of a fit", idata)
+    if "spec" in idata.attrs:
+        panel_of(idata)
+    if nm.ONE_STEP_AHEAD not in idata.children:
+        raise FitError(
+            "the one-step-ahead densities of a fit",
+            f"the fit has a group {nm.ONE_STEP_AHEAD}",
+            f"groups {sorted(idata.children)}",
+            "compute them: idata = regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))",
+        )
+    return idata[nm.ONE_STEP_AHEAD].to_dataset()[nm.RESPONSE_VALUE]
+
+
+def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """Log density of each row given those before it (chain, draw, time); regimes and point lags are marginalised.
+
+    In nats of the responses' own units; zero on a row without a response.
+    """
+    if not spec.point_signals:
+        return in_natural_units(panel, _one_step_terms(spec, panel, parameters))
+    read = read_point_lags(spec, panel, parameters, np.random.default_rng(0))
+    return in_natural_units(panel, read[LOG_DENSITY])
+
+
+def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+    """The same for standardised responses, without point lags."""
     y = panel[nm.RESPONSE_VALUE].to_numpy()
 
     def measure(eq: Equations) -> np.ndarray:
@@ -177,16 +302,72 @@ def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
-        "panel_sha256": panel_hash(panel),
+        nm.PANEL_HASH: panel_hash(panel),
         "versions": json.dumps(installed()),
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def made_with(spec: ModelSpec, panel_sha256: str) -> str:
+    """SHA-256 of a model and the panel it is fitted to; the model's name and claim do not enter."""
+    return hashlib.sha256(f"{spec_to_toml(_unnamed(spec))}{panel_sha256}".encode()).hexdigest()
+
+
+def _unnamed(spec: ModelSpec) -> ModelSpec:
+    return dataclasses.replace(spec, name="model", claim="")
 
 
 def installed() -> dict[str, str]:
     """Versions of what can move a draw: packages, Python, and the platform it runs on."""
     own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     return {name: metadata.version(name) for name in PACKAGES} | own
+
+
+def _check_made_with(idata: xr.DataTree, spec: ModelSpec, panel: xr.Dataset) -> None:
+    """Refuse draws that say that they were made with another spec, or are in another panel's standard deviations."""
+    asked, rule = "as_fit", "draws go with the spec and the panel that they were made with"
+    if "spec" in idata.attrs and _unnamed(spec_of(idata)) != _unnamed(spec):
+        then, now = (dataclasses.asdict(_unnamed(one)) for one in (spec_of(idata), spec))
+        came = f"draws of another spec: {', '.join(name for name in now if now[name] != then[name])} differ"
+        raise FitError(asked, rule, came, "pass regimelag.spec_of(idata), or fit anew: regimelag.fit(spec, panel)")
+    if nm.PANEL_HASH in idata.attrs:
+        same = idata.attrs[nm.PANEL_HASH] == panel_hash(panel)
+    else:
+        draws = idata["posterior"].attrs if "posterior" in idata.children else {}
+        same = draws.get(nm.CONSTANTS_HASH) in (None, constants_hash(panel))
+    if not same:
+        came = "draws in the standard deviations of another panel"
+        cure = "fit anew: regimelag.fit(spec, panel)"
+        if nm.PANEL_HASH in idata.attrs and _holds_last_row(panel, panel_of(idata)):
+            cure += (
+                "; or, for the regimes on newer data at these draws, regimelag.regime_probabilities(idata, panel=panel)"
+            )
+        raise FitError(asked, rule, came, cure)
+
+
+def _holds_last_row(panel: xr.Dataset, old: xr.Dataset) -> bool:
+    return bool((panel[nm.TIME].to_numpy() == old[nm.TIME].to_numpy()[-1]).any())
+
+
+def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: pm.Model | None) -> None:
+    """Refuse samples, or a model, that hold other data than the panel's; samples need not hold any."""
+    held = {} if model is None else {str(data.name): data.get_value() for data in model.data_vars}
+    if nm.PANEL_HASH not in idata.attrs and "constant_data" in idata.children:
+        held |= {str(name): values.to_numpy() for name, values in idata["constant_data"].to_dataset().items()}
+    # A fit keeps the panel's arrays, samples those of the model, whose axes are in another order.
+    wanted = {name: (values, panel.get(name)) for name, values in model_data(spec, panel).items()}
+    other = [name for name, ways in wanted.items() if name in held and not any(_alike(held[name], way) for way in ways)]
+    if other:
+        raise FitError(
+            "as_fit",
+            "samples, and the model given, are of the panel's data",
+            f"other values of {', '.join(other)}",
+            "pass the spec and the panel that the model was built on, or sample build_model(spec, panel) anew",
+        )
+
+
+def _alike(one: np.ndarray, other: np.ndarray | xr.DataArray | None) -> bool:
+    return other is not None and one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
 
 
 def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
@@ -199,7 +380,34 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
             f"{', '.join(lacking)} is missing",
             "sample the model of build_model(spec, panel) with the same spec, without dropping variables",
         )
+    _require_defined("as_fit", posterior[[rv.name for rv in model.free_RVs]])
+    for rv in model.free_RVs:
+        came = _unlike_model(posterior[rv.name], model.named_vars_to_dims.get(rv.name) or (), model.coords)
+        if came:
+            cure = (
+                "pass the spec and the panel that the sampled model came from, or sample build_model(spec, panel) anew"
+            )
+            raise FitError("as_fit", "parameters have the dimensions and labels of the model's", came, cure)
     return posterior
+
+
+def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapping[str, Any]) -> str:
+    """In what draws of a parameter differ from the model's dimensions, in words; empty if in nothing.
+
+    Labels are compared only where the draws have any under the same name.
+    """
+    own = [dim for dim in values.dims if dim not in (nm.CHAIN, nm.DRAW)]
+    if not dims or not all(dims):
+        return ""
+    wanted = {str(dim): [str(label) for label in coords[str(dim)]] for dim in dims}
+    sizes = [len(labels) for labels in wanted.values()]
+    if [values.sizes[dim] for dim in own] != sizes:
+        return f"{values.name} with {[values.sizes[dim] for dim in own]} entries, not {sizes}, over {list(wanted)}"
+    for dim, labels in wanted.items():
+        held = [str(label) for label in values[dim].to_numpy()] if dim in values.coords else labels
+        if held != labels:
+            return f"{values.name} with {dim} {held}, not {labels}"
+    return ""
 
 
 def evaluated(

@@ -13,7 +13,8 @@ from regimelag import names as nm
 from regimelag.data.checks import spec_made_with
 from regimelag.data.cuts import day_of
 from regimelag.data.panel import panel_hash
-from regimelag.sampling.tree import installed, panel_of, spec_of
+from regimelag.sampling.diagnostics import interruption
+from regimelag.sampling.tree import held_panel, installed, spec_of
 
 SHORT = 12
 
@@ -35,7 +36,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         fit was made against that of the data it holds; ``data``, against that of `panel`; ``spec``, the fit's against
         the panel's, by name; ``version of ...`` of each package that can move a draw, of Python and of the platform. In
         attrs ``verdict``, a list of sentences: whether the data are the same and, if not, which columns differ, on how
-        many rows, from when on and by how much; which versions differ.
+        many rows, from when on and by how much; which versions differ; whether sampling was interrupted.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
     """
     spec, other = spec_of(idata), spec_made_with(panel, "verify(idata, panel)")
-    recorded, held, given = idata.attrs["panel_sha256"], panel_hash(panel_of(idata)), panel_hash(panel)
+    recorded, held, given = idata.attrs[nm.PANEL_HASH], panel_hash(held_panel(idata)), panel_hash(panel)
     rows = {
         "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),
         "data": (recorded[:SHORT], given[:SHORT], recorded == given),
@@ -61,7 +62,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         pair = then.get(name, "not recorded"), now.get(name, "not installed")
         rows[f"version of {name}"] = (*pair, pair[0] == pair[1])
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"])
-    table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table)]
+    table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table), *_on_sampling(idata)]
     return table
 
 
@@ -72,7 +73,7 @@ def _on_data(idata: xr.DataTree, panel: xr.Dataset, table: pd.DataFrame) -> list
     if table.loc["data", "same"]:
         said.append("The panel is the one that the fit was made with, value by value.")
     else:
-        said += ["The panel is not the one that the fit was made with.", *_differences(panel_of(idata), panel)]
+        said += ["The panel is not the one that the fit was made with.", *_differences(held_panel(idata), panel)]
     if not table.loc["spec", "same"]:
         said.append("The panel was made with another spec than the fit; see regimelag.spec_of(idata).")
     return said
@@ -131,3 +132,8 @@ def _on_versions(table: pd.DataFrame) -> list[str]:
         f"{str(name).removeprefix('version of ')} {row['then']}, now {row['now']}" for name, row in other.iterrows()
     )
     return [f"Versions differ, so the same seed may give other draws: {listed}."]
+
+
+def _on_sampling(idata: xr.DataTree) -> list[str]:
+    said = interruption(idata)
+    return [f"{said} The same seed does not give these draws again."] if said else []

@@ -1,0 +1,39 @@
+"""Folders in which numba and PyTensor keep compiled code: what to say where they cannot be written to."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from regimelag.errors import FitError, RegimelagError
+
+# No permission, a read-only file system, a file where a folder is wanted (HOME=/dev/null).
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+# The words of numba, of PyTensor, and of Python where there is no home.
+NOWHERE = ("no locator available", "compiledir", "determine home directory")
+VARIABLES = "NUMBA_CACHE_DIR=/tmp/numba PYTENSOR_FLAGS=base_compiledir=/tmp/pytensor MPLCONFIGDIR=/tmp/matplotlib"
+
+
+@contextmanager
+def saying_where_to_write() -> Iterator[None]:
+    """Turn what is raised where compiled code cannot be written into an error that names the variables to set.
+
+    Raises
+    ------
+    FitError
+        In its place; any other error goes through.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as problem:
+        denied = isinstance(problem, OSError) and problem.errno in DENIED
+        told = isinstance(problem, RegimelagError)
+        if told or not (denied or any(words in str(problem) for words in NOWHERE)):
+            raise
+        raise FitError(
+            "compiled code",
+            "numba and PyTensor have folders to write to: by default, in the home folder and in the package",
+            f"{type(problem).__name__}: {problem}",
+            f"set these variables before Python starts, to folders that can be written to: {VARIABLES}",
+        ) from problem

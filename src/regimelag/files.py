@@ -1,0 +1,155 @@
+"""Files and folders that take the place of others whole or not at all.
+
+What is written lies beside its target first, under a hidden name that ends in ``.part``. A file is then renamed, which
+the system does in one step. A folder that is replaced is moved aside (``.old``), the new one is renamed, and the old
+one removed: whenever the process is killed, one of the two is whole, and `recover` brings it to its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from regimelag.errors import FitError, RegimelagError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+# What file managers write into folders.
+JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+# How long a folder is waited for that another process may be replacing at this moment, in seconds.
+SWAP = 1.0
+
+
+@contextmanager
+def explained(asked: str, path: Path, kept: str = "", kind: type[RegimelagError] = FitError) -> Iterator[None]:
+    """Turn what the file system refuses into an error with a cure; `kept` says what is not lost."""
+    try:
+        yield
+    except OSError as problem:
+        came = f"{problem.strerror or problem}: {problem.filename or path}"
+        if problem.errno in NO_SPACE:
+            rule, cure = "there is space for what is written", "free some space, or choose a path on another disk"
+        else:
+            rule, cure = (
+                "the path can be read and written",
+                "choose another path, or change the permissions of this one",
+            )
+        raise kind(asked, rule, came, f"{cure}; {kept}" if kept else cure) from problem
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Files and links within a folder by their path there, without what file managers write."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    return {path.relative_to(folder).as_posix(): path for path in paths if path.name not in JUNK}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or leave what is there as it was."""
+    part = _beside(path, "part")
+    try:
+        part.write_bytes(content)
+        _to_disk(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_place_of(target: Path) -> Iterator[Path]:
+    """An empty folder beside the target to write to, which takes the target's place once it is whole."""
+    part = _beside(target, "part")
+    part.mkdir()
+    try:
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                _to_disk(file)
+        if not target.exists():
+            part.replace(target)
+        elif not any(target.iterdir()):
+            # An empty folder stays: it may be a mount point, or the working folder of a process.
+            for child in part.iterdir():
+                child.replace(target / child.name)
+        else:
+            old = part.with_suffix(".old")
+            target.replace(old)
+            try:
+                part.replace(target)
+            except BaseException:
+                old.replace(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Put a folder back in its place that a process was replacing when it was killed, and say so."""
+    old = [path for path, _, _ in _left_behind(target) if path.suffix == ".old"]
+    until = time.monotonic() + SWAP
+    while old and not target.exists() and time.monotonic() < until:
+        # A process that is at it needs an instant.
+        time.sleep(SWAP / 20)
+    if not old or target.exists():
+        return
+    # The old one is moved aside once the new one is whole.
+    new = old[-1].with_suffix(".part")
+    back, which = (new, "new") if new.exists() else (old[-1], "old")
+    with suppress(FileNotFoundError):
+        # Another process may be faster.
+        back.replace(target)
+        warnings.warn(f"A process was killed while it replaced {target}; the {which} one is there now.", stacklevel=3)
+
+
+def sweep(target: Path) -> None:
+    """Remove what killed processes of this machine left beside the target, and name it."""
+    gone = [path for path, machine, process in _left_behind(target) if machine == _machine() and not _alive(process)]
+    for path in gone:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if gone:
+        names = ", ".join(path.name for path in gone)
+        warnings.warn(f"A process was killed while it wrote {target}; removed {names}.", stacklevel=3)
+
+
+def _to_disk(file: Path) -> None:
+    """Wait until a file's content has reached the disk, so that no power cut leaves its name alone."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _beside(target: Path, kind: str) -> Path:
+    """A hidden path beside the target that names the machine and the process that write."""
+    return target.with_name(f".{target.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
+
+
+def _left_behind(target: Path) -> list[tuple[Path, str, int]]:
+    """What processes wrote beside the target, or are writing: the path, the machine and the process."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.(\w+)-(\d+)-[0-9a-f]{{8}}\.(part|old)")
+    found = ((path, name.fullmatch(path.name)) for path in sorted(target.parent.glob(".*")))
+    return [(path, match[1], int(match[2])) for path, match in found if match]
+
+
+def _machine() -> str:
+    return re.sub(r"\W", "_", socket.gethostname())
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        # There os.kill would end the process.
+        return True
+    try:
+        os.kill(process, 0)
+    except OSError as problem:
+        return problem.errno != errno.ESRCH
+    return True

@@ -1,0 +1,240 @@
+"""In what two models differ, in words, and whether setting one against the other tests a lag."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from regimelag.kernels import Kernel, NoLag
+from regimelag.series import Control, Series
+from regimelag.spec import ModelSpec
+
+# What makes two series the same variable, whatever their names and roles.
+DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
+# Parts of a spec that are compared below, or that change no posterior.
+APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
+SAME_PERIOD, LAGGED = "same-period", "lagged"
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A variable in the location of the response: its terms, from all signals and controls that are made of it."""
+
+    name: str
+    definition: tuple[Any, ...]
+    control: bool
+    now: bool
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """Which terms it has."""
+        return frozenset(({SAME_PERIOD} if self.now else set()) | ({LAGGED} if self.kernels else set()))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """In what a model differs from another, its reference, and what the comparison therefore says of lags.
+
+    Parameters
+    ----------
+    differences : tuple of str
+        Each to be read after "the model is the reference": "without the lagged term of silver".
+    lost, gained : tuple of str
+        Variables of which the model lacks, or has in addition, both the same-period and the lagged term: a difference
+        in what both predict is no test of their lag.
+    nulls : mapping of str to str
+        The fit that is the right null for such a variable's lag, where it is among those compared.
+    """
+
+    differences: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+    nulls: Mapping[str, str] = field(default_factory=dict)
+
+
+def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSpec] | None = None) -> Contrast:
+    """Set a model against its reference; `others` are all models of the comparison, by name."""
+    pairs = list(_matched(covariates(reference), covariates(spec)))
+    both = {SAME_PERIOD, LAGGED}
+    lost = tuple(one.name for one, other in pairs if one is not None and other is None and one.terms == both)
+    gained = tuple(other.name for one, other in pairs if other is not None and one is None and other.terms == both)
+    nulls: dict[str, str] = {}
+    for name in (*lost, *gained):
+        null = without_lag_of(reference if name in lost else spec, name)
+        for label, other in (others or {}).items():
+            if not spec_differences(null, other):
+                nulls[name] = label
+    return Contrast(tuple(spec_differences(reference, spec)), lost, gained, nulls)
+
+
+def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
+    """The null for the lag of a signal: the same model with kernel none for it."""
+    signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
+    return dataclasses.replace(spec, signals=tuple(signals))
+
+
+def covariates(spec: ModelSpec) -> list[Covariate]:
+    """Variables in the location, each once."""
+    found: dict[tuple[Any, ...], Covariate] = {}
+    for series in (*spec.signals, *spec.controls):
+        key, kernel = _definition(series), getattr(series, "kernel", NoLag())
+        held = found.get(key)
+        found[key] = Covariate(
+            name=held.name if held else series.name,
+            definition=key,
+            control=isinstance(series, Control) and (held is None or held.control),
+            now=getattr(series, "contemporaneous", True) or (held is not None and held.now),
+            kernels=(*(held.kernels if held else ()), *(() if isinstance(kernel, NoLag) else (kernel,))),
+        )
+    return list(found.values())
+
+
+def spec_differences(reference: ModelSpec, spec: ModelSpec) -> list[str]:
+    """In what a model differs from its reference; empty if in nothing but names.
+
+    Parameters
+    ----------
+    reference, spec : ModelSpec
+        Two models of the same responses.
+
+    Returns
+    -------
+    list of str
+        Each to be read after "the model is the reference": "without the lagged term of silver", "with 1 regime instead
+        of 2".
+    """
+    return [
+        *_in_covariates(reference, spec),
+        *_in_drivers(reference, spec),
+        *_in_responses(reference, spec),
+        *_in_structure(reference, spec),
+        *_in_the_rest(reference, spec),
+    ]
+
+
+def _definition(series: Series) -> tuple[Any, ...]:
+    return tuple(getattr(series, name, "") for name in DEFINING)
+
+
+def _matched(
+    mine: Sequence[Covariate], theirs: Sequence[Covariate]
+) -> Iterator[tuple[Covariate | None, Covariate | None]]:
+    """Pairs of what is made of the same, then of what has the same name, then what is in one alone."""
+    left, right = list(mine), list(theirs)
+    for same in ("definition", "name"):
+        for one in list(left):
+            other = next((each for each in right if getattr(each, same) == getattr(one, same)), None)
+            if other is not None:
+                left.remove(one)
+                right.remove(other)
+                yield one, other
+    yield from ((one, None) for one in left)
+    yield from ((None, other) for other in right)
+
+
+def _redefined(one: Covariate, other: Covariate) -> Iterator[str]:
+    """What the same name is made of, where it is another variable."""
+    for name, before, after in zip(DEFINING, one.definition, other.definition, strict=True):
+        if before != after:
+            yield f"with {name} {_plain(after)} instead of {_plain(before)} for {one.name}"
+
+
+def _in_covariates(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    for one, other in _matched(covariates(reference), covariates(spec)):
+        if one is not None and other is not None:
+            yield from _redefined(one, other)
+            yield from _terms("without", one.name, one.terms - other.terms)
+            yield from _terms("with", one.name, other.terms - one.terms)
+            if one.control != other.control:
+                yield f"with {one.name} as a {'control' if other.control else 'signal'}"
+            if one.kernels and other.kernels:
+                yield from _in_kernels(one, other)
+            continue
+        for word, alone in (("without", one), ("with", other)):
+            if alone is not None and alone.terms == {SAME_PERIOD} and alone.control:
+                yield f"{word} the control {alone.name}"
+            elif alone is not None:
+                yield from _terms(word, alone.name, alone.terms)
+
+
+def _terms(word: str, name: str, terms: frozenset[str]) -> Iterator[str]:
+    if len(terms) > 1:
+        yield f"{word} {name} ({SAME_PERIOD} and {LAGGED} terms)"
+    elif terms:
+        yield f"{word} the {next(iter(terms))} term of {name}"
+
+
+def _in_kernels(one: Covariate, other: Covariate) -> Iterator[str]:
+    if [type(kernel) for kernel in one.kernels] != [type(kernel) for kernel in other.kernels]:
+        kinds = [" and ".join(kernel.kind for kernel in each.kernels) for each in (one, other)]
+        yield f"with kernel {kinds[1]} instead of {kinds[0]} for {one.name}"
+        return
+    for before, after in zip(one.kernels, other.kernels, strict=True):
+        for words in _fields(before, after, set()):
+            yield f"with {words} in the kernel of {one.name}"
+
+
+def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    mine, theirs = (
+        [Covariate(one.name, _definition(one), control=False, now=False, kernels=()) for one in each.drivers]
+        for each in (reference, spec)
+    )
+    for one, other in _matched(mine, theirs):
+        if one is not None and other is not None:
+            yield from (f"{words} (driver)" for words in _redefined(one, other))
+            continue
+        for word, alone in (("without", one), ("with", other)):
+            if alone is not None:
+                yield f"{word} the driver {alone.name}"
+
+
+def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """Fields of the responses, by place, but for what their values are compared in already."""
+    for one, other in zip(reference.responses, spec.responses, strict=False):
+        for words in _fields(one, other, {"name", "close", *DEFINING}):
+            yield f"with {words} of response {one.name}"
+
+
+def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """Regimes, episodes and priors."""
+    if reference.regimes.count != spec.regimes.count:
+        count = spec.regimes.count
+        yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
+    # Without a lagged effect nothing of it varies, and its priors are idle.
+    lagged = bool(reference.lagged_signals and spec.lagged_signals)
+    idle = set() if lagged else {one.name for one in dataclasses.fields(reference.priors) if _of_a_lag(one.name)}
+    before, after = (
+        tuple(one for one in each.episodes.vary if lagged or not _of_a_lag(one)) for each in (reference, spec)
+    )
+    if before != after:
+        yield f"with {_plain(after)} varying over episodes instead of {_plain(before)}"
+    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"}), ("priors", idle)):
+        differing = _fields(getattr(reference, part), getattr(spec, part), skipped)
+        yield from (f"with {words} in {part}" for words in differing)
+
+
+def _of_a_lag(name: str) -> bool:
+    return name.startswith(("effect", "lag"))
+
+
+def _in_the_rest(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    idle = set() if reference.lagged_signals and spec.lagged_signals else {"max_lag"}
+    idle |= {"responses_vary"} if len(spec.responses) == 1 else set()
+    yield from (f"with {words}" for words in _fields(reference, spec, APART | idle))
+
+
+def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
+    """Fields in which two parts of the same kind differ."""
+    for one in dataclasses.fields(before):
+        old, new = getattr(before, one.name), getattr(after, one.name)
+        if one.name not in skipped and old != new:
+            yield f"{one.name} {_plain(new)} instead of {_plain(old)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " and ".join(map(_plain, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"

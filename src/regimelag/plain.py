@@ -1,0 +1,66 @@
+"""Plain Python values from what callers give: NumPy's numbers count as numbers, truth values do not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from regimelag.errors import RegimelagError
+
+
+def is_whole(value: object) -> bool:
+    """Whether this is a whole number of any kind, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number of any kind, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str, *, least: int = 1) -> int:
+    """Return the value as an `int`, or raise the error unless it is a whole number, `least` or more."""
+    if not is_whole(value) or value < least:
+        raise error(asked, f"{name} is a whole number, at least {least}", f"{name} = {value!r}", cure)
+    return int(value)
+
+
+def wholes(error: type[RegimelagError], asked: str, **counts: Any) -> dict[str, int]:
+    """Return counts, each 1 or more, as `int` by name."""
+    return {name: whole(error, asked, name, value, f"give {name} such a number") for name, value in counts.items()}
+
+
+def fraction(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str) -> float:
+    """Return the value as a `float`, or raise the error unless it lies between 0 and 1."""
+    if not is_number(value) or not 0 < value < 1:
+        raise error(asked, f"{name} lies between 0 and 1", f"{name} = {value!r}", cure)
+    return float(value)
+
+
+def as_plain(part: object) -> None:
+    """Turn the fields of a frozen dataclass into plain Python values, in place.
+
+    Lists and arrays become tuples, NumPy's scalars those of Python, whole numbers in a field of floats become floats,
+    and a single number in a field for several becomes a tuple of one. So the part can be hashed, equals what TOML
+    rebuilds, and is written to TOML in one way only.
+    """
+    for item in fields(part):  # type: ignore[arg-type]
+        given = getattr(part, item.name)
+        kind = str(item.type)
+        value = _plain(given, floats="float" in kind)
+        if "tuple[float" in kind and is_number(value):
+            value = (value,)
+        if value is not given:
+            object.__setattr__(part, item.name, value)
+
+
+def _plain(value: Any, *, floats: bool) -> Any:
+    if isinstance(value, (np.number, np.bool_, np.str_)) or (isinstance(value, np.ndarray) and not value.ndim):
+        value = value.item()
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(_plain(each, floats=floats) for each in value)
+    return float(value) if floats and is_whole(value) else value
