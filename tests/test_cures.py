@@ -283,6 +283,12 @@ SPECS = {
         'drop "lag" from vary',
         changed(episodes=rl.Episodes(vary=("scale",))),
     ),
+    "point lag by episode": Case(
+        with_kernel,
+        {"kernel": rl.Point(), "episodes": rl.Episodes(vary=("scale", "lag")), "max_lag": 20},
+        "a gamma, lognormal, negative_binomial or beta kernel",
+        changed(kernel=rl.Gamma()),
+    ),
     "lag of a simplex by response": Case(
         two_responses,
         {"signals": (rl.Signal("m", "m", kernel=rl.Dirichlet()),), "responses_vary": ("effect", "lag")},

@@ -148,8 +148,10 @@ def log_likelihood(model):
 
 
 def params(cases):
-    """Cases by name; recursions are compiled for each number of joint regimes, and nine or four are rarely met."""
-    rare = {"own regimes, three each, no drivers, free first"} if cases is CASES else {"own regimes"}
+    """Cases by name; recursions are compiled for each number of joint regimes, and some are rarely met."""
+    rare = {"own regimes, three each, no drivers, free first"}
+    if cases is POINT_CASES:
+        rare = {"own regimes", "ten lags, three regimes"}
     return [
         pytest.param(*case, id=name, marks=pytest.mark.slow if name in rare else []) for name, case in cases.items()
     ]

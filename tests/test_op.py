@@ -375,4 +375,4 @@ def test_inputs_of_any_layout_in_memory(mode):
     turned = [np.repeat(values[0], 2)[::2], *map(np.asfortranarray, values[1:])]
     turned[1].flags.writeable = False
     for left, right in zip(function(*turned), function(*values), strict=True):
-        np.testing.assert_array_equal(left, right)
+        np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)

@@ -169,8 +169,8 @@ def fill_scaled_exp(each, log_obs, obs):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # log(1 + u) for u >= 0. s = 1 + u = 2^k m with m in [sqrt(1/2), sqrt(2)), from the bits of s. With
-# w = (m - 1) / (m + 1), log m = 2 (w + w^3/3 + w^5/5 + ...) and |w| <= 0.172, so that w^21 is beyond rounding. What
-# 1 + u lost to rounding is u - (s - 1), and adds that much over s.
+# w = (m - 1) / (m + 1), log m = 2 w + w R(w^2) and |w| <= 0.172, where the minimax polynomial R of FreeBSD's e_log.c is
+# within 2^-58.45. What 1 + u lost to rounding is u - (s - 1), and adds that much over s.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -186,17 +186,14 @@ def log1p_nonnegative(u):
     w = f * s * inverse
     lost = (u - (s - 1.0)) * (2.0 + f) * inverse
     z = w * w
-    tail = 1.0 / 21.0
-    tail = tail * z + 1.0 / 19.0
-    tail = tail * z + 1.0 / 17.0
-    tail = tail * z + 1.0 / 15.0
-    tail = tail * z + 1.0 / 13.0
-    tail = tail * z + 1.0 / 11.0
-    tail = tail * z + 1.0 / 9.0
-    tail = tail * z + 1.0 / 7.0
-    tail = tail * z + 1.0 / 5.0
-    tail = tail * z + 1.0 / 3.0
-    log_m = 2.0 * w + 2.0 * w * (z * tail)
+    tail = 1.479819860511658591e-01
+    tail = tail * z + 1.531383769920937332e-01
+    tail = tail * z + 1.818357216161805012e-01
+    tail = tail * z + 2.222219843214978396e-01
+    tail = tail * z + 2.857142874366239149e-01
+    tail = tail * z + 3.999999999940941908e-01
+    tail = tail * z + 6.666666666666735130e-01
+    log_m = 2.0 * w + w * (z * tail)
     return k * 6.93147180369123816490e-01 + (log_m + (k * 1.90821492927058770002e-10 + lost))
 
 
