@@ -31,6 +31,7 @@ from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
 from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, transitions
 from regimelag.spec import toml as specfile
+from regimelag.spec.kernels import base, by_lag, location_scale, point
 from regimelag.spec.toml import spec_from_toml
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
@@ -457,7 +458,10 @@ GROUPS = {"series": SERIES, "structure": STRUCTURE, "spec": SPECS, "kernel": KER
 ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, case in cases.items()}
 
 
-SPEC_MODULES = (families, kernels, model_spec, parts, priors, registry, series, specfile, transitions)
+SPEC_MODULES = (
+    *(families, model_spec, parts, priors, registry, series, specfile, transitions),
+    *(base, by_lag, location_scale, point),
+)
 
 
 @pytest.mark.parametrize("name", ALL)

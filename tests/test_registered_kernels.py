@@ -20,7 +20,7 @@ from test_docs import blocks
 import regimelag as rl
 from regimelag.model.latex import equations, prior_in_words
 from regimelag.model.terms import terms_of
-from regimelag.spec.kernels import KERNELS, Humped, Kernel, Located, Prior, lags, log_normal, softmax
+from regimelag.spec.kernels import KERNELS, Kernel, LagKernel, LocationScaleKernel, Prior, lags, log_normal, softmax
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 PAGE = Path(__file__).parents[1] / "docs" / "new_kernel.md"
@@ -43,7 +43,7 @@ class Bare(Kernel):
 
 
 @dataclass(frozen=True)
-class Loaded(Humped):
+class Loaded(LagKernel):
     """A parameter over lags and another; a prior whose values sum to zero."""
 
     kind: ClassVar[str] = "loaded"
@@ -60,7 +60,7 @@ class Loaded(Humped):
 
 
 @dataclass(frozen=True)
-class Shifted(Located):
+class Shifted(LocationScaleKernel):
     """A base class with a location, whose formula is not its own, and a third parameter."""
 
     kind: ClassVar[str] = "shifted"

@@ -131,7 +131,7 @@ def code_hash() -> str:
 def _registered() -> dict[type, dict[str, type[Any]]]:
     """Classes that the caller has registered, which a process that does not import the script has to be told of."""
     return {
-        base: {kind: cls for kind, cls in registry.items() if cls.__module__ != base.__module__}
+        base: {kind: cls for kind, cls in registry.items() if not cls.__module__.startswith("regimelag.")}
         for base, registry in REGISTRIES.items()
     }
 

@@ -14,7 +14,7 @@ import xarray as xr
 from regimelag.model.terms import Indices, Lag, Terms, kernel_symbol, steps_of, terms_of
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
-from regimelag.spec.kernels import Kernel, Located, Point
+from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.term import Prior, Term, index_of, text
 
@@ -51,7 +51,11 @@ def kernel_formula(kernel: Kernel, max_lag: int) -> str:
 
 def kernel_location(kernel: Kernel) -> str:
     """The location of a kernel, which deviations move, as LaTeX."""
-    own = kernel_symbol(kernel, kernel.located, over_lags=False) if isinstance(kernel, Located) else text("location")
+    own = (
+        kernel_symbol(kernel, kernel.located, over_lags=False)
+        if isinstance(kernel, LocationScaleKernel)
+        else text("location")
+    )
     return _latex_of(kernel, "location_latex", "moved") or own
 
 

@@ -23,7 +23,7 @@ from regimelag.results.verdict import probability
 from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.inference_data import spec_of
 from regimelag.spec import names as nm
-from regimelag.spec.kernels import Point, Walking
+from regimelag.spec.kernels import Point, RandomWalkKernel
 from regimelag.spec.term import Parameter
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
@@ -150,7 +150,7 @@ def _sampled(idata: xr.DataTree) -> list[str]:
     of_lags = {
         nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
         for signal in spec_of(idata).lagged_signals
-        if isinstance(signal.kernel, (Point, Walking))
+        if isinstance(signal.kernel, (Point, RandomWalkKernel))
     }
     names = map(str, idata["posterior"].data_vars)
     return [name for name in names if not name.endswith("_raw") and name not in of_lags]
