@@ -32,7 +32,7 @@ SPEC = small_spec(
     drivers=(rl.Driver("yield", "yield", periods=3),), episodes=rl.Episodes(starts=(dt.date(2021, 6, 1),)), max_lag=2
 )
 LEVELS = frame(170, seed=3)
-LIGHT = {"draws": 30, "tune": 60, "chains": 2, "starts": 2, "progressbar": False}
+LIGHT = {"sampler": rl.Sampler(draws=30, tune=60, chains=2, starts=2), "progressbar": False}
 
 
 def panel_of(levels=LEVELS):
@@ -41,7 +41,7 @@ def panel_of(levels=LEVELS):
 
 def plan(panel, refit, spec=SPEC):
     """What a backtest hands to its runs."""
-    return room.Plan(spec, panel, (refit,), (refit,), horizons=(1, 3), rows=None, settings={}, starts=2, seed=1)
+    return room.Plan(spec, panel, (refit,), (refit,), horizons=(1, 3), rows=None, sampler=rl.Sampler(), random_seed=1)
 
 
 @pytest.fixture

@@ -25,14 +25,15 @@ from builders import bare_spec, cut, hand_panel, prior_fit, replaced, small_spec
 import regimelag as rl
 from regimelag.panel.frame_checks import check_frame, take_columns
 from regimelag.panel.rows import to_frequency
-from regimelag.sampling.fit import _check_arguments, _check_model
+from regimelag.runtime.plain import drawn_seed
+from regimelag.sampling.fit import _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
 from regimelag.spec import kernels, series
 from regimelag.spec import model_spec as spec_module
 from regimelag.spec import parts as structure
 from regimelag.spec import toml as specfile
-from regimelag.spec.toml import spec_from_toml
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
 NAMES |= {name: getattr(rl, name) for name in rl.__all__}
@@ -559,7 +560,7 @@ def test_a_drivers_level_spans_one_row_and_its_change_thirteen():
     assert (level.periods, change.periods) == (1, 13)
     assert rl.Driver("vix", "vix", periods=None) == change
     spec = model(drivers=(level, rl.Driver("yield", "yield"), rl.Driver("money", "money", "log_return", 4)))
-    assert spec_from_toml(rl.specfile.spec_to_toml(spec)) == spec
+    assert spec_from_toml(spec_to_toml(spec)) == spec
     read = spec_from_toml(TOML + '[[drivers]]\nname = "vix"\ncolumn = "vix"\ntransform = "level"\n')
     assert read.drivers == (level,)
     assert hash(level) == hash(rl.Driver("vix", "vix", transform="level", periods=1))
@@ -568,11 +569,14 @@ def test_a_drivers_level_spans_one_row_and_its_change_thirteen():
 # ---- fits, readings and judgements
 
 OWN = inspect.signature(rl.fit).parameters
-SETTINGS = {"target_accept": 0.9, "nuts_sampler": "nutpie", "random_seed": None, "cores": None, "draws": 10}
 
 
 def settings(**given):
-    _check_arguments("fit", **(SETTINGS | given))
+    rl.Sampler(**given)
+
+
+def seed(**given):
+    drawn_seed(rl.FitError, "fit", given.get("random_seed"))
 
 
 def keywords(**given):
@@ -587,11 +591,21 @@ def with_variable(distribution, *arguments, name="a"):
 
 CALLS = {
     "sampler": Case(settings, {"nuts_sampler": "nuts"}),
-    "seed": Case(settings, {"random_seed": -1}),
+    "seed": Case(seed, {"random_seed": -1}),
     "accept": Case(settings, {"target_accept": 95}),
     "cores": Case(settings, {"cores": 0}),
     "no draws": Case(settings, {"draws": 0}, "give draws such a number", changed(draws=1)),
     "misspelled": Case(keywords, {"random_sed": 1}, "write random_seed", lambda given: {}),
+    "option that is a field": Case(
+        settings, {"options": {"draws": 10}}, "write draws=10 beside", lambda given: {"draws": 10}
+    ),
+    "option that nobody knows": Case(
+        settings, {"options": {"maxdepht": 8}}, "write maxdepth", lambda given: {"options": {"maxdepth": 8}}
+    ),
+    "option that is set": Case(settings, {"options": {"seed": 1}}, "drop it", lambda given: {}),
+    "options that are none": Case(
+        settings, {"options": 12}, 'write options={"maxdepth": 12}', changed(options={"maxdepth": 12})
+    ),
     "own name of a setting": Case(keywords, {"seed": 1}, "write random_seed", lambda given: {}),
     "what is set": Case(keywords, {"save_warmup": True}, "drop it", without("save_warmup")),
     "sampler of nutpie": Case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import warnings
 
@@ -24,7 +25,7 @@ SPEC = small_spec(
     drivers=(rl.Driver("yield", "yield", periods=2, delay="1B"),),
     max_lag=3,
 )
-QUICK = {"draws": 60, "tune": 120, "chains": 2, "cores": 1, "starts": 2, "prior_draws": 5}
+QUICK = rl.Sampler(draws=60, tune=120, chains=2, cores=1, starts=2)
 
 
 def frame_of(rows, seed=0, end="2024-12-27") -> pd.DataFrame:
@@ -48,7 +49,7 @@ def made():
 def refitted(made):
     """A fit whose posterior is the prior: only its model and its data are used."""
     tree = prior_fit(SPEC, made[1], 3)
-    return tree, rl.LeaveFutureOut(tree, random_seed=4, **QUICK)
+    return tree, rl.LeaveFutureOut(tree, random_seed=4, sampler=QUICK)
 
 
 def origin(panel, cut):
@@ -113,7 +114,7 @@ class Recorded(rl.LeaveFutureOut):
 def test_arviz_lfo_equals_refits_by_hand(made, refitted):
     """Each origin: the fit of its window, the next row scored with a plain loop, averaged over draws."""
     tree = refitted[0]
-    wrapper = Recorded(tree, random_seed=4, **(QUICK | {"draws": 25}))
+    wrapper = Recorded(tree, random_seed=4, sampler=dataclasses.replace(QUICK, draws=25))
     observed = ROWS - 2
     first = observed - 3
     with warnings.catch_warnings():
@@ -174,12 +175,13 @@ def test_draws_are_weighed_by_the_densities_of_rows_since_the_refit(made, refitt
 def test_the_refit_is_that_of_the_panel_made_on_less_data(made, refitted):
     """Fitted anew on make_panel's own window with another seed, the score differs by Monte Carlo error alone."""
     frame, panel = made
-    wrapper = rl.LeaveFutureOut(refitted[0], random_seed=4, **(QUICK | {"draws": 400, "tune": 300}))
+    longer = dataclasses.replace(QUICK, draws=400, tune=300)
+    wrapper = rl.LeaveFutureOut(refitted[0], random_seed=4, sampler=longer)
     known, whole = wrapper.sel_observations(np.arange(50, ROWS - 2))
     terms = wrapper.log_likelihood__i(whole, wrapper.sample(known)).isel(time=0)
     stop = origin(panel, 50)
     other = rl.make_panel(SPEC, frame, start=frame.index[8], end=panel["time"].to_numpy()[stop - 1])
-    anew = rl.fit(SPEC, other, **(QUICK | {"draws": 400, "tune": 300}), random_seed=9, progressbar=False)
+    anew = rl.fit(SPEC, other, sampler=longer, prior_draws=5, random_seed=9, progressbar=False)
     draws = [one_draw(anew["posterior"].to_dataset(), chain, draw) for chain in range(2) for draw in range(0, 400, 4)]
     by_hand = np.exp([plain_terms(SPEC, whole, draw, stop, stop + 1)[0] for draw in draws])
     ours = np.exp(terms.to_numpy())

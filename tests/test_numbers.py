@@ -96,7 +96,7 @@ def refused():
         "simulations": lambda value: rl.sbc(spec, panel, random_seed=1, simulations=value),
         "rows": lambda value: rl.sbc(spec, panel, random_seed=1, rows=value),
         "shifts": lambda value: rl.robustness(spec, panel, shifts=value),
-        "starts": lambda value: rl.robustness(spec, panel, starts=value),
+        "starts": lambda value: rl.Sampler(starts=value),
         "block": lambda value: rl.lead_lag(panel, block=value),
         "over": lambda value: rl.scenario(panel, over=value),
     }

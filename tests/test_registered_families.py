@@ -206,10 +206,7 @@ def test_simulation_based_calibration_finds_them_calibrated(tmp_path):
         spec,
         hand_panel(spec, 60),
         simulations=40,
-        draws=100,
-        tune=200,
-        chains=2,
-        starts=2,
+        sampler=rl.Sampler(draws=100, tune=200, chains=2, target_accept=0.9, starts=2),
         random_seed=1,
         progressbar=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -28,7 +29,8 @@ from regimelag.sampling.nuts import sample_nutpie
 # Drivers that matter, or a gap of which a few rows say little: what a wrong model below gets wrong then shows.
 SPEC = replaced(small_spec(), priors=rl.Priors(driver_sd=2.0, expected_duration=(4.0,), scale_gap=1.5))
 GAP = bare_spec(regimes=rl.Regimes(count=2), priors=rl.Priors(scale_gap=0.5, scale_gap_log_sd=1.0))
-LIGHT = {"draws": 250, "tune": 250, "thinned": 49, "starts": 2, "progressbar": False}
+QUICK = rl.Sampler(draws=250, tune=250, chains=2, target_accept=0.9, starts=2)
+LIGHT = {"sampler": QUICK, "thinned": 49, "progressbar": False}
 
 
 def driver_a_row_late(spec, panel):
@@ -133,7 +135,7 @@ def test_a_second_call_runs_nothing_and_more_simulations_add(kept):
     assert more["prior_sbc"].sizes["draw"] == 10
     xr.testing.assert_identical(tree["truth"].to_dataset(), more["truth"].to_dataset().isel(simulation=slice(8)))
     with pytest.raises(rl.FitError, match="draws: 250, now 251"):
-        study(30, 8, folder=folder, draws=251)
+        study(30, 8, folder=folder, sampler=dataclasses.replace(QUICK, draws=251))
     with pytest.raises(rl.FitError, match="panel_sha256"):
         study(31, 8, folder=folder)
 
@@ -220,7 +222,8 @@ def test_arviz_draws_the_ranks(kept):
     [
         ({"build": lambda spec, panel: None}, "a function of a module"),
         ({"thinned": 501}, "as many draws"),
-        ({"draws": 0}, "draws = 0"),
+        ({"sampler": {"draws": 10}}, "sampler is a Sampler"),
+        ({"sampler": rl.Sampler(nuts_sampler="pymc")}, "one compiled model"),
         ({"rows": 31}, "at most all"),
     ],
 )

@@ -177,7 +177,7 @@ signal = rl.Signal("metal", "metal", kernel=Mine(mean_lag=2.0, mean_lag_sd=1.0, 
 nothing = dict(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
 spec = small_spec(signals=(signal,), **nothing)
 panel = hand_panel(spec, 60)
-few = dict(draws=60, tune=100, chains=2, starts=2, progressbar=False)
+few = dict(sampler=rl.Sampler(draws=60, tune=100, chains=2, starts=2), progressbar=False)
 ranks = rl.sbc(spec, panel, simulations=3, thinned=10, build=build, random_seed=1, **few)
 checks = rl.robustness(spec, panel, shifts=1, **few)
 frame = rl.example_frame()

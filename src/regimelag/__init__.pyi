@@ -49,6 +49,7 @@ from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
 from .sampling.io import load_fit, save_fit
+from .sampling.sampler import Sampler
 from .sampling.verify import verify
 from .spec.kernels import (
     Beta,
@@ -89,6 +90,7 @@ __all__ = [
     "RegimelagError",
     "Regimes",
     "Response",
+    "Sampler",
     "Signal",
     "Smooth",
     "SpecError",
