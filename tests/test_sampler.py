@@ -46,7 +46,7 @@ def test_settings_that_draws_depend_on_are_what_json_holds():
 def test_settings_come_in_one_way(given, monkeypatch):
     """The default of a keyword beside a Sampler is refused too: it says something else than the Sampler."""
     monkeypatch.setattr(module, "build_model", None)
-    with pytest.raises(rl.FitError, match=r"^fit\n") as caught:
+    with pytest.raises(rl.errors.FitError, match=r"^fit\n") as caught:
         rl.fit(SPEC, None, sampler=QUICK, **given)
     assert all(f"{name}=..." in caught.value.cure for name in given)
 
@@ -58,10 +58,10 @@ def test_what_is_no_sampler_is_refused(sampler):
         "fit": lambda: rl.fit(SPEC, panel, sampler=sampler),
         "sample": lambda: rl.sample(None, sampler=sampler),
         "robustness": lambda: rl.robustness(SPEC, panel, sampler=sampler),
-        "sbc": lambda: rl.sbc(SPEC, panel, sampler=sampler),
+        "sbc": lambda: rl.evaluation.sbc(SPEC, panel, sampler=sampler),
     }
     for asked, call in calls.items():
-        with pytest.raises(rl.FitError, match=f"^{asked}\n") as caught:
+        with pytest.raises(rl.errors.FitError, match=f"^{asked}\n") as caught:
             call()
         assert "sampler=regimelag.Sampler(" in caught.value.cure
 

@@ -145,7 +145,7 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. {_carrying_weight(idata)}Look at "
             "regimelag.modes(idata) before averaging over them; if there is one mode, raise tune and draws; if "
             "several, tighten the priors that separate them, or weigh the chains by what they predict with "
-            "regimelag.stack_chains(idata)."
+            "regimelag.evaluation.stack_chains(idata)."
         )
     said += _missed(idata)
     if not min(bulk, tail) >= ESS_LIMIT:

@@ -27,7 +27,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     """Compare models of the same data by what each predicts of a row given all others.
 
     A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
-    same-period term: ``dataclasses.replace(signal, kernel=regimelag.NoLag())``.
+    same-period term: ``dataclasses.replace(signal, kernel=regimelag.kernels.NoLag())``.
 
     Parameters
     ----------

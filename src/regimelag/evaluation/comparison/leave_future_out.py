@@ -59,7 +59,7 @@ class LeaveFutureOut(az.SamplingWrapper):
 
     Examples
     --------
-    >>> wrapper = rl.LeaveFutureOut(idata, sampler=rl.Sampler(draws=500, chains=2))
+    >>> wrapper = rl.evaluation.LeaveFutureOut(idata, sampler=rl.Sampler(draws=500, chains=2))
     >>> az.lfo_cv(rl.one_step_ahead(idata), wrapper, min_observations=400, forecast_horizon=1)
     """
 
