@@ -68,7 +68,7 @@ def test_a_name_from_an_unknown_module_is_refused():
 
 def test_every_kernel_has_its_picture():
     page = "\n".join(blocks(ROOT / "docs" / "kernels.md", "{code-cell} ipython3"))
-    pictured = {kind for kind, cls in KERNELS.items() if re.search(rf"rl\.{cls.__name__}\(\)", page)}
+    pictured = {kind for kind, cls in KERNELS.items() if re.search(rf"rl\.kernels\.{cls.__name__}\(\)", page)}
     assert pictured == KERNELS.keys() - {"none"}
 
 

@@ -35,8 +35,11 @@ def test_a_path_a_panel_or_a_spec_is_no_fit(name, tiny):
 
 
 def test_a_misspelled_name_is_answered_with_the_closest():
-    with pytest.raises(AttributeError, match="'plot_lag' is the closest"):
-        rl.plot_lags  # noqa: B018
+    with pytest.raises(AttributeError, match="'lag_report' is the closest"):
+        rl.lag_reports  # noqa: B018
+    for space in (rl, rl.plots):
+        with pytest.raises(AttributeError, match="plot_lag' is the closest"):
+            space.plot_lags  # noqa: B018
     with pytest.raises(AttributeError, match=r"has no attribute 'zzz'$"):
         rl.zzz  # noqa: B018
     assert not hasattr(rl, "_repr_html_")

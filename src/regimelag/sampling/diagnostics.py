@@ -94,8 +94,7 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
         found["divergent"] = int(stats["diverging"].sum())
         found["share_divergent"] = float(stats["diverging"].mean())
     if "energy" in stats:
-        energy = stats["energy"].to_numpy()
-        found["bfmi"] = float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+        found["bfmi"] = float(az.bfmi(stats)["energy"].min())
     return found
 
 
