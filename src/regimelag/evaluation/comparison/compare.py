@@ -55,8 +55,8 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
 
     See Also
     --------
-    compare_gains : For models of different responses: each against its own null.
-    plot_compare : The table as a figure.
+    regimelag.evaluation.compare_gains : For models of different responses: each against its own null.
+    regimelag.plots.plot_compare : The table as a figure.
     leave_one_out : The densities, for ArviZ.
 
     Notes

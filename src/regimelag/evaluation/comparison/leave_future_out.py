@@ -40,7 +40,7 @@ class LeaveFutureOut(az.SamplingWrapper):
 
     See Also
     --------
-    one_step_ahead : What goes in as data.
+    regimelag.one_step_ahead : What goes in as data.
 
     Notes
     -----

@@ -110,7 +110,8 @@ def backtest(
     DataFrame
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
         ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
-        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
+        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `regimelag.evaluation.backtest_table`
+        sums it up.
         ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
         no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
 

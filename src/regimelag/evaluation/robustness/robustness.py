@@ -91,8 +91,8 @@ def robustness(
         out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
         history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
         shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
-        the largest moves set missing. *model-free*: `lead_lag`; its note has the lag of the largest correlation and the
-        lead-lag ratio.
+        the largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the
+        largest correlation and the lead-lag ratio.
 
     Raises
     ------
