@@ -189,7 +189,7 @@ ASK = """
 import regimelag as rl
 try:
     rl.sample(None)
-except rl.FitError as error:
+except rl.errors.FitError as error:
     print(error.came, error.cure, sep="\\n")
 """
 

@@ -62,7 +62,7 @@ def main() -> int:
         folder=arguments.out / "refits",
     )
     scores.to_csv(arguments.out / "scores.csv", index=False)
-    print(markdown(rl.backtest_table(scores)))
+    print(markdown(rl.evaluation.backtest_table(scores)))
     pit = scores.groupby(["horizon", "forecaster"])["PIT"]
     print(
         pd.DataFrame(

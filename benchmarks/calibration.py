@@ -132,7 +132,7 @@ def calibrate(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     panel = rl.make_panel(spec, made_up_frame())
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         print(name, flush=True)
-        tree = rl.sbc(
+        tree = rl.evaluation.sbc(
             spec,
             panel,
             random_seed=arguments.seed,
@@ -142,7 +142,7 @@ def calibrate(name: str, arguments: argparse.Namespace) -> dict[str, object]:
             executor=pool,
             folder=arguments.out / name,
         )
-    table = rl.sbc_table(tree)
+    table = rl.evaluation.sbc_table(tree)
     table.to_csv(arguments.out / f"{name}.csv")
     found = table.index[table["verdict"] != "calibrated"]
     least = table["p, Holm"].idxmin()

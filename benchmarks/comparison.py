@@ -29,17 +29,17 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = rl.compare({name: fitted(rl.read_spec(name), options) for name in (BASELINE, *NULLS)})
     specs = {direction: rl.read_spec(name) for direction, name in DIRECTIONS.items()}
-    gains = rl.compare_gains(
+    gains = rl.evaluation.compare_gains(
         {name: (fitted(spec, options), fitted(same_week(spec), options)) for name, spec in specs.items()}
     )
     for made, file in ((table, "models"), (gains, "directions")):
-        rl.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)
+        rl.plots.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)
         print(markdown(made), *made.attrs["verdict"], made.attrs["condition"], sep="\n\n", end="\n\n")
 
 
 def same_week(spec: rl.ModelSpec) -> rl.ModelSpec:
     """The null for the lag: the same model with kernel none."""
-    signals = tuple(replace(signal, kernel=rl.NoLag()) for signal in spec.signals)
+    signals = tuple(replace(signal, kernel=rl.kernels.NoLag()) for signal in spec.signals)
     return replace(spec, name=f"{spec.name}_same_week", signals=signals)
 
 

@@ -68,12 +68,13 @@ def one_run(version: str, seed: int) -> None:
 
     import regimelag as rl
     from regimelag.panel.slicing import last_rows
+    from regimelag.sampling.diagnostics import convergence
 
     if version == "scan":
         as_in_pymc()
     spec = rl.read_spec("btc_silver")
     panel = last_rows(rl.example_panel().drop_vars("regime_path"), ROWS)
-    fit, convergence = rl.fit, rl.convergence
+    fit = rl.fit
     start = time.perf_counter()
     idata = fit(spec, panel, random_seed=seed, progressbar=False)
     seconds = time.perf_counter() - start

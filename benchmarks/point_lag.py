@@ -26,7 +26,7 @@ CALLS = 100
 def variants() -> dict[str, rl.ModelSpec]:
     """The baseline model with a gamma kernel and with a point lag."""
     fixed = rl.read_spec("btc_silver")
-    signal = dataclasses.replace(fixed.signals[0], kernel=rl.Point())
+    signal = dataclasses.replace(fixed.signals[0], kernel=rl.kernels.Point())
     return {"gamma": fixed, "point": dataclasses.replace(fixed, signals=(signal,))}
 
 

@@ -1,7 +1,7 @@
-"""The API reference: every name in ``regimelag/__init__.pyi``, in the order of a study, one page each.
+"""The API reference: the public names of ``regimelag`` and of its namespaces, in the order of a study, one page each.
 
-Which group a name belongs to follows from the module it comes from, so that a new name finds its place by itself. A
-module that no group claims is an error.
+Which group a name of the root belongs to follows from the module it comes from, so that a new name finds its place by
+itself. A module that no group claims is an error. Each namespace is a group.
 """
 
 from __future__ import annotations
@@ -9,61 +9,81 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-STUB = Path(__file__).parents[1] / "src" / "regimelag" / "__init__.pyi"
+PACKAGE = Path(__file__).parents[1] / "src" / "regimelag"
 
 # Title, what it is for, and what claims a name: a part of the package, a module, or the name itself. The first group
 # that claims a name has it; within a group names are in the order of its claims, and of the stub under one claim.
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Models of your own",
-        "The likelihood alone, the sampler alone, and the road from your own draws to a fit.",
+        "The likelihood alone, the sampler alone, and the way from your own draws to a fit.",
         ("model.build", "as_fit", "sample", "likelihood"),
     ),
-    ("Figures", "Each takes what a reading or a judgement returns, and gives matplotlib axes back.", ("plot_*",)),
     (
         "Spec",
-        "What the model is: responses, signals with their kernels, drivers, controls, regimes, priors.",
-        ("spec.toml", "spec"),
+        "The model: responses, signals with their kernels, drivers, controls, regimes, priors.",
+        ("spec.toml", "spec.model_spec", "spec.series", "spec.parts", "spec"),
     ),
     (
         "Data",
         "From files, data frames, FRED and markets to a panel; panels simulated from the model.",
-        ("panel.read", "fetch.fred", "fetch.market", "panel.make", "panel.rows", "panel", "model.simulate"),
+        ("panel.read", "fetch", "panel.make", "panel", "model.simulate"),
     ),
     (
         "Fit",
-        "From spec and panel to draws, and whether to believe the sampler.",
-        ("sampling.fit", "sampling.diagnostics", "sampling.io", "sampling"),
+        "From spec and panel to draws, with diagnostics of the sampler.",
+        ("sampling.fit", "sampling.sampler", "sampling.diagnostics", "sampling.io", "sampling"),
     ),
     (
-        "Reading",
-        "What a fit says, as labelled draws and tables.",
+        "Results",
+        "Readings of a fit: labelled draws and tables.",
         ("results.lag_report", "results.lags", "results.regimes", "results.modes", "results"),
     ),
     (
-        "Judging",
-        "What the readings are worth.",
+        "Evaluation",
+        "Comparison of models, robustness of a claim about a lag, and scored forecasts.",
         ("evaluation.robustness", "evaluation.comparison", "evaluation"),
     ),
-    ("Report", "What leaves the house: a fit on a page, and how to cite.", ("reporting",)),
-    ("Errors", "Each says what was asked, the rule, what came, and the cure.", ("errors",)),
+    ("Report", "A fit on a page, and how to cite.", ("reporting",)),
+    ("regimelag.evaluation", "Calibration, stacking, scores, and lead and lag without a model.", ()),
+    ("regimelag.plots", "Figures: each takes what a reading or a study returns and gives matplotlib axes back.", ()),
+    ("regimelag.kernels", "Lag kernels, and the base class of a kernel of your own.", ()),
+    ("regimelag.errors", "Each error says what was asked, the rule, what came, and the cure.", ("errors",)),
 )
-ORDER = ("Spec", "Data", "Fit", "Reading", "Judging", "Report", "Figures", "Models of your own", "Errors")
+ORDER = (
+    *("Spec", "Data", "Fit", "Results", "Evaluation", "Report", "Models of your own"),
+    *("regimelag.evaluation", "regimelag.plots", "regimelag.kernels", "regimelag.errors"),
+)
 
 
 def public_names() -> dict[str, str]:
-    """Module (dotted, without the package) by public name, as the stub imports them."""
-    body = ast.parse(STUB.read_text(encoding="utf-8")).body
+    """Module (dotted, without the package) by public name; the namespace, if the name is in one: ``plots.plot_lag``."""
+    body = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8")).body
     imports = [node for node in body if isinstance(node, ast.ImportFrom)]
-    return {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
+    found = {alias.name: node.module for node in imports if node.module for alias in node.names}
+    for space in [alias.name for node in imports if not node.module for alias in node.names]:
+        found |= {f"{space}.{name}": space for name in _listed(space) if name not in found}
+    return found
+
+
+def _listed(space: str) -> list[str]:
+    """Classes and functions of a namespace: those in ``__all__``, or all classes of a module that has none."""
+    stub, module = PACKAGE / space / "__init__.pyi", PACKAGE / f"{space}.py"
+    body = ast.parse((stub if stub.exists() else module).read_text(encoding="utf-8")).body
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            # A constant, in capitals, has no docstring of its own.
+            return [name for name in ast.literal_eval(node.value) if not name.isupper()]
+    return [node.name for node in body if isinstance(node, ast.ClassDef)]
 
 
 def place_of(name: str, module: str) -> tuple[int, int]:
     """Where a name stands: its group in the order shown, and the claim within the group."""
+    if name.startswith(f"{module}."):
+        return ORDER.index(f"regimelag.{module}"), 0
     for title, _, claims in GROUPS:
         for rank, claim in enumerate(claims):
-            begins = claim.endswith("*") and name.startswith(claim[:-1])
-            if begins or claim in (name, module) or module.startswith(f"{claim}."):
+            if claim in (name, module) or module.startswith(f"{claim}."):
                 return ORDER.index(title), rank
     raise ValueError(f"no group of docs/catalogue.py claims {name}, from {module}: add its module to GROUPS")
 

@@ -26,7 +26,7 @@ import regimelag as rl
 
 WITHIN = (1, 3)  # quarters
 # Three quarters, give or take one and a half; the whole weight within two years.
-KERNEL = rl.Gamma(mean_lag=3.0, mean_lag_sd=1.5, spread=1.5, spread_sd=1.0)
+KERNEL = rl.kernels.Gamma(mean_lag=3.0, mean_lag_sd=1.5, spread=1.5, spread_sd=1.0)
 ONE = rl.ModelSpec(
     name="el_nino",
     claim="Carbon dioxide rises faster some quarters after the eastern Pacific has warmed.",

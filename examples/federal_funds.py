@@ -114,11 +114,11 @@ def main() -> None:
     print("", *rl.diagnostics(idata), sep="\n")
 
     idata["log_likelihood"] = xr.DataTree(predictive_terms(idata["posterior"].to_dataset(), *data))
-    stacking = rl.stack_chains(idata)
+    stacking = rl.evaluation.stack_chains(idata)
     print("", stacking[["member_of", "weight"]].to_dataframe().round(3), sep="\n")
     per_cluster = ["cluster_weight", "elpd", "elpd_difference", "difference_se", "reliability"]
     print(stacking[per_cluster].to_dataframe().round(3).to_string())
-    print("", *rl.diagnostics(rl.stacked_posterior(idata, stacking)), sep="\n")
+    print("", *rl.diagnostics(rl.evaluation.stacked_posterior(idata, stacking)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     try:
         macro = rl.fetch_fred(FROM_FRED, as_of=arguments.as_of, api_key_file=arguments.api_key_file, **source)
         market = rl.fetch_market(FROM_MARKET, **source)
-    except rl.FetchError as problem:
+    except rl.errors.FetchError as problem:
         raise SystemExit(str(problem)) from None
     print(*macro.attrs["notes"], *market.attrs["notes"], sep="\n")
     frame = macro.join(market, how="outer")

@@ -11,7 +11,7 @@ By default the cluster is one of this machine's, a process a core; --scheduler t
 workers have regimelag installed; one thread each will do (`dask worker --nthreads 1`), since the fits of one process
 take turns. A fit is saved as soon as it is done: when stopped, call again with the same --out, and only what is missing
 runs. Studies of many refits take the cluster as it is: `rl.robustness(spec, panel, executor=client.get_executor(),
-folder=...)`, `rl.sbc` and `rl.backtest` likewise.
+folder=...)`, `rl.evaluation.sbc` and `rl.backtest` likewise.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from distributed import Client, as_completed
 
 import regimelag as rl
 from regimelag.results.verdict import decision_threshold
+from regimelag.sampling.diagnostics import convergence
 
 # True cumulative elasticities of the simulated assets, each the name of one.
 TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}
@@ -121,7 +122,7 @@ def kept(file: Path, spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, 
 
 def row(idata: xr.DataTree) -> dict[str, object]:
     """What a fit says, in one row."""
-    report, found = rl.lag_report(idata), rl.convergence(idata)
+    report, found = rl.lag_report(idata), convergence(idata)
     effect, lag = (report.loc[("silver", what), "posterior"] for what in ("lagged effect", "mean lag"))
     return {
         "effect": effect["median"],

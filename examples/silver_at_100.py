@@ -43,9 +43,12 @@ def main() -> None:
         print(sentence)
 
     rally = silver_returns(panel)[-HALF_YEAR:]
-    answer = rl.impulse_response(flagship, shock=rally, horizon=YEAR)
-    fans = {name: rl.forecast(flagship, horizon=HALF_YEAR, scenario=path) for name, path in scenarios(panel).items()}
-    null = rl.forecast(fits["no_silver"], horizon=HALF_YEAR)
+    answer = rl.evaluation.impulse_response(flagship, shock=rally, horizon=YEAR)
+    fans = {
+        name: rl.forecast(flagship, horizon=HALF_YEAR, scenario=path, random_seed=0)
+        for name, path in scenarios(panel).items()
+    }
+    null = rl.forecast(fits["no_silver"], horizon=HALF_YEAR, random_seed=0)
     print_regime(flagship)
     print_answer(answer, rally)
     print_fans(fans, null)
@@ -136,13 +139,13 @@ def draw(fans: dict[str, xr.Dataset], null: xr.Dataset, answer: xr.Dataset, hist
     )
     named = [*fans.items(), ("unchanged, model without silver", null)]
     for key, (name, fan) in zip("abcd", named, strict=True):
-        rl.plot_forecast(fan, history=history, ax=axes[key]).set_title(name)
+        rl.plots.plot_forecast(fan, history=history, ax=axes[key]).set_title(name)
     limits = [axes[key].get_ylim() for key in "abcd"]
     for key in "abcd":
         axes[key].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         if key != "b":
             axes[key].get_legend().remove()
-    rl.plot_impulse(answer, ax=axes["e"])
+    rl.plots.plot_impulse(answer, ax=axes["e"])
     figure.savefig(file, dpi=110)
 
 

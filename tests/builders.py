@@ -18,7 +18,7 @@ from regimelag.likelihood.linked_op import _plain
 from regimelag.model.build import draw_prior
 from regimelag.sampling.inference_data import provenance
 
-KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
+KERNEL = rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 # How the one fit that test files share is made.
 FIT = {
     "draws": 200,

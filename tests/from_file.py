@@ -37,9 +37,9 @@ READINGS = {
     "plot_effects": rl.effects,
     "plot_evidence": rl.lag_report,
     "plot_forecast": lambda idata: rl.forecast(idata, horizon=8),
-    "plot_impulse": lambda idata: rl.impulse_response(idata, shock=0.1, horizon=12),
+    "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
-    "plot_lead_lag": lambda idata: rl.lead_lag(rl.panel_of(idata), draws=50),
+    "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),
     "plot_panel": rl.panel_of,
     "plot_paths": rl.regime_paths,
     "plot_portrait": rl.regime_portrait,
@@ -68,7 +68,7 @@ def newer(idata: xr.DataTree) -> xr.Dataset:
 
 def score(idata: xr.DataTree) -> float:
     """Joint log score of the rows that came after the fit."""
-    return rl.score(idata, newer(idata)).attrs["joint_log_score"]
+    return rl.evaluation.score(idata, newer(idata)).attrs["joint_log_score"]
 
 
 def main(file: Path) -> None:
@@ -77,7 +77,7 @@ def main(file: Path) -> None:
     idata, found = rl.load_fit(file), {}
     for name, read in READINGS.items():
         reading = read(idata)
-        getattr(rl, name)(reading)
+        getattr(rl.plots, name)(reading)
         plt.gcf().canvas.draw()
         plt.close("all")
         found[name] = numbers(reading)

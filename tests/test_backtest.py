@@ -32,7 +32,7 @@ SPEC = small_spec(
     drivers=(rl.Driver("yield", "yield", periods=3),), episodes=rl.Episodes(starts=(dt.date(2021, 6, 1),)), max_lag=2
 )
 LEVELS = frame(170, seed=3)
-LIGHT = {"draws": 30, "tune": 60, "chains": 2, "starts": 2, "progressbar": False}
+LIGHT = {"sampler": rl.Sampler(draws=30, tune=60, chains=2, starts=2), "progressbar": False}
 
 
 def panel_of(levels=LEVELS):
@@ -41,7 +41,7 @@ def panel_of(levels=LEVELS):
 
 def plan(panel, refit, spec=SPEC):
     """What a backtest hands to its runs."""
-    return room.Plan(spec, panel, (refit,), (refit,), horizons=(1, 3), rows=None, settings={}, starts=2, seed=1)
+    return room.Plan(spec, panel, (refit,), (refit,), horizons=(1, 3), rows=None, sampler=rl.Sampler(), random_seed=1)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_table_sums_up_and_its_intervals_hold_the_means():
         for name, score in (("model", rng.normal(0.3)), ("random walk", 0.0))
     ]
     scores = pd.DataFrame(rows)
-    table = rl.backtest_table(scores)
+    table = rl.evaluation.backtest_table(scores)
     one = table.loc[("asset", 1, "model")]
     mine = scores[scores["forecaster"] == "model"]
     assert one["origins"] == 200
@@ -171,9 +171,9 @@ def test_refits_whose_chains_disagree_are_told():
         for n in range(30)
         for name, rhat in (("model", 1.2 if n < 15 else 1.01), ("random walk", np.nan))
     ]
-    (said,) = rl.backtest_table(pd.DataFrame(rows)).attrs["warnings"]
+    (said,) = rl.evaluation.backtest_table(pd.DataFrame(rows)).attrs["warnings"]
     assert said.startswith("The chains of 1 of 2 refits disagree")
-    assert not rl.backtest_table(pd.DataFrame(rows[30:])).attrs["warnings"]
+    assert not rl.evaluation.backtest_table(pd.DataFrame(rows[30:])).attrs["warnings"]
 
 
 def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
@@ -190,8 +190,11 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
     scores = rl.backtest(SPEC, panel_of(), start="2022-06-03", horizons=(1,))
     (said,) = scores.attrs["notes"]
     assert said.startswith("no signal is small without metal (same-period and lagged terms).")
-    assert 'compare small with the same model with kernel = { kind = "none" } for metal (regimelag.NoLag()).' in said
-    assert rl.backtest_table(scores).attrs["notes"] == [said]
+    assert (
+        'compare small with the same model with kernel = { kind = "none" } for metal (regimelag.kernels.NoLag()).'
+        in said
+    )
+    assert rl.evaluation.backtest_table(scores).attrs["notes"] == [said]
     alone = replaced(SPEC, signals=(replaced(SPEC.signals[0], contemporaneous=False),))
     (said,) = rl.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
     assert said == "no signal is small without the lagged term of metal."
@@ -287,5 +290,5 @@ def beside_backtest(spec, panel, client, folder, options):
     """What the cluster still managed, if its nannies brought workers back in time."""
     try:
         return rl.backtest(spec, panel, executor=client.get_executor(), folder=folder, **options)
-    except rl.FitError:
+    except rl.errors.FitError:
         return None

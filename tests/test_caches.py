@@ -27,7 +27,7 @@ import regimelag as rl
 for name in ("fit", "regime_probabilities", "markov_loglik"):
     try:
         getattr(rl, name)
-    except rl.FitError as problem:
+    except rl.errors.FitError as problem:
         assert all(variable in problem.cure for variable in {names}), problem
         print(problem.came)
 """
@@ -109,13 +109,13 @@ def test_data_need_no_such_folder(sealed):
     ids=lambda problem: type(problem).__name__,
 )
 def test_what_is_denied_is_told(problem):
-    with pytest.raises(rl.FitError, match="NUMBA_CACHE_DIR") as caught, saying_where_to_write():
+    with pytest.raises(rl.errors.FitError, match="NUMBA_CACHE_DIR") as caught, saying_where_to_write():
         raise problem
     assert str(problem) in caught.value.came
     assert caught.value.__cause__ is problem
 
 
-TOLD = rl.FitError("compiled code", "there is a folder", "none", f"set {VARIABLES}")
+TOLD = rl.errors.FitError("compiled code", "there is a folder", "none", f"set {VARIABLES}")
 
 
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left"), RuntimeError("out of memory"), TOLD])

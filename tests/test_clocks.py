@@ -125,7 +125,7 @@ def test_the_london_fix_as_response_is_warned_of_and_as_signal_is_not():
 
 
 def test_no_lag_kernel_no_lag_and_no_warning():
-    silver = replace(SILVER, close=NEW_YORK, kernel=rl.NoLag())
+    silver = replace(SILVER, close=NEW_YORK, kernel=rl.kernels.NoLag())
     panel = quiet(timed(LONDON_NOON, NEW_YORK, signals=(silver,)), daily())
     assert rl.describe_panel(panel).loc[("signal", "silver"), "hours_after"] == 9
 
@@ -181,7 +181,7 @@ def test_each_response_and_each_column_of_a_signal_is_looked_at():
 
 def test_a_driver_that_closes_after_the_row_is_refused_and_the_cure_works():
     driver = rl.Driver("real yield", "tips", periods=3, close=UTC_MIDNIGHT)
-    with pytest.raises(rl.PanelError, match="4 hours after response column 'btc'") as caught:
+    with pytest.raises(rl.errors.PanelError, match="4 hours after response column 'btc'") as caught:
         rl.make_panel(timed(NEW_YORK, NEW_YORK, drivers=(driver,)), daily(), start="2020-06-05")
     assert "on 2020-06-05" in str(caught.value)
     spec = timed(NEW_YORK, NEW_YORK, drivers=(replace(driver, delay="1D"),))
@@ -197,7 +197,7 @@ def test_the_earliest_of_several_responses_decides_what_was_known():
     frame["eth"] = frame["btc"] ** 1.1 * np.exp(0.01 * np.random.default_rng(0).normal(size=len(frame)))
     driver = rl.Driver("real yield", "tips", periods=3, close=NEW_YORK)
     both = (replace(BITCOIN, close=UTC_MIDNIGHT), rl.Response("ether", "eth", close=LONDON_NOON))
-    with pytest.raises(rl.PanelError, match="response column 'eth'"):
+    with pytest.raises(rl.errors.PanelError, match="response column 'eth'"):
         rl.make_panel(timed("", "", responses=both, drivers=(driver,)), frame)
     quiet(timed(UTC_MIDNIGHT, "", drivers=(driver,)), frame)
 
@@ -272,7 +272,7 @@ def test_every_series_is_drawn_in_natural_units_with_its_history_episodes_and_ho
     frame.loc["2020-06-06":"2020-06-12", "btc"] = np.nan
     spec = timed(UTC_MIDNIGHT, NEW_YORK, episodes=rl.Episodes((dt.date(2020, 7, 3),), ("early", "late")))
     panel = quiet(spec, frame)
-    axes = rl.plot_panel(panel)
+    axes = rl.plots.plot_panel(panel)
     table = rl.describe_panel(panel)
     assert len(axes) == len(table) == 5
     for ax, (role, name) in zip(axes, table.index, strict=True):
@@ -287,8 +287,8 @@ def test_every_series_is_drawn_in_natural_units_with_its_history_episodes_and_ho
     assert len(axes[1].patches) == 1
     assert "delay W-MON" in axes[3].get_title(loc="left")
     axes[0].figure.canvas.draw()
-    with pytest.raises(rl.PanelError, match="5 axes"):
-        rl.plot_panel(panel, axes=axes[:2])
+    with pytest.raises(rl.errors.PanelError, match="5 axes"):
+        rl.plots.plot_panel(panel, axes=axes[:2])
 
 
 # ---- late series
@@ -309,7 +309,7 @@ def test_weekly_money_that_comes_out_once_a_month_joins_as_of_its_release():
     stopped = frame.copy()
     stopped.loc["2021-03-01":, "money"] = np.nan
     # February's last week comes out on 28 February and serves for twice the month between releases.
-    with pytest.raises(rl.PanelError, match="at most 62 days") as caught:
+    with pytest.raises(rl.errors.PanelError, match="at most 62 days") as caught:
         rl.make_panel(spec_of(controls=(control,)), stopped)
     assert "2021-05-07" in str(caught.value)
     assert "2021-04-30" not in str(caught.value)

@@ -19,7 +19,7 @@ from regimelag.evaluation.comparison.elpd_difference import Telling, paired_diff
 from regimelag.evaluation.comparison.psis_loo import loo_score
 
 PAIR = (rl.Response("asset", "price"), rl.Response("other", "other price"))
-POINT = (rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),)
+POINT = (rl.Signal("metal", "metal", kernel=rl.kernels.Point(mean_lag=2.0)),)
 SPECS = {
     "one response": small_spec(),
     "normal, one regime": bare_spec(family="normal"),
@@ -27,7 +27,7 @@ SPECS = {
     "own chains": small_spec(responses=PAIR, responses_vary=("effect", "regimes")),
     "point lag": small_spec(signals=POINT, max_lag=3),
     "point lag by regime": small_spec(
-        signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0, by_regime=True)),), max_lag=3
+        signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point(mean_lag=2.0, by_regime=True)),), max_lag=3
     ),
 }
 # Rows and cells without a response: a whole row, and one of two.
@@ -226,9 +226,9 @@ def test_gains_are_those_over_each_null(nested):
     doubled = panel.copy()
     doubled["response_scale"] = 2 * panel["response_scale"]
     other = {name: normal_fit(sd, doubled)[0] for name, sd in {"wide": 1.0, "narrow": 0.01}.items()}
-    with pytest.raises(rl.FitError, match="other values"):
+    with pytest.raises(rl.errors.FitError, match="other values"):
         rl.compare({"a": fits["wide"], "b": other["wide"]})
-    table = rl.compare_gains(
+    table = rl.evaluation.compare_gains(
         {
             "a -> b": (fits["wide"], fits["narrow"]),
             "b -> a": (other["wide"], other["narrow"]),
@@ -247,7 +247,7 @@ def test_gains_are_those_over_each_null(nested):
     assert "The null of a -> b is the model of a -> b with intercept_sd 0.01 instead of 1 in priors." in said
     assert "Which of a -> b and b -> a gains more is inconclusive" in said
     assert "a -> b gains more: the gain of null less that of a -> b" in said
-    assert isinstance(rl.plot_compare(table), plt.Axes)
+    assert isinstance(rl.plots.plot_compare(table), plt.Axes)
 
 
 # ---- what is told
@@ -363,31 +363,31 @@ def test_fits_of_other_data_are_refused(nested):
         (fit_on(units), "response_center"),
         (prior_fit(pair, hand_panel(pair, 150), 2), "responses asset, other, not asset"),
     ):
-        with pytest.raises(rl.FitError, match=words) as caught:
+        with pytest.raises(rl.errors.FitError, match=words) as caught:
             rl.compare({"one": tree, "two": other})
         assert "'two' differs from 'one'" in caught.value.came
         assert caught.value.cure
     missing = hand_panel(pair, 150, missing=[(3, 1)])
-    with pytest.raises(rl.FitError, match="missing on 1 rows"):
+    with pytest.raises(rl.errors.FitError, match="missing on 1 rows"):
         rl.compare({"one": prior_fit(pair, hand_panel(pair, 150), 2), "two": prior_fit(pair, missing, 2)})
     short = fit_on(cut(panel, 140))
-    with pytest.raises(rl.FitError, match="140 from") as caught:
-        rl.compare_gains({"one": (tree, tree), "two": (short, short)})
+    with pytest.raises(rl.errors.FitError, match="140 from") as caught:
+        rl.evaluation.compare_gains({"one": (tree, tree), "two": (short, short)})
     assert "compare_gains" in caught.value.asked
 
 
 def test_what_cannot_be_compared_is_refused(nested):
     tree = nested["wide"][0]
-    with pytest.raises(rl.FitError, match="two fits"):
+    with pytest.raises(rl.errors.FitError, match="two fits"):
         rl.compare({"one": tree})
-    with pytest.raises(rl.FitError, match="two pairs"):
-        rl.compare_gains({"one": (tree, tree)})
-    with pytest.raises(rl.FitError, match="reference"):
+    with pytest.raises(rl.errors.FitError, match="two pairs"):
+        rl.evaluation.compare_gains({"one": (tree, tree)})
+    with pytest.raises(rl.errors.FitError, match="reference"):
         rl.compare({"one": tree, "two": tree}, reference="three")
     own = small_spec(controls=(rl.Control("own past", "price", delay="7D"),))
     past = prior_fit(own, hand_panel(own, 12), 2)
     for ask in (rl.leave_one_out, lambda fit: rl.compare({"one": fit, "two": fit})):
-        with pytest.raises(rl.FitError, match="own past"):
+        with pytest.raises(rl.errors.FitError, match="own past"):
             ask(past)
     # One step ahead the past is known: those terms hold.
     assert np.isfinite(rl.one_step_ahead(past)["log_likelihood"]["response_value"]).all()
@@ -398,7 +398,7 @@ def test_what_cannot_be_compared_is_refused(nested):
 
 def test_the_figure_draws_each_model_and_its_weight(nested):
     table = rl.compare({name: tree for name, (tree, _) in nested.items()})
-    ax = rl.plot_compare(table)
+    ax = rl.plots.plot_compare(table)
     labels = [label.get_text().split("\n") for label in ax.get_yticklabels()]
     assert [first for first, *_ in labels] == list(table.index)
     assert [" ".join(rest) for _, *rest in labels] == [", ".join(table.attrs["differences"][n]) for n in table.index]
@@ -409,5 +409,5 @@ def test_the_figure_draws_each_model_and_its_weight(nested):
     assert {text.get_text() for text in ax.texts} >= {f"{weight:.2f}" for weight in table["weight"]}
     assert "wide" in ax.get_title()
     plt.close("all")
-    with pytest.raises(rl.FitError, match="compare"):
-        rl.plot_compare(table[["elpd"]])
+    with pytest.raises(rl.errors.FitError, match="compare"):
+        rl.plots.plot_compare(table[["elpd"]])

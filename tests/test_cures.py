@@ -26,16 +26,18 @@ from builders import bare_spec, cut, hand_panel, prior_fit, replaced, small_spec
 import regimelag as rl
 from regimelag.panel.frame_checks import check_frame, take_columns
 from regimelag.panel.rows import to_frequency
-from regimelag.sampling.fit import _check_arguments, _check_model
+from regimelag.runtime.plain import drawn_seed
+from regimelag.sampling.fit import _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
 from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, transitions
 from regimelag.spec import toml as specfile
 from regimelag.spec.kernels import base, by_lag, location_scale, point
-from regimelag.spec.toml import spec_from_toml
+from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
-NAMES |= {name: getattr(rl, name) for name in rl.__all__}
+for space in (rl, rl.plots, rl.evaluation, rl.kernels):
+    NAMES |= {name: getattr(space, name) for name in dir(space) if not name.startswith("_")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,10 +170,13 @@ SERIES = {
     "beyond itself": Case(rl.Signal, {"name": "a", "column": "a", "beyond": "a"}, "drop beyond", without("beyond")),
     "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "trailing_gain"}),
     "kernel by name": Case(
-        rl.Signal, {"name": "a", "column": "a", "kernel": "gamma"}, "regimelag.Gamma()", changed(kernel=rl.Gamma())
+        rl.Signal,
+        {"name": "a", "column": "a", "kernel": "gamma"},
+        "regimelag.kernels.Gamma()",
+        changed(kernel=rl.kernels.Gamma()),
     ),
     "signal that does nothing": Case(
-        rl.Signal, {"name": "a", "column": "a", "kernel": rl.NoLag(), "contemporaneous": False}
+        rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "contemporaneous": False}
     ),
     "truth in quotes": Case(rl.Signal, {"name": "a", "column": "a", "contemporaneous": "false"}),
     "slash": Case(rl.Signal, {"name": "EUR/USD", "column": "a"}),
@@ -214,7 +219,7 @@ STRUCTURE = {
     "scale below zero": Case(rl.Priors, {"origin_sd": -1.0}, "zero or above", changed(origin_sd=0.0)),
     "scale of zero": Case(rl.Priors, {"effect_sd": 0.0}, "a number above 0", changed(effect_sd=0.1)),
 }
-POINTS = (rl.Signal("a", "a", kernel=rl.Point()), rl.Signal("b", "b", kernel=rl.Point(by_regime=True)))
+POINTS = (rl.Signal("a", "a", kernel=rl.kernels.Point()), rl.Signal("b", "b", kernel=rl.kernels.Point(by_regime=True)))
 SPECS = {
     "no name": Case(model, {"name": " "}),
     "not in a tuple": Case(
@@ -280,7 +285,7 @@ SPECS = {
     "what varies over responses": Case(two_responses, {"responses_vary": ("effects", "lags")}),
     "lag of a simplex by episode": Case(
         with_kernel,
-        {"kernel": rl.Dirichlet(), "episodes": rl.Episodes(vary=("scale", "lag"))},
+        {"kernel": rl.kernels.Dirichlet(), "episodes": rl.Episodes(vary=("scale", "lag"))},
         'drop "lag" from vary',
         changed(episodes=rl.Episodes(vary=("scale",))),
     ),
@@ -292,7 +297,7 @@ SPECS = {
     ),
     "lag of a simplex by response": Case(
         two_responses,
-        {"signals": (rl.Signal("m", "m", kernel=rl.Dirichlet()),), "responses_vary": ("effect", "lag")},
+        {"signals": (rl.Signal("m", "m", kernel=rl.kernels.Dirichlet()),), "responses_vary": ("effect", "lag")},
         'drop "lag" from responses_vary',
         changed(responses_vary=("effect",)),
     ),
@@ -300,7 +305,7 @@ SPECS = {
         model,
         {"signals": POINTS},
         "give all signals but one another kernel than point, without by_regime",
-        changed(signals=(rl.Signal("a", "a"), rl.Signal("b", "b", kernel=rl.Point()))),
+        changed(signals=(rl.Signal("a", "a"), rl.Signal("b", "b", kernel=rl.kernels.Point()))),
     ),
     "joint regimes": Case(
         two_responses,
@@ -311,18 +316,18 @@ SPECS = {
     "point lag by regime of several processes": Case(
         two_responses,
         {
-            "signals": (rl.Signal("m", "m", kernel=rl.Point(by_regime=True)),),
+            "signals": (rl.Signal("m", "m", kernel=rl.kernels.Point(by_regime=True)),),
             "responses_vary": ("regimes",),
             "max_lag": 20,
         },
         "drop by_regime",
-        changed(signals=(rl.Signal("m", "m", kernel=rl.Point()),)),
+        changed(signals=(rl.Signal("m", "m", kernel=rl.kernels.Point()),)),
     ),
 }
 
 
 @dataclass(frozen=True)
-class Registered(rl.Gamma):
+class Registered(rl.kernels.Gamma):
     """A kernel of a user's module."""
 
     kind = "registered"
@@ -335,7 +340,7 @@ class Changing(kernels.Kernel):
 
 
 @dataclass(frozen=True)
-class Renamed(rl.Gamma):
+class Renamed(rl.kernels.Gamma):
     """A kernel one of whose parameters has a name that is taken."""
 
     kind = "renamed"
@@ -355,23 +360,25 @@ def registered(kernel, *, register=True):
 
 
 KERNELS = {
-    "negative": Case(kernel_of, {"kind": rl.Gamma, "spread": -1.0}, "positive value", changed(spread=1.0)),
-    "beyond the lags": Case(kernel_of, {"kind": rl.Gamma, "max_lag": 4}),
+    "negative": Case(kernel_of, {"kind": rl.kernels.Gamma, "spread": -1.0}, "positive value", changed(spread=1.0)),
+    "beyond the lags": Case(kernel_of, {"kind": rl.kernels.Gamma, "max_lag": 4}),
     "beyond the lags, which are raised": Case(
-        kernel_of, {"kind": rl.Gamma, "mean_lag": 29.5}, "or max_lag = 30 in the model", changed(max_lag=30)
+        kernel_of, {"kind": rl.kernels.Gamma, "mean_lag": 29.5}, "or max_lag = 30 in the model", changed(max_lag=30)
     ),
-    "before the lags": Case(kernel_of, {"kind": rl.Beta, "mean_lag": 0.5}),
-    "negative binomial of no lag": Case(kernel_of, {"kind": rl.NegativeBinomial, "mean_lag": 1.0}),
-    "negative binomial too narrow": Case(kernel_of, {"kind": rl.NegativeBinomial, "spread": 2.0}),
-    "beta too wide": Case(kernel_of, {"kind": rl.Beta, "mean_lag_sd": 14.0}),
-    "beta too spread": Case(kernel_of, {"kind": rl.Beta, "spread": 13.0}),
-    "dirichlet too wide": Case(kernel_of, {"kind": rl.Dirichlet, "mean_lag_sd": 6.0}),
-    "masses in words": Case(kernel_of, {"kind": rl.Point, "masses": ("a", "b")}, "leave masses out", without("masses")),
+    "before the lags": Case(kernel_of, {"kind": rl.kernels.Beta, "mean_lag": 0.5}),
+    "negative binomial of no lag": Case(kernel_of, {"kind": rl.kernels.NegativeBinomial, "mean_lag": 1.0}),
+    "negative binomial too narrow": Case(kernel_of, {"kind": rl.kernels.NegativeBinomial, "spread": 2.0}),
+    "beta too wide": Case(kernel_of, {"kind": rl.kernels.Beta, "mean_lag_sd": 14.0}),
+    "beta too spread": Case(kernel_of, {"kind": rl.kernels.Beta, "spread": 13.0}),
+    "dirichlet too wide": Case(kernel_of, {"kind": rl.kernels.Dirichlet, "mean_lag_sd": 6.0}),
+    "masses in words": Case(
+        kernel_of, {"kind": rl.kernels.Point, "masses": ("a", "b")}, "leave masses out", without("masses")
+    ),
     "too few masses": Case(
-        kernel_of, {"kind": rl.Point, "masses": (1.0,)}, "give masses 26 numbers", changed(masses=(1.0,) * 26)
+        kernel_of, {"kind": rl.kernels.Point, "masses": (1.0,)}, "give masses 26 numbers", changed(masses=(1.0,) * 26)
     ),
     "class that changes": Case(
-        with_kernel, {"kernel": Changing()}, "@dataclass(frozen=True)", changed(kernel=rl.Gamma())
+        with_kernel, {"kernel": Changing()}, "@dataclass(frozen=True)", changed(kernel=rl.kernels.Gamma())
     ),
     "class of no kind": Case(
         registered,
@@ -382,7 +389,7 @@ KERNELS = {
     "parameter of a taken name": Case(
         registered, {"kernel": Renamed()}, "rename them in Renamed", changed(kernel=Registered())
     ),
-    "by_regime in quotes": Case(kernel_of, {"kind": rl.Point, "by_regime": "yes", "max_lag": 20}),
+    "by_regime in quotes": Case(kernel_of, {"kind": rl.kernels.Point, "by_regime": "yes", "max_lag": 20}),
 }
 TOML = """\
 name = "model"
@@ -522,7 +529,7 @@ def test_a_frequency_is_answered_with_the_nearest(nearest, refused):
 @pytest.mark.parametrize("refused", ["weekly", "2W-FRI", "3ME", "QS", "YE", "h"])
 def test_a_frequency_of_rows_is_answered_with_the_nearest(refused):
     frame = pd.DataFrame({"a": 1.0 + np.arange(400.0)}, index=pd.date_range("2020-01-01", periods=400))
-    with pytest.raises(rl.PanelError) as caught:
+    with pytest.raises(rl.errors.PanelError) as caught:
         to_frequency(frame, refused)
     assert len(to_frequency(frame, value_at(caught.value.cure.removeprefix("write ")))) > 1
 
@@ -559,7 +566,7 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_the_cure_of_a_frame(name):
     frame = FRAMES[name]() if callable(FRAMES[name]) else FRAMES[name].copy()
-    with pytest.raises(rl.PanelError) as caught:
+    with pytest.raises(rl.errors.PanelError) as caught:
         as_panel(frame)
     known = {"frame": frame, "pd": pd}
     code = caught.value.cure.removeprefix("pass a DataFrame: ")
@@ -574,14 +581,14 @@ def test_the_cure_of_a_frame(name):
 
 def test_rows_without_a_level_of_dates_and_objects_of_nobody_are_named():
     for index in (pd.MultiIndex.from_product([[2020, 2021], [1, 2]]), pd.MultiIndex.from_product([["a"], ["b"]])):
-        with pytest.raises(rl.PanelError, match="levels") as caught:
+        with pytest.raises(rl.errors.PanelError, match="levels") as caught:
             as_panel(pd.DataFrame({"y": np.arange(float(len(index)))}, index=index))
         assert "set_index" in caught.value.cure
 
     class DataFrame:
         """Stands for a table of another library that has no way to pandas."""
 
-    with pytest.raises(rl.PanelError, match=r"came: a test_cures\.DataFrame"):
+    with pytest.raises(rl.errors.PanelError, match=r"came: a test_cures\.DataFrame"):
         as_panel(DataFrame())
 
 
@@ -590,7 +597,7 @@ def test_a_drivers_level_spans_one_row_and_its_change_thirteen():
     assert (level.periods, change.periods) == (1, 13)
     assert rl.Driver("vix", "vix", periods=None) == change
     spec = model(drivers=(level, rl.Driver("yield", "yield"), rl.Driver("money", "money", "log_return", 4)))
-    assert spec_from_toml(specfile.spec_to_toml(spec)) == spec
+    assert spec_from_toml(spec_to_toml(spec)) == spec
     read = spec_from_toml(TOML + '[[drivers]]\nname = "vix"\ncolumn = "vix"\ntransform = "level"\n')
     assert read.drivers == (level,)
     assert hash(level) == hash(rl.Driver("vix", "vix", transform="level", periods=1))
@@ -599,11 +606,14 @@ def test_a_drivers_level_spans_one_row_and_its_change_thirteen():
 # ---- fits, readings and judgements
 
 OWN = inspect.signature(rl.fit).parameters
-SETTINGS = {"target_accept": 0.9, "nuts_sampler": "nutpie", "random_seed": None, "cores": None, "draws": 10}
 
 
 def settings(**given):
-    _check_arguments("fit", **(SETTINGS | given))
+    rl.Sampler(**given)
+
+
+def seed(**given):
+    drawn_seed(rl.errors.FitError, "fit", given.get("random_seed"))
 
 
 def keywords(**given):
@@ -618,11 +628,21 @@ def with_variable(distribution, *arguments, name="a"):
 
 CALLS = {
     "sampler": Case(settings, {"nuts_sampler": "nuts"}),
-    "seed": Case(settings, {"random_seed": -1}),
+    "seed": Case(seed, {"random_seed": -1}),
     "accept": Case(settings, {"target_accept": 95}),
     "cores": Case(settings, {"cores": 0}),
     "no draws": Case(settings, {"draws": 0}, "give draws such a number", changed(draws=1)),
     "misspelled": Case(keywords, {"random_sed": 1}, "write random_seed", lambda given: {}),
+    "option that is a field": Case(
+        settings, {"options": {"draws": 10}}, "write draws=10 beside", lambda given: {"draws": 10}
+    ),
+    "option that nobody knows": Case(
+        settings, {"options": {"maxdepht": 8}}, "write maxdepth", lambda given: {"options": {"maxdepth": 8}}
+    ),
+    "option that is set": Case(settings, {"options": {"seed": 1}}, "drop it", lambda given: {}),
+    "options that are none": Case(
+        settings, {"options": 12}, 'write options={"maxdepth": 12}', changed(options={"maxdepth": 12})
+    ),
     "own name of a setting": Case(keywords, {"seed": 1}, "write random_seed", lambda given: {}),
     "what is set": Case(keywords, {"save_warmup": True}, "drop it", without("save_warmup")),
     "sampler of nutpie": Case(
@@ -651,7 +671,7 @@ def test_the_cure_of_a_setting(name):
 
 def test_the_cure_of_a_model_without_variables():
     with pm.Model() as made:
-        with pytest.raises(rl.FitError) as caught:
+        with pytest.raises(rl.errors.FitError) as caught:
             _check_model(made)
         assert value_at(caught.value.cure.partition("such as ")[2]).name == "level"
     _check_model(made)
@@ -660,7 +680,7 @@ def test_the_cure_of_a_model_without_variables():
 @pytest.mark.slow
 def test_the_cure_of_a_log_posterior_that_is_finite_nowhere(tiny):
     spec, panel, _ = tiny
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         find_modes(lambda point: (np.nan, point), [np.zeros(2)])
     made = value_at(caught.value.cure.partition("model = ")[2].partition("; ")[0], spec=spec, panel=panel)
     assert set(made.point_logps())
@@ -670,25 +690,25 @@ def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
     spec, panel, fit = tiny
     bare = fit.copy()
     bare.attrs = {}
-    with pytest.raises(rl.FitError, match="carries its spec") as caught:
+    with pytest.raises(rl.errors.FitError, match="carries its spec") as caught:
         rl.spec_of(bare)
     again = value_at(caught.value.cure.partition("through ")[2], idata=bare, spec=spec, panel=panel)
     assert rl.spec_of(again) == spec
     other = fit.copy()
     other.attrs = fit.attrs | {"spec": fit.attrs["spec"].replace('"gamma"', '"registered"')}
-    with pytest.raises(rl.FitError, match="import the module that registers the kernel"):
+    with pytest.raises(rl.errors.FitError, match="import the module that registers the kernel"):
         rl.spec_of(other)
     monkeypatch.setitem(kernels.KERNELS, "registered", Registered)
     assert rl.spec_of(other).signals[0].kernel.kind == "registered"
     lacking = fit.copy()
     lacking["posterior"] = fit["posterior"].to_dataset().drop_vars("effect")
-    with pytest.raises(rl.FitError, match="without dropping variables"):
+    with pytest.raises(rl.errors.FitError, match="without dropping variables"):
         rl.as_fit(lacking, spec, panel)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.save_fit(fit, None)
     path = value_at(caught.value.cure.removeprefix("write "), idata=fit)
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.effects(str(path))
     rl.effects(value_at(caught.value.cure.partition(": ")[2]))
 
@@ -705,8 +725,8 @@ def test_the_cure_of_a_figure_of_a_fit(name, tiny):
 
     fit = tiny[2]
     long = hand_panel(small_spec(), 60)
-    with pytest.raises(rl.FitError) as caught:
-        getattr(rl, name)(fit)
+    with pytest.raises(rl.errors.FitError) as caught:
+        getattr(rl.plots, name)(fit)
     assert value_at(caught.value.cure.removeprefix("write "), idata=fit, panel=long) is not None
     plt.close("all")
 
@@ -721,9 +741,9 @@ READINGS = {
     "a driver's column": Case(
         rl.driver_effects, {"moves": {"yields": -0.5}}, "write 'yield'", changed(moves={"yield": -0.5})
     ),
-    "another signal": Case(rl.impulse_response, {"signal": "gold", "shock": 0.1}),
-    "shock": Case(rl.impulse_response, {"shock": "10%"}),
-    "horizon": Case(rl.impulse_response, {"shock": 0.1, "horizon": 0}),
+    "another signal": Case(rl.evaluation.impulse_response, {"signal": "gold", "shock": 0.1}),
+    "shock": Case(rl.evaluation.impulse_response, {"shock": "10%"}),
+    "horizon": Case(rl.evaluation.impulse_response, {"shock": 0.1, "horizon": 0}),
 }
 
 
@@ -739,9 +759,9 @@ def test_the_cure_of_what_a_model_lacks(tiny):
     for reading, says in (
         (rl.lag_distribution, "fit a model whose signal has a kernel"),
         (rl.driver_effects, "fit a model with [[drivers]]"),
-        (lambda fit: rl.impulse_response(fit, shock=0.1), "fit a model with a table [[signals]]"),
+        (lambda fit: rl.evaluation.impulse_response(fit, shock=0.1), "fit a model with a table [[signals]]"),
     ):
-        with pytest.raises(rl.FitError) as caught:
+        with pytest.raises(rl.errors.FitError) as caught:
             reading(bare)
         assert says in caught.value.cure
         reading(tiny[2])
@@ -750,7 +770,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
 def test_the_cure_of_several_draws_to_simulate_with(tiny):
     spec, panel, fit = tiny
     parameters = fit["posterior"].to_dataset()
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.simulate(spec, panel, parameters=parameters)
     one = value_at(caught.value.cure.partition("as in ")[2], parameters=parameters)
     rl.simulate(spec, panel, parameters=one, random_seed=1)
@@ -758,13 +778,13 @@ def test_the_cure_of_several_draws_to_simulate_with(tiny):
 
 def test_the_cures_of_lead_lag():
     panel = hand_panel(small_spec(), 60)
-    carry_out(Case(rl.lead_lag, {"panel": panel, "draws": 20, "signal": "gold"}))
+    carry_out(Case(rl.evaluation.lead_lag, {"panel": panel, "draws": 20, "signal": "gold"}))
     for wrong in ({"max_lag": 100}, {"block": 100}, {"max_lag": 100, "block": 100}):
-        with pytest.raises(rl.PanelError) as caught:
-            rl.lead_lag(panel, draws=20, **wrong)
-        rl.lead_lag(panel, draws=20, **value_at(f"dict({caught.value.cure.removeprefix('write ')})"))
-    with pytest.raises(rl.PanelError, match="add a signal to the spec"):
-        rl.lead_lag(hand_panel(bare_spec(), 60))
+        with pytest.raises(rl.errors.PanelError) as caught:
+            rl.evaluation.lead_lag(panel, draws=20, **wrong)
+        rl.evaluation.lead_lag(panel, draws=20, **value_at(f"dict({caught.value.cure.removeprefix('write ')})"))
+    with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
+        rl.evaluation.lead_lag(hand_panel(bare_spec(), 60))
 
 
 def test_the_cures_of_axes(example):
@@ -772,9 +792,9 @@ def test_the_cures_of_axes(example):
 
     panel = cut(example, 60)
     _, axes = plt.subplots(2, 1)
-    with pytest.raises(rl.PanelError) as caught:
-        rl.plot_panel(panel, axes=axes)
-    rl.plot_panel(panel, axes=value_at(caught.value.cure.partition("axes=")[2], plt=plt))
+    with pytest.raises(rl.errors.PanelError) as caught:
+        rl.plots.plot_panel(panel, axes=axes)
+    rl.plots.plot_panel(panel, axes=value_at(caught.value.cure.partition("axes=")[2], plt=plt))
     plt.close("all")
 
 
@@ -783,13 +803,13 @@ def test_the_cures_of_comparisons(tiny):
 
     from regimelag.evaluation.comparison.comparability import check_alike
 
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.compare([tiny[2], tiny[2]])
     assert "compare({" in caught.value.cure
     spec, frame = spec_of(episodes=rl.Episodes()), weekly()
     windows = {"early": {"end": "2022-03-04"}, "late": {"start": "2020-05-01"}}
     fits = {name: prior_fit(spec, rl.make_panel(spec, frame, **window), 2) for name, window in windows.items()}
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         check_alike(fits)
     panel = value_at(caught.value.cure.partition("by ")[2].partition(", and")[0], spec=spec, frame=frame)
     check_alike({name: prior_fit(spec, panel, 2) for name in fits})
@@ -800,19 +820,19 @@ def test_the_cures_of_a_frozen_fit():
 
     spec, frame = spec_of(), weekly()
     fit = prior_fit(spec, rl.make_panel(spec, frame, end="2021-06-04"), 2)
-    with pytest.raises(rl.PanelError, match="get newer data"):
-        rl.score(fit, rl.make_panel(spec, frame, end="2021-06-04"))
-    with pytest.raises(rl.PanelError, match="episodes that the fit knows") as caught:
-        rl.score(fit, rl.make_panel(spec, frame))
+    with pytest.raises(rl.errors.PanelError, match="get newer data"):
+        rl.evaluation.score(fit, rl.make_panel(spec, frame, end="2021-06-04"))
+    with pytest.raises(rl.errors.PanelError, match="episodes that the fit knows") as caught:
+        rl.evaluation.score(fit, rl.make_panel(spec, frame))
     end = value_at(caught.value.cure.partition("end=")[2])
-    assert len(rl.score(fit, rl.make_panel(spec, frame, end=end))) > 0
+    assert len(rl.evaluation.score(fit, rl.make_panel(spec, frame, end=end))) > 0
 
 
 def test_the_cure_of_a_response_among_its_own_covariates():
-    own = rl.Signal("own past", "price", kernel=rl.Gamma(2.0, 1.0, 1.0, 0.5), contemporaneous=False)
+    own = rl.Signal("own past", "price", kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5), contemporaneous=False)
     spec = small_spec(signals=(own,))
     fit = prior_fit(spec, hand_panel(spec, 8))
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.leave_one_out(fit)
     assert value_at(caught.value.cure.partition("terms of ")[2], idata=fit) is not None
 

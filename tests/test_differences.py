@@ -28,20 +28,23 @@ CASES = {
     "names": (small_spec(name="other", claim="another", regimes=rl.Regimes(names=("low", "high"))), []),
     "another name of the same signal": (with_metal(name="ore"), []),
     "no signal": (small_spec(signals=()), ["without metal (same-period and lagged terms)"]),
-    "no lag": (with_metal(kernel=rl.NoLag()), ["without the lagged term of metal"]),
+    "no lag": (with_metal(kernel=rl.kernels.NoLag()), ["without the lagged term of metal"]),
     "no same-period term": (with_metal(contemporaneous=False), ["without the same-period term of metal"]),
     "another signal": (small_spec(signals=(METAL, OIL)), ["with oil (same-period and lagged terms)"]),
     "a same-period signal": (
-        small_spec(signals=(METAL, replaced(OIL, kernel=rl.NoLag()))),
+        small_spec(signals=(METAL, replaced(OIL, kernel=rl.kernels.NoLag()))),
         ["with the same-period term of oil"],
     ),
     "two parts of one signal": (
         small_spec(
-            signals=(replaced(METAL, name="now", kernel=rl.NoLag()), replaced(METAL, contemporaneous=False)),
+            signals=(replaced(METAL, name="now", kernel=rl.kernels.NoLag()), replaced(METAL, contemporaneous=False)),
         ),
         [],
     ),
-    "another kernel": (with_metal(kernel=rl.LogNormal(2.0, 1.0)), ["with kernel lognormal instead of gamma for metal"]),
+    "another kernel": (
+        with_metal(kernel=rl.kernels.LogNormal(2.0, 1.0)),
+        ["with kernel lognormal instead of gamma for metal"],
+    ),
     "another prior of the lag": (
         with_metal(kernel=replaced(KERNEL, mean_lag=3.0)),
         ["with mean_lag 3 instead of 2 in the kernel of metal"],
@@ -148,7 +151,7 @@ def test_the_right_null_can_be_built_and_is_found_among_the_fits():
     null = without_lag_of(small_spec(signals=(METAL, OIL)), "metal")
     build_model(null, hand_panel(null, 8))
     assert spec_differences(small_spec(signals=(METAL, OIL)), null) == ["without the lagged term of metal"]
-    others = {"full": BASE, "none": small_spec(signals=()), "now": with_metal(kernel=rl.NoLag())}
+    others = {"full": BASE, "none": small_spec(signals=()), "now": with_metal(kernel=rl.kernels.NoLag())}
     assert contrast(BASE, others["none"], others).nulls == {"metal": "now"}
     del others["now"]
     assert contrast(BASE, others["none"], others).nulls == {}
@@ -164,7 +167,7 @@ def fits():
     panel = hand_panel(base, 110, seed=4)
     panel["response_value"][:, 0] = panel["signal_value"].to_numpy()[4:, 0]
     panel["response_value"] += 0.1 * np.random.default_rng(5).standard_normal((110, 1))
-    now = replaced(base, signals=(replaced(METAL, kernel=rl.NoLag()),))
+    now = replaced(base, signals=(replaced(METAL, kernel=rl.kernels.NoLag()),))
     found = {}
     for name, spec in {"leads": base, "none": replaced(base, signals=()), "now": now}.items():
         data = panel.isel(signal=slice(len(spec.signals)), signal_time=slice(4 - spec.history, None))
@@ -190,7 +193,7 @@ def test_a_gain_of_the_same_period_term_is_not_one_of_the_lag(fits):
     assert "none is leads without metal (same-period and lagged terms)." in said[1]
     assert "This difference does not test the lag of metal, since the same-period term differs too:" in said[1]
     assert said[1].endswith(
-        'compare leads with the same model with kernel = { kind = "none" } for metal (regimelag.NoLag()).'
+        'compare leads with the same model with kernel = { kind = "none" } for metal (regimelag.kernels.NoLag()).'
     )
     assert table.attrs["differences"] == {"leads": [], "none": ["without metal (same-period and lagged terms)"]}
     turned = rl.compare({name: fits[name] for name in ("none", "leads")}).attrs["verdict"]
@@ -210,7 +213,7 @@ def test_the_null_that_keeps_the_same_period_term_is_named_and_not_warned_of(fit
 
 
 def test_gains_over_such_nulls_are_warned_of_too(fits):
-    table = rl.compare_gains({"lag": (fits["leads"], fits["now"]), "all": (fits["leads"], fits["none"])})
+    table = rl.evaluation.compare_gains({"lag": (fits["leads"], fits["now"]), "all": (fits["leads"], fits["none"])})
     first, second, *_ = table.attrs["verdict"]
     assert first.endswith("The null of lag is the model of lag without the lagged term of metal.")
     assert "This difference does not test the lag of metal" in second
@@ -224,5 +227,5 @@ def test_the_table_of_the_report_and_the_figure_say_it(fits, tmp_path):
     latex = (tmp_path / "tables" / "comparison.tex").read_text(encoding="utf-8")
     assert "none: leads without metal (same-period and lagged terms)." in latex
     assert "Inconclusive: the data do not distinguish" in latex
-    labels = [label.get_text() for label in rl.plot_compare(table).get_yticklabels()]
+    labels = [label.get_text() for label in rl.plots.plot_compare(table).get_yticklabels()]
     assert labels == ["leads", "none\nwithout metal (same-period and lagged terms)"]

@@ -11,8 +11,8 @@ from scipy import optimize, stats
 import regimelag as rl
 
 LAGS = 6
-GAMMA = rl.Gamma(mean_lag=3.0, mean_lag_sd=1.0, spread=1.5, spread_sd=0.5)
-BETA = rl.Beta(mean_lag=3.0, mean_lag_sd=1.0, spread=1.5, spread_sd=0.5)
+GAMMA = rl.kernels.Gamma(mean_lag=3.0, mean_lag_sd=1.0, spread=1.5, spread_sd=0.5)
+BETA = rl.kernels.Beta(mean_lag=3.0, mean_lag_sd=1.0, spread=1.5, spread_sd=0.5)
 
 
 def spec_with(kernel):

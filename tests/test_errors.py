@@ -44,7 +44,7 @@ def test_an_error_comes_back_whole(kind, road):
 
 def test_every_part_is_in_the_text():
     asked, rule, came, cure = PARTS
-    assert str(rl.FitError(*PARTS)) == f"{asked}\n  rule: {rule}\n  came: {came}\n  cure: {cure}"
+    assert str(rl.errors.FitError(*PARTS)) == f"{asked}\n  rule: {rule}\n  came: {came}\n  cure: {cure}"
 
 
 def test_a_passing_fault_comes_back_whole():
@@ -60,10 +60,10 @@ def fail(name):
 def test_an_error_in_a_worker_is_that_error_and_breaks_no_pool():
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        with pytest.raises(rl.SpecError) as caught:
+        with pytest.raises(rl.errors.SpecError) as caught:
             pool.submit(fail, "no_such_model").result(timeout=120)
         assert caught.value.cure
         assert pool.submit(abs, -1).result(timeout=60) == 1
-    with spawn.Pool(1) as pool, pytest.raises(rl.SpecError) as caught:
+    with spawn.Pool(1) as pool, pytest.raises(rl.errors.SpecError) as caught:
         pool.apply_async(fail, ("no_such_model",)).get(timeout=120)
     assert caught.value.cure

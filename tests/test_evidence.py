@@ -243,7 +243,7 @@ def test_a_point_lag_tells_by_its_probabilities(tiny, monkeypatch):
     spec, _, tree = tiny
     tree, masses = tree.copy(), np.array([0.4, 0.3, 0.2, 0.1])
     assert evidence.point_information(tree, spec, "metal", {}) is None
-    monkeypatch.setattr(rl.Gamma, "prior_masses", lambda self, max_lag: masses, raising=False)
+    monkeypatch.setattr(rl.kernels.Gamma, "prior_masses", lambda self, max_lag: masses, raising=False)
     draws = tree["posterior"].to_dataset()
     shape = (draws.sizes["chain"], draws.sizes["draw"], 4)
     values = np.broadcast_to([0.1, 0.1, 0.4, 0.4], shape).copy()

@@ -99,10 +99,10 @@ def test_what_is_said_of_it(sampled, example, data):
     terms = example.predictive_terms(tree["posterior"].to_dataset(), *data)
     np.testing.assert_allclose(terms["rate"].sum("quarter"), tree["posterior"]["loglik"], rtol=1e-9)
     tree["log_likelihood"] = xr.DataTree(terms)
-    stacking = rl.stack_chains(tree)
+    stacking = rl.evaluation.stack_chains(tree)
     assert float(stacking["weight"].sum()) == pytest.approx(1.0)
     assert len(np.unique(stacking["member_of"])) == stacking.sizes["cluster"]
     # R-hat over all chains and the clusters tell the same story.
     if stacking.sizes["cluster"] > 1:
         assert "modes carry weight" in " ".join(rl.diagnostics(tree))
-    assert rl.diagnostics(rl.stacked_posterior(tree, stacking))[0].startswith("Stacked draws")
+    assert rl.diagnostics(rl.evaluation.stacked_posterior(tree, stacking))[0].startswith("Stacked draws")

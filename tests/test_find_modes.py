@@ -87,7 +87,7 @@ def test_infinite_gradients_are_no_better_than_nan():
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
 def test_nothing_finite_is_refused(value):
-    with pytest.raises(rl.FitError, match="finite") as caught:
+    with pytest.raises(rl.errors.FitError, match="finite") as caught:
         find_modes(lambda x: (value, np.zeros(2)), starts(5))
     assert "none of 5" in caught.value.came
 

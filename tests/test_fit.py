@@ -224,7 +224,7 @@ def test_the_densities_of_an_old_file_are_read(ending, tmp_path):
     xr.testing.assert_allclose(loaded["one_step_ahead"].to_dataset(), terms, rtol=0, atol=1e-12)
     assert loaded["one_step_ahead"]["response_value"].attrs == terms["response_value"].attrs
     # Read by another function, it says what to do.
-    with pytest.raises(rl.FitError, match="as_fit") as caught:
+    with pytest.raises(rl.errors.FitError, match="as_fit") as caught:
         rl.one_step_ahead(old)
     assert "regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))" in caught.value.cure
     cured = rl.as_fit(old, rl.spec_of(old), rl.panel_of(old))
@@ -263,7 +263,7 @@ def test_modes_say_what_differs(idata):
 
 
 def test_modes_of_a_tree_without_catalogue_are_refused(tiny):
-    with pytest.raises(rl.FitError, match=r"regimelag\.fit"):
+    with pytest.raises(rl.errors.FitError, match=r"regimelag\.fit"):
         rl.modes(tiny[2])
 
 
@@ -362,11 +362,11 @@ def test_readings_refuse_draws_that_are_no_numbers(tiny):
         damaged = broken(tree, **{name: values})
         readings = (rl.effects, rl.lag_distribution, rl.regime_probabilities, rl.forecast, rl.lag_report)
         for reading in readings:
-            with pytest.raises(rl.FitError, match=f"NaN or infinite: {name}: "):
+            with pytest.raises(rl.errors.FitError, match=f"NaN or infinite: {name}: "):
                 reading(damaged)
     values = tree["posterior"]["effect"].copy()
     values[0, 0] = np.nan
-    with pytest.raises(rl.FitError, match=r"as_fit\n.*\n  came: NaN or infinite: effect: 1 of 12"):
+    with pytest.raises(rl.errors.FitError, match=r"as_fit\n.*\n  came: NaN or infinite: effect: 1 of 12"):
         rl.as_fit(broken(tree, effect=values), spec, panel)
 
 
@@ -494,7 +494,7 @@ def test_an_existing_file_is_kept_unless_told(tiny, tmp_path, ending):
     path = rl.save_fit(tree, tmp_path / f"fit.{ending}")
     other = tree.copy()
     other.attrs["random_seed"] = 99
-    with pytest.raises(rl.FitError, match="overwrite=True"):
+    with pytest.raises(rl.errors.FitError, match="overwrite=True"):
         rl.save_fit(other, path)
     assert "random_seed" not in rl.load_fit(path).attrs
     rl.save_fit(other, path, overwrite=True)
@@ -504,33 +504,33 @@ def test_an_existing_file_is_kept_unless_told(tiny, tmp_path, ending):
 @pytest.mark.parametrize("name", ["fit.pkl", "fit", "fit.nc4"])
 def test_other_endings_are_refused(tiny, tmp_path, name):
     for verb in (lambda: rl.save_fit(tiny[2], tmp_path / name), lambda: rl.load_fit(tmp_path / name)):
-        with pytest.raises(rl.FitError, match=r"\.zarr"):
+        with pytest.raises(rl.errors.FitError, match=r"\.zarr"):
             verb()
 
 
 def test_what_is_not_there_or_not_whole_is_refused(tiny, tmp_path):
-    with pytest.raises(rl.FitError, match="nothing is there"):
+    with pytest.raises(rl.errors.FitError, match="nothing is there"):
         rl.load_fit(tmp_path / "fit.nc")
     path = rl.save_fit(tiny[2], tmp_path / "fit.nc")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(rl.FitError, match="cure"):
+    with pytest.raises(rl.errors.FitError, match="cure"):
         rl.load_fit(path)
     (tmp_path / "empty.zarr").mkdir()
-    with pytest.raises(rl.FitError, match="cure"):
+    with pytest.raises(rl.errors.FitError, match="cure"):
         rl.load_fit(tmp_path / "empty.zarr")
     folder = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     (folder / "posterior" / "zarr.json").write_text("{")
-    with pytest.raises(rl.FitError, match="cure"):
+    with pytest.raises(rl.errors.FitError, match="cure"):
         rl.load_fit(folder)
 
 
 def test_trees_of_others_are_refused(tmp_path):
     tree = xr.DataTree.from_dict({"/posterior": xr.Dataset({"a": (("chain", "draw"), np.zeros((2, 3)))})})
     for verb in (rl.spec_of, rl.panel_of, rl.effects, lambda t: rl.save_fit(t, tmp_path / "fit.nc")):
-        with pytest.raises(rl.FitError, match="as_fit"):
+        with pytest.raises(rl.errors.FitError, match="as_fit"):
             verb(tree)
     tree.to_netcdf(tmp_path / "theirs.nc", engine="h5netcdf")
-    with pytest.raises(rl.FitError, match="as_fit"):
+    with pytest.raises(rl.errors.FitError, match="as_fit"):
         rl.load_fit(tmp_path / "theirs.nc")
 
 
@@ -561,14 +561,14 @@ def test_bad_arguments_are_refused_before_anything_is_compiled(monkeypatch):
     spec = bare_spec()
     panel = hand_panel(spec, 20)
     for name, value in {"draws": 0, "tune": -1, "chains": 0, "starts": 2.5, "target_accept": 1.0}.items():
-        with pytest.raises(rl.FitError, match=name) as caught:
+        with pytest.raises(rl.errors.FitError, match=name) as caught:
             rl.fit(spec, panel, **{name: value})
         assert caught.value.cure
-    with pytest.raises(rl.FitError, match="prior_draws"):
+    with pytest.raises(rl.errors.FitError, match="prior_draws"):
         rl.fit(spec, panel, prior_draws=0)
-    with pytest.raises(rl.FitError, match="nuts_sampler"):
+    with pytest.raises(rl.errors.FitError, match="nuts_sampler"):
         rl.fit(spec, panel, nuts_sampler="stan")
-    with pytest.raises(rl.PanelError):
+    with pytest.raises(rl.errors.PanelError):
         rl.fit(small_spec(), panel)
 
 
@@ -618,7 +618,7 @@ def test_draws_of_an_interrupted_run_are_cut_to_the_shortest_chain():
     tree = xr.DataTree.from_dict({"/posterior": posterior})
     kept = _complete_draws(tree, "intercept")["posterior"].to_dataset()
     assert dict(kept.sizes) == {"chain": 2, "draw": 4, "response": 1, "regime": 1}
-    with pytest.raises(rl.FitError, match="tuning"):
+    with pytest.raises(rl.errors.FitError, match="tuning"):
         _complete_draws(xr.DataTree.from_dict({"/posterior": xr.full_like(posterior, np.nan)}), "intercept")
 
 
@@ -670,11 +670,11 @@ def test_an_extended_model_keeps_its_own_priors(simple):
 def test_samples_that_lack_a_parameter_are_refused(simple, own):
     spec, panel = simple
     lacking = xr.DataTree.from_dict({"/posterior": own["posterior"].to_dataset().drop_vars("log_scale")})
-    with pytest.raises(rl.FitError, match="log_scale"):
+    with pytest.raises(rl.errors.FitError, match="log_scale"):
         rl.as_fit(lacking, spec, panel)
-    with pytest.raises(rl.FitError, match="intercept"):
+    with pytest.raises(rl.errors.FitError, match="intercept"):
         rl.as_fit(xr.DataTree(), spec, panel)
-    with pytest.raises(rl.PanelError):
+    with pytest.raises(rl.errors.PanelError):
         rl.as_fit(own, small_spec(), panel)
 
 

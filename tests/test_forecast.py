@@ -80,7 +80,7 @@ def test_a_scenario_moves_evenly_and_stays(fit):
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused(fit, arguments, said):
-    with pytest.raises(rl.PanelError, match=said):
+    with pytest.raises(rl.errors.PanelError, match=said):
         rl.scenario(rl.panel_of(fit), **arguments)
 
 
@@ -90,7 +90,7 @@ def test_regime_probabilities_are_those_of_a_panel_on_which_it_came_true(fit, mo
     levels = rl.scenario(rl.panel_of(fit), horizon=3, over=3, **moved)
     if not moved:
         levels = pd.DataFrame(index=levels.index)
-    read = rl.forecast(fit, scenario=levels)
+    read = rl.forecast(fit, scenario=levels, random_seed=0)
     whole = longer(SPEC, fit, levels)
     whole["response_value"][-3:] = np.nan
     tree = rl.as_fit(xr.DataTree.from_dict({"/posterior": fit["posterior"].to_dataset()}), SPEC, whole, prior_draws=10)
@@ -103,7 +103,7 @@ def test_responses_are_draws_at_the_equations_locations(fit):
     spec = replaced(SPEC, regimes=rl.Regimes(count=1), drivers=(), family="normal")
     idata = fitted(spec, log_scale=-25.0)
     levels = rl.scenario(rl.panel_of(idata), horizon=7, factors={"metal": 1.5, "dollar": 1.1}, over=7)
-    read = rl.forecast(idata, scenario=levels)
+    read = rl.forecast(idata, scenario=levels, random_seed=0)
     whole = longer(spec, idata, levels)
     v = one_draw(idata["posterior"].to_dataset(), 1, 3)
     center, scale = float(whole["response_center"][0]), float(whole["response_scale"][0])
@@ -126,10 +126,10 @@ def test_one_step_has_the_mixture_of_the_regimes(fit):
     repeated = xr.DataTree.from_dict(groups | {"/constant_data": tree["constant_data"].to_dataset()})
     repeated.attrs = tree.attrs
     levels = rl.scenario(rl.panel_of(tree), horizon=1, factors={"metal": 1.1})
-    read = rl.forecast(repeated, scenario=levels)["response_value"].to_numpy().ravel()
+    read = rl.forecast(repeated, scenario=levels, random_seed=0)["response_value"].to_numpy().ravel()
     whole = longer(SPEC, tree, levels)
     v = one_draw(one)
-    law = rl.forecast(tree, scenario=levels)["regime_probability"].to_numpy()[0, 0, 0]
+    law = rl.forecast(tree, scenario=levels, random_seed=0)["regime_probability"].to_numpy()[0, 0, 0]
     center, scale = float(whole["response_center"][0]), float(whole["response_scale"][0])
     for point in (-0.1, 0.0, 0.05):
         below = mixture_below(whole, v, law, (point - center) / scale)
@@ -171,10 +171,10 @@ def test_bootstrapped_moves_are_those_of_the_window(fit):
 
 
 def test_a_bootstrapped_forecast_spreads_more_than_one_that_holds(fit):
-    held, spread = (rl.forecast(fit, horizon=10, scenario=how) for how in ("held", "bootstrap"))
+    held, spread = (rl.forecast(fit, horizon=10, scenario=how, random_seed=0) for how in ("held", "bootstrap"))
     assert held.sizes == spread.sizes
     assert not np.allclose(held["regime_probability"], spread["regime_probability"])
-    again = rl.forecast(fit, horizon=10, scenario="bootstrap")
+    again = rl.forecast(fit, horizon=10, scenario="bootstrap", random_seed=0)
     assert again.identical(spread)
 
 
@@ -224,7 +224,7 @@ def test_a_forecast_carries_its_condition(fit):
         ("bootstrap", "integrated"),
         (moved, "given for yield, and dollar, metal"),
     ):
-        assert words in rl.forecast(fit, horizon=2, scenario=scenario).attrs["condition"]
+        assert words in rl.forecast(fit, horizon=2, scenario=scenario, random_seed=0).attrs["condition"]
 
 
 def test_the_bootstrap_takes_no_value_as_known():
@@ -232,7 +232,8 @@ def test_the_bootstrap_takes_no_value_as_known():
     spec = replaced(SPEC, regimes=rl.Regimes(count=1), drivers=(), controls=(), family="normal")
     idata = fitted(spec, draws=400, log_scale=-25.0, effect=0.0, effect_episode=0.0, intercept=0.0, contemporaneous=1.0)
     held, spread = (
-        rl.forecast(idata, horizon=1, scenario=how)["response_value"].std() for how in ("held", "bootstrap")
+        rl.forecast(idata, horizon=1, scenario=how, random_seed=0)["response_value"].std()
+        for how in ("held", "bootstrap")
     )
     assert float(held) < 1e-6
     # A standardised coefficient of one: the response spreads as its own scale times that of the signal's values.
@@ -260,26 +261,26 @@ def test_a_path_says_what_it_is(response, unit):
 
 @pytest.mark.parametrize(("arguments", "said"), [({"horizon": 0}, "horizon"), ({"scenario": "same"}, "same")])
 def test_a_forecast_that_cannot_be_is_refused(fit, arguments, said):
-    with pytest.raises(rl.FitError, match=said):
+    with pytest.raises(rl.errors.FitError, match=said):
         rl.forecast(fit, **arguments)
 
 
 def test_a_response_among_the_covariates_is_refused():
     own = rl.Control("momentum", "price", transform="log_return", delay="1D")
     idata = fitted(replaced(SPEC, controls=(*SPEC.controls, own)))
-    with pytest.raises(rl.FitError, match="momentum is made of a response"):
+    with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
         rl.forecast(idata, horizon=2)
-    with pytest.raises(rl.FitError, match="momentum is made of a response"):
-        rl.impulse_response(idata, shock=0.1)
-    with pytest.raises(rl.FitError, match="momentum is made of a response"):
+    with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
+        rl.evaluation.impulse_response(idata, shock=0.1)
+    with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
         rl.backtest(rl.spec_of(idata), rl.panel_of(idata), start="2020-12-04")
 
 
 def test_a_frame_of_another_length_or_with_holes_is_refused(fit):
     levels = rl.scenario(rl.panel_of(fit), horizon=3, moves={"yield": 0.1})
-    with pytest.raises(rl.PanelError, match="finite"):
+    with pytest.raises(rl.errors.PanelError, match="finite"):
         rl.forecast(fit, scenario=levels.assign(metal=[1.0, np.nan, 2.0]))
-    with pytest.raises(rl.PanelError, match="gold"):
+    with pytest.raises(rl.errors.PanelError, match="gold"):
         rl.forecast(fit, scenario=levels.assign(gold=1.0))
 
 
@@ -290,14 +291,14 @@ def test_two_responses_with_chains_of_their_own():
     assert read["regime_probability"].dims == ("chain", "draw", "step", "response", "regime")
     np.testing.assert_allclose(read["regime_probability"].sum("regime"), 1.0)
     assert list(read["path_unit"].to_numpy()) == ["price, level", "other, level"]
-    assert rl.plot_forecast(read.sel(response="other")).get_ylabel() == "other, level"
+    assert rl.plots.plot_forecast(read.sel(response="other")).get_ylabel() == "other, level"
     plt.close("all")
-    answer = rl.impulse_response(idata, shock=0.1, horizon=6)
+    answer = rl.evaluation.impulse_response(idata, shock=0.1, horizon=6)
     assert answer["cumulative"].dims == ("chain", "draw", "step", "response", "start")
-    with pytest.raises(rl.FitError, match="one response"):
-        rl.plot_forecast(read)
-    with pytest.raises(rl.FitError, match="one response"):
-        rl.plot_impulse(answer)
+    with pytest.raises(rl.errors.FitError, match="one response"):
+        rl.plots.plot_forecast(read)
+    with pytest.raises(rl.errors.FitError, match="one response"):
+        rl.plots.plot_impulse(answer)
 
 
 def test_an_answer_is_the_difference_of_two_forecasts():
@@ -305,7 +306,7 @@ def test_an_answer_is_the_difference_of_two_forecasts():
     spec = replaced(SPEC, drivers=(), regimes=rl.Regimes(count=2))
     idata = fitted(spec, draws=3)
     move = [0.07, 0.02]
-    answer = rl.impulse_response(idata, shock=move, horizon=7)
+    answer = rl.evaluation.impulse_response(idata, shock=move, horizon=7)
     panel = rl.panel_of(idata)
     v = one_draw(idata["posterior"].to_dataset(), 1, 2)
     # A window's last rows, with the move on two of them and without; the last episode goes on.
@@ -337,9 +338,9 @@ def test_an_answer_is_the_difference_of_two_forecasts():
 def test_a_move_outside_the_window_is_an_extrapolation(fit):
     # The last four moves, as many as there are lags, have not been answered in full.
     metal = np.log(frame()["metal"]).diff().loc["2019-12-06":].iloc[:-4]
-    inside = rl.impulse_response(fit, shock=float(metal.max()), horizon=3)
+    inside = rl.evaluation.impulse_response(fit, shock=float(metal.max()), horizon=3)
     assert inside.attrs["extrapolation"] == ""
-    beyond = rl.impulse_response(fit, shock=[0.5] * 4, horizon=3)
+    beyond = rl.evaluation.impulse_response(fit, shock=[0.5] * 4, horizon=3)
     assert "extrapolation" in beyond.attrs["extrapolation"]
     assert f"{metal.rolling(4).sum().max():.2f}" in beyond.attrs["extrapolation"]
 
@@ -355,29 +356,42 @@ def test_a_move_outside_the_window_is_an_extrapolation(fit):
     ],
 )
 def test_an_answer_that_cannot_be_is_refused(fit, arguments, said):
-    with pytest.raises(rl.FitError, match=said):
-        rl.impulse_response(fit, **arguments)
+    with pytest.raises(rl.errors.FitError, match=said):
+        rl.evaluation.impulse_response(fit, **arguments)
 
 
 def test_the_smallest_model_forecasts_too():
     idata = fitted(bare_spec())
     read = rl.forecast(idata, horizon=3, scenario="bootstrap")
     assert read["response_value"].shape == (2, 6, 3)
-    with pytest.raises(rl.FitError, match="signal"):
-        rl.impulse_response(idata, shock=0.1)
+    with pytest.raises(rl.errors.FitError, match="signal"):
+        rl.evaluation.impulse_response(idata, shock=0.1)
 
 
 def test_figures_hold_what_they_are_given(fit):
     read = rl.forecast(fit, horizon=5)
-    ax = rl.plot_forecast(read, history=frame()["price"])
+    ax = rl.plots.plot_forecast(read, history=frame()["price"])
     assert "covariates held constant" in ax.get_title()
     assert ax.get_ylabel() == "price, level"
     for scenario, words in (("bootstrap", "block bootstrap"), (rl.scenario(rl.panel_of(fit), horizon=5), "as given")):
-        assert words in rl.plot_forecast(rl.forecast(fit, scenario=scenario)).get_title()
+        assert words in rl.plots.plot_forecast(rl.forecast(fit, scenario=scenario)).get_title()
     np.testing.assert_allclose(ax.lines[0].get_ydata(), read["path"].median(("chain", "draw")))
-    answer = rl.impulse_response(fit, shock=[0.5] * 4, horizon=5)
-    ax = rl.plot_impulse(answer)
+    answer = rl.evaluation.impulse_response(fit, shock=[0.5] * 4, horizon=5)
+    ax = rl.plots.plot_impulse(answer)
     assert ax.get_title() == "Impulse response to metal, +2 in all, over weeks 0 to 3 (an extrapolation)"
     assert ax.get_xlabel() == "weeks after"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), answer["averaged"].median(("chain", "draw")))
     plt.close("all")
+
+
+def test_a_seed_that_was_drawn_is_recorded_and_repeats_the_draws(idata):
+    spec, panel = rl.spec_of(idata), rl.panel_of(idata)
+    ahead = rl.forecast(idata, horizon=2)
+    again = rl.forecast(idata, horizon=2, random_seed=ahead.attrs["random_seed"])
+    xr.testing.assert_identical(ahead, again)
+    assert not ahead["path"].equals(rl.forecast(idata, horizon=2)["path"])
+    made = rl.simulate(spec, panel)
+    xr.testing.assert_identical(made, rl.simulate(spec, panel, random_seed=made.attrs["random_seed"]))
+    for call in (lambda: rl.forecast(idata, random_seed=-1), lambda: rl.simulate(spec, panel, random_seed="one")):
+        with pytest.raises(rl.errors.FitError, match="random_seed"):
+            call()

@@ -110,7 +110,7 @@ def test_bitcoin_says_that_it_begins_after_the_flagships_window(server, tmp_path
     ],
 )
 def test_columns_that_cannot_be(server, tmp_path, columns, part):
-    with pytest.raises(rl.FetchError, match="cure:") as caught:
+    with pytest.raises(rl.errors.FetchError, match="cure:") as caught:
         rl.fetch_fred(columns, api_key=KEY, cache=tmp_path)
     assert part in caught.value.cure
     assert not server.seen
@@ -120,7 +120,7 @@ def test_columns_that_cannot_be(server, tmp_path, columns, part):
 
 
 def test_the_key_comes_from_argument_file_or_environment(server, tmp_path, monkeypatch):
-    with pytest.raises(rl.FetchError, match="FRED_API_KEY is not set"):
+    with pytest.raises(rl.errors.FetchError, match="FRED_API_KEY is not set"):
         fetch(tmp_path / "none", api_key=None)
     file = tmp_path / "key.txt"
     file.write_text(f"\ufeff{KEY}\nsecond line\n")
@@ -128,13 +128,13 @@ def test_the_key_comes_from_argument_file_or_environment(server, tmp_path, monke
     monkeypatch.setenv("FRED_API_KEY", KEY)
     fetch(tmp_path / "environment", api_key=None)
     assert [request["api_key"] for request in server.requests("observations")] == [KEY, KEY]
-    with pytest.raises(rl.FetchError, match="no file"):
+    with pytest.raises(rl.errors.FetchError, match="no file"):
         fetch(tmp_path / "absent", api_key=None, api_key_file=tmp_path / "absent.txt")
 
 
 @pytest.mark.parametrize("key", ["", "short", KEY.upper(), KEY + "&x=1", "\u00e4" * 32])
 def test_what_is_no_key_is_not_sent(server, tmp_path, key):
-    with pytest.raises(rl.FetchError, match="32 lower-case") as caught:
+    with pytest.raises(rl.errors.FetchError, match="32 lower-case") as caught:
         fetch(tmp_path, api_key=key)
     assert not key or key not in str(caught.value)
     assert not server.seen
@@ -165,7 +165,7 @@ FAULTS = {
 @pytest.mark.parametrize("case", FAULTS)
 def test_the_key_is_in_no_error_log_or_file(server, tmp_path, waits, caplog, capsys, case):
     server.faults, key = FAULTS[case][0].copy(), FAULTS[case][1]
-    with caplog.at_level(logging.DEBUG), pytest.raises(rl.FetchError) as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises(rl.errors.FetchError) as caught:
         fetch(tmp_path, api_key=key, timeout=0.1 if case == "slow" else 5.0)
     server.released.set()
     for problem in chain(caught.value):
@@ -212,7 +212,7 @@ def test_a_fault_that_stays_is_an_error_and_leaves_the_cache(server, tmp_path, w
     before = fetch(tmp_path)
     kept = {file: file.read_bytes() for file in tmp_path.glob("*.csv")}
     server.faults = PASSING[case][:1] * 5
-    with pytest.raises(rl.FetchError, match="after 5 tries") as caught:
+    with pytest.raises(rl.errors.FetchError, match="after 5 tries") as caught:
         fetch(tmp_path, max_age="0D", timeout=0.1 if case == "slow" else 5.0)
     assert "series DFII10" in caught.value.asked
     assert len(waits) == 4
@@ -227,7 +227,7 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(server, tmp_pat
     monkeypatch.setattr(fred_client, "WHOLE", 1.0)
     server.faults = [fault] * 5
     start = time.monotonic()
-    with pytest.raises(rl.FetchError, match=r"no whole answer within|too slowly") as caught:
+    with pytest.raises(rl.errors.FetchError, match=r"no whole answer within|too slowly") as caught:
         fetch(tmp_path, timeout=0.5)
     assert time.monotonic() - start < 50
     assert "after 5 tries" in caught.value.came
@@ -242,7 +242,7 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(server, tmp_pat
 def test_an_answer_that_is_too_large_is_not_read(server, tmp_path, waits, monkeypatch):
     monkeypatch.setattr(fred_client, "LARGEST", 2**20)
     server.faults = [(200, {}, f"<observations>{' ' * 2**21}</observations>")] * 5
-    with pytest.raises(rl.FetchError, match="an answer of more than 1 MB"):
+    with pytest.raises(rl.errors.FetchError, match="an answer of more than 1 MB"):
         fetch(tmp_path)
 
 
@@ -250,7 +250,7 @@ def test_all_answers_about_a_series_have_a_time(server, tmp_path, waits, monkeyp
     monkeypatch.setattr(fred_client, "LONGEST", 0.2)
     server.releases["DFF"] = daily(4300)
     server.faults = ["late"] * 10
-    with pytest.raises(rl.FetchError, match="FRED's answers take 0 s at most") as caught:
+    with pytest.raises(rl.errors.FetchError, match="FRED's answers take 0 s at most") as caught:
         vintages(tmp_path, ["fed_funds"])
     assert "fetch_fred with as_of" in caught.value.cure
     server.faults.clear()
@@ -268,7 +268,7 @@ def test_vintages_that_never_fit_end_at_a_day(server, tmp_path, waits, monkeypat
     full = (200, {}, f"<observations>{row * fred.MOST_ROWS}</observations>")
     server.faults = [(200, {}, "<vintage_dates><vintage_date>1950-01-02</vintage_date></vintage_dates>")]
     server.faults += [full] * 100
-    with pytest.raises(rl.FetchError, match="as many on 1950-01-02 alone"):
+    with pytest.raises(rl.errors.FetchError, match="as many on 1950-01-02 alone"):
         vintages(tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_the_key_is_not_sent_to_another_server(server, tmp_path, waits):
         other.releases = server.releases
         elsewhere = f"{other.url}/fred/series/observations?series_id=DFII10&api_key={KEY}"
         server.faults = [(302, {"Location": elsewhere}, "")] * 5
-        with pytest.raises(rl.FetchError, match="HTTP 302, a redirect to another server"):
+        with pytest.raises(rl.errors.FetchError, match="HTTP 302, a redirect to another server"):
             fetch(tmp_path)
         assert not other.seen
     here = f"{server.url}/fred/series/observations?series_id=DFII10&api_key={KEY}"
@@ -308,11 +308,11 @@ STRANGE = {
 @pytest.mark.parametrize("case", STRANGE)
 def test_an_answer_of_no_dates_and_numbers_is_an_error_and_is_not_kept(server, tmp_path, waits, case):
     server.faults = [(200, {}, STRANGE[case])]
-    with pytest.raises(rl.FetchError, match="dates and finite numbers"):
+    with pytest.raises(rl.errors.FetchError, match="dates and finite numbers"):
         fetch(tmp_path)
     server.faults = [(200, {}, "<vintage_dates><vintage_date>2024-01-03</vintage_date></vintage_dates>")]
     server.faults += [(200, {}, STRANGE[case])]
-    with pytest.raises(rl.FetchError, match="dates and finite numbers"):
+    with pytest.raises(rl.errors.FetchError, match="dates and finite numbers"):
         vintages(tmp_path)
     assert not list(tmp_path.glob("*.csv"))
     assert not waits
@@ -333,7 +333,7 @@ def test_a_page_that_is_no_table_is_tried_again(server, tmp_path, waits, case):
 
 def test_an_error_that_calls_itself_a_success_is_one(server, tmp_path, waits):
     server.faults = [(200, {}, '<error code="400" message="Bad Request.  The series does not exist."/>')]
-    with pytest.raises(rl.FetchError, match="series does not exist"):
+    with pytest.raises(rl.errors.FetchError, match="series does not exist"):
         fetch(tmp_path)
 
 
@@ -359,15 +359,15 @@ def test_waits_double_and_retry_after_is_taken_at_its_word(server, tmp_path, wai
     assert 30 < waits[1] <= 40
     assert waits[2] >= 4
     server.faults = [(429, {"Retry-After": "3600"}, "")]
-    with pytest.raises(rl.FetchError, match="asks to wait 3600 s, after 1 try"):
+    with pytest.raises(rl.errors.FetchError, match="asks to wait 3600 s, after 1 try"):
         fetch(tmp_path, max_age="0D")
 
 
 def test_a_refusal_is_not_tried_again(server, tmp_path, waits):
-    with pytest.raises(rl.FetchError, match="api_key is not registered") as caught:
+    with pytest.raises(rl.errors.FetchError, match="api_key is not registered") as caught:
         fetch(tmp_path, api_key=SECRET)
     assert "check the key" in caught.value.cure
-    with pytest.raises(rl.FetchError, match="series does not exist") as caught:
+    with pytest.raises(rl.errors.FetchError, match="series does not exist") as caught:
         fetch(tmp_path, ["NOSUCH"])
     assert "check the identifier" in caught.value.cure
     assert not waits
@@ -377,7 +377,7 @@ def test_a_refusal_is_not_tried_again(server, tmp_path, waits):
 
 def test_no_server_at_all(server, tmp_path, waits, monkeypatch):
     monkeypatch.setattr(fredapi.Fred, "root_url", "http://127.0.0.1:9/fred")
-    with pytest.raises(rl.FetchError, match="refused"):
+    with pytest.raises(rl.errors.FetchError, match="refused"):
         fetch(tmp_path)
 
 
@@ -427,14 +427,14 @@ def test_a_table_of_the_future_is_not_young(server, tmp_path):
 
 @pytest.mark.parametrize("bad", ["soon", "-1D", -1, [], "NaT"])
 def test_max_age_that_is_none(tmp_path, bad):
-    with pytest.raises(rl.FetchError, match="max_age"):
+    with pytest.raises(rl.errors.FetchError, match="max_age"):
         fetch(tmp_path, max_age=bad)
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, float("inf"), float("nan"), "30", None, True])
 def test_timeout_that_is_none(tmp_path, bad):
     for ask in (rl.fetch_fred, rl.fetch_vintages, rl.fetch_market):
-        with pytest.raises(rl.FetchError, match="timeout"):
+        with pytest.raises(rl.errors.FetchError, match="timeout"):
             ask(["btc_usd"], cache=tmp_path, timeout=bad)
 
 
@@ -468,7 +468,7 @@ def test_a_write_that_fails_leaves_the_cache(server, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(rl.FetchError, match="No space left") as caught:
+    with pytest.raises(rl.errors.FetchError, match="No space left") as caught:
         fetch(tmp_path, max_age="0D")
     assert "cache =" in caught.value.cure
     assert (tmp_path / "fred-DFII10.csv").read_bytes() == kept
@@ -477,7 +477,7 @@ def test_a_write_that_fails_leaves_the_cache(server, tmp_path, monkeypatch):
 
 def test_a_cache_that_is_a_file_is_an_error(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(rl.FetchError, match="cache in"):
+    with pytest.raises(rl.errors.FetchError, match="cache in"):
         fetch(tmp_path / "file")
 
 
@@ -576,14 +576,14 @@ def test_as_of_gives_one_value_a_date_as_known_then(server, tmp_path):
 
 def test_as_of_before_the_first_vintage_says_so(server, tmp_path):
     server.releases["DTWEXBGS"] = REVISED
-    with pytest.raises(rl.FetchError, match="ALFRED") as caught:
+    with pytest.raises(rl.errors.FetchError, match="ALFRED") as caught:
         fetch(tmp_path, ["dollar_index"], as_of="2024-02-01")
     assert "fetch_vintages" in caught.value.cure
 
 
 @pytest.mark.parametrize("bad", ["someday", 20240301, "2999-01-01", pd.Timestamp("2024-03-01", tz="UTC")])
 def test_as_of_that_is_no_day_in_the_past(server, tmp_path, bad):
-    with pytest.raises(rl.FetchError, match="as_of is a day before today"):
+    with pytest.raises(rl.errors.FetchError, match="as_of is a day before today"):
         fetch(tmp_path, as_of=bad)
     assert not server.seen
 
@@ -636,7 +636,7 @@ def test_a_page_that_fred_cuts_off_is_asked_for_in_halves(server, tmp_path, monk
     server.releases["DFF"] = daily(400)
     server.most_rows = 300
     monkeypatch.setattr(fred, "MOST_ROWS", 300)
-    with pytest.raises(rl.FetchError, match="at most 300 rows"):
+    with pytest.raises(rl.errors.FetchError, match="at most 300 rows"):
         vintages(tmp_path, ["fed_funds"])
     server.releases["DFF"] = daily(250, revised=range(0, 250, 2))
     tidy = vintages(tmp_path, ["fed_funds"])
@@ -645,8 +645,8 @@ def test_a_page_that_fred_cuts_off_is_asked_for_in_halves(server, tmp_path, monk
 
 def test_an_answer_without_observations(server, tmp_path):
     server.faults = [(200, {}, "<observations/>")]
-    with pytest.raises(rl.FetchError, match="came: none"):
+    with pytest.raises(rl.errors.FetchError, match="came: none"):
         fetch(tmp_path)
     server.faults = [(200, {}, "<vintage_dates/>")]
-    with pytest.raises(rl.FetchError, match="came: none"):
+    with pytest.raises(rl.errors.FetchError, match="came: none"):
         vintages(tmp_path, ["vix"])

@@ -33,7 +33,7 @@ def frozen(spec, draws=5):
 def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
     """The one-step terms of all rows, in the fit's constants and slope, are what a fit of them all would hold."""
     idata = frozen(spec)
-    table = rl.score(idata, rl.make_panel(spec, WHOLE, start="2020-01-03"))
+    table = rl.evaluation.score(idata, rl.make_panel(spec, WHOLE, start="2020-01-03"))
     panel = rl.panel_of(idata)
     whole = rl.make_panel(spec, WHOLE, start="2020-01-03")
     if spec is BEYOND:
@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
 def test_the_pit_of_one_regime_is_the_laws_own():
     spec = bare_spec(family="normal")
     idata = frozen(spec, draws=3)
-    table = rl.score(idata, rl.make_panel(spec, WHOLE, start="2020-01-03"))
+    table = rl.evaluation.score(idata, rl.make_panel(spec, WHOLE, start="2020-01-03"))
     panel = rl.panel_of(idata)
     returns = np.log(WHOLE["price"]).diff().iloc[-20:]
     y = (returns - float(panel["response_center"][0])) / float(panel["response_scale"][0])
@@ -106,7 +106,7 @@ def test_what_weakens_the_test_is_said():
     idata = frozen(SPEC)
     changed = WHOLE.copy()
     changed.loc["2020-06-05", "price"] *= 1.01
-    table = rl.score(idata, rl.make_panel(SPEC, changed, start="2020-01-03"))
+    table = rl.evaluation.score(idata, rl.make_panel(SPEC, changed, start="2020-01-03"))
     made, revised = table.attrs["warnings"]
     assert "20 of 20 rows are dated before the fit was made" in made
     assert revised.startswith("2 rows")
@@ -115,20 +115,20 @@ def test_what_weakens_the_test_is_said():
 
 def test_rows_that_cannot_be_scored_are_refused():
     idata = frozen(SPEC)
-    with pytest.raises(rl.PanelError, match="after the fit's window"):
-        rl.score(idata, rl.panel_of(idata))
-    with pytest.raises(rl.PanelError, match="the fit's last row, 2021-01-29"):
-        rl.score(idata, rl.make_panel(SPEC, WHOLE, start="2021-02-12"))
+    with pytest.raises(rl.errors.PanelError, match="after the fit's window"):
+        rl.evaluation.score(idata, rl.panel_of(idata))
+    with pytest.raises(rl.errors.PanelError, match="the fit's last row, 2021-01-29"):
+        rl.evaluation.score(idata, rl.make_panel(SPEC, WHOLE, start="2021-02-12"))
     spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1), dt.date(2021, 3, 1))))
-    with pytest.raises(rl.PanelError, match="from 2021-03-01"):
-        rl.score(frozen(spec), rl.make_panel(spec, WHOLE, start="2020-01-03"))
+    with pytest.raises(rl.errors.PanelError, match="from 2021-03-01"):
+        rl.evaluation.score(frozen(spec), rl.make_panel(spec, WHOLE, start="2020-01-03"))
 
 
 def test_missing_responses_are_left_out_and_the_regime_goes_on():
     idata = frozen(SPEC)
     holed = WHOLE.copy()
     holed.loc[WHOLE.index[75], "price"] = np.nan
-    table = rl.score(idata, rl.make_panel(SPEC, holed, start="2020-01-03"))
+    table = rl.evaluation.score(idata, rl.make_panel(SPEC, holed, start="2020-01-03"))
     assert not {WHOLE.index[75], WHOLE.index[76]} & set(table.index)
     assert len(table) == 18
     assert table["log score"].notna().all()

@@ -37,12 +37,12 @@ def test_refused_before_anything_is_compiled(name, monkeypatch, tiny):
     given, cure = REFUSED[name]
     monkeypatch.setattr(module, "CompiledModel", None)
     spec, panel, _ = tiny
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.fit(spec, panel, **given)
     assert cure in caught.value.cure
     assert all((caught.value.rule, caught.value.came))
     if "prior" not in name:
-        with pm.Model() as model, pytest.raises(rl.FitError, match=r"^sample\n"):
+        with pm.Model() as model, pytest.raises(rl.errors.FitError, match=r"^sample\n"):
             rl.sample(model, **given)
 
 
@@ -68,5 +68,5 @@ def test_every_keyword_of_the_sampler_is_known(name):
         value = {"sampler": "nuts", "adaptation": "diag"}.get(keyword, 1)
         check_keywords("fit", name, {keyword: value}, own)
     for keyword in SET[name]:
-        with pytest.raises(rl.FitError, match=f"fit sets {keyword} itself"):
+        with pytest.raises(rl.errors.FitError, match=f"fit sets {keyword} itself"):
             check_keywords("fit", name, {keyword: 1}, own)

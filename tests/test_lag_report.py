@@ -64,7 +64,7 @@ def test_size_of_effects_is_held_against_the_threshold(tiny, group):
 
 
 def test_an_empty_tree_is_refused():
-    with pytest.raises(rl.FitError, match="as_fit"):
+    with pytest.raises(rl.errors.FitError, match="as_fit"):
         rl.lag_report(xr.DataTree())
 
 
@@ -72,7 +72,7 @@ def test_an_empty_tree_is_refused():
     "wrong", [{"threshold": 0.0}, {"threshold": np.nan}, {"slabs": ()}, {"slabs": (1.0, -1.0)}, {"within": (13, 4)}]
 )
 def test_arguments_out_of_range_are_refused(tiny, wrong):
-    with pytest.raises(rl.FitError, match=next(iter(wrong))):
+    with pytest.raises(rl.errors.FitError, match=next(iter(wrong))):
         rl.lag_report(tiny[2], **wrong)
 
 
@@ -84,11 +84,11 @@ def test_a_model_without_lag_has_an_empty_report():
 
 
 def test_several_signals_have_what_they_have():
-    walk = rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
+    walk = rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
     signals = (
         rl.Signal("metal", "metal", kernel=walk),
         rl.Signal("oil", "oil", kernel=small_spec().signals[0].kernel, contemporaneous=False),
-        rl.Signal("gold", "gold", kernel=rl.NoLag()),
+        rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
     )
     spec = small_spec(signals=signals)
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
@@ -100,7 +100,7 @@ def test_several_signals_have_what_they_have():
 
 
 def test_only_a_same_period_response_is_reported():
-    spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),))
+    spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),))
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
     assert list(report.index) == [("metal", "contemporaneous effect")]
     assert report.attrs["verdict"] == {}
@@ -319,13 +319,13 @@ def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing
 @pytest.mark.parametrize(
     ("kernel", "cure"),
     [
-        (rl.Gamma(), "mean_lag_sd = 10 in the kernel of metal"),
-        (rl.Beta(), "mean_lag_sd = 10 in the kernel of metal"),
+        (rl.kernels.Gamma(), "mean_lag_sd = 10 in the kernel of metal"),
+        (rl.kernels.Beta(), "mean_lag_sd = 10 in the kernel of metal"),
         # Twice its standard deviation would leave a negative concentration.
-        (rl.Dirichlet(mean_lag_sd=3.0), "spread = 8 in the kernel of metal"),
-        (rl.Smooth(), "roughness = 0.6 in the kernel of metal"),
-        (rl.Point(), "spread = 12 in the kernel of metal"),
-        (rl.Point(masses=(1.0,) * 26), "more even masses in the kernel of metal"),
+        (rl.kernels.Dirichlet(mean_lag_sd=3.0), "spread = 8 in the kernel of metal"),
+        (rl.kernels.Smooth(), "roughness = 0.6 in the kernel of metal"),
+        (rl.kernels.Point(), "spread = 12 in the kernel of metal"),
+        (rl.kernels.Point(masses=(1.0,) * 26), "more even masses in the kernel of metal"),
     ],
 )
 def test_the_wider_prior_of_a_lag_can_be_had(kernel, cure):

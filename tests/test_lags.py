@@ -82,15 +82,15 @@ SHAPES = {
     "neither": small_spec(regimes=rl.Regimes(count=1), drivers=(), episodes=rl.Episodes()),
     "two signals, one without a lag": small_spec(
         signals=(
-            rl.Signal("gold", "gold", kernel=rl.NoLag()),
+            rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
             rl.Signal("metal", "metal", kernel=small_spec().signals[0].kernel),
         )
     ),
     "two responses": small_spec(responses=TWO),
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
-    "point lag": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),), max_lag=3),
+    "point lag": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point(mean_lag=2.0)),), max_lag=3),
     "signed lag": small_spec(
-        signals=(rl.Signal("metal", "metal", kernel=rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)),)
+        signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)),)
     ),
 }
 
@@ -181,11 +181,11 @@ def test_natural_units_do_not_depend_on_the_constants(tiny):
 
 @pytest.fixture(scope="module")
 def signed():
-    walk = rl.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
+    walk = rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0, roughness=0.5)
     signals = (
         rl.Signal("metal", "metal", kernel=walk),
         rl.Signal("oil", "oil", kernel=small_spec().signals[0].kernel, contemporaneous=False),
-        rl.Signal("gold", "gold", kernel=rl.NoLag()),
+        rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
     )
     spec = small_spec(signals=signals)
     panel = hand_panel(spec, 8)
@@ -220,19 +220,19 @@ def test_several_signals_each_with_its_own_units(signed):
 
 def test_what_cannot_be_read_is_refused(tiny):
     tree = tiny[2]
-    with pytest.raises(rl.FitError, match="low <= high"):
+    with pytest.raises(rl.errors.FitError, match="low <= high"):
         rl.lag_distribution(tree, within=(13, 4))
     for read in (rl.lag_distribution, rl.effects):
-        with pytest.raises(rl.FitError, match="group='prior'"):
+        with pytest.raises(rl.errors.FitError, match="group='prior'"):
             read(tree, group="posteriors")
-        with pytest.raises(rl.FitError, match="as_fit"):
+        with pytest.raises(rl.errors.FitError, match="as_fit"):
             read(xr.DataTree())
 
 
 def test_a_model_without_lag_says_so():
     spec = bare_spec()
     tree = prior_fit(spec, hand_panel(spec, 8), draws=4)
-    with pytest.raises(rl.FitError, match="kernel other than none"):
+    with pytest.raises(rl.errors.FitError, match="kernel other than none"):
         rl.lag_distribution(tree)
     assert not rl.effects(tree).data_vars
 

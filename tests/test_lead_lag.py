@@ -35,7 +35,7 @@ def plain_correlation(x, y, lag):
 
 def test_correlations_are_those_of_plain_loops():
     panel = pair(60, follow=2, size=0.7, missing=[5, 40])
-    read = rl.lead_lag(panel, max_lag=4, draws=50)
+    read = rl.evaluation.lead_lag(panel, max_lag=4, draws=50)
     x, y = panel["signal_value"].to_numpy()[-60:, 0], panel["response_value"].to_numpy()[:, 0]
     assert list(read["lag"]) == list(range(-4, 5))
     for lag in range(-4, 5):
@@ -48,7 +48,7 @@ def test_correlations_are_those_of_plain_loops():
 
 @pytest.mark.parametrize("follow", [3, -2])
 def test_a_strong_lag_or_lead_is_found(follow):
-    read = rl.lead_lag(pair(300, follow=follow, size=1.0), draws=300).isel(adjustment=0)
+    read = rl.evaluation.lead_lag(pair(300, follow=follow, size=1.0), draws=300).isel(adjustment=0)
     assert int(read["peak_lag"]) == follow
     assert bool(read["beyond_band"])
     assert float(read["peak_probability"].sel(lag=follow)) > 0.99
@@ -58,7 +58,7 @@ def test_a_strong_lag_or_lead_is_found(follow):
 
 def test_the_band_of_white_noise_is_that_of_independent_normals():
     rows, lags = 2000, 9
-    read = rl.lead_lag(pair(rows), draws=4000, block=1).isel(adjustment=0)
+    read = rl.evaluation.lead_lag(pair(rows), draws=4000, block=1).isel(adjustment=0)
     each = (1 + 0.95 ** (1 / lags)) / 2
     # The quantile of 4,000 maxima has a standard error of about 0.02.
     assert np.allclose(read["band"] * np.sqrt(rows), stats.norm.ppf(each), atol=0.02 * 5 + 0.05)
@@ -78,7 +78,7 @@ def test_unrelated_dependent_series_seldom_leave_the_band():
     for trial in range(trials):
         panel["signal_value"][-rows:, 0] = autoregression(rows, rng)
         panel["response_value"][:, 0] = autoregression(rows, rng)
-        beyond += bool(rl.lead_lag(panel, draws=200, block=16, random_seed=trial)["beyond_band"].item())
+        beyond += bool(rl.evaluation.lead_lag(panel, draws=200, block=16, random_seed=trial)["beyond_band"].item())
     # Fifteen blocks lose some dependence at their seams, so the level is near a tenth here. A band for white noise
     # would be left by a quarter of such pairs.
     assert stats.binom.sf(beyond - 1, trials, 0.1) > 0.001
@@ -91,7 +91,7 @@ def test_controls_take_out_a_common_cause():
     panel["control_value"][:, 0] = common[1:]
     panel["signal_value"][-400:, 0] += 2 * common[1:]
     panel["response_value"][:, 0] += 2 * common[1:]
-    read = rl.lead_lag(panel, draws=300)
+    read = rl.evaluation.lead_lag(panel, draws=300)
     same_row = read["correlation"].sel(lag=0)
     assert float(same_row.sel(adjustment="none")) > 0.6
     # Four standard errors.
@@ -101,30 +101,30 @@ def test_controls_take_out_a_common_cause():
 def test_the_same_seed_gives_the_same_and_the_panel_stays():
     panel = pair(80)
     before = panel.copy(deep=True)
-    assert rl.lead_lag(panel, draws=40).identical(rl.lead_lag(panel, draws=40))
+    assert rl.evaluation.lead_lag(panel, draws=40).identical(rl.evaluation.lead_lag(panel, draws=40))
     assert panel.identical(before)
-    read = rl.lead_lag(panel, draws=40)
+    read = rl.evaluation.lead_lag(panel, draws=40)
     assert np.allclose(read["peak_probability"].sum("lag"), 1)
 
 
 def test_bad_requests_are_refused():
     panel = pair(40, spec=small_spec(signals=tuple(rl.Signal(name, name, kernel=KERNEL) for name in "ab")))
-    with pytest.raises(rl.PanelError, match="none was named"):
-        rl.lead_lag(panel)
-    with pytest.raises(rl.PanelError, match="signal = 'c'"):
-        rl.lead_lag(panel, signal="c")
-    with pytest.raises(rl.PanelError, match="max_lag = 30"):
-        rl.lead_lag(panel, signal="a", max_lag=30)
-    with pytest.raises(rl.PanelError, match="block = 0"):
-        rl.lead_lag(panel, signal="a", block=0)
+    with pytest.raises(rl.errors.PanelError, match="none was named"):
+        rl.evaluation.lead_lag(panel)
+    with pytest.raises(rl.errors.PanelError, match="signal = 'c'"):
+        rl.evaluation.lead_lag(panel, signal="c")
+    with pytest.raises(rl.errors.PanelError, match="max_lag = 30"):
+        rl.evaluation.lead_lag(panel, signal="a", max_lag=30)
+    with pytest.raises(rl.errors.PanelError, match="block = 0"):
+        rl.evaluation.lead_lag(panel, signal="a", block=0)
 
 
 def test_figure():
-    estimate = rl.lead_lag(hand_panel(small_spec(), 60), draws=40)
-    axes = rl.plot_lead_lag(estimate)
+    estimate = rl.evaluation.lead_lag(hand_panel(small_spec(), 60), draws=40)
+    axes = rl.plots.plot_lead_lag(estimate)
     assert axes.shape == (2, 2)
     assert all(ax.has_data() and ax.get_title() and ax.get_legend() is not None for ax in axes.flat)
     assert all("asset follows" in ax.get_xlabel() for ax in axes.flat)
     _, given = plt.subplots(2, 2)
-    assert list(rl.plot_lead_lag(estimate, axes=given).flat) == list(given.flat)
+    assert list(rl.plots.plot_lead_lag(estimate, axes=given).flat) == list(given.flat)
     plt.close("all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import warnings
 
@@ -24,7 +25,7 @@ SPEC = small_spec(
     drivers=(rl.Driver("yield", "yield", periods=2, delay="1B"),),
     max_lag=3,
 )
-QUICK = {"draws": 60, "tune": 120, "chains": 2, "cores": 1, "starts": 2, "prior_draws": 5}
+QUICK = rl.Sampler(draws=60, tune=120, chains=2, cores=1, starts=2)
 
 
 def frame_of(rows, seed=0, end="2024-12-27") -> pd.DataFrame:
@@ -48,7 +49,7 @@ def made():
 def refitted(made):
     """A fit whose posterior is the prior: only its model and its data are used."""
     tree = prior_fit(SPEC, made[1], 3)
-    return tree, rl.LeaveFutureOut(tree, random_seed=4, **QUICK)
+    return tree, rl.evaluation.LeaveFutureOut(tree, random_seed=4, sampler=QUICK)
 
 
 def origin(panel, cut):
@@ -70,7 +71,7 @@ def test_a_window_is_the_panel_made_on_less_data(made, refitted):
                 np.testing.assert_allclose(known[name], other[name], rtol=1e-9, atol=1e-12, err_msg=str(name))
         changed = frame.copy()
         changed.loc[changed.index > known["time"].to_numpy()[-1]] *= 1.7
-        later = rl.LeaveFutureOut(prior_fit(SPEC, rl.make_panel(SPEC, changed, start=frame.index[8]), 2))
+        later = rl.evaluation.LeaveFutureOut(prior_fit(SPEC, rl.make_panel(SPEC, changed, start=frame.index[8]), 2))
         xr.testing.assert_allclose(later.sel_observations(np.arange(cut, ROWS - 2))[0], known, rtol=1e-9, atol=1e-12)
 
 
@@ -98,7 +99,7 @@ def plain_terms(spec, panel, draw, first, last):
     return np.array(terms[first:]) - np.log(float(panel["response_scale"][0]))
 
 
-class Recorded(rl.LeaveFutureOut):
+class Recorded(rl.evaluation.LeaveFutureOut):
     """Refits each window once, and keeps the fit."""
 
     def sample(self, modified_observed_data):
@@ -113,7 +114,7 @@ class Recorded(rl.LeaveFutureOut):
 def test_arviz_lfo_equals_refits_by_hand(made, refitted):
     """Each origin: the fit of its window, the next row scored with a plain loop, averaged over draws."""
     tree = refitted[0]
-    wrapper = Recorded(tree, random_seed=4, **(QUICK | {"draws": 25}))
+    wrapper = Recorded(tree, random_seed=4, sampler=dataclasses.replace(QUICK, draws=25))
     observed = ROWS - 2
     first = observed - 3
     with warnings.catch_warnings():
@@ -145,7 +146,7 @@ def test_arviz_lfo_equals_refits_by_hand(made, refitted):
             assert float(two.elpd_i[0]) == pytest.approx(block, rel=1e-9)
 
 
-class Drawn(rl.LeaveFutureOut):
+class Drawn(rl.evaluation.LeaveFutureOut):
     """Draws from the prior in place of a refit: no sampler, so the same on every machine."""
 
     def sample(self, modified_observed_data):
@@ -174,12 +175,13 @@ def test_draws_are_weighed_by_the_densities_of_rows_since_the_refit(made, refitt
 def test_the_refit_is_that_of_the_panel_made_on_less_data(made, refitted):
     """Fitted anew on make_panel's own window with another seed, the score differs by Monte Carlo error alone."""
     frame, panel = made
-    wrapper = rl.LeaveFutureOut(refitted[0], random_seed=4, **(QUICK | {"draws": 400, "tune": 300}))
+    longer = dataclasses.replace(QUICK, draws=400, tune=300)
+    wrapper = rl.evaluation.LeaveFutureOut(refitted[0], random_seed=4, sampler=longer)
     known, whole = wrapper.sel_observations(np.arange(50, ROWS - 2))
     terms = wrapper.log_likelihood__i(whole, wrapper.sample(known)).isel(time=0)
     stop = origin(panel, 50)
     other = rl.make_panel(SPEC, frame, start=frame.index[8], end=panel["time"].to_numpy()[stop - 1])
-    anew = rl.fit(SPEC, other, **(QUICK | {"draws": 400, "tune": 300}), random_seed=9, progressbar=False)
+    anew = rl.fit(SPEC, other, sampler=longer, prior_draws=5, random_seed=9, progressbar=False)
     draws = [one_draw(anew["posterior"].to_dataset(), chain, draw) for chain in range(2) for draw in range(0, 400, 4)]
     by_hand = np.exp([plain_terms(SPEC, whole, draw, stop, stop + 1)[0] for draw in draws])
     ours = np.exp(terms.to_numpy())
@@ -192,12 +194,12 @@ def test_terms_behind_the_origin_equal_enumeration():
     spec = small_spec(
         responses=(rl.Response("asset", "price"), rl.Response("other", "other price")),
         episodes=rl.Episodes(),
-        signals=(rl.Signal("metal", "metal", kernel=rl.Point(mean_lag=2.0)),),
+        signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point(mean_lag=2.0)),),
         max_lag=2,
     )
     panel = hand_panel(spec, 7, missing=[(4, 1), (5, 0), (5, 1)])
     tree = prior_fit(spec, panel, 2)
-    wrapper = rl.LeaveFutureOut(tree)
+    wrapper = rl.evaluation.LeaveFutureOut(tree)
     known, whole = wrapper.sel_observations(np.arange(4, 6))
     known_fit = prior_fit(spec, known, 2)
     terms = wrapper.log_likelihood__i(whole, known_fit)
@@ -221,7 +223,7 @@ def test_an_episode_that_has_not_begun_is_judged_by_the_last_one():
     spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2024, 10, 1),), names=("early", "late")))
     frame = frame_of(ROWS + 8)
     panel = rl.make_panel(spec, frame, start=frame.index[8])
-    wrapper = rl.LeaveFutureOut(prior_fit(spec, panel, 2))
+    wrapper = rl.evaluation.LeaveFutureOut(prior_fit(spec, panel, 2))
     known, whole = wrapper.sel_observations(np.arange(30, ROWS - 2))
     assert list(known["episode"].to_numpy()) == ["early"]
     assert list(whole["episode"].to_numpy()) == ["early"]
@@ -239,14 +241,14 @@ def test_an_episode_that_has_not_begun_is_judged_by_the_last_one():
 def test_what_is_no_future_is_refused(refitted, made):
     wrapper = refitted[1]
     for rows in ([3], [], np.arange(5), np.arange(ROWS - 2)):
-        with pytest.raises(rl.FitError, match="all rows from an origin") as caught:
+        with pytest.raises(rl.errors.FitError, match="all rows from an origin") as caught:
             wrapper.sel_observations(np.asarray(rows, dtype=int))
         assert "leave_one_out" in caught.value.cure
     beyond = replaced(SPEC, signals=(replaced(SPEC.signals[0], beyond="dollar"),))
     frame = made[0]
-    with pytest.raises(rl.PanelError, match="metal beyond"):
+    with pytest.raises(rl.errors.PanelError, match="metal beyond"):
         learned_before(beyond, rl.make_panel(beyond, frame, start=frame.index[8]), 30)
     still = made[1].copy(deep=True)
     still["control_value"][:12] = 0.3
-    with pytest.raises(rl.PanelError, match="control dollar"):
+    with pytest.raises(rl.errors.PanelError, match="control dollar"):
         learned_before(SPEC, still, 12)

@@ -118,12 +118,12 @@ def test_the_second_run_needs_no_network_and_no_yfinance(server, tmp_path, monke
 
 def test_without_yfinance_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "yfinance", None)
-    with pytest.raises(rl.FetchError, match=r"pip install .*\"yfinance[<>=]"):
+    with pytest.raises(rl.errors.FetchError, match=r"pip install .*\"yfinance[<>=]"):
         fetch(tmp_path, ["silver_usd"])
 
 
 def test_an_unknown_symbol(server, tmp_path, waits):
-    with pytest.raises(rl.FetchError, match="NOSUCH") as caught:
+    with pytest.raises(rl.errors.FetchError, match="NOSUCH") as caught:
         fetch(tmp_path, ["NOSUCH"])
     assert "check the symbol" in caught.value.cure
     assert not list(tmp_path.glob("*.csv"))
@@ -133,7 +133,7 @@ def test_an_unknown_symbol(server, tmp_path, waits):
     ("columns", "part"), [(["silver"], "write 'silver_usd'"), (["vix"], "fetch_fred"), ([], "choose from")]
 )
 def test_columns_that_cannot_be(server, tmp_path, columns, part):
-    with pytest.raises(rl.FetchError) as caught:
+    with pytest.raises(rl.errors.FetchError) as caught:
         fetch(tmp_path, columns)
     assert part in caught.value.cure
     assert not server.seen
@@ -164,7 +164,7 @@ def test_a_fault_that_stays_is_an_error_and_leaves_the_cache(server, tmp_path, w
     before = fetch(tmp_path, ["gold_usd"])
     kept = (tmp_path / "market-GC=F.csv").read_bytes()
     server.faults = [PASSING[case]] * 20
-    with pytest.raises(rl.FetchError, match="after 5 tries") as caught:
+    with pytest.raises(rl.errors.FetchError, match="after 5 tries") as caught:
         fetch(tmp_path, ["gold_usd"], max_age="0D", timeout=0.1 if case == "slow" else 5.0)
     assert caught.value.__context__ is None
     assert len(waits) == 4
@@ -179,7 +179,7 @@ def test_an_answer_that_yfinance_does_not_understand_is_no_matter_of_patience(se
     server.faults = [
         (200, {}, '{"chart": {"result": [{"meta": {}, "indicators": {"quote": [{"x": 1}]}}], "error": null}}')
     ]
-    with pytest.raises(rl.FetchError, match="upgrade yfinance"):
+    with pytest.raises(rl.errors.FetchError, match="upgrade yfinance"):
         fetch(tmp_path, ["gold_usd"], max_age="0D")
     assert not waits
 

@@ -34,15 +34,17 @@ SPECS = {
     "durations": small_spec(priors=rl.Priors(expected_duration=(30.0, 8.0)), regimes=rl.Regimes(initial="stationary")),
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
-    "same row": with_kernel(rl.NoLag()),
-    "point": with_kernel(rl.Point(mean_lag=2.0, spread=1.0)),
-    "gamma by episode": with_kernel(rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),
-    "beta by episode": with_kernel(rl.Beta(mean_lag=4.0, mean_lag_sd=1.0, spread=2.0), episodes=HALVES, max_lag=9),
-    "lognormal": with_kernel(rl.LogNormal(mean_lag=2.0)),
-    "negative binomial": with_kernel(rl.NegativeBinomial(mean_lag=2.0, spread=1.5)),
-    "dirichlet": with_kernel(rl.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
-    "smooth": with_kernel(rl.Smooth(mean_lag=2.0, spread=1.0)),
-    "unrestricted": with_kernel(rl.Unrestricted(mean_lag=2.0, spread=1.0)),
+    "same row": with_kernel(rl.kernels.NoLag()),
+    "point": with_kernel(rl.kernels.Point(mean_lag=2.0, spread=1.0)),
+    "gamma by episode": with_kernel(rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),
+    "beta by episode": with_kernel(
+        rl.kernels.Beta(mean_lag=4.0, mean_lag_sd=1.0, spread=2.0), episodes=HALVES, max_lag=9
+    ),
+    "lognormal": with_kernel(rl.kernels.LogNormal(mean_lag=2.0)),
+    "negative binomial": with_kernel(rl.kernels.NegativeBinomial(mean_lag=2.0, spread=1.5)),
+    "dirichlet": with_kernel(rl.kernels.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
+    "smooth": with_kernel(rl.kernels.Smooth(mean_lag=2.0, spread=1.0)),
+    "unrestricted": with_kernel(rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0)),
 }
 
 

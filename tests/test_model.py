@@ -126,7 +126,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
 }
 CASES.pop("kernel point")
 POINT = signal("metal", "point")
-EACH = rl.Signal("metal", "metal", kernel=rl.Point(2.0, 1.0, by_regime=True))
+EACH = rl.Signal("metal", "metal", kernel=rl.kernels.Point(2.0, 1.0, by_regime=True))
 POINT_CASES = {
     "shared": (small_spec(signals=(POINT,)), 6, (1,)),
     "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
@@ -314,7 +314,7 @@ def test_prior_draws_follow_the_seed_and_keep_their_shape():
 
 def test_panels_that_do_not_fit_are_refused():
     spec = small_spec()
-    with pytest.raises(rl.PanelError, match="cure"):
+    with pytest.raises(rl.errors.PanelError, match="cure"):
         build_model(small_spec(controls=()), hand_panel(spec, 8))
 
 
@@ -360,7 +360,7 @@ def test_the_driver_of_one_row_moves_the_step_into_the_next():
 
 def test_the_signal_enters_with_lag_one_first():
     """With all weight on lag l, the response at t sees the signal at t - l and no other."""
-    kernel = rl.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)
+    kernel = rl.kernels.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)
     spec = bare_spec(signals=(rl.Signal("metal", "metal", kernel=kernel, contemporaneous=False),), family="normal")
     panel = hand_panel(spec, 5)
     signal_value = panel["signal_value"].to_numpy()[:, 0]
@@ -386,7 +386,7 @@ def test_gradient_is_finite_on_raw_daily_returns(family):
     spec = small_spec(
         frequency="D",
         family=family,
-        signals=(rl.Signal("metal", "metal", kernel=rl.Gamma()),),
+        signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Gamma()),),
         max_lag=26,
         drivers=TWO_DRIVERS,
     )

@@ -54,7 +54,7 @@ CALLS = {
     "sample by pymc": lambda: rl.sample(rl.build_model(SPEC, PANEL), **COUNTS, nuts_sampler="pymc"),
     "fit": lambda: rl.fit(SPEC, PANEL, **COUNTS, prior_draws=5),
     "one simulation of sbc": lambda: one_simulation(
-        Study(SPEC, PANEL, "hash", build_model, 1, 20, 20, 1, 0.9, 2, 9), 0
+        Study(SPEC, PANEL, "hash", build_model, 1, rl.Sampler(draws=20, tune=20, chains=1, cores=1, starts=2), 9), 0
     ),
 }
 

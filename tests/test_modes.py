@@ -183,5 +183,5 @@ def test_what_never_moves_is_passed_over():
 
 
 def test_a_tree_without_a_catalogue_is_refused():
-    with pytest.raises(rl.FitError, match=r"regimelag\.sample"):
+    with pytest.raises(rl.errors.FitError, match=r"regimelag\.sample"):
         rl.modes(xr.DataTree.from_dict({"/posterior": foreign()["posterior"].to_dataset()}))

@@ -198,12 +198,12 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_panels_that_do_not_go_on_are_refused(name, one):
     make, said = REFUSED[name]
-    with pytest.raises(rl.PanelError, match=said):
+    with pytest.raises(rl.errors.PanelError, match=said):
         rl.regime_probabilities(one, panel=make())
 
 
 def test_the_cure_of_a_start_too_early_works(one):
-    with pytest.raises(rl.PanelError) as caught:
+    with pytest.raises(rl.errors.PanelError) as caught:
         rl.regime_probabilities(one, panel=panel_to(SPEC, 80, start="2019-12-13"))
     assert caught.value.cure == f'make it with make_panel(spec, frame, start="{FIRST}")'
     quietly(rl.regime_probabilities, one, panel=rl.make_panel(SPEC, WHOLE.iloc[:80], start=FIRST))
@@ -214,11 +214,11 @@ def test_the_cure_of_a_start_too_early_works(one):
 
 def test_draws_are_not_read_with_another_panel(one):
     newer = panel_to(SPEC, 90)
-    with pytest.raises(rl.FitError, match="another panel") as caught:
+    with pytest.raises(rl.errors.FitError, match="another panel") as caught:
         rl.as_fit(one, SPEC, newer)
     assert "regimelag.regime_probabilities(idata, panel=panel)" in caught.value.cure
     rl.regime_probabilities(one, panel=newer)
-    with pytest.raises(rl.FitError, match="another panel") as caught:
+    with pytest.raises(rl.errors.FitError, match="another panel") as caught:
         rl.as_fit(one, SPEC, panel_to(SPEC, 60))
     assert caught.value.cure == "fit anew: regimelag.fit(spec, panel)"
     again = rl.as_fit(one, SPEC, rl.panel_of(one), prior_draws=2)
@@ -227,14 +227,14 @@ def test_draws_are_not_read_with_another_panel(one):
 
 def test_draws_alone_know_their_constants(one):
     alone = xr.DataTree.from_dict({"/posterior": one["posterior"].to_dataset()})
-    with pytest.raises(rl.FitError, match="another panel"):
+    with pytest.raises(rl.errors.FitError, match="another panel"):
         rl.as_fit(alone, SPEC, panel_to(SPEC, 90))
     rl.as_fit(alone, SPEC, rl.panel_of(one), prior_draws=2)
 
 
 def test_draws_are_not_read_with_another_spec(one):
     wider = replaced(SPEC, priors=rl.Priors(effect_sd=2.0))
-    with pytest.raises(rl.FitError, match="priors differ") as caught:
+    with pytest.raises(rl.errors.FitError, match="priors differ") as caught:
         rl.as_fit(one, wider, rl.panel_of(one))
     assert "regimelag.spec_of(idata)" in caught.value.cure
     rl.as_fit(one, replaced(SPEC, name="renamed", claim="Metal leads."), rl.panel_of(one), prior_draws=2)
@@ -252,10 +252,10 @@ def test_samples_know_the_data_of_their_model(sampler):
             samples = pm.sample(**counts, compute_convergence_checks=False)
     else:
         samples = rl.sample(model, **counts, starts=2)
-    with pytest.raises(rl.FitError, match="response_value"):
+    with pytest.raises(rl.errors.FitError, match="response_value"):
         rl.as_fit(samples, spec, new)
     posterior = xr.DataTree.from_dict({"/posterior": samples["posterior"].to_dataset()})
-    with pytest.raises(rl.FitError, match="response_value"):
+    with pytest.raises(rl.errors.FitError, match="response_value"):
         rl.as_fit(posterior, spec, new, model=model)
     rl.as_fit(samples, spec, old, model=model, prior_draws=2)
 
@@ -264,17 +264,17 @@ def test_draws_of_other_labels_are_refused(one):
     """As many signals, under another name."""
     posterior = one["posterior"].to_dataset().drop_attrs()
     other = posterior.assign_coords(lagged_signal=["gold"])
-    with pytest.raises(rl.FitError, match="gold") as caught:
+    with pytest.raises(rl.errors.FitError, match="gold") as caught:
         rl.as_fit(xr.DataTree.from_dict({"/posterior": other}), SPEC, rl.panel_of(one))
     assert "build_model(spec, panel)" in caught.value.cure
     fewer = posterior.isel(driver=[0])
-    with pytest.raises(rl.FitError, match="driver_effect"):
+    with pytest.raises(rl.errors.FitError, match="driver_effect"):
         rl.as_fit(xr.DataTree.from_dict({"/posterior": fewer}), SPEC, rl.panel_of(one))
 
 
 def test_parameters_are_not_simulated_in_another_panels_constants(one):
     drawn, newer = one["posterior"].to_dataset().isel(chain=0, draw=0), panel_to(SPEC, 90)
-    with pytest.raises(rl.FitError, match="another panel") as caught:
+    with pytest.raises(rl.errors.FitError, match="another panel") as caught:
         rl.simulate(SPEC, newer, parameters=drawn)
     assert "parameters.drop_attrs()" in caught.value.cure
     rl.simulate(SPEC, newer, parameters=drawn.drop_attrs(), random_seed=1)
@@ -286,7 +286,7 @@ def test_parameters_are_not_simulated_in_another_panels_constants(one):
 def test_a_scenario_of_another_panel_is_refused(one):
     """Its levels go on from other last levels."""
     levels = rl.scenario(panel_to(SPEC, 90), horizon=4, moves={"yield": 1.0})
-    with pytest.raises(rl.PanelError, match="2021-02-05") as caught:
+    with pytest.raises(rl.errors.PanelError, match="2021-02-05") as caught:
         rl.forecast(one, scenario=levels)
     assert "regimelag.panel_of(idata)" in caught.value.cure
     rl.forecast(one, scenario=rl.scenario(rl.panel_of(one), horizon=4, moves={"yield": 1.0}))
@@ -298,7 +298,7 @@ def test_a_report_shows_no_judgement_of_other_fits(many, tmp_path):
     other = many.copy()
     other.attrs["spec"] = spec_to_toml(replaced(SPEC, priors=rl.Priors(effect_sd=2.0)))
     table = rl.compare({"other": other, "the same": other})
-    with pytest.raises(rl.FitError, match="other fits") as caught:
+    with pytest.raises(rl.errors.FitError, match="other fits") as caught:
         rl.report(many, tmp_path / "report", comparison=table)
     assert "with this fit among those compared" in caught.value.cure
     assert not (tmp_path / "report").exists()
@@ -306,14 +306,14 @@ def test_a_report_shows_no_judgement_of_other_fits(many, tmp_path):
     assert made_with(SPEC, many.attrs["panel_sha256"]) == own[0] != own[1]
     judged = pd.DataFrame()
     judged.attrs = {"summary": [], "made_with": table.attrs["made_with"]}
-    with pytest.raises(rl.FitError, match="robustness judges"):
+    with pytest.raises(rl.errors.FitError, match="robustness judges"):
         rl.report(many, tmp_path / "report", robustness=judged)
 
 
 def test_weights_are_not_used_on_other_draws(many):
     """Draws of as many chains, by the same names."""
-    other, stacking = many.copy(deep=True), rl.stack_chains(many)
+    other, stacking = many.copy(deep=True), rl.evaluation.stack_chains(many)
     other["posterior"]["effect"][0, 0] += 0.1
-    with pytest.raises(rl.FitError, match="other draws"):
-        rl.stacked_posterior(other, stacking)
-    rl.stacked_posterior(many, stacking, draws=4)
+    with pytest.raises(rl.errors.FitError, match="other draws"):
+        rl.evaluation.stacked_posterior(other, stacking)
+    rl.evaluation.stacked_posterior(many, stacking, draws=4)

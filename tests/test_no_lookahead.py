@@ -14,7 +14,7 @@ from regimelag.panel import aligned_series as tracks
 from regimelag.panel.make import panel_hash
 from regimelag.spec import names as nm
 
-KERNEL = rl.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
+KERNEL = rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 DAYS = pd.date_range("2020-01-01", "2022-12-31", name="date")
 WEEKS = ["W-MON", "W-TUE", "W-WED", "W-THU", "W-FRI", "W-SAT", "W-SUN"]
 FREQUENCIES = ["D", "B", "trading", "ME", *WEEKS]

@@ -34,8 +34,8 @@ PAIRS = {
         lambda: rl.Signal("s", "s", contemporaneous=False),
     ),
     "Point": (
-        lambda: rl.Point(masses=SOME, by_regime=np.bool_(True)),
-        lambda: rl.Point(masses=(1.0, 2.0, 3.0), by_regime=True),
+        lambda: rl.kernels.Point(masses=SOME, by_regime=np.bool_(True)),
+        lambda: rl.kernels.Point(masses=(1.0, 2.0, 3.0), by_regime=True),
     ),
     "ModelSpec": (lambda: small_spec(max_lag=np.int32(4)), small_spec),
 } | {
@@ -71,7 +71,7 @@ def test_the_text_of_a_spec_does_not_tell_how_its_numbers_were_given():
 def test_one_duration_can_be_written_in_a_file():
     text = 'name = "m"\nresponses = [{name = "a", column = "a"}]\n[priors]\nexpected_duration = 15\n'
     assert spec_from_toml(text).priors.expected_duration == (15.0,)
-    with pytest.raises(rl.SpecError, match="expected_duration") as caught:
+    with pytest.raises(rl.errors.SpecError, match="expected_duration") as caught:
         spec_from_toml(text.replace("15", '"15"'))
     assert "write a number" in caught.value.cure
 
@@ -85,19 +85,19 @@ def refused():
         "periods": lambda value: rl.Driver("z", "z", periods=value),
         "effect_sd": lambda value: rl.Priors(effect_sd=value),
         "expected_duration": lambda value: rl.Priors(expected_duration=value),
-        "spread": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.Gamma(2.0, value)),)),
-        "masses": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.Point(masses=[value] * 4)),)),
+        "spread": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Gamma(2.0, value)),)),
+        "masses": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Point(masses=[value] * 4)),)),
         "draws": lambda value: rl.fit(spec, panel, draws=value, **bare),
         "chains": lambda value: rl.fit(spec, panel, chains=value, **bare),
         "cores": lambda value: rl.fit(spec, panel, cores=value, **bare),
         "target_accept": lambda value: rl.fit(spec, panel, target_accept=value, **bare),
         "random_seed": lambda value: rl.fit(spec, panel, random_seed=value, **bare),
         "prior_draws": lambda value: rl.as_fit(xr.DataTree(), spec, panel, prior_draws=value),
-        "simulations": lambda value: rl.sbc(spec, panel, random_seed=1, simulations=value),
-        "rows": lambda value: rl.sbc(spec, panel, random_seed=1, rows=value),
+        "simulations": lambda value: rl.evaluation.sbc(spec, panel, random_seed=1, simulations=value),
+        "rows": lambda value: rl.evaluation.sbc(spec, panel, random_seed=1, rows=value),
         "shifts": lambda value: rl.robustness(spec, panel, shifts=value),
-        "starts": lambda value: rl.robustness(spec, panel, starts=value),
-        "block": lambda value: rl.lead_lag(panel, block=value),
+        "starts": lambda value: rl.Sampler(starts=value),
+        "block": lambda value: rl.evaluation.lead_lag(panel, block=value),
         "over": lambda value: rl.scenario(panel, over=value),
     }
 
@@ -116,16 +116,16 @@ def test_nor_are_they_for_readings(value, tiny, short_panel):
     fit = tiny[2]
     for name, read in {
         "horizon": lambda: rl.forecast(fit, horizon=value),
-        "shock": lambda: rl.impulse_response(fit, shock=value),
+        "shock": lambda: rl.evaluation.impulse_response(fit, shock=value),
         "moves": lambda: rl.driver_effects(fit, moves={"yield": value}),
         "within": lambda: rl.lag_distribution(fit, within=(1, value)),
         "threshold": lambda: rl.lag_report(fit, threshold=value),
         "slabs": lambda: rl.lag_report(fit, slabs=[1.0, value]),
     }.items():
-        with pytest.raises(rl.FitError, match=name):
+        with pytest.raises(rl.errors.FitError, match=name):
             read()
     for given in ({"moves": {"silver_usd": value}}, {"factors": {"silver_usd": value}}):
-        with pytest.raises(rl.PanelError, match="number"):
+        with pytest.raises(rl.errors.PanelError, match="number"):
             rl.scenario(short_panel, **given)
 
 
@@ -134,17 +134,17 @@ def test_numbers_and_texts_are_no_truth_values(name):
     """The text "false" would be true."""
     makers = {
         "contemporaneous": lambda value: rl.Signal("s", "s", contemporaneous=value),
-        "by_regime": lambda value: rl.Point(mean_lag=2.0, by_regime=value).validate(4),
+        "by_regime": lambda value: rl.kernels.Point(mean_lag=2.0, by_regime=value).validate(4),
     }
     for value in ("false", 0):
-        with pytest.raises(rl.SpecError, match=name):
+        with pytest.raises(rl.errors.SpecError, match=name):
             makers[name](value)
 
 
 def test_readings_take_numbers_of_numpy(tiny, short_panel):
     fit, two = tiny[2], np.int64(2)
     assert len(rl.scenario(short_panel, horizon=two, over=two, moves={"silver_usd": np.float32(1.0)})) == 2
-    assert rl.impulse_response(fit, shock=np.float32(0.1), horizon=two).sizes["step"] == 3
+    assert rl.evaluation.impulse_response(fit, shock=np.float32(0.1), horizon=two).sizes["step"] == 3
     near = rl.lag_distribution(fit, within=(np.int64(1), np.float64(2.0)))
     np.testing.assert_array_equal(near["mass_within"], rl.lag_distribution(fit, within=(1, 2))["mass_within"])
     assert rl.driver_effects(fit, moves={"yield": np.int64(1)})["move"].item() == 1.0
@@ -155,7 +155,7 @@ def test_the_example_takes_numbers_of_numpy():
     assert one.identical(other)
     assert json.loads(rl.example_panel(effect=np.int64(2)).attrs["truth"])["effect"] == 2.0
     for wrong in ({"effect": "2.5"}, {"effect": True}, {"random_seed": 1.5}):
-        with pytest.raises(rl.FitError, match=next(iter(wrong))):
+        with pytest.raises(rl.errors.FitError, match=next(iter(wrong))):
             rl.example_frame(**wrong)
 
 

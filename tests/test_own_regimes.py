@@ -93,7 +93,7 @@ def test_the_portrait_tells_of_each(pair):
         for what in ("volatility", "mean", "expected duration", "change in long-run probability, yield up 1 sd"):
             np.testing.assert_allclose(portrait.loc[f"{what} of {name}"], alone.loc[what])
     assert {f"share of 2020 of {name}" for name in each} <= set(portrait.index)
-    for figure in (rl.plot_portrait, rl.plot_shares):
+    for figure in (rl.plots.plot_portrait, rl.plots.plot_shares):
         figure(portrait)
     plt.close("all")
 
@@ -101,12 +101,12 @@ def test_the_portrait_tells_of_each(pair):
 def test_figures_take_one_chain(pair):
     together, _ = pair
     for draw, read in (
-        (rl.plot_regimes, rl.regime_probabilities(together)),
-        (rl.plot_paths, rl.regime_paths(together)),
-        (rl.plot_drivers, rl.driver_effects(together)),
-        (rl.plot_durations, rl.regime_durations(together)),
+        (rl.plots.plot_regimes, rl.regime_probabilities(together)),
+        (rl.plots.plot_paths, rl.regime_paths(together)),
+        (rl.plots.plot_drivers, rl.driver_effects(together)),
+        (rl.plots.plot_durations, rl.regime_durations(together)),
     ):
-        with pytest.raises(rl.FitError, match=r"\.sel\(response='asset'\)"):
+        with pytest.raises(rl.errors.FitError, match=r"\.sel\(response='asset'\)"):
             draw(read)
         draw(read.sel(response="other"))
     plt.close("all")

@@ -11,7 +11,7 @@ import pytest
 import regimelag as rl
 
 WEEKS = 120
-KERNEL = rl.Gamma(2.0, 1.0, 1.0, 0.5)
+KERNEL = rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5)
 RETURN = rl.Response("y", "y")
 RATIO = rl.Response("y", "y", against="g")
 
@@ -38,7 +38,7 @@ def control(column="y", **more) -> rl.Control:
 # What explains y in the same period, made of y's own column.
 SAME_COLUMN = {
     "signal": {"signals": (signal(),)},
-    "signal without a lag": {"signals": (signal(kernel=rl.NoLag()),)},
+    "signal without a lag": {"signals": (signal(kernel=rl.kernels.NoLag()),)},
     "control": {"controls": (control(),)},
     "control by its level": {"controls": (control(transform="level"),)},
     "control by its difference": {"controls": (control(transform="difference"),)},
@@ -66,7 +66,7 @@ def cured(parts: dict, cure: str) -> dict:
 @pytest.mark.parametrize("name", SAME_COLUMN)
 def test_a_spec_refuses_what_is_made_of_the_responses_column(name):
     parts = SAME_COLUMN[name]
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         spec_with(**parts)
     assert "'y'" in caught.value.came or "'x'" in caught.value.came
     rl.make_panel(spec_with(**cured(parts, caught.value.cure)), frame())
@@ -98,7 +98,7 @@ COPIES = {
 def test_a_copy_under_another_name_is_refused_by_its_values(name):
     data = frame().assign(copy=COPIES[name])
     for parts in ({"signals": (signal("copy"),)}, {"controls": (rl.Control("x", "x"), control("copy"))}):
-        with pytest.raises(rl.PanelError, match="column 'copy'") as caught:
+        with pytest.raises(rl.errors.PanelError, match="column 'copy'") as caught:
             rl.make_panel(spec_with(**parts), data)
         assert "on the same row" in caught.value.came
         assert ("contemporaneous = false" in caught.value.cure) == ("signals" in parts)
@@ -107,23 +107,23 @@ def test_a_copy_under_another_name_is_refused_by_its_values(name):
 
 def test_a_copy_by_another_transform_is_refused():
     data = frame().assign(logged=lambda f: np.log(f["y"]), doubled=lambda f: 3 + 2 * f["y"])
-    with pytest.raises(rl.PanelError, match="'logged'"):
+    with pytest.raises(rl.errors.PanelError, match="'logged'"):
         rl.make_panel(spec_with(controls=(rl.Control("own", "logged", transform="difference"),)), data)
     level = rl.Response("y", "y", transform="level")
-    with pytest.raises(rl.PanelError, match="'doubled'"):
+    with pytest.raises(rl.errors.PanelError, match="'doubled'"):
         rl.make_panel(spec_with(level, controls=(rl.Control("own", "doubled", transform="level"),)), data)
 
 
 def test_two_responses_that_are_one_are_refused():
     data = frame().assign(copy=lambda f: 7 * f["y"])
-    with pytest.raises(rl.PanelError, match=r"response 'other' .* is response 'y'"):
+    with pytest.raises(rl.errors.PanelError, match=r"response 'other' .* is response 'y'"):
         rl.make_panel(spec_with(responses=(RETURN, rl.Response("other", "copy"))), data)
 
 
 def test_a_column_and_all_its_parts_are_refused():
     """log(y / g) is log y less log g."""
     parts = {"controls": (control("g"), rl.Control("part", "y", transform="log_return"))}
-    with pytest.raises(rl.PanelError, match="sum of multiples") as caught:
+    with pytest.raises(rl.errors.PanelError, match="sum of multiples") as caught:
         rl.make_panel(spec_with(RATIO, **parts), frame())
     assert "'own'" in caught.value.came
     assert "'part'" in caught.value.cure
@@ -133,7 +133,7 @@ def test_a_column_and_all_its_parts_are_refused():
 def test_a_response_that_is_one_lag_of_a_signal_is_refused():
     """A column that was shifted one row too far ahead."""
     data = frame().assign(ahead=lambda f: f["y"].shift(-3).ffill())
-    with pytest.raises(rl.PanelError, match="3 rows before"):
+    with pytest.raises(rl.errors.PanelError, match="3 rows before"):
         rl.make_panel(spec_with(signals=(signal("ahead"),)), data.iloc[:-8])
     noisy = data.assign(ahead=lambda f: f["ahead"] * np.exp(np.random.default_rng(2).normal(0, 0.001, len(f))))
     rl.make_panel(spec_with(signals=(signal("ahead"),)), noisy.iloc[:-8])
@@ -142,7 +142,7 @@ def test_a_response_that_is_one_lag_of_a_signal_is_refused():
 def test_missing_responses_do_not_hide_a_copy():
     data = frame().assign(copy=lambda f: 2 * f["y"])
     data.loc[data.index[40:50], "y"] = np.nan
-    with pytest.raises(rl.PanelError, match="'copy'"):
+    with pytest.raises(rl.errors.PanelError, match="'copy'"):
         rl.make_panel(spec_with(controls=(control("copy"),)), data)
 
 

@@ -51,7 +51,7 @@ SINGLE = [
 @pytest.mark.parametrize("more", [False, True])
 def test_figures_return_labelled_axes(readings, name, more):
     reading, options = readings[name]
-    ax = getattr(rl, name)(reading, **(options if more else {}))
+    ax = getattr(rl.plots, name)(reading, **(options if more else {}))
     assert isinstance(ax, Axes)
     assert ax.get_title()
     assert ax.get_xlabel() or ax.get_ylabel()
@@ -63,7 +63,7 @@ def test_figures_return_labelled_axes(readings, name, more):
 @pytest.mark.parametrize("more", [False, True])
 def test_lags_have_two_axes_a_signal(readings, more):
     reading, options = readings["plot_lag"]
-    axes = rl.plot_lag(reading, **(options if more else {}))
+    axes = rl.plots.plot_lag(reading, **(options if more else {}))
     assert axes.shape == (1, 2)
     assert all("weeks" in ax.get_xlabel() for ax in axes.flat)
     labels = [text.get_text() for text in axes[0, 0].get_legend().get_texts()]
@@ -86,7 +86,7 @@ def as_point(lag, first=3):
 
 def test_lags_that_differ_have_a_colour_each(readings):
     lag, options = readings["plot_lag"]
-    axes = rl.plot_lag(of_episodes(lag, 2), **options)
+    axes = rl.plots.plot_lag(of_episodes(lag, 2), **options)
     assert axes.shape == (1, 2)
     for ax in axes.flat:
         assert [text.get_text() for text in ax.get_legend().get_texts()] == ["prior", "early", "late"]
@@ -94,14 +94,14 @@ def test_lags_that_differ_have_a_colour_each(readings):
     assert early.get_color() != late.get_color()
     np.testing.assert_allclose(np.roll(early.get_ydata(), 2), late.get_ydata())
     # Lags that do not differ are drawn once.
-    same = rl.plot_lag(of_episodes(lag, 0))
+    same = rl.plots.plot_lag(of_episodes(lag, 0))
     assert [text.get_text() for text in same[0, 0].get_legend().get_texts()] == ["posterior"]
 
 
 def test_a_point_lag_has_bars(readings):
     lag = as_point(readings["plot_lag"][0])
     prior = as_point(readings["plot_lag"][1]["prior"], first=1)
-    bars, running = rl.plot_lag(lag, prior=prior)[0]
+    bars, running = rl.plots.plot_lag(lag, prior=prior)[0]
     before, after = ([bar.get_height() for bar in container] for container in bars.containers)
     np.testing.assert_allclose(after, [0.25 if 3 <= n <= 6 else 0.0 for n in lag["lag"]])
     np.testing.assert_allclose(before, [0.25 if n <= 4 else 0.0 for n in lag["lag"]])
@@ -112,7 +112,7 @@ def test_a_point_lag_has_bars(readings):
 def test_probabilities_of_a_point_lag_go_before_counts(readings):
     lag = as_point(readings["plot_lag"][0])
     masses = np.linspace(1, 2, lag.sizes["lag"]) / 39
-    bars = rl.plot_lag(lag.assign(probability=xr.zeros_like(lag["weights"]) + masses))[0, 0]
+    bars = rl.plots.plot_lag(lag.assign(probability=xr.zeros_like(lag["weights"]) + masses))[0, 0]
     np.testing.assert_allclose([bar.get_height() for bar in bars.containers[0]], masses)
 
 
@@ -122,7 +122,7 @@ def test_point_lags_of_episodes_stand_side_by_side(readings):
         xr.DataArray(["early", "late"], dims="episode", name="episode"),
         data_vars="all",
     )
-    bars = rl.plot_lag(lag)[0, 0]
+    bars = rl.plots.plot_lag(lag)[0, 0]
     early, late = bars.containers
     assert early[0].get_x() + early[0].get_width() == pytest.approx(late[0].get_x())
     assert [early[1].get_height(), late[1].get_height()] == [0.25, 0.0]
@@ -130,13 +130,13 @@ def test_point_lags_of_episodes_stand_side_by_side(readings):
 
 def test_responses_have_a_pair_of_axes_each(readings):
     lag = of_episodes(readings["plot_lag"][0], 2).rename(episode="response")
-    axes = rl.plot_lag(lag)
+    axes = rl.plots.plot_lag(lag)
     assert axes.shape == (2, 2)
     assert [ax.get_title() for ax in axes[:, 0]] == ["silver on early: lag weights", "silver on late: lag weights"]
     effects = readings["plot_effects"][0]
     both = xr.concat([effects, effects], xr.DataArray(["one", "two"], dims="response", name="response"))
-    labels = [text.get_text() for text in rl.plot_effects(both).get_yticklabels()]
-    assert len(labels) == 2 * len(rl.plot_effects(effects).get_yticklabels())
+    labels = [text.get_text() for text in rl.plots.plot_effects(both).get_yticklabels()]
+    assert len(labels) == 2 * len(rl.plots.plot_effects(effects).get_yticklabels())
     assert "silver on two lagged, turbulent" in labels
 
 
@@ -145,7 +145,7 @@ def test_evidence_shows_bounds_and_leaves_gaps():
     far = {"multiple": [0.5, 1.0, 2.0], "probability": [None, 0.02, 0.03], "bound": [True] * 3}
     report = pd.DataFrame()
     report.attrs["no_effect"] = {"gold": known, "silver": far}
-    ax = rl.plot_evidence(report)
+    ax = rl.plots.plot_evidence(report)
     gold, silver = ax.get_lines()[:2]
     np.testing.assert_allclose(gold.get_ydata(), known["probability"])
     np.testing.assert_allclose(silver.get_xdata(), [1.0, 2.0])
@@ -161,7 +161,7 @@ def test_given_axes_are_drawn_on(readings, name):
     reading, options = readings[name]
     _, ax = plt.subplots()
     before = plt.get_fignums()
-    assert getattr(rl, name)(reading, **options, ax=ax) is ax
+    assert getattr(rl.plots, name)(reading, **options, ax=ax) is ax
     assert plt.get_fignums() == before
     assert ax.has_data()
 
@@ -169,7 +169,7 @@ def test_given_axes_are_drawn_on(readings, name):
 def test_given_pairs_of_axes_are_drawn_on(readings):
     _, pair = plt.subplots(1, 2)
     before = plt.get_fignums()
-    axes = rl.plot_lag(readings["plot_lag"][0], axes=pair)
+    axes = rl.plots.plot_lag(readings["plot_lag"][0], axes=pair)
     assert list(axes.flat) == list(pair)
     assert plt.get_fignums() == before
 
@@ -178,14 +178,14 @@ def test_given_pairs_of_axes_are_drawn_on(readings):
 def test_readings_are_left_as_they_were(readings, name):
     reading, options = readings[name]
     before = reading.copy(deep=True)
-    getattr(rl, name)(reading, **options)
+    getattr(rl.plots, name)(reading, **options)
     assert before.equals(reading)
     assert getattr(before, "attrs", None) == getattr(reading, "attrs", None)
 
 
 def test_weights_that_are_drawn_are_those_that_were_read(readings):
     lag = readings["plot_lag"][0]
-    weights_ax = rl.plot_lag(lag)[0, 0]
+    weights_ax = rl.plots.plot_lag(lag)[0, 0]
     (line,) = weights_ax.get_lines()
     np.testing.assert_array_equal(line.get_xdata(), lag["lag"])
     np.testing.assert_allclose(line.get_ydata(), lag["weights"].median(("chain", "draw"))[0])
@@ -193,7 +193,7 @@ def test_weights_that_are_drawn_are_those_that_were_read(readings):
 
 def test_intervals_that_are_drawn_are_those_that_were_read(readings):
     effects = readings["plot_effects"][0]
-    ax = rl.plot_effects(effects)
+    ax = rl.plots.plot_effects(effects)
     labels = [text.get_text() for text in ax.get_yticklabels()]
     row = labels.index("silver lagged, turbulent")
     (wide,) = [line for line in ax.get_lines() if list(line.get_ydata()) == [row, row] and line.get_linewidth() == 1.5]
@@ -203,8 +203,8 @@ def test_intervals_that_are_drawn_are_those_that_were_read(readings):
 
 def test_drivers_name_regime_and_move(readings):
     changes = readings["plot_drivers"][0]
-    assert "turbulent" in rl.plot_drivers(changes).get_title()
-    ax = rl.plot_drivers(changes, regime="calm")
+    assert "turbulent" in rl.plots.plot_drivers(changes).get_title()
+    ax = rl.plots.plot_drivers(changes, regime="calm")
     assert "calm" in ax.get_title()
     labels = [text.get_text() for text in ax.get_yticklabels()]
     assert [label.rsplit(" ", 1)[0] for label in labels] == ["real yield", "dollar"]
@@ -212,7 +212,7 @@ def test_drivers_name_regime_and_move(readings):
 
 def test_bars_of_a_year_are_the_shares(readings):
     portrait = readings["plot_shares"][0]
-    ax = rl.plot_shares(portrait)
+    ax = rl.plots.plot_shares(portrait)
     years = [text.get_text() for text in ax.get_xticklabels()]
     assert years == [name.removeprefix("share of ") for name in portrait.index if name.startswith("share of ")]
     heights = [bar.get_height() for bar in ax.containers[0]]
@@ -221,7 +221,7 @@ def test_bars_of_a_year_are_the_shares(readings):
 
 def test_portrait_shows_volatility_and_mean(readings):
     portrait = readings["plot_shares"][0]
-    axes = rl.plot_portrait(portrait)
+    axes = rl.plots.plot_portrait(portrait)
     assert [ax.get_title() for ax in axes] == ["Volatility of each regime", "Mean of each regime"]
     for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
         # Two lines a regime: the interval, then the median.
@@ -233,14 +233,14 @@ def test_portrait_shows_volatility_and_mean(readings):
 
 def test_paths_are_spread_over_the_draws(readings):
     paths = readings["plot_paths"][0]
-    drawn = rl.plot_paths(paths, most=5).images[0].get_array()
+    drawn = rl.plots.plot_paths(paths, most=5).images[0].get_array()
     rows = paths.to_numpy().reshape(-1, paths.sizes["time"])
     assert drawn.shape == (5, paths.sizes["time"])
     np.testing.assert_array_equal(drawn[[0, -1]], rows[[0, -1]])
 
 
 def test_probabilities_fill_the_axes(readings):
-    ax = rl.plot_regimes(readings["plot_regimes"][0])
+    ax = rl.plots.plot_regimes(readings["plot_regimes"][0])
     assert ax.get_ylim() == (0.0, 1.0)
     assert "Filtered" in ax.get_title()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["calm", "turbulent"]
@@ -250,18 +250,18 @@ def test_other_shapes_are_drawn():
     """Three regimes, two signals of which one has no lag, months."""
     signals = (
         rl.Signal("metal", "metal", kernel=small_spec().signals[0].kernel, contemporaneous=False),
-        rl.Signal("gold", "gold", kernel=rl.NoLag()),
+        rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
     )
     spec = small_spec(signals=signals, regimes=rl.Regimes(count=3), frequency="ME")
     tree = prior_fit(spec, hand_panel(spec, 12, freq="ME"), draws=4)
-    axes = rl.plot_lag(rl.lag_distribution(tree))
+    axes = rl.plots.plot_lag(rl.lag_distribution(tree))
     assert axes.shape == (1, 2)
     assert "months" in axes[0, 0].get_xlabel()
-    labels = [text.get_text() for text in rl.plot_effects(rl.effects(tree)).get_yticklabels()]
+    labels = [text.get_text() for text in rl.plots.plot_effects(rl.effects(tree)).get_yticklabels()]
     assert labels[:2] == ["gold same period", "metal lagged"]
-    assert len(rl.plot_regimes(rl.regime_probabilities(tree)).get_legend().get_texts()) == 3
-    rl.plot_drivers(rl.driver_effects(tree), regime="middle")
-    rl.plot_shares(rl.regime_portrait(tree))
+    assert len(rl.plots.plot_regimes(rl.regime_probabilities(tree)).get_legend().get_texts()) == 3
+    rl.plots.plot_drivers(rl.driver_effects(tree), regime="middle")
+    rl.plots.plot_shares(rl.regime_portrait(tree))
 
 
 # ---- importing
@@ -294,7 +294,7 @@ sys.exit(f"imported {heavy}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in dir(rl) if name.startswith("plot_")])
+@pytest.mark.parametrize("name", [name for name in dir(rl.plots) if name.startswith("plot_")])
 def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
     """The first thing that anyone types; a number, a table and a panel are refused as well."""
     _, panel, fit = tiny
@@ -302,9 +302,9 @@ def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
         if name == "plot_panel" and given is panel:
             continue
         with pytest.raises(rl.RegimelagError) as caught:
-            getattr(rl, name)(given)
+            getattr(rl.plots, name)(given)
         if name == "plot_compare":
             assert "compare" in str(caught.value)
             continue
         maker = "make_panel" if name == "plot_panel" else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
-        assert hasattr(rl, maker)
+        assert maker in {*rl.__all__, *rl.evaluation.__all__}

@@ -19,7 +19,7 @@ KNOWN = rl.Priors(scale_median=0.9, scale_log_sd=1e-5, effect_sd=0.6, intercept_
 
 
 def linear_spec(**changes):
-    kernel = rl.Point(mean_lag=4.0, spread=3.0)
+    kernel = rl.kernels.Point(mean_lag=4.0, spread=3.0)
     signals = (rl.Signal("metal", "metal", kernel=kernel),)
     return bare_spec(signals=signals, family="normal", priors=KNOWN, max_lag=LAGS, **changes)
 
@@ -85,7 +85,7 @@ def test_masses_equal_the_conjugate_closed_form(effects, modes):
 @pytest.fixture(scope="module", params=["prior", pytest.param("sampled", marks=pytest.mark.slow)])
 def by_regime(request):
     """A fit whose posterior is the prior, and one that was sampled."""
-    kernel = rl.Point(mean_lag=2.0, spread=1.5, by_regime=True)
+    kernel = rl.kernels.Point(mean_lag=2.0, spread=1.5, by_regime=True)
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),))
     panel = hand_panel(spec, 40)
     if request.param == "prior":
@@ -110,38 +110,40 @@ def test_every_reading_takes_a_point_lag(by_regime, tmp_path):
 
 
 def test_more_than_a_thousand_combinations_are_refused():
-    kernel = rl.Point()
-    with pytest.raises(rl.SpecError, match="at most 1000 combinations") as caught:
+    kernel = rl.kernels.Point()
+    with pytest.raises(rl.errors.SpecError, match="at most 1000 combinations") as caught:
         small_spec(signals=tuple(rl.Signal(name, name, kernel=kernel) for name in ("a", "b", "c")), max_lag=26)
     assert "17576" in str(caught.value)
     small_spec(signals=tuple(rl.Signal(name, name, kernel=kernel) for name in ("a", "b")), max_lag=26)
-    small_spec(signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26)
-    with pytest.raises(rl.SpecError, match="without by_regime"):
+    small_spec(signals=(rl.Signal("a", "a", kernel=rl.kernels.Point(by_regime=True)),), max_lag=26)
+    with pytest.raises(rl.errors.SpecError, match="without by_regime"):
         small_spec(
-            signals=(rl.Signal("a", "a", kernel=rl.Point(by_regime=True)),), max_lag=26, regimes=rl.Regimes(count=3)
+            signals=(rl.Signal("a", "a", kernel=rl.kernels.Point(by_regime=True)),),
+            max_lag=26,
+            regimes=rl.Regimes(count=3),
         )
 
 
 def test_a_point_lag_is_one_for_all_episodes():
     """A lag for each episode is refused; each kernel that the cure names takes it."""
     episodes = rl.Episodes(starts=small_spec().episodes.starts, vary=("scale", "effect", "lag"))
-    with pytest.raises(rl.SpecError, match="belongs to a kernel with a location") as caught:
-        small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point()),), episodes=episodes, max_lag=26)
+    with pytest.raises(rl.errors.SpecError, match="belongs to a kernel with a location") as caught:
+        small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point()),), episodes=episodes, max_lag=26)
     assert "signal 'metal' has a point kernel" in caught.value.came
     named = [kind for kind in KERNELS if kind in caught.value.cure]
     assert set(named) == {"gamma", "lognormal", "negative_binomial", "beta"}
     for kind in named:
         small_spec(signals=(rl.Signal("metal", "metal", kernel=KERNELS[kind]()),), episodes=episodes, max_lag=26)
     rest = rl.Episodes(starts=episodes.starts, vary=("scale", "effect"))
-    small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point()),), episodes=rest, max_lag=26)
+    small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point()),), episodes=rest, max_lag=26)
 
 
 def test_prior_masses_are_those_given():
-    kernel = rl.Point(masses=(1, 0, 3, 0))
+    kernel = rl.kernels.Point(masses=(1, 0, 3, 0))
     np.testing.assert_allclose(kernel.prior_masses(4), [0.25, 0, 0.75, 0])
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),))
     simulated = {int(rl.simulate(spec, hand_panel(spec, 12), random_seed=n).sizes["time"]) for n in range(2)}
     assert simulated == {12}
     for masses in ((1.0, 2.0), (-1.0, 2.0, 0.0, 0.0), (0.0,) * 4):
-        with pytest.raises(rl.SpecError, match="masses"):
-            small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.Point(masses=masses)),))
+        with pytest.raises(rl.errors.SpecError, match="masses"):
+            small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point(masses=masses)),))

@@ -16,7 +16,9 @@ import regimelag as rl
 SPEC = rl.ModelSpec(
     name="peer",
     responses=(rl.Response("asset", "price"),),
-    signals=(rl.Signal("metal", "metal", kernel=rl.Gamma(mean_lag=5.0, mean_lag_sd=3.0, spread=2.5, spread_sd=1.5)),),
+    signals=(
+        rl.Signal("metal", "metal", kernel=rl.kernels.Gamma(mean_lag=5.0, mean_lag_sd=3.0, spread=2.5, spread_sd=1.5)),
+    ),
     drivers=(rl.Driver("yield", "yield", periods=8), rl.Driver("dollar", "dollar", transform="log_return", periods=8)),
     controls=(rl.Control("yield", "yield"), rl.Control("dollar", "dollar", transform="log_return")),
     max_lag=12,
@@ -81,13 +83,13 @@ LAGS_VARY = dataclasses.replace(SPEC.episodes, vary=("scale", "effect", "lag"))
 VARIANTS = {
     "flagship": SPEC,
     "lag by episode": dataclasses.replace(priors(SPEC, lag_episode_sd=0.6), episodes=LAGS_VARY),
-    "point lag": with_kernels(SPEC, rl.Point(mean_lag=5.0, spread=4.0)),
+    "point lag": with_kernels(SPEC, rl.kernels.Point(mean_lag=5.0, spread=4.0)),
     "two responses": dataclasses.replace(priors(SPEC, correlation_eta=3.0, effect_response_sd=0.4), responses=TWO),
     "two responses, normal, lag by both": dataclasses.replace(
         SPEC, responses=TWO, responses_vary=("effect", "lag"), episodes=LAGS_VARY, family="normal"
     ),
     "two responses, own regimes": dataclasses.replace(SPEC, responses=TWO, responses_vary=("effect", "regimes")),
-    "two responses, point lag": with_kernels(dataclasses.replace(SPEC, responses=TWO), rl.Point(4.0, 3.0)),
+    "two responses, point lag": with_kernels(dataclasses.replace(SPEC, responses=TWO), rl.kernels.Point(4.0, 3.0)),
     "other priors": priors(SPEC, **ODD, expected_duration=(30.0, 6.0)),
     "three regimes, free first": regimes(SPEC, count=3, initial="dirichlet"),
     "four regimes, origins, stationary": regimes(
@@ -96,12 +98,18 @@ VARIANTS = {
     "no drivers, stationary": regimes(NO_DRIVERS, count=2, initial="stationary"),
     "one regime, normal": regimes(dataclasses.replace(NO_DRIVERS, family="normal"), count=1),
     "no episodes, controls or lag": dataclasses.replace(
-        with_kernels(SPEC, rl.NoLag()), episodes=rl.Episodes(), controls=()
+        with_kernels(SPEC, rl.kernels.NoLag()), episodes=rl.Episodes(), controls=()
     ),
-    "gamma, lognormal": with_kernels(vary("scale"), rl.Gamma(), rl.LogNormal(mean_lag=6.0)),
-    "none, negative binomial": with_kernels(vary("effect"), rl.NoLag(), rl.NegativeBinomial(mean_lag=6.0)),
-    "beta, smooth": with_kernels(SPEC, rl.Beta(mean_lag=6.0, mean_lag_sd=2.0, spread=2.0, spread_sd=1.0), rl.Smooth()),
-    "dirichlet, unrestricted, normal": with_kernels(NORMAL, rl.Dirichlet(spread=3.0), rl.Unrestricted(roughness=0.2)),
+    "gamma, lognormal": with_kernels(vary("scale"), rl.kernels.Gamma(), rl.kernels.LogNormal(mean_lag=6.0)),
+    "none, negative binomial": with_kernels(
+        vary("effect"), rl.kernels.NoLag(), rl.kernels.NegativeBinomial(mean_lag=6.0)
+    ),
+    "beta, smooth": with_kernels(
+        SPEC, rl.kernels.Beta(mean_lag=6.0, mean_lag_sd=2.0, spread=2.0, spread_sd=1.0), rl.kernels.Smooth()
+    ),
+    "dirichlet, unrestricted, normal": with_kernels(
+        NORMAL, rl.kernels.Dirichlet(spread=3.0), rl.kernels.Unrestricted(roughness=0.2)
+    ),
 }
 
 

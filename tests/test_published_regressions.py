@@ -96,7 +96,7 @@ def test_published_regression_in_our_model_class():
     y, regressors, _ = data_of("returns")
     values = np.array(values)
     means, effects, log_scales = values[2:4], values[4:6], np.log(values[6:]) / 2
-    kernel = rl.Gamma(mean_lag=1.0, spread=0.3)
+    kernel = rl.kernels.Gamma(mean_lag=1.0, spread=0.3)
     spec = rl.ModelSpec(
         name="returns",
         responses=(rl.Response("asset", "price"),),

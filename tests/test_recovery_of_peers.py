@@ -110,14 +110,14 @@ def test_what_a_peer_simulates_is_recovered(simulator):
     drawn = [{str(name): v.to_numpy()[n] for name, v in prior.data_vars.items()} for n in range(PANELS)]
     rng = np.random.default_rng(2)
     x, seeds = rng.standard_normal(ROWS), rng.integers(2**31, size=PANELS)
-    settings = {"draws": 400, "tune": 300, "chains": 2, "cores": 2, "target_accept": 0.9}
+    sampler = rl.Sampler(draws=400, tune=300, chains=2, cores=2, target_accept=0.9, starts=4)
     right, wrong = [], []
     simulated = simulator([as_peers_have_it(values) for values in drawn], x, seeds)
     for n, (values, (y, control)) in enumerate(zip(drawn, simulated, strict=True)):
         panel = template.copy(deep=True)
         panel["response_value"][:] = y[:, None]
         panel["control_value"][:] = control[:, None]
-        posterior, _ = posterior_of(Refit(SPEC, panel, template, ""), settings, 4, n)
+        posterior, _ = posterior_of(Refit(SPEC, panel, template, ""), sampler, n)
         right.append(scores(values, posterior, rng))
         misread = {name: 2 * values[name] for name in ("log_scale", "log_scale_gap")}
         wrong.append(scores(values | misread, posterior, rng))

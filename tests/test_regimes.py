@@ -89,13 +89,13 @@ def test_one_regime_is_certain():
     np.testing.assert_array_equal(durations["mean_duration"], 8.0)
     assert "expected_duration" not in durations
     assert "volatility" in rl.regime_portrait(tree).index
-    with pytest.raises(rl.FitError, match=r"\[\[drivers\]\]"):
+    with pytest.raises(rl.errors.FitError, match=r"\[\[drivers\]\]"):
         rl.driver_effects(tree)
 
 
 @pytest.mark.parametrize("read", [rl.regime_probabilities, rl.regime_paths])
 def test_other_kinds_are_refused(tiny, read):
-    with pytest.raises(rl.FitError, match="smooth"):
+    with pytest.raises(rl.errors.FitError, match="smooth"):
         read(tiny[2], kind="smooth")
 
 
@@ -282,11 +282,11 @@ def test_log_odds_are_those_of_the_transition_matrices(count, origins, chains):
 
 
 def test_unknown_drivers_and_references_are_refused(tiny):
-    with pytest.raises(rl.FitError, match="yields") as caught:
+    with pytest.raises(rl.errors.FitError, match="yields") as caught:
         rl.driver_effects(tiny[2], moves={"yields": 1.0})
     assert caught.value.cure == "write 'yield'"
     for given, cure in (("turbulant", "write 'turbulent'"), ("zzz", "use one of those names"), (0, "use one of")):
-        with pytest.raises(rl.FitError, match="reference") as caught:
+        with pytest.raises(rl.errors.FitError, match="reference") as caught:
             rl.driver_effects(tiny[2], reference=given)
         assert cure in caught.value.cure
         assert "['calm', 'turbulent']" in caught.value.rule

@@ -143,7 +143,7 @@ def test_density_distribution_draws_and_variance_agree(family, level):
 
 def test_several_responses_need_a_joint_distribution():
     pair = (rl.Response("asset", "price"), rl.Response("other", "other_price"))
-    with pytest.raises(rl.SpecError, match="joint distribution") as caught:
+    with pytest.raises(rl.errors.SpecError, match="joint distribution") as caught:
         small_spec(responses=pair, family=Skewed())
     assert 'write family = "student_t"' in caught.value.cure
     assert small_spec(responses=pair, family="student_t").family.kind == "student_t"
@@ -154,7 +154,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused():
     class Unknown(Skewed):
         kind: ClassVar[str] = "unknown"
 
-    with pytest.raises(rl.SpecError, match="Unknown with kind = 'unknown'") as caught:
+    with pytest.raises(rl.errors.SpecError, match="Unknown with kind = 'unknown'") as caught:
         small_spec(family=Unknown())
     assert "FAMILIES[Unknown.kind] = Unknown" in caught.value.cure
 
@@ -162,7 +162,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused():
     class Elsewhere(Alike):
         kind: ClassVar[str] = "elsewhere"
 
-    with pytest.raises(rl.SpecError, match="Elsewhere with kind") as caught:
+    with pytest.raises(rl.errors.SpecError, match="Elsewhere with kind") as caught:
         rl.Regimes(2, transitions=Elsewhere())
     assert "TRANSITIONS[Elsewhere.kind] = Elsewhere" in caught.value.cure
 
@@ -202,19 +202,16 @@ def test_simulation_based_calibration_finds_them_calibrated(tmp_path):
     spec = replace(
         bare_spec(signals=(), drivers=(), controls=()), family=Skewed(), regimes=rl.Regimes(2, transitions=Alike())
     )
-    found = rl.sbc(
+    found = rl.evaluation.sbc(
         spec,
         hand_panel(spec, 60),
         simulations=40,
-        draws=100,
-        tune=200,
-        chains=2,
-        starts=2,
+        sampler=rl.Sampler(draws=100, tune=200, chains=2, target_accept=0.9, starts=2),
         random_seed=1,
         progressbar=False,
     )
-    assert "skew" in str(rl.sbc_table(found).index.to_list())
-    assert (rl.sbc_table(found)["p-value"] > 1e-4).all()
+    assert "skew" in str(rl.evaluation.sbc_table(found).index.to_list())
+    assert (rl.evaluation.sbc_table(found)["p-value"] > 1e-4).all()
 
 
 @pytest.mark.slow

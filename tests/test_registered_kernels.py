@@ -78,7 +78,7 @@ class Shifted(LocationScaleKernel):
 
 
 @dataclass(frozen=True)
-class Wavy(rl.Gamma):
+class Wavy(rl.kernels.Gamma):
     """The gamma's weights and signed departures of its own, with all that a report wants."""
 
     kind: ClassVar[str] = "wavy"
@@ -210,7 +210,7 @@ def test_mathematics_that_cannot_be_read_is_refused_before_any_reading(tmp_path,
     spec = with_kernels(Wavy(mean_lag=2.0))
     fit = prior_fit(spec, hand_panel(spec, 8))
     monkeypatch.setattr(Wavy, "latex", r"\left( w_l")
-    with pytest.raises(rl.FitError, match="formulas and symbols of a kernel") as caught:
+    with pytest.raises(rl.errors.FitError, match="formulas and symbols of a kernel") as caught:
         rl.report(fit, tmp_path / "report")
     assert r"\left( w_l" in caught.value.came
     assert not list(tmp_path.iterdir())
@@ -224,7 +224,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused_when_the_spec_is_mad
         kind: ClassVar[str] = "unknown"
 
     @dataclass(frozen=True)
-    class Nameless(rl.Gamma):
+    class Nameless(rl.kernels.Gamma):
         pass
 
     class Plain(Kernel):
@@ -243,14 +243,14 @@ def test_a_class_that_a_file_would_not_give_back_is_refused_when_the_spec_is_mad
         Plain: "decorate it with @dataclass(frozen=True)",
     }
     for cls, cure in cures.items():
-        with pytest.raises(rl.SpecError) as caught:
+        with pytest.raises(rl.errors.SpecError) as caught:
             with_kernels(cls())
         assert cure in caught.value.cure
     for cls in (Unknown, Clashing):
         KERNELS[cls.kind] = cls
     try:
         with_kernels(Unknown())
-        with pytest.raises(rl.SpecError, match="'half life', 'probability'") as caught:
+        with pytest.raises(rl.errors.SpecError, match="'half life', 'probability'") as caught:
             with_kernels(Clashing())
         assert "rename them in Clashing" in caught.value.cure
     finally:
@@ -273,7 +273,7 @@ def test_a_class_that_is_defined_again_is_the_one_that_is_read(monkeypatch):
     assert type(spec_from_toml(spec_to_toml(spec)).signals[0].kernel) is first
     monkeypatch.setitem(KERNELS, "again", second)
     assert type(spec_from_toml(spec_to_toml(spec)).signals[0].kernel) is second
-    with pytest.raises(rl.SpecError, match="defined again since"):
+    with pytest.raises(rl.errors.SpecError, match="defined again since"):
         with_kernels(first())
 
 

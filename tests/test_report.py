@@ -123,13 +123,13 @@ def test_a_file_is_enough(page, idata, tmp_path):
 
 def test_what_exists_is_kept(page, idata, tmp_path):
     before = page.read_bytes()
-    with pytest.raises(rl.FitError, match="what exists is kept"):
+    with pytest.raises(rl.errors.FitError, match="what exists is kept"):
         rl.report(idata, page.parent)
     other = tmp_path / "mine"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(rl.FitError, match="a folder that is replaced holds a report"):
+        with pytest.raises(rl.errors.FitError, match="a folder that is replaced holds a report"):
             rl.report(idata, other, overwrite=overwrite)
     assert (other / "thesis.tex").read_text() == "years of work"
     assert page.read_bytes() == before
@@ -147,7 +147,7 @@ def test_what_exists_is_kept(page, idata, tmp_path):
     ],
 )
 def test_bad_arguments_leave_nothing_behind(idata, tmp_path, options, told):
-    with pytest.raises(rl.FitError, match=told):
+    with pytest.raises(rl.errors.FitError, match=told):
         rl.report(idata, tmp_path / "new", **options)
     assert not list(tmp_path.iterdir())
 
@@ -158,7 +158,7 @@ VARIANTS = {
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
     "point lag": small_spec(
         claim="<img src=x onerror=alert(1)>",
-        signals=(rl.Signal("metal <&>", "metal", kernel=rl.Point(mean_lag=2.0, spread=1.0)),),
+        signals=(rl.Signal("metal <&>", "metal", kernel=rl.kernels.Point(mean_lag=2.0, spread=1.0)),),
         controls=(rl.Control("<script>alert(1)</script>", "dollar"),),
     ),
     "lag alone": small_spec(
@@ -167,7 +167,7 @@ VARIANTS = {
         controls=(),
         episodes=rl.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
     ),
-    "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.NoLag()),), drivers=()),
+    "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),), drivers=()),
 }
 
 

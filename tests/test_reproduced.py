@@ -65,7 +65,7 @@ def test_a_model_rebuilt_from_the_file_has_the_stored_density(from_the_file):
 
 
 def test_every_figure_is_drawn_again_from_the_file(from_the_file):
-    figures = {name for name in rl.__all__ if name.startswith("plot_")}
+    figures = {name for name in rl.plots.__all__ if name.startswith("plot_")}
     assert figures - set(from_the_file) == {"plot_robustness"}
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import regimelag as rl
 from regimelag.evaluation import parallel_runs
-from regimelag.evaluation.parallel_runs import code_hash, run_all
+from regimelag.evaluation.parallel_runs import code_hash, run_all, seed_of_study
 
 SETTINGS = {"size": 3, "spec": "name = 'a'"}
 
@@ -142,14 +142,14 @@ def test_damaged_settings_are_said_and_the_cure_works(quiet, damage):
     with ThreadPoolExecutor(1) as pool:
         first = run_all(partial(noted, notes), range(3), executor=pool, **options)
         file.write_bytes(DAMAGES[damage])
-        with pytest.raises(rl.FitError, match=r"settings\.json is damaged") as caught:
+        with pytest.raises(rl.errors.FitError, match=r"settings\.json is damaged") as caught:
             run_all(partial(noted, notes), range(3), executor=pool, **options)
         assert caught.value.cure.startswith(f"delete {file} and call again")
         file.unlink()
         assert run_all(partial(noted, notes), range(3), executor=pool, **options) == first
         # Other settings are known without the file as well.
         file.unlink()
-        with pytest.raises(rl.FitError, match=r"000000\.json was made with others"):
+        with pytest.raises(rl.errors.FitError, match=r"000000\.json was made with others"):
             run_all(partial(noted, notes), range(3), executor=pool, **(options | {"settings": {"size": 4}}))
     assert times(notes) == dict.fromkeys(range(3), 1)
 
@@ -157,12 +157,12 @@ def test_damaged_settings_are_said_and_the_cure_works(quiet, damage):
 def test_a_folder_that_is_none_is_an_error_with_a_cure(quiet):
     notes, options = quiet
     options["folder"].write_text("a file")
-    with pytest.raises(rl.FitError, match="File exists") as caught:
+    with pytest.raises(rl.errors.FitError, match="File exists") as caught:
         run_all(partial(noted, notes), range(3), **options)
     assert "choose another path" in caught.value.cure
     options["folder"].unlink()
     (options["folder"] / "000001.json").mkdir(parents=True)
-    with pytest.raises(rl.FitError, match="Is a directory"):
+    with pytest.raises(rl.errors.FitError, match="Is a directory"):
         run_all(partial(noted, notes), range(3), **options)
     assert times(notes) == {}
 
@@ -179,7 +179,7 @@ def test_a_full_disk_keeps_what_is_done_and_is_said(quiet, monkeypatch):
 
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(Path, "write_bytes", write_bytes)
-        with pytest.raises(rl.FitError, match="No space left") as caught:
+        with pytest.raises(rl.errors.FitError, match="No space left") as caught:
             run_all(partial(noted, notes), range(4), executor=pool, **options)
         assert "free some space" in caught.value.cure
         assert "what is done is kept" in caught.value.cure
@@ -207,12 +207,12 @@ def test_a_folder_of_other_settings_is_refused(quiet):
     with ThreadPoolExecutor(1) as pool:
         run_all(partial(noted, notes), range(1), executor=pool, **options)
         other = options | {"settings": SETTINGS | {"size": 4}}
-        with pytest.raises(rl.FitError, match="size: 3, now 4"):
+        with pytest.raises(rl.errors.FitError, match="size: 3, now 4"):
             run_all(partial(noted, notes), range(1), executor=pool, **other)
         # A result that was copied in from elsewhere is refused as well.
         stray = options["folder"] / "000001.json"
         stray.write_text(json.dumps({"key": "another", "result": {}}))
-        with pytest.raises(rl.FitError, match=r"000001\.json"):
+        with pytest.raises(rl.errors.FitError, match=r"000001\.json"):
             run_all(partial(noted, notes), range(2), executor=pool, **options)
 
 
@@ -225,7 +225,7 @@ def test_a_pool_of_our_own_is_made_anew_when_a_process_dies(quiet):
 
 def test_a_run_that_always_kills_its_process_is_given_up_in_words(quiet):
     notes, options = quiet
-    with pytest.raises(rl.FitError, match="kept in") as raised:
+    with pytest.raises(rl.errors.FitError, match="kept in") as raised:
         run_all(partial(dies, notes), range(6), **options)
     assert "SIGKILL" in raised.value.came
     assert "too little memory" in raised.value.cure
@@ -238,7 +238,7 @@ def leaves(number: int) -> dict:
 
 
 def test_a_process_that_ends_by_itself_is_not_put_down_to_memory():
-    with pytest.raises(rl.FitError, match="exit status 3") as raised:
+    with pytest.raises(rl.errors.FitError, match="exit status 3") as raised:
         run_all(leaves, range(1), settings=SETTINGS, progressbar=False)
     assert "standard error" in raised.value.cure
     assert "memory" not in raised.value.cure
@@ -246,7 +246,10 @@ def test_a_process_that_ends_by_itself_is_not_put_down_to_memory():
 
 def test_an_executor_of_the_caller_is_not_replaced(quiet):
     notes, options = quiet
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(rl.FitError, match="5 of 6"):
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(rl.errors.FitError, match="5 of 6"),
+    ):
         run_all(partial(dies, notes), range(6), executor=pool, **options)
     found = run_all(partial(noted, notes), range(6), **options)
     assert len(found) == 6
@@ -305,3 +308,17 @@ def test_a_study_knows_the_code_that_its_numbers_depend_on(tmp_path, monkeypatch
         last = code_hash()
         (copy / file).write_text("", encoding="utf-8")
         assert code_hash() != last
+
+
+def test_a_study_without_a_seed_goes_on_with_that_of_its_folder(tmp_path):
+    """A new seed would be another setting: the call that an interruption asks for would be refused."""
+    seed = seed_of_study("study", tmp_path, None)
+    assert seed != seed_of_study("study", tmp_path, None)
+    with ThreadPoolExecutor(1) as pool:
+        run_all(int, range(1), settings={"random_seed": seed}, folder=tmp_path, executor=pool, progressbar=False)
+    assert seed_of_study("study", tmp_path, None) == seed
+    assert seed_of_study("study", tmp_path, 5) == 5
+    assert seed_of_study("study", None, None) != seed
+    for wrong in (-1, 1.5, True, "1"):
+        with pytest.raises(rl.errors.FitError, match="random_seed"):
+            seed_of_study("study", tmp_path, wrong)

@@ -130,12 +130,12 @@ def named_weight() -> pm.Model:
 def test_what_cannot_be_sampled_is_refused_before_anything_is_compiled(monkeypatch):
     monkeypatch.setattr("regimelag.sampling.fit.CompiledModel", lambda *_: pytest.fail("compiled"))
     for name, value in {"draws": 0, "tune": -1, "chains": 0, "starts": 2.5, "target_accept": 1.0}.items():
-        with pytest.raises(rl.FitError, match=name):
+        with pytest.raises(rl.errors.FitError, match=name):
             rl.sample(conjugate(), **{name: value})
-    with pytest.raises(rl.FitError, match="nuts_sampler"):
+    with pytest.raises(rl.errors.FitError, match="nuts_sampler"):
         rl.sample(conjugate(), nuts_sampler="stan")
     for model, words in ((None, "pymc.Model"), (pm.Model(), "free"), (discrete(), "coin"), (named_weight(), "weight")):
-        with pytest.raises(rl.FitError, match=words) as caught:
+        with pytest.raises(rl.errors.FitError, match=words) as caught:
             rl.sample(model)
         assert caught.value.cure
 
@@ -144,7 +144,7 @@ def test_priors_that_cannot_be_drawn_from_are_refused():
     with pm.Model() as model:
         pm.Flat("anywhere")
         pm.Normal("x")
-    with pytest.raises(rl.FitError, match="drawn from"):
+    with pytest.raises(rl.errors.FitError, match="drawn from"):
         rl.sample(model, **SMALL)
 
 
@@ -152,6 +152,6 @@ def test_a_posterior_that_is_nowhere_finite_is_refused():
     with pm.Model() as model:
         x = pm.Normal("x")
         pm.Potential("wall", pm.math.log(-1.0 - x**2))
-    with pytest.raises(rl.FitError, match="finite at one starting point") as caught:
+    with pytest.raises(rl.errors.FitError, match="finite at one starting point") as caught:
         rl.sample(model, **SMALL)
     assert "none of 6" in caught.value.came

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -28,7 +29,8 @@ from regimelag.sampling.nuts import sample_nutpie
 # Drivers that matter, or a gap of which a few rows say little: what a wrong model below gets wrong then shows.
 SPEC = replaced(small_spec(), priors=rl.Priors(driver_sd=2.0, expected_duration=(4.0,), scale_gap=1.5))
 GAP = bare_spec(regimes=rl.Regimes(count=2), priors=rl.Priors(scale_gap=0.5, scale_gap_log_sd=1.0))
-LIGHT = {"draws": 250, "tune": 250, "thinned": 49, "starts": 2, "progressbar": False}
+QUICK = rl.Sampler(draws=250, tune=250, chains=2, target_accept=0.9, starts=2)
+LIGHT = {"sampler": QUICK, "thinned": 49, "progressbar": False}
 
 
 def driver_a_row_late(spec, panel):
@@ -61,7 +63,7 @@ def study(length, simulations, *, spec=SPEC, build=build_model, random_seed=1, *
     with ThreadPoolExecutor(1) as pool:
         options = LIGHT | {"executor": pool} | options
         panel = hand_panel(spec, length, missing=(7,))
-        return rl.sbc(spec, panel, random_seed=random_seed, simulations=simulations, build=build, **options)
+        return rl.evaluation.sbc(spec, panel, random_seed=random_seed, simulations=simulations, build=build, **options)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def kept(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_right_model_is_calibrated(kept):
-    table = rl.sbc_table(study(30, 40, folder=kept[1]))
+    table = rl.evaluation.sbc_table(study(30, 40, folder=kept[1]))
     # A right model passes for 999 seeds of 1,000.
     assert table["p, Holm"].min() > 1e-3
     assert table.attrs["simulations"] == 40
@@ -81,7 +83,7 @@ def test_the_right_model_is_calibrated(kept):
 
 @pytest.mark.slow
 def test_the_table_has_a_row_for_each_quantity(kept):
-    table = rl.sbc_table(kept[0])
+    table = rl.evaluation.sbc_table(kept[0])
     assert list(table.columns) == ["mean rank", "p", "p, Holm", "verdict"]
     assert {"log_joint", "peak_lag[metal]"} <= set(table.index)
     assert table["p, Holm"].between(0, 1).all()
@@ -93,7 +95,7 @@ def test_the_table_has_a_row_for_each_quantity(kept):
     ("build", "spec", "rows"), [(driver_a_row_late, SPEC, 120), (no_jacobian_of_the_order, GAP, 10)]
 )
 def test_wrong_models_are_found(build, spec, rows):
-    table = rl.sbc_table(study(rows, 40, build=build, spec=spec))
+    table = rl.evaluation.sbc_table(study(rows, 40, build=build, spec=spec))
     assert (table["verdict"] == "not calibrated").any()
     assert table["p, Holm"].min() < 0.01
 
@@ -132,9 +134,9 @@ def test_a_second_call_runs_nothing_and_more_simulations_add(kept):
     more = study(30, 10, folder=folder)
     assert more["prior_sbc"].sizes["draw"] == 10
     xr.testing.assert_identical(tree["truth"].to_dataset(), more["truth"].to_dataset().isel(simulation=slice(8)))
-    with pytest.raises(rl.FitError, match="draws: 250, now 251"):
-        study(30, 8, folder=folder, draws=251)
-    with pytest.raises(rl.FitError, match="panel_sha256"):
+    with pytest.raises(rl.errors.FitError, match="draws: 250, now 251"):
+        study(30, 8, folder=folder, sampler=dataclasses.replace(QUICK, draws=251))
+    with pytest.raises(rl.errors.FitError, match="panel_sha256"):
         study(31, 8, folder=folder)
 
 
@@ -148,16 +150,16 @@ def test_failed_simulations_are_counted_against(tmp_path):
     assert tree["prior_sbc"].sizes["draw"] == 8 - failed
     assert list(tree["prior_sbc"]["draw"].to_numpy()) == list(np.flatnonzero(errors == ""))
     assert np.isnan(tree["diagnostics"]["rhat"].to_numpy()[errors != ""]).all()
-    table = rl.sbc_table(tree)
+    table = rl.evaluation.sbc_table(tree)
     assert table.attrs["failed"] == failed
     # The p-value is that of the worst place for those without a rank.
     more = tree.copy()
     more.attrs["failed"] = 40
-    assert (rl.sbc_table(more)["p, Holm"] < 0.01).all()
+    assert (rl.evaluation.sbc_table(more)["p, Holm"] < 0.01).all()
 
 
 def test_if_all_fail_it_says_why():
-    with pytest.raises(rl.FitError, match="no model today"):
+    with pytest.raises(rl.errors.FitError, match="no model today"):
         study(12, 2, build=fails_always)
 
 
@@ -220,7 +222,8 @@ def test_arviz_draws_the_ranks(kept):
     [
         ({"build": lambda spec, panel: None}, "a function of a module"),
         ({"thinned": 501}, "as many draws"),
-        ({"draws": 0}, "draws = 0"),
+        ({"sampler": {"draws": 10}}, "sampler is a Sampler"),
+        ({"sampler": rl.Sampler(nuts_sampler="pymc")}, "one compiled model"),
         ({"rows": 31}, "at most all"),
     ],
 )
@@ -251,7 +254,7 @@ def test_a_dask_cluster_loses_a_worker_and_nothing_else(tmp_path):
         ThreadPoolExecutor(1) as beside,
     ):
         killed = beside.submit(kill_one, client)
-        tree = rl.sbc(SPEC, panel, executor=client.get_executor(), **options)
+        tree = rl.evaluation.sbc(SPEC, panel, executor=client.get_executor(), **options)
         _, pid = killed.result()
         assert pid not in client.run(os.getpid).values()
     assert tree.attrs["failed"] == 0
@@ -260,8 +263,8 @@ def test_a_dask_cluster_loses_a_worker_and_nothing_else(tmp_path):
     assert len(before) == 9
     # What a cluster computed is what this process would have; and a restart, on any executor, runs nothing again.
     with ThreadPoolExecutor(1) as pool:
-        again = rl.sbc(SPEC, panel, executor=pool, **options)
-        apart = rl.sbc(SPEC, panel, executor=pool, **(options | {"simulations": 2, "folder": None}))
+        again = rl.evaluation.sbc(SPEC, panel, executor=pool, **options)
+        apart = rl.evaluation.sbc(SPEC, panel, executor=pool, **(options | {"simulations": 2, "folder": None}))
     assert {file.name: file.stat().st_mtime_ns for file in options["folder"].iterdir()} == before
     xr.testing.assert_identical(again["prior_sbc"].to_dataset(), tree["prior_sbc"].to_dataset())
     first = tree["prior_sbc"].to_dataset().isel(draw=slice(2))
@@ -269,8 +272,8 @@ def test_a_dask_cluster_loses_a_worker_and_nothing_else(tmp_path):
 
 
 def test_the_table_wants_a_study():
-    with pytest.raises(rl.FitError, match="what sbc"):
-        rl.sbc_table(xr.DataTree())
+    with pytest.raises(rl.errors.FitError, match="what sbc"):
+        rl.evaluation.sbc_table(xr.DataTree())
 
 
 def test_the_last_rows_are_a_panel_of_their_own():

@@ -10,6 +10,7 @@ import xarray as xr
 from builders import hand_panel, prior_fit, small_spec
 
 import regimelag as rl
+from regimelag.sampling.diagnostics import convergence
 
 DRAWS = 8
 TWO = small_spec(
@@ -17,12 +18,12 @@ TWO = small_spec(
     signals=(*small_spec().signals, rl.Signal("gold", "gold", kernel=small_spec().signals[0].kernel)),
 )
 READINGS = {
-    "convergence": rl.convergence,
+    "convergence": convergence,
     "diagnostics": rl.diagnostics,
     "driver_effects": rl.driver_effects,
     "effects": rl.effects,
     "prior effects": lambda fit: rl.effects(fit, group="prior"),
-    "impulse_response": lambda fit: rl.impulse_response(fit, shock=0.1, signal="metal", horizon=4),
+    "impulse_response": lambda fit: rl.evaluation.impulse_response(fit, shock=0.1, signal="metal", horizon=4),
     "lag_distribution": rl.lag_distribution,
     "lag_report": rl.lag_report,
     "leave_one_out": rl.leave_one_out,
@@ -34,7 +35,7 @@ READINGS = {
     "filtered": rl.regime_probabilities,
     "smoothed": lambda fit: rl.regime_probabilities(fit, kind="smoothed"),
     "spec_of": rl.spec_of,
-    "stack_chains": rl.stack_chains,
+    "stack_chains": rl.evaluation.stack_chains,
     "verify": lambda fit: rl.verify(fit, hand_panel(TWO, 12).assign_attrs(spec=fit.attrs["spec"])),
 }
 # Whether a selection leaves something to read.
@@ -74,7 +75,7 @@ def refusal(read, fit) -> Exception | None:
         warnings.simplefilter("ignore")
         try:
             read(fit)
-        except rl.FitError as problem:
+        except rl.errors.FitError as problem:
             return problem
         except ValueError as problem:
             if "tail" not in str(problem):
@@ -117,11 +118,11 @@ def test_thinned_draws_are_read_as_they_were(name, fit):
 
 
 def test_the_cures_work(fit):
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.effects(fit.isel(chain=0))
     assert "idata.isel(chain=[0])" in caught.value.cure
     rl.effects(fit.isel(chain=[0]))
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.regime_probabilities(fit.sel(time=slice("2020", None)).isel(time=slice(2, None)))
     assert "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))" in caught.value.cure
     assert rl.regime_probabilities(fit).sel(time=slice("2020", None)).sizes["time"] == 12
@@ -132,7 +133,7 @@ def test_a_prior_that_is_shorter_is_refused_in_words(fit):
     short = rl.as_fit(fit, TWO, rl.panel_of(fit), prior_draws=2)
     part = short.isel(draw=slice(4, None))
     rl.effects(part)
-    with pytest.raises(rl.FitError, match="the prior of a fit") as caught:
+    with pytest.raises(rl.errors.FitError, match="the prior of a fit") as caught:
         rl.lag_report(part)
     assert "slice(None, None, 5)" in caught.value.cure
 
@@ -140,7 +141,7 @@ def test_a_prior_that_is_shorter_is_refused_in_words(fit):
 def test_chains_that_were_cut_are_not_saved_or_made_a_fit(fit, tmp_path):
     part = fit.isel(chain=0)
     for ask in (lambda: rl.save_fit(part, tmp_path / "fit.nc"), lambda: rl.as_fit(part, TWO, rl.panel_of(fit))):
-        with pytest.raises(rl.FitError, match="dimension chain"):
+        with pytest.raises(rl.errors.FitError, match="dimension chain"):
             ask()
 
 
@@ -150,6 +151,6 @@ def test_draws_of_any_model_keep_their_dimensions():
     draws = xr.Dataset({"x": (("chain", "draw"), rng.standard_normal((2, 50)))}, coords={"chain": [0, 1]})
     tree = xr.DataTree.from_dict({"/posterior": draws})
     rl.diagnostics(tree.isel(chain=[0]))
-    for read in (rl.diagnostics, rl.convergence, rl.modes):
-        with pytest.raises(rl.FitError, match="without the dimension chain"):
+    for read in (rl.diagnostics, convergence, rl.modes):
+        with pytest.raises(rl.errors.FitError, match="without the dimension chain"):
             read(tree.isel(chain=0))

@@ -82,13 +82,13 @@ def test_given_parameters_are_used_with_or_without_sample_dimensions():
 def test_two_draws_are_refused():
     spec = small_spec()
     panel = hand_panel(spec, 30)
-    with pytest.raises(rl.FitError, match="isel") as caught:
+    with pytest.raises(rl.errors.FitError, match="isel") as caught:
         rl.simulate(spec, panel, parameters=prior_draws(spec, panel, 2))
     assert "4 draws" in caught.value.came
 
 
 def test_panels_that_do_not_fit_are_refused():
-    with pytest.raises(rl.PanelError, match="rule"):
+    with pytest.raises(rl.errors.PanelError, match="rule"):
         rl.simulate(small_spec(), hand_panel(bare_spec(), 20))
 
 

@@ -101,7 +101,7 @@ def specs(draw):
         # Two point lags may make more combinations than are allowed.
         signals=draw(
             several(series(rl.Signal, kernel=kernels(), contemporaneous=st.just(True))).filter(
-                lambda signals: sum(isinstance(signal.kernel, rl.Point) for signal in signals) < 2
+                lambda signals: sum(isinstance(signal.kernel, rl.kernels.Point) for signal in signals) < 2
             )
         ),
         drivers=draw(several(series(rl.Driver))) if count > 1 else (),
@@ -149,16 +149,16 @@ def lag_varies(kernel, *, by="episode"):
 
 
 def point_by_regime():
-    kernel = rl.Point(by_regime=True, masses=(1.0, 2.0) * 13)
+    kernel = rl.kernels.Point(by_regime=True, masses=(1.0, 2.0) * 13)
     return own_regimes(responses_vary=(), signals=(rl.Signal("metal", "metal", kernel=kernel),))
 
 
 @pytest.mark.parametrize(
     "spec",
     [
-        lag_varies(rl.Gamma()),
+        lag_varies(rl.kernels.Gamma()),
         point_by_regime(),
-        lag_varies(rl.Beta(), by="response"),
+        lag_varies(rl.kernels.Beta(), by="response"),
         own_regimes(),
     ],
     ids=["lag by episode", "point lag by regime", "lag by response", "own regimes"],
@@ -193,7 +193,7 @@ def test_whole_numbers_serve_as_floats():
 SIGNAL = {"name": "s", "column": "s"}
 TWICE = (rl.Signal(**SIGNAL), rl.Signal(**SIGNAL))
 THREE_OF_THEM = tuple(rl.Response(name, name) for name in "abc")
-BY_REGIME = (rl.Signal("metal", "metal", kernel=rl.Point(by_regime=True)),)
+BY_REGIME = (rl.Signal("metal", "metal", kernel=rl.kernels.Point(by_regime=True)),)
 DRIVERS = (rl.Driver("d", "d"), rl.Driver("d", "e"))
 CONTROLS = (rl.Control("c", "c"), rl.Control("c", "e"))
 DAY = dt.date(2020, 1, 1)
@@ -213,9 +213,9 @@ REFUSED = (
         "response with a delay": (lambda: rl.Response("a", "c", delay="1B"), "delay"),
         "response that overlaps": (lambda: rl.Response("a", "c", periods=4), "periods"),
         "kernel a text": (lambda: rl.Signal(**SIGNAL, kernel="gamma"), "kernel"),
-        "kernel a class": (lambda: rl.Signal(**SIGNAL, kernel=rl.Gamma), "kernel"),
+        "kernel a class": (lambda: rl.Signal(**SIGNAL, kernel=rl.kernels.Gamma), "kernel"),
         "signal without effect": (
-            lambda: rl.Signal(**SIGNAL, contemporaneous=False, kernel=rl.NoLag()),
+            lambda: rl.Signal(**SIGNAL, contemporaneous=False, kernel=rl.kernels.NoLag()),
             "contemporaneous",
         ),
         "start a text": (lambda: rl.Episodes(starts=("2020-01-01",)), "starts"),
@@ -240,10 +240,10 @@ REFUSED = (
         "responses vary what": (lambda: model(responses_vary=("lags",)), "responses_vary"),
         "too many joint regimes": (lambda: own_regimes(regimes=rl.Regimes(count=3), responses=THREE_OF_THEM), "27"),
         "point lag by regime of one's own": (lambda: own_regimes(signals=BY_REGIME), "by_regime"),
-        "point lag by episode": (lambda: lag_varies(rl.Point()), "gamma, lognormal, negative_binomial or beta"),
-        "lag of a simplex by episode": (lambda: lag_varies(rl.Dirichlet()), "episodes"),
-        "lag of a walk by response": (lambda: lag_varies(rl.Smooth(), by="response"), "responses_vary"),
-        "point lag by response": (lambda: lag_varies(rl.Point(), by="response"), "responses_vary"),
+        "point lag by episode": (lambda: lag_varies(rl.kernels.Point()), "gamma, lognormal, negative_binomial or beta"),
+        "lag of a simplex by episode": (lambda: lag_varies(rl.kernels.Dirichlet()), "episodes"),
+        "lag of a walk by response": (lambda: lag_varies(rl.kernels.Smooth(), by="response"), "responses_vary"),
+        "point lag by response": (lambda: lag_varies(rl.kernels.Point(), by="response"), "responses_vary"),
         "signals share a name": (lambda: model(signals=TWICE), "signals"),
         "drivers share a name": (lambda: model(drivers=DRIVERS), "drivers"),
         "controls share a name": (lambda: model(controls=CONTROLS), "controls"),
@@ -282,7 +282,7 @@ def check_message(error: RegimelagError, names: str) -> None:
 
 @pytest.mark.parametrize(("make", "names"), REFUSED.values(), ids=REFUSED)
 def test_refusals_name_the_field_and_the_cure(make, names):
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         make()
     check_message(caught.value, names)
 
@@ -355,14 +355,14 @@ def test_the_text_that_is_spoilt_below_is_right():
 @pytest.mark.parametrize(("old", "new", "names", "cure"), WRONG_TEXT.values(), ids=WRONG_TEXT)
 def test_text_that_does_not_fit_is_refused_at_its_place(old, new, names, cure):
     assert old in TOML
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         spec_from_toml(TOML.replace(old, new, 1))
     check_message(caught.value, names)
     assert cure in caught.value.cure
 
 
 def test_errors_are_value_errors():
-    assert issubclass(rl.SpecError, ValueError)
+    assert issubclass(rl.errors.SpecError, ValueError)
 
 
 def test_lists_are_as_good_as_tuples():
@@ -374,7 +374,7 @@ def test_lists_are_as_good_as_tuples():
 
 def test_names_that_files_cannot_hold_are_refused():
     """A signal's name becomes part of variables' names, which may not hold a slash in NetCDF or a DataTree."""
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         rl.Signal("XAG/USD", "silver")
     check_message(caught.value, "XAG/USD")
 
@@ -404,7 +404,7 @@ def test_parts_are_frozen_and_hashable(part):
 def test_write_spec_keeps_what_is_there(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text("mine", encoding="utf-8")
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         write_spec(model(), path)
     check_message(caught.value, str(path))
     assert "overwrite=True" in caught.value.cure
@@ -414,7 +414,7 @@ def test_write_spec_keeps_what_is_there(tmp_path):
 
 
 def test_read_spec_lists_the_named_models():
-    with pytest.raises(rl.SpecError) as caught:
+    with pytest.raises(rl.errors.SpecError) as caught:
         read_spec("btc_gold_or_so")
     check_message(caught.value, "btc_gold_or_so")
     assert MODELS
@@ -455,7 +455,7 @@ def test_reading_executes_nothing(tmp_path, monkeypatch):
     fine.write_text(text, encoding="utf-8")
     watching = True
     try:
-        with pytest.raises(rl.SpecError):
+        with pytest.raises(rl.errors.SpecError):
             read_spec(path)
         spec = read_spec(fine)
     finally:

@@ -64,7 +64,7 @@ def exact_weight() -> float:
 @pytest.fixture(scope="module")
 def cauchy():
     tree = cauchy_tree(["left", "right", "left", "left"])
-    return tree, rl.stack_chains(tree)
+    return tree, rl.evaluation.stack_chains(tree)
 
 
 def test_weights_are_those_of_the_grid(cauchy):
@@ -92,7 +92,7 @@ def test_elpd_is_that_of_the_grid(cauchy):
 
 
 def test_chains_that_mix_are_one_cluster_with_equal_weights():
-    stacking = rl.stack_chains(cauchy_tree(["left"] * 3))
+    stacking = rl.evaluation.stack_chains(cauchy_tree(["left"] * 3))
     np.testing.assert_allclose(stacking["weight"], 1 / 3)
     assert stacking["member_of"].to_numpy().tolist() == [0, 0, 0]
     rhat = stacking["rhat"].to_numpy()
@@ -107,7 +107,7 @@ def test_pareto_k_is_said_in_words(cauchy):
     tree = cauchy_tree(["left", "right"])
     # Importance ratios of one row are exactly Pareto, with shape 1.2.
     tree["log_likelihood"]["y"][:, :, 0] = 1.2 * np.log(np.random.default_rng(0).uniform(size=(2, 1000)))
-    stacking = rl.stack_chains(tree)
+    stacking = rl.evaluation.stack_chains(tree)
     assert all("1 of 100 Pareto k above" in str(words) for words in stacking["reliability"].to_numpy())
     assert all("unreliable" in str(words) for words in stacking["reliability"].to_numpy())
     # The estimate's standard error, (1 + k) / sqrt(tail draws).
@@ -122,12 +122,12 @@ def test_a_row_that_nothing_explains_does_not_decide_the_weights(cauchy):
     # Terms without any spread have no Pareto shape, so they get a little.
     lost += 0.01 * np.random.default_rng(0).standard_normal(lost.shape)
     tree["log_likelihood"] = xr.DataTree(xr.Dataset({"y": xr.concat([terms["y"], lost], "row")}))
-    np.testing.assert_allclose(rl.stack_chains(tree)["weight"], stacking["weight"], atol=0.005)
+    np.testing.assert_allclose(rl.evaluation.stack_chains(tree)["weight"], stacking["weight"], atol=0.005)
 
 
 def test_stacked_draws_come_from_chains_by_their_weight(cauchy):
     tree, stacking = cauchy
-    stacked = rl.stacked_posterior(tree, stacking, draws=5000, random_seed=3)
+    stacked = rl.evaluation.stacked_posterior(tree, stacking, draws=5000, random_seed=3)
     location = stacked["posterior"]["location"]
     assert location.sizes == {"chain": 1, "draw": 5000}
     left = float(stacking["cluster_weight"][0])
@@ -143,20 +143,20 @@ def test_stacked_draws_come_from_chains_by_their_weight(cauchy):
     # No order is left in which a chain could be told.
     assert abs(stats.spearmanr(np.arange(5000), location.to_numpy()[0]).statistic) < 4.5 / np.sqrt(5000)
     assert stacked["prior"].sizes == {"chain": 1, "draw": 7}
-    again = rl.stacked_posterior(tree, stacking, draws=5000, random_seed=3)
+    again = rl.evaluation.stacked_posterior(tree, stacking, draws=5000, random_seed=3)
     xr.testing.assert_identical(stacked["posterior"].to_dataset(), again["posterior"].to_dataset())
 
 
 def test_a_chain_without_weight_gives_no_draw(cauchy):
     tree, stacking = cauchy
     alone = stacking.assign(weight=("chain", [0.0, 1.0, 0.0, 0.0]))
-    assert bool((rl.stacked_posterior(tree, alone)["posterior"]["location"] > 0).all())
-    assert rl.stacked_posterior(tree, alone)["posterior"].sizes["draw"] == 4000
+    assert bool((rl.evaluation.stacked_posterior(tree, alone)["posterior"]["location"] > 0).all())
+    assert rl.evaluation.stacked_posterior(tree, alone)["posterior"].sizes["draw"] == 4000
 
 
 def test_stacked_draws_say_that_they_are_stacked(cauchy):
     tree, stacking = cauchy
-    stacked = rl.stacked_posterior(tree, stacking)
+    stacked = rl.evaluation.stacked_posterior(tree, stacking)
     said = diagnostics(stacked)
     assert said[0].startswith("Stacked draws")
     assert "not the posterior" in said[0]
@@ -176,17 +176,17 @@ def test_what_cannot_be_stacked_is_refused(cauchy):
         (xr.DataTree.from_dict({"/posterior": posterior}), "log_likelihood"),
         (xr.DataTree(), "posterior"),
     ):
-        with pytest.raises(rl.FitError, match=words) as caught:
-            rl.stack_chains(bad)
+        with pytest.raises(rl.errors.FitError, match=words) as caught:
+            rl.evaluation.stack_chains(bad)
         assert caught.value.cure
-    with pytest.raises(rl.FitError, match="rhat_limit"):
-        rl.stack_chains(tree, rhat_limit=1.0)
-    with pytest.raises(rl.FitError, match="draws"):
-        rl.stacked_posterior(tree, stacking, draws=0)
-    with pytest.raises(rl.FitError, match="chains"):
-        rl.stacked_posterior(tree, stacking.isel(chain=[0, 1]))
-    with pytest.raises(rl.FitError, match="no weights"):
-        rl.stacked_posterior(tree, xr.Dataset())
+    with pytest.raises(rl.errors.FitError, match="rhat_limit"):
+        rl.evaluation.stack_chains(tree, rhat_limit=1.0)
+    with pytest.raises(rl.errors.FitError, match="draws"):
+        rl.evaluation.stacked_posterior(tree, stacking, draws=0)
+    with pytest.raises(rl.errors.FitError, match="chains"):
+        rl.evaluation.stacked_posterior(tree, stacking.isel(chain=[0, 1]))
+    with pytest.raises(rl.errors.FitError, match="no weights"):
+        rl.evaluation.stacked_posterior(tree, xr.Dataset())
 
 
 # ---- leave-one-out terms of a fit
@@ -207,7 +207,7 @@ def test_leave_one_out_terms_equal_enumeration(tiny):
 def test_a_fit_is_stacked_and_goes_on_being_a_fit(tiny, tmp_path):
     spec, panel, _ = tiny
     tree = prior_fit(spec, panel, 100)
-    stacked = rl.stacked_posterior(tree, rl.stack_chains(tree), draws=8)
+    stacked = rl.evaluation.stacked_posterior(tree, rl.evaluation.stack_chains(tree), draws=8)
     loaded = rl.load_fit(rl.save_fit(stacked, tmp_path / "stacked.nc"))
     assert diagnostics(loaded)[0].startswith("Stacked draws")
     assert rl.lag_distribution(loaded)["mean_lag"].sizes["draw"] == 8
@@ -217,10 +217,10 @@ def test_a_fit_is_stacked_and_goes_on_being_a_fit(tiny, tmp_path):
 
 def test_the_response_among_the_covariates_is_refused():
     by_column = small_spec(controls=(rl.Control("own past", "price", delay="7D"),))
-    with pytest.raises(rl.FitError, match="own past"):
+    with pytest.raises(rl.errors.FitError, match="own past"):
         leave_one_out_terms(prior_fit(by_column, hand_panel(by_column, 12)))
     by_value = replaced(by_column, controls=(rl.Control("own past", "price a week ago"),))
     panel = hand_panel(by_value, 12)
     panel["control_value"][1:, 0] = 0.3 + 0.7 * panel["response_value"].to_numpy()[:-1, 0]
-    with pytest.raises(rl.FitError, match="own past"):
+    with pytest.raises(rl.errors.FitError, match="own past"):
         leave_one_out_terms(prior_fit(by_value, panel))

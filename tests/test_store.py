@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_old_fit_and_the_one_in_memory(tiny, tmp_path, en
     tree = tiny[2]
     path = rl.save_fit(marked(tree, 1), tmp_path / f"fit.{ending}")
     full(after)
-    with pytest.raises(rl.FitError, match="No space left") as caught:
+    with pytest.raises(rl.errors.FitError, match="No space left") as caught:
         rl.save_fit(marked(tree, 2), path, overwrite=True)
     assert "free some space" in caught.value.cure
     assert "still in memory" in caught.value.cure
@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_no_half_spec(tmp_path, full):
     spec = rl.read_spec("btc_silver")
     path = rl.write_spec(spec, tmp_path / "spec.toml")
     full()
-    with pytest.raises(rl.SpecError, match="No space left"):
+    with pytest.raises(rl.errors.SpecError, match="No space left"):
         rl.write_spec(rl.read_spec("point_lag"), path, overwrite=True)
     assert rl.read_spec(path) == spec
     assert names(tmp_path) == ["spec.toml"]
@@ -105,7 +105,7 @@ def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
     noise = np.random.default_rng(1).standard_normal((2, 200, 1500))
     tree["noise"] = xr.DataTree(xr.Dataset({"noise": (("chain", "draw", "place"), noise)}))
     for _ in range(2):
-        with pytest.raises(rl.FitError, match="No space left"):
+        with pytest.raises(rl.errors.FitError, match="No space left"):
             rl.save_fit(tree, small_disk / f"fit.{ending}")
         assert names(small_disk) == []
     assert rl.load_fit(rl.save_fit(tree, tmp_path / f"fit.{ending}"))["noise"].identical(tree["noise"])
@@ -114,7 +114,7 @@ def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
 @pytest.mark.slow
 def test_a_report_on_a_full_disk(idata, small_disk):
     (small_disk / "filler").write_bytes(bytes(2_800_000))
-    with pytest.raises(rl.FitError, match="No space left") as caught:
+    with pytest.raises(rl.errors.FitError, match="No space left") as caught:
         rl.report(idata, small_disk / "report")
     assert "free some space" in caught.value.cure
     assert names(small_disk) == ["filler"]
@@ -125,9 +125,9 @@ def test_a_report_on_a_full_disk(idata, small_disk):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_path_that_cannot_be_written_is_an_error_with_a_cure(tiny, tmp_path, ending):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(rl.FitError, match="choose another path"):
+    with pytest.raises(rl.errors.FitError, match="choose another path"):
         rl.save_fit(tiny[2], tmp_path / "file" / f"fit.{ending}")
-    with pytest.raises(rl.FitError, match="choose another path"):
+    with pytest.raises(rl.errors.FitError, match="choose another path"):
         rl.report(tiny[2], tmp_path / "file" / "report")
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_fit_is_not_replaced(tiny, tmp_path, kind):
     name, make = FOREIGN[kind]
     make(tmp_path / name)
     before = content(tmp_path)
-    with pytest.raises(rl.FitError, match="what is replaced is a fit") as caught:
+    with pytest.raises(rl.errors.FitError, match="what is replaced is a fit") as caught:
         rl.save_fit(tiny[2], tmp_path / name, overwrite=True)
     assert "move or delete it" in caught.value.cure
     assert content(tmp_path) == before
@@ -184,7 +184,7 @@ def test_a_fit_with_somebodys_notes_in_it_is_not_replaced(tiny, tmp_path):
     for place in ("notes.txt", "posterior/c/0/draft"):
         (path / place).parent.mkdir(parents=True, exist_ok=True)
         (path / place).write_text("years of work")
-        with pytest.raises(rl.FitError, match=Path(place).name):
+        with pytest.raises(rl.errors.FitError, match=Path(place).name):
             rl.save_fit(tiny[2], path, overwrite=True)
         # The cure, carried out.
         (path / place).rename(tmp_path / "moved")
@@ -211,7 +211,7 @@ def test_a_folder_of_another_tool_is_not_replaced(idata, tmp_path, name):
     work_in(tmp_path / "project")
     (tmp_path / "project" / name).write_text("page of another tool")
     before = content(tmp_path)
-    with pytest.raises(rl.FitError, match="choose another folder"):
+    with pytest.raises(rl.errors.FitError, match="choose another folder"):
         rl.report(idata, tmp_path / "project", overwrite=True)
     assert content(tmp_path) == before
 
@@ -221,7 +221,7 @@ def test_a_report_with_somebodys_files_in_it_is_not_replaced(idata, written, pla
     (written / place).parent.mkdir(exist_ok=True)
     (written / place).write_text("years of work")
     before = content(written)
-    with pytest.raises(rl.FitError, match=Path(place).name):
+    with pytest.raises(rl.errors.FitError, match=Path(place).name):
         rl.report(idata, written, overwrite=True)
     assert content(written) == before
 
@@ -229,7 +229,7 @@ def test_a_report_with_somebodys_files_in_it_is_not_replaced(idata, written, pla
 def test_a_report_that_was_changed_is_not_replaced(idata, written):
     (written / "model.tex").write_text("edited for the paper")
     (written / "figures" / "link").symlink_to(written)
-    with pytest.raises(rl.FitError, match=r"figures/link, model\.tex"):
+    with pytest.raises(rl.errors.FitError, match=r"figures/link, model\.tex"):
         rl.report(idata, written, overwrite=True)
 
 
@@ -433,7 +433,7 @@ def test_a_fit_survives_a_kill_at_any_moment(tiny, tmp_path, ending):
 def test_a_zarr_fit_without_a_piece_is_refused_by_name(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     shutil.rmtree(path / "posterior" / "effect" / "c")
-    with pytest.raises(rl.FitError, match=r"group posterior differs \(effect: 12 of 12\)") as caught:
+    with pytest.raises(rl.errors.FitError, match=r"group posterior differs \(effect: 12 of 12\)") as caught:
         rl.load_fit(path)
     assert "copy the file again" in caught.value.cure
 
@@ -443,14 +443,14 @@ def test_a_fit_of_another_program_without_a_piece_is_loaded_with_a_warning(tiny,
     shutil.rmtree(tmp_path / "theirs.zarr" / "posterior" / "effect" / "c")
     with pytest.warns(UserWarning, match=r"NaN or infinite: effect: 12 of 12\."):
         loaded = rl.load_fit(tmp_path / "theirs.zarr")
-    with pytest.raises(rl.FitError, match="NaN or infinite: effect"):
+    with pytest.raises(rl.errors.FitError, match="NaN or infinite: effect"):
         rl.effects(loaded)
 
 
 def test_a_zarr_fit_without_a_group_is_refused_by_name(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     shutil.rmtree(path / "one_step_ahead")
-    with pytest.raises(rl.FitError, match="group one_step_ahead is missing"):
+    with pytest.raises(rl.errors.FitError, match="group one_step_ahead is missing"):
         rl.load_fit(path)
 
 
@@ -458,7 +458,7 @@ def test_a_netcdf_fit_with_another_number_is_refused(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.nc")
     with h5py.File(path, "r+") as file:
         file["posterior/effect"][0, 0] += 1e-9
-    with pytest.raises(rl.FitError, match="group posterior differs"):
+    with pytest.raises(rl.errors.FitError, match="group posterior differs"):
         rl.load_fit(path)
 
 

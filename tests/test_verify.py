@@ -91,7 +91,7 @@ def test_other_versions_are_told(made):
 
 
 def test_what_is_no_panel_is_refused(made, frame):
-    with pytest.raises(rl.PanelError, match="verify\\(idata, panel\\)"):
+    with pytest.raises(rl.errors.PanelError, match="verify\\(idata, panel\\)"):
         rl.verify(made[0], frame)
-    with pytest.raises(rl.FitError, match="carries its spec"):
+    with pytest.raises(rl.errors.FitError, match="carries its spec"):
         rl.verify(xr.DataTree(made[1].drop_attrs()), made[1])

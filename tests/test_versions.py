@@ -6,12 +6,14 @@ import shlex
 import sys
 from importlib import metadata
 
+import lazy_loader
 import pytest
 from packaging.requirements import Requirement
 
 import regimelag as rl
 from regimelag.errors import FitError
 from regimelag.runtime import versions
+from regimelag.runtime.lazy import public_names
 from regimelag.sampling import compiled
 
 
@@ -44,7 +46,7 @@ def test_a_fit_refuses_another_version_at_once(package, held, monkeypatch, tiny)
     real = metadata.version(package)
     instead(monkeypatch, package, held)
     if held == "99.0" and package == "llvmlite":
-        rl.versions.check_versions("a fit", [package])  # It has no upper bound of its own: numba has one.
+        versions.check_versions("a fit", [package])  # It has no upper bound of its own: numba has one.
         return
     for call in (lambda: rl.fit(spec, panel), lambda: rl.sample(None)):
         with pytest.raises(FitError) as caught:
@@ -72,12 +74,13 @@ def test_what_fails_to_load_names_the_version_that_is_to_blame(monkeypatch):
     def fails(name):
         raise ImportError(f"cannot import what {name} needs")
 
-    monkeypatch.setattr(rl, "_load", fails)
+    monkeypatch.setattr(lazy_loader, "attach_stub", lambda *_: (fails, dir, ["backtest"]))
+    load, _, _ = public_names("regimelag", "__init__.py")
     with pytest.raises(ImportError, match="what backtest needs"):
-        rl.__getattr__("backtest")
+        load("backtest")
     instead(monkeypatch, "pandas", "2.2.3")
     with pytest.raises(FitError, match=r"^regimelag\.backtest\n.*pandas") as caught:
-        rl.__getattr__("backtest")
+        load("backtest")
     assert [one.name for one in wanted(caught.value.cure)] == ["pandas"]
 
 

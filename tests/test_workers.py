@@ -177,8 +177,8 @@ signal = rl.Signal("metal", "metal", kernel=Mine(mean_lag=2.0, mean_lag_sd=1.0, 
 nothing = dict(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
 spec = small_spec(signals=(signal,), **nothing)
 panel = hand_panel(spec, 60)
-few = dict(draws=60, tune=100, chains=2, starts=2, progressbar=False)
-ranks = rl.sbc(spec, panel, simulations=3, thinned=10, build=build, random_seed=1, **few)
+few = dict(sampler=rl.Sampler(draws=60, tune=100, chains=2, starts=2), progressbar=False)
+ranks = rl.evaluation.sbc(spec, panel, simulations=3, thinned=10, build=build, random_seed=1, **few)
 checks = rl.robustness(spec, panel, shifts=1, **few)
 frame = rl.example_frame()
 flagship = rl.read_spec("same_week_only")
@@ -202,7 +202,7 @@ def test_every_study_runs_in_a_plain_script_with_a_kernel_of_its_own(tmp_path):
 
 
 def test_what_cannot_be_pickled_is_said_before_anything_runs(tmp_path):
-    with pytest.raises(rl.FitError, match="cannot pickle") as caught:
+    with pytest.raises(rl.errors.FitError, match="cannot pickle") as caught:
         run_all(threading.Lock().acquire, range(4), settings={}, folder=tmp_path, progressbar=False)
     assert "ThreadPoolExecutor(1)" in caught.value.cure
     assert "same folder" in caught.value.cure
@@ -213,7 +213,7 @@ def test_what_cannot_be_imported_elsewhere_is_said(monkeypatch, tmp_path):
     ghost.__spec__ = types.SimpleNamespace(name="ghost")
     exec("def work(number):\n    return {'number': number}", vars(ghost))
     monkeypatch.setitem(sys.modules, "ghost", ghost)
-    with pytest.raises(rl.FitError, match="No module named 'ghost'") as caught:
+    with pytest.raises(rl.errors.FitError, match="No module named 'ghost'") as caught:
         run_all(ghost.work, range(50), settings={}, progressbar=False)
     assert "module that can be imported" in caught.value.cure
     # The other cure, carried out.
@@ -263,10 +263,10 @@ def test_nothing_is_computed_in_a_process_that_imports_the_script(monkeypatch, c
         "fit": lambda: rl.fit(*tiny[:2]),
         "sample": lambda: rl.sample(rl.build_model(*tiny[:2])),
         "robustness": lambda: rl.robustness(small_spec(), hand_panel(small_spec(), 60)),
-        "sbc": lambda: rl.sbc(*tiny[:2], random_seed=1),
+        "sbc": lambda: rl.evaluation.sbc(*tiny[:2], random_seed=1),
         "backtest": lambda: rl.backtest(flagship, example, start="2025-11-28"),
     }
-    with pytest.raises(rl.FitError, match="imports the script") as caught:
+    with pytest.raises(rl.errors.FitError, match="imports the script") as caught:
         calls[call]()
     assert 'if __name__ == "__main__":' in caught.value.cure
 
@@ -445,7 +445,7 @@ def test_one_fit_at_a_time_is_compiled(monkeypatch, tiny):
     monkeypatch.setattr("regimelag.sampling.fit.CompiledModel", compiled)
 
     def attempt(_):
-        with pytest.raises(rl.FitError, match="far enough"):
+        with pytest.raises(rl.errors.FitError, match="far enough"):
             rl.fit(*tiny[:2], progressbar=False)
 
     with ThreadPoolExecutor(3) as pool:

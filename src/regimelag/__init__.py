@@ -4,30 +4,32 @@ The public names, in the order in which a study uses them: read a spec, make a p
 written down in ``__init__.pyi`` and loaded at first use: the compiler behind the fits takes a second to import.
 """
 
-import difflib
 from importlib.metadata import version
 
-import lazy_loader
+from regimelag.runtime.lazy import public_names
 
-from regimelag.runtime import versions
-from regimelag.runtime.caches import saying_where_to_write
+# What was at the root until 0.1.0, by where it is now.
+_MOVED = {
+    "regimelag.errors": ("FetchError", "FitError", "PanelError", "SpecError"),
+    "regimelag.evaluation": (
+        *("LeaveFutureOut", "backtest_table", "compare_gains", "impulse_response", "lead_lag", "sbc", "sbc_table"),
+        *("score", "stack_chains", "stacked_posterior"),
+    ),
+    "regimelag.kernels": (
+        *("Beta", "Dirichlet", "Gamma", "LogNormal", "NegativeBinomial", "NoLag", "Point", "Smooth", "Unrestricted"),
+    ),
+    "regimelag.panel.rows": ("to_frequency",),
+    "regimelag.plots": (
+        *("plot_compare", "plot_drivers", "plot_durations", "plot_effects", "plot_evidence", "plot_forecast"),
+        *("plot_impulse", "plot_lag", "plot_lead_lag", "plot_panel", "plot_paths", "plot_portrait", "plot_regimes"),
+        *("plot_robustness", "plot_shares"),
+    ),
+    "regimelag.sampling.diagnostics": ("convergence",),
+}
 
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-
-
-def __getattr__(name: str) -> object:
-    """A public name, at its first use; of one that is none, the closest there is."""
-    try:
-        with saying_where_to_write():
-            return _load(name)
-    except (AttributeError, ImportError):
-        if name in __all__:
-            # What fails to load may be of a version that is not supported, which is then said in words.
-            versions.check_versions(f"regimelag.{name}")
-            raise
-        close = difflib.get_close_matches(name, __all__, n=1)
-        hint = f"; {close[0]!r} is the closest there is" if close and not name.startswith("_") else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name) from None
-
-
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    __file__,
+    moved={name: f"{place}.{name}" for place, names in _MOVED.items() for name in names},
+)
 __version__ = version("regimelag")

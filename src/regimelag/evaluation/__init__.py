@@ -1,1 +1,5 @@
-"""How far a fit can be trusted: calibration, comparison, robustness, forecasts."""
+"""Evaluation of a model beyond one fit: calibration, comparison, stacking, scored forecasts, lead and lag."""
+
+from regimelag.runtime.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
 from regimelag.runtime.files import explained, write_whole
+from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.process import ALONE, refuse_while_imported
 from regimelag.spec.toml import REGISTRIES
 
@@ -115,6 +116,20 @@ def run_all(
         if not isinstance(problem, WorkerDied) or attempt == REPAIRS:
             raise _broken(problem, f"{len(found)} of {len(wanted)} runs are done", folder, executor) from problem
     return {number: found[number] for number in wanted}
+
+
+def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None) -> int:
+    """The seed of a study: the one that is given, that of the study in the folder, or a new one.
+
+    Raises
+    ------
+    FitError
+        If the seed is no whole number, zero or above.
+    """
+    if random_seed is None and folder is not None:
+        with explained(asked, Path(folder)):
+            random_seed = (_json(Path(folder) / SETTINGS) or {}).get("random_seed")
+    return drawn_seed(FitError, asked, random_seed)
 
 
 def code_hash() -> str:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import filelock
 import numpy as np
 import pandas as pd
+import platformdirs
 
 from regimelag.errors import FetchError
 
@@ -54,8 +55,8 @@ class Held(NamedTuple):
 
 
 def default_folder() -> Path:
-    """Where caches live on this machine unless the caller says otherwise: XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regimelag"
+    """The folder for caches of this user on this system; on Linux in XDG_CACHE_HOME, or ~/.cache."""
+    return platformdirs.user_cache_path("regimelag", appauthor=False)
 
 
 def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | None:

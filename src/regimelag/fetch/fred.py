@@ -63,7 +63,8 @@ def fetch_fred(
         The key, or a file whose first line it is; otherwise the environment variable FRED_API_KEY. Needed only where
         the cache does not have the series; never written or shown.
     cache : path, optional
-        Folder of the cache; by default regimelag in XDG_CACHE_HOME or ~/.cache. Processes may share it.
+        Folder of the cache, which processes may share; by default regimelag in the user's folder for caches (on Linux
+        XDG_CACHE_HOME or ~/.cache).
     max_age : str or Timedelta, optional
         Series cached longer ago, "7D" for instance, are fetched anew; by default what is cached is taken, however old.
     timeout : float

@@ -13,7 +13,7 @@ from regimelag.model.build import build_model, draw_prior
 from regimelag.model.evaluate import draw_regimes, draw_responses, evaluate, paths_of_each_chain, stack_draws
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
-from regimelag.runtime.plain import is_number, whole
+from regimelag.runtime.plain import drawn_seed, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import read_spec
@@ -41,7 +41,7 @@ def simulate(
     parameters : xarray.Dataset, optional
         One value of each parameter, named as in the posterior, standardised units. Drawn from the prior if not given.
     random_seed : int, optional
-        Seed.
+        Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
@@ -58,7 +58,8 @@ def simulate(
         If `parameters` hold more than one draw, or are draws of a fit to a panel with other constants.
     """
     check_panel(spec, panel)
-    rng = np.random.default_rng(random_seed)
+    seed = drawn_seed(FitError, "simulate", random_seed)
+    rng = np.random.default_rng(seed)
     if parameters is None:
         parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
     draws = stack_draws(parameters)
@@ -89,7 +90,7 @@ def simulate(
     if nm.LEVEL in simulated:
         # The columns of the responses are not what their simulated values would come from.
         simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)
-    simulated.attrs["origin"] = SIMULATED
+    simulated.attrs |= {"origin": SIMULATED, "random_seed": seed}
     return simulated
 
 

@@ -47,7 +47,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
 
     See Also
     --------
-    plot_panel : the same series as a figure.
+    regimelag.plots.plot_panel : the same series as a figure.
 
     Raises
     ------

@@ -101,7 +101,6 @@ def make_panel(
     See Also
     --------
     describe_panel : what is in a panel, in natural units.
-    to_frequency : the reduction to rows by itself.
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"

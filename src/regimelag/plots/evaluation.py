@@ -69,7 +69,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     Parameters
     ----------
     estimate : xarray.Dataset
-        From `lead_lag`.
+        From `regimelag.evaluation.lead_lag`.
     axes : array of Axes, optional
         (adjustment, 2) axes to draw on.
 

@@ -25,7 +25,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     Parameters
     ----------
     forecast : xarray.Dataset
-        From `forecast`; of several responses, one is selected.
+        From `regimelag.forecast`; of several responses, one is selected.
     history : Series (date), optional
         What came before, in the path's units.
     ax : matplotlib.axes.Axes, optional

@@ -41,6 +41,14 @@ def fraction(error: type[RegimelagError], asked: str, name: str, value: Any, cur
     return float(value)
 
 
+def drawn_seed(error: type[RegimelagError], asked: str, random_seed: Any) -> int:
+    """Return the seed as an `int`, or a new one if it is None, so that it can be recorded; else raise the error."""
+    if random_seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    cure = "write random_seed=1, or leave random_seed out"
+    return whole(error, asked, "random_seed", random_seed, cure, least=0)
+
+
 def as_plain(part: object) -> None:
     """Turn the fields of a frozen dataclass into plain Python values, in place.
 

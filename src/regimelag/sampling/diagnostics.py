@@ -94,8 +94,7 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
         found["divergent"] = int(stats["diverging"].sum())
         found["share_divergent"] = float(stats["diverging"].mean())
     if "energy" in stats:
-        energy = stats["energy"].to_numpy()
-        found["bfmi"] = float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+        found["bfmi"] = float(az.bfmi(stats)["energy"].min())
     return found
 
 
@@ -145,7 +144,7 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             f"R-hat above {RHAT_LIMIT}: the chains disagree on {found['rhat_of']}. {_carrying_weight(idata)}Look at "
             "regimelag.modes(idata) before averaging over them; if there is one mode, raise tune and draws; if "
             "several, tighten the priors that separate them, or weigh the chains by what they predict with "
-            "regimelag.stack_chains(idata)."
+            "regimelag.evaluation.stack_chains(idata)."
         )
     said += _missed(idata)
     if not min(bulk, tail) >= ESS_LIMIT:

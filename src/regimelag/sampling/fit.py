@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
+import json
 import sys
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, labelled
-from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.plain import drawn_seed, wholes
 from regimelag.runtime.process import alone, refuse_while_imported
 from regimelag.runtime.versions import COMPILERS, check_versions
 from regimelag.sampling.compiled import CompiledModel
@@ -22,11 +22,9 @@ from regimelag.sampling.inference_data import as_fit
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.modes_dataset import RESERVED, catalogue_of, with_reached
 from regimelag.sampling.nuts import sample_nutpie, sample_pymc
-from regimelag.sampling.sampler_kwargs import check_keywords
+from regimelag.sampling.sampler import NutsSampler, Sampler, sampler_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
-
-NutsSampler = Literal["nutpie", "pymc"]
 
 # How often a prior draw that breaks a constraint is drawn again: six ordered components keep one draw in 720.
 TRIES = 5000
@@ -37,15 +35,16 @@ def fit(
     spec: ModelSpec,
     panel: xr.Dataset,
     *,
-    draws: int = 1000,
-    tune: int = 1000,
-    chains: int = 4,
+    sampler: Sampler | None = None,
+    draws: int | None = None,
+    tune: int | None = None,
+    chains: int | None = None,
     cores: int | None = None,
-    target_accept: float = 0.95,
+    target_accept: float | None = None,
+    starts: int | None = None,
+    nuts_sampler: NutsSampler | None = None,
     random_seed: int | None = None,
-    starts: int = 24,
     prior_draws: int = 1000,
-    nuts_sampler: NutsSampler = "nutpie",
     progressbar: bool = True,
     **kwargs: Any,
 ) -> xr.DataTree:
@@ -57,14 +56,16 @@ def fit(
         The model.
     panel : xarray.Dataset
         Its data, from `make_panel`.
-    draws, tune, chains, cores, target_accept, random_seed, progressbar
-        As in `pymc.sample`. Without a seed one is drawn and recorded.
-    starts : int
-        Starting points of the search for modes, drawn from the prior.
+    sampler : Sampler, optional
+        Settings of the sampler.
+    draws, tune, chains, cores, target_accept, starts, nuts_sampler
+        The same settings as keywords, in place of `sampler`: those that are left out are the defaults of `Sampler`.
+    random_seed : int, optional
+        Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
     prior_draws : int
         Draws of the prior and its predictive.
-    nuts_sampler : {"nutpie", "pymc"}
-        Which NUTS runs.
+    progressbar : bool
+        Whether to show progress.
     **kwargs
         Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
 
@@ -94,34 +95,21 @@ def fit(
     send before they end a process does what Ctrl-C does.
     """
     refuse_while_imported("fit")
-    _check_arguments(
-        "fit",
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        starts=starts,
-        prior_draws=prior_draws,
-        target_accept=target_accept,
-        nuts_sampler=nuts_sampler,
-        random_seed=random_seed,
-        cores=cores,
-    )
-    check_keywords("fit", nuts_sampler, kwargs, inspect.signature(fit).parameters)
+    check_versions("fit", COMPILERS)
+    given = {
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "cores": cores,
+        "target_accept": target_accept,
+        "starts": starts,
+        "nuts_sampler": nuts_sampler,
+    }
+    settings = sampler_of(fit, sampler, given, kwargs)
+    seed = drawn_seed(FitError, "fit", random_seed)
+    wholes(FitError, "fit", prior_draws=prior_draws)
     model = build_model(spec, panel)
-    sampled = sample(
-        model,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        cores=cores,
-        target_accept=target_accept,
-        random_seed=random_seed,
-        starts=starts,
-        nuts_sampler=nuts_sampler,
-        progressbar=progressbar,
-        **kwargs,
-    )
-    seed = sampled.attrs["random_seed"]
+    sampled = sample(model, sampler=settings, random_seed=seed, progressbar=progressbar)
     return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
 
 
@@ -129,14 +117,15 @@ def fit(
 def sample(
     model: pm.Model,
     *,
-    draws: int = 1000,
-    tune: int = 1000,
-    chains: int = 4,
+    sampler: Sampler | None = None,
+    draws: int | None = None,
+    tune: int | None = None,
+    chains: int | None = None,
     cores: int | None = None,
-    target_accept: float = 0.95,
+    target_accept: float | None = None,
+    starts: int | None = None,
+    nuts_sampler: NutsSampler | None = None,
     random_seed: int | None = None,
-    starts: int = 24,
-    nuts_sampler: NutsSampler = "nutpie",
     progressbar: bool = True,
     **kwargs: Any,
 ) -> xr.DataTree:
@@ -149,13 +138,15 @@ def sample(
     ----------
     model : pymc.Model
         The model. All its free variables are continuous, and have a prior that can be drawn from.
-    draws, tune, chains, cores, target_accept, random_seed, progressbar
-        As in `pymc.sample`. Without a seed one is drawn and recorded.
-    starts : int
-        Starting points of the search for modes, drawn from the prior. A draw that breaks a constraint (of an ordered
-        transform, say) is drawn again.
-    nuts_sampler : {"nutpie", "pymc"}
-        Which NUTS runs.
+    sampler : Sampler, optional
+        Settings of the sampler. A starting point that breaks a constraint (of an ordered transform, say) is drawn
+        again.
+    draws, tune, chains, cores, target_accept, starts, nuts_sampler
+        The same settings as keywords, in place of `sampler`: those that are left out are the defaults of `Sampler`.
+    random_seed : int, optional
+        Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
+    progressbar : bool
+        Whether to show progress.
     **kwargs
         Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
 
@@ -175,46 +166,42 @@ def sample(
         from, the log posterior is finite at no starting point, or sampling was interrupted before the first draw.
     """
     refuse_while_imported("sample")
-    _check_arguments(
-        "sample",
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        starts=starts,
-        target_accept=target_accept,
-        nuts_sampler=nuts_sampler,
-        random_seed=random_seed,
-        cores=cores,
-    )
-    check_keywords("sample", nuts_sampler, kwargs, inspect.signature(sample).parameters)
+    check_versions("sample", COMPILERS)
+    given = {
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "cores": cores,
+        "target_accept": target_accept,
+        "starts": starts,
+        "nuts_sampler": nuts_sampler,
+    }
+    settings = sampler_of(sample, sampler, given, kwargs)
+    seed = drawn_seed(FitError, "sample", random_seed)
     _check_model(model)
-    seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
     tell("Compiling the model (half a minute the first time) ...")
     compiled = _compiled(model)
-    tell(f"Searching for modes from {starts} starting points ...")
-    modes = search(compiled, starts=starts, random_seed=seed)
+    tell(f"Searching for modes from {settings.starts} starting points ...")
+    modes = search(compiled, starts=settings.starts, random_seed=seed)
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
-    tell(f"Sampling {chains} chains, started within {_carrying(modes)} ...")
-    settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "target_accept": target_accept} | kwargs
-    run = sample_nutpie if nuts_sampler == "nutpie" else sample_pymc
-    tree = run(compiled, start, seed, progressbar, settings)
+    tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
+    run = sample_nutpie if settings.nuts_sampler == "nutpie" else sample_pymc
+    tree = run(compiled, start, seed, progressbar, settings.nuts)
     catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
     with threadpool_limits(limits=1):
         tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
     if model.data_vars:
         tree["constant_data"] = xr.DataTree(_constant_data(model))
-    tree.attrs |= {
-        "draws": int(draws),
-        "chains": int(chains),
+    plain = settings.plain
+    options = plain.pop("options")
+    tree.attrs |= plain | {
         "draws_kept": posterior.sizes[nm.DRAW],
         "chains_kept": posterior.sizes[nm.CHAIN],
         "random_seed": seed,
-        "nuts_sampler": nuts_sampler,
-        "tune": int(tune),
-        "target_accept": float(target_accept),
-        "starts": int(starts),
     }
+    if options:
+        tree.attrs["sampler_options"] = json.dumps(options)
     return tree
 
 
@@ -254,27 +241,6 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
             break
         point = compiled.prior_point(int(again))
     return point
-
-
-def _check_arguments(
-    asked: str,
-    *,
-    target_accept: float,
-    nuts_sampler: str,
-    random_seed: int | None,
-    cores: int | None,
-    **counts: int,
-) -> None:
-    check_versions(asked, COMPILERS)
-    if nuts_sampler not in ("nutpie", "pymc"):
-        came = f"nuts_sampler = {nuts_sampler!r}"
-        raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "write nuts_sampler='nutpie'")
-    wholes(FitError, asked, **counts)
-    fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
-    if cores is not None:
-        whole(FitError, asked, "cores", cores, "write cores=2, or leave cores out")
-    if random_seed is not None:
-        whole(FitError, asked, "random_seed", random_seed, "write random_seed=1, or leave random_seed out", least=0)
 
 
 def _check_model(model: object) -> None:

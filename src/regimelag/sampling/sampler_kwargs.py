@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import nutpie
@@ -18,7 +18,8 @@ from regimelag.errors import FitError
 # What is set here already, by the name that fit and sample have for it; empty where they have none.
 SET = {
     "nutpie": {"compiled_model": "", "seed": "random_seed", "progress_bar": "progressbar", "save_warmup": ""},
-    "pymc": {"initvals": "", "init": "", "compute_convergence_checks": "", "model": ""},
+    "pymc": dict.fromkeys(("initvals", "init", "compute_convergence_checks", "model"), "")
+    | {"random_seed": "random_seed", "progressbar": "progressbar"},
 }
 
 # Names that nutpie.sample still takes and warns of.
@@ -27,7 +28,7 @@ OLD = {"low_rank_modified_mass_matrix", "transform_adapt", "use_grad_based_mass_
 COMMON = {"nutpie": ("maxdepth",), "pymc": ("max_treedepth",)}
 
 
-def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own: Collection[str]) -> None:
     """Refuse keywords that neither the caller nor the sampler has, naming the closest one.
 
     Parameters
@@ -38,17 +39,16 @@ def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own:
         Whose keywords are known.
     given : mapping
         What would be passed on, by name.
-    own : mapping
-        The parameters of the function itself, by name.
+    own : collection of str
+        Names of the function's own parameters.
     """
     theirs = _signature(nutpie.sample if nuts_sampler == "nutpie" else pm.sample)
-    takes = _nutpie_takes if nuts_sampler == "nutpie" else _pymc_takes
     for name, value in given.items():
         if name in SET[nuts_sampler]:
             ours = SET[nuts_sampler][name]
-            cure = f"write {ours}" if ours else "drop it"
+            cure = f"write {ours}" if ours in own else "drop it"
             raise FitError(asked, f"{asked} sets {name} itself", f"{name} = {value!r}", cure)
-        if name not in theirs and not takes(name):
+        if name not in theirs and not _takes(nuts_sampler, name):
             known = {*own, *theirs, *COMMON[nuts_sampler]} - set(SET[nuts_sampler]) - {"kwargs"}
             close = difflib.get_close_matches(name, sorted(known), n=1)
             cure = f"write {close[0]}" if close else f"drop it, or see the parameters of {asked}"
@@ -67,21 +67,17 @@ def _signature(function: Any) -> dict[str, inspect.Parameter]:
     return {name: one for name, one in parameters.items() if one.kind not in gather and name != "self"}
 
 
-def _nutpie_takes(name: str) -> bool:
-    """Whether a setting of nutpie has that name, or had it: its signature does not list them, so they are asked."""
+def _takes(nuts_sampler: str, name: str) -> bool:
+    """Whether the library takes a keyword that is not in the signature of its sampling function."""
+    if nuts_sampler == "pymc":
+        return name in {"nuts", "step_kwargs", *_signature(pm.NUTS.__init__), *_signature(BaseHMC.__init__)}
     return name in OLD or any(_has(kind.LowRank(0), name) for kind in (_lib.PyNutsSettings, _lib.PyMclmcSettings))
 
 
 def _has(settings: Any, name: str) -> bool:
+    """Whether nutpie's settings, which no signature lists, have that name."""
     try:
         settings.update({name: None})
-    except AttributeError:
-        return False
-    except (TypeError, ValueError):  # It has the name, and wants another value.
-        return True
+    except (AttributeError, TypeError, ValueError) as problem:  # It has the name and wants another value, or has not.
+        return not isinstance(problem, AttributeError)
     return True
-
-
-def _pymc_takes(name: str) -> bool:
-    """Whether it goes to the step method: an argument of NUTS, or all of them under its name."""
-    return name in {"nuts", "step_kwargs", *_signature(pm.NUTS.__init__), *_signature(BaseHMC.__init__)}

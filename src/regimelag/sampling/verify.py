@@ -33,7 +33,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by what is compared, columns ``then``, ``now`` and ``same``: ``fit file``, the hash recorded when the
-        fit was made against that of the data it holds; ``data``, against that of `panel`; ``spec``, the fit's against
+        fit was made against that of the data it holds; ``data``, against that of ``panel``; ``spec``, the fit's against
         the panel's, by name; ``version of ...`` of each package that can move a draw, of Python and of the platform. In
         attrs ``verdict``, a list of sentences: whether the data are the same and, if not, which columns differ, on how
         many rows, from when on and by how much; which versions differ; whether sampling was interrupted.
@@ -43,7 +43,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     FitError
         If the tree is no fit.
     PanelError
-        If `panel` is no panel.
+        If ``panel`` is no panel.
 
     Notes
     -----

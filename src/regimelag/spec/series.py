@@ -241,7 +241,7 @@ class Signal(Series):
             f"a signal named {self.name!r}",
             "kernel is one of regimelag's kernels",
             self.kernel,
-            'write kernel = {kind = "gamma"} in TOML, or regimelag.Gamma() in Python',
+            'write kernel = {kind = "gamma"} in TOML, or regimelag.kernels.Gamma() in Python',
         )
         require(
             self.contemporaneous or not isinstance(self.kernel, NoLag),

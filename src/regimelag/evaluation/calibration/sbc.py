@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from arviz_stats.base import array_stats
 
 from regimelag.errors import FitError
 from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
-from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.build import build_model, draw_prior, model_data
@@ -35,12 +35,13 @@ from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import last_rows
 from regimelag.results.lags import effects_of_draws, lag_distribution
 from regimelag.results.regimes import regime_paths
-from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.plain import whole, wholes
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.fit import search
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
 from regimelag.sampling.point_lags import with_point_lags
+from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
@@ -55,6 +56,7 @@ LEVEL = 0.05
 LONGER = 4
 # Truths that are drawn at a time.
 BLOCK = 25
+SAMPLER = Sampler(draws=400, tune=400, chains=2, target_accept=0.9, starts=4)
 RANKS, TRUTH, DIAGNOSTICS = "prior_sbc", "truth", "diagnostics"
 SIMULATION = "simulation"
 
@@ -68,37 +70,33 @@ class Study:
     panel_sha256: str
     build: Build
     random_seed: int
-    draws: int
-    tune: int
-    chains: int
-    target_accept: float
-    starts: int
+    sampler: Sampler
     thinned: int
 
     def settings(self) -> dict[str, Any]:
         """What the ranks depend on, as JSON can hold it."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("spec", "panel", "build")}
-        build = f"{self.build.__module__}.{self.build.__qualname__}"
-        code = code_hash()
-        return {"study": "sbc", "spec": spec_to_toml(self.spec), "build": build, "code": code} | plain
+        return {
+            "study": "sbc",
+            "spec": spec_to_toml(self.spec),
+            "build": f"{self.build.__module__}.{self.build.__qualname__}",
+            "code": code_hash(),
+            **self.sampler.plain,
+            **{name: getattr(self, name) for name in ("panel_sha256", "random_seed", "thinned")},
+        }
 
 
 def sbc(
     spec: ModelSpec,
     panel: xr.Dataset,
     *,
-    random_seed: int,
     simulations: int = 300,
     rows: int | None = None,
-    draws: int = 400,
-    tune: int = 400,
-    chains: int = 2,
-    target_accept: float = 0.9,
-    starts: int = 4,
+    sampler: Sampler = SAMPLER,
     thinned: int = 99,
     build: Build = build_model,
     executor: Executor | None = None,
     folder: str | Path | None = None,
+    random_seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
     """Simulation-based calibration of a model: rank truths drawn from its prior among the draws of its posterior.
@@ -109,14 +107,13 @@ def sbc(
         The model that the truths and the data come from.
     panel : xarray.Dataset
         Panel whose covariates, episodes and missing rows are used; its responses are not.
-    random_seed : int
-        Seed. Simulation n depends on it and on n alone, so more simulations can be added to a folder.
     simulations : int
         How many.
     rows : int, optional
         Use the last so many rows of the panel.
-    draws, tune, chains, target_accept, starts
-        Of each fit, as in `fit`.
+    sampler : Sampler
+        Settings of each fit; `nuts_sampler` is "nutpie". By default two chains of 400 draws, after 400 of tuning, with
+        ``target_accept=0.9`` and a search for modes from four starting points.
     thinned : int
         Draws that a rank is taken among: equally spaced, so that they are nearly independent. A fit whose worst bulk
         effective sample size is smaller, or whose R-hat exceeds 1.05, is run again four times as long; what is too
@@ -129,6 +126,9 @@ def sbc(
         one per core, which do not import the script.
     folder : str or Path, optional
         Where each finished simulation is kept, as JSON. Called again, only what is missing or failed is run.
+    random_seed : int, optional
+        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or else a new one.
+        Simulation n depends on it and on n alone, so more simulations can be added to a folder.
     progressbar : bool
         Whether to say on standard error how far it is.
 
@@ -160,15 +160,14 @@ def sbc(
     check_panel(spec, panel)
     panel = panel if rows is None else last_rows(panel, whole(FitError, "sbc", "rows", rows, "give rows such a number"))
     # A folder keeps settings as JSON, which knows no number of NumPy's.
-    counts = wholes(FitError, "sbc", draws=draws, tune=tune, chains=chains, starts=starts, thinned=thinned)
     study = Study(
         spec,
         panel,
         panel_hash(panel),
         build,
-        random_seed=whole(FitError, "sbc", "random_seed", random_seed, "write random_seed=1", least=0),
-        target_accept=fraction(FitError, "sbc", "target_accept", target_accept, "write target_accept=0.9"),
-        **counts,
+        random_seed=seed_of_study("sbc", folder, random_seed),
+        sampler=sampler_of_refits("sbc", sampler),
+        **wholes(FitError, "sbc", thinned=thinned),
     )
     simulations = wholes(FitError, "sbc", simulations=simulations)["simulations"]
     _check(study)
@@ -181,8 +180,8 @@ def sbc(
 
 
 def _check(study: Study) -> None:
-    if study.chains * study.draws < study.thinned:
-        came = f"{study.chains} chains of {study.draws} draws, thinned = {study.thinned}"
+    if study.sampler.chains * study.sampler.draws < study.thinned:
+        came = f"{study.sampler.chains} chains of {study.sampler.draws} draws, thinned = {study.thinned}"
         raise FitError("sbc", "a fit has at least as many draws as are left by thinning", came, "raise draws")
     if "<" in getattr(study.build, "__qualname__", "<"):
         rule = "build is a function of a module, which other processes can import"
@@ -218,7 +217,8 @@ def one_simulation(study: Study, number: int) -> Result:
         raise FitError("a simulation", "the log posterior is finite at the truth", str(height), "look at the priors")
     path = panel[nm.REGIME_PATH].expand_dims((nm.CHAIN, nm.DRAW))
     truth = _quantities(study.spec, panel, parameters, path, xr.DataArray([[height]], dims=(nm.CHAIN, nm.DRAW)))
-    start = partial(dispersed_start, search(plan, starts=study.starts, random_seed=seeds[1]), plan.value_and_gradient)
+    modes = search(plan, starts=study.sampler.starts, random_seed=seeds[1])
+    start = partial(dispersed_start, modes, plan.value_and_gradient)
     # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
     for times in (1, LONGER):
         drawn, divergent = _sampled(study, panel, plan, start, seeds[1], times)
@@ -233,9 +233,8 @@ def _sampled(
     study: Study, panel: xr.Dataset, plan: CompiledModel, start: Callable[[int], np.ndarray], seed: int, times: int
 ) -> tuple[xr.Dataset, int]:
     """Draws of all quantities (chain, draw, ...), so many times as long as the study says, and how many diverged."""
-    lengths = {"draws": times * study.draws, "tune": times * study.tune}
-    settings = lengths | {"chains": study.chains, "target_accept": study.target_accept, "cores": 1}
-    fitted = sample_nutpie(plan, start, seed, False, settings)
+    longer = replace(study.sampler, draws=times * study.sampler.draws, tune=times * study.sampler.tune)
+    fitted = sample_nutpie(plan, start, seed, False, longer.nuts)
     posterior, statistics = fitted["posterior"].to_dataset(), fitted["sample_stats"].to_dataset()
     posterior, _ = with_point_lags(study.spec, panel, posterior, np.random.default_rng(seed))
     # Probabilities of point lags have no truth to be ranked; the draws of the lags do.
@@ -342,6 +341,7 @@ def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.D
     )
     tree.attrs = {
         "settings": json.dumps(settings),
+        "random_seed": settings["random_seed"],
         "simulations": len(results),
         "failed": len(results) - len(ranked),
         "unmixed": int((diagnostics["rhat"] > UNMIXED).sum()),

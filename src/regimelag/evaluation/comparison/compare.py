@@ -27,7 +27,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     """Compare models of the same data by what each predicts of a row given all others.
 
     A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
-    same-period term: ``dataclasses.replace(signal, kernel=regimelag.NoLag())``.
+    same-period term: ``dataclasses.replace(signal, kernel=regimelag.kernels.NoLag())``.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
 
     See Also
     --------
-    compare_gains : For models of different responses: each against its own null.
-    plot_compare : The table as a figure.
+    regimelag.evaluation.compare_gains : For models of different responses: each against its own null.
+    regimelag.plots.plot_compare : The table as a figure.
     leave_one_out : The densities, for ArviZ.
 
     Notes

@@ -142,7 +142,7 @@ def in_what(found: Contrast, name: str, reference: str) -> str:
     said = [f"{begun} is {reference} {', '.join(found.differences)}."]
     for signal in (*found.lost, *found.gained):
         model = reference if signal in found.lost else name
-        null = f'the same model with kernel = {{ kind = "none" }} for {signal} (regimelag.NoLag())'
+        null = f'the same model with kernel = {{ kind = "none" }} for {signal} (regimelag.kernels.NoLag())'
         null = f"{found.nulls[signal]}, that is {null}" if signal in found.nulls else null
         said.append(
             f"This difference does not test the lag of {signal}, since the same-period term differs too: compare "

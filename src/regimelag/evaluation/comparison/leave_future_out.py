@@ -11,8 +11,10 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.pointwise_log_likelihood import one_step_ahead, seen_rows
 from regimelag.panel.slicing import going_on, learned_before, window
+from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import fit
 from regimelag.sampling.inference_data import one_step_ahead_terms, panel_of, spec_of
+from regimelag.sampling.sampler import Sampler, require_sampler
 from regimelag.spec import names as nm
 
 
@@ -23,10 +25,11 @@ class LeaveFutureOut(az.SamplingWrapper):
     ----------
     idata : xarray.DataTree
         A fit; its model and its data are used, its draws are not.
-    random_seed : int
-        Seed; each origin has its own from it.
-    **options
-        Passed on to `fit` in each refit: draws, tune, chains, starts and so on.
+    sampler : Sampler, optional
+        Settings of each refit; by default those of `fit`.
+    random_seed : int, optional
+        Seed, from which each origin has its own. By default one is drawn; it is the attribute ``random_seed`` either
+        way.
 
     Raises
     ------
@@ -37,7 +40,7 @@ class LeaveFutureOut(az.SamplingWrapper):
 
     See Also
     --------
-    one_step_ahead : What goes in as data.
+    regimelag.one_step_ahead : What goes in as data.
 
     Notes
     -----
@@ -56,17 +59,20 @@ class LeaveFutureOut(az.SamplingWrapper):
 
     Examples
     --------
-    >>> wrapper = rl.LeaveFutureOut(idata, draws=500, chains=2)
+    >>> wrapper = rl.evaluation.LeaveFutureOut(idata, sampler=rl.Sampler(draws=500, chains=2))
     >>> az.lfo_cv(rl.one_step_ahead(idata), wrapper, min_observations=400, forecast_horizon=1)
     """
 
-    def __init__(self, idata: xr.DataTree, *, random_seed: int = 0, **options: Any) -> None:
+    def __init__(self, idata: xr.DataTree, *, sampler: Sampler | None = None, random_seed: int | None = None) -> None:
+        asked = "LeaveFutureOut"
+        sampler = Sampler() if sampler is None else require_sampler(asked, sampler)
+        # Nothing reads the prior of a refit.
         super().__init__(
             model=spec_of(idata),
             idata_orig=one_step_ahead(idata),
-            sample_kwargs={"progressbar": False} | options,
+            sample_kwargs={"sampler": sampler, "prior_draws": 1, "progressbar": False},
         )
-        self.panel, self.random_seed = panel_of(idata), random_seed
+        self.panel, self.random_seed = panel_of(idata), drawn_seed(FitError, asked, random_seed)
 
     def sel_observations(self, idx: Any) -> tuple[xr.Dataset, xr.Dataset]:
         """The panel up to the origin, and the rows after it, in the units learned up to the origin.

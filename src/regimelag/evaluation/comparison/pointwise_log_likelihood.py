@@ -68,7 +68,7 @@ def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
         Groups posterior, the free variables; log_likelihood with ``response_value`` (chain, draw, time): the joint log
         density of the row's responses given the rows before it, in nats of the responses in their own units; and
         log_prior. Rows without a response are left out. The terms sum to the log-likelihood, so `arviz.psense_summary`
-        takes this tree, and `arviz.lfo_cv` with the refits of `LeaveFutureOut`.
+        takes this tree, and `arviz.lfo_cv` with the refits of `regimelag.evaluation.LeaveFutureOut`.
 
     See Also
     --------

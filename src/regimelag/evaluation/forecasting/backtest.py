@@ -19,20 +19,22 @@ from regimelag.evaluation.comparison.elpd_difference import in_what
 from regimelag.evaluation.forecasting.baselines import Baseline, Garch, RandomWalk
 from regimelag.evaluation.forecasting.forecast import forecast, refuse_own_past
 from regimelag.evaluation.forecasting.forecast_scores import RANDOM_WALK, verified
-from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.refit import Refit, posterior_of
 from regimelag.panel.checks import check_panel, panel_hash
 from regimelag.panel.make import Day, read_day
 from regimelag.panel.scenarios import held_legs
 from regimelag.panel.slicing import day_of, going_on, learned_before, natural, window
-from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.plain import whole, wholes
 from regimelag.sampling.inference_data import provenance
+from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
 
 NO_SIGNAL = "no signal"
 LEAST_TRAINING = 100
+SAMPLER = Sampler(draws=500, tune=500, chains=2, starts=6)
 BASELINES: dict[str, type[Baseline]] = {RANDOM_WALK: RandomWalk, "GARCH(1,1)-t": Garch}
 
 
@@ -46,9 +48,8 @@ class Plan:
     origins: tuple[int, ...]
     horizons: tuple[int, ...]
     rows: int | None
-    settings: dict[str, Any]
-    starts: int
-    seed: int
+    sampler: Sampler
+    random_seed: int
     baselines: Mapping[str, type[Baseline]] = dataclasses.field(default_factory=lambda: dict(BASELINES))
 
 
@@ -62,14 +63,10 @@ def backtest(
     stride: int = 1,
     rows: int | Literal["all"] = "all",
     baselines: Mapping[str, type[Baseline]] | None = None,
-    draws: int = 500,
-    tune: int = 500,
-    chains: int = 2,
-    target_accept: float = 0.95,
-    starts: int = 6,
+    sampler: Sampler = SAMPLER,
     executor: Executor | None = None,
     folder: str | Path | None = None,
-    random_seed: int = 0,
+    random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
     """Forecast from origins in the past, and score what came by baselines' standards.
@@ -94,15 +91,17 @@ def backtest(
         Further forecasters by name, each a class such as `RandomWalk`: made with the responses (time, response) in
         natural units, the first row and the last row that it may learn from, it has a method ``draw(origin, horizon,
         seed)`` that gives responses (draw, step, response) after row `origin`.
-    draws, tune, chains, target_accept, starts
-        Of each refit.
+    sampler : Sampler
+        Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
+        and a search for modes from six starting points.
     executor : concurrent.futures.Executor, optional
         Where the refits run, such as a Dask cluster's ``client.get_executor()``; processes of this machine by default.
     folder : str or Path, optional
         Where each finished refit with its origins is kept; a backtest that was stopped goes on from there, and refits
         that failed are tried again.
-    random_seed : int
-        Seed. The same seed gives the same scores, on any executor, stopped in between or not.
+    random_seed : int, optional
+        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or else a new one. The
+        same seed gives the same scores, on any executor, stopped in between or not.
     progressbar : bool
         Whether to say on standard error how far it is.
 
@@ -111,7 +110,8 @@ def backtest(
     DataFrame
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
         ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
-        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `backtest_table` sums it up.
+        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `regimelag.evaluation.backtest_table`
+        sums it up.
         ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
         no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
 
@@ -136,11 +136,7 @@ def backtest(
     if not len(horizons):
         raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
     ahead = tuple(wholes(FitError, "backtest", **{f"horizons[{n}]": h for n, h in enumerate(horizons)}).values())
-    counts = wholes(FitError, "backtest", every=every, stride=stride, starts=starts)
-    settings: dict[str, Any] = dict(wholes(FitError, "backtest", draws=draws, tune=tune, chains=chains))
-    settings["target_accept"] = fraction(
-        FitError, "backtest", "target_accept", target_accept, "write target_accept=0.95"
-    )
+    counts = wholes(FitError, "backtest", every=every, stride=stride)
     first, last = _first_and_last(spec, panel, start, min(ahead))
     plan = Plan(
         spec,
@@ -149,15 +145,13 @@ def backtest(
         origins=tuple(range(first, last + 1, counts["stride"])),
         horizons=ahead,
         rows=None if rows == "all" else whole(FitError, "backtest", "rows", rows, 'write rows="all", or rows=520'),
-        settings=settings | {"cores": 1},
-        starts=counts["starts"],
-        seed=whole(FitError, "backtest", "random_seed", random_seed, "write random_seed=1", least=0),
+        sampler=sampler_of_refits("backtest", sampler),
+        random_seed=seed_of_study("backtest", folder, random_seed),
         baselines=BASELINES | _named(baselines, spec),
     )
     kept: dict[str, Any] = {"spec": spec_to_toml(spec), "panel": panel_hash(panel), "code": code_hash()}
-    kept |= {
-        name: getattr(plan, name) for name in ("refits", "origins", "horizons", "rows", "settings", "starts", "seed")
-    }
+    kept |= {name: getattr(plan, name) for name in ("refits", "origins", "horizons", "rows", "random_seed")}
+    kept |= plan.sampler.plain
     kept["baselines"] = {name: learn.__qualname__ for name, learn in plan.baselines.items()}
     found = run_all(
         partial(one_refit, plan),
@@ -176,6 +170,7 @@ def backtest(
         raise FitError("backtest", "every refit succeeds", came, f"remove the cause, and {again}")
     scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
     bare = without_signals(spec)
+    scores.attrs["random_seed"] = plan.random_seed
     scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
     return scores.astype({"origin": "datetime64[ns]"})
 
@@ -201,7 +196,7 @@ def one_refit(plan: Plan, number: int) -> Result:
     refit = plan.refits[number]
     until = plan.refits[number + 1] if number + 1 < len(plan.refits) else np.inf
     origins = [origin for origin in plan.origins if refit <= origin < until]
-    seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([plan.random_seed, number]).generate_state(1)[0])
     scores = []
     for name, forecaster in _forecasters(plan, refit, seed):
         scores += [row for origin in origins for row in _scored(plan, name, forecaster, origin, seed + origin)]
@@ -258,7 +253,7 @@ class Model:
         training = window(learned, 0, refit + 1 - first)
         self.panel = going_on(learned, training.sizes[nm.EPISODE])
         task = Refit(spec, training, training, "")
-        self.posterior, found = posterior_of(task, plan.settings, plan.starts, seed)
+        self.posterior, found = posterior_of(task, plan.sampler, seed)
         self.rhat = float(found["rhat"])
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:

@@ -33,7 +33,7 @@ from regimelag.panel.scenarios import (
 )
 from regimelag.results.lags import only_one
 from regimelag.results.regimes import filtered_law
-from regimelag.runtime.plain import whole
+from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -48,7 +48,7 @@ def forecast(
     *,
     horizon: int = 26,
     scenario: Scenario = "held",
-    random_seed: int = 0,
+    random_seed: int | None = None,
 ) -> xr.Dataset:
     """Draw future responses, one path for each posterior draw.
 
@@ -64,8 +64,8 @@ def forecast(
         blocks of 13 rows of the window's own moves, all columns together, and the forecast is integrated over them. A
         frame (row, column), such as `scenario` makes, gives levels in the columns' own units; columns not in it are
         held constant.
-    random_seed : int
-        Seed.
+    random_seed : int, optional
+        Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
@@ -74,8 +74,8 @@ def forecast(
         or, where the panel does not know the last level, the level relative to that, a ratio for log returns and a
         difference for differences; and ``regime_probability`` (chain, draw, step, regime), given the data and drivers
         up to the row before. With several responses, each also has response. Coordinates ``date`` (step), the row's
-        date, and ``path_unit``, what the path is. In ``attrs``: ``origin``, the date of the last row; ``scenario``; and
-        ``condition``, what the forecast is conditional on, in words.
+        date, and ``path_unit``, what the path is. In ``attrs``: ``origin``, the date of the last row; ``scenario``;
+        ``condition``, what the forecast is conditional on, in words; and ``random_seed``.
 
     Raises
     ------
@@ -96,7 +96,8 @@ def forecast(
     horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
     _check(scenario)
     refuse_own_past("forecast", spec, panel)
-    rng, draws = np.random.default_rng(random_seed), stack_draws(parameters)
+    seed = drawn_seed(FitError, "forecast", random_seed)
+    rng, draws = np.random.default_rng(seed), stack_draws(parameters)
     law = filtered_law(idata)
     responses, laws = [], []
     levels = _levels(spec, panel, scenario, horizon, len(law), rng)
@@ -107,7 +108,8 @@ def forecast(
         y, regimes = _drawn(spec, ahead, some, law[part], rng)
         responses.append(y)
         laws.append(regimes)
-    return _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
+    read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
+    return read.assign_attrs(random_seed=seed)
 
 
 def _check(scenario: object) -> None:

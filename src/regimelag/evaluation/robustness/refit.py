@@ -22,6 +22,7 @@ from regimelag.sampling.inference_data import provenance
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
 from regimelag.sampling.point_lags import with_point_lags
+from regimelag.sampling.sampler import Sampler
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -60,18 +61,18 @@ def compiled_on(task: Refit) -> CompiledModel:
     return _compiled[key].on(model_data(task.spec, task.panel))
 
 
-def posterior_of(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> tuple[xr.Dataset, dict[str, Any]]:
+def posterior_of(task: Refit, sampler: Sampler, seed: int) -> tuple[xr.Dataset, dict[str, Any]]:
     """Sample the task's model: draws with point lags beside them, and whether chains converged."""
     model = compiled_on(task)
-    start = partial(dispersed_start, search(model, starts=starts, random_seed=seed), model.value_and_gradient)
-    sampled = sample_nutpie(model, start, seed, False, settings)
+    start = partial(dispersed_start, search(model, starts=sampler.starts, random_seed=seed), model.value_and_gradient)
+    sampled = sample_nutpie(model, start, seed, False, sampler.nuts)
     posterior, _ = with_point_lags(
         task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)
     )
     return posterior, convergence(sampled)
 
 
-def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Result:
+def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     """Fit, and keep what the table needs, as JSON can hold it.
 
     Returns
@@ -82,7 +83,7 @@ def refit(task: Refit, settings: dict[str, Any], starts: int, seed: int) -> Resu
         lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``,
         the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
     """
-    posterior, found = posterior_of(task, settings, starts, seed)
+    posterior, found = posterior_of(task, sampler, seed)
     score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
     result = {
         "rows": score.elpd_i.size,

@@ -13,7 +13,7 @@ import xarray as xr
 
 from regimelag.errors import FitError, PanelError
 from regimelag.evaluation.comparison.elpd_difference import paired_difference
-from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.lead_lag import lead_lag
 from regimelag.evaluation.robustness.placebos import effective_shifts, slopes_over_shifts
 from regimelag.evaluation.robustness.plan import Check, plan_checks, tasks_of
@@ -22,8 +22,9 @@ from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, PLACEBO,
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.sample_checks import LEAST_ROWS
 from regimelag.results.verdict import decision_threshold
-from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.plain import whole
 from regimelag.sampling.inference_data import made_with
+from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
@@ -33,7 +34,7 @@ COLUMNS = (
     *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
 )
 
-# Besides the model, what a result depends on.
+SAMPLER = Sampler(draws=500, tune=500, chains=2, starts=4)
 
 
 def robustness(
@@ -42,14 +43,10 @@ def robustness(
     *,
     signal: str | None = None,
     shifts: int = 20,
-    draws: int = 500,
-    tune: int = 500,
-    chains: int = 2,
-    target_accept: float = 0.95,
-    starts: int = 4,
+    sampler: Sampler = SAMPLER,
     executor: Executor | None = None,
     folder: str | Path | None = None,
-    random_seed: int = 0,
+    random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
     """Try the claim that the response follows a signal with a lag: placebos, a lead, the arrow reversed, leaving out.
@@ -64,18 +61,17 @@ def robustness(
         The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
     shifts : int
         How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
-    draws, tune, chains, target_accept
-        Of each refit, as in `fit`.
-    starts : int
-        Starting points of each refit's search for modes.
+    sampler : Sampler
+        Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
+        and a search for modes from four starting points.
     executor : concurrent.futures.Executor, optional
         Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
         per core, which do not import the script.
     folder : str or Path, optional
         Where finished refits are kept; a call that was stopped goes on from there, and refits that failed are tried
         again.
-    random_seed : int
-        Seed.
+    random_seed : int, optional
+        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or else a new one.
     progressbar : bool
         Whether to say how many refits are done.
 
@@ -95,8 +91,8 @@ def robustness(
         out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
         history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
         shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
-        the largest moves set missing. *model-free*: `lead_lag`; its note has the lag of the largest correlation and the
-        lead-lag ratio.
+        the largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the
+        largest correlation and the lead-lag ratio.
 
     Raises
     ------
@@ -124,11 +120,10 @@ def robustness(
     in its short refit is marked in its note.
     """
     asked = "robustness"
+    sampler = sampler_of_refits(asked, sampler)
     # A folder keeps settings as JSON, which knows no number of NumPy's.
-    options: dict[str, Any] = dict(wholes(FitError, asked, draws=draws, tune=tune, chains=chains, starts=starts))
-    options["target_accept"] = fraction(FitError, asked, "target_accept", target_accept, "write target_accept=0.95")
     shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
-    random_seed = whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0)
+    random_seed = seed_of_study(asked, folder, random_seed)
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
     rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
@@ -138,7 +133,7 @@ def robustness(
     checks = plan_checks(spec, panel, name, shifts)
     tasks = tasks_of(checks)
     results = run_all(
-        partial(_one_refit, spec, panel, name, shifts, options, random_seed),
+        partial(_one_refit, spec, panel, name, shifts, sampler, random_seed),
         range(len(tasks)),
         settings={
             "study": "robustness",
@@ -146,8 +141,8 @@ def robustness(
             "panel": panel_hash(panel),
             "signal": name,
             "shifts": shifts,
-            "options": options,
-            "seed": random_seed,
+            **sampler.plain,
+            "random_seed": random_seed,
             "code": code_hash(),
         },
         executor=executor,
@@ -163,6 +158,7 @@ def robustness(
     table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
+    table.attrs["random_seed"] = random_seed
     table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
     table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
     return add_findings(table)
@@ -180,12 +176,11 @@ def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
 
 
 def _one_refit(
-    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, options: dict[str, Any], seed: int, number: int
+    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, sampler: Sampler, seed: int, number: int
 ) -> Result:
     """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
-    starts, settings = options["starts"], {name: value for name, value in options.items() if name != "starts"}
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], settings | {"cores": 1}, starts, own)
+    return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], sampler, own)
 
 
 def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:

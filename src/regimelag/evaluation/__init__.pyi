@@ -1,0 +1,21 @@
+from .calibration.sbc import sbc, sbc_table
+from .comparison.compare import compare_gains
+from .comparison.leave_future_out import LeaveFutureOut
+from .comparison.stacking import stack_chains, stacked_posterior
+from .forecasting.forecast_scores import backtest_table
+from .forecasting.impulse import impulse_response
+from .forecasting.out_of_sample import score
+from .robustness.lead_lag import lead_lag
+
+__all__ = [
+    "LeaveFutureOut",
+    "backtest_table",
+    "compare_gains",
+    "impulse_response",
+    "lead_lag",
+    "sbc",
+    "sbc_table",
+    "score",
+    "stack_chains",
+    "stacked_posterior",
+]

@@ -1,0 +1,23 @@
+from .evaluation import plot_compare, plot_lead_lag, plot_robustness
+from .forecast import plot_forecast, plot_impulse
+from .lags import plot_evidence, plot_lag
+from .panel import plot_panel
+from .regimes import plot_drivers, plot_durations, plot_effects, plot_paths, plot_portrait, plot_regimes, plot_shares
+
+__all__ = [
+    "plot_compare",
+    "plot_drivers",
+    "plot_durations",
+    "plot_effects",
+    "plot_evidence",
+    "plot_forecast",
+    "plot_impulse",
+    "plot_lag",
+    "plot_lead_lag",
+    "plot_panel",
+    "plot_paths",
+    "plot_portrait",
+    "plot_regimes",
+    "plot_robustness",
+    "plot_shares",
+]

@@ -1,0 +1,167 @@
+"""Settings of the sampler, checked when they are made and passed as one object to every function that fits."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from regimelag.errors import FitError
+from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.sampling.sampler_kwargs import check_keywords
+
+NutsSampler = Literal["nutpie", "pymc"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Settings of the mode search and of NUTS, for every function that fits.
+
+    Parameters
+    ----------
+    draws, tune : int
+        Draws of each chain that are kept, and draws before them that adapt step size and mass matrix.
+    chains : int
+        Number of chains.
+    cores : int, optional
+        Chains that run at the same time. By default as many as the machine has cores; in functions that run many fits
+        at once, such as `backtest`, one.
+    target_accept : float
+        Acceptance probability that the step size is adapted to, between 0 and 1.
+    starts : int
+        Starting points of the search for modes, drawn from the prior.
+    nuts_sampler : {"nutpie", "pymc"}
+        The library whose NUTS runs.
+    options : mapping
+        Further keywords of `nutpie.sample` or `pymc.sample`, such as ``{"maxdepth": 12}``.
+
+    Raises
+    ------
+    FitError
+        If a number is out of range, or the library does not know an option.
+
+    See Also
+    --------
+    fit : Takes the same settings as keywords.
+
+    Examples
+    --------
+    >>> quick = rl.Sampler(draws=500, tune=500, chains=2, starts=6)
+    >>> idata = rl.fit(spec, panel, sampler=quick, random_seed=1)
+    """
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    cores: int | None = None
+    target_accept: float = 0.95
+    starts: int = 24
+    nuts_sampler: NutsSampler = "nutpie"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        asked = "Sampler"
+        if self.nuts_sampler not in ("nutpie", "pymc"):
+            came = f"nuts_sampler = {self.nuts_sampler!r}"
+            raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "write nuts_sampler='nutpie'")
+        plain: dict[str, Any] = dict(
+            wholes(FitError, asked, draws=self.draws, tune=self.tune, chains=self.chains, starts=self.starts)
+        )
+        cure = "write target_accept=0.95"
+        plain["target_accept"] = fraction(FitError, asked, "target_accept", self.target_accept, cure)
+        if self.cores is not None:
+            plain["cores"] = whole(FitError, asked, "cores", self.cores, "write cores=2, or leave cores out")
+        if not isinstance(self.options, Mapping):
+            came = f"options = {self.options!r}"
+            raise FitError(asked, "options are a mapping", came, 'write options={"maxdepth": 12}, or leave options out')
+        own = [name for name in _NAMES if name in self.options]
+        if own:
+            name = own[0]
+            came, cure = f"options with {name}", f"write {name}={self.options[name]!r} beside options"
+            raise FitError(asked, "options are keywords that Sampler itself does not have", came, cure)
+        plain["options"] = dict(self.options)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        check_keywords(asked, self.nuts_sampler, self.options, _NAMES)
+
+    @property
+    def nuts(self) -> dict[str, Any]:
+        """Keywords for `nutpie.sample` or `pymc.sample`."""
+        own = ("draws", "tune", "chains", "cores", "target_accept")
+        return {name: getattr(self, name) for name in own} | dict(self.options)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The settings that draws depend on, as JSON can hold them."""
+        settings = {name: getattr(self, name) for name in _NAMES if name != "cores"}
+        return json.loads(json.dumps(settings, default=repr))
+
+
+_NAMES = tuple(one.name for one in fields(Sampler))
+
+
+def sampler_of(
+    function: Callable[..., Any], sampler: Sampler | None, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Sampler:
+    """The settings of a call of `fit` or `sample`: its `Sampler`, or one made of its keywords.
+
+    Parameters
+    ----------
+    function : callable
+        What was called.
+    sampler : Sampler, optional
+        What came as ``sampler``.
+    given : mapping
+        Settings that came as keywords; None for those that did not come.
+    options : mapping
+        Keywords for the library that samples.
+
+    Raises
+    ------
+    FitError
+        If both came, or a setting is out of range.
+    """
+    asked, given = function.__name__, {name: value for name, value in given.items() if value is not None}
+    if sampler is not None:
+        names = ", ".join([*given, *options])
+        if names:
+            rule = "settings of the sampler come as a Sampler or as keywords, not as both"
+            cure = f"leave sampler out, or put {names} into it: regimelag.Sampler({names.replace(', ', '=..., ')}=...)"
+            raise FitError(asked, rule, f"sampler and {names}", cure)
+        return require_sampler(asked, sampler)
+    library = given.get("nuts_sampler", "nutpie")
+    if library in ("nutpie", "pymc"):
+        check_keywords(asked, library, options, inspect.signature(function).parameters)
+    try:
+        return Sampler(**given, options=options)
+    except FitError as problem:
+        raise FitError(asked, problem.rule, problem.came, problem.cure) from None
+
+
+def require_sampler(asked: str, sampler: object) -> Sampler:
+    """Refuse what is no `Sampler`."""
+    if not isinstance(sampler, Sampler):
+        came = f"sampler = {sampler!r}"
+        cure = "write sampler=regimelag.Sampler(draws=500, chains=2)"
+        # Nutpie has a keyword of that name; PyMC's users look for a library under it.
+        named = f"{cure}, or nuts_sampler of fit for another library" if isinstance(sampler, str) else cure
+        raise FitError(asked, "sampler is a Sampler", came, named)
+    return sampler
+
+
+def sampler_of_refits(asked: str, sampler: object) -> Sampler:
+    """The settings of a study's fits: they share one compiled model, as only nutpie can, and run on one core each.
+
+    Raises
+    ------
+    FitError
+        If the settings are no `Sampler`, or one of PyMC's NUTS.
+    """
+    checked = require_sampler(asked, sampler)
+    if checked.nuts_sampler != "nutpie":
+        came = f"nuts_sampler = {checked.nuts_sampler!r}"
+        cure = 'write nuts_sampler="nutpie" in the Sampler, or leave nuts_sampler out'
+        raise FitError(asked, "the fits share one compiled model, which nutpie samples", came, cure)
+    return replace(checked, cores=checked.cores or 1)
