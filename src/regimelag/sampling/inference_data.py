@@ -32,6 +32,7 @@ from regimelag.model.evaluate import (
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import in_natural_units
+from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import whole
 from regimelag.runtime.process import alone
 from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
@@ -291,6 +292,7 @@ def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
         "panel_attrs": json.dumps(dict(panel.attrs)),
         nm.PANEL_HASH: panel_hash(panel),
         "versions": json.dumps(installed()),
+        FORMAT_KEY: FORMAT,
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
