@@ -191,7 +191,7 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
     (said,) = scores.attrs["notes"]
     assert said.startswith("no signal is small without metal (same-period and lagged terms).")
     assert 'compare small with the same model with kernel = { kind = "none" } for metal (regimelag.NoLag()).' in said
-    assert rl.backtest_table(scores).attrs["notes"] == [said]
+    assert rl.backtest_table(scores).attrs["notes"] == rl.sentences(rl.backtest_table(scores)) == [said]
     alone = replaced(SPEC, signals=(replaced(SPEC.signals[0], contemporaneous=False),))
     (said,) = rl.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
     assert said == "no signal is small without the lagged term of metal."

@@ -45,6 +45,7 @@ from .results.regimes import (
     regime_portrait,
     regime_probabilities,
 )
+from .results.sentences import sentences
 from .sampling.diagnostics import convergence, diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
@@ -152,6 +153,7 @@ __all__ = [
     "sbc_table",
     "scenario",
     "score",
+    "sentences",
     "simulate",
     "spec_of",
     "stack_chains",

@@ -69,6 +69,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
+    table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
     return table
 
 

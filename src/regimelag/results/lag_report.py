@@ -152,7 +152,7 @@ def _framed(view: View, table: dict[Row, dict[tuple[str, str], Any]], attrs: dic
         index=pd.MultiIndex.from_tuples(keys, names=names),
         columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
     )
-    frame.attrs.update(attrs)
+    frame.attrs |= attrs | {nm.SENTENCES: [*attrs["verdict"].values(), *attrs["notes"]]}
     return frame
 
 

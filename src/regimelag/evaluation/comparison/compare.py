@@ -92,6 +92,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
         "condition": condition(*specs.values()),
         nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
     }
+    table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
     return table
 
 
@@ -146,6 +147,7 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
         "differences": {name: list(found.differences) for name, found in contrasts.items()},
         "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
     }
+    table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
     return table
 
 

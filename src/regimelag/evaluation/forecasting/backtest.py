@@ -177,6 +177,7 @@ def backtest(
     scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
     bare = without_signals(spec)
     scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    scores.attrs[nm.SENTENCES] = list(scores.attrs["notes"])
     return scores.astype({"origin": "datetime64[ns]"})
 
 

@@ -182,6 +182,7 @@ def _labelled(
     told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
     origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
     read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
+    read.attrs[nm.SENTENCES] = [f"The forecast from {origin} is {read.attrs['condition']}."]
     units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
     return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
 

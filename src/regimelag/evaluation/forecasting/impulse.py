@@ -92,7 +92,8 @@ def impulse_response(
     )
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
-    read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
+    beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
+    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *([beyond] if beyond else [])]
     return read
 
 

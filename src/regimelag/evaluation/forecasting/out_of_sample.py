@@ -86,6 +86,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     table.attrs["coverage"] = {name.removeprefix("inside "): float(table[name].mean()) for name in bands}
     table.attrs["condition"] = _condition(spec)
     table.attrs["warnings"] = [*_warnings(idata, table, old, panel)]
+    table.attrs[nm.SENTENCES] = [f"Each row is scored {table.attrs['condition']}.", *table.attrs["warnings"]]
     return table
 
 
