@@ -194,7 +194,8 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
         'compare small with the same model with kernel = { kind = "none" } for metal (regimelag.kernels.NoLag()).'
         in said
     )
-    assert rl.evaluation.backtest_table(scores).attrs["notes"] == [said]
+    table = rl.evaluation.backtest_table(scores)
+    assert table.attrs["notes"] == rl.sentences(table) == [said]
     alone = replaced(SPEC, signals=(replaced(SPEC.signals[0], contemporaneous=False),))
     (said,) = rl.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
     assert said == "no signal is small without the lagged term of metal."

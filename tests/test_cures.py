@@ -291,9 +291,9 @@ SPECS = {
     ),
     "point lag by episode": Case(
         with_kernel,
-        {"kernel": rl.Point(), "episodes": rl.Episodes(vary=("scale", "lag")), "max_lag": 20},
+        {"kernel": rl.kernels.Point(), "episodes": rl.Episodes(vary=("scale", "lag")), "max_lag": 20},
         "a gamma, lognormal, negative_binomial or beta kernel",
-        changed(kernel=rl.Gamma()),
+        changed(kernel=rl.kernels.Gamma()),
     ),
     "lag of a simplex by response": Case(
         two_responses,

@@ -188,10 +188,10 @@ def test_far_effects_are_bounded_and_unreachable_slabs_are_missing():
 def test_scaled_priors_are_those_of_effect_and_lag(tiny, idata, flagship):
     spec, _, tree = tiny
     expected = {"effect", "effect_regime_sd", "effect_episode_sd"}
-    found = evidence.prior_components(spec, tree)
+    found = evidence.prior_components(spec, tree["log_prior"].to_dataset())
     assert set(found) == expected | {"metal_lag_location", "metal_lag_spread"}
     assert len(found) == len(set(found))
-    found = evidence.prior_components(flagship, idata)
+    found = evidence.prior_components(flagship, idata["log_prior"].to_dataset())
     assert set(found) == expected | {"silver_lag_location", "silver_lag_spread"}
 
 
@@ -204,11 +204,9 @@ def sensitivity(prior_sd, *, junk):
     log_prior = xr.Dataset({"effect": -0.5 * (b / prior_sd) ** 2})
     if junk:
         log_prior["intercept"] = 300.0 * b
-    likelihood = (-0.5 * ((y - b) / noise) ** 2).expand_dims(time=1).to_dataset(name="response_value")
-    tree = xr.DataTree.from_dict({"/posterior": b.to_dataset(name="b"), "/log_prior": log_prior})
-    tree["one_step_ahead"] = xr.DataTree(likelihood)
+    likelihood = (-0.5 * ((y - b) / noise) ** 2).expand_dims(time=1)
     quantities = b.expand_dims({"quantity": 1}, -1)
-    return evidence.prior_sensitivity(tree, small_spec(), quantities).iloc[0]
+    return evidence.prior_sensitivity(small_spec(), log_prior, likelihood, quantities).iloc[0]
 
 
 def test_a_prior_that_decides_is_found_out():
@@ -231,8 +229,9 @@ def test_pulls_are_those_of_the_conjugate_model(prior_sd):
 
 def test_sensitivity_is_arviz_own(idata, flagship):
     quantities = rl.effects(idata)["lagged"].rename(signal="quantity")
-    found = evidence.prior_sensitivity(idata, flagship, quantities)
-    tree, priors = rl.one_step_ahead(idata), evidence.prior_components(flagship, idata)
+    log_prior, one_step = (idata[name].to_dataset() for name in ("log_prior", "one_step_ahead"))
+    found = evidence.prior_sensitivity(flagship, log_prior, one_step["response_value"], quantities)
+    tree, priors = rl.one_step_ahead(idata), evidence.prior_components(flagship, log_prior)
     own = az.psense_summary(tree, var_names=["effect"], prior_var_names=priors)
     # Sensitivity does not depend on the unit.
     np.testing.assert_allclose(found["prior"].astype(float), own["prior"].astype(float), atol=2e-3)
@@ -241,19 +240,16 @@ def test_sensitivity_is_arviz_own(idata, flagship):
 def test_a_point_lag_tells_by_its_probabilities(tiny, monkeypatch):
     """Probabilities that differ between draws are averaged first, and compared with the prior masses."""
     spec, _, tree = tiny
-    tree, masses = tree.copy(), np.array([0.4, 0.3, 0.2, 0.1])
-    assert evidence.point_information(tree, spec, "metal", {}) is None
+    draws, masses = tree["posterior"].to_dataset(), np.array([0.4, 0.3, 0.2, 0.1])
+    assert evidence.point_information(spec, draws, "metal", {}) is None
     monkeypatch.setattr(rl.kernels.Gamma, "prior_masses", lambda self, max_lag: masses, raising=False)
-    draws = tree["posterior"].to_dataset()
     shape = (draws.sizes["chain"], draws.sizes["draw"], 4)
     values = np.broadcast_to([0.1, 0.1, 0.4, 0.4], shape).copy()
     values[0] = [0.3, 0.1, 0.2, 0.4]
     draws["metal_lag_probability"] = (("chain", "draw", "lag"), values)
-    tree["posterior"] = xr.DataTree(draws)
     mean = np.array([0.2, 0.1, 0.3, 0.4])
     expected = float(np.sum(mean * np.log(mean / masses)))
-    assert evidence.point_information(tree, spec, "metal", {}) == pytest.approx(expected)
+    assert evidence.point_information(spec, draws, "metal", {}) == pytest.approx(expected)
     draws["metal_lag_probability"] = (("chain", "draw", "regime", "lag"), np.stack([values, values[::-1]], axis=2))
-    tree["posterior"] = xr.DataTree(draws)
-    assert evidence.point_information(tree, spec, "metal", {}) is None
-    assert evidence.point_information(tree, spec, "metal", {"regime": "turbulent"}) == pytest.approx(expected)
+    assert evidence.point_information(spec, draws, "metal", {}) is None
+    assert evidence.point_information(spec, draws, "metal", {"regime": "turbulent"}) == pytest.approx(expected)

@@ -209,25 +209,14 @@ def test_densities_say_what_they_are(tiny):
         assert "given all" in terms["response_value"].attrs["long_name"]
 
 
-@pytest.mark.parametrize("ending", ["nc", "zarr"])
-def test_the_densities_of_an_old_file_are_read(ending, tmp_path):
-    """Version 0.1.0 kept them as log_likelihood, of standardised responses. Here one of two is missing on some rows."""
-    spec = small_spec(responses=(rl.Response("asset", "price"), rl.Response("other", "other")))
-    tree = prior_fit(spec, hand_panel(spec, 8, missing=[(2, 0), (4, 0), (4, 1)]), draws=3)
-    panel, terms = rl.panel_of(tree), tree["one_step_ahead"].to_dataset()
-    seen = panel["response_value"].notnull()
-    old = tree.copy()
-    old["log_likelihood"] = xr.DataTree(terms + (seen * np.log(panel["response_scale"])).sum("response"))
-    del old["one_step_ahead"]
-    loaded = rl.load_fit(rl.save_fit(old, tmp_path / f"old.{ending}"))
-    assert set(loaded.children) == set(tree.children)
-    xr.testing.assert_allclose(loaded["one_step_ahead"].to_dataset(), terms, rtol=0, atol=1e-12)
-    assert loaded["one_step_ahead"]["response_value"].attrs == terms["response_value"].attrs
-    # Read by another function, it says what to do.
+def test_without_one_step_ahead_densities_it_says_how_to_compute_them(tiny):
+    tree = tiny[2].copy()
+    terms = tree["one_step_ahead"].to_dataset()
+    del tree["one_step_ahead"]
     with pytest.raises(rl.errors.FitError, match="as_fit") as caught:
-        rl.one_step_ahead(old)
+        rl.one_step_ahead(tree)
     assert "regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))" in caught.value.cure
-    cured = rl.as_fit(old, rl.spec_of(old), rl.panel_of(old))
+    cured = rl.as_fit(tree, rl.spec_of(tree), rl.panel_of(tree))
     xr.testing.assert_allclose(cured["one_step_ahead"].to_dataset(), terms)
 
 

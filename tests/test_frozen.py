@@ -69,6 +69,7 @@ def test_the_pit_of_one_regime_is_the_laws_own():
     laws = [stats.norm(v["intercept"][0, 0], np.exp(v["log_scale"][0])) for v in draws]
     expected = np.mean([law.cdf(y) for law in laws], axis=0)
     np.testing.assert_allclose(table["PIT"], expected, rtol=0, atol=1e-12)
+    assert rl.sentences(table) == [f"Each row is scored {table.attrs['condition']}.", *table.attrs["warnings"]]
     inside = np.abs(expected - 0.5) <= 0.25
     np.testing.assert_array_equal(table["inside 50 %"].to_numpy(dtype=bool), inside)
     assert table.attrs["coverage"]["50 %"] == pytest.approx(inside.mean())

@@ -265,6 +265,7 @@ def test_a_claim_survives_and_says_so():
     assert said.attrs["survives"]
     assert said.attrs["placebo_p"] == pytest.approx(1 / 21)
     assert "survives all checks" in said.attrs["summary"][0]
+    assert rl.sentences(said) == said.attrs["summary"]
     assert not any("R-hat" in sentence for sentence in said.attrs["summary"])
 
 

@@ -216,6 +216,21 @@ def test_a_folder_of_other_settings_is_refused(quiet):
             run_all(partial(noted, notes), range(2), executor=pool, **options)
 
 
+@pytest.mark.parametrize(("number", "cure"), [(None, "name another folder"), (2, "install a newer regimelag")])
+def test_a_folder_of_another_format_is_refused(quiet, number, cure):
+    notes, options = quiet
+    file = options["folder"] / "settings.json"
+    with ThreadPoolExecutor(1) as pool:
+        run_all(partial(noted, notes), range(1), executor=pool, **options)
+        held = json.loads(file.read_text())
+        assert held.pop("regimelag_format") == 1
+        file.write_text(json.dumps(held if number is None else held | {"regimelag_format": number}))
+        with pytest.raises(rl.errors.FitError, match="it is of format 1") as caught:
+            run_all(partial(noted, notes), range(1), executor=pool, **options)
+    assert caught.value.cure.startswith(cure)
+    assert times(notes) == {0: 1}
+
+
 def test_a_pool_of_our_own_is_made_anew_when_a_process_dies(quiet):
     notes, options = quiet
     found = run_all(partial(dies_once, notes), range(12), **options)

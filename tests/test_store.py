@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -345,6 +346,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 DIES = """
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -425,6 +427,38 @@ def test_a_fit_survives_a_kill_at_any_moment(tiny, tmp_path, ending):
             assert rl.spec_of(rl.load_fit(path)) == tiny[0]
     rl.save_fit(tiny[2], path, overwrite=True)
     assert names(path.parent) == [path.name]
+
+
+# ---- a file of another version
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_without_a_format_is_of_version_0_1_0_and_the_cure_reads_it(tiny, tmp_path, ending):
+    path, old = tmp_path / f"old.{ending}", tiny[2].copy()
+    del old.attrs["regimelag_format"]
+    (old.to_netcdf if ending == "nc" else old.to_zarr)(path)
+    with pytest.raises(rl.errors.FitError, match=r"no regimelag_format, as version 0\.1\.0 wrote") as caught:
+        rl.load_fit(path)
+    read = re.search(r"xarray\.open_datatree\(.*?\)", caught.value.cure)[0]
+    with eval(read, {"xarray": xr}) as held:
+        assert set(held.children) == set(tiny[2].children)
+        assert "effect" in held["posterior"]
+        spec = tmp_path / "spec.toml"
+        spec.write_text(held.attrs["spec"])
+    assert rl.read_spec(spec) == tiny[0]
+    # A fit that is made anew may take its place.
+    rl.save_fit(tiny[2], path, overwrite=True)
+    assert rl.load_fit(path).attrs["regimelag_format"] == 1
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_of_a_newer_format_asks_for_a_newer_version(tiny, tmp_path, ending):
+    newer = tiny[2].copy()
+    newer.attrs |= {"regimelag_format": 2, "spec": "a spec of that version"}
+    (newer.to_netcdf if ending == "nc" else newer.to_zarr)(tmp_path / f"newer.{ending}")
+    with pytest.raises(rl.errors.FitError, match="format 2, of a newer version") as caught:
+        rl.load_fit(tmp_path / f"newer.{ending}")
+    assert caught.value.cure == "install a newer regimelag: pip install --upgrade regimelag"
 
 
 # ---- a file of which a part is lost

@@ -19,6 +19,7 @@ from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_portrait, regime_probabilities
+from .results.sentences import sentences
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
@@ -84,6 +85,7 @@ __all__ = [
     "sample",
     "save_fit",
     "scenario",
+    "sentences",
     "simulate",
     "spec_of",
     "verify",

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
-from regimelag.runtime.files import explained, write_whole
+from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explained, write_whole
 from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.process import ALONE, refuse_while_imported
 from regimelag.spec.toml import REGISTRIES
@@ -40,6 +40,8 @@ SETTINGS = "settings.json"
 REPAIRS = 2
 # Settings longer than this are cut in an error.
 SHORT = 60
+# What to do with a folder that cannot go on.
+ANEW = "name another folder, or delete this one to begin anew"
 # Packages of the source that no number of a study depends on.
 UNRELATED = frozenset({"fetch", "plots", "reporting"})
 
@@ -273,7 +275,7 @@ class _Kept:
 
     def __init__(self, folder: str | Path | None, settings: Mapping[str, Any]) -> None:
         # As JSON gives them back, so that what is compared is alike.
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = json.loads(json.dumps({FORMAT_KEY: FORMAT, **settings}))
         self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
         self.folder = None if folder is None else Path(folder)
         self.asked = f"runs kept in {self.folder}"
@@ -289,6 +291,7 @@ class _Kept:
             cure = f"delete {file} and call again: what each run was made with is also in the run's own file"
             raise FitError(self.asked, f"{SETTINGS} says what the runs were made with", f"{file} is damaged", cure)
         else:
+            check_format(self.asked, held, ANEW)
             self._check(held)
 
     def read(self, numbers: Iterable[int]) -> dict[int, Result]:
@@ -338,7 +341,7 @@ class _Kept:
 
     def _other(self, came: str) -> FitError:
         rule = "all runs of a folder were made with the same settings and code"
-        return FitError(self.asked, rule, came, "name another folder, or delete this one to begin anew")
+        return FitError(self.asked, rule, came, ANEW)
 
 
 def _json(file: Path) -> dict[str, Any] | None:

@@ -29,9 +29,10 @@ from regimelag.panel.make import check_panel
 from regimelag.runtime.process import alone
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
-from regimelag.spec.kernels import Point, combinations
+from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.term import Prior, Term
+from regimelag.spec.transitions import stationary_distribution
 
 Tensor = Any
 
@@ -359,10 +360,7 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
     if spec.regimes.initial == "uniform":
         return pt.as_tensor(np.full(count, -np.log(count)))
     first = logits[0] if spec.drivers else logits
-    transition = pt.special.softmax(first, axis=-1)
-    # pi (I - P + 1) = 1, with 1 the matrix of ones, has the stationary distribution as its only solution.
-    system = np.eye(count) - transition + 1.0
-    return pt.log(pt.linalg.solve(system.T, np.ones(count)))
+    return pt.log(stationary_distribution(softmax(first, pt), count, pt))
 
 
 @alone

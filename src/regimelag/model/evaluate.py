@@ -17,10 +17,11 @@ from scipy import special
 from regimelag.model.terms import model_terms, on_joint, terms_of
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
-from regimelag.spec.kernels import Point, combinations
+from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
+from regimelag.spec.transitions import stationary_distribution
 
 Draws = dict[str, np.ndarray]
 
@@ -63,6 +64,12 @@ class Quantities(NamedTuple):
     def shape_over(self, axes: int) -> Draws:
         """Shape parameters with so many axes of length one behind the draws'."""
         return {name: values.reshape(-1, *(1,) * axes) for name, values in self.shape.items()}
+
+    def take(self, places: np.ndarray) -> Quantities:
+        """Select draws."""
+        by_draw = ("location", "log_scale", "correlation", "logits", "log_initial")
+        shape = {name: values[places] for name, values in self.shape.items()}
+        return self._replace(shape=shape, **{name: getattr(self, name)[places] for name in by_draw})
 
 
 def stack_draws(parameters: xr.Dataset) -> Draws:
@@ -221,21 +228,6 @@ def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.nd
     return rows[:, :1] + np.einsum("ndij,td->ntij", rows[:, 1:], z)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    return special.softmax(logits, axis=-1)
-
-
-def stationary_distribution(transition: np.ndarray) -> np.ndarray:
-    """Stationary probabilities (..., regime) of transition matrices (..., origin, destination).
-
-    ``pi (I - P + 1) = 1``, with 1 the matrix of ones, has them as its only solution.
-    """
-    count = transition.shape[-1]
-    system = np.swapaxes(np.eye(count) - transition + 1.0, -1, -2)
-    return np.linalg.solve(system, np.ones((*transition.shape[:-2], count, 1)))[..., 0]
-
-
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
     """Log distribution of the first regime (draw, regime)."""
     count = logits.shape[-1]
@@ -244,13 +236,19 @@ def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray
         own = table(terms, draws)
         return on_joint(spec, own).sum(axis=1) if spec.own_regimes else own
     if spec.regimes.initial == "stationary" and count > 1:
-        return np.log(stationary_distribution(softmax(logits[:, 0])))
+        return np.log(stationary_distribution(softmax(logits[:, 0], np), count, np))
     return np.full((len(logits), count), -np.log(count))
+
+
+def transitions(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    """Transition logits (draw, step, origin, destination), and log distribution of the first regime (draw, regime)."""
+    logits = transition_logits(spec, panel, draws)
+    return logits, log_initial(spec, draws, logits)
 
 
 def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
     """Evaluate the model at each draw."""
-    logits = transition_logits(spec, panel, draws)
+    logits, initial = transitions(spec, panel, draws)
     return Quantities(
         location=on_joint(spec, locations(spec, panel, draws), 1),
         log_scale=on_joint(spec, log_scales(spec, draws, panel.sizes[nm.EPISODE]), 1),
@@ -259,7 +257,7 @@ def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
         family=spec.family,
         shape={term.name: draws[term.name] for term in spec.family.terms()},
         logits=logits,
-        log_initial=log_initial(spec, draws, logits),
+        log_initial=initial,
     )
 
 
@@ -324,13 +322,13 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
     return at_draws, density
 
 
-def draw_regimes(at_draws: Quantities, rng: np.random.Generator) -> np.ndarray:
-    """Draw a regime path (draw, time) from the chain, without looking at responses."""
-    draws, _, rows, _ = at_draws.location.shape
-    cumulative = np.cumsum(softmax(at_draws.logits), axis=-1)
+def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a regime path (draw, time) from the Markov chain, without looking at responses."""
+    draws = len(logits)
+    cumulative = np.cumsum(softmax(logits, np), axis=-1)
     path = np.empty((draws, rows), dtype=np.int64)
     uniform = rng.random((draws, rows))
-    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(at_draws.log_initial), axis=-1)[:, :-1]).sum(axis=-1)
+    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(log_initial), axis=-1)[:, :-1]).sum(axis=-1)
     every = np.arange(draws)
     for t in range(1, rows):
         step = cumulative[:, min(t - 1, cumulative.shape[1] - 1)]

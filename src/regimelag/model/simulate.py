@@ -80,7 +80,7 @@ def simulate(
             "select one, as in parameters.isel(chain=0, draw=0)",
         )
     eq = evaluate(spec, panel, draws)
-    path = draw_regimes(eq, rng)
+    path = draw_regimes(eq.logits, eq.log_initial, panel.sizes[nm.TIME], rng)
     y = draw_responses(eq, path, rng)[0]
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
     simulated = panel.copy()

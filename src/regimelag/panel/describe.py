@@ -12,6 +12,7 @@ import xarray as xr
 
 from regimelag.panel.aligned_series import describe_columns, parts, stands_by_publication
 from regimelag.panel.checks import check_panel, spec_made_with
+from regimelag.panel.slicing import natural
 from regimelag.spec import names as nm
 from regimelag.spec.series import Series
 
@@ -68,6 +69,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
+    table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
     return table
 
 
@@ -78,10 +80,9 @@ def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
 
 def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
     chosen = panel.sel({role: series.name})
-    standard = chosen[nm.value_of(role)].to_numpy()
-    count = panel.sizes[nm.TIME]
-    held, time = standard[-count:], panel[nm.TIME].to_numpy()
-    values = held * float(chosen[nm.scale_of(role)]) + float(chosen[nm.center_of(role)])
+    every = natural(panel, role).sel({role: series.name}).to_numpy()
+    count, time = panel.sizes[nm.TIME], panel[nm.TIME].to_numpy()
+    values = every[-count:]
     seen = np.flatnonzero(~np.isnan(values))
     span = f" over {series.periods} row{'s' if series.periods > 1 else ''}" if series.transform != "level" else ""
     return {
@@ -93,7 +94,7 @@ def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
         "last": pd.Timestamp(time[seen[-1]]),
         "observations": len(seen),
         "missing": count - len(seen),
-        "history": len(standard) - count,
+        "history": len(every) - count,
         "mean": float(values[seen].mean()),
         "sd": float(values[seen].std(ddof=1)),
         "min": float(values[seen].min()),

@@ -13,9 +13,22 @@ from regimelag.spec.model_spec import ModelSpec
 
 
 def natural(panel: xr.Dataset, role: str) -> xr.DataArray:
-    """Values of a role's series in natural units, with the dimensions of the standardised ones."""
+    """Values of a role's series in their own units, with the dimensions of the standardised ones."""
     values = panel[nm.value_of(role)]
-    return (values * panel[nm.scale_of(role)] + panel[nm.center_of(role)]).transpose(*values.dims)
+    return in_units(panel, role, values).transpose(*values.dims)
+
+
+def in_units[T: (xr.DataArray, np.ndarray)](panel: xr.Dataset, role: str, values: T) -> T:
+    """Standardised values of a role's series in the series' own units; of an array, the last axis is the series."""
+    center, scale = (panel[of(role)] for of in (nm.center_of, nm.scale_of))
+    if isinstance(values, xr.DataArray):
+        return values * scale + center
+    return values * scale.to_numpy() + center.to_numpy()
+
+
+def effect_scale(constants: xr.Dataset, role: str) -> xr.DataArray:
+    """Factor of a standardised effect (response, series): a unit of the response per unit of a role's series."""
+    return constants[nm.scale_of(nm.RESPONSE)] / constants[nm.scale_of(role)]
 
 
 def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:

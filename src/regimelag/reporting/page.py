@@ -24,13 +24,13 @@ from regimelag.model.terms import terms_of
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
-from regimelag.results.lag_report import report_of
+from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import cautions
 from regimelag.results.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
+from regimelag.results.view import View
 from regimelag.runtime.files import explained, files_in, in_place_of, recover, sweep
-from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.inference_data import made_with, panel_of, spec_of
+from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -118,10 +118,10 @@ def report(
         _check_target(target, asked, overwrite=overwrite)
     _check_table("comparison", comparison, ("verdict", "condition", "reference"), "compare")
     _check_table("robustness", robustness, ("summary",), "robustness")
-    fit = load_fit(idata) if isinstance(idata, (str, Path)) else idata
-    _check_judged("comparison", comparison, fit, "compare({...}), with this fit among those compared")
-    _check_judged("robustness", robustness, fit, "robustness(rl.spec_of(idata), rl.panel_of(idata))")
-    spec, panel = spec_of(fit), panel_of(fit)
+    view = View.of(load_fit(idata) if isinstance(idata, (str, Path)) else idata)
+    _check_judged("comparison", comparison, view, "compare({...}), with this fit among those compared")
+    _check_judged("robustness", robustness, view, "robustness(rl.spec_of(idata), rl.panel_of(idata))")
+    fit, spec, panel = view.fit, view.spec, view.panel.copy()
     mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
@@ -130,13 +130,13 @@ def report(
         sweep(target)
         # Before anything is computed, so that a folder that cannot be written is known at once.
         with in_place_of(target) as part:
-            readings = _readings(fit, spec, within, moves)
+            readings = _readings(view, within, moves)
             tables = _tables(fit, spec, panel, readings, comparison, robustness)
-            sections = list(_sections(fit, panel, readings, comparison, robustness))
+            sections = list(_sections(view, panel, readings, comparison, robustness))
             pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
             tb.write_tables(tables, part / "tables")
             (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
-            page = _page(fit, spec, mathematics, readings, sections, tables, pictures)
+            page = _page(view, mathematics, readings, sections, tables, pictures)
             (part / PAGE).write_text(page, encoding="utf-8")
             (part / WRITTEN).write_text(json.dumps({"files": _hashes(part)}), encoding="utf-8")
     return Path(folder) / PAGE
@@ -177,9 +177,9 @@ def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], ma
         raise FitError("report", f"{name} is a table from regimelag.{maker}, with its words in attrs", came, cure)
 
 
-def _check_judged(name: str, table: pd.DataFrame | None, fit: xr.DataTree, made: str) -> None:
+def _check_judged(name: str, table: pd.DataFrame | None, view: View, made: str) -> None:
     """Refuse a table that judges other models or data than the fit's, as far as it says of what it is."""
-    own = made_with(spec_of(fit), fit.attrs[nm.PANEL_HASH])
+    own = made_with(view.spec, view.fit.attrs[nm.PANEL_HASH])
     if table is not None and own not in table.attrs.get(nm.MADE_WITH, [own]):
         rule = f"{name} judges the model that the fit is of, on the same panel"
         raise FitError("report", rule, "a table of other fits", f"pass {name}=rl.{made}")
@@ -188,24 +188,23 @@ def _check_judged(name: str, table: pd.DataFrame | None, fit: xr.DataTree, made:
 # ---- what is read
 
 
-def _readings(
-    fit: xr.DataTree, spec: ModelSpec, within: tuple[float, float], moves: Mapping[str, float] | None
-) -> dict[str, Any]:
+def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float] | None) -> dict[str, Any]:
     """Every reading that the model has."""
     check_within("report", within)
-    read = {group: effects(fit, group=group) for group in ("posterior", "prior")}
-    found: dict[str, Any] = {"report": report_of(fit, read, within=within), "portrait": regime_portrait(fit)}
+    spec = view.spec
+    found: dict[str, Any] = {"report": view.read(lag_report, within=within), "portrait": view.read(regime_portrait)}
     if spec.lagged_signals:
-        found["lag"] = lag_distribution(fit, within=within)
-        found["prior_lag"] = lag_distribution(fit, group="prior", within=within)
+        found["lag"] = view.read(lag_distribution, within=within)
+        found["prior_lag"] = view.read(lag_distribution, group="prior", within=within)
     if spec.signals:
-        found["effects"], found["prior_effects"] = read["posterior"], read["prior"]
+        found["effects"], found["prior_effects"] = (view.read(effects, group=one) for one in ("posterior", "prior"))
     if spec.regimes.count > 1:
-        found |= {kind: regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
-        found["durations"] = regime_durations(fit)
+        found["filtered"] = view.read(regime_probabilities)
+        found["smoothed"] = view.read(regime_probabilities, kind="smoothed")
+        found["durations"] = view.read(regime_durations)
     if spec.drivers:
-        found["drivers"] = driver_effects(fit, moves=moves)
-    found["pit"] = one_step_pit(fit)
+        found["drivers"] = view.read(driver_effects, moves=moves)
+    found["pit"] = view.read(one_step_pit)
     return found
 
 
@@ -239,7 +238,7 @@ def _tables(
 
 
 def _sections(
-    fit: xr.DataTree,
+    view: View,
     panel: xr.Dataset,
     readings: Mapping[str, Any],
     comparison: pd.DataFrame | None,
@@ -249,16 +248,16 @@ def _sections(
     notes = json.loads(panel.attrs.get("notes", "[]"))
     yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
     yield Section("model", "Model")
-    modes = ["modes"] if "modes" in fit.children else []
-    yield Section("diagnostics", "Diagnostics", diagnostics(fit), [], modes, ["parameters"])
+    modes = ["modes"] if "modes" in view.fit.children else []
+    yield Section("diagnostics", "Diagnostics", view.diagnostics, [], modes, ["parameters"])
     if len(readings["report"]):
-        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(spec_of(fit), readings)), ["lag_report"])
+        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(view.spec, readings)), ["lag_report"])
     if "filtered" in readings:
         drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(spec_of(fit), readings["pit"]), *(cautions(fit) or _no_caution(spec_of(fit)))]
+    checks = [*_coverage(view.spec, readings["pit"]), *(view.read(cautions) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -362,8 +361,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
 
 
 def _page(
-    fit: xr.DataTree,
-    spec: ModelSpec,
+    view: View,
     mathematics: Mapping[str, Any],
     readings: Mapping[str, Any],
     sections: Sequence[Section],
@@ -378,13 +376,14 @@ def _page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    shown, problems = readings["report"].attrs, diagnostics(fit)[1:]
+    fit, spec = view.fit, view.spec
+    shown, problems = readings["report"].attrs, view.diagnostics[1:]
     # Of draws that cannot be trusted nothing is claimed.
     now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
-        window=_window(panel_of(fit)),
+        window=_window(view.panel),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
         # A verdict on draws that cannot be trusted says why.

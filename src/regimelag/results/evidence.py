@@ -15,7 +15,6 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from regimelag.sampling.inference_data import one_step_densities, parameters_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -190,7 +189,7 @@ def effective_draws(draws: xr.DataArray) -> np.ndarray:
     return az.ess(draws.to_dataset(name="value"))["value"].to_numpy()
 
 
-def prior_components(spec: ModelSpec, idata: xr.DataTree) -> list[str]:
+def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
     """Names of the log priors that power-scaling moves: those of the lagged effects and of the lag kernels.
 
     Of parameters in layers only the top one is moved, as Kallioinen et al. (2024) advise.
@@ -201,7 +200,7 @@ def prior_components(spec: ModelSpec, idata: xr.DataTree) -> list[str]:
         for name in signal.kernel.priors(spec.max_lag)
         if name != "innovation"
     }
-    found = [str(name) for name in idata["log_prior"].to_dataset().data_vars]
+    found = [str(name) for name in log_prior.data_vars]
     layered = (nm.EFFECT + "_", *(nm.lag_parameter(signal.name, "") for signal in spec.lagged_signals))
     return [
         name
@@ -210,15 +209,19 @@ def prior_components(spec: ModelSpec, idata: xr.DataTree) -> list[str]:
     ]
 
 
-def prior_sensitivity(idata: xr.DataTree, spec: ModelSpec, quantities: xr.DataArray) -> pd.DataFrame:
+def prior_sensitivity(
+    spec: ModelSpec, log_prior: xr.Dataset, one_step: xr.DataArray, quantities: xr.DataArray
+) -> pd.DataFrame:
     """Power-scaling sensitivity of derived quantities to the priors of effect and lag, and to the likelihood.
 
     Parameters
     ----------
-    idata : xarray.DataTree
-        A fit.
     spec : ModelSpec
-        Its spec.
+        The model.
+    log_prior : xarray.Dataset
+        Log prior density (chain, draw) of each free variable.
+    one_step : xarray.DataArray
+        Log densities (chain, draw, time) that sum to the log-likelihood.
     quantities : xarray.DataArray
         Posterior draws (chain, draw, quantity).
 
@@ -233,14 +236,12 @@ def prior_sensitivity(idata: xr.DataTree, spec: ModelSpec, quantities: xr.DataAr
     -----
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
     """
-    groups = {"log_prior": idata["log_prior"].to_dataset()}
-    # ArviZ wants terms that sum to the log-likelihood.
-    groups[nm.LOG_LIKELIHOOD] = one_step_densities(idata).to_dataset(name=nm.RESPONSE_VALUE)
+    groups = {"log_prior": log_prior, nm.LOG_LIKELIHOOD: one_step.to_dataset(name=nm.RESPONSE_VALUE)}
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
-    scaled = prior_components(spec, idata)
+    scaled = prior_components(spec, log_prior)
     with _quiet("arviz_stats.psense"):
         found = az.psense_summary(tree, prior_var_names=scaled, threshold=SENSITIVE)
-    for name, part in (("prior", groups["log_prior"][scaled]), ("likelihood", groups["log_likelihood"])):
+    for name, part in (("prior", log_prior[scaled]), ("likelihood", groups[nm.LOG_LIKELIHOOD])):
         each = (values.sum([dim for dim in values.dims if dim not in SAMPLE]) for values in part.values())
         log_density = sum(each, start=xr.DataArray(0.0))
         pull = np.log(2) * xr.cov(quantities, log_density, SAMPLE)
@@ -260,15 +261,15 @@ def _quiet(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def point_information(idata: xr.DataTree, spec: ModelSpec, signal: str, at: dict[str, str]) -> float | None:
+def point_information(spec: ModelSpec, posterior: xr.Dataset, signal: str, at: dict[str, str]) -> float | None:
     """Information gained on a point lag, from P(lag | y, parameters) averaged over draws; None for other kernels.
 
     Parameters
     ----------
-    idata : xarray.DataTree
-        A fit.
     spec : ModelSpec
-        Its spec.
+        The model.
+    posterior : xarray.Dataset
+        Its draws (chain, draw, ...).
     signal : str
         The signal.
     at : dict
@@ -276,7 +277,7 @@ def point_information(idata: xr.DataTree, spec: ModelSpec, signal: str, at: dict
     """
     kernel = next(one.kernel for one in spec.lagged_signals if one.name == signal)
     masses = getattr(kernel, "prior_masses", None)
-    probability = parameters_of(idata).get(nm.lag_parameter(signal, "probability"))
+    probability = posterior.get(nm.lag_parameter(signal, "probability"))
     if masses is None or probability is None:
         return None
     average = probability.mean(SAMPLE).sel({dim: label for dim, label in at.items() if dim in probability.dims})

@@ -15,9 +15,8 @@ from regimelag.results import evidence
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import cautions
 from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, verdict
+from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
-from regimelag.sampling.diagnostics import diagnostics
-from regimelag.sampling.inference_data import parameters_of, spec_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.series import Signal
@@ -115,36 +114,24 @@ def lag_report(
     """
     check_within("lag_report", within)
     _check_arguments(threshold, slabs)
-    read = {group: effects(idata, group=group) for group in GROUPS}
-    return report_of(idata, read, within=within, threshold=threshold, slabs=slabs)
-
-
-def report_of(
-    idata: xr.DataTree,
-    read: Mapping[str, xr.Dataset],
-    *,
-    within: tuple[float, float],
-    threshold: float = THRESHOLD,
-    slabs: Sequence[float] = SLABS,
-) -> pd.DataFrame:
-    """The lag report of a fit whose effects were read before: `effects` by group."""
-    spec = spec_of(idata)
-    after, before = (_quantities(idata, read[group], group, within) for group in GROUPS)
+    view = View.of(idata)
+    spec = view.spec
+    after, before = (_quantities(view, group, within) for group in GROUPS)
     rows = list(after)
     table: dict[Row, dict[tuple[str, str], Any]] = {row: {} for row in rows}
     for group, found in zip(GROUPS, (after, before), strict=True):
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
     if not rows:
-        return _framed(idata, table, {"verdict": {}, "no_effect": {}, "notes": cautions(idata)})
-    for row, entry in _evidence(idata, spec, after, before).items():
+        return _framed(view, table, {"verdict": {}, "no_effect": {}, "notes": view.read(cautions)})
+    for row, entry in _evidence(view, after, before).items():
         table[row] |= entry
-    conflicts = list(_sensitivity(idata, spec, after, before, table))
-    none = {signal.name: _no_effect(idata, spec, signal, slabs) for signal in spec.lagged_signals}
-    said = {one.name: verdict(one) for one in _findings(idata, after, before, table, none, within)}
-    notes = [*cautions(idata), *conflicts]
+    conflicts = list(_sensitivity(view, after, before, table))
+    none = {signal.name: _no_effect(view, signal, slabs) for signal in spec.lagged_signals}
+    said = {one.name: verdict(one) for one in _findings(view, after, before, table, none, within)}
+    notes = [*view.read(cautions), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
-    return _framed(idata, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
+    return _framed(view, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
 
 
 def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
@@ -153,11 +140,11 @@ def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
             raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
 
 
-def _framed(idata: xr.DataTree, table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
+def _framed(view: View, table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
     """The rows as a table; the response is a level of the index only where there are several."""
     columns = list(dict.fromkeys(column for entry in table.values() for column in entry))
     columns.sort(key=lambda column: (*GROUPS, "evidence").index(column[0]))
-    several = len(_responses(idata)) > 1
+    several = len(_responses(view)) > 1
     names = [nm.RESPONSE, nm.SIGNAL, "quantity"][0 if several else 1 :]
     keys = [(row.response, row.signal, row.name)[0 if several else 1 :] for row in table]
     frame = pd.DataFrame(
@@ -165,25 +152,23 @@ def _framed(idata: xr.DataTree, table: dict[Row, dict[tuple[str, str], Any]], at
         index=pd.MultiIndex.from_tuples(keys, names=names),
         columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
     )
-    frame.attrs.update(attrs)
+    frame.attrs |= attrs | {nm.SENTENCES: [*attrs["verdict"].values(), *attrs["notes"]]}
     return frame
 
 
-def _responses(idata: xr.DataTree) -> list[str]:
-    return [str(name) for name in idata["constant_data"][nm.RESPONSE].to_numpy()]
+def _responses(view: View) -> list[str]:
+    return [str(name) for name in view.constants[nm.RESPONSE].to_numpy()]
 
 
 # ---- draws of everything that the report speaks of
 
 
-def _quantities(
-    idata: xr.DataTree, read: xr.Dataset, group: str, within: tuple[float, float]
-) -> dict[Row, xr.DataArray]:
+def _quantities(view: View, group: str, within: tuple[float, float]) -> dict[Row, xr.DataArray]:
     """Draws (chain, draw) of each row."""
-    spec = spec_of(idata)
-    lag = lag_distribution(idata, group=group, within=within) if spec.lagged_signals else xr.Dataset()
+    spec, read = view.spec, view.read(effects, group=group)
+    lag = view.read(lag_distribution, group=group, within=within) if spec.lagged_signals else xr.Dataset()
     found: dict[Row, xr.DataArray] = {}
-    for response in _responses(idata):
+    for response in _responses(view):
         for signal in spec.signals:
             of = (response, signal.name)
             lagged = signal in spec.lagged_signals
@@ -253,7 +238,7 @@ def _statistics(
 
 
 def _evidence(
-    idata: xr.DataTree, spec: ModelSpec, after: dict[Row, xr.DataArray], before: dict[Row, xr.DataArray]
+    view: View, after: dict[Row, xr.DataArray], before: dict[Row, xr.DataArray]
 ) -> dict[Row, dict[tuple[str, str], Any]]:
     """Information gained on every row."""
     found: dict[Row, dict[tuple[str, str], Any]] = {}
@@ -262,7 +247,7 @@ def _evidence(
         nats = None
         if row.quantity == MEAN_LAG:
             at = {row.dim: row.entry} if row.dim else {}
-            nats = evidence.point_information(idata, spec, row.signal, at)
+            nats = evidence.point_information(view.spec, view.parameters(), row.signal, at)
         if nats is None:
             draws = (part[row].to_numpy().ravel() for part in (after, before))
             nats = evidence.information_gained(*draws, effective=count)
@@ -271,17 +256,17 @@ def _evidence(
 
 
 def _sensitivity(
-    idata: xr.DataTree,
-    spec: ModelSpec,
+    view: View,
     after: dict[Row, xr.DataArray],
     before: dict[Row, xr.DataArray],
     table: dict[Row, dict[tuple[str, str], Any]],
 ) -> Iterator[str]:
     """Add prior sensitivities of average effects and mean lags to the table; say where prior and data disagree."""
     scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.dim]
-    if not spec.lagged_signals:
+    if not view.spec.lagged_signals:
         return
-    sensitivity = evidence.prior_sensitivity(idata, spec, _stacked(after, scaled))
+    log_prior = view.fit["log_prior"].to_dataset()
+    sensitivity = evidence.prior_sensitivity(view.spec, log_prior, view.one_step, _stacked(after, scaled))
     for row, (_, found) in zip(scaled, sensitivity.iterrows(), strict=True):
         table[row] |= {("evidence", name): float(found[name]) for name in ("prior", "likelihood")}
         if row.quantity == NOW:
@@ -291,7 +276,7 @@ def _sensitivity(
         diagnosis = _diagnosis(table[row]["evidence", "nats"], found, mean, prior)
         table[row]["evidence", "diagnosis"] = diagnosis
         if diagnosis == DISAGREE:
-            yield _disagreement(spec, row, found, mean, prior)
+            yield _disagreement(view.spec, row, found, mean, prior)
 
 
 def _diagnosis(nats: float, found: Mapping[str, float] | pd.Series, mean: float, prior: np.ndarray) -> str:
@@ -308,13 +293,13 @@ def _stacked(draws: dict[Row, xr.DataArray], rows: list[Row]) -> xr.DataArray:
     return xr.concat([draws[row] for row in rows], pd.RangeIndex(len(rows), name="quantity")).transpose(*SAMPLE, ...)
 
 
-def _no_effect(idata: xr.DataTree, spec: ModelSpec, signal: Signal, slabs: Sequence[float]) -> pd.DataFrame:
+def _no_effect(view: View, signal: Signal, slabs: Sequence[float]) -> pd.DataFrame:
     """P(no average lagged effect of the signal) over slab widths, with the widths in natural units too."""
-    draws = parameters_of(idata)[nm.EFFECT].sel({nm.LAGGED_SIGNAL: signal.name}).transpose(*SAMPLE)
+    draws = view.parameters()[nm.EFFECT].sel({nm.LAGGED_SIGNAL: signal.name}).transpose(*SAMPLE)
     effective = float(evidence.effective_draws(draws))
-    table = evidence.no_effect(draws.to_numpy().ravel(), spec.priors.effect_sd, slabs, effective=effective)
-    scale = elasticity_scale(idata).sel({nm.SIGNAL: signal.name}).to_numpy().ravel()
-    names = ["natural slab"] if len(scale) == 1 else [f"natural slab, {name}" for name in _responses(idata)]
+    table = evidence.no_effect(draws.to_numpy().ravel(), view.spec.priors.effect_sd, slabs, effective=effective)
+    scale = elasticity_scale(view.constants).sel({nm.SIGNAL: signal.name}).to_numpy().ravel()
+    names = ["natural slab"] if len(scale) == 1 else [f"natural slab, {name}" for name in _responses(view)]
     for place, (name, factor) in enumerate(zip(names, scale, strict=True)):
         table.insert(2 + place, name, table["slab"] * factor)
     return table
@@ -332,7 +317,7 @@ def _plain(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _findings(
-    idata: xr.DataTree,
+    view: View,
     after: dict[Row, xr.DataArray],
     before: dict[Row, xr.DataArray],
     table: dict[Row, dict[tuple[str, str], Any]],
@@ -340,7 +325,7 @@ def _findings(
     within: tuple[float, float],
 ) -> Iterator[Findings]:
     """What the verdict on each lagged signal, and response, speaks of."""
-    spec, responses, problems = spec_of(idata), _responses(idata), tuple(diagnostics(idata)[1:])
+    spec, responses, problems = view.spec, _responses(view), tuple(view.diagnostics[1:])
     for response in responses:
         for signal in spec.lagged_signals:
             mine = [row for row in after if row[:2] == (response, signal.name)]
@@ -366,7 +351,7 @@ def _findings(
                 none_bound=bool(known["bound"].any()),
                 slabs=tuple(known["multiple"]),
                 asked_slabs=len(none[signal.name]),
-                deviations=_deviations(idata),
+                deviations=_deviations(view),
                 within=within,
                 family=len(spec.lagged_signals) * len(responses),
                 problems=problems,
@@ -378,10 +363,10 @@ def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, 
     return {row.entry: draws[row].to_numpy().ravel() for row in rows if row.quantity == EFFECT and row.dim == dim}
 
 
-def _deviations(idata: xr.DataTree) -> tuple[str, ...]:
+def _deviations(view: View) -> tuple[str, ...]:
     """Over what the lagged effect may deviate from its average."""
     groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
-    return tuple(words for words, name in groups.items() if name in idata["posterior"])
+    return tuple(words for words, name in groups.items() if name in view.parameters())
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:

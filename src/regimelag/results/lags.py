@@ -9,18 +9,20 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws
+from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import (
-    Quantities,
     draw_regimes,
+    in_chunks,
     lag_weights,
     lagged_effects,
-    log_observation,
     paths_of_each_chain,
     stack_draws,
+    transitions,
     unstack_draws,
 )
+from regimelag.panel.slicing import effect_scale
+from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
-from regimelag.sampling.inference_data import evaluated, panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -40,10 +42,9 @@ def check_within(asked: str, within: Any) -> None:
     raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)
 
 
-def elasticity_scale(idata: xr.DataTree) -> xr.DataArray:
-    """What turns a standardised effect into natural units: a response's scale over the signal's (response, signal)."""
-    constants = idata["constant_data"].to_dataset()
-    return only_one(constants[nm.scale_of(nm.RESPONSE)]) / constants[nm.scale_of(nm.SIGNAL)]
+def elasticity_scale(constants: xr.Dataset) -> xr.DataArray:
+    """Factor of a standardised effect in units of the response per unit of the signal (response, signal)."""
+    return only_one(effect_scale(constants, nm.SIGNAL))
 
 
 def only_one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
@@ -85,7 +86,8 @@ def lag_distribution(
     The coefficients of an unrestricted kernel, or of another with signed departures, may change sign. Its ``weights``
     are their absolute values over the sum, and lags read from them are where the response moves, up or down.
     """
-    spec, parameters = spec_of(idata), parameters_of(idata, group)
+    view = View.of(idata)
+    spec, parameters = view.spec, view.parameters(group)
     check_within("lag_distribution", within)
     low, high = within
     if not spec.lagged_signals:
@@ -95,8 +97,8 @@ def lag_distribution(
             f"the model {spec.name!r} has none",
             "fit a model whose signal has a kernel other than none",
         )
-    weights, curve = _weights_and_curve(spec, parameters, idata["constant_data"].to_dataset())
-    read = xr.Dataset({"weights": weights, "response_curve": curve * elasticity_scale(idata)})
+    weights, curve = _weights_and_curve(spec, parameters, view.constants)
+    read = xr.Dataset({"weights": weights, "response_curve": curve * elasticity_scale(view.constants)})
     masses = _probabilities(spec, parameters)
     if masses is not None:
         read["probability"] = masses
@@ -181,10 +183,10 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
     chain with the sample's drivers for the prior. The paths of `regime_paths` with the same seed are the same. It has
     the uncertainty about paths, which smoothed probabilities in their place would leave out.
     """
-    read, every = _of_draws(idata, group)
+    view = View.of(idata)
+    read, every = _of_draws(view, group)
     if every is not None:
-        spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata, group)
-        shares = _shares_of_sample(spec, panel, parameters, given_data=group == "posterior", seed=random_seed)
+        shares = _shares_of_sample(view, group, random_seed)
         average = (every * only_one(shares)).sum((nm.EPISODE, nm.REGIME), skipna=False)
         read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
     return read
@@ -192,14 +194,13 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
 
 def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
     """All of `effects` that needs no regime path and so no responses."""
-    return _of_draws(idata, "posterior")[0]
+    return _of_draws(View.of(idata), "posterior")[0]
 
 
-def _of_draws(idata: xr.DataTree, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
+def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
     """Effects without a path, and the lagged one by signal, episode and regime (and response) if there is any."""
-    spec, parameters = spec_of(idata), parameters_of(idata, group)
-    constants = idata["constant_data"].to_dataset()
-    scale = elasticity_scale(idata)
+    spec, parameters, constants = view.spec, view.parameters(group), view.constants
+    scale = elasticity_scale(constants)
     read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
     every = None
     if spec.signals:
@@ -226,39 +227,40 @@ def _of_draws(idata: xr.DataTree, group: str) -> tuple[xr.Dataset, xr.DataArray 
         read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
     if nm.CONTROL_EFFECT in parameters:
         control = only_one(parameters[nm.CONTROL_EFFECT])
-        response_scale = only_one(constants[nm.scale_of(nm.RESPONSE)])
         # Not named control, which is its dimension.
-        read[nm.CONTROL_EFFECT] = control * response_scale / constants[nm.scale_of(nm.CONTROL)]
+        read[nm.CONTROL_EFFECT] = control * only_one(effect_scale(constants, nm.CONTROL))
     return read, every
 
 
-def _shares_of_sample(
-    spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, *, given_data: bool, seed: int | None
-) -> xr.DataArray:
+def _shares_of_sample(view: View, group: str, seed: int | None) -> xr.DataArray:
     """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled regime path."""
+    spec, panel, parameters = view.spec, view.panel, view.parameters(group)
     y, episode = panel[nm.RESPONSE_VALUE].to_numpy(), panel[nm.EPISODE_INDEX].to_numpy()
     # Weight of each period (response, time, episode); they sum to one for each response.
     member = (episode[:, None] == np.arange(panel.sizes[nm.EPISODE])) & ~np.isnan(y).T[:, :, None]
     with np.errstate(invalid="ignore"):
         weight = member / member.sum(axis=(1, 2), keepdims=True)
+    over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}
+    over[nm.REGIME] = np.array(spec.regimes.labels())
+    if spec.regimes.count == 1:
+        sizes = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
+        alike = xr.DataArray(weight.sum(axis=1)[..., None], dims=tuple(over), coords=over)
+        return alike.expand_dims(sizes)
     rng = np.random.default_rng(seed)
 
-    def shares(eq: Quantities) -> np.ndarray:
-        if given_data:
-            uniforms = rng.random((len(eq.location), len(y)))
-            path = sample_paths_draws(log_observation(eq, y), eq.logits, eq.log_initial, uniforms)
-        else:
-            path = draw_regimes(eq, rng)
+    def shares(path: np.ndarray) -> np.ndarray:
         own = paths_of_each_chain(spec, path)
         own = own if own.ndim > 2 else np.repeat(own[..., None], len(weight), axis=2)  # noqa: PLR2004
         regimes = range(spec.regimes.count)
         each = [[(own[:, :, a] == k) @ part for k in regimes] for a, part in enumerate(weight)]
         return np.array(each).transpose(2, 0, 3, 1)
 
-    over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}
-    over[nm.REGIME] = np.array(spec.regimes.labels())
-    if spec.regimes.count > 1:
-        return evaluated(spec, panel, parameters, shares, **over)
-    sizes = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
-    alike = xr.DataArray(weight.sum(axis=1)[..., None], dims=tuple(over), coords=over)
-    return alike.expand_dims(sizes)
+    def given_data(chunk: Chunk) -> np.ndarray:
+        return shares(sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
+
+    if group == "posterior":
+        return view.at_draws.labelled(given_data, **over)
+    # Paths of the prior need the transitions alone.
+    chunks = in_chunks(stack_draws(parameters), len(y) * spec.joint_regimes.size)
+    found = [shares(draw_regimes(*transitions(spec, panel, some), len(y), rng)) for _, some in chunks]
+    return unstack_draws(np.concatenate(found), parameters, **over)

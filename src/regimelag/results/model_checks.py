@@ -10,7 +10,7 @@ import xarray as xr
 
 from regimelag.results.lags import lag_distribution
 from regimelag.results.regimes import regime_paths, regime_probabilities
-from regimelag.sampling.inference_data import panel_of, spec_of
+from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -39,17 +39,17 @@ def cautions(idata: xr.DataTree) -> list[str]:
     list of str
         Sentences; empty if there is nothing to say.
     """
-    spec = spec_of(idata)
-    said = list(piled_up(lag_distribution(idata))) if spec.lagged_signals else []
+    view = View.of(idata)
+    spec = view.spec
+    said = list(piled_up(view.read(lag_distribution))) if spec.lagged_signals else []
     if spec.regimes.count > 1:
         # Shares of years and of draws need few draws.
-        step = -(-idata["posterior"].sizes[nm.DRAW] // ENOUGH)
-        some = idata.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore")
-        panel = panel_of(idata)
-        said += calendar(regime_probabilities(some, kind="smoothed"), spec, episodes=panel.sizes[nm.EPISODE])
-        paths = regime_paths(some)
-        said += visited_once(paths, regime_paths(some, kind="viterbi"), spec)
-        said += separated(paths, panel[nm.DRIVER_VALUE], spec)
+        some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
+        smoothed = some.read(regime_probabilities, kind="smoothed")
+        said += calendar(smoothed, spec, episodes=view.panel.sizes[nm.EPISODE])
+        paths = some.read(regime_paths)
+        said += visited_once(paths, some.read(regime_paths, kind="viterbi"), spec)
+        said += separated(paths, view.panel[nm.DRIVER_VALUE], spec)
     return said
 
 

@@ -13,68 +13,40 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.evaluate import (
     Draws,
-    Quantities,
     chain_tables,
-    evaluate,
     expected_durations,
-    in_chunks,
     joint_table,
-    log_observation,
     log_scales,
     of_each_chain,
     paths_of_each_chain,
-    softmax,
-    stack_draws,
-    stationary_distribution,
     unstack_draws,
 )
 from regimelag.panel.newer import going_on_with
+from regimelag.panel.slicing import in_units
 from regimelag.results.lags import INTERVAL
+from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
-from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
+from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.transitions import stationary_distribution
 
 Kind = Literal["filtered", "predicted", "smoothed"]
 LONG_RUN = "long_run"
 EXPECTED = "expected_duration"
 
 
-def _over_draws(
-    idata: xr.DataTree,
-    read: Callable[[ModelSpec, xr.Dataset, Draws, slice], np.ndarray],
-    panel: xr.Dataset | None = None,
-) -> tuple[ModelSpec, xr.Dataset, xr.Dataset, np.ndarray]:
-    """Apply a reading to the posterior draws in chunks, and join the results on the draw axis.
-
-    On the fit's panel, or on another that has its constants.
-    """
-    spec, parameters = spec_of(idata), parameters_of(idata)
-    panel = panel_of(idata) if panel is None else panel
-    draws = stack_draws(parameters)
-    parts = [
-        read(spec, panel, some, part) for part, some in in_chunks(draws, panel.sizes[nm.TIME] * spec.joint_regimes.size)
-    ]
-    return spec, panel, parameters, np.concatenate(parts)
-
-
 def _chains(spec: ModelSpec) -> dict[str, list[str]]:
-    """The coordinate that tells chains apart, if each response has one of its own."""
+    """The coordinate that distinguishes the regime processes, if each response has one of its own."""
     return {nm.RESPONSE: [response.name for response in spec.responses]} if spec.own_regimes else {}
 
 
-def _chain_inputs(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    eq: Quantities = evaluate(spec, panel, draws)
-    return log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial
-
-
-def filtered_law(idata: xr.DataTree) -> np.ndarray:
-    """Law of the joint regime on the last row, given all data (draw, joint regime)."""
-    return _over_draws(
-        idata, lambda spec, panel, draws, _: filter_forward_draws(*_chain_inputs(spec, panel, draws))[1][:, -1]
-    )[3]
+def filtered_law(idata: xr.DataTree | View) -> np.ndarray:
+    """Distribution of the joint regime on the last row, given all data (draw, joint regime)."""
+    return View.of(idata).at_draws.measured(lambda chunk: filter_forward_draws(*chunk.hmm)[1][:, -1])
 
 
 def regime_probabilities(
@@ -132,15 +104,15 @@ def regime_probabilities(
         raise FitError(
             "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
         )
-    held = panel_of(idata)
-    rows, notes = (held, []) if panel is None else going_on_with(spec_of(idata), held, panel, "regime_probabilities")
-    spec, _, parameters, values = _over_draws(
-        idata,
-        lambda spec, panel, draws, _: of_each_chain(spec, kinds[kind](*_chain_inputs(spec, panel, draws))),
-        rows,
-    )
+    view = View.of(idata)
+    spec, rows, at_draws = view.spec, view.panel, view.at_draws
+    notes: list[str] = []
+    if panel is not None:
+        rows, notes = going_on_with(spec, rows, panel, "regime_probabilities")
+        at_draws = AtDraws(spec, rows, view.parameters())
     coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
-    read = unstack_draws(values, parameters, **coords).rename(f"{kind}_probability")
+    read = at_draws.labelled(lambda chunk: of_each_chain(spec, kinds[kind](*chunk.hmm)), **coords)
+    read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
     if panel is None:
         return read
@@ -181,18 +153,16 @@ def regime_paths(
     """
     if kind not in ("sampled", "viterbi"):
         raise FitError("regime_paths", "kind is 'sampled' or 'viterbi'", f"kind = {kind!r}", "choose one of them")
-    rng = np.random.default_rng(random_seed)
+    view, rng = View.of(idata), np.random.default_rng(random_seed)
+    spec = view.spec
 
-    def read(spec: ModelSpec, panel: xr.Dataset, draws: Draws, part: slice) -> np.ndarray:
-        chain = _chain_inputs(spec, panel, draws)
+    def read(chunk: Chunk) -> np.ndarray:
         if kind == "viterbi":
-            return paths_of_each_chain(spec, viterbi_draws(*chain)[0])
-        uniforms = rng.random((part.stop - part.start, panel.sizes[nm.TIME]))
-        return paths_of_each_chain(spec, sample_paths_draws(*chain, uniforms))
+            return paths_of_each_chain(spec, viterbi_draws(*chunk.hmm)[0])
+        return paths_of_each_chain(spec, sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
 
-    spec, panel, parameters, values = _over_draws(idata, read)
-    coords = {nm.TIME: panel[nm.TIME].to_numpy(), **_chains(spec)}
-    paths = unstack_draws(values, parameters, **coords).rename(nm.REGIME_PATH)
+    coords = {nm.TIME: view.panel[nm.TIME].to_numpy(), **_chains(spec)}
+    paths = view.at_draws.labelled(read, **coords).rename(nm.REGIME_PATH)
     paths.attrs = {"kind": kind, "regimes": list(spec.regimes.labels())}
     return paths
 
@@ -216,17 +186,17 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
         also has response, where each response has a chain of its own. With moving drivers the last is not what is
         observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
     """
-    parameters, spec = parameters_of(idata), spec_of(idata)
-    read = _spells(regime_paths(idata, random_seed=random_seed), list(spec.regimes.labels()))
-    if spec.regimes.count > 1:
-        read["expected_duration"] = _expected_durations(spec, parameters)
+    view = View.of(idata)
+    read = _spells(view.read(regime_paths, random_seed=random_seed), list(view.spec.regimes.labels()))
+    if view.spec.regimes.count > 1:
+        read["expected_duration"] = _expected_durations(view)
     return read
 
 
-def _expected_durations(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray:
+def _expected_durations(view: View) -> xr.DataArray:
     """Expected duration (chain, draw, regime) in rows with all drivers at their mean, or response before regime."""
-    coords = _chains(spec) | {nm.REGIME: list(spec.regimes.labels())}
-    return unstack_draws(expected_durations(spec, stack_draws(parameters)), parameters, **coords)
+    coords = _chains(view.spec) | {nm.REGIME: list(view.spec.regimes.labels())}
+    return unstack_draws(expected_durations(view.spec, view.at_draws.draws), view.parameters(), **coords)
 
 
 def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
@@ -280,7 +250,8 @@ def driver_effects(
     is the move times the difference of the two regimes' slopes. Only where ``Priors.origin_sd`` is positive does it
     differ between the regimes of the period before; the average weighs these equally.
     """
-    spec = spec_of(idata)
+    view = View.of(idata)
+    spec = view.spec
     names = [driver.name for driver in spec.drivers]
     if not names:
         raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
@@ -299,16 +270,15 @@ def driver_effects(
     if strange:
         cure = f"write moves={{{names[0]!r}: 0.5}}"
         raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
-    scale = panel_of(idata)[nm.scale_of(nm.DRIVER)]
+    scale = view.panel[nm.scale_of(nm.DRIVER)]
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
-    _, _, parameters, values = _over_draws(
-        idata, lambda spec, panel, draws, _: _probability_changes(spec, panel, draws, standardised)
-    )
     coords = {nm.DRIVER: names, **_chains(spec), nm.REGIME: regimes}
-    read = unstack_draws(values, parameters, change=["next_period", LONG_RUN], **coords).to_dataset("change")
-    odds = _log_odds_changes(spec, stack_draws(parameters), standardised, regimes.index(against))
-    read["log_odds"] = unstack_draws(odds, parameters, **coords)
+    read = view.at_draws.labelled(
+        lambda chunk: _probability_changes(spec, chunk, standardised), change=["next_period", LONG_RUN], **coords
+    ).to_dataset("change")
+    odds = _log_odds_changes(spec, view.at_draws.draws, standardised, regimes.index(against))
+    read["log_odds"] = unstack_draws(odds, view.parameters(), **coords)
     for name, meaning in (
         ("next_period", "change in the regime's probability one period ahead, averaged over the window"),
         (LONG_RUN, "change in the regime's stationary probability if the driver stays moved"),
@@ -337,20 +307,19 @@ def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, referenc
     return changes if spec.own_regimes else changes[:, :, 0]
 
 
-def _probability_changes(spec: ModelSpec, panel: xr.Dataset, draws: Draws, moves: np.ndarray) -> np.ndarray:
+def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np.ndarray:
     """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
-    log_obs, logits, log_initial = _chain_inputs(spec, panel, draws)
-    known = filter_forward_draws(log_obs, logits, log_initial)[1][:, :-1]
-    before = np.einsum("nti,ntij->nj", known, softmax(logits)) / known.shape[1]
-    rows = joint_table(spec, draws)
+    logits, rows = chunk.quantities.logits, joint_table(spec, chunk.draws)
+    known = filter_forward_draws(*chunk.hmm)[1][:, :-1]
+    before = np.einsum("nti,ntij->nj", known, softmax(logits, np)) / known.shape[1]
     alpha, slopes = rows[:, 0], rows[:, 1:]
-    rest = stationary_distribution(softmax(alpha))
+    rest = stationary_distribution(softmax(alpha, np), alpha.shape[-1], np)
     changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
     for d, move in enumerate(moves):
         shift = slopes[:, d] * move
-        after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None])) / known.shape[1]
+        after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None], np)) / known.shape[1]
         changes[:, 0, d] = after - before
-        changes[:, 1, d] = stationary_distribution(softmax(alpha + shift)) - rest
+        changes[:, 1, d] = stationary_distribution(softmax(alpha + shift, np), alpha.shape[-1], np) - rest
     return of_each_chain(spec, changes)
 
 
@@ -372,23 +341,25 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
         else at its mean, both for each response; shares are those of sampled paths. Where each response has a chain of
         its own, all is told of each.
     """
-    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    view = View.of(idata)
+    spec, panel, draws = view.spec, view.panel, view.at_draws.draws
     labels = list(spec.regimes.labels())
-    draws = stack_draws(parameters)
     log_scale = log_scales(spec, draws, panel.sizes[nm.EPISODE]).mean(axis=2)
     shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
     log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
     quantities: dict[str, np.ndarray] = {}
+    # (draw, regime, response)
+    volatility = np.moveaxis(np.exp(log_scale), 1, -1) * panel[nm.scale_of(nm.RESPONSE)].to_numpy()
+    mean = in_units(panel, nm.RESPONSE, np.moveaxis(draws[nm.INTERCEPT], 1, -1))
     for a, response in enumerate(spec.responses):
-        center, scale = (float(panel[of(nm.RESPONSE)][a]) for of in (nm.center_of, nm.scale_of))
         whose = f" of {response.name}" if len(spec.responses) > 1 else ""
-        quantities[f"volatility{whose}"] = scale * np.exp(log_scale[:, a])
-        quantities[f"mean{whose}"] = center + scale * draws[nm.INTERCEPT][:, a]
-    held = xr.Dataset({nm.REGIME_PATH: regime_paths(idata)})
+        quantities[f"volatility{whose}"] = volatility[..., a]
+        quantities[f"mean{whose}"] = mean[..., a]
+    held = xr.Dataset({nm.REGIME_PATH: view.read(regime_paths)})
     if spec.regimes.count > 1:
-        held[EXPECTED] = _expected_durations(spec, parameters)
+        held[EXPECTED] = _expected_durations(view)
     if spec.drivers:
-        held[LONG_RUN] = driver_effects(idata)[LONG_RUN]
+        held[LONG_RUN] = view.read(driver_effects)[LONG_RUN]
     if not spec.own_regimes:
         quantities |= _chain_portrait(held, labels)
     for name in _chains(spec).get(nm.RESPONSE, []):

@@ -15,9 +15,11 @@ import socket
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from regimelag.errors import FitError, RegimelagError
 
@@ -26,6 +28,19 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 # How long a folder is waited for that another process may be replacing at this moment, in seconds.
 SWAP = 1.0
+# Number of the format of fit files and study folders, and its name in them. It rises when a version of the package that
+# knows the older number could not read the file.
+FORMAT, FORMAT_KEY = 1, "regimelag_format"
+
+
+def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
+    """Refuse what is written in another format; `old` is the cure where it is that of version 0.1.0."""
+    found, rule = held.get(FORMAT_KEY), f"it is of format {FORMAT}"
+    if not isinstance(found, Integral):
+        raise FitError(asked, rule, f"no {FORMAT_KEY}, as version 0.1.0 wrote", old)
+    if int(found) > FORMAT:
+        cure = "install a newer regimelag: pip install --upgrade regimelag"
+        raise FitError(asked, rule, f"format {found}, of a newer version", cure)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.panel.checks import panel_hash
 from regimelag.sampling.modes import NEGLIGIBLE
 from regimelag.sampling.modes_dataset import missed_modes
 from regimelag.spec import names as nm
@@ -22,6 +24,8 @@ BFMI_LIMIT = 0.3
 MANY = 100
 # The attribute of a tree of stacked draws: JSON with the weights and how reliable they are.
 STACKED = "stacked"
+# Attributes of a fit: its diagnostics as JSON, and a hash of what they were computed from.
+STORED, STORED_OF = "diagnostics", "diagnostics_of"
 
 
 def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
@@ -164,6 +168,30 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             "tighten the widest priors."
         )
     return said
+
+
+def store_diagnostics(idata: xr.DataTree) -> None:
+    """Write the diagnostics of a tree to its attributes."""
+    idata.attrs |= {STORED: json.dumps(diagnostics(idata)), STORED_OF: _diagnosed_hash(idata)}
+
+
+def stored_diagnostics(idata: xr.DataTree) -> list[str]:
+    """The diagnostics that are stored with a tree, or computed anew where its draws are not those they are of."""
+    if STORED_OF in idata.attrs and idata.attrs[STORED_OF] == _diagnosed_hash(idata):
+        return list(json.loads(idata.attrs[STORED]))
+    return diagnostics(idata)
+
+
+def _diagnosed_hash(idata: xr.DataTree) -> str:
+    """SHA-256 of all that the diagnostics depend on: draws, sampler statistics, modes and what was asked for."""
+    digest = hashlib.sha256()
+    for name in ("posterior", "sample_stats", "modes"):
+        if name in idata.children:
+            held = idata[name].to_dataset()
+            kept = [one for one in ("diverging", "energy") if one in held]
+            digest.update((name + panel_hash(held[kept] if name == "sample_stats" else held)).encode())
+    asked = {name: str(idata.attrs.get(name)) for name in ("chains", "chains_kept", "draws", "draws_kept", STACKED)}
+    return hashlib.sha256(digest.digest() + json.dumps(asked).encode()).hexdigest()
 
 
 def _missed(idata: xr.DataTree) -> Iterator[str]:

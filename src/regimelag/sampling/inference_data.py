@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -21,23 +21,21 @@ from pytensor.graph.replace import vectorize_graph
 
 from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.build import build_model, draw_prior, model_data
 from regimelag.model.evaluate import (
-    Quantities,
     draw_regimes,
     draw_responses,
-    evaluate,
-    in_chunks,
-    log_observation,
     stack_draws,
     unstack_draws,
 )
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import in_natural_units
+from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import whole
 from regimelag.runtime.process import alone
-from regimelag.sampling.diagnostics import diagnostics, require_fit, undefined_draws
+from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -92,7 +90,12 @@ def panel_of(idata: xr.DataTree) -> xr.Dataset:
     FitError
         If the tree is no fit, or rows or series of it were selected.
     """
-    spec, panel = spec_of(idata), held_panel(idata)
+    return whole_panel(spec_of(idata), idata)
+
+
+def whole_panel(spec: ModelSpec, idata: xr.DataTree) -> xr.Dataset:
+    """The same of a fit whose spec has been read."""
+    panel = held_panel(idata)
     _check_whole(spec, panel)
     time, reach = panel[nm.TIME].to_numpy(), panel[nm.SIGNAL_TIME].to_numpy()
     if not np.array_equal(reach[spec.history :], time):
@@ -138,6 +141,11 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
         If the tree has no such group or no draw in it, or labels of it were selected.
     """
     require_fit("reading a fit", idata)
+    return whole_parameters(spec_of(idata) if "spec" in idata.attrs else None, idata, group)
+
+
+def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
+    """The same of a fit whose spec has been read, or of a tree without a spec."""
     if group not in idata.children:
         raise FitError(
             f"the {group} of a fit",
@@ -149,8 +157,7 @@ def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
     if not all(parameters.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)):
         cure = 'select draws that all groups have, as in idata.isel(draw=slice(None, None, 5), missing_dims="ignore")'
         raise FitError(f"the {group} of a fit", "it has draws", "none", cure)
-    if "spec" in idata.attrs:
-        spec = spec_of(idata)
+    if spec is not None:
         for held in (parameters, idata["constant_data"].to_dataset() if "constant_data" in idata.children else None):
             if held is not None:
                 _check_whole(spec, held)
@@ -210,8 +217,8 @@ def as_fit(
     ------
     FitError
         If the posterior lacks a parameter of the model or has draws of one that are NaN or infinite, or if the draws,
-        or ``model``, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data see
-        `regime_probabilities`.
+        or ``model``, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data
+        see `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
@@ -225,15 +232,10 @@ def as_fit(
     rng = np.random.default_rng(random_seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
-    replicated_over = {nm.TIME: panel[nm.TIME].to_numpy(), nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
-
-    def replicated(eq: Quantities) -> np.ndarray:
-        return draw_responses(eq, draw_regimes(eq, rng), rng)
-
-    before = evaluated(spec, panel, prior, replicated, **replicated_over)
-    after = evaluated(spec, panel, posterior, replicated, **replicated_over)
+    at_posterior = AtDraws(spec, panel, posterior)
+    before, after = (_replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
     if log_density is None:
-        log_density = _one_step_terms(spec, panel, posterior)
+        log_density = _one_step_terms(at_posterior)
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
     groups |= {
         "posterior": posterior,
@@ -251,29 +253,8 @@ def as_fit(
         dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = dict(idata.attrs) | provenance(spec, panel)
-    tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
+    store_diagnostics(tree)
     return tree
-
-
-def one_step_densities(idata: xr.DataTree) -> xr.DataArray:
-    """Log densities one step ahead of a fit (chain, draw, time), in nats of the responses' own units.
-
-    Raises
-    ------
-    FitError
-        If the tree holds none, as one that version 0.1.0 saved and another function than `load_fit` read.
-    """
-    require_fit("the one-step-ahead densities of a fit", idata)
-    if "spec" in idata.attrs:
-        panel_of(idata)
-    if nm.ONE_STEP_AHEAD not in idata.children:
-        raise FitError(
-            "the one-step-ahead densities of a fit",
-            f"the fit has a group {nm.ONE_STEP_AHEAD}",
-            f"groups {sorted(idata.children)}",
-            "compute them: idata = regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))",
-        )
-    return idata[nm.ONE_STEP_AHEAD].to_dataset()[nm.RESPONSE_VALUE]
 
 
 def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
@@ -282,28 +263,36 @@ def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Data
     In nats of the responses' own units; zero on a row without a response.
     """
     if not spec.point_signals:
-        return in_natural_units(panel, _one_step_terms(spec, panel, parameters))
+        return in_natural_units(panel, _one_step_terms(AtDraws(spec, panel, parameters)))
     read = read_point_lags(spec, panel, parameters, np.random.default_rng(0))
     return in_natural_units(panel, read[LOG_DENSITY])
 
 
-def _one_step_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
+def _one_step_terms(at: AtDraws) -> xr.DataArray:
     """The same for standardised responses, without point lags."""
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    rows = at.panel[nm.TIME].to_numpy()
+    return at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2], **{nm.TIME: rows})
 
-    def measure(eq: Quantities) -> np.ndarray:
-        return filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[2]
 
-    return evaluated(spec, panel, parameters, measure, **{nm.TIME: panel[nm.TIME].to_numpy()})
+def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
+    """Responses (chain, draw, time, response), replicated over the window with a fresh regime path."""
+    rows = at.panel[nm.TIME].to_numpy()
+
+    def replicate(chunk: Chunk) -> np.ndarray:
+        eq = chunk.quantities
+        return draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(rows), rng), rng)
+
+    return at.labelled(replicate, **{nm.TIME: rows, nm.RESPONSE: at.panel[nm.RESPONSE].to_numpy()})
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """What a reader needs to know how a fit came about; strings only, since files hold no dicts."""
+    """What a reader needs to know how a fit came about; text and numbers alone, since files hold no dicts."""
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
         nm.PANEL_HASH: panel_hash(panel),
         "versions": json.dumps(installed()),
+        FORMAT_KEY: FORMAT,
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
@@ -408,20 +397,6 @@ def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapp
         if held != labels:
             return f"{values.name} with {dim} {held}, not {labels}"
     return ""
-
-
-def evaluated(
-    spec: ModelSpec,
-    panel: xr.Dataset,
-    parameters: xr.Dataset,
-    measure: Callable[[Quantities], np.ndarray],
-    **coords: np.ndarray,
-) -> xr.DataArray:
-    """What a measure (draw, ...) says of the model's evaluate, for all draws of the parameters (chain, draw, ...)."""
-    draws = stack_draws(parameters)
-    size = panel.sizes[nm.TIME] * spec.joint_regimes.size
-    values = [measure(evaluate(spec, panel, some)) for _, some in in_chunks(draws, size)]
-    return unstack_draws(np.concatenate(values), parameters, **coords)
 
 
 def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:

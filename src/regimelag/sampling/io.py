@@ -17,11 +17,19 @@ import xarray as xr
 import zarr
 
 from regimelag.errors import FitError
-from regimelag.panel.slicing import in_natural_units
-from regimelag.runtime.files import explained, files_in, in_place_of, recover, sweep, write_whole
+from regimelag.runtime.files import (
+    FORMAT,
+    FORMAT_KEY,
+    check_format,
+    explained,
+    files_in,
+    in_place_of,
+    recover,
+    sweep,
+    write_whole,
+)
 from regimelag.sampling.diagnostics import undefined_draws
-from regimelag.sampling.inference_data import ONE_STEP, panel_of, spec_of
-from regimelag.spec import names as nm
+from regimelag.sampling.inference_data import spec_of
 
 # In a file: JSON with a hash of each group's numbers, so that a file of which a part is lost is known.
 HASHES = "groups_sha256"
@@ -71,7 +79,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         _check_target(target, Path(path).suffix, asked, overwrite=overwrite)
         sweep(target)
         tree = idata.copy()
-        tree.attrs[HASHES] = json.dumps(_hashes(tree))
+        tree.attrs |= {FORMAT_KEY: FORMAT, HASHES: json.dumps(_hashes(tree))}
         # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
         if Path(path).suffix == ".nc":
             # A copy: Python crashes where the view that xarray returns is collected as garbage, after an error.
@@ -136,13 +144,13 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        The fit; its spec is rebuilt from the file, and executes nothing. In a file of version 0.1.0 the one-step-ahead
-        densities are moved from log_likelihood to one_step_ahead, in the responses' own units.
+        The fit; its spec is rebuilt from the file, and executes nothing.
 
     Raises
     ------
     FitError
-        If there is no such file, it holds no fit, or not all that was saved.
+        If there is no such file, it holds no fit, or not all that was saved; if it is of version 0.1.0, or of a format
+        that is newer than this version of the package.
 
     Warns
     -----
@@ -169,24 +177,23 @@ def load_fit(path: str | Path) -> xr.DataTree:
         # Of whatever kind: a damaged file can break its reader anywhere.
         rule, came = "the file is a whole NetCDF or Zarr store", f"{type(problem).__name__}: {problem}"
         raise FitError(asked, rule, came, "copy the file again, or fit and save again") from problem
+    if "spec" in loaded.attrs:
+        check_format(asked, loaded.attrs, _old_file(source))
     spec_of(loaded)
     _check_hashes(loaded, asked)
     lost = undefined_draws(loaded["posterior"].to_dataset()) if "posterior" in loaded.children else []
     if lost:
         warnings.warn(f"{source} holds draws that are NaN or infinite: {'; '.join(lost)}.", stacklevel=2)
-    return _with_present_groups(loaded)
-
-
-def _with_present_groups(loaded: xr.DataTree) -> xr.DataTree:
-    """Move the one-step-ahead densities to where they are now.
-
-    Version 0.1.0 kept them in the group log_likelihood, as densities of standardised responses.
-    """
-    if nm.ONE_STEP_AHEAD not in loaded.children and nm.LOG_LIKELIHOOD in loaded.children:
-        terms = in_natural_units(panel_of(loaded), loaded[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
-        loaded[nm.ONE_STEP_AHEAD] = xr.DataTree(terms.assign_attrs(ONE_STEP).to_dataset(name=nm.RESPONSE_VALUE))
-        del loaded[nm.LOG_LIKELIHOOD]
     return loaded
+
+
+def _old_file(source: Path) -> str:
+    """What to do with a fit file of version 0.1.0."""
+    engine = 'engine="h5netcdf"' if source.suffix == ".nc" else 'engine="zarr", consolidated=False'
+    return (
+        f"read its groups with xarray.open_datatree({str(source)!r}, {engine}), whose attrs hold the spec and the "
+        "random_seed; and fit again with the same spec, panel and seed"
+    )
 
 
 def _in_memory(tree: xr.DataTree) -> xr.DataTree:

@@ -63,6 +63,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         rows[f"version of {name}"] = (*pair, pair[0] == pair[1])
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"])
     table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table), *_on_sampling(idata)]
+    table.attrs[nm.SENTENCES] = list(table.attrs["verdict"])
     return table
 
 

@@ -63,6 +63,8 @@ LOG_LIKELIHOOD = "log_likelihood"
 PANEL_HASH = "panel_sha256"
 CONSTANTS_HASH = "constants_sha256"
 MADE_WITH = "made_with"
+# Attribute of a result: its sentences, a list of str.
+SENTENCES = "sentences"
 
 
 def lag_parameter(signal: str, parameter: str) -> str:

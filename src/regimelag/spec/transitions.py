@@ -177,4 +177,12 @@ def onward_masks(count: int) -> np.ndarray:
     return masks
 
 
+def stationary_distribution(transition: Array, count: int, xp: Any) -> Array:
+    """Stationary probabilities (..., regime) of transition matrices (..., origin, destination) of `count` regimes.
+
+    ``pi (I - P + 1) = 1``, with 1 the matrix of ones, has them as its only solution.
+    """
+    return xp.linalg.solve(xp.swapaxes(np.eye(count) - transition + 1.0, -1, -2), np.ones(count))
+
+
 TRANSITIONS: dict[str, type[Transitions]] = {Markov.kind: Markov}

@@ -28,8 +28,9 @@ from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.model.at_draws import AtDraws
 from regimelag.model.build import build_model, draw_prior, model_data
-from regimelag.model.evaluate import evaluate, log_observation, stack_draws, unstack_draws
+from regimelag.model.evaluate import stack_draws
 from regimelag.model.simulate import simulate
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import last_rows
@@ -267,10 +268,8 @@ def _quantities(
 ) -> xr.Dataset:
     """Everything that is ranked (chain, draw, ...)."""
     found = dict(parameters.data_vars) | {"log_joint": log_joint}
-    eq = evaluate(spec, panel, stack_draws(parameters))
-    log_obs = log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy())
-    steps = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2]
-    found["log_likelihood"] = unstack_draws(steps.sum(axis=-1), parameters)
+    at = AtDraws(spec, panel, parameters)
+    found["log_likelihood"] = at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2].sum(axis=-1))
     if spec.regimes.count > 1:
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:

@@ -15,7 +15,7 @@ from regimelag.evaluation.comparison.differences import contrast
 from regimelag.evaluation.comparison.elpd_difference import SAME, Telling, tell, told_gains, told_models, unreliable
 from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
-from regimelag.sampling.diagnostics import diagnostics
+from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, spec_of
 from regimelag.spec import names as nm
 
@@ -76,7 +76,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     named = _named(fits, reference)
     check_alike(fits)
     scores = {name: _score(idata) for name, idata in fits.items()}
-    faults = {name: diagnostics(idata)[1:] for name, idata in fits.items()}
+    faults = {name: stored_diagnostics(idata)[1:] for name, idata in fits.items()}
     tellings = {name: _telling(name, named, scores, faults) for name in fits}
     weights = dict(zip(scores, stacking_weights(list(scores.values())), strict=True))
     specs = {name: spec_of(idata) for name, idata in fits.items()}
@@ -92,6 +92,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
         "condition": condition(*specs.values()),
         nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
     }
+    table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
     return table
 
 
@@ -134,7 +135,7 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
         check_alike({name: pair[0], f"the null of {name}": pair[1]})
     check_same_rows({name: model for name, (model, _) in pairs.items()})
     scores = {name: tuple(map(_score, pair)) for name, pair in pairs.items()}
-    faults = {name: [said for idata in pair for said in diagnostics(idata)[1:]] for name, pair in pairs.items()}
+    faults = {name: [said for idata in pair for said in stored_diagnostics(idata)[1:]] for name, pair in pairs.items()}
     gains = {name: tell(*both, faulty=bool(faults[name])) for name, both in scores.items()}
     first = next(iter(pairs))
     between = {name: _between(scores[name], scores[first], faults[name] + faults[first]) for name in pairs}
@@ -146,6 +147,7 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
         "differences": {name: list(found.differences) for name, found in contrasts.items()},
         "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
     }
+    table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
     return table
 
 

@@ -8,18 +8,11 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import leave_one_out_draws
 from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
-from regimelag.model.evaluate import (
-    Draws,
-    evaluate,
-    in_chunks,
-    log_observation,
-    log_observation_by_lag,
-    stack_draws,
-    unstack_draws,
-)
+from regimelag.model.at_draws import AtDraws
+from regimelag.model.evaluate import in_chunks, log_observation_by_lag, unstack_draws
 from regimelag.panel.checks import made_of_responses
 from regimelag.panel.slicing import in_natural_units
-from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import combinations
 from regimelag.spec.model_spec import ModelSpec
@@ -42,29 +35,34 @@ def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
         If the response's past is among the covariates: then a row enters its neighbours' densities, and the terms are
         wrong.
     """
-    return pointwise(spec_of(idata), panel_of(idata), parameters_of(idata))
+    return _terms(View.of(idata).at_draws)
 
 
 def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
-    """The same for draws (chain, draw, ...) of the parameters that are no fit yet; point lags are summed out."""
+    """The same for draws (chain, draw, ...) of the parameters that are no fit yet; point lags are marginalised."""
+    return _terms(AtDraws(spec, panel, parameters))
+
+
+def _terms(at: AtDraws) -> xr.DataArray:
+    spec, panel = at.spec, at.panel
     _refuse_own_past(spec, panel)
-    draws, size = stack_draws(parameters), panel.sizes[nm.TIME] * spec.joint_regimes.size
-    read = _given_lags if not spec.point_signals else _without_lags
-    parts = [read(spec, panel, some) for _, some in in_chunks(draws, size * spec.lag_combinations)]
-    terms = unstack_draws(np.concatenate(parts), parameters, **{nm.TIME: panel[nm.TIME].to_numpy()})
+    rows = {nm.TIME: panel[nm.TIME].to_numpy()}
+    if spec.point_signals:
+        terms = unstack_draws(_without_lags(at), at.parameters, **rows)
+    else:
+        terms = at.labelled(lambda chunk: leave_one_out_draws(*chunk.hmm), **rows)
     seen = panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy()
     return in_natural_units(panel, terms.isel({nm.TIME: seen})).assign_attrs(LEAVE_ONE_OUT)
 
 
-def _given_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    eq = evaluate(spec, panel, draws)
-    return leave_one_out_draws(log_observation(eq, panel[nm.RESPONSE_VALUE].to_numpy()), eq.logits, eq.log_initial)
-
-
-def _without_lags(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    eq, log_obs = log_observation_by_lag(spec, panel, draws)
+def _without_lags(at: AtDraws) -> np.ndarray:
+    """Terms (draw, time) with point lags marginalised."""
+    spec, size, found = at.spec, at.panel.sizes[nm.TIME] * at.spec.joint_regimes.size, []
     _, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
-    return leave_one_out_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass)
+    for _, some in in_chunks(at.draws, size * spec.lag_combinations):
+        eq, log_obs = log_observation_by_lag(spec, at.panel, some)
+        found.append(leave_one_out_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass))
+    return np.concatenate(found)
 
 
 def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:

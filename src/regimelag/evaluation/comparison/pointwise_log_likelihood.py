@@ -7,7 +7,7 @@ import xarray as xr
 
 from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters
-from regimelag.sampling.inference_data import one_step_densities, panel_of
+from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -51,7 +51,8 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
     for: that of a fit has regime paths drawn afresh, and is not the distribution of a row given the others. Nor is
     there log_prior: these terms do not sum to the log-likelihood, which `arviz.psense_summary` needs.
     """
-    return _for_arviz(idata, leave_one_out_terms(idata))
+    view = View.of(idata)
+    return _for_arviz(view, view.read(leave_one_out_terms))
 
 
 def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
@@ -79,15 +80,15 @@ def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
     The parameters have seen all rows, so an average of these terms over the posterior is in-sample. `arviz.loo` of
     them is no leave-one-out score: they are not densities of a row given all others.
     """
-    rows = seen_rows(panel_of(idata))
-    tree = _for_arviz(idata, one_step_densities(idata).isel({nm.TIME: rows}))
+    view = View.of(idata)
+    tree = _for_arviz(view, view.one_step.isel({nm.TIME: seen_rows(view.panel)}))
     if "log_prior" in idata.children:
         tree["log_prior"] = idata["log_prior"].copy()
     return tree
 
 
-def _for_arviz(idata: xr.DataTree, terms: xr.DataArray) -> xr.DataTree:
-    groups = {"/posterior": free_parameters(idata), f"/{nm.LOG_LIKELIHOOD}": terms.to_dataset(name=nm.RESPONSE_VALUE)}
+def _for_arviz(view: View, terms: xr.DataArray) -> xr.DataTree:
+    groups = {"/posterior": free_parameters(view), f"/{nm.LOG_LIKELIHOOD}": terms.to_dataset(name=nm.RESPONSE_VALUE)}
     return xr.DataTree.from_dict(groups)
 
 

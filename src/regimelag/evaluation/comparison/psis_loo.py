@@ -11,17 +11,17 @@ import numpy as np
 import xarray as xr
 
 from regimelag.evaluation.comparison.elpd_difference import unreliable
-from regimelag.sampling.inference_data import parameters_of
+from regimelag.results.view import View
 from regimelag.sampling.modes_dataset import free_variables
 from regimelag.spec import names as nm
 
 
-def free_parameters(idata: xr.DataTree) -> xr.Dataset:
-    """Draws of the posterior's free variables, or of all, where no catalogue tells them apart."""
-    posterior = parameters_of(idata)
-    if "modes" not in idata.children:
-        return posterior
-    return posterior[free_variables(idata["modes"].to_dataset())]
+def free_parameters(idata: xr.DataTree | View) -> xr.Dataset:
+    """Draws of the posterior's free variables, or of all, where no catalogue says which they are."""
+    view = View.of(idata)
+    if "modes" not in view.fit.children:
+        return view.parameters()
+    return view.parameters()[free_variables(view.fit["modes"].to_dataset())]
 
 
 def loo_score(posterior: xr.Dataset, terms: xr.DataArray) -> Any:

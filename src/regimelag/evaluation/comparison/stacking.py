@@ -17,7 +17,7 @@ from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters, loo_score, reliability, stacking_weights
 from regimelag.panel.checks import panel_hash
 from regimelag.runtime.plain import is_number, whole
-from regimelag.sampling.diagnostics import STACKED, diagnostics, worst
+from regimelag.sampling.diagnostics import STACKED, store_diagnostics, worst
 from regimelag.spec import names as nm
 
 OTHER_CHAIN = "other_chain"
@@ -149,7 +149,7 @@ def stacked_posterior(
     weights = {str(chain): float(weight) for chain, weight in zip(chains, stacking["weight"].to_numpy(), strict=True)}
     stacked = {"weights": weights, "reliability": [str(words) for words in stacking["reliability"].to_numpy()]}
     tree.attrs = dict(idata.attrs) | {STACKED: json.dumps(stacked)}
-    tree.attrs["diagnostics"] = json.dumps(diagnostics(tree))
+    store_diagnostics(tree)
     return tree
 
 

@@ -172,6 +172,7 @@ def backtest(
     bare = without_signals(spec)
     scores.attrs["random_seed"] = plan.random_seed
     scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    scores.attrs[nm.SENTENCES] = list(scores.attrs["notes"])
     return scores.astype({"origin": "datetime64[ns]"})
 
 

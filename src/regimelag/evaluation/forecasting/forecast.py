@@ -15,8 +15,6 @@ from regimelag.model.evaluate import (
     draw_responses,
     evaluate,
     of_each_chain,
-    softmax,
-    stack_draws,
     unstack_draws,
 )
 from regimelag.panel.checks import made_of_responses
@@ -31,11 +29,13 @@ from regimelag.panel.scenarios import (
     look_ahead,
     scenario_levels,
 )
+from regimelag.panel.slicing import in_units
 from regimelag.results.lags import only_one
 from regimelag.results.regimes import filtered_law
+from regimelag.results.view import View
 from regimelag.runtime.plain import drawn_seed, whole
-from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
+from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
 
 Scenario = pd.DataFrame | Literal["held", "bootstrap"]
@@ -91,14 +91,15 @@ def forecast(
     together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a sum of
     Student-t returns, which has no mean: read quantiles.
     """
-    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    view = View.of(idata)
+    spec, panel, parameters = view.spec, view.panel, view.parameters()
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
     horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
     _check(scenario)
     refuse_own_past("forecast", spec, panel)
     seed = drawn_seed(FitError, "forecast", random_seed)
-    rng, draws = np.random.default_rng(seed), stack_draws(parameters)
-    law = filtered_law(idata)
+    rng, draws = np.random.default_rng(seed), view.at_draws.draws
+    law = filtered_law(view)
     responses, laws = [], []
     levels = _levels(spec, panel, scenario, horizon, len(law), rng)
     edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
@@ -148,8 +149,8 @@ def _drawn(
     """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
     with np.errstate(divide="ignore"):
         eq = evaluate(spec, ahead, draws)._replace(log_initial=np.log(law))
-    y = draw_responses(eq, draw_regimes(eq, rng), rng)[:, 1:]
-    transition = softmax(eq.logits)
+    y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng), rng)[:, 1:]
+    transition = softmax(eq.logits, np)
     laws = np.empty((len(law), y.shape[1], law.shape[1]))
     for step in range(y.shape[1]):
         law = np.einsum("di,dij->dj", law, transition[:, min(step, transition.shape[1] - 1)])
@@ -166,15 +167,14 @@ def _labelled(
     scenario: Scenario,
 ) -> xr.Dataset:
     horizon = y.shape[1]
-    center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
-    natural = center + scale * y
+    values = in_units(panel, nm.RESPONSE, y)
     steps = {nm.STEP: np.arange(1, horizon + 1)}
     names = {nm.RESPONSE: [response.name for response in spec.responses]}
     chains = names if spec.own_regimes else {}
-    levels = np.stack([_path(panel, spec, a, natural[..., a]) for a in range(natural.shape[-1])], axis=-1)
+    levels = np.stack([_path(panel, spec, a, values[..., a]) for a in range(values.shape[-1])], axis=-1)
     read = xr.Dataset(
         {
-            nm.RESPONSE_VALUE: only_one(unstack_draws(natural, parameters, **steps, **names)),
+            nm.RESPONSE_VALUE: only_one(unstack_draws(values, parameters, **steps, **names)),
             "path": only_one(unstack_draws(levels, parameters, **steps, **names)),
             "regime_probability": unstack_draws(
                 of_each_chain(spec, laws), parameters, **steps, **chains, **{nm.REGIME: list(spec.regimes.labels())}
@@ -184,6 +184,7 @@ def _labelled(
     told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
     origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
     read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
+    read.attrs[nm.SENTENCES] = [f"The forecast from {origin} is {read.attrs['condition']}."]
     units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
     return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
 

@@ -11,6 +11,7 @@ import pandas as pd
 from regimelag.errors import FitError
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.runtime.versions import declared, install_command
+from regimelag.spec import names as nm
 
 RANDOM_WALK = "random walk"
 # Central bands, by the names of their columns.
@@ -109,6 +110,7 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     table = pd.DataFrame(rows).set_index(index)
     table.attrs["warnings"] = _on_chains(scores)
     table.attrs["notes"] = list(scores.attrs.get("notes", []))
+    table.attrs[nm.SENTENCES] = [*table.attrs["warnings"], *table.attrs["notes"]]
     return table
 
 

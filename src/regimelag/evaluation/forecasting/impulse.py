@@ -15,16 +15,15 @@ from regimelag.model.evaluate import (
     lag_weights,
     lagged_effects,
     of_each_chain,
-    softmax,
-    stack_draws,
     unstack_draws,
 )
-from regimelag.panel.slicing import natural
+from regimelag.panel.slicing import effect_scale, natural
 from regimelag.results.lags import only_one
 from regimelag.results.regimes import filtered_law
+from regimelag.results.view import View
 from regimelag.runtime.plain import is_number, whole
-from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
 from regimelag.spec import names as nm
+from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Signal
 
@@ -70,18 +69,17 @@ def impulse_response(
     expectation over regimes, which move with all drivers at their mean. The last episode goes on. The same-period
     response is on row 0. The path is linear in the shock; that a large move is answered in proportion is an assumption.
     """
-    spec, panel, parameters = spec_of(idata), panel_of(idata), parameters_of(idata)
+    view = View.of(idata)
+    spec, panel, parameters = view.spec, view.panel, view.parameters()
     refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
     horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
     moves = _moves(shock, horizon)
-    draws = stack_draws(parameters)
+    draws = view.at_draws.draws
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
-    unit = panel[nm.scale_of(nm.RESPONSE)].to_numpy() / float(
-        panel[nm.scale_of(nm.SIGNAL)].sel({nm.SIGNAL: chosen.name})
-    )
+    unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
     answers = _answers(coefficients * unit[:, None, None], moves, horizon)
-    now = of_each_chain(spec, filtered_law(idata))
+    now = of_each_chain(spec, filtered_law(view))
     cumulative, averaged = _over_regimes(spec, draws, answers, now)
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts = {START: list(spec.regimes.labels())}
@@ -94,7 +92,8 @@ def impulse_response(
     )
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
-    read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
+    beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
+    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *([beyond] if beyond else [])]
     return read
 
 
@@ -147,7 +146,7 @@ def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.nd
 def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
     count, responses, regimes, steps = answers.shape
-    chains = [softmax(rows[:, 0]) for rows in chain_tables(spec, draws)]
+    chains = [softmax(rows[:, 0], np) for rows in chain_tables(spec, draws)]
     expected = np.empty((count, steps, responses, regimes))
     for a in range(responses):
         transition = chains[a if spec.own_regimes else 0]

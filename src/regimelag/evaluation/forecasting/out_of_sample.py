@@ -12,12 +12,12 @@ from regimelag.errors import PanelError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Quantities, evaluate, log_observation, stack_draws
+from regimelag.model.evaluate import Quantities, evaluate, log_observation
 from regimelag.panel.checks import check_panel
 from regimelag.panel.newer import in_constants_of, place_of_last
 from regimelag.panel.slicing import day_of, natural
 from regimelag.results.regimes import filtered_law
-from regimelag.sampling.inference_data import panel_of, parameters_of, spec_of
+from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -56,17 +56,17 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     constants. PIT: Dawid (1984), doi:10.2307/2981683; the log score is proper: Gneiting & Raftery (2007),
     doi:10.1198/016214506000001437.
     """
-    spec, old = spec_of(idata), panel_of(idata)
+    view = View.of(idata)
+    spec, old = view.spec, view.panel
     check_panel(spec, panel)
     tail = _tail(spec, old, panel)
-    draws = stack_draws(parameters_of(idata))
-    eq = evaluate(spec, tail, draws)
+    eq = evaluate(spec, tail, view.at_draws.draws)
     y = tail[nm.RESPONSE_VALUE].to_numpy()
     density = log_observation(eq, y)
     # The fit's last row is in the filtered law already.
     density[:, 0] = 0.0
     with np.errstate(divide="ignore"):
-        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(idata)))
+        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(view)))
     seen = ~np.isnan(y[1:])
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
@@ -86,6 +86,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     table.attrs["coverage"] = {name.removeprefix("inside "): float(table[name].mean()) for name in bands}
     table.attrs["condition"] = _condition(spec)
     table.attrs["warnings"] = [*_warnings(idata, table, old, panel)]
+    table.attrs[nm.SENTENCES] = [f"Each row is scored {table.attrs['condition']}.", *table.attrs["warnings"]]
     return table
 
 

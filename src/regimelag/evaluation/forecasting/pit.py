@@ -1,4 +1,4 @@
-"""Where each row fell in the law that the model gave it from the rows before: the residual that has one law."""
+"""One-step-ahead PIT residuals; uniform and independent if the model is right."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import xarray as xr
 
 from regimelag.evaluation.forecasting.out_of_sample import predictive_pit
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Quantities, log_observation
-from regimelag.sampling.inference_data import evaluated, panel_of, parameters_of, spec_of
+from regimelag.model.at_draws import Chunk
+from regimelag.results.view import View
 from regimelag.spec import names as nm
 
 
@@ -27,12 +27,10 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
         law; missing where the response is. If the model holds they are uniform and independent, but for parameters that
         have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own signals and controls.
     """
-    spec, panel = spec_of(idata), panel_of(idata)
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    view = View.of(idata)
+    over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
 
-    def measure(eq: Quantities) -> np.ndarray:
-        predicted = filter_forward_draws(log_observation(eq, y), eq.logits, eq.log_initial)[0]
-        return predictive_pit(eq, predicted, y)
+    def measure(chunk: Chunk) -> np.ndarray:
+        return predictive_pit(chunk.quantities, filter_forward_draws(*chunk.hmm)[0], chunk.y)
 
-    over = {nm.TIME: panel[nm.TIME].to_numpy(), nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
-    return evaluated(spec, panel, parameters_of(idata), measure, **over).mean((nm.CHAIN, nm.DRAW))
+    return view.at_draws.labelled(measure, **over).mean((nm.CHAIN, nm.DRAW))

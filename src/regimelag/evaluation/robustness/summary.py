@@ -43,6 +43,7 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_arrows(table)]
     said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
+    table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
     return table
 
 

@@ -1,0 +1,60 @@
+"""The sentences of a result."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.sampling.diagnostics import stored_diagnostics
+from regimelag.spec import names as nm
+
+
+class Sentences(list[str]):
+    """A list of sentences that prints as one sentence a line, and as a list in a notebook."""
+
+    def __repr__(self) -> str:
+        return "\n".join(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return f"<ul>{''.join(f'<li>{html.escape(one)}</li>' for one in self)}</ul>"
+
+
+def sentences(result: Any) -> list[str]:
+    """Sentences of a result: its verdict, what it is conditional on, and what to know before quoting it.
+
+    Parameters
+    ----------
+    result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
+        From `lag_report`, `compare`, `compare_gains`, `verify`, `robustness`, `backtest`, `backtest_table`, `score`,
+        `describe_panel`, `forecast`, `impulse_response` or `diagnostics`. Of a fit: its diagnostics.
+
+    Returns
+    -------
+    list of str
+        Empty if there is nothing to say. It prints as one sentence a line, and as a list in a notebook.
+
+    Raises
+    ------
+    FitError
+        If the result carries no sentences.
+    """
+    if isinstance(result, list) and all(isinstance(one, str) for one in result):
+        return Sentences(result)
+    attrs = getattr(result, "attrs", {})
+    if nm.SENTENCES in attrs:
+        # A file gives a list of one text back as a text.
+        said = attrs[nm.SENTENCES]
+        return Sentences([said] if isinstance(said, str) else map(str, said))
+    if isinstance(result, xr.DataTree) and "posterior" in result.children:
+        return Sentences(stored_diagnostics(result))
+    raise FitError(
+        "sentences",
+        f"the result has its sentences in attrs[{nm.SENTENCES!r}]",
+        f"a {type(result).__name__} without",
+        "pass what lag_report, compare or another function of the docstring returned: pandas drops attrs in many steps",
+    )
