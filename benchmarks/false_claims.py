@@ -32,7 +32,7 @@ from regimelag.model.build import model_data
 from regimelag.results.verdict import detectable, verdict_claims
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import RHAT_LIMIT, convergence
-from regimelag.sampling.fit import search
+from regimelag.sampling.fit import find_modes_from_prior
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
 
@@ -119,7 +119,9 @@ def one_panel(data: str | None, panels: int, random_seed: int, number: int) -> d
     seeds = [int(seed) for seed in np.random.SeedSequence([random_seed, place, own]).generate_state(2)]
     panel = data_of(CASES[place], own, panels, spec, template, seeds[0])
     plan = plan.on(model_data(spec, panel))
-    start = partial(dispersed_start, search(plan, starts=4, random_seed=seeds[1]), plan.value_and_gradient)
+    start = partial(
+        dispersed_start, find_modes_from_prior(plan, starts=4, random_seed=seeds[1]), plan.value_and_gradient
+    )
     fitted = sample_nutpie(plan, start, seeds[1], False, dict(SETTINGS))
     effect = fitted["posterior"]["effect"].to_numpy().ravel()
     found = convergence(fitted)

@@ -222,7 +222,7 @@ def plain_weights(spec, signal, v, episode, k, a):
         parameters["fraction"] = odds / (1 + odds)
     for located in {"location", "excess_location"} & set(parameters):
         parameters[located] = parameters[located] * np.exp(move)
-    return kernel.weights(parameters, spec.max_lag), kernel.departure(parameters, spec.max_lag)
+    return kernel.weights(parameters, spec.max_lag), kernel.signed_deviation(parameters, spec.max_lag)
 
 
 def every_point_lag(spec, v):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import regimelag as rl
-from regimelag.runtime.caches import VARIABLES, saying_where_to_write
+from regimelag.runtime.caches import VARIABLES, explain_read_only_cache
 
 SOURCE = Path(rl.__file__).parent
 NAMES = ["NUMBA_CACHE_DIR", "PYTENSOR_FLAGS", "MPLCONFIGDIR"]
@@ -109,7 +109,7 @@ def test_data_need_no_such_folder(sealed):
     ids=lambda problem: type(problem).__name__,
 )
 def test_what_is_denied_is_told(problem):
-    with pytest.raises(rl.errors.FitError, match="NUMBA_CACHE_DIR") as caught, saying_where_to_write():
+    with pytest.raises(rl.errors.FitError, match="NUMBA_CACHE_DIR") as caught, explain_read_only_cache():
         raise problem
     assert str(problem) in caught.value.came
     assert caught.value.__cause__ is problem
@@ -120,6 +120,6 @@ TOLD = rl.errors.FitError("compiled code", "there is a folder", "none", f"set {V
 
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left"), RuntimeError("out of memory"), TOLD])
 def test_other_problems_go_through(problem):
-    with pytest.raises(type(problem)) as caught, saying_where_to_write():
+    with pytest.raises(type(problem)) as caught, explain_read_only_cache():
         raise problem
     assert caught.value is problem

@@ -15,7 +15,12 @@ from scipy import signal, special, stats
 
 import regimelag as rl
 from regimelag.evaluation.comparison.differences import Contrast
-from regimelag.evaluation.comparison.elpd_difference import Telling, paired_difference, told_models, unreliable
+from regimelag.evaluation.comparison.elpd_difference import (
+    ElpdDifference,
+    describe_models,
+    paired_difference,
+    unreliable,
+)
 from regimelag.evaluation.comparison.psis_loo import loo_score
 
 PAIR = (rl.Response("asset", "price"), rl.Response("other", "other price"))
@@ -274,7 +279,7 @@ def terms_with(difference, se, rows=200):
     ],
 )
 def test_when_a_difference_is_told(difference, se, rows, reading, why):
-    telling = Telling.of(*terms_with(difference, se, rows), faulty=False)
+    telling = ElpdDifference.of(*terms_with(difference, se, rows), faulty=False)
     assert telling.difference == pytest.approx(difference)
     assert telling.se == pytest.approx(se)
     assert telling.reading == reading
@@ -296,15 +301,15 @@ def test_rows_that_are_like_their_neighbours_widen_the_standard_error():
 def test_a_difference_that_rests_on_unreliable_rows_is_not_told():
     many = np.arange(200) < 60
     terms, others, _ = terms_with(30.0, 3.0)
-    assert Telling.of(terms, others, many, faulty=False).reading == "better"
+    assert ElpdDifference.of(terms, others, many, faulty=False).reading == "better"
     terms[~many] = 0.01 * np.arange(140) / 140
-    telling = Telling.of(terms, others, many, faulty=False)
+    telling = ElpdDifference.of(terms, others, many, faulty=False)
     assert telling.reading == "inconclusive"
     assert "60 rows with a large Pareto k" in telling.why_not
 
 
 def test_faulty_draws_support_no_claim(nested):
-    telling = Telling.of(*terms_with(10.0, 2.0), faulty=True)
+    telling = ElpdDifference.of(*terms_with(10.0, 2.0), faulty=True)
     assert telling.reading == "inconclusive"
     assert "diagnostics" in telling.why_not
     tree = nested["wide"][0].copy()
@@ -318,13 +323,13 @@ def test_faulty_draws_support_no_claim(nested):
 
 def test_a_verdict_says_each_model():
     tellings = {
-        "baseline": Telling(0.0, 0.0, "reference"),
-        "a": Telling(-20.0, 3.0, "worse"),
-        "b": Telling(-1.0, 3.0, "inconclusive", "it is below 4 nats"),
-        "c": Telling(2.0, 3.0, "inconclusive", "it is below 4 nats"),
+        "baseline": ElpdDifference(0.0, 0.0, "reference"),
+        "a": ElpdDifference(-20.0, 3.0, "worse"),
+        "b": ElpdDifference(-1.0, 3.0, "inconclusive", "it is below 4 nats"),
+        "c": ElpdDifference(2.0, 3.0, "inconclusive", "it is below 4 nats"),
     }
     contrasts = {name: Contrast(("with x", "without y")) for name in tellings} | {"c": Contrast(())}
-    said = told_models("baseline", tellings, {name: [] for name in tellings}, contrasts)
+    said = describe_models("baseline", tellings, {name: [] for name in tellings}, contrasts)
     assert said[0] == "baseline predicts better than a; the data do not distinguish b and c from baseline."
     assert (
         said[1] == "a predicts worse than baseline: -20.0 nats (standard error 3.0). a is baseline with x, without y."
@@ -332,7 +337,7 @@ def test_a_verdict_says_each_model():
     assert said[2].startswith("The data do not distinguish b from baseline: -1.0 nats (standard error 3.0), and it is")
     assert said[3].endswith("The models of c and baseline are the same.")
     assert len(said) == 4
-    alone = told_models("baseline", {name: tellings[name] for name in ("baseline", "b")}, {}, contrasts)
+    alone = describe_models("baseline", {name: tellings[name] for name in ("baseline", "b")}, {}, contrasts)
     assert alone[0] == "The data do not distinguish b from baseline."
 
 

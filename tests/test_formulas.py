@@ -57,7 +57,7 @@ def test_kernels(kind):
 
 def test_signed_departures():
     kernel, values = KERNELS["unrestricted"](), KERNEL_VALUES["unrestricted"]
-    code = kernel.departure({name: np.asarray(one) for name, one in values.items()}, L)
+    code = kernel.signed_deviation({name: np.asarray(one) for name, one in values.items()}, L)
     (formula,) = (part for part in kernel.latex.split(r", \quad ") if part.startswith("d_l"))
     given = {r"\rho": values["roughness"], "r_l": random_walk(INNOVATION, np)}
     np.testing.assert_allclose(value(formula, **given), code, rtol=1e-12)

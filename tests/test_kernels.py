@@ -57,7 +57,7 @@ def test_weights_are_non_negative_and_sum_to_one(kernel):
 
 
 def test_departures_sum_to_zero(kernel):
-    departure = kernel.departure(draw(kernel, np.random.default_rng(1), 50), MAX_LAG)
+    departure = kernel.signed_deviation(draw(kernel, np.random.default_rng(1), 50), MAX_LAG)
     assert (departure is None) == (not isinstance(kernel, Unrestricted))
     if departure is not None:
         np.testing.assert_allclose(departure.sum(-1), 0.0, atol=1e-12)
@@ -117,7 +117,8 @@ def test_a_move_shifts_the_log_of_the_location(kernel):
     parameters |= {"spread": np.array([9.0]), "excess_spread": np.array([20.0])}
     parameters |= {"fraction": np.array([0.25]), "concentration": np.array([2000.0])}
     before, after = (
-        kernel.weights(kernel.moved(parameters, np.array([move])), max_lag)[0] @ lags(max_lag) for move in (0.0, 0.5)
+        kernel.weights(kernel.shift_location(parameters, np.array([move])), max_lag)[0] @ lags(max_lag)
+        for move in (0.0, 0.5)
     )
     if kernel.kind == "beta":
         before, after = (mean / (max_lag - mean) for mean in (before, after))

@@ -16,7 +16,7 @@ from scipy import optimize, stats
 import regimelag as rl
 from regimelag.results import lag_report as module
 from regimelag.results import model_checks as cautions_module
-from regimelag.results.model_checks import calendar, cautions, piled_up, separated, visited_once
+from regimelag.results.model_checks import mass_at_max_lag, model_warnings, regime_is_calendar, separation, visited_once
 
 
 def test_report_says_what_the_draws_say(tiny):
@@ -354,9 +354,9 @@ def test_weight_at_the_largest_lag_is_told():
 
     # Of 20 lags the two beyond 18 would hold a tenth; more than a fifth is a pile.
     flat = np.full(20, 0.05)
-    assert not list(piled_up(reading(flat)))
+    assert not list(mass_at_max_lag(reading(flat)))
     piled = np.r_[np.full(19, 0.75 / 19), 0.25]
-    (said,) = piled_up(reading(piled))
+    (said,) = mass_at_max_lag(reading(piled))
     assert said.startswith("metal: 29 % of the lag weights lie beyond 0.9 of the largest lag, 20.")
 
 
@@ -373,19 +373,19 @@ def of_years(by_year, regimes=("calm", "turbulent"), responses=None):
 def test_regimes_that_are_the_calendar_are_told_once():
     # The quarter of 2018 does not count.
     years = {2015: (0.02, 0.98), 2016: (0.5, 0.5), 2017: (0.99, 0.01), 2018: (0.0, 1.0)}
-    (said,) = calendar(of_years(years), bare_spec(regimes=rl.Regimes(count=2)), episodes=1)
+    (said,) = regime_is_calendar(of_years(years), bare_spec(regimes=rl.Regimes(count=2)), episodes=1)
     assert said.startswith(
         "The regimes coincide with calendar periods: calm fills 2017, turbulent fills 2015. What is reported of a "
         "regime may be a property of these years."
     )
-    assert not list(calendar(of_years(years | {2015: (0.06, 0.94)}), small_spec(), episodes=2))
+    assert not list(regime_is_calendar(of_years(years | {2015: (0.06, 0.94)}), small_spec(), episodes=2))
     # Of three, one fills a year that the others share in another one.
     three = {2015: (0.01, 0.5, 0.49), 2016: (0.98, 0.01, 0.01), 2017: (0.4, 0.3, 0.3), 2018: (1.0, 0.0, 0.0)}
     labels = ("calm", "middle", "turbulent")
-    (said,) = calendar(of_years(three, labels), small_spec(regimes=rl.Regimes(count=3)), episodes=2)
+    (said,) = regime_is_calendar(of_years(three, labels), small_spec(regimes=rl.Regimes(count=3)), episodes=2)
     assert said.startswith("Regime calm coincides with a calendar period: it fills 2016 and is absent from 2015.")
     both = {year: np.array([share, (0.5, 0.5)]) for year, share in years.items()}
-    (said,) = calendar(of_years(both, responses=("asset", "other")), small_spec(), episodes=2)
+    (said,) = regime_is_calendar(of_years(both, responses=("asset", "other")), small_spec(), episodes=2)
     assert said.startswith("The regimes of asset coincide with calendar periods: calm fills 2017")
 
 
@@ -405,10 +405,10 @@ def test_the_advice_on_the_calendar_fits_the_spec(episodes, used, cure, cured):
     """What is advised is not what the spec has, and once it is followed it is not advised again."""
     years = of_years({2015: (0.0, 1.0), 2016: (0.5, 0.5), 2017: (1.0, 0.0), 2018: (1.0, 0.0)})
     spec = small_spec(episodes=episodes)
-    (said,) = calendar(years, spec, episodes=used)
+    (said,) = regime_is_calendar(years, spec, episodes=used)
     assert said.count(cure) == 1
     if cured is not None:
-        (after,) = calendar(years, replaced(spec, episodes=cured), episodes=2)
+        (after,) = regime_is_calendar(years, replaced(spec, episodes=cured), episodes=2)
         assert "already" in after
 
 
@@ -416,7 +416,7 @@ def test_the_advice_on_the_calendar_fits_the_spec(episodes, used, cure, cured):
 
 
 def on_paths(rows, drivers, **changes):
-    """Paths (chain, draw, time) of a spec with these drivers, and their values, as `separated` takes them."""
+    """Paths (chain, draw, time) of a spec with these drivers, and their values, as `separation` takes them."""
     names = tuple(rl.Driver(name, name) for name in drivers)
     spec = bare_spec(**({"regimes": rl.Regimes(count=2), "drivers": names} | changes))
     rows = np.atleast_2d(rows)
@@ -427,7 +427,7 @@ def on_paths(rows, drivers, **changes):
 
 
 def told(rows, drivers, **changes):
-    return list(separated(*on_paths(rows, drivers, **changes)))
+    return list(separation(*on_paths(rows, drivers, **changes)))
 
 
 WEEKS = np.arange(300)
@@ -501,7 +501,7 @@ def test_separation_of_one_of_three_regimes_and_of_one_response():
     paths, values, spec = on_paths(ONE_SWITCH, {"policy": (WEEKS >= 149).astype(float)})
     other = paths.copy(data=((WEEKS // 50) % 2)[None, None])
     both = xr.concat([paths, other], xr.DataArray(["asset", "other"], dims="response", name="response"))
-    (said,) = separated(both, values, spec)
+    (said,) = separation(both, values, spec)
     assert said.startswith("Driver policy separates the regimes of asset:")
 
 
@@ -557,7 +557,8 @@ def test_one_switch_with_its_dummy_is_told_of_any_size(size):
     known = {"intercept": 0.0, "log_scale": 0.0, "log_scale_gap": 1.2, "degrees_of_freedom_minus_two": 30.0}
     tree = at_parameters(spec, panel, stay_log_odds=np.log(60.0), driver_effect=effect, **known)
     once, separates = (
-        next(note for note in cautions(tree) if note.startswith(words)) for words in ("Visited once", "Driver policy")
+        next(note for note in model_warnings(tree) if note.startswith(words))
+        for words in ("Visited once", "Driver policy")
     )
     ends = re.search(r"calm \(about (\S+) to (\S+)\), turbulent \(about (\S+) to (\S+)\)", once).groups()
     for found, true in zip(ends, panel["time"].to_numpy()[[0, 149, 150, 299]], strict=True):
@@ -606,7 +607,7 @@ def test_few_clean_panels_are_told_of_separation(model, panels):
         many = one.isel(draw=[0] * 40).assign_coords(draw=range(40))
         groups = {"/posterior": many, "/prior": many}
         tree = on_panel(xr.DataTree.from_dict(groups), spec, simulated.drop_vars("regime_path"))
-        noted += any("separates" in note for note in separated(rl.regime_paths(tree), panel["driver_value"], spec))
+        noted += any("separates" in note for note in separation(rl.regime_paths(tree), panel["driver_value"], spec))
     assert np.median(switches) >= 8
     assert noted <= 0.05 * panels
 
@@ -623,7 +624,7 @@ def test_one_switch_with_its_dummy_is_told_of_a_fit(driver_sd):
     panel["response_value"][:, 0] = 0.8 * np.exp(1.2 * (ONE_SWITCH - 0.5)) * noise
     settings = {"draws": 300, "tune": 400, "chains": 2, "cores": 1, "starts": 4, "prior_draws": 50}
     fit = rl.fit(spec, panel, random_seed=1, progressbar=False, **settings)
-    said = cautions(fit)
+    said = model_warnings(fit)
     assert any(note.startswith("Driver policy separates the regimes") for note in said), said
     assert any(note.startswith("Visited once") for note in said), said
 
@@ -636,7 +637,7 @@ def test_real_draws_are_reported(idata):
     assert set(scaled["diagnosis"].dropna()) <= {module.SAME, module.DISAGREE, module.FINE}
     # The priors that are scaled are not those of the same-period effect.
     assert scaled["diagnosis"].isna().to_list() == [False, True, False]
-    assert set(cautions(idata)) <= set(report.attrs["notes"])
+    assert set(model_warnings(idata)) <= set(report.attrs["notes"])
     assert not any("separates" in note or note.startswith("Visited once") for note in report.attrs["notes"])
     notes = [note for note in report.attrs["notes"] if "power-scaling" in note]
     assert len(notes) == (scaled["diagnosis"] == module.DISAGREE).sum()

@@ -16,7 +16,7 @@ from oracles import enumerate_chain
 from scipy import special
 
 import regimelag as rl
-from regimelag.panel.slicing import learned_before
+from regimelag.panel.slicing import restandardize_on
 
 ROWS = 60
 SPEC = small_spec(
@@ -247,8 +247,8 @@ def test_what_is_no_future_is_refused(refitted, made):
     beyond = replaced(SPEC, signals=(replaced(SPEC.signals[0], beyond="dollar"),))
     frame = made[0]
     with pytest.raises(rl.errors.PanelError, match="metal beyond"):
-        learned_before(beyond, rl.make_panel(beyond, frame, start=frame.index[8]), 30)
+        restandardize_on(beyond, rl.make_panel(beyond, frame, start=frame.index[8]), 30)
     still = made[1].copy(deep=True)
     still["control_value"][:12] = 0.3
     with pytest.raises(rl.errors.PanelError, match="control dollar"):
-        learned_before(SPEC, still, 12)
+        restandardize_on(SPEC, still, 12)

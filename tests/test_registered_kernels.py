@@ -89,7 +89,7 @@ class Wavy(rl.kernels.Gamma):
     def priors(self, max_lag):
         return super().priors(max_lag) | {"amplitude": Prior("Normal", {"mu": 0.0, "sigma": 0.2})}
 
-    def departure(self, parameters, max_lag, xp=np):
+    def signed_deviation(self, parameters, max_lag, xp=np):
         wave = np.cos(lags(max_lag))
         return parameters["amplitude"][..., None] * (wave - wave.mean())
 
@@ -160,7 +160,7 @@ def test_a_location_that_moves_is_told():
         kind: ClassVar[str] = "elsewhere"
         movable: ClassVar[bool] = True
 
-        def moved(self, parameters, deviation, xp=np):
+        def shift_location(self, parameters, deviation, xp=np):
             return dict(parameters) | {"half_life": parameters["half_life"] * xp.exp(deviation)}
 
     KERNELS["elsewhere"] = Elsewhere

@@ -49,7 +49,7 @@ def effect_of(v, place, regime, episode):
 
 def test_two_parts_of_a_signal_are_the_same_model(two):
     spec, panel, parameters = two
-    split, whole = placebos.apart(spec, panel, "ore")
+    split, whole = placebos.split_same_row_and_lag(spec, panel, "ore")
     check_panel(split, whole)
     assert [signal.name for signal in split.signals] == ["metal", "ore, same row", "ore"]
     draws = stack_draws(parameters)
@@ -62,7 +62,7 @@ def test_two_parts_of_a_signal_are_the_same_model(two):
 def test_the_null_drops_the_lag_alone(signals):
     spec = small_spec(signals=signals)
     panel = hand_panel(spec, 9)
-    null, data = placebos.without_lag(*placebos.apart(spec, panel, "metal"), "metal")
+    null, data = placebos.without_lag(*placebos.split_same_row_and_lag(spec, panel, "metal"), "metal")
     check_panel(null, data)
     assert [signal.name for signal in null.lagged_signals] == [signal.name for signal in signals[1:]]
     same_row = [signal for signal in signals if signal.contemporaneous]
@@ -83,7 +83,7 @@ def test_a_window_keeps_its_history_and_episodes(two):
 
 def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
     spec, panel, parameters = two
-    split, whole = placebos.apart(spec, panel, "metal")
+    split, whole = placebos.split_same_row_and_lag(spec, panel, "metal")
     back = placebos.reversed_time(whole)
     eq = evaluate(split, back, stack_draws(parameters))
     v = one_draw(parameters)
@@ -109,8 +109,8 @@ def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
 
 def test_exchanged_the_signal_follows_the_response(two):
     spec, panel, _ = two
-    split, whole = placebos.apart(spec, panel, "metal")
-    turned = placebos.exchanged(whole, "metal")
+    split, whole = placebos.split_same_row_and_lag(spec, panel, "metal")
+    turned = placebos.swap_signal_and_response(whole, "metal")
     check_panel(split, turned)
     x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
     values = {str(name): turned["signal_value"].sel(signal=name).to_numpy() for name in turned["signal"].to_numpy()}
@@ -128,7 +128,7 @@ def test_exchanged_the_signal_follows_the_response(two):
 
 def test_rotation_moves_one_signal_around_its_ring(two):
     _, panel, _ = two
-    moved = placebos.rotated(panel, "ore", 5)
+    moved = placebos.circular_shift(panel, "ore", 5)
     x = panel["signal_value"].to_numpy()
     for row in range(18):
         assert moved["signal_value"].to_numpy()[(row + 5) % 18, 1] == x[row, 1]
@@ -159,7 +159,7 @@ def test_the_largest_moves_are_found_with_the_mean_added_back():
 
 @pytest.mark.parametrize(("ring", "lags", "count"), [(60, 4, 12), (708, 26, 20), (100, 26, 1), (30, 1, 20)])
 def test_shifts_are_apart_and_meet_neither_lags_nor_leads(ring, lags, count):
-    shifts = placebos.spaced_shifts(ring, lags, 20)
+    shifts = placebos.circular_shifts(ring, lags, 20)
     assert len(shifts) == count
     assert (np.diff(shifts) >= lags).all()
     true = {n % ring for n in range(-lags, lags + 1)}
@@ -179,7 +179,7 @@ def test_slopes_over_all_shifts_are_those_of_plain_loops(two):
     residual = np.zeros(14)
     residual[seen] = y[seen] - hat @ y[seen]
     for shift in range(18):
-        moved = placebos.rotated(panel, "metal", shift)["signal_value"].to_numpy()[:, 0]
+        moved = placebos.circular_shift(panel, "metal", shift)["signal_value"].to_numpy()[:, 0]
         total = sum(residual[t] * weights[lag - 1] * moved[4 + t - lag] for t in range(14) for lag in range(1, 5))
         assert slopes[shift] == pytest.approx(total)
 

@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from regimelag.errors import PanelError, SpecError
-from regimelag.panel.aligned_series import lay_tracks
+from regimelag.panel.aligned_series import align_series
 from regimelag.panel.make import check_panel, describe_panel, make_panel, panel_hash
 from regimelag.panel.read import read_series
 from regimelag.panel.rows import to_frequency, trading_dates, transform
@@ -456,7 +456,7 @@ def test_what_came_before_the_first_trading_date_does_not_stand_on_it():
     spec = SimpleNamespace(responses=responses, signals=(SILVER,), drivers=(), controls=(), frequency="trading")
     rows = trading_dates(frame, ("btc", "slv"))
     assert rows[0] == pd.Timestamp("2020-03-02")
-    ether = lay_tracks(spec, frame, rows, "")[1]
+    ether = align_series(spec, frame, rows, "")[1]
     np.testing.assert_array_equal(ether.legs["eth"].level[:3], [np.nan, 2.0, 2.0])
     np.testing.assert_array_equal(ether.value[:3], [np.nan, np.nan, 0.0])
 

@@ -21,7 +21,7 @@ import xarray as xr
 
 import regimelag as rl
 from regimelag.runtime import files
-from regimelag.runtime.files import in_place_of, recover, sweep, write_whole
+from regimelag.runtime.files import atomic_replace, recover, remove_leftovers, write_whole
 
 ENDINGS = ["nc", "zarr"]
 TESTS = Path(__file__).parent
@@ -289,7 +289,7 @@ def test_the_new_one_is_put_in_its_place_where_both_are_whole(tmp_path, monkeypa
         recover(target)
     assert (target / "which").read_text() == "part"
     with pytest.warns(UserWarning, match=r"removed \.fit\.zarr"):
-        sweep(target)
+        remove_leftovers(target)
     assert names(tmp_path) == ["fit.zarr"]
 
 
@@ -315,7 +315,7 @@ def test_what_lives_or_is_of_another_is_not_removed(tmp_path):
     for path in (*kept, gone):
         path.write_text("half")
     with pytest.warns(UserWarning, match="removed"):
-        sweep(target)
+        remove_leftovers(target)
     assert names(tmp_path) == sorted(path.name for path in kept)
 
 
@@ -331,7 +331,7 @@ def test_a_failed_swap_brings_the_old_one_back(tmp_path, monkeypatch):
         return replace(self, other)
 
     monkeypatch.setattr(Path, "replace", fails)
-    with pytest.raises(PermissionError), in_place_of(target) as part:
+    with pytest.raises(PermissionError), atomic_replace(target) as part:
         (part / "new").touch()
     assert names(target) == ["old"]
     assert names(tmp_path) == ["folder"]
@@ -350,7 +350,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from regimelag.runtime.files import in_place_of
+from regimelag.runtime.files import atomic_replace
 
 left = int(sys.argv[2])
 
@@ -367,7 +367,7 @@ def dying(call):
 
 
 Path.replace, shutil.rmtree = dying(Path.replace), dying(shutil.rmtree)
-with in_place_of(Path(sys.argv[1])) as part:
+with atomic_replace(Path(sys.argv[1])) as part:
     (part / "which").write_text("new")
 """
 
@@ -387,7 +387,7 @@ def test_a_replacement_can_be_killed_before_each_of_its_steps(tmp_path, monkeypa
             warnings.simplefilter("ignore")
             recover(target)
             found.append((target / "which").read_text())
-            sweep(target)
+            remove_leftovers(target)
         assert names(tmp_path) == ["fit.zarr"]
     # Before the old one is moved aside, before the new one is moved in, before the old one is removed, and after.
     assert found == ["old", "new", "new", "new"]

@@ -10,7 +10,7 @@ import xarray as xr
 
 import regimelag as rl
 from regimelag.model import at_draws
-from regimelag.results.model_checks import cautions
+from regimelag.results.model_checks import model_warnings
 from regimelag.results.view import View
 from regimelag.sampling.diagnostics import convergence, stored_diagnostics
 
@@ -56,7 +56,7 @@ def test_lag_report_evaluates_the_model_once_and_takes_the_stored_diagnostics(id
     [
         rl.regime_durations,
         rl.regime_portrait,
-        cautions,
+        model_warnings,
         rl.driver_effects,
         rl.effects,
         lambda fit: rl.effects(fit, group="prior"),

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
-from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explained, write_whole
+from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explain_os_errors, write_whole
 from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.process import ALONE, refuse_while_imported
 from regimelag.spec.toml import REGISTRIES
@@ -129,7 +129,7 @@ def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None
         If the seed is no whole number, zero or above.
     """
     if random_seed is None and folder is not None:
-        with explained(asked, Path(folder)):
+        with explain_os_errors(asked, Path(folder)):
             random_seed = (_json(Path(folder) / SETTINGS) or {}).get("random_seed")
     return drawn_seed(FitError, asked, random_seed)
 
@@ -282,7 +282,7 @@ class _Kept:
         if self.folder is None:
             return
         file = self.folder / SETTINGS
-        with explained(self.asked, self.folder):
+        with explain_os_errors(self.asked, self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             held = _json(file)
         if held is None:
@@ -299,7 +299,7 @@ class _Kept:
         found: dict[int, Result] = {}
         if self.folder is None:
             return found
-        with explained(self.asked, self.folder):
+        with explain_os_errors(self.asked, self.folder):
             for number in numbers:
                 file = self._file(number)
                 held = _json(file)
@@ -326,7 +326,7 @@ class _Kept:
         return self.folder / f"{number:06d}.json"
 
     def _write(self, file: Path, content: Mapping[str, Any]) -> None:
-        with explained(self.asked, file, "what is done is kept, and a call with the same folder goes on"):
+        with explain_os_errors(self.asked, file, "what is done is kept, and a call with the same folder goes on"):
             write_whole(file, json.dumps(content).encode())
 
     def _check(self, held: Mapping[str, Any]) -> None:

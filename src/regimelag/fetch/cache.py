@@ -31,7 +31,7 @@ DATES = ("date", "published")
 LONGEST_LOCK = 600.0
 
 
-class Held(NamedTuple):
+class CachedTable(NamedTuple):
     """A table from the cache.
 
     Attributes
@@ -74,7 +74,7 @@ def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | N
     return limit
 
 
-def take(
+def get_or_fetch(
     folder: Path,
     name: str,
     fetch: Callable[[], pd.DataFrame],
@@ -82,7 +82,7 @@ def take(
     about: Mapping[str, str],
     max_age: pd.Timedelta | None,
     asked: str,
-) -> Held:
+) -> CachedTable:
     """The table of that name, from the cache if it is there and young enough, or else fetched and kept.
 
     Parameters
@@ -108,7 +108,7 @@ def take(
     """
     path = folder / f"{name}.csv"
     with _explained(path, asked):
-        held = _young(path, max_age)
+        held = _read_if_fresh(path, max_age)
     if held is not None:
         return held
     with _explained(path, asked):
@@ -118,7 +118,7 @@ def take(
     try:
         # Another process may have fetched it while this one waited.
         with _explained(path, asked):
-            held = _young(path, max_age)
+            held = _read_if_fresh(path, max_age)
         if held is not None:
             return held
         table = fetch()
@@ -143,13 +143,13 @@ def _explained(path: Path, asked: str) -> Iterator[None]:
         raise FetchError(asked, f"the cache in {path.parent} can be read and written", came, cure) from fault
 
 
-def _young(path: Path, max_age: pd.Timedelta | None) -> Held | None:
+def _read_if_fresh(path: Path, max_age: pd.Timedelta | None) -> CachedTable | None:
     # A clock that was wrong once may have dated a table in the future, where it would never grow old.
     held = read(path)
     return held if held is not None and (max_age is None or abs(held.age) <= max_age) else None
 
 
-def read(path: Path) -> Held | None:
+def read(path: Path) -> CachedTable | None:
     """Read a table; None, with a warning, if the file is not what was once written."""
     try:
         text = path.read_bytes()
@@ -165,7 +165,7 @@ def read(path: Path) -> Held | None:
     if not whole:
         warnings.warn(f"The cached file {path} is damaged; it is not used, and is fetched again.", stacklevel=2)
         return None
-    return Held(_parse(body), fetched, cached=True)
+    return CachedTable(_parse(body), fetched, cached=True)
 
 
 def _parse(body: bytes) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def _parse(body: bytes) -> pd.DataFrame:
     )
 
 
-def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> Held:
+def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> CachedTable:
     """Write a table and read it back, so that the first run sees what later ones will."""
     body = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n").encode()
     fetched = pd.Timestamp.now("UTC").isoformat(timespec="milliseconds")
@@ -196,4 +196,4 @@ def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> Held:
     except BaseException:
         Path(spare).unlink(missing_ok=True)
         raise
-    return Held(_parse(body), pd.Timestamp(fetched), cached=False)
+    return CachedTable(_parse(body), pd.Timestamp(fetched), cached=False)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from regimelag.errors import FetchError
-from regimelag.fetch.cache import Held
-from regimelag.panel.frame_checks import some
+from regimelag.fetch.cache import CachedTable
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.runtime.plain import is_number
 
 LOGGER = logging.getLogger("regimelag")
@@ -49,13 +49,15 @@ def resolve_columns(
     pairs = named.items() if isinstance(named, Mapping) else ((name, known.get(name, name)) for name in named)
     wanted = {str(column): str(identifier) for column, identifier in pairs}
     if not wanted:
-        raise FetchError(asked, "at least one column is asked for", "none", f"choose from {some(known, most=20)}")
+        raise FetchError(
+            asked, "at least one column is asked for", "none", f"choose from {truncate_list(known, most=20)}"
+        )
     for column, identifier in wanted.items():
         if column in hints and column == identifier:
             raise FetchError(asked, "the source has every column", f"no {column!r}", hints[column])
         if not pattern.fullmatch(identifier):
             close = difflib.get_close_matches(identifier, list(known), n=1)
-            choice = f"choose from {some(known, most=20)}, or give the source's own name"
+            choice = f"choose from {truncate_list(known, most=20)}, or give the source's own name"
             cure = f"write {close[0]!r}" if close else choice
             rule = "columns are names that the package knows, or the source's own names"
             raise FetchError(asked, rule, f"{identifier!r}", cure)
@@ -70,7 +72,7 @@ def check_timeout(timeout: float, asked: str) -> None:
         )
 
 
-def age_note(column: str, identifier: str, held: Held) -> str:
+def age_note(column: str, identifier: str, held: CachedTable) -> str:
     """A sentence on where a column comes from; logged, and a warning if it is old."""
     age, day = held.age, f"{held.fetched:%Y-%m-%d %H:%M} UTC"
     if not held.cached:
@@ -110,7 +112,7 @@ def wide_frame(
     return frame
 
 
-def about(identifier: str, held: Held, **more: object) -> dict[str, object]:
+def origin_attrs(identifier: str, held: CachedTable, **more: object) -> dict[str, object]:
     """What the frame's attributes say of a column."""
     return {
         "series": identifier,
@@ -121,6 +123,6 @@ def about(identifier: str, held: Held, **more: object) -> dict[str, object]:
     }
 
 
-def listed(columns: Columns) -> str:
+def repr_columns(columns: Columns) -> str:
     """The columns as the caller wrote them, for errors."""
     return repr(columns if isinstance(columns, str) else list(columns))

@@ -13,7 +13,15 @@ import pandas as pd
 
 from regimelag.errors import FetchError
 from regimelag.fetch import cache as store
-from regimelag.fetch.common import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
+from regimelag.fetch.common import (
+    Columns,
+    age_note,
+    check_timeout,
+    origin_attrs,
+    repr_columns,
+    resolve_columns,
+    wide_frame,
+)
 from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
 
 SERIES = {
@@ -92,7 +100,7 @@ def fetch_fred(
     fetch_vintages : every value that was ever published, and when.
     fetch_market : silver, gold and other prices that FRED does not have.
     """
-    asked = f"fetch_fred({listed(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
+    asked = f"fetch_fred({repr_columns(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     day = None if as_of is None else _day(as_of, asked)
     check_timeout(timeout, asked)
@@ -103,11 +111,11 @@ def fetch_fred(
         fetch = _observations(client, identifier, day)
         name = f"fred-{identifier}" + (f"-as-of-{day:%Y-%m-%d}" if day is not None else "")
         source = {"source": "FRED", "series": identifier}
-        held = store.take(folder, name, fetch, about=source, max_age=limit, asked=asked)
+        held = store.get_or_fetch(folder, name, fetch, about=source, max_age=limit, asked=asked)
         values[column] = held.table.set_index("date")["value"]
         known = "" if day is None else f" It holds what was known on {day:%Y-%m-%d}."
         notes += [age_note(column, identifier, held) + known, *_late_start(column, identifier, values[column])]
-        origin[column] = about(identifier, held, as_of=None if day is None else f"{day:%Y-%m-%d}")
+        origin[column] = origin_attrs(identifier, held, as_of=None if day is None else f"{day:%Y-%m-%d}")
     return wide_frame(values, notes, origin)
 
 
@@ -142,7 +150,7 @@ def fetch_vintages(
     FetchError
         As `fetch_fred` does.
     """
-    asked = f"fetch_vintages({listed(columns)})"
+    asked = f"fetch_vintages({repr_columns(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
@@ -151,10 +159,10 @@ def fetch_vintages(
         client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
         source = {"source": "ALFRED", "series": identifier}
         name = f"fred-{identifier}-vintages"
-        held = store.take(folder, name, _vintages(client, identifier), about=source, max_age=limit, asked=asked)
+        held = store.get_or_fetch(folder, name, _vintages(client, identifier), about=source, max_age=limit, asked=asked)
         tables.append(held.table.assign(column=column)[["column", "date", "published", "value"]])
         notes.append(f"{age_note(column, identifier, held)} Vintages begin on {held.table['published'].min().date()}.")
-        origin[column] = about(identifier, held)
+        origin[column] = origin_attrs(identifier, held)
     tidy = pd.concat(tables, ignore_index=True)
     tidy.attrs = {"notes": notes, "origin": origin}
     return tidy

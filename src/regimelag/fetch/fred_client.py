@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import FetchError
-from regimelag.fetch.retry import PassingError, insist, seconds_to_wait
+from regimelag.fetch.retry import PassingError, seconds_to_wait, with_retries
 
 KEY = re.compile(r"[0-9a-z]{32}")
 GET_KEY = "a free key is had at https://fred.stlouisfed.org/docs/api/api_key.html"
@@ -92,7 +92,7 @@ class FredClient(fredapi.Fred):
         """Take the place of fredapi's request; a private name, so a test guards that it is still the one called."""
         key = self.find()
         self.until = time.monotonic() + LONGEST if self.until is None else self.until
-        return insist(lambda: self._ask(url, key), asked=self.asked, source="FRED")
+        return with_retries(lambda: self._ask(url, key), asked=self.asked, source="FRED")
 
     def _ask(self, url: str, key: str) -> ET.Element:
         left = (self.until or 0.0) - time.monotonic()

@@ -15,8 +15,16 @@ import pandas as pd
 
 from regimelag.errors import FetchError
 from regimelag.fetch import cache as store
-from regimelag.fetch.common import Columns, about, age_note, check_timeout, listed, resolve_columns, wide_frame
-from regimelag.fetch.retry import PassingError, insist
+from regimelag.fetch.common import (
+    Columns,
+    age_note,
+    check_timeout,
+    origin_attrs,
+    repr_columns,
+    resolve_columns,
+    wide_frame,
+)
+from regimelag.fetch.retry import PassingError, with_retries
 from regimelag.runtime.versions import declared, install_command
 
 SYMBOLS = {
@@ -77,7 +85,7 @@ def fetch_market(
     FetchError
         If yfinance is not installed, there is no such symbol, no answer, or the cache cannot be used.
     """
-    asked = f"fetch_market({listed(columns)})"
+    asked = f"fetch_market({repr_columns(columns)})"
     wanted = resolve_columns(columns, SYMBOLS, SYMBOL, asked=asked, hints=FRED)
     check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
@@ -85,13 +93,13 @@ def fetch_market(
     for column, symbol in wanted.items():
         fetch = _closes(symbol, timeout, f"{asked}, symbol {symbol}")
         source = {"source": "Yahoo", "series": symbol}
-        held = store.take(folder, f"market-{symbol}", fetch, about=source, max_age=limit, asked=asked)
+        held = store.get_or_fetch(folder, f"market-{symbol}", fetch, about=source, max_age=limit, asked=asked)
         values[column] = held.table.set_index("date")["value"]
         notes.append(age_note(column, symbol, held))
         if (column, symbol) == ("silver_usd", SYMBOLS["silver_usd"]):
             values[column] = without_fee(values[column])
             notes.append(f"The trust's fee of {FEE:.1%} a year since {FEE_SINCE.date()} is taken out of {column!r}.")
-        origin[column] = about(symbol, held)
+        origin[column] = origin_attrs(symbol, held)
     return wide_frame(values, notes, origin)
 
 
@@ -124,7 +132,7 @@ def _yfinance(asked: str) -> ModuleType:
 def _closes(symbol: str, timeout: float, asked: str) -> Callable[[], pd.DataFrame]:
     def fetch() -> pd.DataFrame:
         yfinance = _yfinance(asked)
-        prices = insist(lambda: _ask(yfinance, symbol, timeout, asked), asked=asked, source="Yahoo")
+        prices = with_retries(lambda: _ask(yfinance, symbol, timeout, asked), asked=asked, source="Yahoo")
         return finished_days(prices["Adj Close"], pd.Timestamp.now("UTC"))
 
     return fetch

@@ -39,7 +39,7 @@ class PassingError(Exception):
         self.came, self.wait = came, wait
 
 
-def insist[T](ask: Callable[[], T], *, asked: str, source: str) -> T:
+def with_retries[T](ask: Callable[[], T], *, asked: str, source: str) -> T:
     """Ask until there is an answer, at most five times.
 
     Parameters

@@ -24,9 +24,9 @@ from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
-from regimelag.model.terms import Lag, Terms, between_joint, chains_on_joint, on_joint, terms_of
+from regimelag.model.terms import Lag, Terms, chain_entries_on_joint, expand_to_joint, step_entries_on_joint, terms_of
 from regimelag.panel.make import check_panel
-from regimelag.runtime.process import alone
+from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Point, combinations, softmax
@@ -56,7 +56,7 @@ def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     return coords
 
 
-@alone
+@one_thread_at_a_time
 def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     """Build the PyMC model; it is yours to extend and to sample as you like.
 
@@ -99,9 +99,9 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
-        effects = _table(terms.effect, partial(on_joint, spec)) if terms.effect else None
+        effects = _table(terms.effect, partial(expand_to_joint, spec)) if terms.effect else None
         location = _location(spec, terms, data, effects)
-        log_scale = _table(terms.log_scale, partial(on_joint, spec))
+        log_scale = _table(terms.log_scale, partial(expand_to_joint, spec))
         y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
             location = _by_lag(spec, data, effects, location)
@@ -209,7 +209,7 @@ def _table(
 def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
     """Location (response, joint regime, time) but for point lags."""
     responses, joint = len(spec.responses), len(spec.joint_regimes)
-    coefficients = _table(terms.location, partial(on_joint, spec)).reshape((1, -1, responses * joint))
+    coefficients = _table(terms.location, partial(expand_to_joint, spec)).reshape((1, -1, responses * joint))
     location = linear_predictor(data[nm.COVARIATE], coefficients)
     if len(spec.lagged_signals) > len(spec.point_signals):
         location = location + _lagged_response(spec, terms, data, effects)
@@ -256,9 +256,9 @@ def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     kernel = lag.signal.kernel
     names = kernel.priors(spec.max_lag)
     parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
-    departure = kernel.departure(parameters, spec.max_lag, pt)
+    departure = kernel.signed_deviation(parameters, spec.max_lag, pt)
     if lag.moves:
-        parameters = kernel.moved(parameters, _table(lag.moves), pt)
+        parameters = kernel.shift_location(parameters, _table(lag.moves), pt)
     return kernel.weights(parameters, spec.max_lag, pt), departure
 
 
@@ -345,7 +345,7 @@ def _own(spec: ModelSpec) -> tuple[str, ...]:
 def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]) -> Tensor:
     """Logits (time - 1, origin, destination) of joint regimes, or (origin, destination) without drivers."""
     joint = len(spec.joint_regimes)
-    coefficients = _table(terms.transition, partial(between_joint, spec), _own(spec))
+    coefficients = _table(terms.transition, partial(step_entries_on_joint, spec), _own(spec))
     if not spec.drivers:
         return coefficients[0]
     moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
@@ -356,14 +356,14 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
     """Log distribution of the first joint regime (joint regime)."""
     count = len(spec.joint_regimes)
     if terms.initial:
-        return _table(terms.initial, partial(chains_on_joint, spec), _own(spec))
+        return _table(terms.initial, partial(chain_entries_on_joint, spec), _own(spec))
     if spec.regimes.initial == "uniform":
         return pt.as_tensor(np.full(count, -np.log(count)))
     first = logits[0] if spec.drivers else logits
     return pt.log(stationary_distribution(softmax(first, pt), count, pt))
 
 
-@alone
+@one_thread_at_a_time
 def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
     """Draw from the prior of all free and deterministic variables of a model, and of its point lags.
 

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
-from regimelag.model.terms import model_terms, on_joint, terms_of
+from regimelag.model.terms import expand_to_joint, model_terms, terms_of
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
@@ -106,14 +106,14 @@ def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarr
     """
     kernel = signal.kernel
     parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
-    departure = kernel.departure(parameters, spec.max_lag)
+    departure = kernel.signed_deviation(parameters, spec.max_lag)
     if isinstance(kernel, Point):
         point = parameters["point"]
         return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
     moves = lag_moves(draws, signal)
     if moves is not None:
         lifted = {name: values[:, None, None] for name, values in parameters.items()}
-        return kernel.weights(kernel.moved(lifted, moves), spec.max_lag)[:, :, :, None], departure
+        return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag)[:, :, :, None], departure
     return kernel.weights(parameters, spec.max_lag)[:, None, None, None], departure
 
 
@@ -170,7 +170,7 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     return location
 
 
-def of_each_chain(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
+def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
     """Probabilities (..., joint regime), summed to those of each response's chain (..., response, regime).
 
     With one chain for all they are (..., regime) as they came.
@@ -180,7 +180,7 @@ def of_each_chain(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
     return np.einsum("...k,kaq->...aq", values, np.eye(spec.regimes.count)[spec.joint_regimes])
 
 
-def paths_of_each_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
+def regime_paths_by_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
     """Paths (..., time) of joint regimes, as those of each response's chain (..., time, response) if it has one."""
     return spec.joint_regimes[path] if spec.own_regimes else path
 
@@ -234,7 +234,7 @@ def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray
     terms = model_terms(spec, 1).initial
     if terms and nm.INITIAL in draws:
         own = table(terms, draws)
-        return on_joint(spec, own).sum(axis=1) if spec.own_regimes else own
+        return expand_to_joint(spec, own).sum(axis=1) if spec.own_regimes else own
     if spec.regimes.initial == "stationary" and count > 1:
         return np.log(stationary_distribution(softmax(logits[:, 0], np), count, np))
     return np.full((len(logits), count), -np.log(count))
@@ -250,8 +250,8 @@ def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
     """Evaluate the model at each draw."""
     logits, initial = transitions(spec, panel, draws)
     return Quantities(
-        location=on_joint(spec, locations(spec, panel, draws), 1),
-        log_scale=on_joint(spec, log_scales(spec, draws, panel.sizes[nm.EPISODE]), 1),
+        location=expand_to_joint(spec, locations(spec, panel, draws), 1),
+        log_scale=expand_to_joint(spec, log_scales(spec, draws, panel.sizes[nm.EPISODE]), 1),
         episode=panel[nm.EPISODE_INDEX].to_numpy(),
         correlation=draws.get(nm.CORRELATION, np.ones((len(logits), 1, 1))),
         family=spec.family,
@@ -317,7 +317,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
         for s, signal in enumerate(spec.point_signals):
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
             effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
-            location += on_joint(spec, effect * past, 1)
+            location += expand_to_joint(spec, effect * past, 1)
         density[:, c] = log_observation(at_draws._replace(location=location), y)
     return at_draws, density
 

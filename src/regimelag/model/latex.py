@@ -46,7 +46,7 @@ def kernel_formula(kernel: Kernel, max_lag: int) -> str:
         kernel_symbol(kernel, name, over_lags=name in priors and priors[name].over_lags)
         for name in kernel.names(max_lag)
     )
-    return rf"w_l = w_l({held})" + (rf", \quad d_l = d_l({held})" if kernel.departs else "")
+    return rf"w_l = w_l({held})" + (rf", \quad d_l = d_l({held})" if kernel.has_signed_deviation else "")
 
 
 def kernel_location(kernel: Kernel) -> str:
@@ -125,7 +125,7 @@ def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
     effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if moves else '')}"
     past = rf"x^{{{name}}}_{{t-l}}"
-    if lag.signal.kernel.departs:
+    if lag.signal.kernel.has_signed_deviation:
         return rf"\sum_{{l=1}}^{{{spec.max_lag}}} \left({effect}\, w^{{{name}}}_l + d^{{{name}}}_l\right) {past}"
     return rf"{effect} \sum_{{l=1}}^{{{spec.max_lag}}} w^{{{name}}}_l\, {past}"
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import draw_regimes, draw_responses, evaluate, paths_of_each_chain, stack_draws
+from regimelag.model.evaluate import draw_regimes, draw_responses, evaluate, regime_paths_by_chain, stack_draws
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
 from regimelag.runtime.plain import drawn_seed, is_number, whole
@@ -86,7 +86,7 @@ def simulate(
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)
-    simulated[nm.REGIME_PATH] = (own, paths_of_each_chain(spec, path[0]))
+    simulated[nm.REGIME_PATH] = (own, regime_paths_by_chain(spec, path[0]))
     if nm.LEVEL in simulated:
         # The columns of the responses are not what their simulated values would come from.
         simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)

@@ -305,14 +305,14 @@ def _initial(spec: ModelSpec, steps: Steps) -> Iterator[Term]:
         )
 
 
-def on_joint(spec: ModelSpec, values: np.ndarray, axis: int = -2) -> np.ndarray:
+def expand_to_joint(spec: ModelSpec, values: np.ndarray, axis: int = -2) -> np.ndarray:
     """Values (..., response, ..., regime) of each response's regimes, on joint regimes; `axis` is the responses'."""
     if not spec.own_regimes:
         return values
     return np.stack([np.take(values, a, axis)[..., at] for a, at in enumerate(spec.joint_regimes.T)], axis)
 
 
-def chains_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
+def chain_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
     """What enters a chain's probabilities (*parameter, regime), as entering those of joint regimes: they multiply.
 
     (response, *parameter, joint regime) where each response has a chain.
@@ -320,7 +320,7 @@ def chains_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
     return np.stack([enters[..., at] for at in spec.joint_regimes.T]) if spec.own_regimes else enters
 
 
-def between_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
+def step_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
     """What enters a chain's logits (*parameter, row, origin, destination), as entering those of joint regimes.
 
     The chains are independent, so a joint step has the product of their probabilities, and their logits add up:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.frame_checks import some
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.rows import (
     LOGARITHMIC,
     TRADING,
@@ -23,14 +23,14 @@ from regimelag.panel.rows import (
     rows_before,
     transform,
 )
-from regimelag.panel.vintages import Releases, as_stood
+from regimelag.panel.vintages import Releases, as_of_vintages
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import NO_DELAY, Series, Signal
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class AlignedSeries:
     """One series on the rows, from the first period of the data to the end of the window.
 
     Parameters
@@ -92,7 +92,7 @@ def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> s
     return f"{spell(series.column)}{against}{beyond}"
 
 
-def stands_by_publication(role: str, series: Series) -> bool:
+def is_as_of(role: str, series: Series) -> bool:
     """Whether rows hold what was published by their date, instead of the last observation inside their period."""
     return role == nm.DRIVER or series.delay != NO_DELAY
 
@@ -101,7 +101,7 @@ def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
     """Columns that must be observed on a trading date: the first response's, and those that stand by their close."""
     needed: list[Series] = [*spec.responses[:1]]
     for role in (nm.SIGNAL, nm.CONTROL):
-        needed += [series for series in parts(spec)[role] if not stands_by_publication(role, series)]
+        needed += [series for series in parts(spec)[role] if not is_as_of(role, series)]
     return tuple(dict.fromkeys(column for series in needed for column in series.columns))
 
 
@@ -124,19 +124,17 @@ def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[n
 def published_columns(spec: ModelSpec) -> tuple[str, ...]:
     """Columns of the series that stand by their publication."""
     members = [(role, series) for role, held in parts(spec).items() for series in held]
-    return tuple(
-        dict.fromkeys(c for role, series in members if stands_by_publication(role, series) for c in series.columns)
-    )
+    return tuple(dict.fromkeys(c for role, series in members if is_as_of(role, series) for c in series.columns))
 
 
-def lay_tracks(
+def align_series(
     spec: ModelSpec,
     source: pd.DataFrame,
     rows: pd.DatetimeIndex,
     asked: str,
     *,
     releases: Mapping[str, Releases] | None = None,
-) -> list[Track]:
+) -> list[AlignedSeries]:
     """Put every series of the spec on the rows and transform it there.
 
     Drivers, and other series with a delay, hold what was published by the row's date; the rest hold the last
@@ -153,7 +151,7 @@ def lay_tracks(
     inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
     return [
         _lay(role, series, source, rows, asked, releases or {})
-        if stands_by_publication(role, series)
+        if is_as_of(role, series)
         else _lay(role, series, inside, rows, asked, {})
         for role, members in parts(spec).items()
         for series in members
@@ -167,18 +165,18 @@ def _lay(
     rows: pd.DatetimeIndex,
     asked: str,
     releases: Mapping[str, Releases],
-) -> Track:
+) -> AlignedSeries:
     legs, bases = {}, {}
     for name in series.columns:
         if name in releases:
-            legs[name], bases[name] = as_stood(releases[name], rows, series.periods)
+            legs[name], bases[name] = as_of_vintages(releases[name], rows, series.periods)
             continue
-        published = stands_by_publication(role, series)
+        published = is_as_of(role, series)
         legs[name] = as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
         bases[name] = rows_before(legs[name].level, series.periods)
     # np.minimum keeps NaT.
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
-    track = Track(role, series, legs, np.full(len(rows), np.nan), date)
+    track = AlignedSeries(role, series, legs, np.full(len(rows), np.nan), date)
     _check_positive(track, asked)
     levels = {name: leg.level for name, leg in legs.items()}
     value = transform(combined(series, levels), series.transform, series.periods, base=combined(series, bases))
@@ -197,18 +195,20 @@ def combined(series: Series, levels: Mapping[str, FloatArray]) -> FloatArray:
     return own / against if series.transform in LOGARITHMIC else own - against
 
 
-def _check_positive(track: Track, asked: str) -> None:
+def _check_positive(track: AlignedSeries, asked: str) -> None:
     for column, leg in track.legs.items() if track.series.transform in LOGARITHMIC else ():
         bad = leg.level <= 0
         if bad.any():
-            where = some(np.unique(leg.date[bad]))
+            where = truncate_list(np.unique(leg.date[bad]))
             which = f", whose column {column!r}" if len(track.legs) > 1 else ""
             came = f"{track.label}{which} is {leg.level[bad][0]:g} on {where}"
             cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
             raise PanelError(asked, "a log return or gain needs values above zero", came, cure)
 
 
-def check_history(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int, history: int, asked: str) -> None:
+def check_history(
+    tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int, history: int, asked: str
+) -> None:
     """Refuse a window that begins before its series do; the error says how many rows came and where it could begin."""
     late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(history) > first]
     if not late:
@@ -223,7 +223,7 @@ def check_history(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int, h
     raise PanelError(asked, rule, came, cure)
 
 
-def _too_seldom(late: Sequence[Track], rows: pd.DatetimeIndex) -> str:
+def _too_seldom(late: Sequence[AlignedSeries], rows: pd.DatetimeIndex) -> str:
     """The cure where columns are observed less often than there are rows, so that no change over a row is known."""
     day = np.timedelta64(1, "D")
     apart = np.median(np.diff(rows.to_numpy()) / day) if len(rows) > 1 else np.inf
@@ -236,7 +236,7 @@ def _too_seldom(late: Sequence[Track], rows: pd.DatetimeIndex) -> str:
     return ""
 
 
-def _what_came(track: Track, rows: pd.DatetimeIndex, first: int, history: int) -> str:
+def _what_came(track: AlignedSeries, rows: pd.DatetimeIndex, first: int, history: int) -> str:
     if track.first_value == len(rows):
         return f"{track.label} has no value up to {rows[-1].date()}"
     if track.role == nm.SIGNAL:
@@ -245,7 +245,7 @@ def _what_came(track: Track, rows: pd.DatetimeIndex, first: int, history: int) -
     return f"{track.label} begins on {rows[track.first_value].date()}"
 
 
-def check_present(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
+def check_present(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
     """Refuse missing values of a covariate on the rows used; the error names the rows whose level is missing."""
     gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
     if not len(gaps):
@@ -257,7 +257,8 @@ def check_present(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str)
             continue
         newest = pd.DatetimeIndex(leg.date).max().date()
         what = "none" if len(track.legs) == 1 else f"no {column!r}"
-        came = f"{track.label} has {what} on the rows {some(rows[causes])}; its last observation is dated {newest}"
+        where = truncate_list(rows[causes])
+        came = f"{track.label} has {what} on the rows {where}; its last observation is dated {newest}"
         cure = (
             f"fill column {column!r} there knowingly, choose start and end without those rows, "
             "or drop the series from the spec"

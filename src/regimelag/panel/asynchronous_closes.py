@@ -20,8 +20,8 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import Track, stands_by_publication
-from regimelag.panel.frame_checks import some
+from regimelag.panel.aligned_series import AlignedSeries, is_as_of
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.rows import DateArray, FloatArray
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -90,7 +90,7 @@ def _typical_hours(one: DateArray, close: str, other: DateArray, other_close: st
     return float(np.nanmedian((one - other) / HOUR)) or np.nan
 
 
-def clock_gaps(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[ClockGap]:
+def clock_gaps(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[ClockGap]:
     """Gaps between the closes of every column of a signal or control and every column of a response.
 
     Parameters
@@ -99,7 +99,7 @@ def clock_gaps(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track],
         The model; it holds the closes.
     rows : DatetimeIndex (row)
         Rows up to the end of the window.
-    tracks : sequence of Track
+    tracks : sequence of AlignedSeries
         All series on those rows.
     first : int
         Place of the window's first row.
@@ -125,14 +125,14 @@ def lags_by_clock(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[ClockGap]:
 def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
     """Sentences on closes: which there are, which make a lag or hide one, which are not known."""
     closes = spec.closes
-    by_close = {signal.name for signal in spec.signals if not stands_by_publication(nm.SIGNAL, signal)}
+    by_close = {signal.name for signal in spec.signals if not is_as_of(nm.SIGNAL, signal)}
     mine = [gap for gap in gaps if gap.role == nm.SIGNAL and gap.name in by_close]
     notes = ["Closes: " + ", ".join(f"{column} {close}" for column, close in closes.items()) + "."] if closes else []
     notes += [sentence(gap) for gap in lags_by_clock(spec, gaps)]
     notes += [_on_lead(gap) for gap in mine if gap.share <= -LEAST_SHARE]
     unknown = [name for gap in mine for name in (gap.column, gap.response_column) if name not in closes]
     if unknown:
-        listed = some(dict.fromkeys(unknown), most=20)
+        listed = truncate_list(dict.fromkeys(unknown), most=20)
         notes.append(f"No close is given for {listed}: hours between closes, which can make a lag, are not seen there.")
     return notes
 
@@ -156,7 +156,9 @@ def _on_lead(gap: ClockGap) -> str:
     )
 
 
-def check_known(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
+def check_known(
+    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int, asked: str
+) -> None:
     """Refuse a driver that is known at its own close, where that comes after the close of the response's row.
 
     Without a delay a value counts as known at its own close, and the step into the next row may use it only if that is
@@ -177,7 +179,7 @@ def check_known(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track]
 
 
 def _check_leg(
-    track: Track,
+    track: AlignedSeries,
     column: str,
     dates: DateArray,
     rows: pd.DatetimeIndex,

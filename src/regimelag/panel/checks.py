@@ -11,7 +11,7 @@ import xarray as xr
 
 from regimelag.errors import PanelError, SpecError
 from regimelag.panel.aligned_series import episode_rows, parts
-from regimelag.panel.frame_checks import some
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_from_toml
@@ -75,7 +75,7 @@ def _check_layout(panel: xr.Dataset, asked: str) -> None:
             raise PanelError(asked, f"variable {name!r} has dimensions {dims}", came, REMAKE)
         absent = [dim for dim in dims if dim not in panel.coords]
         if absent:
-            raise PanelError(asked, "every dimension has a coordinate", f"none for {some(absent)}", REMAKE)
+            raise PanelError(asked, "every dimension has a coordinate", f"none for {truncate_list(absent)}", REMAKE)
     if nm.EPISODE not in panel.coords:
         raise PanelError(asked, "episodes are named by a coordinate", f"no coordinate {nm.EPISODE!r}", REMAKE)
 
@@ -143,7 +143,7 @@ def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         raise PanelError(asked, rule, f"{held.to_numpy().tolist()} over {held.dims}", REMAKE)
 
 
-def spec_made_with(panel: xr.Dataset, asked: str) -> ModelSpec:
+def panel_spec(panel: xr.Dataset, asked: str) -> ModelSpec:
     """The spec that a panel says it was made with; what says none is refused."""
     if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
         came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
@@ -156,7 +156,7 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
     if "spec" not in panel.attrs:
         return
     try:
-        made = spec_made_with(panel, asked)
+        made = panel_spec(panel, asked)
     except SpecError as problem:
         raise PanelError(asked, "the attribute 'spec' holds a spec as TOML", str(problem.came), REMAKE) from problem
     if made.frequency != spec.frequency:
@@ -173,7 +173,7 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
                 raise PanelError(asked, rule, f"{role} {now.name!r} was made with {'; '.join(changed)}", REMAKE)
 
 
-def made_of_responses(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
+def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
     """Names of covariates that are made of a response, by their column or by their values."""
     columns = {response.column for response in spec.responses}
     own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.panel.aligned_series import describe_columns, parts, stands_by_publication
-from regimelag.panel.checks import check_panel, spec_made_with
+from regimelag.panel.aligned_series import describe_columns, is_as_of, parts
+from regimelag.panel.checks import check_panel, panel_spec
 from regimelag.panel.slicing import natural
 from regimelag.spec import names as nm
 from regimelag.spec.series import Series
@@ -55,14 +55,14 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     PanelError
         If this is no panel.
     """
-    spec = spec_made_with(panel, "describe_panel")
+    spec = panel_spec(panel, "describe_panel")
     check_panel(spec, panel)
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     rows = {
         (role, series.name): _describe(panel, role, series)
         | _on_source(panel, role, series, spec.closes)
         # A driver may share its column with a control, but stands by its publication, not by its close.
-        | {"closes_differ": 0 if stands_by_publication(role, series) else len(_differing(differ, series))}
+        | {"closes_differ": 0 if is_as_of(role, series) else len(_differing(differ, series))}
         for role, members in parts(spec).items()
         for series in members
     }
@@ -108,7 +108,7 @@ def _on_source(panel: xr.Dataset, role: str, series: Series, closes: Mapping[str
     held = json.loads(panel.attrs.get("ranges", "{}"))
     mine = [held[column] for column in series.columns if column in held]
     beside = json.loads(panel.attrs.get("hours_after", "{}"))
-    by_close = role in (nm.SIGNAL, nm.CONTROL) and not stands_by_publication(role, series)
+    by_close = role in (nm.SIGNAL, nm.CONTROL) and not is_as_of(role, series)
     return {
         "close": closes.get(series.column, ""),
         "hours_after": beside.get(series.column, np.nan) if by_close else np.nan,

@@ -18,7 +18,7 @@ DATE_NAMES = ("date", "time", "datetime", "observation_date")
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
 
 
-def some(items: Iterable[Any], *, most: int = 4) -> str:
+def truncate_list(items: Iterable[Any], *, most: int = 4) -> str:
     """The first few items and how many there are, dates without their time of day."""
     texts = [str(pd.Timestamp(i).date()) if isinstance(i, (pd.Timestamp, np.datetime64)) else str(i) for i in items]
     listed = ", ".join(texts[:most])
@@ -28,7 +28,7 @@ def some(items: Iterable[Any], *, most: int = 4) -> str:
 def closest(name: str, known: Sequence[str]) -> str:
     """What to write instead of an unknown name."""
     match = difflib.get_close_matches(name, known, n=1)
-    return f"write {match[0]!r}" if match else f"choose one of: {some(known, most=20)}"
+    return f"write {match[0]!r}" if match else f"choose one of: {truncate_list(known, most=20)}"
 
 
 def check_frame(frame: object, asked: str) -> pd.DataFrame:
@@ -59,7 +59,9 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
         raise PanelError(asked, "a column has one name", came, cure)
     twice = [str(name) for name in frame.columns[frame.columns.duplicated()].unique()]
     if twice:
-        raise PanelError(asked, "column names differ", f"{some(twice)} more than once", "rename or drop one of them")
+        raise PanelError(
+            asked, "column names differ", f"{truncate_list(twice)} more than once", "rename or drop one of them"
+        )
     if len(frame.columns) == 0 or len(frame) == 0:
         came = f"{len(frame)} rows and {len(frame.columns)} columns"
         raise PanelError(asked, "the data have rows and columns", came, "check where the data come from")
@@ -97,7 +99,7 @@ def _one_level(index: pd.MultiIndex) -> str:
 
 def _check_index(index: pd.Index, asked: str) -> None:
     if isinstance(index, pd.MultiIndex):
-        came = f"an index of {index.nlevels} levels, {some(index.names)}"
+        came = f"an index of {index.nlevels} levels, {truncate_list(index.names)}"
         raise PanelError(asked, "the index is a DatetimeIndex", came, _one_level(index))
     if not isinstance(index, pd.DatetimeIndex):
         cure = "frame.index = pd.to_datetime(frame.index), or frame.set_index of the date column"
@@ -109,18 +111,18 @@ def _check_index(index: pd.Index, asked: str) -> None:
         raise PanelError(asked, "dates have no time zone: each is the day of a close", f"time zone {index.tz}", cure)
     if index.hasnans:
         rows = np.flatnonzero(index.isna())
-        raise PanelError(asked, "every row has a date", f"no date in row {some(rows)}", "drop those rows")
+        raise PanelError(asked, "every row has a date", f"no date in row {truncate_list(rows)}", "drop those rows")
     timed = index[index != index.normalize()]
     if len(timed):
         cure = "frame.index = frame.index.normalize(), one row a day"
         raise PanelError(asked, "dates have no time of day", f"{timed[0]} and {len(timed) - 1} more", cure)
     outside = index[(index < EARLIEST) | (index > LATEST)]
     if len(outside):
-        raise PanelError(asked, "dates lie between 1678 and 2261", some(outside), "correct or drop those rows")
+        raise PanelError(asked, "dates lie between 1678 and 2261", truncate_list(outside), "correct or drop those rows")
     twice = index[index.duplicated()].unique()
     if len(twice):
         cure = "frame = frame[~frame.index.duplicated(keep='last')], once you know which one is right"
-        raise PanelError(asked, "each date comes once", f"{some(twice)} more than once", cure)
+        raise PanelError(asked, "each date comes once", f"{truncate_list(twice)} more than once", cure)
     back = np.flatnonzero(np.diff(index.asi8) < 0)
     if len(back):
         came = f"{index[back[0] + 1].date()} follows {index[back[0]].date()}"
@@ -174,7 +176,7 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
     if len(infinite):
         cure = f"correct column {column!r} there, or leave the cells blank (NaN) if unknown"
         raise PanelError(
-            asked, "values are finite or missing", f"column {column!r} is infinite on {some(infinite)}", cure
+            asked, "values are finite or missing", f"column {column!r} is infinite on {truncate_list(infinite)}", cure
         )
     return values.copy()
 

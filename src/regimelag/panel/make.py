@@ -19,10 +19,10 @@ import xarray as xr
 
 from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import (
-    Track,
+    AlignedSeries,
+    align_series,
     check_history,
     episode_rows,
-    lay_tracks,
     parts,
     published_columns,
     trading_columns,
@@ -30,9 +30,9 @@ from regimelag.panel.aligned_series import (
 from regimelag.panel.asynchronous_closes import check_known, clock_gaps, gaps_as_json, lags_by_clock, sentence
 from regimelag.panel.checks import check_panel, check_spec, panel_hash
 from regimelag.panel.describe import describe_panel
-from regimelag.panel.frame_checks import check_frame, some, take_columns
+from regimelag.panel.frame_checks import check_frame, take_columns, truncate_list
 from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
-from regimelag.panel.orthogonalize import take_beyond
+from regimelag.panel.orthogonalize import partial_out
 from regimelag.panel.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
 from regimelag.panel.sample_checks import check_explained, check_varies, check_window
 from regimelag.panel.vintages import read_vintages, vintage_notes
@@ -108,11 +108,11 @@ def make_panel(
     source = take_columns(check_frame(frame, asked), columns, asked)
     rows = _rows_to_end(spec, source, read_day(end, "end", asked), asked)
     releases = read_vintages(vintages, published_columns(spec), asked)
-    tracks = lay_tracks(spec, source, rows, asked, releases=releases)
+    tracks = align_series(spec, source, rows, asked, releases=releases)
     first = _first_row(spec, rows, tracks, read_day(start, "start", asked), asked)
     check_window(spec, rows, tracks, first, asked)
     check_known(spec, rows, tracks, first, asked)
-    tracks = [take_beyond(track, first, asked) for track in tracks]
+    tracks = [partial_out(track, first, asked) for track in tracks]
     check_varies(tracks, rows[first:], asked)
     check_explained(spec, tracks, first, asked)
     panel = _assemble(spec, rows, tracks, first)
@@ -156,7 +156,7 @@ def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeI
         rule, cure = "the columns used span at least one complete period", "give more data"
     else:
         rows = trading_dates(source, trading_columns(spec))
-        came = f"no date on which all of {some(trading_columns(spec), most=20)} were observed"
+        came = f"no date on which all of {truncate_list(trading_columns(spec), most=20)} were observed"
         rule = "rows are dates on which the first response and every signal and control without a delay were observed"
         cure = 'check that these columns share a calendar, or write a longer frequency, such as "W-FRI"'
     if not len(rows):
@@ -180,7 +180,7 @@ def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None
 
 
 def _first_row(
-    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], start: pd.Timestamp | None, asked: str
+    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], start: pd.Timestamp | None, asked: str
 ) -> int:
     """Place of the window's first row."""
     if start is None:
@@ -200,7 +200,7 @@ def _first_row(
     return first
 
 
-def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track]) -> int:
+def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries]) -> int:
     """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
     return min(max((track.ready(spec.history) for track in begun), default=0), len(rows) - 1)
@@ -215,7 +215,7 @@ def _about(what: str) -> dict[str, str]:
     return {"long_name": f"{what} in the window, natural units"}
 
 
-def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> xr.Dataset:
+def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> xr.Dataset:
     window, reach = rows[first:], rows[first - spec.history :]
     index, labels = episode_rows(spec, window)
     panel = xr.Dataset(
@@ -239,7 +239,7 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], 
     return _add_levels(panel, tracks, len(reach))
 
 
-def _add_levels(panel: xr.Dataset, tracks: Sequence[Track], rows: int) -> xr.Dataset:
+def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:
     """Add every column of every series as it stands on the rows, in natural units."""
     legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
     labels = {
@@ -252,7 +252,9 @@ def _add_levels(panel: xr.Dataset, tracks: Sequence[Track], rows: int) -> xr.Dat
     return panel.assign_coords({name: (nm.LEG, np.array(held, dtype=str)) for name, held in labels.items()})
 
 
-def _add_role(panel: xr.Dataset, role: str, tracks: Sequence[Track], first: int, rows: pd.DatetimeIndex) -> None:
+def _add_role(
+    panel: xr.Dataset, role: str, tracks: Sequence[AlignedSeries], first: int, rows: pd.DatetimeIndex
+) -> None:
     """Add a role's standardised values, constants and, for drivers, dates; the role may have no series."""
     time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
     shape = (len(tracks), len(rows))

@@ -18,7 +18,7 @@ from regimelag.spec.model_spec import ModelSpec
 REVISED = 1e-6
 
 
-def in_constants_of(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.Dataset:
+def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.Dataset:
     """The panel's values, standardised as the old panel's were, its slopes included.
 
     A signal beyond another column is NaN on rows too early for that column's transform.
@@ -64,7 +64,7 @@ def place_of_last(panel: xr.Dataset, old: xr.Dataset, asked: str) -> int:
     return int(place[0])
 
 
-def going_on_with(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str) -> tuple[xr.Dataset, list[str]]:
+def extend_panel(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str) -> tuple[xr.Dataset, list[str]]:
     """The old panel's rows and the newer panel's rows after them, in the old constants.
 
     Parameters
@@ -106,7 +106,7 @@ def going_on_with(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: st
         )
         rule = f"within the fit's window, {day_of(old, 0)} to {day_of(old, -1)}, the panel has the fit's rows"
         raise PanelError(asked, rule, came, f'make it with make_panel(spec, frame, start="{day_of(old, 0)}")')
-    newer = in_constants_of(spec, panel, old)
+    newer = restandardize_like(spec, panel, old)
     said = _revisions(old, newer, first, last)
     joined = old.drop_dims([nm.TIME, nm.SIGNAL_TIME])
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from regimelag.panel.aligned_series import Track, episode_rows, stands_by_publication, trading_columns
+from regimelag.panel.aligned_series import AlignedSeries, episode_rows, is_as_of, trading_columns
 from regimelag.panel.asynchronous_closes import ClockGap, clock_notes
-from regimelag.panel.frame_checks import some
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.rows import LOGARITHMIC, TRADING, OnRows, period_end
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -20,7 +20,7 @@ def panel_notes(
     spec: ModelSpec,
     source: pd.DataFrame,
     rows: pd.DatetimeIndex,
-    tracks: Sequence[Track],
+    tracks: Sequence[AlignedSeries],
     first: int,
     gaps: Sequence[ClockGap],
 ) -> list[str]:
@@ -34,7 +34,7 @@ def panel_notes(
         The columns used, as observed.
     rows : DatetimeIndex (row)
         Rows up to the end of the window.
-    tracks : sequence of Track
+    tracks : sequence of AlignedSeries
         All series on those rows.
     first : int
         Place of the window's first row.
@@ -55,7 +55,7 @@ def panel_notes(
     ]
 
 
-def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> dict[str, list[str]]:
+def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> dict[str, list[str]]:
     """By column, the rows of the window on which it was last observed on another day than the first response.
 
     Delayed series do not stand by their own close and are left out, and so are rows on which either is missing.
@@ -72,7 +72,7 @@ def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[Track], first: i
 
 
 def ranges(
-    source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int
+    source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int
 ) -> dict[str, dict[str, str | int]]:
     """Of each column: range and number of its observations, and the longest gap between those the window draws on.
 
@@ -100,9 +100,9 @@ def ranges(
     return held
 
 
-def _own_closes(tracks: Sequence[Track]) -> dict[str, OnRows]:
+def _own_closes(tracks: Sequence[AlignedSeries]) -> dict[str, OnRows]:
     """The columns that stand on rows by their own close."""
-    by_close = (track for track in tracks if not stands_by_publication(track.role, track.series))
+    by_close = (track for track in tracks if not is_as_of(track.role, track.series))
     return {column: leg for track in by_close for column, leg in track.legs.items()}
 
 
@@ -136,7 +136,7 @@ def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, firs
 
 
 def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> str:
-    response, needed = spec.responses[0].column, some(trading_columns(spec), most=20)
+    response, needed = spec.responses[0].column, truncate_list(trading_columns(spec), most=20)
     passed = source.loc[rows[first] : rows[-1], response].notna().sum() - len(rows[first:])
     days = int(np.diff(rows[first:]).max() / np.timedelta64(1, "D"))
     return (
@@ -145,12 +145,12 @@ def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIn
     )
 
 
-def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
+def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[str]:
     """Rows before the window, and the series that begin too late for an earlier window."""
     late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec.history) == first]
     if not first:
         return []
-    why = f": {some(late, most=20)} cannot serve an earlier one" if late else ""
+    why = f": {truncate_list(late, most=20)} cannot serve an earlier one" if late else ""
     return [f"{first} rows before {rows[first].date()} are not in the window{why}."]
 
 
@@ -161,7 +161,7 @@ def _on_ranges(held: dict[str, dict[str, str | int]]) -> list[str]:
     return [*notes, f"Observations after the last row are not used: {', '.join(after)}."] if after else notes
 
 
-def _on_still_prices(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+def _on_still_prices(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int) -> list[str]:
     """Rows with exactly the price of the row before, which a price that was carried over would have."""
     notes = []
     for column, leg in _own_closes(tracks).items():
@@ -170,30 +170,29 @@ def _on_still_prices(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int
             if len(still):
                 notes.append(
                     f"On {len(still)} rows column {column!r} has exactly the value of the row before, as a price "
-                    f"that was carried over would: {some(rows[first:][still])}."
+                    f"that was carried over would: {truncate_list(rows[first:][still])}."
                 )
     return notes
 
 
-def _on_responses(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+def _on_responses(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int) -> list[str]:
     notes = []
     for track in tracks:
         if track.role != nm.RESPONSE:
             continue
         missing = np.isnan(track.value[first:])
         if missing.any():
-            notes.append(
-                f"{missing.sum()} of {missing.size} values of {track.label} are missing: {some(rows[first:][missing])}."
-            )
+            where = truncate_list(rows[first:][missing])
+            notes.append(f"{missing.sum()} of {missing.size} values of {track.label} are missing: {where}.")
         if track.series.periods > 1:
             notes.append(f"Values of {track.label} span {track.series.periods} rows each, so neighbours overlap.")
     return notes
 
 
-def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> list[str]:
+def _on_ages(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int) -> list[str]:
     notes = []
     for track in tracks:
-        if stands_by_publication(track.role, track.series):
+        if is_as_of(track.role, track.series):
             days = (rows[first:].to_numpy() - track.date[first:]) / np.timedelta64(1, "D")
             again = int((np.diff(track.date[first:]) == np.timedelta64(0, "D")).sum())
             notes.append(
@@ -204,7 +203,7 @@ def _on_ages(tracks: Sequence[Track], rows: pd.DatetimeIndex, first: int) -> lis
     return notes
 
 
-def _on_beyond(tracks: Sequence[Track]) -> list[str]:
+def _on_beyond(tracks: Sequence[AlignedSeries]) -> list[str]:
     notes = []
     for track in tracks:
         if isinstance(track.series, Signal) and track.series.beyond:
@@ -217,7 +216,7 @@ def _on_beyond(tracks: Sequence[Track]) -> list[str]:
     return notes
 
 
-def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int) -> list[str]:
+def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[str]:
     # Columns that stand by their publication come on days of their own and say nothing about closes.
     observed = source.index[source[list(_own_closes(tracks))].notna().any(axis=1)]
     periods = rows.searchsorted(observed[observed <= rows[-1]])
@@ -225,7 +224,7 @@ def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Tr
         return ["The data have one date a period, so closes that differ inside a period cannot be seen."]
     return [
         f"On {len(differ)} rows column {column!r} was last observed on another day than "
-        f"{tracks[0].series.column!r}: {some(differ)}."
+        f"{tracks[0].series.column!r}: {truncate_list(differ)}."
         for column, differ in closes_that_differ(rows, tracks, first).items()
     ]
 

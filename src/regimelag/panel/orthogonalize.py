@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import Track
+from regimelag.panel.aligned_series import AlignedSeries
 from regimelag.panel.rows import FloatArray
 
 # A standard deviation this small beside the values themselves is rounding error.
@@ -20,7 +20,7 @@ def is_constant(values: FloatArray, *, beside: FloatArray | None = None) -> bool
     return bool(np.nanstd(values, ddof=1) <= ROUNDING * size)
 
 
-def take_beyond(track: Track, first: int, asked: str) -> Track:
+def partial_out(track: AlignedSeries, first: int, asked: str) -> AlignedSeries:
     """Take out of a signal what another column explains of it, by least squares with an intercept.
 
     With x the signal's transformed value and g the other column's, the slope is cov(x, g) / var(g) over the window's
@@ -30,7 +30,7 @@ def take_beyond(track: Track, first: int, asked: str) -> Track:
 
     Parameters
     ----------
-    track : Track
+    track : AlignedSeries
         A series without missing values from the history on; returned as it is if it is beyond nothing.
     first : int
         Place of the window's first row.
@@ -39,7 +39,7 @@ def take_beyond(track: Track, first: int, asked: str) -> Track:
 
     Returns
     -------
-    Track
+    AlignedSeries
         With `value` and `slope` replaced.
 
     Raises

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import Track, stands_by_publication
+from regimelag.panel.aligned_series import AlignedSeries, is_as_of
 from regimelag.panel.rows import LOGARITHMIC, FloatArray
 
 # Bitcoin stood still to the cent over four days of 2012; a price filled over a long weekend stands for five.
@@ -15,12 +15,12 @@ MOST_STILL = 4
 TENFOLD = 10.0
 
 
-def check_levels(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
+def check_levels(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
     """Refuse prices that stand still for long or jump tenfold, where the transform takes logarithms.
 
     Parameters
     ----------
-    track : Track
+    track : AlignedSeries
         A series on the rows.
     rows : DatetimeIndex (row)
         All rows.
@@ -38,11 +38,11 @@ def check_levels(track: Track, rows: pd.DatetimeIndex, used: slice, asked: str) 
         seen = np.flatnonzero(~np.isnan(leg.level[used])) + used.start
         if len(seen) > 1:
             _check_jumps(track, column, leg.level[seen], rows[seen], asked)
-            if not stands_by_publication(track.role, track.series):
+            if not is_as_of(track.role, track.series):
                 _check_still(track, column, leg.level[seen], rows[seen], asked)
 
 
-def _check_jumps(track: Track, column: str, level: FloatArray, rows: pd.DatetimeIndex, asked: str) -> None:
+def _check_jumps(track: AlignedSeries, column: str, level: FloatArray, rows: pd.DatetimeIndex, asked: str) -> None:
     factor = level[1:] / level[:-1]
     sizes = np.abs(np.log(factor))
     place = int(sizes.argmax())
@@ -58,7 +58,7 @@ def _check_jumps(track: Track, column: str, level: FloatArray, rows: pd.Datetime
         raise PanelError(asked, f"a price changes by less than a factor of {TENFOLD:g} from row to row", came, cure)
 
 
-def _check_still(track: Track, column: str, level: FloatArray, rows: pd.DatetimeIndex, asked: str) -> None:
+def _check_still(track: AlignedSeries, column: str, level: FloatArray, rows: pd.DatetimeIndex, asked: str) -> None:
     runs = _longest_run(level)
     if runs is not None:
         first, count = runs

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.frame_checks import DATE_NAMES, check_frame, some, take_columns
+from regimelag.panel.frame_checks import DATE_NAMES, check_frame, take_columns, truncate_list
 
 # A lone dot is FRED's blank.
 BLANKS = frozenset({"", ".", "na", "n/a", "nan", "null"})
@@ -92,12 +92,16 @@ def _check_header(header: list[str], asked: str) -> None:
         raise PanelError(asked, "there is a date column and at least one more", f"the header {header[0]!r}", cure)
     twice = sorted({name for name in header if header.count(name) > 1 and name})
     if twice:
-        raise PanelError(asked, "column names differ", f"{some(twice)} more than once", "rename or drop one of them")
+        raise PanelError(
+            asked, "column names differ", f"{truncate_list(twice)} more than once", "rename or drop one of them"
+        )
     dated = _date_column(header)
     nameless = [place + 1 for place, name in enumerate(header) if not name and place != dated]
     if nameless:
         cure = "name it in the header, or drop it"
-        raise PanelError(asked, "every column has a name", f"no name over column number {some(nameless)}", cure)
+        raise PanelError(
+            asked, "every column has a name", f"no name over column number {truncate_list(nameless)}", cure
+        )
 
 
 def _date_column(header: list[str]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import Track, check_present
+from regimelag.panel.aligned_series import AlignedSeries, check_present
 from regimelag.panel.orthogonalize import is_constant
 from regimelag.panel.price_checks import check_levels
 from regimelag.panel.rows import TRADING, FloatArray, stale_after
@@ -23,7 +23,9 @@ COPY = 1e-4
 DETERMINED = "covariates and other responses leave something of a response to explain"
 
 
-def check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track], first: int, asked: str) -> None:
+def check_window(
+    spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int, asked: str
+) -> None:
     """Refuse missing covariates, and too few rows or responses."""
     least, count = max(LEAST_ROWS, spec.history), len(rows) - first
     if count < least:
@@ -42,7 +44,7 @@ def check_window(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Track
         _check_steps(rows[max(first - reach, 0) :], asked)
 
 
-def _check_response(spec: ModelSpec, track: Track, first: int, asked: str) -> None:
+def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: str) -> None:
     """Refuse a response with fewer values than its mean has coefficients."""
     held = track.value[first:]
     observed = int((~np.isnan(held)).sum())
@@ -58,7 +60,7 @@ def _check_response(spec: ModelSpec, track: Track, first: int, asked: str) -> No
         raise PanelError(asked, rule, came, cure)
 
 
-def check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) -> None:
+def check_varies(tracks: Sequence[AlignedSeries], window: pd.DatetimeIndex, asked: str) -> None:
     """Refuse series that do not vary within the window, or whose values are too large to square."""
     for track in tracks:
         held = track.value[-len(window) :]
@@ -73,7 +75,7 @@ def check_varies(tracks: Sequence[Track], window: pd.DatetimeIndex, asked: str) 
             raise PanelError(asked, "a series varies within the window", came, cure)
 
 
-def check_explained(spec: ModelSpec, tracks: Sequence[Track], first: int, asked: str) -> None:
+def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int, asked: str) -> None:
     """Refuse a response that covariates of its row, another response, or one lag of a signal determine exactly.
 
     Nothing is left for the residual then: its scale goes to zero, and a sampler does not end. A copy of the response

@@ -11,7 +11,7 @@ import xarray as xr
 from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import combined, parts
 from regimelag.panel.checks import REMAKE
-from regimelag.panel.frame_checks import some
+from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
 from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
@@ -72,8 +72,10 @@ def scenario(
     moves, factors = dict(moves or {}), dict(factors or {})
     twice = sorted(set(moves) & set(factors))
     if twice:
-        raise PanelError(asked, "a column moves by a difference or by a factor", f"{some(twice)} in both", "choose one")
-    known = {column: leg for leg in held_legs(panel) for column in [leg[2]] if leg[0] != nm.RESPONSE}
+        raise PanelError(
+            asked, "a column moves by a difference or by a factor", f"{truncate_list(twice)} in both", "choose one"
+        )
+    known = {column: leg for leg in level_columns(panel) for column in [leg[2]] if leg[0] != nm.RESPONSE}
     _check_columns(asked, [*moves, *factors], list(known))
     strange = [f"{name!r} by {move!r}" for name, move in moves.items() if not is_number(move)]
     if strange:
@@ -91,7 +93,7 @@ def scenario(
     return pd.DataFrame(paths, index=future_dates(panel, horizon).rename("date"))
 
 
-def held_legs(panel: xr.Dataset) -> list[Leg]:
+def level_columns(panel: xr.Dataset) -> list[Leg]:
     """Every leg of the panel.
 
     Raises
@@ -107,7 +109,7 @@ def held_legs(panel: xr.Dataset) -> list[Leg]:
 
 def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
     """Levels (row, history included) of a leg, in natural units; NaN where none was observed."""
-    return panel[nm.LEVEL].to_numpy()[:, held_legs(panel).index(leg)]
+    return panel[nm.LEVEL].to_numpy()[:, level_columns(panel).index(leg)]
 
 
 def last_observed(levels: FloatArray) -> float:
@@ -119,7 +121,7 @@ def last_observed(levels: FloatArray) -> float:
 def _check_columns(asked: str, given: list[str], known: list[str]) -> None:
     strange = [name for name in given if name not in known]
     if strange:
-        came = f"{some(strange)}; there are {some(known, most=20)}"
+        came = f"{truncate_list(strange)}; there are {truncate_list(known, most=20)}"
         raise PanelError(
             asked, "columns are those of the panel's signals, drivers and controls", came, "name one of them"
         )
@@ -140,7 +142,7 @@ def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
 def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> dict[Leg, FloatArray]:
     """Levels (step) of every covariate's legs: as given, and else where they are."""
     asked = "a scenario"
-    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
     if given is not None:
         if not isinstance(given, pd.DataFrame) or len(given) != horizon:
             came = f"{len(given)} rows" if isinstance(given, pd.DataFrame) else f"a {type(given).__name__}"
@@ -166,7 +168,7 @@ def bootstrapped_levels(
 
     Moving blocks: Künsch (1989), doi:10.1214/aos/1176347265.
     """
-    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
     if not legs:
         return [{} for _ in range(paths)]
     kinds = {(role, series.name): series.transform for role, members in parts(spec).items() for series in members}
@@ -186,7 +188,7 @@ def bootstrapped_levels(
     return [dict(zip(legs, one.T, strict=True)) for one in ahead]
 
 
-def look_ahead(
+def future_panels(
     spec: ModelSpec, panel: xr.Dataset, several: Iterable[Mapping[Leg, FloatArray]], horizon: int
 ) -> Iterator[xr.Dataset]:
     """Panels of the window's last row and the rows after it, whose responses are missing, for each of several levels.
@@ -195,7 +197,7 @@ def look_ahead(
     one Dataset, whose rows to come are written anew each time: making one takes longer than what is asked of it.
     """
     ahead = _rows_ahead(spec, panel, horizon)
-    legs = [leg for leg in held_legs(panel) if leg[0] != nm.RESPONSE]
+    legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
     # A row without an observation, such as a holiday's, holds the level before it.
     past = {leg: np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float) for leg in legs}
     slopes = panel[nm.BEYOND_SLOPE].to_numpy()

@@ -63,13 +63,13 @@ def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
     return window(panel, have - rows, have)
 
 
-def going_on(panel: xr.Dataset, episodes: int) -> xr.Dataset:
+def keep_first_episodes(panel: xr.Dataset, episodes: int) -> xr.Dataset:
     """The panel with its first episodes alone: rows of a later one are taken for rows of the last of these."""
     panel = panel.isel({nm.EPISODE: slice(episodes)})
     return panel.assign({nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].clip(max=episodes - 1)})
 
 
-def learned_before(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Dataset:
+def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Dataset:
     """The whole panel, standardised by constants that were learned on its first `stop` rows.
 
     Parameters

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.frame_checks import closest, some
+from regimelag.panel.frame_checks import closest, truncate_list
 from regimelag.panel.rows import DateArray, FloatArray, OnRows, stale_after
 
 LAYOUT = ("column", "date", "published", "value")
@@ -66,17 +66,21 @@ def read_vintages(vintages: pd.DataFrame | None, columns: Sequence[str], asked: 
     _check_layout(vintages, asked)
     present = [str(name) for name in vintages["column"].unique()]
     if not set(present) & set(columns):
-        rule = f"vintages are of columns of drivers, or of other series with a delay: {some(columns, most=20)}"
+        rule = f"vintages are of columns of drivers, or of other series with a delay: {truncate_list(columns, most=20)}"
         cure = f"{closest(present[0], list(columns))} in column 'column'" if columns else "leave vintages out"
-        raise PanelError(asked, rule, f"vintages of {some(present)} alone", cure)
+        raise PanelError(asked, rule, f"vintages of {truncate_list(present)} alone", cure)
     return {name: _releases(vintages[vintages["column"] == name]) for name in present if name in columns}
 
 
 def _check_layout(vintages: pd.DataFrame, asked: str) -> None:
     cure = "use fetch_vintages, or a DataFrame with these columns"
     if not isinstance(vintages, pd.DataFrame) or not set(LAYOUT) <= set(vintages.columns):
-        came = f"columns {some(vintages.columns)}" if isinstance(vintages, pd.DataFrame) else type(vintages).__name__
-        raise PanelError(asked, f"vintages is a DataFrame with columns {some(LAYOUT)}", came, cure)
+        came = (
+            f"columns {truncate_list(vintages.columns)}"
+            if isinstance(vintages, pd.DataFrame)
+            else type(vintages).__name__
+        )
+        raise PanelError(asked, f"vintages is a DataFrame with columns {truncate_list(LAYOUT)}", came, cure)
     if not len(vintages):
         raise PanelError(asked, "vintages has rows", "none", cure)
     for name in ("date", "published"):
@@ -106,7 +110,7 @@ def _releases(tidy: pd.DataFrame) -> Releases:
     return Releases(date, first, place, published, value)
 
 
-def as_stood(releases: Releases, rows: pd.DatetimeIndex, periods: int) -> tuple[OnRows, FloatArray]:
+def as_of_vintages(releases: Releases, rows: pd.DatetimeIndex, periods: int) -> tuple[OnRows, FloatArray]:
     """The newest observation on each row, and the one of `periods` rows before, both as known on the row's date.
 
     Which observation is the newest on a row, and when it is stale, follows `as_of`, with the day of its first

@@ -26,10 +26,10 @@ from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
-from regimelag.results.model_checks import cautions
+from regimelag.results.model_checks import model_warnings
 from regimelag.results.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
 from regimelag.results.view import View
-from regimelag.runtime.files import explained, files_in, in_place_of, recover, sweep
+from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
@@ -111,7 +111,7 @@ def report(
     provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
     """
     asked = f"report to {str(folder)!r}"
-    with explained(asked, Path(folder)):
+    with explain_os_errors(asked, Path(folder)):
         # Behind a link lies what is replaced; the link stays.
         target = Path(os.path.realpath(folder))
         recover(target)
@@ -125,11 +125,11 @@ def report(
     mathematics = _mathematics(spec, panel)
     # A panel made by hand does not say what it was made with.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
-    with explained(asked, Path(folder)):
+    with explain_os_errors(asked, Path(folder)):
         target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target)
+        remove_leftovers(target)
         # Before anything is computed, so that a folder that cannot be written is known at once.
-        with in_place_of(target) as part:
+        with atomic_replace(target) as part:
             readings = _readings(view, within, moves)
             tables = _tables(fit, spec, panel, readings, comparison, robustness)
             sections = list(_sections(view, panel, readings, comparison, robustness))
@@ -257,7 +257,7 @@ def _sections(
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(view.spec, readings["pit"]), *(view.read(cautions) or _no_caution(view.spec))]
+    checks = [*_coverage(view.spec, readings["pit"]), *(view.read(model_warnings) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])

@@ -13,7 +13,7 @@ import xarray as xr
 from regimelag.errors import FitError, SpecError
 from regimelag.results import evidence
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
-from regimelag.results.model_checks import cautions
+from regimelag.results.model_checks import model_warnings
 from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
@@ -123,13 +123,13 @@ def lag_report(
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
     if not rows:
-        return _framed(view, table, {"verdict": {}, "no_effect": {}, "notes": view.read(cautions)})
+        return _framed(view, table, {"verdict": {}, "no_effect": {}, "notes": view.read(model_warnings)})
     for row, entry in _evidence(view, after, before).items():
         table[row] |= entry
     conflicts = list(_sensitivity(view, after, before, table))
     none = {signal.name: _no_effect(view, signal, slabs) for signal in spec.lagged_signals}
     said = {one.name: verdict(one) for one in _findings(view, after, before, table, none, within)}
-    notes = [*view.read(cautions), *conflicts]
+    notes = [*view.read(model_warnings), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(view, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
 

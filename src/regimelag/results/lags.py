@@ -15,7 +15,7 @@ from regimelag.model.evaluate import (
     in_chunks,
     lag_weights,
     lagged_effects,
-    paths_of_each_chain,
+    regime_paths_by_chain,
     stack_draws,
     transitions,
     unstack_draws,
@@ -249,7 +249,7 @@ def _shares_of_sample(view: View, group: str, seed: int | None) -> xr.DataArray:
     rng = np.random.default_rng(seed)
 
     def shares(path: np.ndarray) -> np.ndarray:
-        own = paths_of_each_chain(spec, path)
+        own = regime_paths_by_chain(spec, path)
         own = own if own.ndim > 2 else np.repeat(own[..., None], len(weight), axis=2)  # noqa: PLR2004
         regimes = range(spec.regimes.count)
         each = [[(own[:, :, a] == k) @ part for k in regimes] for a, part in enumerate(weight)]

@@ -26,7 +26,7 @@ MOST_DRAWS = 0.5
 ENOUGH = 100
 
 
-def cautions(idata: xr.DataTree) -> list[str]:
+def model_warnings(idata: xr.DataTree) -> list[str]:
     """Warn of weight at the largest lag, regimes that coincide with years or were visited once, and separation.
 
     Parameters
@@ -41,19 +41,19 @@ def cautions(idata: xr.DataTree) -> list[str]:
     """
     view = View.of(idata)
     spec = view.spec
-    said = list(piled_up(view.read(lag_distribution))) if spec.lagged_signals else []
+    said = list(mass_at_max_lag(view.read(lag_distribution))) if spec.lagged_signals else []
     if spec.regimes.count > 1:
         # Shares of years and of draws need few draws.
         some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
         smoothed = some.read(regime_probabilities, kind="smoothed")
-        said += calendar(smoothed, spec, episodes=view.panel.sizes[nm.EPISODE])
+        said += regime_is_calendar(smoothed, spec, episodes=view.panel.sizes[nm.EPISODE])
         paths = some.read(regime_paths)
         said += visited_once(paths, some.read(regime_paths, kind="viterbi"), spec)
-        said += separated(paths, view.panel[nm.DRIVER_VALUE], spec)
+        said += separation(paths, view.panel[nm.DRIVER_VALUE], spec)
     return said
 
 
-def piled_up(lag: xr.Dataset) -> Iterator[str]:
+def mass_at_max_lag(lag: xr.Dataset) -> Iterator[str]:
     """Signals whose weight beyond 0.9 L is more than twice what equal weights would put there.
 
     Cut off at L, the mass of longer lags is added to the shorter: Park et al. (2024), Charniga et al. (2024).
@@ -70,7 +70,7 @@ def piled_up(lag: xr.Dataset) -> Iterator[str]:
             )
 
 
-def calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int) -> Iterator[str]:
+def regime_is_calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int) -> Iterator[str]:
     """Regimes that fill some years and are absent from others (smoothed probabilities by year).
 
     A year of which the window holds less than half says nothing. With two regimes one is absent where the other fills
@@ -166,7 +166,7 @@ def _longest_spell(here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return last - length.max(axis=1) + 1, last
 
 
-def separated(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
+def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
     """Drivers whose values separate the steps into a regime from the other steps, on most sampled paths.
 
     Given a path, the steps from each regime are a multinomial regression on the driver. Its maximum likelihood estimate

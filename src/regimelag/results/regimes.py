@@ -20,11 +20,11 @@ from regimelag.model.evaluate import (
     expected_durations,
     joint_table,
     log_scales,
-    of_each_chain,
-    paths_of_each_chain,
+    marginal_regime_probabilities,
+    regime_paths_by_chain,
     unstack_draws,
 )
-from regimelag.panel.newer import going_on_with
+from regimelag.panel.newer import extend_panel
 from regimelag.panel.slicing import in_units
 from regimelag.results.lags import INTERVAL
 from regimelag.results.view import View
@@ -108,10 +108,10 @@ def regime_probabilities(
     spec, rows, at_draws = view.spec, view.panel, view.at_draws
     notes: list[str] = []
     if panel is not None:
-        rows, notes = going_on_with(spec, rows, panel, "regime_probabilities")
+        rows, notes = extend_panel(spec, rows, panel, "regime_probabilities")
         at_draws = AtDraws(spec, rows, view.parameters())
     coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
-    read = at_draws.labelled(lambda chunk: of_each_chain(spec, kinds[kind](*chunk.hmm)), **coords)
+    read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](*chunk.hmm)), **coords)
     read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
     if panel is None:
@@ -158,8 +158,8 @@ def regime_paths(
 
     def read(chunk: Chunk) -> np.ndarray:
         if kind == "viterbi":
-            return paths_of_each_chain(spec, viterbi_draws(*chunk.hmm)[0])
-        return paths_of_each_chain(spec, sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
+            return regime_paths_by_chain(spec, viterbi_draws(*chunk.hmm)[0])
+        return regime_paths_by_chain(spec, sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
 
     coords = {nm.TIME: view.panel[nm.TIME].to_numpy(), **_chains(spec)}
     paths = view.at_draws.labelled(read, **coords).rename(nm.REGIME_PATH)
@@ -320,7 +320,7 @@ def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np
         after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None], np)) / known.shape[1]
         changes[:, 0, d] = after - before
         changes[:, 1, d] = stationary_distribution(softmax(alpha + shift, np), alpha.shape[-1], np) - rest
-    return of_each_chain(spec, changes)
+    return marginal_regime_probabilities(spec, changes)
 
 
 def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:

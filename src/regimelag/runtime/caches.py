@@ -16,7 +16,7 @@ VARIABLES = "NUMBA_CACHE_DIR=/tmp/numba PYTENSOR_FLAGS=base_compiledir=/tmp/pyte
 
 
 @contextmanager
-def saying_where_to_write() -> Iterator[None]:
+def explain_read_only_cache() -> Iterator[None]:
     """Turn what is raised where compiled code cannot be written into an error that names the variables to set.
 
     Raises

@@ -44,7 +44,7 @@ def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
 
 
 @contextmanager
-def explained(asked: str, path: Path, kept: str = "", kind: type[RegimelagError] = FitError) -> Iterator[None]:
+def explain_os_errors(asked: str, path: Path, kept: str = "", kind: type[RegimelagError] = FitError) -> Iterator[None]:
     """Turn what the file system refuses into an error with a cure; `kept` says what is not lost."""
     try:
         yield
@@ -78,7 +78,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def in_place_of(target: Path) -> Iterator[Path]:
+def atomic_replace(target: Path) -> Iterator[Path]:
     """An empty folder beside the target to write to, which takes the target's place once it is whole."""
     part = _beside(target, "part")
     part.mkdir()
@@ -124,7 +124,7 @@ def recover(target: Path) -> None:
         warnings.warn(f"A process was killed while it replaced {target}; the {which} one is there now.", stacklevel=3)
 
 
-def sweep(target: Path) -> None:
+def remove_leftovers(target: Path) -> None:
     """Remove what killed processes of this machine left beside the target, and name it."""
     gone = [path for path, machine, process in _left_behind(target) if machine == _machine() and not _alive(process)]
     for path in gone:

@@ -19,7 +19,7 @@ from regimelag.errors import FitError
 ALONE = threading.RLock()
 
 
-def alone[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+def one_thread_at_a_time[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     """Let one thread at a time into a function that uses PyTensor."""
 
     @functools.wraps(function)
@@ -30,7 +30,7 @@ def alone[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     return one_at_a_time
 
 
-def without_script(context: str | BaseContext | None) -> BaseContext:
+def without_main_script(context: str | BaseContext | None) -> BaseContext:
     """A context of `multiprocessing` whose processes do not import the script, for work that needs nothing from it.
 
     Parameters

@@ -35,7 +35,7 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 
 from regimelag.errors import FitError
-from regimelag.runtime.caches import saying_where_to_write
+from regimelag.runtime.caches import explain_read_only_cache
 from regimelag.runtime.versions import another, install_command
 
 POINT = "unconstrained_point"
@@ -68,7 +68,7 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
-        with saying_where_to_write():
+        with explain_read_only_cache():
             self._compile(model)
 
     def _compile(self, model: pm.Model) -> None:

@@ -28,7 +28,7 @@ STACKED = "stacked"
 STORED, STORED_OF = "diagnostics", "diagnostics_of"
 
 
-def worst(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
+def extreme_entry(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     """The worst entry over all variables, and its label."""
     worst, where = (-np.inf, "") if largest else (np.inf, "")
     for name, array in values.data_vars.items():
@@ -90,9 +90,9 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     # Entries that never move, such as a correlation's diagonal, have no R-hat: zero by zero.
     with np.errstate(divide="ignore", invalid="ignore"):
-        found["rhat"], found["rhat_of"] = worst(az.rhat(posterior), largest=True)
+        found["rhat"], found["rhat_of"] = extreme_entry(az.rhat(posterior), largest=True)
         for kind in ("bulk", "tail"):
-            found[f"ess_{kind}"], found[f"ess_{kind}_of"] = worst(az.ess(posterior, method=kind), largest=False)
+            found[f"ess_{kind}"], found[f"ess_{kind}_of"] = extreme_entry(az.ess(posterior, method=kind), largest=False)
     stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
     if "diverging" in stats:
         found["divergent"] = int(stats["diverging"].sum())

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, labelled
 from regimelag.runtime.plain import drawn_seed, wholes
-from regimelag.runtime.process import alone, refuse_while_imported
+from regimelag.runtime.process import one_thread_at_a_time, refuse_while_imported
 from regimelag.runtime.versions import COMPILERS, check_versions
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.inference_data import as_fit
@@ -30,7 +30,7 @@ from regimelag.spec.model_spec import ModelSpec
 TRIES = 5000
 
 
-@alone
+@one_thread_at_a_time
 def fit(
     spec: ModelSpec,
     panel: xr.Dataset,
@@ -113,7 +113,7 @@ def fit(
     return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
 
 
-@alone
+@one_thread_at_a_time
 def sample(
     model: pm.Model,
     *,
@@ -183,7 +183,7 @@ def sample(
     tell("Compiling the model (half a minute the first time) ...")
     compiled = _compiled(model)
     tell(f"Searching for modes from {settings.starts} starting points ...")
-    modes = search(compiled, starts=settings.starts, random_seed=seed)
+    modes = find_modes_from_prior(compiled, starts=settings.starts, random_seed=seed)
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
     run = sample_nutpie if settings.nuts_sampler == "nutpie" else sample_pymc
@@ -221,7 +221,7 @@ def _carrying(modes: list[Mode]) -> str:
     return f"{carrying} of {len(modes)} modes" if len(modes) > 1 else "the one mode found"
 
 
-def search(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
+def find_modes_from_prior(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
     """Find the modes from starting points drawn from the prior; the same seed gives the same modes."""
     seeds = np.random.SeedSequence(random_seed).generate_state(starts)
     points = [_prior_point(compiled, int(seed)) for seed in seeds]

@@ -34,7 +34,7 @@ from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import in_natural_units
 from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import whole
-from regimelag.runtime.process import alone
+from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import names as nm
@@ -174,7 +174,7 @@ def _require_defined(asked: str, parameters: xr.Dataset) -> None:
         raise FitError(asked, "all draws are finite numbers", f"NaN or infinite: {'; '.join(undefined)}", cure)
 
 
-@alone
+@one_thread_at_a_time
 def as_fit(
     idata: xr.DataTree,
     spec: ModelSpec,

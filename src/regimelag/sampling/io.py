@@ -20,12 +20,12 @@ from regimelag.errors import FitError
 from regimelag.runtime.files import (
     FORMAT,
     FORMAT_KEY,
+    atomic_replace,
     check_format,
-    explained,
+    explain_os_errors,
     files_in,
-    in_place_of,
     recover,
-    sweep,
+    remove_leftovers,
     write_whole,
 )
 from regimelag.sampling.diagnostics import undefined_draws
@@ -71,13 +71,13 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         raise FitError("save_fit", "the path is a text or a Path", f"a {type(path).__name__}", cure)
     _check_ending(Path(path))
     asked = f"save_fit to {path}"
-    with explained(asked, Path(path), "the fit is still in memory"):
+    with explain_os_errors(asked, Path(path), "the fit is still in memory"):
         # Behind a link lies what is replaced; the link stays.
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
         _check_target(target, Path(path).suffix, asked, overwrite=overwrite)
-        sweep(target)
+        remove_leftovers(target)
         tree = idata.copy()
         tree.attrs |= {FORMAT_KEY: FORMAT, HASHES: json.dumps(_hashes(tree))}
         # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
@@ -87,7 +87,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
             return Path(path)
         store: dict[str, zarr.core.buffer.Buffer] = {}
         tree.to_zarr(zarr.storage.MemoryStore(store), mode="w-", consolidated=False, zarr_format=3)
-        with in_place_of(target) as part:
+        with atomic_replace(target) as part:
             for name, content in store.items():
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(content.to_bytes())

@@ -12,7 +12,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.model.build import labelled
-from regimelag.runtime.process import without_script
+from regimelag.runtime.process import without_main_script
 from regimelag.sampling.compiled import POINT, CompiledModel
 from regimelag.spec import names as nm
 
@@ -58,7 +58,7 @@ def sample_pymc(
             init="adapt_diag",
             progressbar=progressbar,
             compute_convergence_checks=False,
-            **(settings | {"mp_ctx": without_script(settings.get("mp_ctx"))}),
+            **(settings | {"mp_ctx": without_main_script(settings.get("mp_ctx"))}),
         )
     return _complete_draws(sampled, model.free_RVs[0].name)
 

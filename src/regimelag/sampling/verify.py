@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.panel.checks import spec_made_with
+from regimelag.panel.checks import panel_spec
 from regimelag.panel.make import panel_hash
 from regimelag.panel.slicing import day_of
 from regimelag.sampling.diagnostics import interruption
@@ -50,7 +50,7 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     With the same data, spec, versions, seed and settings `fit` gives the same draws on the same machine, bit by bit.
     Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
     """
-    spec, other = spec_of(idata), spec_made_with(panel, "verify(idata, panel)")
+    spec, other = spec_of(idata), panel_spec(panel, "verify(idata, panel)")
     recorded, held, given = idata.attrs[nm.PANEL_HASH], panel_hash(held_panel(idata)), panel_hash(panel)
     rows = {
         "fit file": (recorded[:SHORT], held[:SHORT], recorded == held),

@@ -38,7 +38,7 @@ from regimelag.results.lags import effects_of_draws, lag_distribution
 from regimelag.results.regimes import regime_paths
 from regimelag.runtime.plain import whole, wholes
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.fit import search
+from regimelag.sampling.fit import find_modes_from_prior
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
 from regimelag.sampling.point_lags import with_point_lags
@@ -218,7 +218,7 @@ def one_simulation(study: Study, number: int) -> Result:
         raise FitError("a simulation", "the log posterior is finite at the truth", str(height), "look at the priors")
     path = panel[nm.REGIME_PATH].expand_dims((nm.CHAIN, nm.DRAW))
     truth = _quantities(study.spec, panel, parameters, path, xr.DataArray([[height]], dims=(nm.CHAIN, nm.DRAW)))
-    modes = search(plan, starts=study.sampler.starts, random_seed=seeds[1])
+    modes = find_modes_from_prior(plan, starts=study.sampler.starts, random_seed=seeds[1])
     start = partial(dispersed_start, modes, plan.value_and_gradient)
     # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
     for times in (1, LONGER):

@@ -12,7 +12,14 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.comparability import check_alike, check_same_rows
 from regimelag.evaluation.comparison.differences import contrast
-from regimelag.evaluation.comparison.elpd_difference import SAME, Telling, tell, told_gains, told_models, unreliable
+from regimelag.evaluation.comparison.elpd_difference import (
+    SAME,
+    ElpdDifference,
+    compare_elpd,
+    describe_gains,
+    describe_models,
+    unreliable,
+)
 from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
 from regimelag.sampling.diagnostics import stored_diagnostics
@@ -87,7 +94,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     table.attrs = {
         "reference": named,
         "rows": int(scores[named].elpd_i.size),
-        "verdict": told_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
+        "verdict": describe_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
         "differences": {name: list(contrasts[name].differences) for name in table.index},
         "condition": condition(*specs.values()),
         nm.MADE_WITH: [made_with(specs[name], idata.attrs[nm.PANEL_HASH]) for name, idata in fits.items()],
@@ -136,14 +143,14 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     check_same_rows({name: model for name, (model, _) in pairs.items()})
     scores = {name: tuple(map(_score, pair)) for name, pair in pairs.items()}
     faults = {name: [said for idata in pair for said in stored_diagnostics(idata)[1:]] for name, pair in pairs.items()}
-    gains = {name: tell(*both, faulty=bool(faults[name])) for name, both in scores.items()}
+    gains = {name: compare_elpd(*both, faulty=bool(faults[name])) for name, both in scores.items()}
     first = next(iter(pairs))
     between = {name: _between(scores[name], scores[first], faults[name] + faults[first]) for name in pairs}
     rows = [_gain_row(scores[name], gains[name], between[name]) for name in pairs]
     table = pd.DataFrame(rows, index=pd.Index(list(pairs), name="pair"), columns=list(GAINS))
     contrasts = {name: contrast(spec_of(model), spec_of(null)) for name, (model, null) in pairs.items()}
     table.attrs = {
-        "verdict": told_gains(gains, between, faults, contrasts),
+        "verdict": describe_gains(gains, between, faults, contrasts),
         "differences": {name: list(found.differences) for name, found in contrasts.items()},
         "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
     }
@@ -167,27 +174,27 @@ def _score(idata: xr.DataTree) -> Any:
     return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
 
-def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> Telling:
+def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str, list[str]]) -> ElpdDifference:
     if name == reference:
         return SAME
-    return tell(scores[name], scores[reference], faulty=bool(faults[name] or faults[reference]))
+    return compare_elpd(scores[name], scores[reference], faulty=bool(faults[name] or faults[reference]))
 
 
-def _model_row(score: Any, telling: Telling, weight: float) -> tuple[Any, ...]:
+def _model_row(score: Any, telling: ElpdDifference, weight: float) -> tuple[Any, ...]:
     own = (float(score.elpd), float(score.se), float(score.p), telling.difference, telling.se, weight)
     return (*own, telling.reading, reliability(score))
 
 
-def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]) -> Telling:
+def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]) -> ElpdDifference:
     """What the data tell of the difference of two gains."""
     if scores is others:
         return SAME
     gain, other = (model.elpd_i.to_numpy() - null.elpd_i.to_numpy() for model, null in (scores, others))
     bad = np.any([unreliable(score) for score in (*scores, *others)], axis=0)
-    return Telling.of(gain, other, bad, faulty=bool(faults))
+    return ElpdDifference.of(gain, other, bad, faulty=bool(faults))
 
 
-def _gain_row(scores: tuple[Any, ...], gain: Telling, between: Telling) -> tuple[Any, ...]:
+def _gain_row(scores: tuple[Any, ...], gain: ElpdDifference, between: ElpdDifference) -> tuple[Any, ...]:
     said = "; null: ".join(reliability(score) for score in scores)
     own = (int(scores[0].elpd_i.size), gain.difference, gain.se, gain.reading)
     return (*own, between.difference, between.se, said)

@@ -16,7 +16,7 @@ BETTER, WORSE, INCONCLUSIVE, REFERENCE = "better", "worse", "inconclusive", "ref
 
 
 @dataclass(frozen=True)
-class Telling:
+class ElpdDifference:
     """A difference of predictive density, and what may be said of it.
 
     Parameters
@@ -44,7 +44,7 @@ class Telling:
         return cls(difference, se, INCONCLUSIVE if why_not else BETTER if difference > 0 else WORSE, why_not)
 
 
-SAME = Telling(0.0, 0.0, REFERENCE)
+SAME = ElpdDifference(0.0, 0.0, REFERENCE)
 
 
 def paired_difference(terms: np.ndarray, others: np.ndarray) -> tuple[float, float]:
@@ -67,10 +67,10 @@ def unreliable(score: Any) -> np.ndarray:
     return ~(score.pareto_k.to_numpy().ravel() <= score.good_k)
 
 
-def tell(score: Any, other: Any, *, faulty: bool) -> Telling:
+def compare_elpd(score: Any, other: Any, *, faulty: bool) -> ElpdDifference:
     """Judge the difference of two leave-one-out scores."""
     bad = unreliable(score) | unreliable(other)
-    return Telling.of(score.elpd_i.to_numpy(), other.elpd_i.to_numpy(), bad, faulty=faulty)
+    return ElpdDifference.of(score.elpd_i.to_numpy(), other.elpd_i.to_numpy(), bad, faulty=faulty)
 
 
 def _why_not(terms: np.ndarray, others: np.ndarray, bad: np.ndarray) -> str:
@@ -89,13 +89,13 @@ def _why_not(terms: np.ndarray, others: np.ndarray, bad: np.ndarray) -> str:
     return ""
 
 
-def _nats(telling: Telling) -> str:
+def _nats(telling: ElpdDifference) -> str:
     return f"{telling.difference:+.1f} nats (standard error {telling.se:.1f})"
 
 
-def told_models(
+def describe_models(
     reference: str,
-    tellings: Mapping[str, Telling],
+    tellings: Mapping[str, ElpdDifference],
     faults: Mapping[str, list[str]],
     contrasts: Mapping[str, Contrast],
 ) -> list[str]:
@@ -107,11 +107,11 @@ def told_models(
         words = f"{name} predicts {telling.reading} than {reference}: {_nats(telling)}."
         if telling.reading == INCONCLUSIVE:
             words = f"The data do not distinguish {name} from {reference}: {_nats(telling)}, and {telling.why_not}."
-        said.append(f"{words} {in_what(contrasts[name], name, reference)}")
+        said.append(f"{words} {describe_contrast(contrasts[name], name, reference)}")
     return [_claim(reference, tellings, contrasts), *said, *_faults(faults)]
 
 
-def _claim(reference: str, tellings: Mapping[str, Telling], contrasts: Mapping[str, Contrast]) -> str:
+def _claim(reference: str, tellings: Mapping[str, ElpdDifference], contrasts: Mapping[str, Contrast]) -> str:
     """The one sentence that a paper would print."""
     by = {
         reading: [f"{name}{_besides(contrasts[name])}" for name, one in tellings.items() if one.reading == reading]
@@ -134,7 +134,7 @@ def _besides(found: Contrast) -> str:
     return f" (which {_listed(terms)})" if terms else ""
 
 
-def in_what(found: Contrast, name: str, reference: str) -> str:
+def describe_contrast(found: Contrast, name: str, reference: str) -> str:
     """In what a model differs from its reference; where that is no test of a lag, which comparison is."""
     if not found.differences:
         return f"The models of {name} and {reference} are the same."
@@ -151,9 +151,9 @@ def in_what(found: Contrast, name: str, reference: str) -> str:
     return " ".join(said)
 
 
-def told_gains(
-    gains: Mapping[str, Telling],
-    between: Mapping[str, Telling],
+def describe_gains(
+    gains: Mapping[str, ElpdDifference],
+    between: Mapping[str, ElpdDifference],
     faults: Mapping[str, list[str]],
     contrasts: Mapping[str, Contrast],
 ) -> list[str]:
@@ -166,7 +166,7 @@ def told_gains(
             if verb
             else f"The data do not distinguish {name} from its null: {_nats(gain)}, and {gain.why_not}."
         )
-        said.append(f"{words} {in_what(contrasts[name], f'the null of {name}', f'the model of {name}')}")
+        said.append(f"{words} {describe_contrast(contrasts[name], f'the null of {name}', f'the model of {name}')}")
     first = next(iter(gains))
     for name, telling in between.items():
         if telling.reading == REFERENCE:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.pointwise_log_likelihood import one_step_ahead, seen_rows
-from regimelag.panel.slicing import going_on, learned_before, window
+from regimelag.panel.slicing import keep_first_episodes, restandardize_on, window
 from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import fit
 from regimelag.sampling.inference_data import one_step_ahead_terms, panel_of, spec_of
@@ -96,9 +96,9 @@ class LeaveFutureOut(az.SamplingWrapper):
                 "pass the wrapper to arviz.lfo_cv; for leave-one-out use regimelag.leave_one_out",
             )
         stop = int(rows[out[0]])
-        whole = learned_before(self.model, self.panel, stop)
+        whole = restandardize_on(self.model, self.panel, stop)
         known = window(whole, 0, stop)
-        return known, going_on(whole, known.sizes[nm.EPISODE])
+        return known, keep_first_episodes(whole, known.sizes[nm.EPISODE])
 
     def sample(self, modified_observed_data: xr.Dataset) -> xr.DataTree:
         """Fit the model to a panel."""

@@ -10,7 +10,7 @@ from regimelag.likelihood.hmm_draws import leave_one_out_draws
 from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
 from regimelag.model.at_draws import AtDraws
 from regimelag.model.evaluate import in_chunks, log_observation_by_lag, unstack_draws
-from regimelag.panel.checks import made_of_responses
+from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.slicing import in_natural_units
 from regimelag.results.view import View
 from regimelag.spec import names as nm
@@ -66,7 +66,7 @@ def _without_lags(at: AtDraws) -> np.ndarray:
 
 
 def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
-    own = made_of_responses(spec, panel)
+    own = lagged_response_covariates(spec, panel)
     if own:
         raise FitError(
             "leave-one-out terms",

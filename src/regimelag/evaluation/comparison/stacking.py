@@ -17,7 +17,7 @@ from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters, loo_score, reliability, stacking_weights
 from regimelag.panel.checks import panel_hash
 from regimelag.runtime.plain import is_number, whole
-from regimelag.sampling.diagnostics import STACKED, store_diagnostics, worst
+from regimelag.sampling.diagnostics import STACKED, extreme_entry, store_diagnostics
 from regimelag.spec import names as nm
 
 OTHER_CHAIN = "other_chain"
@@ -173,7 +173,7 @@ def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
     count = posterior.sizes[nm.CHAIN]
     rhat = np.ones((count, count))
     for i, j in combinations(range(count), 2):
-        rhat[i, j] = rhat[j, i] = worst(az.rhat(posterior.isel({nm.CHAIN: [i, j]})), largest=True)[0]
+        rhat[i, j] = rhat[j, i] = extreme_entry(az.rhat(posterior.isel({nm.CHAIN: [i, j]})), largest=True)[0]
     return rhat
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from regimelag.errors import FitError, PanelError
 from regimelag.evaluation.comparison.differences import contrast
-from regimelag.evaluation.comparison.elpd_difference import in_what
+from regimelag.evaluation.comparison.elpd_difference import describe_contrast
 from regimelag.evaluation.forecasting.baselines import Baseline, Garch, RandomWalk
 from regimelag.evaluation.forecasting.forecast import forecast, refuse_own_past
 from regimelag.evaluation.forecasting.forecast_scores import RANDOM_WALK, verified
@@ -23,8 +23,8 @@ from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
 from regimelag.evaluation.robustness.refit import Refit, posterior_of
 from regimelag.panel.checks import check_panel, panel_hash
 from regimelag.panel.make import Day, read_day
-from regimelag.panel.scenarios import held_legs
-from regimelag.panel.slicing import day_of, going_on, learned_before, natural, window
+from regimelag.panel.scenarios import level_columns
+from regimelag.panel.slicing import day_of, keep_first_episodes, natural, restandardize_on, window
 from regimelag.runtime.plain import whole, wholes
 from regimelag.sampling.inference_data import provenance
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
@@ -131,7 +131,7 @@ def backtest(
     alike for all forecasters.
     """
     check_panel(spec, panel)
-    held_legs(panel)
+    level_columns(panel)
     refuse_own_past("backtest", spec, panel)
     if not len(horizons):
         raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
@@ -171,7 +171,7 @@ def backtest(
     scores = pd.DataFrame([row for result in found.values() for row in result["scores"]])
     bare = without_signals(spec)
     scores.attrs["random_seed"] = plan.random_seed
-    scores.attrs["notes"] = [in_what(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
+    scores.attrs["notes"] = [describe_contrast(contrast(spec, bare), NO_SIGNAL, spec.name)] if spec.signals else []
     scores.attrs[nm.SENTENCES] = list(scores.attrs["notes"])
     return scores.astype({"origin": "datetime64[ns]"})
 
@@ -250,9 +250,9 @@ class Model:
     def __init__(self, spec: ModelSpec, panel: xr.Dataset, first: int, refit: int, plan: Plan, seed: int) -> None:
         panel = window(panel, first, panel.sizes[nm.TIME])
         self.spec, self.first = spec, first
-        learned = learned_before(spec, panel, refit + 1 - first)
+        learned = restandardize_on(spec, panel, refit + 1 - first)
         training = window(learned, 0, refit + 1 - first)
-        self.panel = going_on(learned, training.sizes[nm.EPISODE])
+        self.panel = keep_first_episodes(learned, training.sizes[nm.EPISODE])
         task = Refit(spec, training, training, "")
         self.posterior, found = posterior_of(task, plan.sampler, seed)
         self.rhat = float(found["rhat"])

@@ -14,19 +14,19 @@ from regimelag.model.evaluate import (
     draw_regimes,
     draw_responses,
     evaluate,
-    of_each_chain,
+    marginal_regime_probabilities,
     unstack_draws,
 )
-from regimelag.panel.checks import made_of_responses
+from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import (
     Leg,
     bootstrapped_levels,
     future_dates,
-    held_legs,
+    future_panels,
     last_observed,
+    level_columns,
     levels_of,
-    look_ahead,
     scenario_levels,
 )
 from regimelag.panel.slicing import in_units
@@ -103,7 +103,7 @@ def forecast(
     responses, laws = [], []
     levels = _levels(spec, panel, scenario, horizon, len(law), rng)
     edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
-    for n, ahead in enumerate(look_ahead(spec, panel, levels, horizon)):
+    for n, ahead in enumerate(future_panels(spec, panel, levels, horizon)):
         part = slice(edges[n], edges[n + 1])
         some = {name: values[part] for name, values in draws.items()}
         y, regimes = _drawn(spec, ahead, some, law[part], rng)
@@ -122,7 +122,7 @@ def _check(scenario: object) -> None:
 
 def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
     """Refuse a model whose responses feed on their own past: a path ahead would have to as well."""
-    own = made_of_responses(spec, panel)
+    own = lagged_response_covariates(spec, panel)
     if own:
         raise FitError(
             asked,
@@ -177,7 +177,11 @@ def _labelled(
             nm.RESPONSE_VALUE: only_one(unstack_draws(values, parameters, **steps, **names)),
             "path": only_one(unstack_draws(levels, parameters, **steps, **names)),
             "regime_probability": unstack_draws(
-                of_each_chain(spec, laws), parameters, **steps, **chains, **{nm.REGIME: list(spec.regimes.labels())}
+                marginal_regime_probabilities(spec, laws),
+                parameters,
+                **steps,
+                **chains,
+                **{nm.REGIME: list(spec.regimes.labels())},
             ),
         }
     )
@@ -239,6 +243,6 @@ def _last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
     """Last level of a response that was observed; NaN if the panel knows none, or it is against another column."""
     response = spec.responses[place]
     leg = (nm.RESPONSE, response.name, response.column)
-    if response.against or leg not in held_legs(panel):
+    if response.against or leg not in level_columns(panel):
         return np.nan
     return last_observed(levels_of(panel, leg))

@@ -14,7 +14,7 @@ from regimelag.model.evaluate import (
     chain_tables,
     lag_weights,
     lagged_effects,
-    of_each_chain,
+    marginal_regime_probabilities,
     unstack_draws,
 )
 from regimelag.panel.slicing import effect_scale, natural
@@ -79,7 +79,7 @@ def impulse_response(
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
     unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
     answers = _answers(coefficients * unit[:, None, None], moves, horizon)
-    now = of_each_chain(spec, filtered_law(view))
+    now = marginal_regime_probabilities(spec, filtered_law(view))
     cumulative, averaged = _over_regimes(spec, draws, answers, now)
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts = {START: list(spec.regimes.labels())}

@@ -14,7 +14,7 @@ from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.evaluate import Quantities, evaluate, log_observation
 from regimelag.panel.checks import check_panel
-from regimelag.panel.newer import in_constants_of, place_of_last
+from regimelag.panel.newer import place_of_last, restandardize_like
 from regimelag.panel.slicing import day_of, natural
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
@@ -110,7 +110,7 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     """The fit's last row and the rows after it, in the fit's constants and episodes."""
     asked = "score"
     first = place_of_last(panel, old, asked)
-    panel = in_constants_of(spec, panel, old)
+    panel = restandardize_like(spec, panel, old)
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
         cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'

@@ -1,7 +1,8 @@
 """Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one.
 
 The claim is that the response follows the signal with a lag. A signal rotated in time has the same law and no tie to
-the response; with time reversed the kernel weighs what comes after; with the columns exchanged the arrow points back.
+the response; with time reversed the kernel weighs what comes after; with signal and response swapped the other
+direction is tried.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from regimelag.spec.model_spec import ModelSpec
 SAME_ROW = "{}, same row"
 
 
-def apart(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
+def split_same_row_and_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
     """The same model with the signal's same-row and lagged parts as two signals, so that one can change alone.
 
     The lagged part keeps the signal's name. Parameters, their priors and the likelihood stay what they were.
@@ -40,7 +41,7 @@ def apart(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, x
 
 
 def without_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
-    """The null on timing: the lagged part dropped, the same-row part kept. Takes what `apart` made."""
+    """The null on timing: the lagged part dropped, the same-row part kept. Takes what `split_same_row_and_lag` made."""
     signals = tuple(each for each in spec.signals if each.name != signal)
     null = dataclasses.replace(spec, signals=signals)
     kept = [n for n, each in enumerate(spec.signals) if each.name != signal]
@@ -71,7 +72,7 @@ def largest_rows(panel: xr.Dataset, count: int) -> np.ndarray:
     return chosen
 
 
-def rotated(panel: xr.Dataset, signal: str, shift: int) -> xr.Dataset:
+def circular_shift(panel: xr.Dataset, signal: str, shift: int) -> xr.Dataset:
     """The signal's values, history and window as one ring, moved `shift` rows later."""
     other = panel.copy()
     place = list(panel[nm.SIGNAL].to_numpy()).index(signal)
@@ -102,11 +103,11 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
     return back.assign_coords({nm.TIME: dates[rows - kept :], nm.SIGNAL_TIME: dates})
 
 
-def exchanged(panel: xr.Dataset, signal: str) -> xr.Dataset:
-    """Signal and response exchanged, constants included: the arrow reversed, under the names as they were.
+def swap_signal_and_response(panel: xr.Dataset, signal: str) -> xr.Dataset:
+    """Swap signal and response, constants included: the other direction, under the names as they were.
 
     The first L rows serve as the history of the response, which is a signal now, and drop out of the window. Takes
-    what `apart` made, of a panel with one response and none of it missing.
+    what `split_same_row_and_lag` made, of a panel with one response and none of it missing.
     """
     rows = panel.sizes[nm.TIME]
     history = panel.sizes[nm.SIGNAL_TIME] - rows
@@ -127,7 +128,7 @@ def exchanged(panel: xr.Dataset, signal: str) -> xr.Dataset:
     return other
 
 
-def spaced_shifts(ring: int, max_lag: int, count: int) -> np.ndarray:
+def circular_shifts(ring: int, max_lag: int, count: int) -> np.ndarray:
     """Up to `count` shifts of a ring, `max_lag` apart or more, whose lags meet neither the true lags nor the leads.
 
     After a shift by n the lags 1..L show the signal of n + 1 to n + L rows ago. That is apart from the true lags, and

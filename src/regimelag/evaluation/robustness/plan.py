@@ -9,12 +9,12 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.evaluation.robustness.placebos import (
-    apart,
-    exchanged,
+    circular_shift,
+    circular_shifts,
     largest_rows,
     reversed_time,
-    rotated,
-    spaced_shifts,
+    split_same_row_and_lag,
+    swap_signal_and_response,
     without_lag,
     without_rows,
 )
@@ -51,7 +51,7 @@ class Check(NamedTuple):
 
 def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) -> list[Check]:
     """All checks, the baseline first."""
-    split, whole = apart(spec, panel, signal)
+    split, whole = split_same_row_and_lag(spec, panel, signal)
     rows, lags = panel.sizes[nm.TIME], spec.max_lag
     base, null = _pair(split, whole, signal)
     checks = [Check(BASELINE, "as it is", base, null)]
@@ -59,8 +59,8 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
     checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
     checks += _arrows(spec, split, whole, signal)
-    for shift in spaced_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
-        moved = Refit(split, rotated(whole, signal, int(shift)), whole, signal)
+    for shift in circular_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
+        moved = Refit(split, circular_shift(whole, signal, int(shift)), whole, signal)
         checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
     left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
     checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
@@ -97,7 +97,7 @@ def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -
         return [Check(ARROW, forward.format(*labels[::-1]), None, note=back)]
     after = window(whole, spec.max_lag, whole.sizes[nm.TIME])
     ahead = Check(ARROW, forward.format(*labels), *_pair(split, after, signal))
-    turned = exchanged(whole, signal)
+    turned = swap_signal_and_response(whole, signal)
     behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
     column = next(each.column for each in spec.signals if each.name == signal)
     return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]

@@ -17,7 +17,7 @@ from regimelag.model.build import build_model, model_data
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
-from regimelag.sampling.fit import search
+from regimelag.sampling.fit import find_modes_from_prior
 from regimelag.sampling.inference_data import provenance
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
@@ -64,7 +64,9 @@ def compiled_on(task: Refit) -> CompiledModel:
 def posterior_of(task: Refit, sampler: Sampler, seed: int) -> tuple[xr.Dataset, dict[str, Any]]:
     """Sample the task's model: draws with point lags beside them, and whether chains converged."""
     model = compiled_on(task)
-    start = partial(dispersed_start, search(model, starts=sampler.starts, random_seed=seed), model.value_and_gradient)
+    start = partial(
+        dispersed_start, find_modes_from_prior(model, starts=sampler.starts, random_seed=seed), model.value_and_gradient
+    )
     sampled = sample_nutpie(model, start, seed, False, sampler.nuts)
     posterior, _ = with_point_lags(
         task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)

@@ -93,18 +93,18 @@ class Kernel:
         """
         raise NotImplementedError
 
-    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+    def shift_location(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
         """The parameters with the log of the location moved by a deviation; both may carry the same leading axes."""
         raise NotImplementedError
 
-    def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
+    def signed_deviation(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
         """Signed coefficients (..., lag), summing to zero, added to effect times weights; None if there are none."""
         return None
 
     @property
-    def departs(self) -> bool:
+    def has_signed_deviation(self) -> bool:
         """Whether the kernel has signed coefficients beside its weights."""
-        return type(self).departure is not Kernel.departure
+        return type(self).signed_deviation is not Kernel.signed_deviation
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,6 @@ class Unrestricted(RandomWalkKernel):
         """The gamma hump (lag), the same for all draws."""
         return self._hump(max_lag) + 0.0 * parameters["roughness"][..., None]
 
-    def departure(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
+    def signed_deviation(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
         """The walk (..., lag)."""
         return self._walk(parameters, xp)

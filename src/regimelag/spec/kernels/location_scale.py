@@ -57,7 +57,7 @@ class LocationScaleKernel(LagKernel):
             "spread": log_normal(self.spread, self.spread_sd),
         }
 
-    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+    def shift_location(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
         """The location times the exponential of the deviation."""
         return dict(parameters) | {self.located: parameters[self.located] * xp.exp(deviation)}
 
@@ -200,7 +200,7 @@ class Beta(LocationScaleKernel):
             ),
         }
 
-    def moved(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
+    def shift_location(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
         """The odds of the fraction times the exponential of the deviation, so that it stays below one."""
         odds = parameters["fraction"] / (1 - parameters["fraction"]) * xp.exp(deviation)
         return dict(parameters) | {"fraction": odds / (1 + odds)}
