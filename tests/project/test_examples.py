@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 # Run elsewhere than in .ci/run itself.
-RUN_BY = {"fetch_data.py": "tests/test_fetch_data.py", "shortest.py": ".ci/test_release.py"}
+RUN_BY = {"fetch_data.py": "tests/fetch/test_fetch_data.py", "shortest.py": ".ci/test_release.py"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

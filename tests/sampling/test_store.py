@@ -24,7 +24,7 @@ from regimelag.runtime import files
 from regimelag.runtime.files import atomic_replace, recover, remove_leftovers, write_whole
 
 ENDINGS = ["nc", "zarr"]
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def names(folder):

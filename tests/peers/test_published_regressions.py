@@ -22,7 +22,7 @@ from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 
 regression = pytest.importorskip("statsmodels.tsa.regime_switching.markov_regression")
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "federal_funds.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "federal_funds.py"
 TESTS = "statsmodels.tsa.regime_switching.tests.test_markov_regression"
 # name: (log-likelihood, its printed precision, parameters in statsmodels' order)
 PUBLISHED = {

@@ -136,7 +136,7 @@ print(len(recorder.buffer), hashlib.sha256(b"".join(gradient.tobytes() for _, gr
 @pytest.mark.slow
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     caches = {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}"}
-    command = [sys.executable, "-c", COUNT.format(tests=str(Path(__file__).parent))]
+    command = [sys.executable, "-c", COUNT.format(tests=str(Path(__file__).parents[1]))]
     runs = [
         subprocess.run(command, env=os.environ | caches, check=True, capture_output=True, text=True).stdout.split()
         for _ in range(2)

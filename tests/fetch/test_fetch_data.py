@@ -18,7 +18,7 @@ import regimelag as rl
 from regimelag.fetch import fred, market
 
 yfinance = pytest.importorskip("yfinance", reason="yfinance, the extra 'market', is not installed")
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def load(name):

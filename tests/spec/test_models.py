@@ -17,9 +17,9 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import read_spec
 
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
-MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
+MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.toml"))
 
 NULLS = {"no_silver", "same_week_only", "no_drivers", "one_regime", "reversed_no_signal"}
 KERNELS = {"btc_silver", "point_lag", "smooth", "dirichlet", "unrestricted"}

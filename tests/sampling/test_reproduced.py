@@ -14,7 +14,7 @@ import pytest
 
 import regimelag as rl
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 # Another process compiles, fits or draws every figure.
 pytestmark = pytest.mark.slow
 

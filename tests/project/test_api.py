@@ -12,7 +12,7 @@ import pytest
 
 import regimelag
 
-RECORD = Path(__file__).with_name("api.txt")
+RECORD = Path(__file__).parents[1] / "api.txt"
 MOVED = {name: f"{place}.{name}" for place, names in regimelag._MOVED.items() for name in names}
 
 

@@ -1,4 +1,4 @@
-"""constraints.txt holds the tested versions of the dependencies; `python tests/test_constraints.py` writes it."""
+"""constraints.txt holds the tested versions of the dependencies; run as a script, this file writes it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILE = ROOT / "constraints.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TESTED = PROJECT["tool"]["uv"]["constraint-dependencies"]
 HEAD = """\
 # The versions that regimelag is tested with, extras included, for pip and uv: pip install -c constraints.txt .
-# Written by tests/test_constraints.py from pyproject.toml.
+# Written by tests/project/test_constraints.py from pyproject.toml.
 """
 
 

@@ -327,7 +327,7 @@ def test_words_on_lags_of_episodes(after, words):
 
 
 def test_the_documents_state_the_rule_in_force():
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     texts = {name: (root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/lags.md")}
     texts["docs/lag_posterior.md"] = (root / "docs" / "lag_posterior.md").read_text(encoding="utf-8")
     for name, text in texts.items():

@@ -23,7 +23,7 @@ from regimelag.model.terms import terms_of
 from regimelag.spec.kernels import KERNELS, Kernel, LagKernel, LocationScaleKernel, Prior, lags, log_normal, softmax
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
-PAGE = Path(__file__).parents[1] / "docs" / "new_kernel.md"
+PAGE = Path(__file__).parents[2] / "docs" / "new_kernel.md"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from regimelag.spec.term import Prior, Term, normal
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 
-PAGE = Path(__file__).parents[1] / "docs" / "new_family.md"
+PAGE = Path(__file__).parents[2] / "docs" / "new_family.md"
 
 
 @dataclass(frozen=True)

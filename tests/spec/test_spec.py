@@ -17,7 +17,7 @@ from regimelag.spec.kernels import KERNELS
 from regimelag.spec.series import Series
 from regimelag.spec.toml import read_spec, spec_from_toml, spec_to_toml, write_spec
 
-MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
+MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.toml"))
 RESPONSE = rl.Response("asset", "price")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import regimelag as rl
 
-CFF = Path(__file__).parents[1] / "CITATION.cff"
+CFF = Path(__file__).parents[2] / "CITATION.cff"
 
 
 def fields_of(entry: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import regimelag as rl
 
 pytest.importorskip("statsmodels")
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "federal_funds.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "federal_funds.py"
 # Stata 14's manual of mswitch, by way of statsmodels' tests, in statsmodels' order: transition probabilities by
 # destination, then each coefficient by regime, then the variance.
 PUBLISHED = (

@@ -9,7 +9,7 @@ import pytest
 
 import regimelag as rl
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "paper" / "paper.md"
 BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
 NEEDED = {

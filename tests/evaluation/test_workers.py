@@ -21,7 +21,7 @@ import regimelag as rl
 from regimelag.evaluation.parallel_runs import run_all
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 # Nothing is guarded. What is computed uses names of the script, and the count says how often the script ran.
 SCRIPT = """

@@ -15,7 +15,7 @@ from builders import cut
 import regimelag as rl
 from regimelag.spec.kernels import KERNELS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 # Calls of the README's block that take minutes: they are bound to the signature, and what they return is not used.
 LONG = {"fit", "robustness", "backtest"}
