@@ -277,7 +277,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, str(Path({tests!r}).parent)]
 from test_runs import SETTINGS, run_all, slow
 if __name__ == "__main__":
     # A shell's background job, such as a runner of tests may be, begins with Ctrl-C ignored.
@@ -289,7 +289,7 @@ if __name__ == "__main__":
 def test_an_interrupt_keeps_what_is_done(quiet, tmp_path):
     notes, options = quiet
     folder, script = options["folder"], tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), notes=str(notes), folder=str(folder)))
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), notes=str(notes), folder=str(folder)))
     with subprocess.Popen(
         [sys.executable, str(script)], start_new_session=True, stderr=subprocess.PIPE, text=True
     ) as process:
