@@ -80,7 +80,7 @@ def test_a_model_without_lag_has_an_empty_report():
     spec = bare_spec()
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8), draws=4))
     assert report.empty
-    assert report.attrs == {"verdict": {}, "no_effect": {}, "notes": []}
+    assert report.attrs == {"verdict": {}, "no_effect": {}, "notes": [], "sentences": []}
 
 
 def test_several_signals_have_what_they_have():
@@ -342,7 +342,7 @@ def test_the_wider_prior_of_a_lag_can_be_had(kernel, cure):
 
 
 def test_cautions_are_among_the_notes(tiny, monkeypatch):
-    monkeypatch.setattr(module, "cautions", lambda _: ["Beware."])
+    monkeypatch.setattr(module, "model_warnings", lambda _: ["Beware."])
     assert "Beware." in rl.lag_report(tiny[2]).attrs["notes"]
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from regimelag.spec.families import Family
 from regimelag.spec.kernels import Kernel, NoLag
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Control, Series
+from regimelag.spec.transitions import Transitions
 
 # What makes two series the same variable, whatever their names and roles.
 DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
@@ -237,4 +239,8 @@ def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
 def _plain(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return " and ".join(map(_plain, value)) or "none"
+    if isinstance(value, (Family, Transitions)):
+        usual = type(value)()
+        own = [f"{name} = {_plain(held)}" for name, held in vars(value).items() if held != getattr(usual, name)]
+        return f"{value.kind} ({', '.join(own)})" if own else value.kind
     return f"{value:g}" if isinstance(value, float) else str(value) or "none"
