@@ -17,7 +17,7 @@ from regimelag.model import build_model
 from regimelag.spec import ModelSpec
 from regimelag.specfile import read_spec
 
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[2] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
 MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
 

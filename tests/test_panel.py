@@ -29,7 +29,7 @@ from regimelag.spec import ModelSpec
 from regimelag.specfile import read_spec
 from regimelag.structure import Episodes
 
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[2] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
 
 

@@ -15,7 +15,7 @@ from regimelag.data.sources import read_series
 from regimelag.errors import PanelError
 
 GOOD = "date,silver,bitcoin\n2026-01-22,95.5,90000\n2026-01-23,102.56,\n"
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def write(folder: Path, text: str, name: str = "prices.csv") -> Path:
