@@ -13,7 +13,7 @@ import xarray as xr
 from regimelag import names as nm
 from regimelag.errors import FitError
 from regimelag.reading.lags import lag_distribution
-from regimelag.sampling.catalogue import free_variables, nearest_modes, within_chain_sd
+from regimelag.sampling.catalogue import RESERVED, free_variables, nearest_modes, within_chain_sd
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.tree import spec_of
 
@@ -203,7 +203,8 @@ def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
     # A point lag is summed out, so a catalogue holds none.
     if "spec" not in idata.attrs or spec_of(idata).point_signals:
         return ""
-    two = catalogue.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
+    parameters = catalogue.drop_vars([name for name in catalogue.data_vars if name in RESERVED])
+    two = parameters.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
     tree = xr.DataTree.from_dict({"/posterior": two, "/constant_data": idata["constant_data"].to_dataset()})
     tree.attrs = dict(idata.attrs)
