@@ -264,12 +264,12 @@ def driver_effects(
     Raises
     ------
     FitError
-        If the model has no drivers, `moves` names an unknown one, or `reference` is no regime of the model.
+        If the model has no drivers, ``moves`` names an unknown one, or ``reference`` is no regime of the model.
 
     Notes
     -----
     The change in log odds is the same in every period and whatever the other drivers are: with softmax transitions it
-    is the move times the difference of the two regimes' slopes. Only where `Priors.origin_sd` is positive does it
+    is the move times the difference of the two regimes' slopes. Only where ``Priors.origin_sd`` is positive does it
     differ between the regimes of the period before; the average weighs these equally.
     """
     spec = spec_of(idata)
