@@ -210,8 +210,8 @@ def as_fit(
     ------
     FitError
         If the posterior lacks a parameter of the model or has draws of one that are NaN or infinite, or if the draws,
-        or ``model``, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data see
-        `regime_probabilities`.
+        or ``model``, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data
+        see `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
