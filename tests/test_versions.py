@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from importlib import metadata
+from importlib import machinery, metadata
 
 import pytest
 from packaging.requirements import Requirement
@@ -96,11 +96,16 @@ def test_a_sampler_that_takes_other_parameters_is_named(monkeypatch):
     assert not one.specifier.contains(metadata.version("nutpie"))
 
 
-@pytest.mark.parametrize("pip", [True, False])
-def test_the_command_is_for_pip_where_there_is_pip_and_else_for_uv(pip, monkeypatch):
-    monkeypatch.setattr(versions, "find_spec", lambda name: pip or None)
+@pytest.mark.parametrize("pip", ["there", "", "a folder"])
+def test_the_command_is_for_pip_where_there_is_pip_and_else_for_uv(pip, tmp_path, monkeypatch):
+    """A folder called pip, from which Python is started, is none."""
+    (tmp_path / "pip").mkdir()
+    if pip == "there":
+        (tmp_path / "pip" / "__init__.py").touch()
+    found = machinery.PathFinder.find_spec("pip", [str(tmp_path)]) if pip else None
+    monkeypatch.setattr(versions, "find_spec", lambda name: found)
     monkeypatch.setattr(sys, "executable", "/a folder/python")
-    start = "'/a folder/python' -m pip install" if pip else "uv pip install --python '/a folder/python'"
+    start = "'/a folder/python' -m pip install" if pip == "there" else "uv pip install --python '/a folder/python'"
     assert versions.install_command([Requirement("nutpie>=0.16.9,<0.17")]) == f'{start} "nutpie<0.17,>=0.16.9"'
 
 

@@ -34,8 +34,9 @@ def another(package: str) -> Requirement:
 def install_command(requirements: Iterable[Requirement]) -> str:
     """The shell command that installs the requirements into this environment."""
     python = shlex.quote(sys.executable)
-    # Environments that uv makes hold no pip.
-    installer = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
+    # Environments that uv makes hold no pip; a folder of that name has no origin.
+    pip = getattr(find_spec("pip"), "origin", None)
+    installer = f"{python} -m pip install" if pip else f"uv pip install --python {python}"
     return " ".join([installer, *(f'"{one.name}{one.specifier}"' for one in requirements)])
 
 
