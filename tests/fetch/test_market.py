@@ -19,7 +19,7 @@ import regimelag as rl
 from regimelag.fetch import market, retry
 
 yfinance = pytest.importorskip("yfinance", reason="yfinance, the extra 'market', is not installed")
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data")
 NEW_YORK = "America/New_York"
 
 

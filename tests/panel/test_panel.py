@@ -29,7 +29,7 @@ from regimelag.spec.parts import Episodes
 from regimelag.spec.series import Control, Driver, Response, Signal
 from regimelag.spec.toml import read_spec
 
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
 
 

@@ -15,7 +15,7 @@ from regimelag.errors import PanelError
 from regimelag.panel.read import read_series
 
 GOOD = "date,silver,bitcoin\n2026-01-22,95.5,90000\n2026-01-23,102.56,\n"
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def write(folder: Path, text: str, name: str = "prices.csv") -> Path:

@@ -23,7 +23,8 @@ from test_published_paths import PUBLISHED, data_of
 import regimelag as rl
 from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 
-FILE = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "depmixS4" / "speed.csv"
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data")
+FILE = DATA / "depmixS4" / "speed.csv"
 SPEC = rl.ModelSpec(
     name="response times",
     responses=(rl.Response("time", "time", transform="level"),),

@@ -23,7 +23,7 @@ from test_published_paths import data_of
 
 import regimelag as rl
 
-FOLDER = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "posteriordb"
+FOLDER = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data") / "posteriordb"
 needs_data = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"posteriordb is not in {FOLDER}; set REGIMELAG_DATA")
 POSITIVE_ORDERED = pm.distributions.transforms.Chain(
     [pm.distributions.transforms.log, pm.distributions.transforms.ordered]

@@ -28,7 +28,7 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Control, Driver, Response, Series, Signal
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
-DATA = Path(os.environ.get("REGIMELAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
 KERNEL = Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 SILVER = Signal("silver", "slv", kernel=KERNEL)
