@@ -231,6 +231,7 @@ def test_a_folder_of_another_format_is_refused(quiet, number, cure):
     assert times(notes) == {0: 1}
 
 
+@pytest.mark.slow
 def test_a_pool_of_our_own_is_made_anew_when_a_process_dies(quiet):
     notes, options = quiet
     found = run_all(partial(dies_once, notes), range(12), **options)
@@ -238,6 +239,7 @@ def test_a_pool_of_our_own_is_made_anew_when_a_process_dies(quiet):
     assert (notes / "died").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_always_kills_its_process_is_given_up_in_words(quiet):
     notes, options = quiet
     with pytest.raises(rl.errors.FitError, match="kept in") as raised:
@@ -252,6 +254,7 @@ def leaves(number: int) -> dict:
     os._exit(3)
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_by_itself_is_not_put_down_to_memory():
     with pytest.raises(rl.errors.FitError, match="exit status 3") as raised:
         run_all(leaves, range(1), settings=SETTINGS, progressbar=False)

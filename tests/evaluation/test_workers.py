@@ -240,6 +240,7 @@ with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
 """
 
 
+@pytest.mark.slow
 def test_a_pool_of_the_callers_that_imports_the_script_is_told_of_the_guard(tmp_path):
     (tmp_path / "study.py").write_text(OWN_POOL)
     done = run(["study.py"], tmp_path)
@@ -356,6 +357,7 @@ def sleepers(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
 def test_processes_end_when_the_script_is_killed(sleepers, name):
@@ -368,6 +370,7 @@ def test_processes_end_when_the_script_is_killed(sleepers, name):
     wait_until(lambda: not any(alive(worker) for worker in workers), seconds=20)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 @pytest.mark.parametrize("with_folder", [False, True])
 def test_ctrl_c_ends_what_runs_at_once_or_the_second_time(sleepers, tmp_path, with_folder):

@@ -151,6 +151,7 @@ def prefix(inputs, times):
     return log_obs[:, :times], steps, log_init, log_prior
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [1.0, 10.0, 300.0])
 @pytest.mark.parametrize(("regimes", "constant"), [(1, False), (2, False), (2, True), THREE_MOVING])
 def test_leave_one_out_equals_enumeration_without_the_row(regimes, constant, spread):
@@ -344,6 +345,7 @@ def test_is_the_weighted_sum_of_the_likelihoods_of_all_lags(regimes, constant):
             np.testing.assert_allclose(left, right, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value_and_adjoint", VALUES)
 def test_is_a_chain_of_pairs(value_and_adjoint):
     """The pair (lag, regime) as one regime of a larger chain, with -inf for steps that no pair can take."""

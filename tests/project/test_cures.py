@@ -686,6 +686,7 @@ def test_the_cure_of_a_log_posterior_that_is_finite_nowhere(tiny):
     assert set(made.point_logps())
 
 
+@pytest.mark.slow
 def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
     spec, panel, fit = tiny
     bare = fit.copy()
@@ -798,6 +799,7 @@ def test_the_cures_of_axes(example):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_cures_of_comparisons(tiny):
     from test_panel import spec_of, weekly
 
