@@ -89,7 +89,7 @@ class Terms(NamedTuple):
     transition: tuple[Term, ...]
     initial: tuple[Term, ...]
 
-    def __iter__(self) -> Iterator[Term]:  # type: ignore[override]
+    def every(self) -> Iterator[Term]:
         """All terms, in the order in which tables list them."""
         yield from self.location
         yield from self.effect
@@ -99,7 +99,7 @@ class Terms(NamedTuple):
 
     def parameters(self) -> list[Parameter]:
         """Free parameters."""
-        return [parameter for term in self for parameter in term.parameters()]
+        return [parameter for term in self.every() for parameter in term.parameters()]
 
 
 def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from regimelag.model.terms import model_terms
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -194,19 +195,11 @@ def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
 
     Of parameters in layers only the top one is moved, as Kallioinen et al. (2024) advise.
     """
-    kernels = {
-        nm.lag_parameter(signal.name, name)
-        for signal in spec.lagged_signals
-        for name in signal.kernel.priors(spec.max_lag)
-        if name != "innovation"
-    }
-    found = [str(name) for name in log_prior.data_vars]
-    layered = (nm.EFFECT + "_", *(nm.lag_parameter(signal.name, "") for signal in spec.lagged_signals))
-    return [
-        name
-        for name in found
-        if name == nm.EFFECT or name in kernels or (name.startswith(layered) and name.endswith("_sd"))
-    ]
+    terms = model_terms(spec, len(spec.episodes.labels()))
+    lagged = [*terms.effect, *(term for lag in terms.lags for term in (*lag.kernel, *lag.moves))]
+    # Of pooled deviations the scale is on top; the steps of a walk are below its roughness.
+    top = {next(term.parameters()).name for term in lagged if not term.name.endswith("_innovation")}
+    return [name for name in map(str, log_prior.data_vars) if name in top]
 
 
 def prior_sensitivity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.model.terms import model_terms
 from regimelag.results.lags import lag_distribution
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.inference_data import spec_of
@@ -22,12 +23,12 @@ LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
 MOST_REGIMES = 6
 # Regimes count as relabelled if that brings a mode to at most this share of its distance from the first.
 CLOSE = 0.5
-# What a variable is about, by a part of its name; the first that fits. Names are those of this package, and habits.
-KINDS = {
+# Of models that are not of a spec: what a variable is about, by a part of its name; the first that fits.
+HABITS = {
     "lag": ("_lag_",),
-    "persistence": (nm.STAY, nm.LEAVE, "driver_", "transition", "initial"),
-    "scale": ("scale", "sigma", nm.TAIL, "residual"),
-    "effect": (nm.EFFECT, nm.CONTEMPORANEOUS),
+    "persistence": ("stay", "transition", "initial"),
+    "scale": ("scale", "sigma", "residual"),
+    "effect": ("effect",),
 }
 
 
@@ -99,7 +100,7 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     return table
 
 
-def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> Iterator[Move]:
+def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, known: Mapping[str, str]) -> Iterator[Move]:
     """Every entry that moves by more than one posterior sd from the first mode to another one."""
     for name in map(str, sd.data_vars):
         if name.endswith("_raw") or name not in here:
@@ -110,12 +111,29 @@ def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> Iterator[Move
             label = ", ".join(str(before[dim].to_numpy()[i]) for dim, i in zip(before.dims, index, strict=True))
             text = f"{name}[{label}]" if label else name
             moved = f"{text} {float(before.to_numpy()[index]):.2g} -> {float(after.to_numpy()[index]):.2g}"
-            yield Move(float(distance[index]), _kind(name, before.dims), moved)
+            yield Move(float(distance[index]), known.get(name) or _kind(name, before.dims), moved)
+
+
+def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
+    """What each variable of a spec's model is about."""
+    if "spec" not in idata.attrs:
+        return {}
+    spec = spec_of(idata)
+    terms = model_terms(spec, len(spec.episodes.labels()))
+    groups = {
+        "lag": [term for lag in terms.lags for term in (*lag.kernel, *lag.moves)],
+        "persistence": [*terms.transition, *terms.initial],
+        "scale": [*terms.log_scale, *terms.shape, *terms.correlation],
+        "effect": [*terms.effect, *(term for term in terms.location if term.name != nm.INTERCEPT)],
+        "other": [term for term in terms.location if term.name == nm.INTERCEPT],
+    }
+    names = {kind: {name for term in held for name in (term.name, f"{term.name}_sd")} for kind, held in groups.items()}
+    return {name: kind for kind, held in names.items() for name in held}
 
 
 def _kind(name: str, dims: Sequence[object]) -> str:
-    """What a variable is about."""
-    for kind, parts in KINDS.items():
+    """What a variable of another model is about."""
+    for kind, parts in HABITS.items():
         if any(part in name for part in parts):
             return kind
     if {nm.ORIGIN, nm.DESTINATION} & set(dims):
@@ -125,7 +143,7 @@ def _kind(name: str, dims: Sequence[object]) -> str:
 
 def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int, most: int = 4) -> str:
     """The parameters in which mode n is furthest from the first, in words."""
-    moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd)
+    moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd, {})
     return "; ".join(move.text for move in sorted(moves, reverse=True)[:most])
 
 
@@ -140,9 +158,9 @@ def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) ->
         said.append(f"labels ({swaps})")
         here = _relabelled(here, order)
     largest: dict[str, Move] = {}
-    for move in sorted(_moves(first, here, sd), reverse=True):
+    for move in sorted(_moves(first, here, sd, _known_kinds(idata)), reverse=True):
         largest.setdefault(move.kind, move)
-    for kind in (*KINDS, "other"):
+    for kind in (*HABITS, "other"):
         if kind in largest:
             lags = _mean_lags(idata, catalogue, n) if kind == "lag" else ""
             said.append(f"{kind} ({lags or largest[kind].text})")
