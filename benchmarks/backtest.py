@@ -1,4 +1,4 @@
-"""Backtest the flagship from 2018 on, beside its null without silver, a random walk and GARCH(1,1)-t.
+"""Backtest the baseline model from 2018 on, beside its null without silver, a random walk and GARCH(1,1)-t.
 
     python benchmarks/backtest.py --data btc_silver_weekly.csv --out out/backtest
 
@@ -43,7 +43,7 @@ def markdown(table: pd.DataFrame) -> str:
 def main() -> int:
     """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="CSV", required=True, help="a weekly panel with the flagship's columns")
+    parser.add_argument("--data", metavar="CSV", required=True, help="a weekly panel with the baseline model's columns")
     parser.add_argument("--start", default="2018-01-05", help="first origin (%(default)s)")
     parser.add_argument("--every", type=int, default=26, help="weeks between refits (%(default)s)")
     parser.add_argument("--stride", type=int, default=1, help="weeks between origins (%(default)s)")

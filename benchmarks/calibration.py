@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the named models, and of wrong ones, as a Markdown table.
+"""Simulation-based calibration of the bundled models, and of wrong ones, as a Markdown table.
 
 Each model is fitted to responses simulated from draws of its own prior, on made-up covariates with the volatilities and
 correlations of the real ones (no market data), on the last rows of the panel. Each finished simulation is a file, so a
@@ -8,9 +8,10 @@ run that was stopped goes on where it was:
     python benchmarks/calibration.py --simulations 100 --out out/calibration
     python benchmarks/calibration.py --models lively driver_a_week_late no_jacobian --simulations 100
 
-The last line is the proof that the study can fail: `lively` is the flagship with drivers that matter week by week, and
-a gap between volatilities that is known badly, fitted rightly; the other two are the same with one error each. The exit
-code is 1 if a right model is found wrong beyond doubt (adjusted p below 0.005), or a wrong one is not found.
+The last line is the proof that the study can fail: `lively` is the baseline model with drivers that matter week by
+week, and a gap between volatilities that is known badly, fitted rightly; the other two are the same with one error
+each. The exit code is 1 if a right model is found wrong beyond doubt (adjusted p below 0.005), or a wrong one is not
+found.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ DOUBT = 0.005
 
 
 def made_up_frame(*, random_seed: int = 1) -> pd.DataFrame:
-    """Business days of every column that a named model uses; the responses are placeholders."""
+    """Business days of every column that a bundled model uses; the responses are placeholders."""
     rng = np.random.default_rng(random_seed)
     days = pd.bdate_range("2012-01-02", "2026-01-23", name="date")
     count = len(days)
@@ -94,7 +95,7 @@ def made_up_frame(*, random_seed: int = 1) -> pd.DataFrame:
 
 
 def lively() -> rl.ModelSpec:
-    """The flagship with drivers that matter week by week, and a gap that is known badly."""
+    """The baseline model with drivers that matter week by week, and a gap that is known badly."""
     flagship = rl.read_spec("btc_silver")
     drivers = tuple(dataclasses.replace(driver, periods=1) for driver in flagship.drivers)
     priors = rl.Priors(driver_sd=2.0, expected_duration=(5.0,), scale_gap=0.5, scale_gap_log_sd=1.0)

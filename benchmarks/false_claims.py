@@ -2,9 +2,9 @@
 
     python benchmarks/false_claims.py --data btc_silver_weekly.csv --panels 400 --out out/false_claims
 
-The flagship is fitted to responses on the covariates of a real weekly panel (the data are not part of the package;
-without --data those of the example, and no shifted panels). Nulls: *zero*, no response to silver at all; *same week*,
-an elasticity of 0.3 within the week and none later; *garch*, the same with GARCH(1,1)-t errors and no regimes;
+The baseline model is fitted to responses on the covariates of a real weekly panel (the data are not part of the
+package; without --data those of the example, and no shifted panels). Nulls: *zero*, no response to silver at all; *same
+week*, an elasticity of 0.3 within the week and none later; *garch*, the same with GARCH(1,1)-t errors and no regimes;
 *shifted*, the real response with the real silver series rotated in time. Powers: cumulative elasticities of 0.5, 1, 1.1
 and 2 at a mean lag of 7 weeks, half as many panels. Each finished fit is a file, so a run that was stopped goes on
 where it was.
@@ -167,7 +167,7 @@ def table_of(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
 def main() -> int:
     """Run what is missing, print the table; 1 if a null has more than 3 % of claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="CSV", help="a weekly panel with the flagship's columns")
+    parser.add_argument("--data", metavar="CSV", help="a weekly panel with the baseline model's columns")
     parser.add_argument("--panels", type=int, default=400, help="of each null (%(default)s)")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--seed", type=int, default=2026)

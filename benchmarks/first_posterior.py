@@ -1,9 +1,10 @@
 """How long the first posterior takes: from the call of `fit` to draws in hand, with a cold and a warm compile cache.
 
-The flagship on the last 650 weeks of the example panel, `fit` with its defaults: modes searched, four chains of 1,000 +
-1,000, prior and both predictive groups, densities and diagnostics. Each run is a process of its own; imports are not
-counted. A cold run begins with empty cache folders, a warm run with those that a cold one has filled. With ``--scan``
-the likelihood is replaced by what one would write in PyMC (a lag matrix, `pm.logp`, `pytensor.scan`), all else equal.
+The baseline model on the last 650 weeks of the example panel, `fit` with its defaults: modes searched, four chains of
+1,000 + 1,000, prior and both predictive groups, densities and diagnostics. Each run is a process of its own; imports
+are not counted. A cold run begins with empty cache folders, a warm run with those that a cold one has filled. With
+``--scan`` the likelihood is replaced by what one would write in PyMC (a lag matrix, `pm.logp`, `pytensor.scan`), all
+else equal.
 
     python benchmarks/first_posterior.py --rounds 5
     python benchmarks/first_posterior.py --rounds 1 --scan

@@ -1,6 +1,6 @@
 """How time and memory of one value and gradient grow with the number of rows.
 
-The bare recursions with moving transitions, as the sampler calls them (time last), then the flagship's whole log
+The bare recursions with moving transitions, as the sampler calls them (time last), then the baseline model's whole log
 density on the example's rows, repeated. Time stands per row, beside its ratio to the shortest series, with the page
 faults of one call: memory that the system hands out anew. Memory is the peak that one call adds to what was there
 before, inputs included in what was there.
@@ -69,7 +69,7 @@ def compiled_flagship() -> tuple[Any, Any, Any]:
 
 
 def flagship_work(length: int) -> tuple[Work, int]:
-    """The same of the flagship's log density and gradient; its inputs are the model's data."""
+    """The same of the baseline model's log density and gradient; its inputs are the model's data."""
     import numpy as np
 
     from regimelag.model.build import model_data
@@ -90,7 +90,7 @@ def flagship_work(length: int) -> tuple[Work, int]:
 
 
 def make_work(what: str, length: int) -> tuple[Work, int]:
-    """What to measure, by its name: a number of regimes, or the flagship."""
+    """What to measure, by its name: a number of regimes, or the baseline model."""
     return flagship_work(length) if what == FLAGSHIP else recursions_work(int(what), length)
 
 

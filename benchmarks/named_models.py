@@ -1,4 +1,4 @@
-"""Fit every named model to real data with several seeds, and see whether the chains mix.
+"""Fit every bundled model to real data with several seeds, and see whether the chains mix.
 
     python benchmarks/named_models.py --weekly btc_silver_weekly.csv --daily btc_silver_daily.csv --money m2_weekly.csv
 
@@ -38,7 +38,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     idata = rl.fit(spec, panel, draws=options.draws, random_seed=seed, cores=1, progressbar=False)
     found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
     report = rl.lag_report(idata)
-    portrait = rl.regime_portrait(idata)
+    portrait = rl.regime_summary(idata)
     return found | {
         "model": name,
         "seed": seed,
@@ -108,7 +108,7 @@ def main() -> None:
         partial(one_fit, every, options),
         numbers,
         settings={
-            "study": "named models",
+            "study": "bundled models",
             "start": options.start,
             "draws": options.draws,
             "models": every,

@@ -191,8 +191,8 @@ def dynamax_peers(problem: Problem) -> list[Peer]:
 def statsmodels_peers(problem: Problem) -> list[Peer]:
     """The compiled filter of MarkovRegression: the value alone.
 
-    It takes a step before the first row. Given the identity for that step, its initial law is ours; with one constant
-    matrix it starts from a law which that matrix turns into ours.
+    It takes a step before the first row. Given the identity for that step, its initial distribution is ours; with one
+    constant matrix it starts from a law which that matrix turns into ours.
     """
     p = np.moveaxis(problem.p, 0, -1).swapaxes(0, 1)
     if p.shape[-1] == 1:

@@ -1,7 +1,7 @@
 """Ask whether Bitcoin follows silver, how late, in which regime, and how surely.
 
-Without arguments the script fits the flagship model to a panel simulated from the model itself, whose truth is
-known, and prints the answer beside the truth. With --data it fits any CSV that has the flagship's columns:
+Without arguments the script fits the baseline model to a panel simulated from the model itself, whose truth is
+known, and prints the answer beside the truth. With --data it fits any CSV that has the baseline model's columns:
 
     python examples/btc_silver.py --data btc_silver_weekly.csv --start 2013-01-01 --out out/real
 """
@@ -24,7 +24,7 @@ MOVES = {"real yield": -0.5, "dollar": -0.03}
 
 
 def main() -> None:
-    """Fit the flagship, print what it says, and write the fit and a report."""
+    """Fit the baseline model, print what it says, and write the fit and a report."""
     arguments = parse_arguments()
     spec = rl.read_spec("btc_silver")
     panel = load_panel(spec, arguments)
@@ -36,8 +36,8 @@ def main() -> None:
     began = time.perf_counter()
     idata = rl.fit(spec, panel, random_seed=arguments.seed)
     print(f"\nFitted in {time.perf_counter() - began:.0f} s.")
-    portrait, report = rl.regime_portrait(idata), rl.lag_report(idata, within=WITHIN)
-    print_answer(idata, report, portrait)
+    summary, report = rl.regime_summary(idata), rl.lag_report(idata, within=WITHIN)
+    print_answer(idata, report, summary)
     if "truth" in panel.attrs:
         print_truth(idata, json.loads(panel.attrs["truth"]))
 
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line, and refuse before the fit what could not be written after it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", metavar="CSV", help="wide CSV with dates and the flagship's columns; simulated data if not given"
+        "--data", metavar="CSV", help="wide CSV with dates and the baseline model's columns; simulated if not given"
     )
     parser.add_argument("--start", metavar="DATE", default="2013-01-01", help="first row of the window (%(default)s)")
     parser.add_argument("--end", metavar="DATE", help="last row of the window (the last one there is)")
@@ -81,7 +81,7 @@ def title(panel: xr.Dataset) -> str:
     return f"Data: {panel.attrs['origin']}; {len(dates)} rows, {dates[0]} to {dates[-1]}."
 
 
-def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFrame) -> None:
+def print_answer(idata: xr.DataTree, report: pd.DataFrame, summary: pd.DataFrame) -> None:
     """The diagnostics, the answer in sentences, and the tables behind it."""
     print("\nDiagnostics")
     for sentence in rl.diagnostics(idata):
@@ -94,7 +94,7 @@ def print_answer(idata: xr.DataTree, report: pd.DataFrame, portrait: pd.DataFram
     print("\nNo average lagged effect against a normal slab, over the slab's width, prior odds one")
     print(pd.DataFrame(report.attrs["no_effect"]["silver"]).to_string(float_format="{:.3f}".format))
     print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
-    print(portrait.to_string(float_format="{:.3f}".format))
+    print(summary.to_string(float_format="{:.3f}".format))
     print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
     changes = rl.driver_effects(idata, moves=MOVES)
     print(driver_table(changes).to_string(float_format="{:.1f}".format))

@@ -1,4 +1,4 @@
-"""Fetch what the flagship model needs, from an API key to a CSV that examples/btc_silver.py fits.
+"""Fetch what the baseline model needs, from an API key to a CSV that examples/btc_silver.py fits.
 
 Real yields and the dollar come from FRED, which wants a free key, in the environment variable FRED_API_KEY or in a file
 (https://fred.stlouisfed.org/docs/api/api_key.html). Silver and Bitcoin come from Yahoo, through yfinance (pip install

@@ -94,7 +94,7 @@ def chain_of_paths(y, *, transition, mean, sigma, phi):
 
 
 def loglik(y, **parameters):
-    """Log-likelihood with all paths summed out, given the first `order` rows."""
+    """Log-likelihood with all paths marginalised, given the first `order` rows."""
     return rl.markov_loglik(*chain_of_paths(y, **parameters))
 
 

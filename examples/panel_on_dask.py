@@ -1,8 +1,8 @@
 """Does each asset of a panel follow silver? One fit an asset, on a Dask cluster, and one table at the end.
 
 Without --data the assets are simulated, each in a world of its own: some follow with a known elasticity, some do not,
-and the table has the truth beside the answer. With --data any columns of a CSV are asked, with the flagship's signal,
-drivers and controls:
+and the table has the truth beside the answer. With --data any columns of a CSV are asked, with the baseline model's
+signal, drivers and controls:
 
     python examples/panel_on_dask.py
     python examples/panel_on_dask.py --data prices.csv --assets btc_usd eth_usd spy_usd --start 2015-08-07
@@ -63,7 +63,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="CSV", help="wide CSV with dates and the flagship's columns; else simulated")
+    parser.add_argument("--data", metavar="CSV", help="wide CSV with the baseline model's columns; else simulated")
     parser.add_argument("--assets", nargs="+", default=["btc_usd"], help="columns of prices that may follow silver")
     parser.add_argument("--start", metavar="DATE", default="2013-01-01", help="first row of the window (%(default)s)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a running cluster's; else one of this machine")

@@ -1,4 +1,4 @@
-"""The shortest honest fit: simulated data, the flagship model, what the sampler says of itself, and the verdict.
+"""The shortest honest fit: simulated data, the baseline model, what the sampler says of itself, and the verdict.
 
 Run it from anywhere: python shortest.py
 """

@@ -1,7 +1,7 @@
 """Say what the evidence allows, now that silver has closed above 100 USD and Bitcoin has not followed.
 
-Without arguments on simulated data, in which Bitcoin does follow; with --data on any weekly CSV that has the flagship's
-columns, as of its last row:
+Without arguments on simulated data, in which Bitcoin does follow; with --data on any weekly CSV that has the
+baseline model's columns, as of its last row:
 
     python examples/silver_at_100.py --data btc_silver_weekly.csv --end 2026-01-23 --out out/silver_at_100
 """
@@ -27,7 +27,7 @@ TIGHTER = {"moves": {"real_yield_10y": 0.5}, "factors": {"dollar_index": 1 / 0.9
 
 
 def main() -> None:
-    """Fit the flagship and its null, and look half a year ahead under three scenarios."""
+    """Fit the baseline model and its null, and look half a year ahead under three scenarios."""
     arguments = parse_arguments()
     frame = rl.example_frame() if arguments.data is None else rl.read_series(arguments.data)
     fits, panels = {}, {}
@@ -35,24 +35,24 @@ def main() -> None:
         spec = rl.read_spec(name)
         panels[name] = rl.make_panel(spec, frame, start=arguments.start, end=arguments.end)
         fits[name] = rl.fit(spec, panels[name], random_seed=arguments.seed)
-    flagship, panel = fits["btc_silver"], panels["btc_silver"]
+    baseline, panel = fits["btc_silver"], panels["btc_silver"]
     last = pd.Timestamp(panel["time"].to_numpy()[-1])
     origin = "simulated data, in which Bitcoin follows" if arguments.data is None else Path(arguments.data).name
     print(f"\n{origin}; as of {last.date()}, {panel.sizes['time']} weeks\n")
-    for sentence in rl.diagnostics(flagship):
+    for sentence in rl.diagnostics(baseline):
         print(sentence)
 
     rally = silver_returns(panel)[-HALF_YEAR:]
-    answer = rl.evaluation.impulse_response(flagship, shock=rally, horizon=YEAR)
+    answer = rl.evaluation.impulse_response(baseline, shock=rally, horizon=YEAR)
     fans = {
-        name: rl.forecast(flagship, horizon=HALF_YEAR, scenario=path, random_seed=0)
+        name: rl.forecast(baseline, horizon=HALF_YEAR, scenario=path, random_seed=0)
         for name, path in scenarios(panel).items()
     }
     null = rl.forecast(fits["no_silver"], horizon=HALF_YEAR, random_seed=0)
-    print_regime(flagship)
+    print_regime(baseline)
     print_answer(answer, rally)
     print_fans(fans, null)
-    print_allowed(flagship)
+    print_allowed(baseline)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     draw(fans, null, answer, frame["btc_usd"].loc[:last].iloc[-YEAR:], out / "silver_at_100.png")
@@ -62,7 +62,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="CSV", help="weekly CSV with the flagship's columns; simulated if not given")
+    parser.add_argument("--data", metavar="CSV", help="weekly CSV with the baseline model's columns; else simulated")
     parser.add_argument("--start", metavar="DATE", default="2013-01-01", help="first row of the window (%(default)s)")
     parser.add_argument("--end", metavar="DATE", help="last row of the window (the last one there is)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sampler (%(default)s)")

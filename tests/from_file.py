@@ -42,9 +42,9 @@ READINGS = {
     "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),
     "plot_panel": rl.panel_of,
     "plot_paths": rl.regime_paths,
-    "plot_portrait": rl.regime_portrait,
+    "plot_regime_summary": rl.regime_summary,
     "plot_regimes": rl.regime_probabilities,
-    "plot_shares": rl.regime_portrait,
+    "plot_shares": rl.regime_summary,
 }
 """What each figure is drawn from, of a fit; `plot_robustness` alone wants refits."""
 

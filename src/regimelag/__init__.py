@@ -21,7 +21,7 @@ _MOVED = {
     "regimelag.panel.rows": ("to_frequency",),
     "regimelag.plots": (
         *("plot_compare", "plot_drivers", "plot_durations", "plot_effects", "plot_evidence", "plot_forecast"),
-        *("plot_impulse", "plot_lag", "plot_lead_lag", "plot_panel", "plot_paths", "plot_portrait", "plot_regimes"),
+        *("plot_impulse", "plot_lag", "plot_lead_lag", "plot_panel", "plot_paths", "plot_regimes"),
         *("plot_robustness", "plot_shares"),
     ),
     "regimelag.sampling.diagnostics": ("convergence",),
@@ -30,6 +30,7 @@ _MOVED = {
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     __file__,
-    moved={name: f"{place}.{name}" for place, names in _MOVED.items() for name in names},
+    moved={name: f"{place}.{name}" for place, names in _MOVED.items() for name in names}
+    | {"regime_portrait": "regimelag.regime_summary", "plot_portrait": "regimelag.plots.plot_regime_summary"},
 )
 __version__ = version("regimelag")

@@ -18,7 +18,7 @@ from .reporting.page import report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
-from .results.regimes import driver_effects, regime_durations, regime_paths, regime_portrait, regime_probabilities
+from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
@@ -78,8 +78,8 @@ __all__ = [
     "read_spec",
     "regime_durations",
     "regime_paths",
-    "regime_portrait",
     "regime_probabilities",
+    "regime_summary",
     "report",
     "robustness",
     "sample",

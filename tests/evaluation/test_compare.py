@@ -224,6 +224,7 @@ def test_another_reference_turns_the_differences(nested):
     assert turned.attrs["verdict"][0] == f"{first} and {second} predict better than narrow."
 
 
+@pytest.mark.slow
 def test_gains_are_those_over_each_null(nested):
     """The pairs need not have one response; here the second is the first doubled, which changes no gain."""
     fits = {name: tree for name, (tree, _) in nested.items()}

@@ -289,6 +289,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done(quiet, tmp_path):
     notes, options = quiet
     folder, script = options["folder"], tmp_path / "script.py"

@@ -143,6 +143,7 @@ print(*run_all(work, range(6), settings={}, progressbar=False).values())
 """
 
 
+@pytest.mark.slow
 def test_a_function_of_the_script_with_a_cache_keeps_it_from_run_to_run(tmp_path):
     (tmp_path / "study.py").write_text(CACHED)
     done = run(["study.py"], tmp_path)

@@ -103,6 +103,7 @@ def test_a_missing_first_asset_leaves_the_marginal_of_the_second():
     np.testing.assert_allclose(density(y, location, log_scale, episode, correlation, 5.0), alone, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nu", [0.5, 2.1, 7.0, 40.0, 1e4, INF])
 @pytest.mark.parametrize("assets", [1, 2, 3, 5])
 def test_adjoints_equal_central_differences(assets, nu):

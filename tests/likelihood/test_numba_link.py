@@ -52,6 +52,7 @@ def run_loop(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_changed_file_makes_the_cached_loops_of_all_others_void(run_loop):
     """numba alone would find the loop again, since its own file is as it was, and give the old number."""
     assert run_loop(2.0) == (7.0, 0)

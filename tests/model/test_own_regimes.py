@@ -87,13 +87,13 @@ def test_spells_are_counted_for_each(pair):
 
 def test_the_portrait_tells_of_each(pair):
     together, each = pair
-    portrait = rl.regime_portrait(together)
+    portrait = rl.regime_summary(together)
     for name, one in each.items():
-        alone = rl.regime_portrait(one)
+        alone = rl.regime_summary(one)
         for what in ("volatility", "mean", "expected duration", "change in long-run probability, yield up 1 sd"):
             np.testing.assert_allclose(portrait.loc[f"{what} of {name}"], alone.loc[what])
     assert {f"share of 2020 of {name}" for name in each} <= set(portrait.index)
-    for figure in (rl.plots.plot_portrait, rl.plots.plot_shares):
+    for figure in (rl.plots.plot_regime_summary, rl.plots.plot_shares):
         figure(portrait)
     plt.close("all")
 

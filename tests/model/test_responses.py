@@ -72,8 +72,8 @@ def test_the_report_has_a_verdict_for_each_response(two):
 
 def test_regimes_are_shared_and_portrayed_for_each_response(two):
     np.testing.assert_allclose(rl.regime_probabilities(two).sum("regime"), 1.0)
-    portrait = rl.regime_portrait(two)
-    drawn = rl.plots.plot_portrait(portrait)
+    portrait = rl.regime_summary(two)
+    drawn = rl.plots.plot_regime_summary(portrait)
     labels = [label.get_text() for label in drawn[0].get_yticklabels()]
     assert labels == ["calm, asset", "turbulent, asset", "calm, other", "turbulent, other"]
     middle = drawn[0].lines[-1].get_xdata()[0]

@@ -20,7 +20,7 @@ READINGS = [
     "panel_of",
     "regime_durations",
     "regime_paths",
-    "regime_portrait",
+    "regime_summary",
     "regime_probabilities",
 ]
 

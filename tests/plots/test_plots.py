@@ -29,7 +29,7 @@ def readings(idata):
         "plot_effects": (rl.effects(idata), {"prior": rl.effects(idata, group="prior")}),
         "plot_regimes": (rl.regime_probabilities(idata), {"path": rl.panel_of(idata)["regime_path"]}),
         "plot_drivers": (rl.driver_effects(idata), {"regime": "calm"}),
-        "plot_shares": (rl.regime_portrait(idata), {}),
+        "plot_shares": (rl.regime_summary(idata), {}),
         "plot_paths": (rl.regime_paths(idata), {"most": 7}),
         "plot_durations": (rl.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
@@ -221,7 +221,7 @@ def test_bars_of_a_year_are_the_shares(readings):
 
 def test_portrait_shows_volatility_and_mean(readings):
     portrait = readings["plot_shares"][0]
-    axes = rl.plots.plot_portrait(portrait)
+    axes = rl.plots.plot_regime_summary(portrait)
     assert [ax.get_title() for ax in axes] == ["Volatility of each regime", "Mean of each regime"]
     for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
         # Two lines a regime: the interval, then the median.
@@ -261,7 +261,7 @@ def test_other_shapes_are_drawn():
     assert labels[:2] == ["gold same period", "metal lagged"]
     assert len(rl.plots.plot_regimes(rl.regime_probabilities(tree)).get_legend().get_texts()) == 3
     rl.plots.plot_drivers(rl.driver_effects(tree), regime="middle")
-    rl.plots.plot_shares(rl.regime_portrait(tree))
+    rl.plots.plot_shares(rl.regime_summary(tree))
 
 
 # ---- importing

@@ -715,8 +715,8 @@ def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
 
 
 FIGURES = [
-    *("plot_regimes", "plot_effects", "plot_drivers", "plot_paths", "plot_portrait", "plot_shares", "plot_durations"),
-    *("plot_lag", "plot_lead_lag"),
+    *("plot_regimes", "plot_effects", "plot_drivers", "plot_paths", "plot_regime_summary", "plot_shares"),
+    *("plot_durations", "plot_lag", "plot_lead_lag"),
 ]
 
 

@@ -84,7 +84,16 @@ def test_figures_and_tables_are_beside_it(page):
     figures, tables = page.parent / "figures", page.parent / "tables"
     drawn = {path.stem for path in figures.glob("*.png")}
     assert drawn == {path.stem for path in figures.glob("*.pdf")}
-    expected = {"inputs", "lag", "evidence", "effects", "regimes_filtered", "regimes_smoothed", "portrait", "shares"}
+    expected = {
+        "inputs",
+        "lag",
+        "evidence",
+        "effects",
+        "regimes_filtered",
+        "regimes_smoothed",
+        "regime_summary",
+        "shares",
+    }
     assert drawn == expected | {"durations", "drivers", "calibration"}
     embedded = {base64.b64decode(source.split(",")[1]) for source in read(page).sources}
     assert embedded == {path.read_bytes() for path in figures.glob("*.png")}

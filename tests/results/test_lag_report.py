@@ -223,7 +223,7 @@ def test_only_returns_have_elasticities():
     signals = (rl.Signal("metal", "metal", transform="difference"), rl.Signal("gold", "gold"))
     spec = small_spec(signals=signals, max_lag=26)
     words = [module._measure(spec, "asset", signal) for signal in signals]
-    assert words == ["cumulative effect in natural units", "cumulative elasticity"]
+    assert words == ["cumulative effect, in units of the response per unit of the signal", "cumulative elasticity"]
 
 
 def shifted_by_episode(read, by):

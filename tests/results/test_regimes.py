@@ -88,7 +88,7 @@ def test_one_regime_is_certain():
     durations = rl.regime_durations(tree)
     np.testing.assert_array_equal(durations["mean_duration"], 8.0)
     assert "expected_duration" not in durations
-    assert "volatility" in rl.regime_portrait(tree).index
+    assert "volatility" in rl.regime_summary(tree).index
     with pytest.raises(rl.errors.FitError, match=r"\[\[drivers\]\]"):
         rl.driver_effects(tree)
 
@@ -297,7 +297,7 @@ def test_unknown_drivers_and_references_are_refused(tiny):
 
 def test_portrait_by_hand(tiny):
     _, panel, tree = tiny
-    table = rl.regime_portrait(tree)
+    table = rl.regime_summary(tree)
     draws = tree["posterior"].to_dataset()
     assert list(table.columns.get_level_values(0).unique()) == ["calm", "turbulent"]
     scale, center = float(panel["response_scale"][0]), float(panel["response_center"][0])
@@ -328,7 +328,7 @@ def test_portrait_by_hand(tiny):
 def test_shares_of_a_year_sum_to_one():
     spec = small_spec(frequency="ME")
     panel = hand_panel(spec, 30, freq="ME")
-    table = rl.regime_portrait(prior_fit(spec, panel, draws=1))
+    table = rl.regime_summary(prior_fit(spec, panel, draws=1))
     years = [name for name in table.index if name.startswith("share of")]
     expected = sorted({f"share of {year}" for year in pd.DatetimeIndex(panel["time"]).year})
     assert years == expected
@@ -339,7 +339,7 @@ def test_shares_of_a_year_sum_to_one():
 def test_readings_do_not_change_the_fit(tiny):
     tree = tiny[2]
     before = tree.copy(deep=True)
-    rl.regime_portrait(tree)
+    rl.regime_summary(tree)
     rl.lag_report(tree)
     rl.regime_paths(tree, kind="viterbi")
     rl.driver_effects(tree)
@@ -349,4 +349,4 @@ def test_readings_do_not_change_the_fit(tiny):
 def test_real_draws_are_read(idata):
     smoothed = rl.regime_probabilities(idata, kind="smoothed")
     np.testing.assert_allclose(smoothed.sum("regime"), 1.0, atol=1e-9)
-    assert rl.regime_portrait(idata).loc["volatility", ("turbulent", "median")] > 0
+    assert rl.regime_summary(idata).loc["volatility", ("turbulent", "median")] > 0

@@ -55,7 +55,7 @@ def test_lag_report_evaluates_the_model_once_and_takes_the_stored_diagnostics(id
     "read",
     [
         rl.regime_durations,
-        rl.regime_portrait,
+        rl.regime_summary,
         model_warnings,
         rl.driver_effects,
         rl.effects,

@@ -80,6 +80,7 @@ def set_as_told(folder) -> dict[str, str]:
     return dict(word.replace("/tmp", str(folder)).split("=", 1) for word in VARIABLES.split())
 
 
+@pytest.mark.slow
 def test_the_cure_works(sealed):
     assert run(sealed, LOAD, **set_as_told(sealed)) == "loaded\n"
 

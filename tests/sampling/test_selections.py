@@ -31,7 +31,7 @@ READINGS = {
     "panel_of": rl.panel_of,
     "regime_durations": rl.regime_durations,
     "regime_paths": rl.regime_paths,
-    "regime_portrait": rl.regime_portrait,
+    "regime_summary": rl.regime_summary,
     "filtered": rl.regime_probabilities,
     "smoothed": lambda fit: rl.regime_probabilities(fit, kind="smoothed"),
     "spec_of": rl.spec_of,

@@ -38,7 +38,7 @@ SERIES = {
 MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
 IDENTIFIER = re.compile(r"[A-Z0-9_]+")
 
-# The flagship's window begins here, before any exchange on FRED.
+# The baseline model's window begins here, before any exchange on FRED.
 WINDOW = pd.Timestamp("2013-01-01")
 
 # FRED refuses a real-time period with more than 2,000 vintages, and a series has at most one a day; it cuts an answer
@@ -230,7 +230,8 @@ def _late_start(column: str, identifier: str, values: pd.Series) -> list[str]:
         return []
     note = (
         f"Column {column!r} ({identifier}) is Coinbase's price and begins on {first.date()}: there is none from "
-        f"{WINDOW.date()} on, where the flagship's window begins. Join prices of your own, or start the panel later."
+        f"{WINDOW.date()} on, where the baseline model's window begins. Join prices of your own, or "
+        "start the panel later."
     )
     warnings.warn(note, stacklevel=3)
     return [note]

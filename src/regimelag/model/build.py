@@ -71,7 +71,7 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     -------
     pymc.Model
         Free variables with named dimensions, and one potential, `log_likelihood`, in which regimes and point lags are
-        summed out.
+        marginalised.
         Data are shared variables, as `pymc.Data` makes them; `model_data` makes their arrays.
 
     Raises
@@ -82,16 +82,16 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     Notes
     -----
     Given regime k at time t in episode e(t), response a is Student-t with location ``intercept[a, k] +
-    contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l]
-    x[t - l] + control_effect[a] . c[t]`` and log scale ``log_scale[a] + v[k] + log_scale_episode[a, e]``. Several
-    responses are jointly t with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009),
-    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag is marginalised like the regimes. The
-    log location of another kernel may move by episode and response, pooled. The step into t has logits
-    ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow
-    Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are summed out by the
-    forward recursion of Hamilton (1989), doi:10.2307/1912559. Where each response has a chain of its own, intercepts,
-    scales and effects go by the regime of that chain, which has its own v, alpha and drivers' effects; the recursion
-    runs over joint regimes.
+    contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l] x[t -
+    l] + control_effect[a] . c[t]`` and log scale ``log_scale[a] + v[k] + log_scale_episode[a, e]``. Several responses
+    are jointly t with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009),
+    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag is marginalised like the regimes. The log
+    location of another kernel may move by episode and response, pooled. The step into t has logits ``alpha[i, j] +
+    sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow Diebold, Lee &
+    Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward
+    recursion of Hamilton (1989), doi:10.2307/1912559. Where each response has a chain of its own, intercepts, scales
+    and effects go by the regime of that chain, which has its own v, alpha and drivers' effects; the recursion runs over
+    joint regimes.
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.

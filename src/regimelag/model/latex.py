@@ -195,7 +195,7 @@ def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
     words = "The regimes are a Markov chain" if not own else "Each response has a Markov chain of regimes of its own"
     words += ", moved by the drivers as last published before the row" if spec.drivers else ""
     yield Line(
-        f"{words}; it is summed out exactly.",
+        f"{words}; it is marginalised exactly.",
         rf"P({here} = j \mid {before} = i) = \mathrm{{softmax}}_j\left({transitions.logit_latex(steps)}\right)",
     )
     yield from (Line(*line) for line in transitions.latex(steps))

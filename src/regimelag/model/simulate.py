@@ -157,7 +157,7 @@ def example_frame(*, effect: float = 2.5, random_seed: int = 1) -> pd.DataFrame:
 
 
 def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
-    """Simulate a panel for the flagship model, with known truth; no market data in it.
+    """Simulate a panel for the baseline model, with known truth; no market data in it.
 
     Volatilities, correlations and persistence are those of the real weekly data from 2013 on. The lagged effect is
     deliberately large: of an elasticity of 0.5 the verdict claims 12 % in panels of this length, of 1.1 about 80 %.

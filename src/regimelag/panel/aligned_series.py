@@ -40,7 +40,7 @@ class AlignedSeries:
     series : Series
         Its part of the spec.
     legs : dict of str to OnRows
-        The columns that it is made from, on the rows, in natural units; its own first.
+        The columns that it is made from, on the rows, in their own units; its own first.
     value : array of float (row)
         The transformed level; NaN where any leg is missing.
     date : array of datetime64 (row)

@@ -1,4 +1,4 @@
-"""`describe_panel`: what is in a panel, in natural units."""
+"""`describe_panel`: every series of a panel, in its own unit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = {
 
 
 def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
-    """Describe every series of a panel in natural units.
+    """Describe every series of a panel in its own unit.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
         by how many hours a signal or control closes after the response, typically; ``beyond_slope``, what one unit of
         the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the window,
         ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
-        ``max`` over the window, in natural units (a log return of 0.01 is about one per cent); ``age_days``, for
+        ``max`` over the window, in its own unit (a log return of 0.01 is about one per cent); ``age_days``, for
         drivers the median number of days between the row and the observation used; ``data_from`` and ``data_to``, the
         range of what was given, and ``longest_gap``, the most days between two observations within the window (of
         several columns the shortest range and the longest gap); ``closes_differ``, the rows on which a column was last

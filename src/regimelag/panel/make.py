@@ -60,7 +60,7 @@ def make_panel(
     spec : ModelSpec
         Which columns, how transformed, on which rows.
     frame : DataFrame (date, column)
-        Observations in natural units, as often as you have them, on any mix of calendars (blank where a market was
+        Observations in their own units, as often as you have them, on any mix of calendars (blank where a market was
         closed), or already one a period. Not changed.
     start, end : date-like, optional
         First and last row date of the estimation window, both included. By default the first row that every series and
@@ -75,7 +75,7 @@ def make_panel(
     -------
     xarray.Dataset
         Standardised ``response_value`` (time, response), ``signal_value`` (signal_time, signal), ``driver_value``
-        (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in natural units,
+        (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in their own units,
         learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
         one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
         column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
@@ -100,7 +100,7 @@ def make_panel(
 
     See Also
     --------
-    describe_panel : what is in a panel, in natural units.
+    describe_panel : every series, in its own unit.
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
@@ -207,12 +207,12 @@ def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Al
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation of what is observed, natural units."""
+    """Mean and standard deviation of what is observed, in its own unit."""
     return float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
 
 
 def _about(what: str) -> dict[str, str]:
-    return {"long_name": f"{what} in the window, natural units"}
+    return {"long_name": f"{what} in the window, in its own unit"}
 
 
 def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> xr.Dataset:
@@ -240,7 +240,7 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
 
 
 def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:
-    """Add every column of every series as it stands on the rows, in natural units."""
+    """Add every column of every series as it stands on the rows, in its own unit."""
     legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
     labels = {
         nm.LEG_ROLE: [track.role for track, _, _ in legs],
@@ -248,7 +248,7 @@ def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -
         nm.LEG_COLUMN: [column for _, column, _ in legs],
     }
     values = np.array([leg.level[-rows:] for _, _, leg in legs]).T
-    panel[nm.LEVEL] = ((nm.SIGNAL_TIME, nm.LEG), values, {"long_name": "columns on the rows, natural units"})
+    panel[nm.LEVEL] = ((nm.SIGNAL_TIME, nm.LEG), values, {"long_name": "columns on the rows, in its own unit"})
     return panel.assign_coords({name: (nm.LEG, np.array(held, dtype=str)) for name, held in labels.items()})
 
 

@@ -58,7 +58,7 @@ def scenario(
     Returns
     -------
     DataFrame (date, column)
-        Levels in natural units, for `forecast`, which holds every other column where it is.
+        Levels in their own units, for `forecast`, which holds every other column where it is.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def level_columns(panel: xr.Dataset) -> list[Leg]:
 
 
 def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
-    """Levels (row, history included) of a leg, in natural units; NaN where none was observed."""
+    """Levels (row, history included) of a leg, in its own unit; NaN where none was observed."""
     return panel[nm.LEVEL].to_numpy()[:, level_columns(panel).index(leg)]
 
 
@@ -233,7 +233,7 @@ def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
 
 
 def _transformed(role: str, series: Series, whole: Mapping[Leg, FloatArray], slope: float) -> FloatArray:
-    """The transformed series (row), natural units."""
+    """The transformed series (row), in its own unit."""
     own = {column: whole[role, series.name, column] for column in series.columns}
     value = transform(combined(series, own), series.transform, series.periods)
     beyond = getattr(series, "beyond", "")

@@ -1,4 +1,4 @@
-"""A panel cut to some of its rows, in natural units, or standardised by what some of its rows tell."""
+"""A panel cut to some of its rows, with values in their own units, or standardised by some of its rows."""
 
 from __future__ import annotations
 

@@ -2,7 +2,15 @@ from .evaluation import plot_compare, plot_lead_lag, plot_robustness
 from .forecast import plot_forecast, plot_impulse
 from .lags import plot_evidence, plot_lag
 from .panel import plot_panel
-from .regimes import plot_drivers, plot_durations, plot_effects, plot_paths, plot_portrait, plot_regimes, plot_shares
+from .regimes import (
+    plot_drivers,
+    plot_durations,
+    plot_effects,
+    plot_paths,
+    plot_regime_summary,
+    plot_regimes,
+    plot_shares,
+)
 
 __all__ = [
     "plot_compare",
@@ -16,7 +24,7 @@ __all__ = [
     "plot_lead_lag",
     "plot_panel",
     "plot_paths",
-    "plot_portrait",
+    "plot_regime_summary",
     "plot_regimes",
     "plot_robustness",
     "plot_shares",

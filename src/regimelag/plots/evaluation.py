@@ -56,7 +56,7 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         yticks=range(len(rows)),
         yticklabels=list(rows["check"]),
         ylim=(len(rows) - 0.5, -0.5),
-        xlabel="lagged effect, natural units of each row's arrow",
+        xlabel="lagged effect, unit of the response per unit of the signal",
         title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
     )
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -27,7 +27,7 @@ COLORS = {
 
 
 def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
-    """Draw every series of a panel over time, in natural units, one small figure each.
+    """Draw every series of a panel over time, in their own units, one small figure each.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     ax.set(
         yticks=range(len(rows)),
         yticklabels=[label for label, _ in rows],
-        xlabel="response per unit of the signal, natural units",
+        xlabel="unit of the response per unit of the signal",
         title="Effects: median, 50 and 90 % intervals",
     )
     ax.invert_yaxis()
@@ -278,17 +278,17 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _has(portrait: pd.DataFrame, rows: str) -> bool:
-    return any(str(name).startswith(rows) for name in portrait.index)
+def _has(summary: pd.DataFrame, rows: str) -> bool:
+    return any(str(name).startswith(rows) for name in summary.index)
 
 
-def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
+def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     """Draw what tells the regimes apart: their volatility and their mean.
 
     Parameters
     ----------
-    portrait : pandas.DataFrame
-        From `regime_portrait`.
+    summary : pandas.DataFrame
+        From `regime_summary`.
     axes : array of Axes, optional
         Two axes to draw on.
 
@@ -298,36 +298,36 @@ def plot_portrait(portrait: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
         (2): volatility, mean; medians and 90 % intervals.
     """
     require_reading(
-        "plot_portrait", portrait, "regime_portrait(idata)", pd.DataFrame, lambda one: _has(one, "volatility")
+        "plot_regime_summary", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "volatility")
     )
-    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
     # Nothing, or " of" a response where there are several.
-    whose = [str(name).removeprefix("volatility") for name in portrait.index if str(name).startswith("volatility")]
+    whose = [str(name).removeprefix("volatility") for name in summary.index if str(name).startswith("volatility")]
     rows = [(of, regime) for of in whose for regime in regimes]
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(rows)), sharey=True, layout="constrained")
     axes = np.asarray(axes)
     for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
         for n, (of, regime) in enumerate(rows):
-            low, median, high = portrait.loc[f"{quantity}{of}", regime][["5 %", "median", "95 %"]]
+            low, median, high = summary.loc[f"{quantity}{of}", regime][["5 %", "median", "95 %"]]
             color = REGIME_COLORS[regimes.index(regime) % len(REGIME_COLORS)]
             ax.plot([low, high], [n, n], color=color, linewidth=2.5)
             ax.plot([median], [n], "o", color=color)
         labels = [f"{regime},{of.removeprefix(' of')}" if of else regime for of, regime in rows]
         ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
-        ax.set(xlabel="per row, natural units", title=f"{quantity.capitalize()} of each regime")
+        ax.set(xlabel="per period, in the response's own unit", title=f"{quantity.capitalize()} of each regime")
         clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)
     return axes
 
 
-def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw each regime's share of each year: regimes that are the calendar show here.
 
     Parameters
     ----------
-    portrait : pandas.DataFrame
-        From `regime_portrait`.
+    summary : pandas.DataFrame
+        From `regime_summary`.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -335,14 +335,14 @@ def plot_shares(portrait: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    require_reading("plot_shares", portrait, "regime_portrait(idata)", pd.DataFrame, lambda one: _has(one, "share of "))
+    require_reading("plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of "))
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
-    rows = [name for name in portrait.index if str(name).startswith("share of ")]
+    rows = [name for name in summary.index if str(name).startswith("share of ")]
     years = [str(name).removeprefix("share of ") for name in rows]
-    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
     for n, regime in enumerate(regimes):
         x = np.arange(len(rows)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
-        part = portrait.loc[rows, regime]
+        part = summary.loc[rows, regime]
         errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
         ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)

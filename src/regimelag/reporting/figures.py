@@ -19,7 +19,7 @@ from regimelag.plots.regimes import (
     plot_drivers,
     plot_durations,
     plot_effects,
-    plot_portrait,
+    plot_regime_summary,
     plot_regimes,
     plot_shares,
 )
@@ -73,12 +73,12 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
             caption += " The strip on top is the true regime." if path is not None else ""
             yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=path).figure)
     caption = "Volatility and mean of each regime: medians and 90 % intervals."
-    yield Drawn("portrait", caption, plot_portrait(readings["portrait"])[0].figure)
+    yield Drawn("regime_summary", caption, plot_regime_summary(readings["regime_summary"])[0].figure)
     caption = (
         "Share of each regime in each year. A regime that fills some years and is absent from others coincides with "
     )
     caption += "a calendar period. Medians and 90 % intervals."
-    yield Drawn("shares", caption, plot_shares(readings["portrait"]).figure)
+    yield Drawn("shares", caption, plot_shares(readings["regime_summary"]).figure)
     for whose, one in _of_each_response(readings["durations"]):
         caption = f"How long the regimes{_of(whose)} last."
         yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)

@@ -27,7 +27,7 @@ from regimelag.reporting.citation import citation
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
-from regimelag.results.regimes import driver_effects, regime_durations, regime_portrait, regime_probabilities
+from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.view import View
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
 from regimelag.sampling.inference_data import made_with
@@ -192,7 +192,10 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
     """Every reading that the model has."""
     check_within("report", within)
     spec = view.spec
-    found: dict[str, Any] = {"report": view.read(lag_report, within=within), "portrait": view.read(regime_portrait)}
+    found: dict[str, Any] = {
+        "report": view.read(lag_report, within=within),
+        "regime_summary": view.read(regime_summary),
+    }
     if spec.lagged_signals:
         found["lag"] = view.read(lag_distribution, within=within)
         found["prior_lag"] = view.read(lag_distribution, group="prior", within=within)
@@ -223,7 +226,7 @@ def _tables(
         tables["modes"] = tb.mode_table(fit)
     if len(readings["report"]):
         tables["lag_report"] = tb.lag_table(readings["report"])
-    tables["regimes"] = tb.regime_table(readings["portrait"])
+    tables["regimes"] = tb.regime_table(readings["regime_summary"])
     if "drivers" in readings:
         tables["drivers"] = tb.driver_table(readings["drivers"])
     if robustness is not None:

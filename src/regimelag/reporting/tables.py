@@ -72,7 +72,7 @@ def data_table(panel: xr.Dataset) -> Table:
     kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
     shown = frame[kept].map(number)
     shown["range"] = [f"{number(low)} to {number(high)}" for low, high in zip(frame["min"], frame["max"], strict=True)]
-    return Table(frame, shown, "The series, in natural units, over the window.")
+    return Table(frame, shown, "The series, in their own units, over the window.")
 
 
 def lag_table(report: pd.DataFrame) -> Table:
@@ -89,24 +89,25 @@ def lag_table(report: pd.DataFrame) -> Table:
         said = report["evidence", "diagnosis"]
         columns["sensitivity"] = [one if one == DISAGREE else "" for one in said]
     caption = (
-        "Effects (natural units) and lags (rows): median and 90 % interval, posterior beside prior. Nats: information "
+        "Effects (unit of the response per unit of the signal) and lags (rows): median and 90 % interval, posterior "
+        "beside prior. Nats: information "
     )
     caption += "gained on the quantity. Sensitivity: whether prior and data disagree on the effect or on the mean lag."
     return Table(report, pd.DataFrame(columns, index=report.index), caption)
 
 
-def regime_table(portrait: pd.DataFrame) -> Table:
+def regime_table(summary: pd.DataFrame) -> Table:
     """What each regime is; shares by year are in the figure and the CSV."""
-    kept = [name for name in portrait.index if not str(name).startswith("share of ")]
-    regimes = list(dict.fromkeys(portrait.columns.get_level_values(0)))
+    kept = [name for name in summary.index if not str(name).startswith("share of ")]
+    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
     shown = pd.DataFrame(
         {
-            regime: [interval(*portrait.loc[name, regime][["5 %", "median", "95 %"]]) for name in kept]
+            regime: [interval(*summary.loc[name, regime][["5 %", "median", "95 %"]]) for name in kept]
             for regime in regimes
         },
         index=pd.Index(kept, name="quantity"),
     )
-    return Table(portrait, shown, "Regimes: median and 90 % interval. Volatility and mean per row; durations in rows.")
+    return Table(summary, shown, "Regimes: median and 90 % interval. Volatility and mean per row; durations in rows.")
 
 
 def driver_table(changes: xr.Dataset) -> Table:

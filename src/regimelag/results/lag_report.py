@@ -62,7 +62,7 @@ def lag_report(
         Range of lags whose mass, and the chance that the mean lag lies in it, are asked for; 4 to 13 weeks is one to
         three months.
     threshold : float
-        Size of effect that matters, in natural units: for log returns, per cent of the response per per cent of the
+        Size of effect that matters, in their own units: for log returns, per cent of the response per per cent of the
         signal.
     slabs : sequence of float
         Widths of the effect's prior against which no effect is weighed, as multiples of ``priors.effect_sd``.
@@ -75,7 +75,7 @@ def lag_report(
         ``P(|.| > 0.25)``; for the mean lag the probability that it lies within the range, ``P(4-13)``; for the largest
         difference in mean lag between episodes ``P(> 4)``. Group evidence: ``nats``, the information gained on the
         row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their
-        ``diagnosis``. Effects are in natural units, lags in rows. Quantities that differ by regime or episode have a
+        ``diagnosis``. Effects are in their own units, lags in rows. Quantities that differ by regime or episode have a
         row for each.
 
         The row ``lagged effect`` gives equal weights to regimes and episodes, and is what the verdict decides on;
@@ -294,7 +294,7 @@ def _stacked(draws: dict[Row, xr.DataArray], rows: list[Row]) -> xr.DataArray:
 
 
 def _no_effect(view: View, signal: Signal, slabs: Sequence[float]) -> pd.DataFrame:
-    """P(no average lagged effect of the signal) over slab widths, with the widths in natural units too."""
+    """P(no average lagged effect of the signal) over slab widths, with the widths in their own units too."""
     draws = view.parameters()[nm.EFFECT].sel({nm.LAGGED_SIGNAL: signal.name}).transpose(*SAMPLE)
     effective = float(evidence.effective_draws(draws))
     table = evidence.no_effect(draws.to_numpy().ravel(), view.spec.priors.effect_sd, slabs, effective=effective)
@@ -372,7 +372,7 @@ def _deviations(view: View) -> tuple[str, ...]:
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
     of = next(one for one in spec.responses if one.name == response)
     both = {of.transform, signal.transform} == {"log_return"}
-    return "cumulative elasticity" if both else "cumulative effect in natural units"
+    return "cumulative elasticity" if both else "cumulative effect, in units of the response per unit of the signal"
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:

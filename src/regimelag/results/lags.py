@@ -1,4 +1,4 @@
-"""How late the response follows, and how much: lags and effects in natural units."""
+"""How late the response follows, and how much: lags and effects in their own units."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lag_distribution(
     -------
     xarray.Dataset
         Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
-        the response to one unit of the signal at each lag in natural units, averaged over regimes and episodes;
+        the response to one unit of the signal at each lag in their own units, averaged over regimes and episodes;
         ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
         ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal
         differs between responses, episodes or regimes, all but the curve also carry that dimension; with several
@@ -154,7 +154,7 @@ def _weights_and_curve(
 
 
 def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | None = 0) -> xr.Dataset:
-    """Effects of signals and controls in natural units: response per unit of the other variable.
+    """Effects of signals and controls in their own units: response per unit of the other variable.
 
     For two log returns that is per cent per per cent, an elasticity.
 

@@ -218,7 +218,7 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
     """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
-    # A point lag is summed out, so a catalogue holds none.
+    # A point lag is marginalised, so a catalogue holds none.
     if "spec" not in idata.attrs or spec_of(idata).point_signals:
         return ""
     parameters = catalogue.drop_vars([name for name in catalogue.data_vars if name in RESERVED])

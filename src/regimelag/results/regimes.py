@@ -323,7 +323,7 @@ def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np
     return marginal_regime_probabilities(spec, changes)
 
 
-def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
+def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     """What each regime is: volatility, mean, durations, what moves it, and its share of each year.
 
     Whether a regime deserves a name from a story is read from here, and said; the package names them by volatility.
@@ -337,7 +337,7 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
-        per row in natural units, averaged over episodes on the log scale; mean is the regime's mean per row with all
+        per row in their own units, averaged over episodes on the log scale; mean is the regime's mean per row with all
         else at its mean, both for each response; shares are those of sampled paths. Where each response has a chain of
         its own, all is told of each.
     """
@@ -361,9 +361,9 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     if spec.drivers:
         held[LONG_RUN] = view.read(driver_effects)[LONG_RUN]
     if not spec.own_regimes:
-        quantities |= _chain_portrait(held, labels)
+        quantities |= _chain_summary(held, labels)
     for name in _chains(spec).get(nm.RESPONSE, []):
-        own = _chain_portrait(held.sel({nm.RESPONSE: name}), labels)
+        own = _chain_summary(held.sel({nm.RESPONSE: name}), labels)
         quantities |= {f"{what} of {name}": values for what, values in own.items()}
     levels = (INTERVAL[0], 0.5, INTERVAL[1])
     columns = pd.MultiIndex.from_product([labels, ["5 %", "median", "95 %"]], names=[nm.REGIME, ""])
@@ -371,7 +371,7 @@ def regime_portrait(idata: xr.DataTree) -> pd.DataFrame:
     return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("quantity")
 
 
-def _chain_portrait(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray]:
+def _chain_summary(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray]:
     """Durations, shares and what drivers do (draw, regime), of one chain."""
     paths = held[nm.REGIME_PATH]
     spells = _spells(paths, labels)

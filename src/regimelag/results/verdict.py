@@ -193,7 +193,7 @@ class Findings:
     unit : str
         Of the lag: "weeks".
     effect : ndarray
-        Average lagged effect, natural units; regimes and episodes have equal weights.
+        Average lagged effect, in its own unit; regimes and episodes have equal weights.
     over_sample : ndarray
         The same averaged over the sample's periods.
     by_regime, by_episode : dict of str to ndarray

@@ -92,7 +92,7 @@ def _windows(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
 
 
 def _columns(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
-    """Columns as they stand on the rows of both panels, in natural units."""
+    """Columns as they stand on the rows of both panels, in their own units."""
     labels = (nm.LEG_ROLE, nm.LEG_SERIES, nm.LEG_COLUMN)
     if nm.LEVEL not in old or nm.LEVEL not in new:
         return

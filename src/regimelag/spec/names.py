@@ -78,10 +78,10 @@ def value_of(role: str) -> str:
 
 
 def center_of(role: str) -> str:
-    """Name of the constant that was subtracted, in natural units."""
+    """Name of the constant that was subtracted, in their own units."""
     return f"{role}_center"
 
 
 def scale_of(role: str) -> str:
-    """Name of the constant that the centred values were divided by, in natural units."""
+    """Name of the constant that the centred values were divided by, in their own units."""
     return f"{role}_scale"

@@ -99,7 +99,7 @@ class Regimes:
     transitions: Transitions = field(default_factory=Markov)
 
     def __post_init__(self) -> None:
-        """Check count, names and initial law."""
+        """Check count, names and initial distribution."""
         as_plain(self)
         require(
             is_whole(self.count) and self.count >= 1,

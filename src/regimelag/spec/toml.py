@@ -135,25 +135,25 @@ def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSp
 
 
 def _model_folder() -> Path:
-    """The named models: inside the installed package, or beside `src` in a checkout."""
+    """The bundled models: inside the installed package, or beside `src` in a checkout."""
     packaged = Path(str(resources.files("regimelag"))) / "models"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "models"
 
 
 def _closest(file: Path, known: list[str]) -> str:
-    """What may have been meant: a named model, or a TOML file of the folder that was looked in."""
+    """What may have been meant: a bundled model, or a TOML file of the folder that was looked in."""
     beside = sorted(str(one) for one in file.parent.glob("*.toml"))
     close = difflib.get_close_matches(str(file), [*known, *beside], n=1)
     return f"write read_spec({close[0]!r})" if close else f"check the path, or use one of {known}"
 
 
 def read_spec(path: str | Path) -> ModelSpec:
-    """Read a model spec from a TOML file, or a named model that comes with the package.
+    """Read a model spec from a TOML file, or a bundled model that comes with the package.
 
     Parameters
     ----------
     path : str or Path
-        A file, or the bare name of a named model, such as "btc_silver".
+        A file, or the bare name of a bundled model, such as "btc_silver".
 
     Returns
     -------
@@ -171,7 +171,7 @@ def read_spec(path: str | Path) -> ModelSpec:
             known = sorted(p.stem for p in _model_folder().glob("*.toml"))
             raise SpecError(
                 f"read_spec({str(path)!r})",
-                "the path is a TOML file or the name of a named model",
+                "the path is a TOML file or the name of a bundled model",
                 f"neither exists; the working folder is {Path.cwd()}",
                 _closest(file, known),
             )

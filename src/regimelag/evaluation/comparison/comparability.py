@@ -1,4 +1,4 @@
-"""Whether fits can be compared by what they predict: the same responses, in natural units, on the same rows."""
+"""Whether fits can be compared by what they predict: the same responses, in their own units, on the same rows."""
 
 from __future__ import annotations
 

@@ -47,12 +47,13 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
     -------
     pandas.DataFrame
         One row a model, best first. ``elpd``, expected log predictive density, the sum over rows of the joint log
-        density of the row's responses in natural units (nats), and its standard error; ``parameters``, their effective
-        number; ``difference`` of the elpd from the reference's and its standard error, over rows in pairs; ``weight``
-        by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the data are
-        *inconclusive*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences, which say in
-        what models differ and where that is no test of a lag; ``differences``, by model, what it has and lacks beside
-        the reference, from the specs; ``condition``, what the densities are given; ``reference``, ``rows``.
+        density of the row's responses in their own units (nats), and its standard error; ``parameters``, their
+        effective number; ``difference`` of the elpd from the reference's and its standard error, over rows in pairs;
+        ``weight`` by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the
+        data are *inconclusive*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences,
+        which say in what models differ and where that is no test of a lag; ``differences``, by model, what it has and
+        lacks beside the reference, from the specs; ``condition``, what the densities are given; ``reference``,
+        ``rows``.
 
     Raises
     ------

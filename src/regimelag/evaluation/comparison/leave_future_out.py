@@ -44,12 +44,12 @@ class LeaveFutureOut(az.SamplingWrapper):
 
     Notes
     -----
-    Leave-future-out: Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262. A row is scored by its
-    density one step ahead, in natural units, regimes and point lags summed out; several rows by the chain rule, given
-    the rows between. The density is given the row's own signals and controls, which nobody knows beforehand: only
-    without same-row terms in the model is the score that of a forecast. Standardisation is learned on the rows up to
-    the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if the last one
-    went on, until a refit knows better.
+    Leave-future-out: Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262. A row is scored
+    by its density one step ahead, of responses in their own units, regimes and point lags marginalised; several rows by
+    the chain rule, given the rows between. The density is given the row's own signals and controls, which nobody knows
+    beforehand: only without same-row terms in the model is the score that of a forecast. Standardisation is learned on
+    the rows up to the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if
+    the last one went on, until a refit knows better.
 
     A claim about the lag of a signal is tried against refits of the same model with kernel none for it, which keeps the
     same-period term.

@@ -89,7 +89,7 @@ def backtest(
         Rows of a refit's window: the last so many (a rolling origin), or all up to the origin (an expanding one).
     baselines : mapping of str to class, optional
         Further forecasters by name, each a class such as `RandomWalk`: made with the responses (time, response) in
-        natural units, the first row and the last row that it may learn from, it has a method ``draw(origin, horizon,
+        their own units, the first row and the last row that it may learn from, it has a method ``draw(origin, horizon,
         seed)`` that gives responses (draw, step, response) after row `origin`.
     sampler : Sampler
         Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
@@ -109,7 +109,7 @@ def backtest(
     -------
     DataFrame
         One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
-        ``forecaster``, ``observed`` and ``median`` (natural units), ``crps``, ``log score``, ``PIT``,
+        ``forecaster``, ``observed`` and ``median`` (own units), ``crps``, ``log score``, ``PIT``,
         ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `regimelag.evaluation.backtest_table`
         sums it up.
         ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
@@ -258,7 +258,7 @@ class Model:
         self.rhat = float(found["rhat"])
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, natural units."""
+        """Responses (draw, step, response) after the origin, in its own unit."""
         stop = origin + 1 - self.first
         panel = self.panel.isel({nm.TIME: slice(stop), nm.SIGNAL_TIME: slice(stop + self.spec.history)})
         groups = {"/posterior": self.posterior, "/observed_data": panel[[nm.RESPONSE_VALUE]]}

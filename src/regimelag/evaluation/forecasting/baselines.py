@@ -16,13 +16,13 @@ DRAWS = 2000
 class Baseline(Protocol):
     """Learned on rows up to one, it forecasts from any later row.
 
-    Made with the responses (time, response) in natural units, the first row to learn from, and the last.
+    Made with the responses (time, response) in their own units, the first row to learn from, and the last.
     """
 
     def __init__(self, values: np.ndarray, first: int, refit: int) -> None: ...
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, natural units."""
+        """Responses (draw, step, response) after the origin, in its own unit."""
         ...
 
 
@@ -33,7 +33,7 @@ class RandomWalk:
         self.values, self.first = values, first
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, natural units."""
+        """Responses (draw, step, response) after the origin, in its own unit."""
         rng = np.random.default_rng(seed)
         drawn = []
         for own in self.values[self.first : origin + 1].T:
@@ -53,7 +53,7 @@ class Garch:
         self.parameters = [estimate_garch(own) for own in (known / self.scale).T]
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, natural units."""
+        """Responses (draw, step, response) after the origin, in its own unit."""
         drawn = []
         for a, parameters in enumerate(self.parameters):
             known = self.values[self.first : origin + 1, a] / self.scale[a]

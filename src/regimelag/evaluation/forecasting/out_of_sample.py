@@ -39,7 +39,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     -------
     DataFrame (date)
         Rows after the fit's window that have a response. ``log score``, the log of the predictive density of the row's
-        responses in natural units, averaged over the posterior; for each response its ``PIT``, the predictive
+        responses in their own units, averaged over the posterior; for each response its ``PIT``, the predictive
         probability of a lower value, and ``inside 50 %`` and ``inside 90 %``, whether it fell into that central band.
         In attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
         ``coverage``, by response and band; ``condition``, what the densities are conditional on; and ``warnings``.

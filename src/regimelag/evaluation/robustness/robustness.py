@@ -79,7 +79,7 @@ def robustness(
     -------
     pandas.DataFrame
         One row a check: ``kind``, ``check``, ``rows`` with a response; 5 %, median and 95 % of the lagged effect
-        averaged over regimes and episodes, in natural units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
+        averaged over regimes and episodes, in their own units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
         the mean lead), in rows; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
         value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
         given all others, in nats, and its standard error; the largest ``R-hat``; ``note``. ``attrs["summary"]`` is a

@@ -20,7 +20,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class Point(LagKernel):
-    """One lag, and it is not known which: categorical over 1..L, and summed out of the likelihood exactly.
+    """One lag, and it is not known which: categorical over 1..L, and marginalised exactly.
 
     The lag is no parameter that a sampler moves, so a posterior over lags keeps all its modes (Celeux, Hurn & Robert
     2000, doi:10.1080/01621459.2000.10474285). Each draw of a fit holds a draw of the lag and the probability of every
