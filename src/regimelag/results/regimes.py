@@ -68,7 +68,7 @@ def regime_probabilities(
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, regime), on the fit's dates or those of `panel`. Average over chain and draw for the
+        (chain, draw, time, regime), on the fit's dates or those of ``panel``. Average over chain and draw for the
         posterior probability. Where each response has a chain of regimes of its own, (chain, draw, time, response,
         regime). With a panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
         episodes that the fit does not know.
@@ -78,7 +78,7 @@ def regime_probabilities(
     FitError
         If `kind` is another.
     PanelError
-        If `panel` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
+        If ``panel`` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
         rows in it.
 
     Warns

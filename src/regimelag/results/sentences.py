@@ -30,8 +30,9 @@ def sentences(result: Any) -> list[str]:
     Parameters
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
-        From `lag_report`, `compare`, `compare_gains`, `verify`, `robustness`, `backtest`, `backtest_table`, `score`,
-        `describe_panel`, `forecast`, `impulse_response` or `diagnostics`. Of a fit: its diagnostics.
+        From `lag_report`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`, `forecast` or `diagnostics`,
+        or from ``compare_gains``, ``backtest_table``, ``score`` or ``impulse_response`` of `regimelag.evaluation`. Of a
+        fit: its diagnostics.
 
     Returns
     -------

@@ -44,7 +44,7 @@ class Kernel:
     Attributes
     ----------
     kind : str
-        Name of the kernel in a spec, and in `KERNELS`.
+        Name of the kernel in a spec, and in ``KERNELS``.
     movable : bool
         Whether the kernel has a location, which can be moved for an episode or a response.
     latex : str
