@@ -78,8 +78,8 @@ def regime_probabilities(
     FitError
         If `kind` is another.
     PanelError
-        If ``panel`` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has other
-        rows in it.
+        If ``panel`` does not fit the spec, does not hold the fit's last row, starts before the fit's window, or has
+        other rows in it.
 
     Warns
     -----
