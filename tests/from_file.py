@@ -36,7 +36,7 @@ READINGS = {
     "plot_durations": rl.regime_durations,
     "plot_effects": rl.effects,
     "plot_evidence": rl.lag_report,
-    "plot_forecast": lambda idata: rl.forecast(idata, horizon=8),
+    "plot_forecast": lambda idata: rl.forecast(idata, horizon=8, random_seed=0),
     "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
     "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),

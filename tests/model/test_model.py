@@ -116,6 +116,11 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         5,
         (),
     ),
+    "own regimes, free first": (
+        small_spec(responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.Regimes(initial="dirichlet")),
+        4,
+        (),
+    ),
     "own regimes, three each, no drivers, free first": (
         small_spec(
             responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.Regimes(count=3, initial="dirichlet")

@@ -211,7 +211,7 @@ def test_simulation_based_calibration_finds_them_calibrated(tmp_path):
         progressbar=False,
     )
     assert "skew" in str(rl.evaluation.sbc_table(found).index.to_list())
-    assert (rl.evaluation.sbc_table(found)["p-value"] > 1e-4).all()
+    assert (rl.evaluation.sbc_table(found)["p"] > 1e-4).all()
 
 
 @pytest.mark.slow

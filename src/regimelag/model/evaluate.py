@@ -233,8 +233,11 @@ def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray
     count = logits.shape[-1]
     terms = model_terms(spec, 1).initial
     if terms and nm.INITIAL in draws:
-        own = table(terms, draws)
-        return expand_to_joint(spec, own).sum(axis=1) if spec.own_regimes else own
+        if not spec.own_regimes:
+            return table(terms, draws)
+        # The chains are independent: their log probabilities add up.
+        chains = [table(terms, {nm.INITIAL: draws[nm.INITIAL][:, a]}) for a in range(len(spec.responses))]
+        return expand_to_joint(spec, np.stack(chains, axis=1)).sum(axis=1)
     if spec.regimes.initial == "stationary" and count > 1:
         return np.log(stationary_distribution(softmax(logits[:, 0], np), count, np))
     return np.full((len(logits), count), -np.log(count))
