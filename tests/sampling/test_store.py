@@ -530,3 +530,16 @@ def test_a_damaged_file_is_an_error_with_a_cure(tiny, tmp_path, ending):
             file.write_bytes(held)
     assert refused > 2
     assert json.loads(rl.load_fit(path).attrs["versions"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_a_fit_is_saved_beside_a_client_of_a_cluster(tiny, tmp_path, ending):
+    """xarray asks the cluster for the lock of a file; of one in memory the cluster knows nothing."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        loaded = rl.load_fit(rl.save_fit(tiny[2], tmp_path / f"fit.{ending}"))
+    xr.testing.assert_equal(loaded["posterior"].to_dataset(), tiny[2]["posterior"].to_dataset())

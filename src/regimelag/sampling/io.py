@@ -7,8 +7,10 @@ import io
 import json
 import os
 import re
+import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -83,7 +85,9 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
         if Path(path).suffix == ".nc":
             # A copy: Python crashes where the view that xarray returns is collected as garbage, after an error.
-            write_whole(target, bytes(tree.to_netcdf(engine="h5netcdf")))
+            with _locks_of_this_process():
+                written = bytes(tree.to_netcdf(engine="h5netcdf"))
+            write_whole(target, written)
             return Path(path)
         store: dict[str, zarr.core.buffer.Buffer] = {}
         tree.to_zarr(zarr.storage.MemoryStore(store), mode="w-", consolidated=False, zarr_format=3)
@@ -92,6 +96,17 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(content.to_bytes())
     return Path(path)
+
+
+@contextmanager
+def _locks_of_this_process() -> Iterator[None]:
+    """Let xarray use locks of this process: a Dask cluster, which it would ask, knows of no file in memory."""
+    dask = sys.modules.get("dask")
+    if dask is None:
+        yield
+        return
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> None:
