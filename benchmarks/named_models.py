@@ -38,7 +38,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     idata = rl.fit(spec, panel, draws=options.draws, random_seed=seed, cores=1, progressbar=False)
     found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
     report = rl.lag_report(idata)
-    portrait = rl.regime_summary(idata)
+    summary = rl.regime_summary(idata)
     return found | {
         "model": name,
         "seed": seed,
@@ -48,7 +48,7 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
         "no_effect": report.attrs["no_effect"],
         "notes": report.attrs["notes"],
         "report": report.reset_index().astype(object).where(lambda t: t.notna(), None).to_csv(index=False),
-        "portrait": portrait.to_csv(),
+        "regime_summary": summary.to_csv(),
         "drivers": driver_table(spec, idata),
         "filtered": rl.regime_probabilities(idata).isel(time=-1).mean(("chain", "draw")).to_numpy().tolist(),
     }

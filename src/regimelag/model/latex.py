@@ -81,7 +81,7 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
 
 
 def _observation(spec: ModelSpec, index: Indices) -> Line:
-    """The law of the responses given their regime."""
+    """The distribution of the responses given their regime."""
     several = len(spec.responses) > 1
     law = spec.family.symbol or text(spec.family.kind.replace("_", " "))
     given = r" \mid s_t = k" if index.regime else ""
@@ -186,7 +186,7 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
 
 
 def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
-    """Transitions of the regimes, and the law of the first."""
+    """Transitions of the regimes, and the distribution of the first."""
     if not index.regime:
         return
     own = "a" if spec.own_regimes else ""

@@ -337,9 +337,9 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
-        per row in their own units, averaged over episodes on the log scale; mean is the regime's mean per row with all
-        else at its mean, both for each response; shares are those of sampled paths. Where each response has a chain of
-        its own, all is told of each.
+        over a period, averaged over episodes on the log scale; mean is the regime's mean over a period with all else at
+        its mean, both for each response and in its unit; shares are those of sampled paths. Where each response has a
+        chain of its own, each has these rows.
     """
     view = View.of(idata)
     spec, panel, draws = view.spec, view.panel, view.at_draws.draws

@@ -87,8 +87,8 @@ class Regimes:
     names : tuple of str
         Their names, from the least volatile up; by default what they are (calm, turbulent).
     initial : {"uniform", "stationary", "dirichlet"}
-        Law of the first regime: equal probabilities, the stationary law of the first transition matrix, or free with a
-        flat Dirichlet prior.
+        Distribution of the first regime: equal probabilities, the stationary distribution of the first transition
+        matrix, or free with a flat Dirichlet prior.
     transitions : Transitions
         What moves the chain from regime to regime.
     """
