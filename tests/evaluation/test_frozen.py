@@ -13,9 +13,9 @@ from scipy import stats
 from test_forecast import DRIVERS, frame
 
 import regimelag as rl
-from regimelag.evaluation.forecasting.out_of_sample import predictive_pit
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.evaluate import evaluate, log_observation, stack_draws
+from regimelag.results.pit import predictive_pit
 
 SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, beyond="other"),))

@@ -3,13 +3,15 @@
 The rule, in this order:
 
 1. Draws that the diagnostics find fault with support no claim.
-2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
+2. The verdict is withheld where residuals are serially correlated, or response and signal are both close to a unit
+   root (`regimelag.results.persistence`).
+3. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
+4. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
    another if, with probability 1 - 0.01 / (number of pairs) at least, it is larger in magnitude and has one sign there;
    its sign is said to differ if it is positive in one and negative in the other with that probability.
-4. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
+5. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
 Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
@@ -119,7 +121,7 @@ def claims(
     family : int
         Number of effects that could be claimed: lagged signals times responses.
     trusted : bool
-        Whether the diagnostics found no fault.
+        Whether the diagnostics found no fault, and no verdict is withheld.
 
     Returns
     -------
@@ -220,6 +222,8 @@ class Findings:
         Number of effects that could be claimed.
     problems : tuple of str
         What the diagnostics say.
+    withheld : tuple of str
+        Why the model, though its draws can be trusted, supports no claim.
     """
 
     name: str
@@ -241,6 +245,7 @@ class Findings:
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     family: int = 1
     problems: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
 def claims_of(found: Findings) -> Claims:
@@ -254,7 +259,7 @@ def claims_of(found: Findings) -> Claims:
         by_episode=by_episode,
         information=found.information,
         family=found.family,
-        trusted=not found.problems,
+        trusted=not (found.problems or found.withheld),
     )
 
 
@@ -262,7 +267,10 @@ def verdict(found: Findings) -> str:
     """The verdict in words, no stronger than the rule allows."""
     made = claims_of(found)
     if found.problems:
-        return f"The draws cannot be trusted, and nothing is claimed of {found.name}. {' '.join(found.problems)}"
+        why = " ".join([*found.problems, *found.withheld])
+        return f"The draws cannot be trusted, and nothing is claimed of {found.name}. {why}"
+    if found.withheld:
+        return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:
         return " ".join(_not_identified(found))
     said = [_response(found, made)]

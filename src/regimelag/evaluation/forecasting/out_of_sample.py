@@ -12,10 +12,11 @@ from regimelag.errors import PanelError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Quantities, evaluate, log_observation
+from regimelag.model.evaluate import evaluate, log_observation
 from regimelag.panel.checks import check_panel
 from regimelag.panel.newer import place_of_last, restandardize_like
 from regimelag.panel.slicing import day_of, natural
+from regimelag.results.pit import predictive_pit
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
 from regimelag.spec import names as nm
@@ -94,16 +95,6 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
     """Log of the mean over draws, the first axis, of exponentials."""
     top = values.max(axis=0)
     return top + np.log(np.exp(values - top).mean(axis=0))
-
-
-def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
-
-    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
-    """
-    z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
-    below = eq.family.cdf(z, eq.shape_over(3))
-    return np.einsum("datk,dtk->dta", below, law)
 
 
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
