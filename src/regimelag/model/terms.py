@@ -21,6 +21,9 @@ from regimelag.spec.series import Signal
 from regimelag.spec.term import Parameter, Prior, Term, index_of, normal, pooled, text, zero_sum_normal
 from regimelag.spec.transitions import Steps
 
+# Standard deviation of the coefficient of the first own lag; of a later one, that over the lag.
+OWN_SD = 0.3
+
 
 class Indices(NamedTuple):
     """Subscripts that a model needs: empty where there is only one of a kind."""
@@ -63,7 +66,8 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): of one, of same-period signals and of controls.
+        Coefficients (covariate, response, regime): of one, of same-period signals, of controls, and of each response's
+        own past, lag by lag.
     effect : tuple of Term
         Cumulative lagged effects (episode, lagged signal, response, regime).
     lags : tuple of Lag
@@ -135,7 +139,8 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     priors, own = spec.priors, index_of(index.response)
     now, controls = spec.contemporaneous_signals, spec.controls
     responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
-    rows, everywhere = np.eye(1 + len(now) + len(controls)), np.ones(spec.regimes.count)
+    known, lags = 1 + len(now) + len(controls), spec.autoregression
+    rows, everywhere = np.eye(known + lags * len(responses)), np.ones(spec.regimes.count)
     symbol = rf"\mu{index_of(index.response, index.regime)}"
     yield Term(
         nm.INTERCEPT,
@@ -165,6 +170,22 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
                 np.einsum("pa,qc,k->pqcak", responses, these, everywhere),
                 tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
             )
+    if lags:
+        past = rows[known:].reshape(len(responses), lags, -1)
+        yield Term(
+            nm.AUTOREGRESSION,
+            normal(OWN_SD / np.arange(1, lags + 1)),
+            rf"\rho{index_of(index.response, 'p')}",
+            "coefficient of each own lag of the response",
+            (nm.RESPONSE, nm.OWN_LAG),
+            np.einsum("pa,pqc,k->pqcak", responses, past, everywhere),
+            tuple(_own_summand(index, lag) for lag in range(1, lags + 1)),
+        )
+
+
+def _own_summand(index: Indices, lag: int) -> str:
+    """What one own lag adds to the location."""
+    return rf"\rho{index_of(index.response, str(lag))}\, y{index_of(f't-{lag}', index.response)}"
 
 
 def _effect(spec: ModelSpec, episodes: int) -> Iterator[Term]:

@@ -26,8 +26,11 @@ SAMPLE = (nm.CHAIN, nm.DRAW)
 GROUPS = ("posterior", "prior")
 THRESHOLD, SLABS = 0.25, (0.25, 0.5, 1.0, 2.0, 4.0)
 EFFECT, NOW, MEAN_LAG, GAP = "lagged effect", "contemporaneous effect", "mean lag", "largest difference in mean lag"
+LONG_RUN = "long-run effect"
+IMPULSE_MEAN, IMPULSE_MEDIAN = f"{MEAN_LAG} of the impulse response", "median lag of the impulse response"
 OVER_SAMPLE = f"{EFFECT}, average over the sample's periods"
 LAGS = {"mean_lag": MEAN_LAG, "median_lag": "median lag", "peak_lag": "peak lag"}
+IMPULSE_LAGS = {"impulse_mean_lag": IMPULSE_MEAN, "impulse_median_lag": IMPULSE_MEDIAN}
 SAME, DISAGREE, FINE = "the posterior equals the prior", "prior and data disagree", "no conflict"
 
 
@@ -78,6 +81,9 @@ def lag_report(
         row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their
         ``diagnosis``. Effects are in their own units, lags in rows. Quantities that differ by regime or episode have a
         row for each.
+
+        With autoregression there are rows for the ``long-run effect`` and for mean and median lag of the impulse
+        response; ``lagged effect`` and ``mean lag`` are then those of the direct effect.
 
         The row ``lagged effect`` gives equal weights to regimes and episodes, and is what the verdict decides on;
         ``lagged effect, average over the sample's periods`` is ``lagged_over_sample`` of `effects`.
@@ -194,6 +200,8 @@ def _quantities(view: View, group: str, within: tuple[float, float]) -> dict[Row
             if lagged:
                 found[Row(*of, EFFECT)] = _one(read["lagged"], *of)
                 found[Row(*of, OVER_SAMPLE)] = _one(read["lagged_over_sample"], *of)
+                if spec.autoregression:
+                    found[Row(*of, LONG_RUN)] = _one(read["long_run"], *of)
             if signal.contemporaneous:
                 found[Row(*of, NOW)] = _one(read["contemporaneous"], *of)
             if lagged:
@@ -228,7 +236,8 @@ def _lag_quantities(
 ) -> Iterator[tuple[Row, xr.DataArray]]:
     """Mean, median and peak lag and the mass within, averaged over what they differ by, then each entry."""
     inside = f"mass within {within[0]:g}-{within[1]:g}"
-    for name, quantity in (*LAGS.items(), ("mass_within", inside)):
+    names = [(name, quantity) for name, quantity in (LAGS | IMPULSE_LAGS).items() if name in lag]
+    for name, quantity in (*names, ("mass_within", inside)):
         values = _one(lag[name], response, signal)
         yield Row(response, signal, quantity), values.mean([dim for dim in values.dims if dim not in SAMPLE])
         yield from _entries(values, response, signal, quantity)
@@ -244,12 +253,14 @@ def _lag_quantities(
 def _statistics(
     group: str, row: Row, draws: np.ndarray, within: tuple[float, float], threshold: float
 ) -> dict[tuple[str, str], float]:
-    low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
+    # An own past that does not die out leaves draws without a long-run effect and lag.
+    draws = draws[np.isfinite(draws)]
+    low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1])) if len(draws) else (np.nan,) * 3
     entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
-    if row.quantity in (EFFECT, OVER_SAMPLE, NOW):
+    if row.quantity in (EFFECT, OVER_SAMPLE, LONG_RUN, NOW):
         entry[group, "P(> 0)"] = float((draws > 0).mean())
         entry[group, f"P(|.| > {threshold:g})"] = float((abs(draws) > threshold).mean())
-    if row.quantity == MEAN_LAG:
+    if row.quantity in (MEAN_LAG, IMPULSE_MEAN):
         entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(((draws >= within[0]) & (draws <= within[1])).mean())
     if row.quantity == GAP:
         entry[group, f"P(> {LAG_GAP})"] = float((draws > LAG_GAP).mean())
@@ -268,10 +279,16 @@ def _evidence(
             at = {row.dim: row.entry} if row.dim else {}
             nats = evidence.point_information(view.spec, view.parameters(), row.signal, at)
         if nats is None:
-            draws = (part[row].to_numpy().ravel() for part in (after, before))
-            nats = evidence.information_gained(*draws, effective=count)
+            draws = [_finite(part[row]) for part in (after, before)]
+            nats = evidence.information_gained(*draws, effective=count) if all(map(len, draws)) else 0.0
         found[row] = {("evidence", "nats"): max(nats, 0.0)}
     return found
+
+
+def _finite(draws: xr.DataArray) -> np.ndarray:
+    """Draws without those in which the quantity does not exist."""
+    values = draws.to_numpy().ravel()
+    return values[np.isfinite(values)]
 
 
 def _sensitivity(
@@ -349,7 +366,7 @@ def _findings(
     for place, response in enumerate(responses):
         for signal in spec.lagged_signals:
             mine = [row for row in after if row[:2] == (response, signal.name)]
-            main = Row(response, signal.name, MEAN_LAG)
+            main = Row(response, signal.name, IMPULSE_MEAN if spec.autoregression else MEAN_LAG)
             known = none[signal.name].dropna(subset="probability")
             yield Findings(
                 name=signal.name if len(responses) == 1 else f"{signal.name} on {response}",
@@ -359,8 +376,10 @@ def _findings(
                 over_sample=after[Row(response, signal.name, OVER_SAMPLE)].to_numpy().ravel(),
                 by_regime=_by(after, mine, nm.REGIME),
                 by_episode=_by(after, mine, nm.EPISODE),
-                lag=after[main].to_numpy().ravel(),
-                prior_lag=before[main].to_numpy().ravel(),
+                long_run=_finite(after[Row(response, signal.name, LONG_RUN)]) if spec.autoregression else None,
+                lag=_finite(after[main]),
+                prior_lag=_finite(before[main]),
+                lag_name=main.quantity,
                 information=table[main]["evidence", "nats"],
                 lag_gap={
                     row.entry: tuple(table[row][group, f"P(> {LAG_GAP})"] for group in GROUPS)
@@ -393,7 +412,9 @@ def _deviations(view: View) -> tuple[str, ...]:
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
     of = next(one for one in spec.responses if one.name == response)
     both = {of.transform, signal.transform} == {"log_return"}
-    return "cumulative elasticity" if both else "cumulative effect, in units of the response per unit of the signal"
+    direct = "direct " if spec.autoregression else ""
+    units = "in units of the response per unit of the signal"
+    return f"{direct}cumulative elasticity" if both else f"{direct}cumulative effect, {units}"
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:

@@ -6,13 +6,15 @@ Two independent persistent series look related: Granger & Newbold (1974), doi:10
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy import special, stats
 
+from regimelag.results.lags import companion_root
 from regimelag.results.pit import one_step_pit
 from regimelag.results.view import View
 from regimelag.spec import names as nm
@@ -24,6 +26,8 @@ PASSED = 0.005
 FIRST_LIMIT, JOINT_LIMIT = float(stats.norm.isf(PASSED / 2)), float(stats.chi2.isf(PASSED, LAGS))
 # Lag-1 autocorrelation above which a series is close to a unit root.
 UNIT_ROOT = 0.9
+# Probability that an own past does not die out above which nothing is claimed.
+MOST_EXPLOSIVE = 0.05
 # Below this many pairs of rows at a lag nothing is said; from it on the limits hold.
 LEAST_PAIRS = 20
 # Draws of each chain over which the PIT is averaged.
@@ -120,11 +124,14 @@ class Persistence(NamedTuple):
         Of the residuals of each response.
     responses, signals : dict of str to float
         Lag-1 autocorrelation of each response and signal, as the model uses it: transformed.
+    explosive : dict of str to float
+        Of responses with autoregression, the probability that the largest companion root exceeds one.
     """
 
     serial: dict[str, Serial]
     responses: dict[str, float]
     signals: dict[str, float]
+    explosive: Mapping[str, float] = MappingProxyType({})
 
     @property
     def plain(self) -> dict[str, dict[str, float | None]]:
@@ -160,7 +167,15 @@ def persistence(idata: xr.DataTree) -> Persistence:
         serial={name: serial_correlation(scores.sel({nm.RESPONSE: name}).to_numpy()) for name in names},
         responses={name: lag_one_autocorrelation(values) for name, values in columns},
         signals={name: lag_one_autocorrelation(values) for name, values in signals},
+        explosive=_explosive(view.parameters()) if view.spec.autoregression else {},
     )
+
+
+def _explosive(parameters: xr.Dataset) -> dict[str, float]:
+    """Probability that the largest companion root of each response exceeds one."""
+    coefficients = parameters[nm.AUTOREGRESSION].transpose(nm.RESPONSE, ..., nm.OWN_LAG)
+    roots = companion_root(coefficients.to_numpy())
+    return {str(name): float((own > 1).mean()) for name, own in zip(coefficients[nm.RESPONSE].data, roots, strict=True)}
 
 
 def unexplained(found: Persistence, response: Response, signal: Signal | None) -> Iterator[str]:
@@ -174,6 +189,12 @@ def unexplained(found: Persistence, response: Response, signal: Signal | None) -
         said = f"The one-step-ahead residuals of {response.name} are serially correlated: {_numbers(serial)}. "
         said += "Unrelated persistent series then look related."
         yield said if near else f"{said} {_cure(response)}"
+    if found.explosive.get(response.name, 0.0) > MOST_EXPLOSIVE:
+        yield (
+            f"The own past of {response.name} may not die out: its largest companion root exceeds 1 with probability "
+            f"{found.explosive[response.name]:.2f}, where {MOST_EXPLOSIVE:g} is the limit. "
+            f"{'' if near else _sentence(_less_persistent(response))}"
+        ).rstrip()
     if near and signal is not None:
         pair = found.responses[response.name], found.signals[signal.name]
         yield (
@@ -211,10 +232,8 @@ def _own(response: Response, signal: Signal) -> bool:
 
 def _cure(response: Response) -> str:
     """A spec whose residuals may not be correlated."""
-    past = f'regimelag.Signal("past of {response.name}", "{response.column}", transform="{response.transform}", '
-    past += f'against="{response.against}", ' if response.against else ""
-    own = f"add its own past, {past}contemporaneous=False)"
-    return _sentence(f"{_less_persistent(response)}, or {own}" if response.transform == "level" else own)
+    own = f"write autoregression = {response.autoregression + 1} for the response {response.name}"
+    return _sentence(f"{own}, or {_less_persistent(response)}" if response.transform == "level" else own)
 
 
 def _sentence(words: str) -> str:

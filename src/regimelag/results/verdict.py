@@ -202,6 +202,10 @@ class Findings:
         The same in each regime and episode; empty where they do not differ.
     lag, prior_lag : ndarray
         Mean lag, averaged over episodes where it differs, after and before the data.
+    lag_name : str
+        What it is: of the weights, or of the impulse response where the response's own past passes them on.
+    long_run : ndarray, optional
+        What the effect comes to once the own past has passed it on; None without autoregression.
     information : float
         Nats gained on the mean lag.
     lag_gap : dict of str to (float, float)
@@ -239,6 +243,8 @@ class Findings:
     asked_slabs: int
     within: tuple[float, float]
     none_bound: bool = False
+    lag_name: str = "mean lag"
+    long_run: np.ndarray | None = None
     deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -302,6 +308,8 @@ def _chance(event: str, value: float) -> str:
 def _effect(found: Findings) -> str:
     chance = _chance("> 0", float(np.mean(found.effect > 0)))
     said = f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
+    if found.long_run is not None and len(found.long_run):
+        said += f"; with the response's own past, {_interval(found.long_run, 2)} in the long run"
     if not {"regimes", "episodes"} & set(found.deviations):
         return said
     return f"{said}; average over the sample's {found.unit} {_interval(found.over_sample, 2)}"
@@ -344,8 +352,8 @@ def _not_identified(found: Findings) -> list[str]:
     )
     said.append(_none(found))
     said.append(
-        f"The posterior of the mean lag, {lag} {found.unit}, {moved}, {before} (information gain {_nats(found)}); the "
-        "lag of an effect that may be none should not be interpreted."
+        f"The posterior of the {found.lag_name}, {lag} {found.unit}, {moved}, {before} (information gain "
+        f"{_nats(found)}); the lag of an effect that may be none should not be interpreted."
     )
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -379,15 +387,16 @@ def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite
 def _place(found: Findings, made: Claims) -> str:
     if not made.lag:
         return (
-            f"The lag's place is not identified: the data told {_nats(found)} of the mean lag, "
+            f"The lag's place is not identified: the data told {_nats(found)} of the {found.lag_name}, "
             f"{_interval(found.lag, 1)} {found.unit} against {_interval(found.prior_lag, 1)} before them, and "
             f"{INFORMATION} are asked for."
         )
     low, high = found.within
     inside = np.mean((found.lag >= low) & (found.lag <= high))
     return (
-        f"Mean lag {_interval(found.lag, 1)} {found.unit}, before the data {_interval(found.prior_lag, 1)}, "
-        f"{_nats(found)} gained; it lies within {low:g} to {high:g} with probability {inside:.2f}."
+        f"{found.lag_name.capitalize()} {_interval(found.lag, 1)} {found.unit}, before the data "
+        f"{_interval(found.prior_lag, 1)}, {_nats(found)} gained; it lies within {low:g} to {high:g} with probability "
+        f"{inside:.2f}."
     )
 
 

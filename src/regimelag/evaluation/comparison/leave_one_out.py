@@ -32,8 +32,8 @@ def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     FitError
-        If the response's past is among the covariates: then a row enters its neighbours' densities, and the terms are
-        wrong.
+        If the model has autoregression, or the response's past is among the covariates: then a row enters its
+        neighbours' densities, and the terms are wrong.
     """
     return _terms(View.of(idata).at_draws)
 
@@ -66,6 +66,15 @@ def _without_lags(at: AtDraws) -> np.ndarray:
 
 
 def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
+    if spec.autoregression:
+        raise FitError(
+            "leave-one-out terms",
+            "the density of a row does not depend on the responses of the rows before it, or leaving it out would "
+            "change the densities of the rows after it",
+            f"autoregression = {spec.autoregression} in {spec.name!r}",
+            "leave the future out: arviz.lfo_cv(regimelag.one_step_ahead(idata), "
+            "regimelag.evaluation.LeaveFutureOut(idata), min_observations=100, forecast_horizon=1)",
+        )
     own = lagged_response_covariates(spec, panel)
     if own:
         raise FitError(

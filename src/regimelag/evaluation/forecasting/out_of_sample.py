@@ -15,6 +15,7 @@ from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.evaluate import evaluate, log_observation
 from regimelag.panel.checks import check_panel
 from regimelag.panel.newer import place_of_last, restandardize_like
+from regimelag.panel.own_past import history_before, used_responses, with_history
 from regimelag.panel.slicing import day_of, natural
 from regimelag.results.pit import predictive_pit
 from regimelag.results.regimes import filtered_law
@@ -62,7 +63,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     check_panel(spec, panel)
     tail = _tail(spec, old, panel)
     eq = evaluate(spec, tail, view.at_draws.draws)
-    y = tail[nm.RESPONSE_VALUE].to_numpy()
+    y = used_responses(tail)
     density = log_observation(eq, y)
     # The fit's last row is in the filtered law already.
     density[:, 0] = 0.0
@@ -102,11 +103,12 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     asked = "score"
     first = place_of_last(panel, old, asked)
     panel = restandardize_like(spec, panel, old)
+    panel = with_history(panel, history_before(panel, first))
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
         cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'
         raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
-    if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
+    if not np.isfinite(used_responses(tail)[1:]).any():
         cure = "get newer data; the fit has seen all that this panel holds"
         raise PanelError(asked, "a response is observed after the fit's window", f"none after {day_of(old, -1)}", cure)
     return _in_episodes_of(tail, old, asked)

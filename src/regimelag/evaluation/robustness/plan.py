@@ -64,8 +64,11 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
         checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
     left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
     checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
-    own = {response.column for response in spec.responses}
-    return [_unscored(check, check.note) for check in checks] if own & _covariate_columns(spec) else checks
+    if not spec.depends_on_past_responses:
+        return checks
+    own = {response.column for response in spec.responses} & _covariate_columns(spec)
+    why = "a covariate is made of the response's own column" if own else "densities depend on past responses"
+    return [_unscored(check, check.note, why) for check in checks]
 
 
 def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
@@ -74,9 +77,9 @@ def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
     return {each.column for each in series}
 
 
-def _unscored(check: Check, note: str) -> Check:
+def _unscored(check: Check, note: str, why: str) -> Check:
     """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
-    why = "no gain: a covariate is made of the response's own column"
+    why = f"no gain: {why}"
     return check._replace(null=None, note=f"{note}; {why}" if note else why)
 
 
@@ -100,7 +103,9 @@ def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -
     turned = swap_signal_and_response(whole, signal)
     behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
     column = next(each.column for each in spec.signals if each.name == signal)
-    return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]
+    if column not in _covariate_columns(spec, besides=signal):
+        return [ahead, behind]
+    return [ahead, _unscored(behind, "", "a covariate is made of the response's own column")]
 
 
 def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:

@@ -14,6 +14,7 @@ from regimelag.evaluation.comparison.leave_one_out import pointwise
 from regimelag.evaluation.comparison.psis_loo import loo_score
 from regimelag.evaluation.parallel_runs import Result
 from regimelag.model.build import build_model, model_data
+from regimelag.panel.own_past import used_responses
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
@@ -81,19 +82,22 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     -------
     dict
         ``rows`` with a response; ``rhat``, ``divergent``; ``elpd`` (row), expected log predictive density of each
-        such row given all others; ``bad_pareto``, how many of them are not reliable. If the model has the signal's
+        such row given all others; ``bad_pareto``, how many of them are not reliable; none of them where densities
+        depend on past responses, which a row cannot be left out of. If the model has the signal's
         lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``,
         the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
     """
     posterior, found = posterior_of(task, sampler, seed)
-    score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
     result = {
-        "rows": score.elpd_i.size,
+        "rows": int(np.isfinite(used_responses(task.panel)).any(axis=1).sum()),
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
-        "elpd": score.elpd_i.to_numpy().tolist(),
-        "bad_pareto": int(unreliable(score).sum()),
+        "elpd": [],
+        "bad_pareto": 0,
     }
+    if not task.spec.depends_on_past_responses:
+        score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
+        result |= {"elpd": score.elpd_i.to_numpy().tolist(), "bad_pareto": int(unreliable(score).sum())}
     return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
 
 
