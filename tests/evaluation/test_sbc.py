@@ -82,6 +82,15 @@ def test_the_right_model_is_calibrated(kept):
 
 
 @pytest.mark.slow
+def test_a_response_with_its_own_past_is_calibrated():
+    own = tuple(replaced(one, autoregression=2) for one in SPEC.responses)
+    table = rl.evaluation.sbc_table(study(40, 40, spec=replaced(SPEC, responses=own)))
+    assert {"autoregression[asset, 1]", "autoregression[asset, 2]"} <= set(table.index)
+    assert table["p, Holm"].min() > 1e-3
+    assert table.attrs["failed"] == 0
+
+
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_quantity(kept):
     table = rl.evaluation.sbc_table(kept[0])
     assert list(table.columns) == ["mean rank", "p", "p, Holm", "verdict"]
