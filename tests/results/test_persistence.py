@@ -245,6 +245,7 @@ def test_each_response_has_its_own_verdict():
     y = np.concatenate([autoregressive(np.random.default_rng(1), (1, 300), 0.5).T, quiet(3, 300)], axis=1)
     said = rl.lag_report(known_fit(spec, y, noise(2, 304), effect=0.5)).attrs["verdict"]
     assert said["x on y"].startswith("The verdict is withheld, and nothing is claimed of x on y.")
+    assert "Write autoregression = 1 for every response." in said["x on y"]
     assert said["x on other"].startswith("A positive lagged effect")
 
 
