@@ -237,7 +237,7 @@ class ModelSpec:
 
     def changed(self, **changes: Any) -> ModelSpec:
         """The same model with other parts; priors of parameters and entries that it then lacks are dropped."""
-        bare = replace(self, **changes, priors=Priors())
+        bare = replace(self, **(changes | {"priors": Priors()}))
         given = changes.get("priors", self.priors)
         return replace(bare, priors=kept_priors(bare, Priors(given)))
 
