@@ -261,7 +261,7 @@ def test_regimes_are_set_against_clustering_where_nothing_else_differs():
 @pytest.mark.parametrize(
     ("reference", "spec", "difference", "said"),
     [
-        (BASE, GARCH, 0.5, "So the data do not tell whether regimes add anything beyond volatility clustering."),
+        (BASE, GARCH, 0.5, "So whether regimes add anything beyond volatility clustering is inconclusive."),
         (BASE, GARCH, -30.0, "So regimes add to the prediction beyond volatility clustering."),
         (GARCH, BASE, 30.0, "So regimes add to the prediction beyond volatility clustering."),
         (BASE, GARCH, 30.0, "So volatility clustering predicts better than regimes do."),

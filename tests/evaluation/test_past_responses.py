@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 
 import numpy as np
 import pytest
@@ -192,20 +193,55 @@ def test_stacking_weights_maximise_the_density_of_the_mixture():
     np.testing.assert_allclose(future_stacking_weights(worse), [1.0, 0.0], atol=1e-3)
 
 
-@pytest.mark.slow
-def test_regimes_and_garch_are_told_from_each_other_by_compare():
-    """On a response with GARCH errors the model that has them predicts better than a constant scale."""
-    garch, plain = bare_spec(volatility="garch"), bare_spec()
+TRUTH = {
+    "garch_persistence": 0.97,
+    "garch_arch_share": 0.35,
+    "degrees_of_freedom_minus_two": 15.0,
+    "log_scale": [-0.3],
+    "log_scale_episode": [[0.3, -0.3]],
+    "intercept": [[0.1]],
+    "effect": [0.4],
+    "effect_episode": [[0.0, 0.0]],
+    "contemporaneous": [[0.3]],
+    "control_effect": [[-0.2]],
+    "metal_lag_location": 2.0,
+}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Fits of the right model, and of one with a constant scale, to a response with GARCH errors."""
+    garch = garch_spec(episodes=rl.Episodes(starts=(dt.date(2026, 1, 2),)))
     panel = hand_panel(garch, 600)
-    truth = prior_fit(garch, panel, 1)["posterior"].to_dataset().isel(chain=[0])
-    values = {"garch_persistence": 0.97, "garch_arch_share": 0.25, "degrees_of_freedom_minus_two": 6.0}
-    truth = truth.assign({name: truth[name] * 0 + one for name, one in values.items()})
+    held = prior_fit(garch, panel, 1)["posterior"].to_dataset().isel(chain=[0])
+    truth = held.assign({name: held[name] * 0 + np.array(one) for name, one in TRUTH.items()})
     simulated = rl.simulate(garch, panel, parameters=truth, random_seed=2)
-    settings = {"draws": 200, "tune": 300, "chains": 2, "starts": 4, "random_seed": 1, "progressbar": False}
-    fits = {spec.volatility.kind: rl.fit(spec, simulated, **settings) for spec in (garch, plain)}
-    table = rl.compare(fits, reference="constant", sampler=dataclasses.replace(QUICK, draws=200), random_seed=1)
-    assert table.loc["garch", "reading"] == "better"
-    assert "with volatility garch instead of constant" in " ".join(table.attrs["differences"]["garch"])
+    settings = {"draws": 400, "tune": 400, "chains": 2, "starts": 4, "random_seed": 1, "progressbar": False}
+    specs = {"garch": garch, "constant": replaced(garch, volatility="constant")}
+    return {name: rl.fit(spec, simulated, **settings) for name, spec in specs.items()}
+
+
+@pytest.mark.slow
+def test_known_parameters_are_recovered(known):
+    """Within three posterior standard deviations, and known much better than before the data."""
+    after, before = (known["garch"][group].to_dataset() for group in ("posterior", "prior"))
+    for name, value in TRUTH.items():
+        if name != "effect_episode":
+            mean, sd = after[name].mean(("chain", "draw")), after[name].std(("chain", "draw"))
+            assert (abs(mean - np.array(value)) < 3 * sd).all(), name
+            assert (sd < before[name].std(("chain", "draw"))).all(), name
+    volatility = rl.conditional_volatility(known["garch"]).mean(("chain", "draw")).to_numpy()[:, 0]
+    assert volatility.max() > 2 * volatility.min()
+
+
+@pytest.mark.slow
+def test_garch_predicts_better_where_it_is_true(known):
+    table = rl.compare(
+        known, reference="constant", sampler=dataclasses.replace(QUICK, draws=400, tune=300), random_seed=1
+    )
+    assert table.loc["garch", "reading"] == "better", rl.sentences(table)
+    assert table.attrs["differences"]["garch"] == ["with volatility garch instead of constant"]
+    assert table.loc["garch", "weight"] > 0.9
 
 
 # ---- robustness

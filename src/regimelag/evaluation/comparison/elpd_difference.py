@@ -117,7 +117,7 @@ def _on_clustering(found: Contrast, telling: ElpdDifference) -> str:
     if not found.regimes_over_clustering:
         return ""
     if telling.reading == INCONCLUSIVE:
-        return " So the data do not tell whether regimes add anything beyond volatility clustering."
+        return " So whether regimes add anything beyond volatility clustering is inconclusive."
     with_regimes_is_better = (telling.reading == BETTER) == (found.regimes_over_clustering > 0)
     if with_regimes_is_better:
         return " So regimes add to the prediction beyond volatility clustering."
