@@ -27,7 +27,7 @@ from regimelag.spec.model_spec import ModelSpec
 LARGEST = 5
 # Why there is no gain.
 OWN = "no gain: a covariate is made of the response's own column"
-MOVES = "no gain: the variance follows past responses, so that there are no leave-one-out densities"
+MOVES = "no gain: the variance follows past responses"
 
 
 class Check(NamedTuple):
