@@ -20,6 +20,7 @@ from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, beyond="other"),))
 TWO = replaced(SPEC, responses=(*SPEC.responses, rl.Response("other", "other")), responses_vary=("effect", "regimes"))
+GARCH = replaced(SPEC, drivers=(), regimes=rl.Regimes(count=1), volatility="garch")
 WHOLE = frame(90)
 
 
@@ -29,7 +30,7 @@ def frozen(spec, draws=5):
     return rl.as_fit(tree, spec, panel, prior_draws=10, random_seed=1)
 
 
-@pytest.mark.parametrize("spec", [SPEC, BEYOND, TWO], ids=["one", "beyond", "two, own regimes"])
+@pytest.mark.parametrize("spec", [SPEC, BEYOND, TWO, GARCH], ids=["one", "beyond", "two, own regimes", "garch"])
 def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
     """The one-step terms of all rows, in the fit's constants and slope, are what a fit of them all would hold."""
     idata = frozen(spec)

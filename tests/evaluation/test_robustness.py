@@ -289,6 +289,16 @@ def test_each_check_can_break_the_claim(changes, why):
     assert why in said.attrs["summary"][0]
 
 
+def test_without_gains_none_is_spoken_of():
+    """As where the variance follows past responses: the other checks decide, and the summary says so."""
+    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("arrow", 2)) for n in range(count)}
+    said = table(baseline_0=("gain", np.nan), **missing)
+    assert said.attrs["survives"]
+    assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
+    assert "What a -> b and b -> a gain over their nulls is not computed" in " ".join(said.attrs["summary"])
+    assert not any("nats" in sentence or "not known" in sentence for sentence in said.attrs["summary"])
+
+
 def test_the_threshold_is_that_of_the_verdict():
     """At every probability both say the same of the sign, and a lead needs as much."""
     for positive in (0.975, 0.989, 0.991, 0.009, 0.011, 0.02):

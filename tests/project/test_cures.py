@@ -327,6 +327,31 @@ SPECS = {
         "drop by_regime",
         changed(signals=(rl.Signal("m", "m", kernel=rl.kernels.Point()),)),
     ),
+    "garch of two responses": Case(
+        two_responses, {"volatility": "garch"}, 'or write volatility = "constant"', changed(volatility="constant")
+    ),
+    "garch of two regimes": Case(
+        model,
+        {"volatility": "garch", "drivers": (rl.Driver("yield", "yield"),)},
+        "write drivers = [] (drivers=() in Python) and count = 1 in [regimes] (regimes=regimelag.Regimes(count=1))",
+        changed(drivers=(), regimes=rl.Regimes(count=1)),
+    ),
+    "garch of another family": Case(
+        model,
+        {"volatility": "garch", "regimes": rl.Regimes(count=1), "family": "one_sided"},
+        'write family = "student_t"',
+        changed(family="student_t"),
+    ),
+    "garch with a point lag": Case(
+        model,
+        {
+            "volatility": "garch",
+            "regimes": rl.Regimes(count=1),
+            "signals": (rl.Signal("m", "m", kernel=rl.kernels.Point()),),
+        },
+        "(regimelag.kernels.Gamma())",
+        changed(signals=(rl.Signal("m", "m", kernel=rl.kernels.Gamma()),)),
+    ),
 }
 
 

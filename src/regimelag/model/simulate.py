@@ -81,8 +81,8 @@ def simulate(
         )
     eq = evaluate(spec, panel, draws)
     path = draw_regimes(eq.logits, eq.log_initial, panel.sizes[nm.TIME], rng)
-    y = draw_responses(eq, path, rng)[0]
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
+    y = draw_responses(eq, path, rng, missing=missing.all(axis=1))[0]
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)

@@ -33,6 +33,7 @@ from regimelag.panel.slicing import in_units
 from regimelag.results.lags import only_one
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
+from regimelag.results.volatility import last_variance
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
@@ -99,14 +100,14 @@ def forecast(
     refuse_own_past("forecast", spec, panel)
     seed = drawn_seed(FitError, "forecast", random_seed)
     rng, draws = np.random.default_rng(seed), view.at_draws.draws
-    law = filtered_law(view)
+    law, variance = filtered_law(view), last_variance(view)
     responses, laws = [], []
     levels = _levels(spec, panel, scenario, horizon, len(law), rng)
     edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
     for n, ahead in enumerate(future_panels(spec, panel, levels, horizon)):
         part = slice(edges[n], edges[n + 1])
         some = {name: values[part] for name, values in draws.items()}
-        y, regimes = _drawn(spec, ahead, some, law[part], rng)
+        y, regimes = _drawn(spec, ahead, some, law[part], variance[part], rng)
         responses.append(y)
         laws.append(regimes)
     read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
@@ -144,12 +145,18 @@ def _levels(
 
 
 def _drawn(
-    spec: ModelSpec, ahead: xr.Dataset, draws: Draws, law: np.ndarray, rng: np.random.Generator
+    spec: ModelSpec,
+    ahead: xr.Dataset,
+    draws: Draws,
+    law: np.ndarray,
+    variance: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
     with np.errstate(divide="ignore"):
         eq = evaluate(spec, ahead, draws)._replace(log_initial=np.log(law))
-    y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng), rng)[:, 1:]
+    path = draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng)
+    y = draw_responses(eq.after_first_row(variance), path[:, 1:], rng)
     transition = softmax(eq.logits, np)
     laws = np.empty((len(law), y.shape[1], law.shape[1]))
     for step in range(y.shape[1]):

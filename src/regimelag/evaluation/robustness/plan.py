@@ -25,6 +25,9 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 LARGEST = 5
+# Why there is no gain.
+OWN = "no gain: a covariate is made of the response's own column"
+MOVES = "no gain: the variance follows past responses"
 
 
 class Check(NamedTuple):
@@ -65,7 +68,9 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
     checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
     own = {response.column for response in spec.responses}
-    return [_unscored(check, check.note) for check in checks] if own & _covariate_columns(spec) else checks
+    if own & _covariate_columns(spec):
+        return [_unscored(check, check.note, OWN) for check in checks]
+    return [_unscored(check, check.note, MOVES) for check in checks] if spec.volatility.moves else checks
 
 
 def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
@@ -74,9 +79,8 @@ def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
     return {each.column for each in series}
 
 
-def _unscored(check: Check, note: str) -> Check:
-    """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
-    why = "no gain: a covariate is made of the response's own column"
+def _unscored(check: Check, note: str, why: str) -> Check:
+    """The check without a gain: a row that enters the densities of others has no leave-one-out density."""
     return check._replace(null=None, note=f"{note}; {why}" if note else why)
 
 
@@ -100,7 +104,7 @@ def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -
     turned = swap_signal_and_response(whole, signal)
     behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
     column = next(each.column for each in spec.signals if each.name == signal)
-    return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]
+    return [ahead, _unscored(behind, "", OWN) if column in _covariate_columns(spec, besides=signal) else behind]
 
 
 def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:
