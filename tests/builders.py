@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import xarray as xr
+from oracles import simple_garch
 from scipy import stats
 
 import regimelag as rl
@@ -282,3 +283,18 @@ def plain_step(spec, panel, v, t):
                 slope = v["driver_effect"][d, j] + (v["driver_origin"][d, i, j] if "driver_origin" in v else 0.0)
                 p[i, j] *= np.exp(slope * panel["driver_value"].to_numpy()[t, d])
     return p / p.sum(axis=1, keepdims=True)
+
+
+def garch_spec(**changes) -> rl.ModelSpec:
+    """One regime whose scale follows GARCH(1,1); all else of the small spec."""
+    return small_spec(**({"regimes": rl.Regimes(count=1), "drivers": (), "volatility": "garch"} | changes))
+
+
+def plain_garch(spec, panel, v) -> np.ndarray:
+    """Log densities (time) of the response given those before it, standardised, looped."""
+    y = panel["response_value"].to_numpy()[:, 0]
+    location = np.array([plain_location(spec, panel, v, t, 0) for t in range(len(y))])
+    log_sd = np.array([plain_log_scale(panel, v, t, 0) for t in range(len(y))])
+    alpha = v["garch_persistence"] * v["garch_arch_share"]
+    nu = v["degrees_of_freedom_minus_two"] + 2.0 if spec.family.kind == "student_t" else np.inf
+    return simple_garch(y, location, log_sd, alpha, v["garch_persistence"] - alpha, nu)

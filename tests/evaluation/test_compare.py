@@ -391,14 +391,6 @@ def test_what_cannot_be_compared_is_refused(nested):
         rl.evaluation.compare_gains({"one": (tree, tree)})
     with pytest.raises(rl.errors.FitError, match="reference"):
         rl.compare({"one": tree, "two": tree}, reference="three")
-    kernel = small_spec().signals[0].kernel
-    own = small_spec(signals=(rl.Signal("own past", "price", kernel=kernel, contemporaneous=False),))
-    past = prior_fit(own, hand_panel(own, 12), 2)
-    for ask in (rl.leave_one_out, lambda fit: rl.compare({"one": fit, "two": fit})):
-        with pytest.raises(rl.errors.FitError, match="own past"):
-            ask(past)
-    # One step ahead the past is known: those terms hold.
-    assert np.isfinite(rl.one_step_ahead(past)["log_likelihood"]["response_value"]).all()
 
 
 # ---- the figure

@@ -22,6 +22,8 @@ SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4,
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, beyond="other"),))
 TWO = replaced(SPEC, responses=(*SPEC.responses, rl.Response("other", "other")), responses_vary=("effect", "regimes"))
 OWN = replaced(SPEC, responses=tuple(replaced(one, autoregression=2) for one in SPEC.responses))
+GARCH = replaced(SPEC, drivers=(), regimes=rl.Regimes(count=1), volatility="garch")
+BOTH = replaced(GARCH, responses=OWN.responses)
 WHOLE = frame(90)
 
 
@@ -31,7 +33,10 @@ def frozen(spec, draws=5):
     return rl.as_fit(tree, spec, panel, prior_draws=10, random_seed=1)
 
 
-@pytest.mark.parametrize("spec", [SPEC, BEYOND, TWO, OWN], ids=["one", "beyond", "two, own regimes", "own past"])
+NAMES = ["one", "beyond", "two, own regimes", "own past", "garch", "garch and own past"]
+
+
+@pytest.mark.parametrize("spec", [SPEC, BEYOND, TWO, OWN, GARCH, BOTH], ids=NAMES)
 def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
     """The one-step terms of all rows, in the fit's constants and slope, are what a fit of them all would hold."""
     idata = frozen(spec)
@@ -48,7 +53,7 @@ def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
         natural = whole[center] + whole[scale] * whole[value]
         whole[value] = ((natural - panel[center]) / panel[scale]).transpose(*whole[value].dims)
         whole[center], whole[scale] = panel[center], panel[scale]
-    if spec is OWN:
+    if spec in (OWN, BOTH):
         whole["response_history"] = panel["response_history"]
     posterior = xr.DataTree.from_dict({"/posterior": idata["posterior"].to_dataset()})
     terms = rl.as_fit(posterior, spec, whole, prior_draws=10)["one_step_ahead"]["response_value"].isel(

@@ -290,6 +290,16 @@ def test_each_check_can_break_the_claim(changes, why):
     assert why in said.attrs["summary"][0]
 
 
+def test_without_gains_none_is_spoken_of():
+    """As where the variance follows past responses: the other checks decide, and the summary says so."""
+    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("arrow", 2)) for n in range(count)}
+    said = table(baseline_0=("gain", np.nan), **missing)
+    assert said.attrs["survives"]
+    assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
+    assert "What a -> b and b -> a gain over their nulls is not computed" in " ".join(said.attrs["summary"])
+    assert not any("nats" in sentence or "not known" in sentence for sentence in said.attrs["summary"])
+
+
 def test_the_threshold_is_that_of_the_verdict():
     """At every probability both say the same of the sign, and a lead needs as much."""
     for positive in (0.975, 0.989, 0.991, 0.009, 0.011, 0.02):
@@ -474,7 +484,7 @@ def test_no_gain_where_the_response_explains_itself():
     assert all(check.null is None and "response's own column" in check.note for check in checks)
     own = replaced(known(1.0)[0], responses=(rl.Response("asset", "price", autoregression=1),))
     checks = plan_checks(own, with_lags(panel), "metal", 3)
-    assert all(check.null is None and "depend on past responses" in check.note for check in checks)
+    assert all(check.null is None and "own past in its location" in check.note for check in checks)
     # A control of the signal's column is one of the response's own when the arrow is reversed.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
     checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal", 3)

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pymc as pm
 import pytest
-from builders import BY_ORIGIN, bare_spec, hand_panel, small_spec
+from builders import BY_ORIGIN, bare_spec, garch_spec, hand_panel, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
@@ -48,6 +48,7 @@ SPECS = {
     "negative binomial": with_kernel(rl.kernels.NegativeBinomial(mean_lag=2.0, spread=1.5)),
     "dirichlet": with_kernel(rl.kernels.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
     "smooth": with_kernel(rl.kernels.Smooth(mean_lag=2.0, spread=1.0)),
+    "garch": garch_spec(),
     "unrestricted": with_kernel(rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0)),
 }
 

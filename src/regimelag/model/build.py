@@ -18,6 +18,7 @@ from pymc.distributions.transforms import ZeroSumTransform, log, logodds
 
 from regimelag.likelihood.density import student_t_logpdf
 from regimelag.likelihood.distributed_lag import lag_sum
+from regimelag.likelihood.garch import garch_logpdf
 from regimelag.likelihood.hmm_loglik import markov_loglik
 from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
@@ -93,7 +94,9 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow Diebold, Lee & Weinbach (1994) and Filardo
     (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward recursion of Hamilton (1989),
     doi:10.2307/1912559. Where each response has a chain of its own, intercepts, scales and effects go by the regime of
-    that chain, which has its own v, alpha and drivers' effects; the recursion runs over joint regimes.
+    that chain, which has its own v, alpha and drivers' effects; the recursion runs over joint regimes. With
+    GARCH(1,1) the log scale is that of the unconditional standard deviation, and the conditional variance follows the
+    response's own past: Bollerslev (1987), doi:10.2307/1925546.
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
@@ -328,6 +331,9 @@ def _log_observation(
         missing = pt.isnan(z)
         return pt.where(missing, 0.0, family.log_density(pt.where(missing, 0.0, z), shape, pt) - scale)
     nu = family.degrees_of_freedom(shape)
+    if spec.volatility.moves:
+        alpha, beta = spec.volatility.weights({term.name: _value(term) for term in terms.volatility})
+        return garch_logpdf(y[0], location[0, 0], log_scale[:, 0, 0], episode, alpha, beta, nu)[None]
     if len(spec.responses) == 1:
         return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
     among = residual_correlation(nm.CORRELATION, len(spec.responses), terms.correlation[0].prior.parameters["eta"])

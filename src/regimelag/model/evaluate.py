@@ -27,6 +27,26 @@ from regimelag.spec.transitions import stationary_distribution
 Draws = dict[str, np.ndarray]
 
 
+class Feedback(NamedTuple):
+    """What the conditional variance takes from the past, over the unconditional variance of the row's episode.
+
+    Attributes
+    ----------
+    alpha, beta : ndarray
+        (draw) weights of the last squared residual and of the last variance.
+    first : ndarray
+        (draw) variance of the first row.
+    """
+
+    alpha: np.ndarray
+    beta: np.ndarray
+    first: np.ndarray
+
+    def next(self, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Variance (draw) of a row from the squared residual and the variance of the row before."""
+        return 1.0 - self.alpha - self.beta + self.alpha * square + self.beta * variance
+
+
 class Quantities(NamedTuple):
     """Model quantities evaluated at draws of the parameters.
 
@@ -38,7 +58,7 @@ class Quantities(NamedTuple):
     location : ndarray
         (draw, response, time, regime), standardised units.
     log_scale : ndarray
-        (draw, response, episode, regime).
+        (draw, response, episode, regime); where the scale follows the past, of the unconditional standard deviation.
     episode : ndarray
         (time) index of the episode of each row.
     correlation : ndarray
@@ -51,6 +71,8 @@ class Quantities(NamedTuple):
         (draw, step, origin, destination); one step if there are no drivers.
     log_initial : ndarray
         (draw, regime).
+    feedback : Feedback or None
+        How the scale follows the past; None where it does not.
     """
 
     location: np.ndarray
@@ -61,6 +83,7 @@ class Quantities(NamedTuple):
     shape: Draws
     logits: np.ndarray
     log_initial: np.ndarray
+    feedback: Feedback | None = None
 
     def shape_over(self, axes: int) -> Draws:
         """Shape parameters with so many axes of length one behind the draws'."""
@@ -70,7 +93,14 @@ class Quantities(NamedTuple):
         """Select draws."""
         by_draw = ("location", "log_scale", "correlation", "logits", "log_initial")
         shape = {name: values[places] for name, values in self.shape.items()}
-        return self._replace(shape=shape, **{name: getattr(self, name)[places] for name in by_draw})
+        feedback = None if self.feedback is None else Feedback(*(values[places] for values in self.feedback))
+        picked = {name: getattr(self, name)[places] for name in by_draw}
+        return self._replace(shape=shape, feedback=feedback, **picked)
+
+    def after_first_row(self, variance: np.ndarray) -> Quantities:
+        """All rows but the first, with the variance (draw) of the second as `variance_ahead` has it."""
+        feedback = None if self.feedback is None else self.feedback._replace(first=variance)
+        return self._replace(location=self.location[:, :, 1:], episode=self.episode[1:], feedback=feedback)
 
 
 def stack_draws(parameters: xr.Dataset) -> Draws:
@@ -302,7 +332,44 @@ def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
         shape={term.name: draws[term.name] for term in spec.family.terms()},
         logits=logits,
         log_initial=initial,
+        feedback=_feedback(spec, draws),
     )
+
+
+def _feedback(spec: ModelSpec, draws: Draws) -> Feedback | None:
+    if not spec.volatility.moves:
+        return None
+    alpha, beta = spec.volatility.weights({term.name: draws[term.name] for term in spec.volatility.terms()})
+    count = len(draws[nm.INTERCEPT])
+    return Feedback(*(np.broadcast_to(values, count) for values in (alpha, beta, 1.0)))
+
+
+def conditional_log_scales(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
+    """Log scale (draw, response, time, regime) of each row given the responses y (time, response) before it."""
+    log_scale = at_draws.log_scale[:, :, at_draws.episode]
+    if at_draws.feedback is None:
+        return log_scale
+    # A variance that the family's scale makes its own: that of a t with scale one is nu / (nu - 2).
+    own = at_draws.family.variance(at_draws.shape_over(1))
+    moved = 0.5 * np.log(_relative_variances(at_draws, at_draws.feedback, y)[:, :-1] / own)
+    return log_scale + moved[:, None, :, None]
+
+
+def variance_ahead(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
+    """Variance (draw) of the row after the last, over the unconditional one; one where the scale has no past."""
+    if at_draws.feedback is None:
+        return np.ones(len(at_draws.location))
+    return _relative_variances(at_draws, at_draws.feedback, y)[:, -1]
+
+
+def _relative_variances(at_draws: Quantities, feedback: Feedback, y: np.ndarray) -> np.ndarray:
+    """Conditional over unconditional variance (draw, 1 + time) of each row, and of the row after the last."""
+    residual = (y[:, 0] - at_draws.location[:, 0, :, 0]) * np.exp(-at_draws.log_scale[:, 0, at_draws.episode, 0])
+    variance = np.empty((residual.shape[1] + 1, len(residual)))
+    variance[0] = feedback.first
+    for t, square in enumerate(residual.T**2):
+        variance[t + 1] = feedback.next(variance[t] if np.isnan(y[t, 0]) else square, variance[t])
+    return variance.T
 
 
 def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
@@ -312,17 +379,20 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     """
     draws, _, rows, regimes = at_draws.location.shape
     density = np.zeros((draws, rows, regimes))
+    log_scale = conditional_log_scales(at_draws, y)
     seen = ~np.isnan(y)
     for pattern in np.unique(seen, axis=0):
         at, these = (seen == pattern).all(axis=1), np.flatnonzero(pattern)
         if len(these):
-            density[:, at] = _joint_log_density(at_draws, y, at, these)
+            density[:, at] = _joint_log_density(at_draws, y, log_scale, at, these)
     return density
 
 
-def _joint_log_density(at_draws: Quantities, y: np.ndarray, at: np.ndarray, these: np.ndarray) -> np.ndarray:
+def _joint_log_density(
+    at_draws: Quantities, y: np.ndarray, log_scale: np.ndarray, at: np.ndarray, these: np.ndarray
+) -> np.ndarray:
     """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed."""
-    log_scale = at_draws.log_scale[:, these][:, :, at_draws.episode[at]]
+    log_scale = log_scale[:, these][:, :, at]
     z = (y[at][:, these].T[None, :, :, None] - at_draws.location[:, these][:, :, at]) / np.exp(log_scale)
     shape, family, size = at_draws.shape_over(2), at_draws.family, len(these)
     if not isinstance(family, Elliptical):
@@ -380,14 +450,22 @@ def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np
     return path
 
 
-def draw_responses(at_draws: Quantities, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw responses (draw, time, response) given regime paths, standardised units."""
+def draw_responses(
+    at_draws: Quantities, path: np.ndarray, rng: np.random.Generator, *, missing: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw responses (draw, time, response) given regime paths, standardised units.
+
+    Where the scale follows the past, what is drawn on the rows `missing` (time) does not enter the rows after them.
+    """
     draws, responses, rows, _ = at_draws.location.shape
     every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
     # An index between slices would go to the front; so response goes behind first.
     location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
     scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
     family, shape = at_draws.family, at_draws.shape_over(1)
+    if at_draws.feedback is not None:
+        unit = family.draw(rng, path.shape, shape) / np.sqrt(family.variance(shape))
+        return location + scale * _with_feedback(at_draws.feedback, unit, missing)[..., None]
     if responses == 1:
         return location + scale * family.draw(rng, path.shape, shape)[..., None]
     assert isinstance(family, Elliptical)
@@ -396,3 +474,13 @@ def draw_responses(at_draws: Quantities, path: np.ndarray, rng: np.random.Genera
     if np.all(np.isfinite(nu)):
         residual *= np.sqrt(nu / rng.chisquare(nu, size=path.shape))[..., None]
     return location + scale * residual
+
+
+def _with_feedback(feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+    """Residuals (draw, time) over the unconditional standard deviation, from such of unit variance."""
+    residual, variance = np.empty(unit.shape), feedback.first
+    for t in range(unit.shape[1]):
+        residual[:, t] = np.sqrt(variance) * unit[:, t]
+        unseen = missing is not None and missing[t]
+        variance = feedback.next(variance if unseen else residual[:, t] ** 2, variance)
+    return residual

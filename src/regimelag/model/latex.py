@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag.spec import names as nm
-from regimelag.spec.families import Elliptical
+from regimelag.spec.families import Elliptical, StudentT
 from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.priors import Prior
@@ -92,6 +92,7 @@ def _observation(spec: ModelSpec, index: Indices) -> Line:
     if index.regime:
         words += " given the regimes, one of each response" if spec.own_regimes else " given the regime"
     where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
+    where = "_t" if spec.volatility.moves else where
     if not several:
         return Line(f"{words}.", rf"y_t{given}\ \sim\ {law}\left({location},\ \sigma{where}^2\right)")
     scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
@@ -172,6 +173,9 @@ def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
 
 def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
     """The residual scale by regime and episode."""
+    if spec.volatility.moves:
+        yield from _moving_scale(spec, terms, index)
+        return
     summands = [summand for term in terms.log_scale for summand in term.summands]
     if len(summands) == 1:
         return
@@ -186,6 +190,27 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
         latex += rf", \quad v{index_of(own, 'k+1')} - v{index_of(own, 'k')} = g{index_of(own, 'k')} > 0, \quad \sum_k "
         latex += rf"v{index_of(own, 'k')} = 0"
     yield Line(f"{words}.", latex)
+
+
+def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
+    """The residual scale that follows the past of the response."""
+    held = {term.name: term for term in terms.log_scale}
+    by_episode = nm.LOG_SCALE_EPISODE in held
+    factor = (
+        rf"e^{{{held[nm.LOG_SCALE_EPISODE].symbol.replace('_{e}', index_of(index.episode))}}}" if by_episode else ""
+    )
+    symbol, model = held[nm.LOG_SCALE].symbol, spec.volatility
+    residual = r"\varepsilon_t = " + (rf"\frac{{y_t - m_t}}{{{factor}}}" if by_episode else "y_t - m_t")
+    words = f"The residual{', over a factor for each episode,' if by_episode else ''} has a conditional variance that "
+    words += f"follows its own past: {model.words or model.kind}. Where a response is missing, the variance stands in "
+    parameters = ", ".join(term.symbol for term in terms.volatility)
+    formula = model.latex or rf"v_t = v_t({', '.join(filter(None, (parameters, r'\varepsilon_{t-1}^2, v_{t-1}')))})"
+    yield Line(
+        f"{words}for its squared residual.", rf"{formula}, \quad v_1 = s^2, \quad s = e^{{{symbol}}}, \quad {residual}"
+    )
+    nu = r" \frac{\nu - 2}{\nu}" if isinstance(spec.family, StudentT) else ""
+    scale = rf"\sigma_t = {factor}\, \sqrt{{v_t{nu}}}" if factor else rf"\sigma_t = \sqrt{{v_t{nu}}}"
+    yield Line("The scale is that of a residual with this variance.", scale)
 
 
 def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:

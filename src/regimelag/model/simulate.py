@@ -21,7 +21,7 @@ from regimelag.model.evaluate import (
 )
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
-from regimelag.panel.own_past import history_before
+from regimelag.panel.own_past import history_before, used_responses
 from regimelag.runtime.plain import drawn_seed, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -91,8 +91,9 @@ def simulate(
         )
     eq = evaluate(spec, panel, without_own_past(spec, draws))
     path = draw_regimes(eq.logits, eq.log_initial, panel.sizes[nm.TIME], rng)
-    y = iterate_own_past(spec, draws, draw_responses(eq, path, rng), history_before(panel, 0))[0]
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
+    unused = np.isnan(used_responses(panel)).all(axis=1)
+    y = iterate_own_past(spec, draws, draw_responses(eq, path, rng, missing=unused), history_before(panel, 0))[0]
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)

@@ -11,6 +11,7 @@ from .regimes import (
     plot_regimes,
     plot_shares,
 )
+from .volatility import plot_volatility
 
 __all__ = [
     "plot_compare",
@@ -28,4 +29,5 @@ __all__ = [
     "plot_regimes",
     "plot_robustness",
     "plot_shares",
+    "plot_volatility",
 ]

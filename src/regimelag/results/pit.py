@@ -7,7 +7,7 @@ import xarray as xr
 
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
-from regimelag.model.evaluate import Quantities
+from regimelag.model.evaluate import Quantities, conditional_log_scales
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 
@@ -41,6 +41,6 @@ def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray
 
     NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
     """
-    z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
+    z = (y.T[None, :, :, None] - eq.location) / np.exp(conditional_log_scales(eq, y))
     below = eq.family.cdf(z, eq.shape_over(3))
     return np.einsum("datk,dtk->dta", below, law)

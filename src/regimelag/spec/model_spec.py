@@ -20,6 +20,7 @@ from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
 from regimelag.spec.terms import check_priors, kept_priors
+from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # More would take minutes where one lag takes a second.
 MOST_COMBINATIONS = 1000
@@ -128,6 +129,9 @@ class ModelSpec:
         are accepted. Stored as `Priors`.
     family : Family, or str
         Distribution of the residuals: `StudentT`, `Normal`, a class of your own, or the kind of one.
+    volatility : Volatility, or {"constant", "garch"}
+        What moves the residual scale within a regime and an episode: nothing, or the response's own past, as GARCH(1,1)
+        has it. The latter goes with one response, one regime, Student-t or normal residuals, and no point lag.
     responses_vary : tuple of {"effect", "lag", "regimes"}
         What differs between several responses. Of the lagged response, pooled: effect and lag. With "regimes" each has
         a chain of its own: its own volatilities and their order, durations and driver effects; the chains are
@@ -151,15 +155,19 @@ class ModelSpec:
     regimes: Regimes = field(default_factory=Regimes)
     priors: Mapping[str, Any] = field(default_factory=Priors)
     family: Family = field(default_factory=StudentT)
+    volatility: Volatility = field(default_factory=Constant)
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
         as_plain(self)
         asked = f"the model {self.name!r}"
-        if isinstance(self.family, str):
-            require_choice(asked, "family", self.family, FAMILIES)
-            object.__setattr__(self, "family", FAMILIES[self.family]())
+        registries: dict[str, dict[str, Any]] = {"family": FAMILIES, "volatility": VOLATILITIES}
+        for part, registry in registries.items():
+            given = getattr(self, part)
+            if isinstance(given, str):
+                require_choice(asked, part, given, registry)
+                object.__setattr__(self, part, registry[given]())
         require(
             isinstance(self.name, str) and bool(self.name.strip()),
             "a model",
@@ -217,6 +225,7 @@ class ModelSpec:
         closes_of(self.series, asked)
         self._check_own_values(asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
+        self._check_volatility(asked)
         several = len(self.responses) > 1
         require(
             not several or isinstance(self.family, Elliptical),
@@ -245,7 +254,7 @@ class ModelSpec:
 
     def changed(self, **changes: Any) -> ModelSpec:
         """The same model with other parts; priors of parameters and entries that it then lacks are dropped."""
-        bare = replace(self, **changes, priors=Priors())
+        bare = replace(self, **(changes | {"priors": Priors()}))
         given = changes.get("priors", self.priors)
         return replace(bare, priors=kept_priors(bare, Priors(given)))
 
@@ -334,6 +343,44 @@ class ModelSpec:
             'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
 
+    def _check_volatility(self, asked: str) -> None:
+        """Check that a scale that follows the past of the response has one response, one scale and one location."""
+        where = "regimelag.spec.volatility.VOLATILITIES"
+        check_registered(asked, "volatility model", self.volatility, VOLATILITIES, where)
+        if not self.volatility.moves:
+            return
+        asked = f"{asked} with {self.volatility.words or self.volatility.kind}"
+        constant = 'or write volatility = "constant"'
+        require(
+            len(self.responses) == 1,
+            asked,
+            "there is one response",
+            f"{len(self.responses)}: {', '.join(one.name for one in self.responses)}",
+            f"write one model for each response, {constant}",
+        )
+        bare = "write drivers = [] (drivers=() in Python) and " if self.drivers else "write "
+        require(
+            self.regimes.count == 1,
+            asked,
+            "there is one regime, since the scale cannot follow both its past and a hidden regime",
+            f"{self.regimes.count} regimes",
+            f"{bare}count = 1 in [regimes] (regimes=regimelag.Regimes(count=1)), {constant}",
+        )
+        require(
+            isinstance(self.family, Elliptical),
+            asked,
+            "residuals are Student-t or normal",
+            f"a {self.family.kind} family",
+            f'write family = "student_t", {constant}',
+        )
+        require(
+            not self.point_signals,
+            asked,
+            "no signal has a point lag",
+            f"signal {', '.join(repr(one.name) for one in self.point_signals)} with a point kernel",
+            f'write kernel = {{ kind = "gamma" }} for it (regimelag.kernels.Gamma()), {constant}',
+        )
+
     @property
     def own_regimes(self) -> bool:
         """Whether each response has a chain of regimes of its own."""
@@ -394,7 +441,7 @@ class ModelSpec:
             series.column in columns or any(level <= set(series.columns) for level in levels)
             for series in (*self.signals, *self.drivers, *self.controls)
         )
-        return self.autoregression > 0 or own
+        return self.autoregression > 0 or self.volatility.moves or own
 
     @property
     def lagged_signals(self) -> tuple[Signal, ...]:

@@ -81,6 +81,8 @@ class Terms(NamedTuple):
         Log scales (episode, response, regime).
     shape : tuple of Term
         Shape parameters of the response family.
+    volatility : tuple of Term
+        Parameters of the volatility model.
     correlation : tuple of Term
         Correlation of the residuals of several responses.
     transition : tuple of Term
@@ -94,6 +96,7 @@ class Terms(NamedTuple):
     lags: tuple[Lag, ...]
     log_scale: tuple[Term, ...]
     shape: tuple[Term, ...]
+    volatility: tuple[Term, ...]
     correlation: tuple[Term, ...]
     transition: tuple[Term, ...]
     initial: tuple[Term, ...]
@@ -104,7 +107,8 @@ class Terms(NamedTuple):
         yield from self.effect
         for lag in self.lags:
             yield from (*lag.kernel, *lag.moves)
-        yield from (*self.log_scale, *self.shape, *self.correlation, *self.transition, *self.initial)
+        yield from (*self.log_scale, *self.shape, *self.volatility, *self.correlation)
+        yield from (*self.transition, *self.initial)
 
     def parameters(self) -> list[Parameter]:
         """Free parameters."""
@@ -158,6 +162,7 @@ def _defaults(spec: ModelSpec, episodes: int) -> Terms:
         lags=tuple(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
         log_scale=tuple(_log_scale(spec, index, episodes)),
         shape=spec.family.terms(),
+        volatility=spec.volatility.terms(),
         correlation=tuple(_correlation()) if index.response else (),
         transition=spec.regimes.transitions.terms(steps) if several else (),
         initial=tuple(_initial(spec, steps)) if several else (),
@@ -406,7 +411,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         nm.LOG_SCALE,
         normal(0.5, float(np.log(0.8))),
         symbol,
-        "level of the log scale",
+        "log of the unconditional standard deviation" if spec.volatility.moves else "level of the log scale",
         (nm.RESPONSE,),
         np.einsum("pa,e,k->peak", responses, every, np.ones(count)),
         (symbol,),

@@ -36,8 +36,9 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
     Raises
     ------
     FitError
-        If the model has autoregression, or a response's past is among the covariates: a row then enters the densities
-        of the rows after it, and these terms would be wrong.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
+        the densities of the rows after it, and these terms would be wrong. `compare` then leaves the future out for all
+        models.
 
     See Also
     --------
@@ -100,5 +101,9 @@ def seen_rows(panel: xr.Dataset) -> np.ndarray:
 
 def condition(*specs: ModelSpec) -> str:
     """What leave-one-out densities under these models are conditional on, in words."""
-    same_row = any(spec.contemporaneous_signals or spec.controls for spec in specs)
-    return f"{SAME_ROW if same_row else NO_SAME_ROW} {FUTURE}"
+    return f"{same_row_condition(*specs)} {FUTURE}"
+
+
+def same_row_condition(*specs: ModelSpec) -> str:
+    """What densities under these models are given of their own row, in words."""
+    return SAME_ROW if any(spec.contemporaneous_signals or spec.controls for spec in specs) else NO_SAME_ROW

@@ -20,6 +20,7 @@ from regimelag.panel.slicing import day_of, natural
 from regimelag.results.pit import predictive_pit
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
+from regimelag.results.volatility import last_variance
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -64,16 +65,16 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     tail = _tail(spec, old, panel)
     eq = evaluate(spec, tail, view.at_draws.draws)
     y = used_responses(tail)
-    density = log_observation(eq, y)
-    # The fit's last row is in the filtered law already.
-    density[:, 0] = 0.0
+    # The fit's last row is in the filtered law, and in the variance of the row after it, already.
+    new = eq.after_first_row(last_variance(view))
+    density = np.pad(log_observation(new, y[1:]), ((0, 0), (1, 0), (0, 0)))
     with np.errstate(divide="ignore"):
         predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(view)))
     seen = ~np.isnan(y[1:])
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
     table["log score"] = _log_mean(steps[:, 1:]) - log_scale
-    pit = predictive_pit(eq, predicted, y).mean(axis=0)[1:]
+    pit = predictive_pit(new, predicted[:, 1:], y[1:]).mean(axis=0)
     names = [response.name for response in spec.responses]
     for a, name in enumerate(names):
         whose = f" of {name}" if len(names) > 1 else ""

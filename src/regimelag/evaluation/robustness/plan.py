@@ -25,6 +25,10 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 LARGEST = 5
+# Why there is no gain.
+OWN = "no gain: a covariate is made of the response's own column"
+PAST = "no gain: a response has its own past in its location, so that there are no leave-one-out densities"
+MOVES = "no gain: the variance follows past responses"
 
 
 class Check(NamedTuple):
@@ -66,8 +70,8 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
     if not spec.depends_on_past_responses:
         return checks
-    own = {response.column for response in spec.responses} & _covariate_columns(spec)
-    why = "a covariate is made of the response's own column" if own else "densities depend on past responses"
+    own = {response.column for response in spec.responses}
+    why = OWN if own & _covariate_columns(spec) else PAST if spec.autoregression else MOVES
     return [_unscored(check, check.note, why) for check in checks]
 
 
@@ -78,8 +82,7 @@ def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
 
 
 def _unscored(check: Check, note: str, why: str) -> Check:
-    """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
-    why = f"no gain: {why}"
+    """The check without a gain: a row that enters the densities of others has no leave-one-out density."""
     return check._replace(null=None, note=f"{note}; {why}" if note else why)
 
 
@@ -103,9 +106,7 @@ def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -
     turned = swap_signal_and_response(whole, signal)
     behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
     column = next(each.column for each in spec.signals if each.name == signal)
-    if column not in _covariate_columns(spec, besides=signal):
-        return [ahead, behind]
-    return [ahead, _unscored(behind, "", "a covariate is made of the response's own column")]
+    return [ahead, _unscored(behind, "", OWN) if column in _covariate_columns(spec, besides=signal) else behind]
 
 
 def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:
