@@ -16,10 +16,17 @@ import regimelag as rl
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.build import build_model, draw_prior
 from regimelag.model.evaluate import evaluate, log_observation, stack_draws
+from regimelag.panel.own_past import used_responses
 from regimelag.sampling.point_lags import read_point_lags
 from regimelag.spec.kernels import KERNELS
 
 TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
+
+
+def own_past(lags, responses=TWO_RESPONSES[:1]):
+    return tuple(replaced(one, autoregression=lags) for one in responses)
+
+
 OWN = ("effect", "regimes")
 SIZES = {"mean_lag": 2.5, "spread": 1.3, "mean_lag_sd": 0.5, "spread_sd": 0.5, "roughness": 0.4}
 
@@ -147,6 +154,12 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         3,
         ((0, 1),),
     ),
+    "own past": (small_spec(responses=own_past(1)), 8, ()),
+    "own past alone": (bare_spec(responses=own_past(2)), 8, (2,)),
+    "own past, three lags, missing": (small_spec(responses=own_past(3)), 8, (2, 7)),
+    "own past, longer than the window": (small_spec(responses=own_past(4)), 3, ()),
+    "own past, two responses": (small_spec(responses=own_past(2, TWO_RESPONSES)), 8, (1, (4, 1))),
+    "own past, own regimes": (small_spec(responses=own_past(1, TWO_RESPONSES), responses_vary=OWN), 5, ((1, 1),)),
 }
 CASES.pop("kernel point")
 POINT = signal("metal", "point")
@@ -168,6 +181,7 @@ POINT_CASES = {
     "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
     "own regimes": (small_spec(signals=(POINT,), responses=TWO_RESPONSES, responses_vary=OWN, max_lag=3), 4, ((2, 1),)),
     "no drivers": (small_spec(signals=(POINT,), drivers=()), 6, ()),
+    "own past": (small_spec(signals=(POINT,), responses=own_past(2)), 6, (1,)),
 }
 
 
@@ -193,7 +207,7 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
     drawn = draw_prior(spec, model, 3, random_seed=3)
     potential = log_likelihood(model)
     eq = evaluate(spec, panel, stack_draws(drawn))
-    log_obs = log_observation(eq, panel["response_value"].to_numpy())
+    log_obs = log_observation(eq, used_responses(panel))
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(3):
         point = one_draw(drawn, draw=n)

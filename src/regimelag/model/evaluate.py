@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.panel.own_past import own_past, used_responses
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
@@ -187,7 +188,8 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
     controls = panel[nm.CONTROL_VALUE].to_numpy()
-    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :]], axis=1)
+    before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
+    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :], before], axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
     lagged: list[tuple[Signal | Control, np.ndarray]] = [
@@ -208,6 +210,45 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
+
+
+def iterate_own_past(
+    spec: ModelSpec, draws: Draws, y: np.ndarray, history: np.ndarray, *, known: np.ndarray | None = None
+) -> np.ndarray:
+    """Responses (draw, time, response) with what their own past adds, from those without it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    draws : dict of str to ndarray
+        Parameters (draw, ...).
+    y : ndarray
+        Responses (draw, time, response) whose location leaves out the own past, standardised.
+    history : ndarray
+        Responses of the rows before (own lag, response) or (draw, own lag, response), the nearest first; a missing one
+        is taken for the mean.
+    known : ndarray, optional
+        Responses (time, response) that stay what they are, NaN where there is none.
+    """
+    if not spec.autoregression:
+        return y
+    coefficient = draws[nm.AUTOREGRESSION]
+    past = np.broadcast_to(np.nan_to_num(history), (len(y), spec.autoregression, y.shape[-1])).copy()
+    found = np.empty_like(y)
+    for t in range(y.shape[1]):
+        found[:, t] = y[:, t] + np.einsum("nap,npa->na", coefficient, past)
+        if known is not None:
+            found[:, t] = np.where(np.isnan(known[t]), found[:, t], known[t])
+        past = np.concatenate([found[:, t, None], past[:, :-1]], axis=1)
+    return found
+
+
+def without_own_past(spec: ModelSpec, draws: Draws) -> Draws:
+    """The draws of a model whose location leaves out the own past."""
+    if not spec.autoregression:
+        return draws
+    return draws | {nm.AUTOREGRESSION: np.zeros_like(draws[nm.AUTOREGRESSION])}
 
 
 def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
@@ -390,7 +431,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
         for signal in spec.point_signals
     }
     at_draws = evaluate(spec, panel, draws | nowhere)
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    y = used_responses(panel)
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history

@@ -114,12 +114,13 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     by_name = {term.name: term.summands for term in terms.location}
     summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    summands += by_name.get(nm.CONTROL_EFFECT, ())
+    summands += [*by_name.get(nm.CONTROL_EFFECT, ()), *by_name.get(nm.AUTOREGRESSION, ())]
     words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
     parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
     parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
     parts += ["controls of the same period"] if spec.controls else []
     parts += ["lagged effects of controls"] if spec.lagged_controls else []
+    parts += ["the response's own past"] if spec.autoregression else []
     words += "".join(f", plus {part}" for part in parts)
     return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(summands))
 

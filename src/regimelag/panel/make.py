@@ -33,6 +33,7 @@ from regimelag.panel.describe import describe_panel
 from regimelag.panel.frame_checks import check_frame, take_columns, truncate_list
 from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
 from regimelag.panel.orthogonalize import partial_out
+from regimelag.panel.own_past import add_history
 from regimelag.panel.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
 from regimelag.panel.sample_checks import check_explained, check_varies, check_window
 from regimelag.panel.vintages import read_vintages, vintage_notes
@@ -79,9 +80,10 @@ def make_panel(
         learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
         one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
         column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
-        ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves on the rows, one leg for each
-        column of each series, where scenarios go on from. Missing responses are NaN. ``signal_time`` begins
-        `spec.history` rows before ``time``.
+        ``response_history`` (own_lag, response), with autoregression the responses of the rows before the window, the
+        nearest first, NaN where missing; ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves
+        on the rows, one leg for each column of each series, where scenarios go on from. Missing responses are NaN.
+        ``signal_time`` begins `spec.history` rows before ``time``.
         Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
 
     Warns
@@ -203,7 +205,10 @@ def _first_row(
 def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries]) -> int:
     """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
-    return min(max((track.ready(spec) for track in begun), default=0), len(rows) - 1)
+    ready = (
+        track.first_value + spec.autoregression if track.role == nm.RESPONSE else track.ready(spec) for track in begun
+    )
+    return min(max(ready, default=0), len(rows) - 1)
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:
@@ -236,7 +241,18 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
     slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
     about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
     panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
+    if spec.autoregression:
+        panel = _add_history(spec, panel, [track for track in tracks if track.role == nm.RESPONSE], first)
     return _add_levels(panel, tracks, len(reach))
+
+
+def _add_history(spec: ModelSpec, panel: xr.Dataset, tracks: Sequence[AlignedSeries], first: int) -> xr.Dataset:
+    """Add the responses of the rows before the window; those before the first row of the data are missing."""
+    center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
+    values = np.full((spec.autoregression, len(tracks)), np.nan)
+    for lag in range(1, min(spec.autoregression, first) + 1):
+        values[lag - 1] = [track.value[first - lag] for track in tracks]
+    return add_history(panel, (values - center) / scale)
 
 
 def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:

@@ -219,6 +219,14 @@ class ModelSpec:
         require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
         self._check_lags(asked)
         self._check_chains(asked)
+        orders = [response.autoregression for response in self.responses]
+        require(
+            len(set(orders)) == 1,
+            asked,
+            "all responses have the same autoregression",
+            ", ".join(f"{response.name} {response.autoregression}" for response in self.responses),
+            f"write autoregression = {max(orders)} for each of them: coefficients are pooled towards zero",
+        )
         closes_of(self.series, asked)
         self._check_own_values(asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
@@ -258,8 +266,8 @@ class ModelSpec:
     def _check_own_values(self, asked: str) -> None:
         """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
 
-        Whatever the transforms: given the past, each determines the others. What is published late holds the past, as
-        far as a spec can tell.
+        Whatever the transforms: given the past, each determines the others. What is published late holds the past: its
+        own past belongs to `autoregression`, which forecasts iterate.
         """
         taken: dict[frozenset[str], str] = {}
         for response in self.responses:
@@ -274,14 +282,19 @@ class ModelSpec:
         for covariate in (*self.contemporaneous_signals, *self.controls):
             whose = taken.get(covariate.level_columns)
             role = "signal" if isinstance(covariate, Signal) else "control"
+            late = covariate.delay != NO_DELAY
             cure = f"drop the {role} {covariate.name!r}"
             if isinstance(covariate, Signal) and covariate in self.lagged_signals:
                 cure = f"write contemporaneous=False for the {role} {covariate.name!r}, so that only its past enters"
+            elif late:
+                cure += f", and write autoregression = 1 for the response {whose!r}"
+            rule = "no response explains itself, or another response, in the same period"
+            made = f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is"
             require(
-                whose is None or covariate.delay != NO_DELAY,
+                whose is None,
                 asked,
-                "no response explains itself, or another response, in the same period",
-                f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is",
+                f"{rule}; its past is no control of the same period" if late else rule,
+                f"{made}, with delay = {covariate.delay!r}" if late else made,
                 cure,
             )
 
@@ -415,6 +428,25 @@ class ModelSpec:
     def lag_by_response(self) -> bool:
         """Whether the lag differs between responses."""
         return "lag" in self.responses_vary and len(self.responses) > 1
+
+    @property
+    def autoregression(self) -> int:
+        """Number of the responses' own lags."""
+        return self.responses[0].autoregression
+
+    @property
+    def depends_on_past_responses(self) -> bool:
+        """Whether the density of a row, given its regime, depends on the responses of rows before it.
+
+        Leave-one-out then has no meaning: the density of a row given all others holds those after it too.
+        """
+        columns = {response.column for response in self.responses}
+        levels = [response.level_columns for response in self.responses]
+        own = any(
+            series.column in columns or any(level <= set(series.columns) for level in levels)
+            for series in (*self.signals, *self.drivers, *self.controls)
+        )
+        return self.autoregression > 0 or self.volatility.moves or own
 
     @property
     def lagged_signals(self) -> tuple[Signal, ...]:

@@ -193,12 +193,29 @@ class Response(Series):
     """A variable to explain: returns of an asset, by default.
 
     Its value is taken at its own close, and rows do not overlap, so delay and periods stay at their defaults.
+
+    Parameters
+    ----------
+    name, column, transform, periods, delay, against, close
+        See `Series`.
+    autoregression : int
+        Number p of its own lags in its location, as transformed values of the p rows before, each with a coefficient
+        that is pooled towards zero, the later the more: Normal(0, 0.3 / lag). All responses of a model have the same.
     """
+
+    autoregression: int = 0
 
     def __post_init__(self) -> None:
         """Also refuse a delay, overlapping rows and a gain cut off at zero."""
         super().__post_init__()
         asked = f"a response named {self.name!r}"
+        require(
+            is_whole(self.autoregression) and self.autoregression >= 0,
+            asked,
+            "autoregression is a whole number of lags, at least 0",
+            f"autoregression = {self.autoregression!r}",
+            "write autoregression = 1, or 0 for none",
+        )
         _check_gain(self, "a response has losses too")
         require(
             self.delay == NO_DELAY,

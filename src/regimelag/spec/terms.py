@@ -26,6 +26,9 @@ from regimelag.spec.transitions import Steps
 if TYPE_CHECKING:
     from regimelag.spec.model_spec import ModelSpec
 
+# Standard deviation of the coefficient of the first own lag; of a later one, that over the lag.
+OWN_SD = 0.3
+
 
 class Indices(NamedTuple):
     """Subscripts that a model needs: empty where there is only one of a kind."""
@@ -71,7 +74,8 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): of one, of same-period signals and of controls.
+        Coefficients (covariate, response, regime): of one, of same-period signals, of controls, and of each response's
+        own past, lag by lag.
     effect : tuple of Term
         Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls.
     lags : tuple of Lag
@@ -190,6 +194,7 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
         nm.GAP: [f"{high} over {low}" for low, high in pairwise(regimes)],
         nm.LAG: [str(n + 1) for n in range(spec.max_lag)],
+        nm.OWN_LAG: [str(n + 1) for n in range(spec.autoregression)],
         nm.ONWARD: [f"other {n + 1}" for n in range(len(regimes) - 1)],
     }
 
@@ -277,7 +282,8 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     own = index_of(index.response)
     now, controls = spec.contemporaneous_signals, spec.controls
     responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
-    rows, everywhere = np.eye(1 + len(now) + len(controls)), np.ones(spec.regimes.count)
+    known, lags = 1 + len(now) + len(controls), spec.autoregression
+    rows, everywhere = np.eye(known + lags * len(responses)), np.ones(spec.regimes.count)
     symbol = rf"\mu{index_of(index.response, index.regime)}"
     yield Term(
         nm.INTERCEPT,
@@ -308,6 +314,22 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
                 tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
                 slope_on=role,
             )
+    if lags:
+        past = rows[known:].reshape(len(responses), lags, -1)
+        yield Term(
+            nm.AUTOREGRESSION,
+            normal(OWN_SD / np.arange(1, lags + 1)),
+            rf"\rho{index_of(index.response, 'p')}",
+            "coefficient of each own lag of the response",
+            (nm.RESPONSE, nm.OWN_LAG),
+            np.einsum("pa,pqc,k->pqcak", responses, past, everywhere),
+            tuple(_own_summand(index, lag) for lag in range(1, lags + 1)),
+        )
+
+
+def _own_summand(index: Indices, lag: int) -> str:
+    """What one own lag adds to the location."""
+    return rf"\rho{index_of(index.response, str(lag))}\, y{index_of(f't-{lag}', index.response)}"
 
 
 def _effect(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
