@@ -78,7 +78,7 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
     panel["episode_index"] = ("time", np.searchsorted(used, place))
     members = {"response": spec.responses, "signal": spec.signals, "driver": spec.drivers, "control": spec.controls}
     for number, (role, series) in enumerate(members.items()):
-        dates = "signal_time" if role == "signal" else "time"
+        dates = spec.time_of(role)
         panel.coords[role] = np.array([one.name for one in series], dtype=str)
         panel[f"{role}_value"] = ((dates, role), rng.standard_normal((panel.sizes[dates], len(series))))
         panel[f"{role}_center"] = (role, 0.01 * (number + 1) * np.ones(len(series)))
@@ -219,8 +219,18 @@ def plain_location(spec, panel, v, t, k, a=0):
                 m += effect * weights[lag - 1] * x[now - lag, s]
                 m += 0.0 if departure is None else departure[lag - 1] * x[now - lag, s]
             lagged += 1
-    for c in range(len(spec.controls)):
-        m += v["control_effect"][a, c] * panel["control_value"].to_numpy()[t, c]
+    u, lagged = panel["control_value"].to_numpy(), 0
+    now = t + len(u) - panel.sizes["time"]
+    for c, control in enumerate(spec.controls):
+        m += v["control_effect"][a, c] * u[now, c]
+        if control.kernel.kind != "none":
+            own = {name: v[f"control_{control.name}_lag_{name}"] for name in control.kernel.priors(spec.max_lag)}
+            weights = control.kernel.weights(own, spec.max_lag)
+            departure = control.kernel.signed_deviation(own, spec.max_lag)
+            for lag in range(1, spec.max_lag + 1):
+                m += v["control_lagged_effect"][a, lagged] * weights[lag - 1] * u[now - lag, c]
+                m += 0.0 if departure is None else departure[lag - 1] * u[now - lag, c]
+            lagged += 1
     for lag in range(1, spec.responses[0].autoregression + 1):
         m += v["autoregression"][a, lag - 1] * plain_past(panel, t, a, lag)
     return m

@@ -40,6 +40,10 @@ def signal(name, kind, **more):
     return rl.Signal(name, name, kernel=small_kernel(kind), **more)
 
 
+def control(name, kind):
+    return rl.Control(name, name, kernel=signal(name, kind).kernel)
+
+
 def regimes(**changes):
     return small_spec(regimes=rl.Regimes(**changes))
 
@@ -60,6 +64,22 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "origins differ": (small_spec(regimes=rl.Regimes(transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 7, ()),
     "origins differ, three": (replaced(regimes(count=3, transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 6, ()),
     "no drivers": (small_spec(drivers=()), 8, ()),
+    "lagged control": (small_spec(controls=(control("dollar", "lognormal"),)), 8, (2,)),
+    "lagged controls, no signal": (
+        small_spec(signals=(), controls=(control("a", "none"), control("b", "gamma"), control("c", "smooth"))),
+        8,
+        (),
+    ),
+    "lagged control, lag by both, own regimes": (
+        small_spec(
+            responses=TWO_RESPONSES,
+            responses_vary=("effect", "lag", "regimes"),
+            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            controls=(control("dollar", "gamma"), control("yield", "beta")),
+        ),
+        5,
+        ((1, 1),),
+    ),
     "no controls": (small_spec(controls=()), 8, ()),
     "two controls": (small_spec(controls=(rl.Control("a", "a"), rl.Control("b", "b"))), 8, ()),
     "no signals": (small_spec(signals=()), 8, ()),
@@ -145,6 +165,11 @@ CASES.pop("kernel point")
 POINT = signal("metal", "point")
 EACH = rl.Signal("metal", "metal", kernel=rl.kernels.Point(2.0, 1.0, by_regime=True))
 POINT_CASES = {
+    "lagged control, point lag": (
+        small_spec(signals=(signal("metal", "point"),), controls=(control("dollar", "unrestricted"),)),
+        6,
+        (),
+    ),
     "shared": (small_spec(signals=(POINT,)), 6, (1,)),
     "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
     "normal": (small_spec(signals=(POINT,), family="normal"), 6, ()),

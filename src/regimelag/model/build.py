@@ -32,6 +32,7 @@ from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS, Resolved, resolve
+from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
 from regimelag.spec.terms import (
     Lag,
@@ -129,20 +130,22 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        ``response_value`` (response, time), NaN where it has no density; ``signal_value`` (lagged signal, L + time);
-        ``covariate`` (1 + contemporaneous signals + controls, time), of which the first is one; ``driver_value`` (1 +
-        drivers, time - 1), the same; ``episode_index`` (time). With autoregression also ``own_past`` (response * own
-        lag, time), zero where it is missing. With point lags also ``point_value`` (point signal, regime or one, time *
-        combination), the signal at each combination of lags, combinations innermost.
+        ``response_value`` (response, time), NaN where it has no density; ``signal_value`` (lagged series, L + time), of
+        signals, then controls; ``covariate`` (1 + contemporaneous signals + controls, time), of which the first is one;
+        ``driver_value`` (1 + drivers, time - 1), the same; ``episode_index`` (time). With autoregression also
+        ``own_past`` (response * own lag, time), zero where it is missing. With point lags also ``point_value`` (point
+        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
-    lagged = [spec.signals.index(signal) for signal in spec.lagged_signals]
     rows = panel.sizes[nm.TIME]
-    covariate = (np.ones((1, rows)), signals[now, spec.history :], panel[nm.CONTROL_VALUE].to_numpy().T)
+    controls = panel[nm.CONTROL_VALUE].to_numpy().T
+    covariate = (np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:])
+    series = [signals[spec.signals.index(signal)] for signal in spec.lagged_signals]
+    series += [controls[spec.controls.index(control)] for control in spec.lagged_controls]
     held = {
         nm.RESPONSE_VALUE: np.ascontiguousarray(used_responses(panel).T),
-        nm.SIGNAL_VALUE: np.ascontiguousarray(signals[lagged]),
+        nm.SIGNAL_VALUE: np.array(series).reshape(len(series), signals.shape[1]),
         nm.COVARIATE: np.concatenate(covariate),
         nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1].T]),
         nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
@@ -249,22 +252,22 @@ def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects
     if spec.autoregression:
         covariate = pt.concatenate([covariate, data[nm.OWN_PAST]])
     location = linear_predictor(covariate, coefficients)
-    if len(spec.lagged_signals) > len(spec.point_signals):
+    if len(terms.lags) > len(spec.point_signals):
         location = location + _lagged_response(spec, terms, data, effects)
     return location.reshape((responses, joint, -1))
 
 
 def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
-    """Effect times lagged signal, summed over signals without a point lag (response * joint regime, time)."""
+    """Effect times lagged series, summed over all without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
     for place, lag in enumerate(terms.lags):
-        if isinstance(lag.signal.kernel, Point):
+        if isinstance(lag.series.kernel, Point):
             continue
         weights, departure = _weights(spec, lag)
         values = data[nm.SIGNAL_VALUE][place]
         sums = lag_sum(values, weights)
         lagged.append(sums.reshape((-1, sums.shape[-1])))
-        enters = _entering(spec)
+        enters = _entering(spec) if isinstance(lag.series, Signal) else None
         own = effects[:, place : place + 1]
         coefficients.append(own if enters is None else own * enters)
         if departure is not None:
@@ -291,7 +294,7 @@ def _entering(spec: ModelSpec) -> np.ndarray | None:
 
 def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     """Weights of a signal, (lag) or (response or one, episode or one, lag) where they differ, and departures (lag)."""
-    kernel = lag.signal.kernel
+    kernel = lag.series.kernel
     names = kernel.priors(spec.max_lag)
     parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
     departure = kernel.signed_deviation(parameters, spec.max_lag, pt)

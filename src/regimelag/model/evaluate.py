@@ -19,7 +19,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term
 from regimelag.spec.terms import expand_to_joint, model_terms
 from regimelag.spec.transitions import stationary_distribution
@@ -130,18 +130,18 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
         yield part, {name: values[part] for name, values in draws.items()}
 
 
-def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weights of a lagged signal (draw, response, episode, regime, lag), and its signed departures (draw, lag) if any.
+def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of a lagged series (draw, response, episode, regime, lag), and signed departures (draw, lag) if any.
 
     The axes response, episode and regime have length one where the lag does not differ along them.
     """
-    kernel = signal.kernel
-    parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
+    kernel, label = series.kernel, series.name if isinstance(series, Signal) else nm.control_label(series.name)
+    parameters = {name: draws[nm.lag_parameter(label, name)] for name in kernel.names(spec.max_lag)}
     departure = kernel.signed_deviation(parameters, spec.max_lag)
     if isinstance(kernel, Point):
         point = parameters["point"]
         return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
-    moves = lag_moves(draws, signal)
+    moves = lag_moves(draws, series) if isinstance(series, Signal) else None
     if moves is not None:
         lifted = {name: values[:, None, None] for name, values in parameters.items()}
         return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag)[:, :, :, None], departure
@@ -169,6 +169,11 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
     """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    return _lagged_effects(spec, draws, episodes)[:, : len(spec.lagged_signals)]
+
+
+def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
+    """The same of lagged signals, and then of lagged controls."""
     return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
 
 
@@ -182,21 +187,26 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
-    past = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
-    covariates = np.concatenate([one, signals[spec.history :, now], panel[nm.CONTROL_VALUE].to_numpy(), past], axis=1)
+    controls = panel[nm.CONTROL_VALUE].to_numpy()
+    before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
+    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :], before], axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
-    if not spec.lagged_signals:
+    lagged: list[tuple[Signal | Control, np.ndarray]] = [
+        (one, signals[:, spec.signals.index(one)]) for one in spec.lagged_signals
+    ]
+    lagged += [(one, controls[:, spec.controls.index(one)]) for one in spec.lagged_controls]
+    if not lagged:
         return location
     episode = panel[nm.EPISODE_INDEX].to_numpy()
-    effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
-    for place, signal in enumerate(spec.lagged_signals):
-        past = sliding_window_view(signals[:-1, spec.signals.index(signal)], spec.max_lag)[:, ::-1]
-        weights, departure = lag_weights(spec, draws, signal)
+    effects = _lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    for place, (series, values) in enumerate(lagged):
+        past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
+        weights, departure = lag_weights(spec, draws, series)
         for e in range(panel.sizes[nm.EPISODE]):
             rows = episode == e
-            lagged = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
-            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(lagged, -2, -1)
+            sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
+            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(sums, -2, -1)
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location

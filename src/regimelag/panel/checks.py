@@ -50,7 +50,7 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     asked = f"a panel that fits the model {spec.name!r}"
     if not isinstance(panel, xr.Dataset):
         raise PanelError(asked, "the panel is an xarray.Dataset", f"a {type(panel).__name__}", REMAKE)
-    _check_layout(panel, asked)
+    _check_layout(spec, panel, asked)
     _check_names(spec, panel, asked)
     _check_times(spec, panel, asked)
     _check_history(spec, panel, asked)
@@ -61,17 +61,17 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     _check_origin(spec, panel, asked)
 
 
-def _layout() -> dict[str, tuple[str, ...]]:
+def _layout(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Dimensions of every variable that a panel has."""
     layout: dict[str, tuple[str, ...]] = {nm.EPISODE_INDEX: (nm.TIME,), nm.DRIVER_DATE: (nm.TIME, nm.DRIVER)}
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        layout[nm.value_of(role)] = (nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME, role)
+        layout[nm.value_of(role)] = (spec.time_of(role), role)
         layout[nm.center_of(role)] = layout[nm.scale_of(role)] = (role,)
     return layout
 
 
-def _check_layout(panel: xr.Dataset, asked: str) -> None:
-    for name, dims in _layout().items():
+def _check_layout(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    for name, dims in _layout(spec).items():
         came = f"dimensions {panel[name].dims}" if name in panel.data_vars else "no such variable"
         if name not in panel.data_vars or panel[name].dims != dims:
             raise PanelError(asked, f"variable {name!r} has dimensions {dims}", came, REMAKE)
@@ -201,7 +201,7 @@ def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
     }
     past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
     for control in panel[nm.CONTROL].to_numpy():
-        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
+        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[-len(past) :]
         for column in past.T:
             both = np.isfinite(column) & np.isfinite(value)
             if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004

@@ -187,7 +187,7 @@ def _first_row(
     """Place of the window's first row."""
     if start is None:
         first = _first_possible(spec, rows, tracks)
-        check_history(tracks, rows, first, spec.history, asked)
+        check_history(spec, tracks, rows, first, asked)
         return first
     if start > rows[-1]:
         cure = f"start on {rows[-1].date()} or earlier, and before end"
@@ -198,7 +198,7 @@ def _first_row(
         cure = f"start on {possible} or later, leave start out, or give data from further back"
         raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
     first = int(rows.searchsorted(start))
-    check_history(tracks, rows, first, spec.history, asked)
+    check_history(spec, tracks, rows, first, asked)
     return first
 
 
@@ -206,8 +206,7 @@ def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Al
     """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
     ready = (
-        track.first_value + spec.autoregression if track.role == nm.RESPONSE else track.ready(spec.history)
-        for track in begun
+        track.first_value + spec.autoregression if track.role == nm.RESPONSE else track.ready(spec) for track in begun
     )
     return min(max(ready, default=0), len(rows) - 1)
 
@@ -238,7 +237,7 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
     panel[nm.EPISODE_INDEX] = (nm.TIME, index, {"long_name": "place of the row's episode"})
     for role in parts(spec):
         held = [track for track in tracks if track.role == role]
-        _add_role(panel, role, held, first, reach if role == nm.SIGNAL else window)
+        _add_role(panel, role, held, first, rows[first - spec.history_of(role) :], spec.time_of(role))
     slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
     about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
     panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
@@ -270,10 +269,9 @@ def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -
 
 
 def _add_role(
-    panel: xr.Dataset, role: str, tracks: Sequence[AlignedSeries], first: int, rows: pd.DatetimeIndex
+    panel: xr.Dataset, role: str, tracks: Sequence[AlignedSeries], first: int, rows: pd.DatetimeIndex, time: str
 ) -> None:
     """Add a role's standardised values, constants and, for drivers, dates; the role may have no series."""
-    time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
     shape = (len(tracks), len(rows))
     constants = np.array([_constants(track.value[first:]) for track in tracks]).reshape(-1, 2)
     natural = np.array([track.value[-len(rows) :] for track in tracks], dtype=float).reshape(shape)

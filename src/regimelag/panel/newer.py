@@ -111,8 +111,8 @@ def extend_panel(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str
     said = _revisions(old, newer, first, last)
     joined = old.drop_dims([nm.TIME, nm.SIGNAL_TIME])
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        value, time = nm.value_of(role), nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
-        begun = last + 1 + (spec.history if role == nm.SIGNAL else 0)
+        value, time = nm.value_of(role), spec.time_of(role)
+        begun = last + 1 + spec.history_of(role)
         after = newer[value].isel({time: slice(begun, None)})
         if role == nm.SIGNAL and np.isnan(after.to_numpy()).any():
             cure = f'make it with make_panel(spec, frame, start="{day_of(old, 0)}")'
@@ -140,8 +140,9 @@ def _revisions(old: xr.Dataset, newer: xr.Dataset, first: int, last: int) -> lis
     said = []
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         before = old[nm.value_of(role)].to_numpy()[-(old.sizes[nm.TIME] - first) :]
-        history = newer.sizes[nm.SIGNAL_TIME] - newer.sizes[nm.TIME] if role == nm.SIGNAL else 0
-        after = newer[nm.value_of(role)].to_numpy()[history : history + last + 1]
+        now = newer[nm.value_of(role)].to_numpy()
+        history = len(now) - newer.sizes[nm.TIME]
+        after = now[history : history + last + 1]
         same = (np.abs(after - before) <= REVISED) | (np.isnan(after) & np.isnan(before))
         for place, name in enumerate(old[role].to_numpy()):
             rows = np.flatnonzero(~same[:, place])

@@ -34,14 +34,14 @@ def check_window(
         cure = "widen the window, give more data, or lower max_lag"
         raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
     for track in tracks:
-        back = spec.history if track.role == nm.SIGNAL else 0
+        back = spec.history_of(track.role)
         if track.role == nm.RESPONSE:
             _check_response(spec, track, first, asked)
         else:
             check_present(track, rows, slice(first - back, len(rows)), asked)
         check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
     if spec.frequency == TRADING:
-        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
+        reach = max(track.span + spec.history_of(track.role) for track in tracks)
         _check_steps(rows[max(first - reach, 0) :], asked)
 
 
@@ -49,7 +49,8 @@ def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: st
     """Refuse a response with fewer values than its mean has coefficients."""
     held = track.value[first:]
     observed = int((~np.isnan(held)).sum())
-    explained = len(spec.contemporaneous_signals) + len(spec.lagged_signals) + len(spec.controls) + spec.autoregression
+    explained = len(spec.contemporaneous_signals) + len(spec.controls) + spec.autoregression
+    explained += len(spec.lagged_signals) + len(spec.lagged_controls)
     least = max(LEAST_ROWS, spec.regimes.count + explained)
     if observed < least:
         came = f"{track.label} has {observed} values on {len(held)} rows"
@@ -84,7 +85,8 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
     """
     rows = np.arange(first, len(tracks[0].value))
     responses = [track for track in tracks if track.role == nm.RESPONSE]
-    lagged = [track for track in tracks if track.role == nm.SIGNAL and track.series in spec.lagged_signals]
+    with_lags = {nm.SIGNAL: spec.lagged_signals, nm.CONTROL: spec.lagged_controls}
+    lagged = [track for track in tracks if track.series in with_lags.get(track.role, ())]
     now = [
         track
         for track in tracks

@@ -225,7 +225,7 @@ def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
     ahead[nm.EPISODE_INDEX] = (nm.TIME, np.full(horizon + 1, panel[nm.EPISODE_INDEX].to_numpy()[-1]))
     ahead[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.full((horizon + 1, panel.sizes[nm.RESPONSE]), np.nan))
     for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
+        time = spec.time_of(role)
         past = panel[nm.value_of(role)].to_numpy()[-ahead.sizes[time] + horizon :]
         future = np.full((horizon, past.shape[1]), np.nan)
         ahead[nm.value_of(role)] = ((time, role), np.concatenate([past, future]))

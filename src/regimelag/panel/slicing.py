@@ -106,7 +106,7 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         center, scale, held = (name(role) for name in (nm.center_of, nm.scale_of, nm.value_of))
         values, time = natural(panel, role), str(panel[held].dims[0])
-        first = history if role == nm.SIGNAL else 0
+        first = history if time == nm.SIGNAL_TIME else 0
         learned = values.isel({time: slice(first, first + stop)})
         columns = zip(panel[role].to_numpy(), learned.to_numpy().T, strict=True)
         still = [str(name) for name, own in columns if np.isfinite(own).sum() <= 1 or is_constant(own)]

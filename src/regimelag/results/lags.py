@@ -220,10 +220,12 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
         Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
         over regimes and episodes with equal weights; ``lagged_over_sample`` (signal), the same averaged over the
         sample's periods; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
-        ``contemporaneous`` (signal); ``control_effect`` (control). With autoregression the lagged effects are direct
-        effects, and ``long_run`` (signal) is ``lagged`` over one minus the sum of the coefficients: what the cumulative
-        response comes to once the own past has passed it on, NaN in draws in which that does not die out. With several
-        responses each also has response, in that response's units. Missing where a signal has no effect of that kind.
+        ``contemporaneous`` (signal); ``control_effect`` (control), ``control_lagged_effect`` (lagged control),
+        cumulative, and ``control_mean_lag`` (lagged control), in rows: of them no claim is made. With autoregression
+        the lagged effects are direct effects, and ``long_run`` (signal) is ``lagged`` over one minus the sum of the
+        coefficients: what the cumulative response comes to once the own past has passed it on, NaN in draws in which
+        that does not die out. With several responses each also has response, in that response's units. Missing where a
+        signal has no effect of that kind.
 
     Notes
     -----
@@ -280,7 +282,15 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
     if nm.CONTROL_EFFECT in parameters:
         control = only_one(parameters[nm.CONTROL_EFFECT])
         # Not named control, which is its dimension.
-        read[nm.CONTROL_EFFECT] = control * only_one(effect_scale(constants, nm.CONTROL))
+        per_unit = only_one(effect_scale(constants, nm.CONTROL))
+        read[nm.CONTROL_EFFECT] = control * per_unit
+    if spec.lagged_controls:
+        late = only_one(parameters[nm.CONTROL_LAGGED_EFFECT])
+        read[nm.CONTROL_LAGGED_EFFECT] = late * per_unit.rename({nm.CONTROL: nm.LAGGED_CONTROL})
+        draws, lags = stack_draws(parameters), np.arange(1, spec.max_lag + 1)
+        weights = np.stack([lag_weights(spec, draws, one)[0].reshape(-1, spec.max_lag) for one in spec.lagged_controls])
+        over = {nm.LAGGED_CONTROL: [one.name for one in spec.lagged_controls]}
+        read["control_mean_lag"] = unstack_draws((weights @ lags).T, parameters, **over)
     return read, every
 
 

@@ -212,6 +212,11 @@ class ModelSpec:
         )
         for signal in self.signals:
             _check_kernel(f"{asked}, signal {signal.name!r}", signal.kernel, self.max_lag)
+        for control in self.lagged_controls:
+            _check_kernel(f"{asked}, control {control.name!r}", control.kernel, self.max_lag)
+        both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
+        came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
+        require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
         self._check_lags(asked)
         self._check_chains(asked)
         orders = [response.autoregression for response in self.responses]
@@ -449,6 +454,11 @@ class ModelSpec:
         return tuple(signal for signal in self.signals if not isinstance(signal.kernel, NoLag))
 
     @property
+    def lagged_controls(self) -> tuple[Control, ...]:
+        """Controls with a lag kernel other than none."""
+        return tuple(control for control in self.controls if not isinstance(control.kernel, NoLag))
+
+    @property
     def contemporaneous_signals(self) -> tuple[Signal, ...]:
         """Signals with a same-period term."""
         return tuple(signal for signal in self.signals if signal.contemporaneous)
@@ -466,4 +476,12 @@ class ModelSpec:
     @property
     def history(self) -> int:
         """Rows of pre-sample history that the lags need."""
-        return self.max_lag if self.lagged_signals else 0
+        return self.max_lag if self.lagged_signals or self.lagged_controls else 0
+
+    def history_of(self, role: str) -> int:
+        """Rows before the window on which the series of a role are held."""
+        return self.history if role == nm.SIGNAL or (role == nm.CONTROL and self.lagged_controls) else 0
+
+    def time_of(self, role: str) -> str:
+        """The dimension of a panel along which the series of a role are held."""
+        return nm.SIGNAL_TIME if role == nm.SIGNAL or self.history_of(role) else nm.TIME

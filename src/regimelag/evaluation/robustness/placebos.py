@@ -104,8 +104,9 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
     # Row q drives the step from q to q + 1, which is the step into row kept - 2 - q as it was.
     driver = np.roll(back[nm.DRIVER_VALUE].to_numpy(), -1, axis=0)
     back[nm.DRIVER_VALUE] = (back[nm.DRIVER_VALUE].dims, driver)
-    values = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:][::-1]
-    back[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
+    for name in (nm.SIGNAL_VALUE, nm.CONTROL_VALUE):
+        if panel[name].dims[0] == nm.SIGNAL_TIME:
+            back[name] = (panel[name].dims, panel[name].to_numpy()[-rows:][::-1])
     dates = panel[nm.TIME].to_numpy()
     return back.assign_coords({nm.TIME: dates[rows - kept :], nm.SIGNAL_TIME: dates})
 
@@ -157,7 +158,7 @@ def slopes_over_shifts(panel: xr.Dataset, signal: str, weights: np.ndarray) -> n
     """
     rows = panel.sizes[nm.TIME]
     now = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:]
-    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()])
+    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()[-rows:]])
     ring = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal}).to_numpy()
     kernel = np.zeros(len(ring))
     kernel[1 : len(weights) + 1] = weights
