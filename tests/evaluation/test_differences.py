@@ -7,7 +7,7 @@ import datetime as dt
 import numpy as np
 import pytest
 import xarray as xr
-from builders import KERNEL, hand_panel, prior_fit, replaced, small_spec
+from builders import KERNEL, hand_panel, prior_fit, priors, replaced, small_spec
 
 import regimelag as rl
 from regimelag.evaluation.comparison.differences import contrast, spec_differences, without_lag_of
@@ -105,7 +105,10 @@ CASES = {
         small_spec(signals=(), episodes=replaced(BASE.episodes, vary=("scale",))),
         ["without metal (same-period and lagged terms)"],
     ),
-    "a prior": (small_spec(priors=rl.Priors(effect_sd=1.0)), ["with effect_sd 1 instead of 0.5 in priors"]),
+    "a prior": (
+        small_spec(priors=priors(effect=1.0)),
+        ["with the prior of effect Normal(sigma = 1) instead of Normal(mu = 0, sigma = 0.5)"],
+    ),
     "the tail": (small_spec(family="normal"), ["with family normal instead of student_t"]),
     "the largest lag": (small_spec(max_lag=6), ["with max_lag 6 instead of 4"]),
     "several": (
@@ -250,6 +253,12 @@ def test_regimes_are_set_against_clustering_where_nothing_else_differs():
     assert contrast(BASE, GARCH).regimes_over_clustering == -1
     assert contrast(GARCH, BASE).regimes_over_clustering == 1
     assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.Regimes(count=3))).regimes_over_clustering == 1
+    # Priors of what the other lacks are no difference; one that both have is.
+    gap = replaced(BASE, priors={"log_scale_gap": rl.Prior("LogNormal", mu=0.0, sigma=0.5)})
+    moves = replaced(GARCH, priors={"garch_persistence": rl.Prior("Beta", alpha=9.0, beta=1.0)})
+    assert contrast(gap, moves).regimes_over_clustering == -1
+    wide = replaced(BASE, priors={"effect": rl.Prior("Normal", sigma=2.0)})
+    assert contrast(wide, GARCH).regimes_over_clustering == 0
     one_regime = replaced(GARCH, volatility="constant")
     two = replaced(BASE, responses=(*BASE.responses, rl.Response("other", "second")))
     point = with_metal(kernel=rl.kernels.Point(mean_lag=2.0))

@@ -21,7 +21,8 @@ from regimelag.model.build import build_model
 from regimelag.model.evaluate import conditional_log_scales, draw_responses, evaluate, stack_draws
 from regimelag.model.latex import equations
 from regimelag.results.volatility import conditional_volatility
-from regimelag.spec.term import Prior, Term
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 from regimelag.spec.volatility import VOLATILITIES, Constant, Garch, Volatility
 
@@ -260,7 +261,7 @@ class Arch(Volatility):
     kind: ClassVar[str] = "arch"
 
     def terms(self):
-        return (Term("arch", Prior("Beta", {"alpha": 2.0, "beta": 3.0}), "q", "weight of the last squared residual"),)
+        return (Term("arch", Prior("Beta", alpha=2.0, beta=3.0), "q", "weight of the last squared residual"),)
 
     def weights(self, parameters):
         return parameters["arch"], 0.0 * parameters["arch"]

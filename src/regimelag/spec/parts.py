@@ -1,4 +1,4 @@
-"""What a model has besides its series: episodes, regimes and priors."""
+"""What a model has besides its series: episodes and regimes."""
 
 from __future__ import annotations
 
@@ -126,6 +126,7 @@ class Regimes:
             TRANSITIONS,
             "regimelag.spec.transitions.TRANSITIONS",
         )
+        self.transitions.validate(self.count)
 
     def labels(self) -> tuple[str, ...]:
         """One name per regime, from the least volatile up."""

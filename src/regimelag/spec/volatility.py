@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 
 from regimelag.runtime.plain import as_plain
 from regimelag.spec import names as nm
-from regimelag.spec.term import Prior, Term
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term
 
 Array = Any
 
@@ -90,13 +91,13 @@ class Garch(Volatility):
         return (
             Term(
                 nm.GARCH_PERSISTENCE,
-                Prior("Beta", {"alpha": 20.0, "beta": 1.5}),
+                Prior("Beta", alpha=20.0, beta=1.5),
                 r"\pi",
                 "persistence of the conditional variance, alpha + beta",
             ),
             Term(
                 nm.GARCH_ARCH_SHARE,
-                Prior("Beta", {"alpha": 2.0, "beta": 10.0}),
+                Prior("Beta", alpha=2.0, beta=10.0),
                 "a",
                 "share of the persistence that is due to the last squared residual, alpha / (alpha + beta)",
             ),

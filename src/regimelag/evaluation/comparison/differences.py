@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from regimelag.model.latex import prior_in_words
 from regimelag.spec.families import Family
 from regimelag.spec.kernels import Kernel, NoLag
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Control, Series
+from regimelag.spec.terms import model_terms
 from regimelag.spec.transitions import Transitions
 from regimelag.spec.volatility import Volatility
 
@@ -19,6 +21,8 @@ DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
 # Parts of a spec that are compared below, or that change no posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
+# In what regimes differ from a variance that follows past responses.
+RIVALS = ("regimes", "drivers", "volatility")
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,20 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 
 def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     """Whether the one has regimes, with their drivers, in place of the other's variance, and nothing else differs."""
-    if regimes.regimes.count == 1 or not clustering.volatility.moves or len(regimes.responses) > 1:
+    if regimes.regimes.count == 1 or not clustering.volatility.moves:
         return False
-    parts = {name: getattr(regimes, name) for name in ("regimes", "drivers", "volatility")}
-    return not spec_differences(regimes, dataclasses.replace(clustering, **parts))
+    if len(regimes.responses) > 1 or regimes.point_signals or regimes.family != clustering.family:
+        return False
+    # Priors are compared of the parameters that both have.
+    mine, theirs = ({name: getattr(one, name) for name in RIVALS} for one in (regimes, clustering))
+    common = regimes.changed(**theirs).priors
+    return not spec_differences(regimes.changed(priors=common), clustering.changed(**mine))
 
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
     """The null for the lag of a signal: the same model with kernel none for it."""
     signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
-    return dataclasses.replace(spec, signals=tuple(signals))
+    return spec.changed(signals=tuple(signals))
 
 
 def covariates(spec: ModelSpec) -> list[Covariate]:
@@ -221,15 +229,26 @@ def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
         yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
     # Without a lagged effect nothing of it varies, and its priors are idle.
     lagged = bool(reference.lagged_signals and spec.lagged_signals)
-    idle = set() if lagged else {one.name for one in dataclasses.fields(reference.priors) if _of_a_lag(one.name)}
     before, after = (
         tuple(one for one in each.episodes.vary if lagged or not _of_a_lag(one)) for each in (reference, spec)
     )
     if before != after:
         yield f"with {_plain(after)} varying over episodes instead of {_plain(before)}"
-    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"}), ("priors", idle)):
+    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"})):
         differing = _fields(getattr(reference, part), getattr(spec, part), skipped)
         yield from (f"with {words} in {part}" for words in differing)
+    yield from _in_priors(reference, spec)
+
+
+def _in_priors(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """Priors that one of both replaces, of parameters that both have."""
+    before, after = (
+        {one.name: one.prior for one in model_terms(each, len(each.episodes.labels())).parameters()}
+        for each in (reference, spec)
+    )
+    for name in sorted({*reference.priors, *spec.priors} & {*before} & {*after}):
+        if before[name] != after[name]:
+            yield f"with the prior of {name} {prior_in_words(after[name])} instead of {prior_in_words(before[name])}"
 
 
 def _of_a_lag(name: str) -> bool:
