@@ -32,7 +32,9 @@ from regimelag.evaluation.robustness.plan import plan_checks
 from regimelag.panel.slicing import keep_first_episodes, restandardize_on, window
 
 QUICK = rl.Sampler(draws=60, tune=120, chains=2, cores=1, starts=2)
-OWN = small_spec(controls=(rl.Control("own past", "price", delay="7D"),))
+OWN = small_spec(responses=(rl.Response("asset", "price", autoregression=2),))
+SIGNAL = rl.Signal("own past", "price", kernel=small_spec().signals[0].kernel, contemporaneous=False)
+OWN_SIGNAL = small_spec(signals=(*small_spec().signals, SIGNAL))
 
 
 # ---- forecasts
@@ -83,12 +85,13 @@ def test_the_impulse_response_is_that_of_the_same_model_with_a_constant_scale():
 # ---- leave-one-out
 
 
-@pytest.mark.parametrize("spec", [garch_spec(), OWN], ids=["garch", "own past"])
+@pytest.mark.parametrize("spec", [garch_spec(), OWN, OWN_SIGNAL], ids=["garch", "own past", "own past as a signal"])
 def test_there_are_no_leave_one_out_densities(spec):
     tree = prior_fit(spec, hand_panel(spec, 12), 100)
     for ask in (rl.leave_one_out, rl.evaluation.stack_chains):
         with pytest.raises(rl.errors.FitError, match="past responses") as caught:
             ask(tree)
+        assert spec.depends_on_past_responses
         assert "regimelag.compare" in caught.value.cure
     # One step ahead the past is known: those terms hold.
     assert np.isfinite(rl.one_step_ahead(tree)["log_likelihood"]["response_value"]).all()
@@ -139,7 +142,7 @@ def test_a_future_score_is_that_of_a_loop(prior_refits):
 
 @pytest.mark.parametrize("past", [bare_spec(volatility="garch"), OWN], ids=["garch", "own past"])
 def test_all_models_of_a_table_are_compared_by_leaving_the_future_out(prior_refits, past):
-    plain = replaced(past, volatility="constant", controls=())
+    plain = replaced(past, volatility="constant", responses=(rl.Response("asset", "price"),))
     fits = {"past": prior_fit(past, hand_panel(past, 300)), "plain": prior_fit(plain, hand_panel(plain, 300))}
     table = rl.compare(fits, reference="plain", sampler=QUICK, random_seed=3)
     assert table.attrs["method"] == "leave-future-out"
@@ -243,10 +246,22 @@ def test_garch_predicts_better_where_it_is_true(known):
     assert table.loc["garch", "weight"] > 0.9
 
 
+def test_rows_without_the_own_past_are_scored_for_no_model(prior_refits):
+    plain = replaced(OWN, responses=(rl.Response("asset", "price"),))
+    panels = {name: hand_panel(spec, 120, missing=[40, 100]) for name, spec in (("own", OWN), ("plain", plain))}
+    for role in ("response", "signal", "driver", "control"):
+        panels["plain"][f"{role}_value"] = panels["own"][f"{role}_value"]
+    fits = {name: prior_fit(spec, panels[name]) for name, spec in (("own", OWN), ("plain", plain))}
+    table = rl.compare(fits, sampler=QUICK, random_seed=3)
+    # Of the rows from 60 on, 100 is missing, and 101 and 102 lack what was before.
+    assert table.attrs["rows"] == 57
+    assert "lacks the own past" in table.attrs["condition"]
+
+
 # ---- robustness
 
 
-@pytest.mark.parametrize("spec", [garch_spec(), OWN], ids=["garch", "own past"])
+@pytest.mark.parametrize("spec", [garch_spec(), OWN, OWN_SIGNAL], ids=["garch", "own past", "own past as a signal"])
 def test_refits_have_no_score_and_say_why(spec, monkeypatch):
     panel = hand_panel(spec, 40)
     checks = plan_checks(spec, panel, "metal", 2)

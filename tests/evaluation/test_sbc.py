@@ -87,6 +87,15 @@ def test_the_right_model_is_calibrated(kept):
 
 
 @pytest.mark.slow
+def test_a_response_with_its_own_past_is_calibrated():
+    own = tuple(replaced(one, autoregression=2) for one in SPEC.responses)
+    table = rl.evaluation.sbc_table(study(40, 40, spec=replaced(SPEC, responses=own)))
+    assert {"autoregression[asset, 1]", "autoregression[asset, 2]"} <= set(table.index)
+    assert table["p, Holm"].min() > 1e-3
+    assert table.attrs["failed"] == 0
+
+
+@pytest.mark.slow
 def test_garch_is_calibrated():
     """A row is missing; 60 ranks of each parameter, of the likelihood and of the joint density."""
     table = rl.evaluation.sbc_table(study(120, 60, spec=bare_spec(volatility="garch")))

@@ -15,11 +15,11 @@ from scipy import stats
 
 import regimelag as rl
 from regimelag.errors import SpecError
-from regimelag.evaluation.forecasting.pit import one_step_pit
 from regimelag.model.at_draws import AtDraws
 from regimelag.model.build import build_model
 from regimelag.model.evaluate import conditional_log_scales, draw_responses, evaluate, stack_draws
 from regimelag.model.latex import equations
+from regimelag.results.pit import one_step_pit
 from regimelag.results.volatility import conditional_volatility
 from regimelag.spec.priors import Prior
 from regimelag.spec.term import Term

@@ -36,6 +36,8 @@ SPECS = {
     ),
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "own past": small_spec(responses=(rl.Response("asset", "price", autoregression=3),)),
+    "own past of two": small_spec(responses=tuple(rl.Response(n, n, autoregression=1) for n in ("a", "b"))),
     "same row": with_kernel(rl.kernels.NoLag()),
     "point": with_kernel(rl.kernels.Point(mean_lag=2.0, spread=1.0)),
     "gamma by episode": with_kernel(rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),

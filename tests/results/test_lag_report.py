@@ -80,6 +80,9 @@ def test_a_model_without_lag_has_an_empty_report():
     spec = bare_spec()
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8), draws=4))
     assert report.empty
+    assert report.attrs.pop("persistence") == {
+        "asset": {"r_1": None, "r_1^2 + ... + r_8^2": None, "autocorrelation": None}
+    }
     assert report.attrs == {"verdict": {}, "no_effect": {}, "notes": [], "sentences": []}
 
 

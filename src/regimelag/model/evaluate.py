@@ -14,11 +14,12 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.panel.own_past import own_past, used_responses
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term
 from regimelag.spec.terms import expand_to_joint, model_terms
 from regimelag.spec.transitions import stationary_distribution
@@ -129,18 +130,18 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
         yield part, {name: values[part] for name, values in draws.items()}
 
 
-def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weights of a lagged signal (draw, response, episode, regime, lag), and its signed departures (draw, lag) if any.
+def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of a lagged series (draw, response, episode, regime, lag), and signed departures (draw, lag) if any.
 
     The axes response, episode and regime have length one where the lag does not differ along them.
     """
-    kernel = signal.kernel
-    parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
+    kernel, label = series.kernel, series.name if isinstance(series, Signal) else nm.control_label(series.name)
+    parameters = {name: draws[nm.lag_parameter(label, name)] for name in kernel.names(spec.max_lag)}
     departure = kernel.signed_deviation(parameters, spec.max_lag)
     if isinstance(kernel, Point):
         point = parameters["point"]
         return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
-    moves = lag_moves(draws, signal)
+    moves = lag_moves(draws, series) if isinstance(series, Signal) else None
     if moves is not None:
         lifted = {name: values[:, None, None] for name, values in parameters.items()}
         return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag)[:, :, :, None], departure
@@ -168,6 +169,11 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
     """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    return _lagged_effects(spec, draws, episodes)[:, : len(spec.lagged_signals)]
+
+
+def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
+    """The same of lagged signals, and then of lagged controls."""
     return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
 
 
@@ -181,23 +187,68 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
-    covariates = np.concatenate([one, signals[spec.history :, now], panel[nm.CONTROL_VALUE].to_numpy()], axis=1)
+    controls = panel[nm.CONTROL_VALUE].to_numpy()
+    before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
+    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :], before], axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
-    if not spec.lagged_signals:
+    lagged: list[tuple[Signal | Control, np.ndarray]] = [
+        (one, signals[:, spec.signals.index(one)]) for one in spec.lagged_signals
+    ]
+    lagged += [(one, controls[:, spec.controls.index(one)]) for one in spec.lagged_controls]
+    if not lagged:
         return location
     episode = panel[nm.EPISODE_INDEX].to_numpy()
-    effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
-    for place, signal in enumerate(spec.lagged_signals):
-        past = sliding_window_view(signals[:-1, spec.signals.index(signal)], spec.max_lag)[:, ::-1]
-        weights, departure = lag_weights(spec, draws, signal)
+    effects = _lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    for place, (series, values) in enumerate(lagged):
+        past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
+        weights, departure = lag_weights(spec, draws, series)
         for e in range(panel.sizes[nm.EPISODE]):
             rows = episode == e
-            lagged = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
-            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(lagged, -2, -1)
+            sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
+            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(sums, -2, -1)
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
+
+
+def iterate_own_past(
+    spec: ModelSpec, draws: Draws, y: np.ndarray, history: np.ndarray, *, known: np.ndarray | None = None
+) -> np.ndarray:
+    """Responses (draw, time, response) with what their own past adds, from those without it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    draws : dict of str to ndarray
+        Parameters (draw, ...).
+    y : ndarray
+        Responses (draw, time, response) whose location leaves out the own past, standardised.
+    history : ndarray
+        Responses of the rows before (own lag, response) or (draw, own lag, response), the nearest first; a missing one
+        is taken for the mean.
+    known : ndarray, optional
+        Responses (time, response) that stay what they are, NaN where there is none.
+    """
+    if not spec.autoregression:
+        return y
+    coefficient = draws[nm.AUTOREGRESSION]
+    past = np.broadcast_to(np.nan_to_num(history), (len(y), spec.autoregression, y.shape[-1])).copy()
+    found = np.empty_like(y)
+    for t in range(y.shape[1]):
+        found[:, t] = y[:, t] + np.einsum("nap,npa->na", coefficient, past)
+        if known is not None:
+            found[:, t] = np.where(np.isnan(known[t]), found[:, t], known[t])
+        past = np.concatenate([found[:, t, None], past[:, :-1]], axis=1)
+    return found
+
+
+def without_own_past(spec: ModelSpec, draws: Draws) -> Draws:
+    """The draws of a model whose location leaves out the own past."""
+    if not spec.autoregression:
+        return draws
+    return draws | {nm.AUTOREGRESSION: np.zeros_like(draws[nm.AUTOREGRESSION])}
 
 
 def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
@@ -380,7 +431,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
         for signal in spec.point_signals
     }
     at_draws = evaluate(spec, panel, draws | nowhere)
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    y = used_responses(panel)
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history

@@ -19,7 +19,6 @@ from latex2mathml.converter import convert
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.compare import LEAVE_FUTURE_OUT
 from regimelag.evaluation.forecasting.forecast import same_period_terms
-from regimelag.evaluation.forecasting.pit import one_step_pit
 from regimelag.model.latex import equations, prior_in_words
 from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
@@ -28,6 +27,8 @@ from regimelag.reporting.citation import citation
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
+from regimelag.results.persistence import describe_persistence, persistence
+from regimelag.results.pit import one_step_pit
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility, volatility_summary
@@ -282,7 +283,8 @@ def _sections(
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(view.spec, readings["pit"]), *(view.read(model_warnings) or _no_caution(view.spec))]
+    checks = [*_coverage(view.spec, readings["pit"]), *describe_persistence(view.read(persistence))]
+    checks += [*(view.read(model_warnings) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])

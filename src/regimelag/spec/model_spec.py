@@ -212,8 +212,21 @@ class ModelSpec:
         )
         for signal in self.signals:
             _check_kernel(f"{asked}, signal {signal.name!r}", signal.kernel, self.max_lag)
+        for control in self.lagged_controls:
+            _check_kernel(f"{asked}, control {control.name!r}", control.kernel, self.max_lag)
+        both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
+        came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
+        require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
         self._check_lags(asked)
         self._check_chains(asked)
+        orders = [response.autoregression for response in self.responses]
+        require(
+            len(set(orders)) == 1,
+            asked,
+            "all responses have the same autoregression",
+            ", ".join(f"{response.name} {response.autoregression}" for response in self.responses),
+            f"write autoregression = {max(orders)} for each of them: coefficients are pooled towards zero",
+        )
         closes_of(self.series, asked)
         self._check_own_values(asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
@@ -253,8 +266,8 @@ class ModelSpec:
     def _check_own_values(self, asked: str) -> None:
         """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
 
-        Whatever the transforms: given the past, each determines the others. What is published late holds the past, as
-        far as a spec can tell.
+        Whatever the transforms: given the past, each determines the others. What is published late holds the past: its
+        own past belongs to `autoregression`, which forecasts iterate.
         """
         taken: dict[frozenset[str], str] = {}
         for response in self.responses:
@@ -269,14 +282,19 @@ class ModelSpec:
         for covariate in (*self.contemporaneous_signals, *self.controls):
             whose = taken.get(covariate.level_columns)
             role = "signal" if isinstance(covariate, Signal) else "control"
+            late = covariate.delay != NO_DELAY
             cure = f"drop the {role} {covariate.name!r}"
             if isinstance(covariate, Signal) and covariate in self.lagged_signals:
                 cure = f"write contemporaneous=False for the {role} {covariate.name!r}, so that only its past enters"
+            elif late:
+                cure += f", and write autoregression = 1 for the response {whose!r}"
+            rule = "no response explains itself, or another response, in the same period"
+            made = f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is"
             require(
-                whose is None or covariate.delay != NO_DELAY,
+                whose is None,
                 asked,
-                "no response explains itself, or another response, in the same period",
-                f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is",
+                f"{rule}; its past is no control of the same period" if late else rule,
+                f"{made}, with delay = {covariate.delay!r}" if late else made,
                 cure,
             )
 
@@ -412,9 +430,33 @@ class ModelSpec:
         return "lag" in self.responses_vary and len(self.responses) > 1
 
     @property
+    def autoregression(self) -> int:
+        """Number of the responses' own lags."""
+        return self.responses[0].autoregression
+
+    @property
+    def depends_on_past_responses(self) -> bool:
+        """Whether the density of a row, given its regime, depends on the responses of rows before it.
+
+        Leave-one-out then has no meaning: the density of a row given all others holds those after it too.
+        """
+        columns = {response.column for response in self.responses}
+        levels = [response.level_columns for response in self.responses]
+        own = any(
+            series.column in columns or any(level <= set(series.columns) for level in levels)
+            for series in (*self.signals, *self.drivers, *self.controls)
+        )
+        return self.autoregression > 0 or self.volatility.moves or own
+
+    @property
     def lagged_signals(self) -> tuple[Signal, ...]:
         """Signals with a lag kernel other than none."""
         return tuple(signal for signal in self.signals if not isinstance(signal.kernel, NoLag))
+
+    @property
+    def lagged_controls(self) -> tuple[Control, ...]:
+        """Controls with a lag kernel other than none."""
+        return tuple(control for control in self.controls if not isinstance(control.kernel, NoLag))
 
     @property
     def contemporaneous_signals(self) -> tuple[Signal, ...]:
@@ -434,4 +476,12 @@ class ModelSpec:
     @property
     def history(self) -> int:
         """Rows of pre-sample history that the lags need."""
-        return self.max_lag if self.lagged_signals else 0
+        return self.max_lag if self.lagged_signals or self.lagged_controls else 0
+
+    def history_of(self, role: str) -> int:
+        """Rows before the window on which the series of a role are held."""
+        return self.history if role == nm.SIGNAL or (role == nm.CONTROL and self.lagged_controls) else 0
+
+    def time_of(self, role: str) -> str:
+        """The dimension of a panel along which the series of a role are held."""
+        return nm.SIGNAL_TIME if role == nm.SIGNAL or self.history_of(role) else nm.TIME

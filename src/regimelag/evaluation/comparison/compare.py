@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from regimelag.evaluation.comparison.leave_one_out import past_dependence
 from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out, same_row_condition
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
+from regimelag.panel.own_past import used_responses
 from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
@@ -78,8 +80,8 @@ def compare(
     """Compare models of the same data by their predictive densities, row by row.
 
     Densities of a row given all others (leave-one-out) are compared where all models have them. Where a row's density
-    depends on past responses, as under GARCH, a model has none: then all models of the table are refitted on the rows
-    up to several origins, and compared by what they predict one step ahead (leave-future-out).
+    depends on past responses, as under GARCH or with autoregression, a model has none: then all models of the table are
+    refitted on the rows up to several origins, and compared by what they predict one step ahead (leave-future-out).
 
     A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
     same-period term: ``dataclasses.replace(signal, kernel=regimelag.kernels.NoLag())``.
@@ -257,6 +259,15 @@ def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, rando
         if found[name].rhat > RHAT_LIMIT:
             faults[name] = [*faults[name], f"A refit has an R-hat of {found[name].rhat:.2f}."]
     words = f"{future_condition(panels[0], reasons)} {same_row_condition(*specs)}"
+    unused = [np.isnan(used_responses(panel)) for panel in panels]
+    alike = np.all([one == unused[0] for one in unused], axis=(0, 2))
+    if not alike.all():
+        # A model with own past has no density where that is missing, and no other is scored there either.
+        times = panels[0][nm.TIME].to_numpy()[alike]
+        for name, score in found.items():
+            kept = np.isin(score.elpd_i[nm.TIME].to_numpy(), times)
+            found[name] = dataclasses.replace(score, elpd_i=score.elpd_i.isel({nm.TIME: kept}))
+        words += " Rows on which a model lacks the own past of a response are not scored."
     return Scores(found, faults, LEAVE_FUTURE_OUT, words, {"random_seed": seed})
 
 

@@ -69,9 +69,8 @@ class Contrast:
 def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSpec] | None = None) -> Contrast:
     """Set a model against its reference; `others` are all models of the comparison, by name."""
     pairs = list(_matched(covariates(reference), covariates(spec)))
-    both = {SAME_PERIOD, LAGGED}
-    lost = tuple(one.name for one, other in pairs if one is not None and other is None and one.terms == both)
-    gained = tuple(other.name for one, other in pairs if other is not None and one is None and other.terms == both)
+    lost = tuple(one.name for one, other in pairs if one is not None and other is None and _claimed(one))
+    gained = tuple(other.name for one, other in pairs if other is not None and one is None and _claimed(other))
     nulls: dict[str, str] = {}
     for name in (*lost, *gained):
         null = without_lag_of(reference if name in lost else spec, name)
@@ -92,6 +91,11 @@ def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     mine, theirs = ({name: getattr(one, name) for name in RIVALS} for one in (regimes, clustering))
     common = regimes.changed(**theirs).priors
     return not spec_differences(regimes.changed(priors=common), clustering.changed(**mine))
+
+
+def _claimed(one: Covariate) -> bool:
+    """Whether it is a signal with both terms, of whose lag a claim is made."""
+    return not one.control and one.terms == {SAME_PERIOD, LAGGED}
 
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:

@@ -32,8 +32,8 @@ def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     FitError
-        If densities depend on past responses, through a covariate or the volatility: a row then enters those of the
-        rows after it, and the terms would be wrong.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
+        those of the rows after it, and the terms would be wrong.
     """
     return _terms(View.of(idata).at_draws)
 
@@ -73,6 +73,8 @@ def past_dependence(spec: ModelSpec, panel: xr.Dataset) -> str:
     own = lagged_response_covariates(spec, panel)
     if own:
         return f"{', '.join(own)} is made of a response"
+    if spec.autoregression:
+        return f"responses have their own past in their location (autoregression = {spec.autoregression})"
     return f"the variance follows past responses ({spec.volatility.kind})" if spec.volatility.moves else ""
 
 

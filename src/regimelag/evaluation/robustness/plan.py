@@ -27,6 +27,7 @@ from regimelag.spec.model_spec import ModelSpec
 LARGEST = 5
 # Why there is no gain.
 OWN = "no gain: a covariate is made of the response's own column"
+PAST = "no gain: a response has its own past in its location, so that there are no leave-one-out densities"
 MOVES = "no gain: the variance follows past responses"
 
 
@@ -67,10 +68,11 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
         checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
     left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
     checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
+    if not spec.depends_on_past_responses:
+        return checks
     own = {response.column for response in spec.responses}
-    if own & _covariate_columns(spec):
-        return [_unscored(check, check.note, OWN) for check in checks]
-    return [_unscored(check, check.note, MOVES) for check in checks] if spec.volatility.moves else checks
+    why = OWN if own & _covariate_columns(spec) else PAST if spec.autoregression else MOVES
+    return [_unscored(check, check.note, why) for check in checks]
 
 
 def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:

@@ -14,6 +14,7 @@ from regimelag.evaluation.comparison.leave_one_out import past_dependence, point
 from regimelag.evaluation.comparison.psis_loo import loo_score
 from regimelag.evaluation.parallel_runs import Result
 from regimelag.model.build import build_model, model_data
+from regimelag.panel.own_past import used_responses
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
@@ -87,7 +88,7 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     """
     posterior, found = posterior_of(task, sampler, seed)
     result = {
-        "rows": int(task.panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).sum()),
+        "rows": int(np.isfinite(used_responses(task.panel)).any(axis=1).sum()),
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
     }
