@@ -253,6 +253,12 @@ def test_regimes_are_set_against_clustering_where_nothing_else_differs():
     assert contrast(BASE, GARCH).regimes_over_clustering == -1
     assert contrast(GARCH, BASE).regimes_over_clustering == 1
     assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.Regimes(count=3))).regimes_over_clustering == 1
+    # Priors of what the other lacks are no difference; one that both have is.
+    gap = replaced(BASE, priors={"log_scale_gap": rl.Prior("LogNormal", mu=0.0, sigma=0.5)})
+    moves = replaced(GARCH, priors={"garch_persistence": rl.Prior("Beta", alpha=9.0, beta=1.0)})
+    assert contrast(gap, moves).regimes_over_clustering == -1
+    wide = replaced(BASE, priors={"effect": rl.Prior("Normal", sigma=2.0)})
+    assert contrast(wide, GARCH).regimes_over_clustering == 0
     one_regime = replaced(GARCH, volatility="constant")
     two = replaced(BASE, responses=(*BASE.responses, rl.Response("other", "second")))
     point = with_metal(kernel=rl.kernels.Point(mean_lag=2.0))

@@ -112,8 +112,9 @@ def report(
 
     Notes
     -----
-    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes, drivers, checks, comparison,
-    provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
+    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
+    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict
+    allows.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):

@@ -21,6 +21,8 @@ DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
 # Parts of a spec that are compared below, or that change no posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
+# In what regimes differ from a variance that follows past responses.
+RIVALS = ("regimes", "drivers", "volatility")
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 
 def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     """Whether the one has regimes, with their drivers, in place of the other's variance, and nothing else differs."""
-    if regimes.regimes.count == 1 or not clustering.volatility.moves or len(regimes.responses) > 1:
+    if regimes.regimes.count == 1 or not clustering.volatility.moves:
         return False
-    parts = {name: getattr(regimes, name) for name in ("regimes", "drivers", "volatility")}
-    return not spec_differences(regimes, dataclasses.replace(clustering, **parts))
+    if len(regimes.responses) > 1 or regimes.point_signals or regimes.family != clustering.family:
+        return False
+    # Priors are compared of the parameters that both have.
+    mine, theirs = ({name: getattr(one, name) for name in RIVALS} for one in (regimes, clustering))
+    common = regimes.changed(**theirs).priors
+    return not spec_differences(regimes.changed(priors=common), clustering.changed(**mine))
 
 
 def _claimed(one: Covariate) -> bool:

@@ -82,9 +82,9 @@ def robustness(
         averaged over regimes and episodes, in their own units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
         the mean lead), in rows; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
         value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
-        given all others, in nats, and its standard error; the largest ``R-hat``; ``note``. ``attrs["summary"]`` is a
-        list of sentences; ``attrs["placebo_p"]``, ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what
-        they say in numbers.
+        given all others, in nats, and its standard error, missing where densities depend on past responses; the largest
+        ``R-hat``; ``note``. ``attrs["summary"]`` is a list of sentences; ``attrs["placebo_p"]``,
+        ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what they say in numbers.
 
         Kinds: *baseline*, the model as it is. *lead*: the model with time reversed, so that the kernel weighs the
         signal's next L rows, beside the model itself on the same rows; the last L rows have no such future and drop
