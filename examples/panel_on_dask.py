@@ -123,7 +123,10 @@ def kept(file: Path, spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, 
 def row(idata: xr.DataTree) -> dict[str, object]:
     """What a fit says, in one row."""
     report, found = rl.lag_report(idata), convergence(idata)
-    effect, lag = (report.loc[("silver", what), "posterior"] for what in ("lagged effect", "mean lag"))
+    effect, lag = (
+        report.loc[("bitcoin", "silver", quantity, "all", "all"), "posterior"]
+        for quantity in ("lagged effect", "mean lag")
+    )
     return {
         "effect": effect["median"],
         "90 %": f"{effect['5 %']:.2f} to {effect['95 %']:.2f}",

@@ -278,12 +278,12 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _has(summary: pd.DataFrame, rows: str) -> bool:
-    return any(str(name).startswith(rows) for name in summary.index)
+def _has(summary: pd.DataFrame, quantity: str) -> bool:
+    return "quantity" in summary.columns and bool((summary["quantity"] == quantity).any())
 
 
 def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
-    """Draw what tells the regimes apart: their volatility and their mean.
+    """Draw volatility and mean of each regime: medians and 90 % intervals.
 
     Parameters
     ----------
@@ -295,34 +295,33 @@ def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarra
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (2): volatility, mean; medians and 90 % intervals.
+        (2): volatility, mean.
     """
     require_reading(
         "plot_regime_summary", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "volatility")
     )
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
-    # Nothing, or " of" a response where there are several.
-    whose = [str(name).removeprefix("volatility") for name in summary.index if str(name).startswith("volatility")]
-    rows = [(of, regime) for of in whose for regime in regimes]
+    regimes = list(summary[nm.REGIME].unique())
+    parts = [summary[summary["quantity"] == quantity] for quantity in ("volatility", "mean")]
+    several = len(parts[0][nm.RESPONSE].unique()) > 1
     if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(rows)), sharey=True, layout="constrained")
+        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(parts[0])), sharey=True, layout="constrained")
     axes = np.asarray(axes)
-    for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
-        for n, (of, regime) in enumerate(rows):
-            low, median, high = summary.loc[f"{quantity}{of}", regime][["5 %", "median", "95 %"]]
-            color = REGIME_COLORS[regimes.index(regime) % len(REGIME_COLORS)]
-            ax.plot([low, high], [n, n], color=color, linewidth=2.5)
-            ax.plot([median], [n], "o", color=color)
-        labels = [f"{regime},{of.removeprefix(' of')}" if of else regime for of, regime in rows]
-        ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
-        ax.set(xlabel="per period, in the response's own unit", title=f"{quantity.capitalize()} of each regime")
+    for ax, part in zip(axes, parts, strict=True):
+        labels = []
+        for n, (_, row) in enumerate(part.iterrows()):
+            color = REGIME_COLORS[regimes.index(row[nm.REGIME]) % len(REGIME_COLORS)]
+            ax.plot([row["5 %"], row["95 %"]], [n, n], color=color, linewidth=2.5)
+            ax.plot([row["median"]], [n], "o", color=color)
+            labels.append(f"{row[nm.REGIME]}, {row[nm.RESPONSE]}" if several else row[nm.REGIME])
+        ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
+        ax.set(xlabel=", ".join(part["unit"].unique()), title=f"{part['quantity'].iloc[0].capitalize()} of each regime")
         clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)
     return axes
 
 
 def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw each regime's share of each year: regimes that are the calendar show here.
+    """Draw the share of each regime in each year.
 
     Parameters
     ----------
@@ -335,19 +334,22 @@ def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    require_reading("plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of "))
+    require_reading(
+        "plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of the year")
+    )
     ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
-    rows = [name for name in summary.index if str(name).startswith("share of ")]
-    years = [str(name).removeprefix("share of ") for name in rows]
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
+    shares = summary[summary["quantity"] == "share of the year"]
+    regimes, several = list(shares[nm.REGIME].unique()), len(shares[nm.RESPONSE].unique()) > 1
     for n, regime in enumerate(regimes):
-        x = np.arange(len(rows)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
-        part = summary.loc[rows, regime]
+        part = shares[shares[nm.REGIME] == regime]
+        x = np.arange(len(part)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
         errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
         ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
-    ax.set(xticks=range(len(rows)), xticklabels=years, ylim=(0, 1), ylabel="share of the year", title="Regimes by year")
-    # With a chain for each response a label is "2013 of bitcoin".
-    ax.tick_params(axis="x", rotation=90 if any(" of " in year for year in years) else 0)
+    labels = [f"{row.year}, {row.response}" if several else str(row.year) for row in part.itertuples()]
+    ax.set(
+        xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), ylabel="share of the year", title="Regimes by year"
+    )
+    ax.tick_params(axis="x", rotation=90 if several else 0)
     clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,26 +88,25 @@ def lag_table(report: pd.DataFrame) -> Table:
     if ("evidence", "diagnosis") in report.columns:
         said = report["evidence", "diagnosis"]
         columns["sensitivity"] = [one if one == DISAGREE else "" for one in said]
+    low, high = report.attrs["within"]
     caption = (
-        "Effects (unit of the response per unit of the signal) and lags (rows): median and 90 % interval, posterior "
-        "beside prior. Nats: information "
+        "Effects (unit of the response per unit of the signal) and lags (periods of the panel): median and 90 % "
+        f"interval, posterior beside prior; within: lags {low:g} to {high:g}; threshold: an effect of "
+        f"{report.attrs['threshold']:g}. Nats: information gained on the quantity. Sensitivity: whether prior and data "
+        "disagree on the effect or on the mean lag."
     )
-    caption += "gained on the quantity. Sensitivity: whether prior and data disagree on the effect or on the mean lag."
-    return Table(report, pd.DataFrame(columns, index=report.index), caption)
+    shown = pd.DataFrame(columns, index=report.index)
+    alike: list[Hashable] = [dim for dim in (nm.RESPONSE, nm.REGIME, nm.EPISODE) if len(report.index.unique(dim)) == 1]
+    return Table(report, shown.droplevel(alike), caption)
 
 
 def regime_table(summary: pd.DataFrame) -> Table:
-    """What each regime is; shares by year are in the figure and the CSV."""
-    kept = [name for name in summary.index if not str(name).startswith("share of ")]
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
-    shown = pd.DataFrame(
-        {
-            regime: [interval(*summary.loc[name, regime][["5 %", "median", "95 %"]]) for name in kept]
-            for regime in regimes
-        },
-        index=pd.Index(kept, name="quantity"),
-    )
-    return Table(summary, shown, "Regimes: median and 90 % interval. Volatility and mean per row; durations in rows.")
+    """Volatility, mean, durations and shares of each regime; shares by year are in the figure and the CSV."""
+    kept = summary[summary["year"].isna()]
+    kept = kept.assign(value=[interval(*row) for row in kept[["5 %", "median", "95 %"]].itertuples(index=False)])
+    index = [name for name in ("quantity", nm.RESPONSE, nm.DRIVER, "unit") if len(kept[name].unique()) > 1]
+    shown = kept.pivot_table(index=index, columns=nm.REGIME, values="value", aggfunc="first", sort=False)
+    return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
 
 def driver_table(changes: xr.Dataset) -> Table:
