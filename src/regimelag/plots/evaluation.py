@@ -13,12 +13,18 @@ from matplotlib.axes import Axes
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
-from regimelag.evaluation.robustness.summary import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
 from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
-KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
+KINDS = {
+    BASELINE: POSTERIOR,
+    LEAVE_OUT: POSTERIOR,
+    LEAD: REGIME_COLORS[3],
+    DIRECTION: REGIME_COLORS[1],
+    PLACEBO: PRIOR,
+}
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 
 

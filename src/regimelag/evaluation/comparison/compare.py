@@ -105,7 +105,7 @@ def compare(fits: Mapping[str, xr.DataTree], *, reference: str | None = None) ->
 
 
 def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.DataFrame:
-    """Compare claims about different responses by what each model gains over its own null: an arrow and its reverse.
+    """Compare claims about different responses by what each model gains over its own null: a direction and its reverse.
 
     Parameters
     ----------

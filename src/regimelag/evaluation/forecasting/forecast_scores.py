@@ -34,7 +34,7 @@ def extra(module: str) -> Any:
         raise FitError("a backtest", f"{module} is installed", str(problem), cure) from problem
 
 
-def inside(below: Any, band: float) -> Any:
+def inside(below: Any, band: Any) -> Any:
     """Whether what came, given the predictive probability of less, lies inside a central band."""
     return np.abs(below - 0.5) <= band / 2
 

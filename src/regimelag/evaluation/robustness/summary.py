@@ -8,7 +8,7 @@ import pandas as pd
 from regimelag.evaluation.robustness.placebos import placebo_p
 from regimelag.spec import names as nm
 
-BASELINE, LEAD, ARROW, PLACEBO, LEAVE_OUT = "baseline", "lead", "arrow", "placebo", "leave-out"
+BASELINE, LEAD, DIRECTION, PLACEBO, LEAVE_OUT = "baseline", "lead", "direction", "placebo", "leave-out"
 MODEL_FREE = "model-free"
 # An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
 KEPT = 0.95
@@ -40,7 +40,7 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
     broken = _broken(table)
     table.attrs["survives"] = not broken
-    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_arrows(table)]
+    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_directions(table)]
     said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
@@ -94,9 +94,9 @@ def _broken(table: pd.DataFrame) -> list[str]:
         broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
     if _is_found(table, _of(table, LEAD).iloc[-1]):
         broken.append("the response leads the signal too")
-    gains = _of(table, ARROW)["gain"].to_numpy(dtype=float)
+    gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
     if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
-        broken.append("the arrow reversed gains as much" if gains[0] > 0 else "the lag does not help to predict")
+        broken.append("the reverse direction gains as much" if gains[0] > 0 else "the lag does not help to predict")
     lost = _lost(table)
     if lost:
         broken.append(f"the sign is lost {', '.join(lost)}")
@@ -138,10 +138,10 @@ def _on_lead(table: pd.DataFrame) -> str:
     )
 
 
-def _on_arrows(table: pd.DataFrame) -> str:
-    rows = [row for _, row in _of(table, ARROW).iterrows()]
+def _on_directions(table: pd.DataFrame) -> str:
+    rows = [row for _, row in _of(table, DIRECTION).iterrows()]
     if len(rows) == 1:
-        return f"The arrow reversed, {rows[0]['check']}, was {rows[0]['note']}."
+        return f"The reverse direction, {rows[0]['check']}, was {rows[0]['note']}."
     said = [f"{row['check']} gains {_gain(row)}" for row in rows]
     return f"Over their own nulls, on the same rows, {' and '.join(said)}."
 
