@@ -40,13 +40,15 @@ READINGS = {
     "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
     "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),
+    "plot_modes": rl.modes,
     "plot_panel": rl.panel_of,
     "plot_paths": rl.regime_paths,
     "plot_regime_summary": rl.regime_summary,
     "plot_regimes": rl.regime_probabilities,
+    "plot_score": lambda idata: rl.evaluation.score(idata, newer(idata)),
     "plot_shares": rl.regime_summary,
 }
-"""What each figure is drawn from, of a fit; `plot_robustness` alone wants refits."""
+"""What each figure is drawn from, of a fit; the others want refits."""
 
 
 def numbers(reading: object) -> float:

@@ -310,3 +310,23 @@ def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
             continue
         maker = "make_panel" if name == "plot_panel" else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
         assert maker in {*rl.__all__, *rl.evaluation.__all__}
+
+
+@pytest.mark.parametrize("width", [3.4, 7.0])
+@pytest.mark.parametrize("name", SINGLE)
+def test_figures_fit_a_printed_column(readings, name, width):
+    """Nothing that is written lies outside of the figure, or is squeezed out of it by the rest."""
+    reading, options = readings[name]
+    with plt.rc_context({"font.size": 8}):
+        figure, ax = plt.subplots(figsize=(width, 3.6), layout="constrained")
+        getattr(rl.plots, name)(reading, **options, ax=ax)
+        figure.canvas.draw()
+    page = figure.bbox
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_legend().get_texts()):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert page.x0 - 1 <= box.x0, text
+            assert box.x1 <= page.x1 + 1, text
+            assert page.y0 - 1 <= box.y0, text
+            assert box.y1 <= page.y1 + 1, text
+    assert ax.get_window_extent().width > page.width / 3

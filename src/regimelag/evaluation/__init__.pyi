@@ -1,4 +1,5 @@
-from .calibration.sbc import sbc, sbc_table
+from .calibration.rank_table import sbc_table
+from .calibration.sbc import sbc
 from .comparison.compare import compare_gains
 from .comparison.leave_future_out import LeaveFutureOut
 from .comparison.stacking import stack_chains, stacked_posterior

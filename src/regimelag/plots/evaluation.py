@@ -1,4 +1,4 @@
-"""Figures of the judgements: each takes what a judgement returned and draws it on Matplotlib axes."""
+"""Figures of evaluations: calibration, comparison, robustness, scored forecasts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from matplotlib.axes import Axes
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
 from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    REGIME_COLORS,
+    axes_or_new,
+    draw_interval,
+    finish,
+    label_rows,
+    require_reading,
+)
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -47,26 +56,19 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     made = table[table["effect median"].notna()]
     rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
-    ax = plt.subplots(figsize=(8, 1.2 + 0.26 * len(rows)), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 8, 1.2 + 0.26 * len(rows))
     base = rows.iloc[0]
     ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0)
-    labelled: set[str] = set()
     for y, (_, row) in enumerate(rows.iterrows()):
-        kind = str(row["kind"])
-        ax.plot(row[["effect 5 %", "effect 95 %"]], [y, y], color=KINDS[kind], linewidth=2)
-        label = None if kind in labelled else kind
-        ax.plot([row["effect median"]], [y], "o", color=KINDS[kind], markersize=5, label=label)
-        labelled.add(kind)
+        quantiles = [row[f"effect {part}"] for part in ("5 %", "median", "95 %")]
+        draw_interval(ax, y, quantiles, KINDS[row["kind"]], row["kind"])
     ax.axvline(0, color="black", linewidth=0.8)
+    label_rows(ax, list(rows["check"]))
     ax.set(
-        yticks=range(len(rows)),
-        yticklabels=list(rows["check"]),
-        ylim=(len(rows) - 0.5, -0.5),
         xlabel="lagged effect, unit of the response per unit of the signal",
         title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
     )
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    return finish(ax)
 
 
 def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
@@ -109,8 +111,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         for ax in (left, right):
             ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
             ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
-            # Below, since bars and band leave no room inside.
-            clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+            finish(ax, below=True, fontsize="small")
     return axes
 
 
@@ -143,16 +144,12 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
     labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
     height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
-    ax = plt.subplots(figsize=(10, height), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 10, height)
     ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
     ax.axvline(0, color="black", linewidth=0.8)
-    labelled: set[str] = set()
     for y, (_, row) in enumerate(table.iterrows()):
-        reading, middle, reach = str(row["reading"]), row[value], LEAST_SE * row[f"{value} se"]
-        label = None if reading in labelled else reading
-        ax.plot([middle - reach, middle + reach], [y, y], color=READINGS[reading], linewidth=2)
-        ax.plot([middle], [y], "o", color=READINGS[reading], markersize=6, label=label)
-        labelled.add(reading)
+        middle, reach = row[value], LEAST_SE * row[f"{value} se"]
+        draw_interval(ax, y, [middle - reach, middle, middle + reach], READINGS[row["reading"]], row["reading"])
         if not gains:
             ax.annotate(
                 f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small"
@@ -160,15 +157,12 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if not gains:
         ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     against = "its own null" if gains else table.attrs.get("reference", "the reference")
+    label_rows(ax, labels)
     ax.set(
-        yticks=range(len(table)),
-        yticklabels=labels,
-        ylim=(len(table) - 0.4, -0.6),
         xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
         title=f"Expected log predictive density, less that of {against}",
     )
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0 if gains else 1.1, 1.0), frameon=False, fontsize="small")
-    return ax
+    return finish(ax, left=1.0 if gains else 1.1, fontsize="small")
 
 
 def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:

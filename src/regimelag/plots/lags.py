@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean, require_reading
+from regimelag.plots.common import POSTERIOR, PRIOR, SAMPLE, axes_or_new, color_of, finish, require_reading
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -52,7 +52,7 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
         draw(pair, _entries(one), before)
         for ax, (x, y, title) in zip(pair, words, strict=True):
             ax.set(xlabel=f"{x}, {unit}", ylabel=y, title=f"{name}: {title}")
-            clean(ax).legend(frameon=False)
+            finish(ax, inside=True)
     return axes
 
 
@@ -91,7 +91,7 @@ def _entries(one: xr.Dataset) -> Entries:
 
 
 def _colors(entries: Entries) -> list[str]:
-    many = [REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(entries))]
+    many = [color_of(n) for n in range(len(entries))]
     return [POSTERIOR] if len(entries) == 1 else many
 
 
@@ -164,14 +164,14 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         A line a signal; a triangle that points down where the probability is only an upper bound.
     """
     require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
-    ax = plt.subplots(figsize=(7, 3.6), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 7, 3.6)
     widths: set[float] = set()
     for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):
         table = pd.DataFrame(columns).astype({"probability": float})
         known = table[table["probability"].notna()]
         marker = "v" if known["bound"].any() else "o"
         label = f"{signal}, at most" if known["bound"].any() else signal
-        color = POSTERIOR if n == 0 else REGIME_COLORS[n % len(REGIME_COLORS)]
+        color = POSTERIOR if n == 0 else color_of(n)
         ax.plot(known["multiple"], known["probability"], marker=marker, color=color, label=label)
         widths |= set(table["multiple"])
     ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
@@ -187,5 +187,4 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    clean(ax).legend(frameon=False)
-    return ax
+    return finish(ax, inside=True)

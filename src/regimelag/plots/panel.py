@@ -15,7 +15,7 @@ from matplotlib.dates import date2num
 from regimelag.errors import PanelError
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.slicing import natural
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean
+from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean
 from regimelag.spec import names as nm
 
 COLORS = {

@@ -42,6 +42,29 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
     return (1 + np.searchsorted(law, statistic * (1 + 1e-9), side="right")) / (SETS + 1)
 
 
+def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Simultaneous band of the distribution function of uniform values.
+
+    Parameters
+    ----------
+    runs : int
+        Number of values.
+    bins : int
+        Number of equal intervals between whose edges the function is looked at.
+    level : float
+        Probability that the function of uniform values leaves the band at any edge.
+
+    Returns
+    -------
+    points, low, high : ndarray
+        (bins - 1): the inner edges, and the smallest and largest share below that lies within the band.
+    """
+    tail, law = _null(runs, bins)
+    inside = tail > np.quantile(law, level)
+    low, high = inside.argmax(axis=1), runs - inside[:, ::-1].argmax(axis=1)
+    return np.arange(1, bins) / bins, low / runs, high / runs
+
+
 @lru_cache(maxsize=8)
 def _null(runs: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Two-sided binomial p-values (point, count), and the sorted statistics of uniform sets."""
