@@ -29,8 +29,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = rl.compare({name: fitted(rl.read_spec(name), options) for name in (BASELINE, *NULLS)})
     specs = {direction: rl.read_spec(name) for direction, name in DIRECTIONS.items()}
-    gains = rl.evaluation.compare_gains(
-        {name: (fitted(spec, options), fitted(same_week(spec), options)) for name, spec in specs.items()}
+    gains = rl.compare(
+        {name: fitted(spec, options) for name, spec in specs.items()},
+        nulls={name: fitted(same_week(spec), options) for name, spec in specs.items()},
     )
     for made, file in ((table, "models"), (gains, "directions")):
         rl.plots.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)

@@ -79,7 +79,7 @@ def simulated() -> dict[str, Task]:
     tasks = {}
     for seed, (name, effect) in enumerate(TRUTHS.items(), start=1):
         own = dataclasses.replace(spec, name=name, responses=(rl.Response(name, "btc_usd", close="24:00 UTC"),))
-        frame = rl.example_frame(effect=effect, random_seed=seed)
+        frame = rl.example_panel(effect=effect, random_seed=seed, as_frame=True)
         tasks[name] = (own, rl.make_panel(own, frame, start="2013-01-01"))
     return tasks
 

@@ -65,7 +65,8 @@ def newer(idata: xr.DataTree) -> xr.Dataset:
     panel = rl.panel_of(idata)
     last = pd.Timestamp(panel["time"].to_numpy()[-1])
     first = panel["time"].to_numpy()[0]
-    return rl.make_panel(rl.spec_of(idata), rl.example_frame(), start=first, end=last + pd.Timedelta(weeks=20))
+    levels = rl.example_panel(as_frame=True)
+    return rl.make_panel(rl.spec_of(idata), levels, start=first, end=last + pd.Timedelta(weeks=20))
 
 
 def score(idata: xr.DataTree) -> float:

@@ -33,7 +33,7 @@ from regimelag.sampling.sampler_kwargs import check_keywords
 from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, transitions
 from regimelag.spec import toml as specfile
 from regimelag.spec.kernels import base, by_lag, location_scale, point
-from regimelag.spec.toml import spec_from_toml, spec_to_toml
+from regimelag.spec.toml import spec_from_toml, spec_to_toml, write_spec
 
 NAMES = {"regimelag": rl, "rl": rl, "pymc": pm, "plt": None, "true": True, "false": False}
 for space in (rl, rl.plots, rl.evaluation, rl.kernels):
@@ -497,7 +497,7 @@ def test_every_refusal_of_a_spec_has_a_case():
 
 FILES = {
     "no such spec": (rl.read_spec, {"path": "btc_sliver"}),
-    "spec that is there": (lambda path: rl.write_spec(rl.read_spec("btc_silver"), path), {"path": Path(__file__)}),
+    "spec that is there": (lambda path: write_spec(rl.read_spec("btc_silver"), path), {"path": Path(__file__)}),
 }
 
 
@@ -505,8 +505,8 @@ def test_the_cures_of_spec_files(tmp_path):
     error = carry_out(Case(rl.read_spec, {"path": "btc_sliver"}, "read_spec(", changed(path="btc_silver")))
     assert value_at(error.cure.removeprefix("write ")).name == "btc_silver"
     spec, path = rl.read_spec("daily"), tmp_path / "daily.toml"
-    rl.write_spec(spec, path)
-    carry_out(Case(rl.write_spec, {"spec": spec, "path": path}))
+    write_spec(spec, path)
+    carry_out(Case(write_spec, {"spec": spec, "path": path}))
 
 
 FREQUENCIES = {

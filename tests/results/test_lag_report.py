@@ -615,7 +615,7 @@ def test_a_regime_that_comes_back_was_not_visited_once():
 def test_few_clean_panels_are_told_of_separation(model, panels):
     """Simulated from the prior, with paths given the truth: 0 of 320 and 0 of 120 were noted when it was written."""
     spec = rl.read_spec(model)
-    panel = rl.make_panel(spec, rl.example_frame(), start="2013-01-01")
+    panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2013-01-01")
     drawn = prior_draws(spec, panel, panels, chains=1, seed=9)
     noted, switches = 0, []
     for n in range(panels):

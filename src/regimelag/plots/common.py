@@ -56,8 +56,8 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a figure, from the top down; long names are wrapped to a third of its width."""
-    room = max(12, int(_inches(ax)[0] / 3 * 72 / (0.55 * plt.rcParams["font.size"])))
+    """Name the rows 0, 1, ... of a figure, from the top down; long names are wrapped."""
+    room = max(12, int(0.35 * _inches(ax)[0] * 72 / (0.55 * plt.rcParams["font.size"])))
     wrapped = ["\n".join(textwrap.fill(line, room) for line in label.split("\n")) for label in labels]
     ax.set(yticks=range(len(labels)), yticklabels=wrapped, ylim=(len(labels) - 0.5, -0.5))
 

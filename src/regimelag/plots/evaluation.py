@@ -121,7 +121,7 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : pandas.DataFrame
-        From `compare` or `compare_gains`: of the latter, each model's gain over its own null.
+        From `compare`; where it was given nulls, each model's gain over its own.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -134,14 +134,14 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     FitError
-        If the table is neither.
+        If the table is another.
     """
     require_reading("plot_compare", table, 'compare({"lag": idata, "null": other})', pd.DataFrame, lambda _: True)
     gains = "gain" in table.columns
     value = "gain" if gains else "difference"
     if not {value, f"{value} se", "reading"} <= set(table.columns):
         came = f"columns {list(table.columns)}"
-        raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
+        raise FitError("plot_compare", "the table comes from compare", came, "pass what it returned")
     labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
     height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
     ax = axes_or_new(ax, 10, height)

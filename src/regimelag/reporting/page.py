@@ -273,11 +273,15 @@ def _sections(
 
 def _compared(comparison: pd.DataFrame) -> str:
     """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
-    caption = "Models by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish "
-    caption += "the model from the reference."
+    gains = "gain" in comparison.columns
+    caption = "Gains of models over their own nulls" if gains else "Models"
+    caption += " by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish the "
+    caption += "model from its null." if gains else "model from the reference."
     differences = comparison.attrs.get("differences", {})
     said = [
-        f"{name}: {comparison.attrs['reference']} {', '.join(words)}." for name, words in differences.items() if words
+        f"{name}: {'null' if gains else comparison.attrs['reference']} {', '.join(words)}."
+        for name, words in differences.items()
+        if words
     ]
     return " ".join([caption, *said])
 

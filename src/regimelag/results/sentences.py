@@ -31,7 +31,7 @@ def sentences(result: Any) -> list[str]:
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
         From `lag_report`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`, `forecast` or `diagnostics`,
-        or from ``compare_gains``, ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
+        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
         fit: its diagnostics.
 
     Returns

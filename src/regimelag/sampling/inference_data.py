@@ -33,7 +33,7 @@ from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.slicing import in_natural_units
 from regimelag.runtime.files import FORMAT, FORMAT_KEY
-from regimelag.runtime.plain import whole
+from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
@@ -199,7 +199,8 @@ def as_fit(
     prior_draws : int
         Number of draws from the prior and its predictive.
     random_seed : int, optional
-        Seed of the predictive draws.
+        Seed of the prior and the predictive draws. By default one is drawn; it is recorded in
+        ``attrs["predictive_seed"]`` either way.
 
     Returns
     -------
@@ -229,7 +230,8 @@ def as_fit(
     _check_data(spec, panel, idata, model)
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
-    rng = np.random.default_rng(random_seed)
+    seed = drawn_seed(FitError, "as_fit", random_seed)
+    rng = np.random.default_rng(seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     at_posterior = AtDraws(spec, panel, posterior)
@@ -252,7 +254,7 @@ def as_fit(
     for name, dataset in groups.items():
         dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
-    tree.attrs = dict(idata.attrs) | provenance(spec, panel)
+    tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed}
     store_diagnostics(tree)
     return tree
 

@@ -316,6 +316,12 @@ class ModelSpec:
             'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
 
+    def to_toml(self) -> str:
+        """The spec as TOML text; `regimelag.read_spec` reads a file that holds it."""
+        from regimelag.spec.toml import spec_to_toml  # noqa: PLC0415 - reading a spec makes one of these
+
+        return spec_to_toml(self)
+
     @property
     def own_regimes(self) -> bool:
         """Whether each response has a chain of regimes of its own."""

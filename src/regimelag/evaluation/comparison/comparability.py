@@ -15,13 +15,14 @@ from regimelag.spec import names as nm
 
 def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
-    rule, cure = "models are compared on the same responses, row for row", "; other responses go to compare_gains"
+    rule = "models are compared on the same responses, row for row"
+    cure = "; models of other responses are compared by their gains over nulls of their own, nulls={...}"
     _check(fits, _differs, "compare", rule, cure)
 
 
 def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits on other rows than the first's, or with values missing on others."""
-    _check(fits, _other_rows, "compare_gains", "gains are compared on the same rows", "")
+    _check(fits, _other_rows, "compare", "gains are compared on the same rows", "")
 
 
 def _check(
