@@ -89,30 +89,3 @@ def _matrix(partial: Tensor, size: int) -> Tensor:
         row = row + own
         matrix = matrix * rest[:, None] * rest[None, :] + row[:, None] * row[None, :]
     return matrix
-
-
-def correlation_from(partial: np.ndarray) -> np.ndarray:
-    """Correlation matrices from draws of the free variable of `residual_correlation`.
-
-    Parameters
-    ----------
-    partial : ndarray (draw, pair)
-        Partial correlations.
-
-    Returns
-    -------
-    ndarray (draw, asset, asset)
-        The matrices.
-
-    Notes
-    -----
-    Row j of the Cholesky factor is ``p[i,j] prod_{m<i} sqrt(1 - p[m,j]^2)`` at i, with p[j,j] = 1.
-    """
-    size = round((1 + math.sqrt(1 + 8 * partial.shape[1])) / 2)
-    first, second = np.triu_indices(size, 1)
-    factor = np.zeros((len(partial), size, size))
-    factor[:, second, first] = partial
-    left = np.sqrt(np.cumprod(1.0 - factor[:, :, :-1] ** 2, axis=-1))
-    factor[:, range(size), range(size)] = 1.0
-    factor[:, :, 1:] *= left
-    return factor @ factor.transpose(0, 2, 1)

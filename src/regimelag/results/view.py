@@ -62,7 +62,7 @@ class View:
         return self.fit["constant_data"].to_dataset()
 
     def parameters(self, group: str = "posterior") -> xr.Dataset:
-        """Parameter draws, as `parameters_of` reads them."""
+        """Parameter draws, checked."""
         if group not in self._parameters:
             spec = self.spec if "spec" in self.fit.attrs else None
             self._parameters[group] = whole_parameters(spec, self.fit, group)

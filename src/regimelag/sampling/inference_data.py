@@ -132,20 +132,14 @@ def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
         raise FitError("reading a fit", WHOLE, f"{episodes or 'one'} of its episodes", OF_READINGS)
 
 
-def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
-    """Parameter draws of the posterior or the prior.
+def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
+    """Parameter draws of the posterior or the prior, of a fit whose spec has been read or of a tree without one.
 
     Raises
     ------
     FitError
         If the tree has no such group or no draw in it, or labels of it were selected.
     """
-    require_fit("reading a fit", idata)
-    return whole_parameters(spec_of(idata) if "spec" in idata.attrs else None, idata, group)
-
-
-def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
-    """The same of a fit whose spec has been read, or of a tree without a spec."""
     if group not in idata.children:
         raise FitError(
             f"the {group} of a fit",
