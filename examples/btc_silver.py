@@ -1,4 +1,4 @@
-"""Ask whether Bitcoin follows silver, how late, in which regime, and how surely.
+"""Ask whether Bitcoin follows silver, how late, in which regime, and with what certainty.
 
 Without arguments the script fits the baseline model to a panel simulated from the model itself, whose truth is
 known, and prints the answer beside the truth. With --data it fits any CSV that has the baseline model's columns:

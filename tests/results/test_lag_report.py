@@ -209,7 +209,7 @@ def test_diagnostics_come_before_the_verdict(learned_much):
     effect = tree["posterior"]["effect"].to_numpy().copy()
     effect[1] += 1.0
     said = rl.lag_report(changed(tree, effect=effect)).attrs["verdict"]["metal"]
-    assert said.startswith("The draws cannot be trusted, and nothing is claimed of metal. R-hat above 1.01")
+    assert said.startswith("Convergence diagnostics failed, and nothing is claimed of metal. R-hat above 1.01")
 
 
 def test_two_signals_share_the_false_claims(learned_nothing):

@@ -1,4 +1,4 @@
-"""What the builders of the Ops check of their inputs when a graph is built."""
+"""Checks of inputs by the builders of the Ops."""
 
 from __future__ import annotations
 

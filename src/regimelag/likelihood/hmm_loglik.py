@@ -270,7 +270,7 @@ def _expect(each, inverse, p, v, m, a):
 
 @compiled(CONTRACT)
 def _start(each, log_obs, log_init, a):
-    """Fill the first time of ``a``, divided by its maximum; return what that adds to the log-likelihood.
+    """Fill the first time of ``a``, divided by its maximum; return its part of the log-likelihood.
 
     Other times of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
     """

@@ -1,4 +1,4 @@
-"""Joint log density of several responses at each time under each regime: Student-t, and normal as its limit."""
+"""Joint log density of several responses under each regime: Student-t, normal as its limit."""
 
 # PyTensor fixes the names and arguments of the methods of an Op.
 # ruff: noqa: D102
@@ -166,7 +166,7 @@ def _patterns(y):
 
 @compiled()
 def _place(pattern, patterns):
-    """Where a pattern stands among others, or how many those are."""
+    """Position of a pattern among others, or their number if it is new."""
     p = 0
     while p < patterns.size and patterns[p] != pattern:
         p += 1

@@ -1,4 +1,4 @@
-"""Linear predictor whose coefficients change from episode to episode, and products with a constant matrix.
+"""Linear predictor with coefficients by episode, and products with a constant matrix.
 
     out[m,t] = sum_c coefficients[e(t),c,m] covariates[c,t]
 
@@ -242,7 +242,7 @@ class PredictorDCoefficients(LinkedOp):
 
 
 def _d_covariates(coefficients: TensorVariable, episode: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
-    """Gradient (covariate, time): the predictor from the cotangents, with coefficients whose axes are exchanged."""
+    """Gradient (covariate, time): the predictor of the cotangents, with transposed coefficients."""
     return Blockwise(Predictor())(cotangent, coefficients.swapaxes(-2, -1), episode)
 
 

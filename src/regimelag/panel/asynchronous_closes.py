@@ -1,4 +1,4 @@
-"""When the values on a row were made: closes as instants, and what closes that lie apart do to a lag.
+"""Closes as instants, and the effect of asynchronous closes on a lag.
 
 Let a response close at R(t) and a signal at S(t), t the row. If S(t) > R(t), what happens in (R(t), S(t)] moves the
 signal on row t and the response on row t + 1: the response seems to follow the signal by a row. That is a lag made by
@@ -32,7 +32,7 @@ LEAST_SHARE = 0.01
 
 
 class ClockGap(NamedTuple):
-    """How far a column's close lies from a response's, typically.
+    """Typical gap between a column's close and a response's.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
 
 
 def sentence(gap: ClockGap) -> str:
-    """What a signal that closes after the response does."""
+    """Warning of a signal that closes after the response."""
     return (
         f"Column {gap.column!r} of signal {gap.name!r} closes {gap.hours:.3g} hours after the response's "
         f"{gap.response_column!r}, typically: what happens in between stands on this row of the signal and on the next "

@@ -84,8 +84,8 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
     Returns
     -------
     xarray.Dataset
-        The same rows. Natural units are what they were; centers and scales are those that `make_panel` would learn,
-        were it told to end before row `stop`.
+        The same rows. Values in their own units are what they were; centers and scales are those that `make_panel`
+        would learn, were it told to end before row `stop`.
 
     Raises
     ------

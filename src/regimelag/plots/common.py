@@ -29,7 +29,7 @@ def clean(ax: Axes) -> Axes:
 
 
 def of_one_response(asked: str, values: Any) -> None:
-    """Refuse what is told of several responses at once: it does not fit on one pair of axes."""
+    """Refuse a result of several responses: one is drawn on a pair of axes."""
     if nm.RESPONSE in values.dims:
         names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
         cure = f"select one, as in .sel(response={names[0]!r})"
@@ -37,7 +37,7 @@ def of_one_response(asked: str, values: Any) -> None:
 
 
 def require_reading(asked: str, value: object, maker: str, kind: type, holds: Callable[[Any], bool]) -> None:
-    """Refuse what is not the reading that a figure draws, and name the function that makes it of a fit or a panel."""
+    """Refuse a value that is not the result a figure draws, and name its function."""
     if isinstance(value, kind) and holds(value):
         return
     whole = "the fit itself" if isinstance(value, xr.DataTree) else f"a {type(value).__name__} of something else"
@@ -70,7 +70,7 @@ def label_dates(ax: Axes) -> None:
 
 
 def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float = 1.0, **options: Any) -> Axes:
-    """Wrap what is written on the axes to their size, and add a legend that has each label once.
+    """Wrap title and labels to the size of the axes, and add a legend with each label once.
 
     Parameters
     ----------

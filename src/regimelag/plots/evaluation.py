@@ -38,7 +38,7 @@ READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3
 
 
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the lagged effect in every check: median and 90 % interval, the baseline's interval behind all of them.
+    """Draw the lagged effect in every check: median and 90 % interval, and the baseline's.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
 
 
 def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how far each model lies from the reference in what it predicts, and in what it differs from it.
+    """Draw the difference in predictive density of each model from the reference.
 
     Parameters
     ----------
@@ -166,6 +166,6 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:
-    """A model's name, and below it in what it differs from the reference, or its null from it."""
+    """A model's name, and below it its differences from the reference or its null's."""
     words = ", ".join(table.attrs.get("differences", {}).get(name, []))
     return "\n".join([name, *textwrap.wrap(f"null: {words}" if gains else words, 44)]) if words else name

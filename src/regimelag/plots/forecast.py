@@ -28,7 +28,7 @@ SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by blo
 
 
 def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the fan of a response's path: its median, 50 and 90 % bands, on a logarithmic scale if it is a price.
+    """Draw a response's forecast path: median, 50 and 90 % bands; prices on a log scale.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _few_labels(ax: Axes) -> Any:
 
 
 def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw an impulse response: averaged over regimes with 50 and 90 % bands, and its median from each regime.
+    """Draw an impulse response with 50 and 90 % bands, and its median from each regime.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) ->
 
 
 def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the probability that the average lagged effect is zero over the width of the slab it is set against.
+    """Draw the probability of no average lagged effect over the width of the slab.
 
     Slabs that the fit's draws do not reach (Pareto k) have no point.
 

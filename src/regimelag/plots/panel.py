@@ -1,4 +1,4 @@
-"""A figure of what goes into a model."""
+"""Figure of the series of a panel."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LARGE = 100
 
 
 class Table(NamedTuple):
-    """A table: all of it, what a reader is shown of it, and what it says."""
+    """A table: the whole frame, the part shown, and the caption."""
 
     frame: pd.DataFrame
     shown: pd.DataFrame
@@ -67,7 +67,7 @@ def interval(low: float, median: float, high: float) -> str:
 
 
 def data_table(panel: xr.Dataset) -> Table:
-    """What is in the panel."""
+    """Describe the series of the panel."""
     frame = describe_panel(panel)
     kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
     shown = frame[kept].map(number)
@@ -146,7 +146,7 @@ def summary_table(idata: xr.DataTree) -> Table:
 
 
 def _sampled(idata: xr.DataTree) -> list[str]:
-    """Variables of the posterior but for raw deviations and what a walk or a point lag has of each lag: many."""
+    """Variables of the posterior, without raw deviations and variables with an entry per lag."""
     of_lags = {
         nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
         for signal in spec_of(idata).lagged_signals
@@ -164,7 +164,7 @@ def prior_table(parameters: Sequence[Parameter]) -> Table:
 
 
 def provenance_table(idata: xr.DataTree) -> Table:
-    """How the fit came about."""
+    """Provenance of the fit."""
     attrs, posterior = idata.attrs, idata["posterior"]
     settings = [name for name in ("nuts_sampler", "tune", "target_accept", "starts", "random_seed") if name in attrs]
     rows = {"made at": attrs["created_at"], "chains": posterior.sizes[nm.CHAIN], "draws": posterior.sizes[nm.DRAW]}
@@ -200,7 +200,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def escaped(words: str) -> str:
-    """Words with what is special to LaTeX escaped."""
+    """Text with LaTeX's special characters escaped."""
     for special in "%&#_$":
         words = words.replace(special, rf"\{special}")
     return words

@@ -62,7 +62,7 @@ def lag_report(
     threshold: float = THRESHOLD,
     slabs: Sequence[float] = SLABS,
 ) -> pd.DataFrame:
-    """Say whether there is a lagged response, how large and how late, how far the prior says so, and what to claim.
+    """Report effects and lags with their evidence, and the verdict on a lagged response.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def _findings(
     none: dict[str, pd.DataFrame],
     within: tuple[float, float],
 ) -> Iterator[Findings]:
-    """What the verdict on each lagged signal, and response, speaks of."""
+    """Findings on each lagged signal and response, for the verdict."""
     spec, responses, problems = view.spec, _responses(view), tuple(view.diagnostics[1:])
     for response in responses:
         for signal in spec.lagged_signals:
@@ -372,7 +372,7 @@ def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, 
 
 
 def _deviations(view: View) -> tuple[str, ...]:
-    """Over what the lagged effect may deviate from its average."""
+    """Dimensions over which the lagged effect may deviate from its average."""
     groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
     return tuple(words for words, name in groups.items() if name in view.parameters())
 
@@ -384,7 +384,7 @@ def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:
-    """What power-scaling found, and which prior to widen."""
+    """Sentence on prior-data disagreement, with the prior to widen."""
     pulls = []
     for name, what in (("prior", "the priors of effect and lag"), ("likelihood", "the likelihood")):
         way = "up" if found[f"{name}_pull"] > 0 else "down"

@@ -1,4 +1,4 @@
-"""How late the response follows, and how much: lags and effects in their own units."""
+"""Lag distributions, and effects in their own units."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERVAL = (0.05, 0.95)
 
 
 def check_within(asked: str, within: Any) -> None:
-    """Refuse what is no range of lags."""
+    """Refuse an invalid range of lags."""
     two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
     low, high = within if two and all(map(is_number, within)) else (None, None)
     if low is None or high is None:

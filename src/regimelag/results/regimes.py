@@ -1,4 +1,4 @@
-"""Which regime, when, for how long, and what drives it."""
+"""Regime probabilities, paths, durations and summaries, and effects of drivers."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def regime_paths(
 
 
 def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.Dataset:
-    """How long regimes last: spells counted along sampled paths, under the drivers as they were.
+    """Durations of regimes: spells on sampled paths, under the observed drivers.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np
 
 
 def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
-    """Volatility, mean, durations and shares of each regime, and the effects of the drivers on its probability.
+    """Volatility, mean, durations, shares and driver effects of each regime.
 
     Whether a regime deserves a name from a story is read from here, and said; the package names them by volatility.
 

@@ -25,7 +25,7 @@ class Sentences(list[str]):
 
 
 def sentences(result: Any) -> list[str]:
-    """Sentences of a result: its verdict, what it is conditional on, and what to know before quoting it.
+    """Sentences of a result: verdict, conditions and warnings.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class Comparison(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a verdict claims.
+    """Claims of a verdict.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def verdict_claims(
     family: int = 1,
     trusted: bool = True,
 ) -> Claims:
-    """Apply the rule to draws: what a study of false claims needs, without the report around it.
+    """Apply the rule to draws, for studies of false claims.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ class Findings:
 
 
 def claims_of(found: Findings) -> Claims:
-    """What may be claimed of these findings."""
+    """Claims that the findings support."""
     by_regime, by_episode = (
         np.stack(list(by.values()), axis=-1) if by else None for by in (found.by_regime, found.by_episode)
     )
@@ -262,7 +262,7 @@ def verdict(found: Findings) -> str:
     """The verdict in words, no stronger than the rule allows."""
     made = claims_of(found)
     if found.problems:
-        return f"The draws cannot be trusted, and nothing is claimed of {found.name}. {' '.join(found.problems)}"
+        return f"Convergence diagnostics failed, and nothing is claimed of {found.name}. {' '.join(found.problems)}"
     if not made.direction:
         return " ".join(_not_identified(found))
     said = [_response(found, made)]

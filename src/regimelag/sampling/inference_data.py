@@ -105,7 +105,7 @@ def whole_panel(spec: ModelSpec, idata: xr.DataTree) -> xr.Dataset:
 
 
 def held_panel(idata: xr.DataTree) -> xr.Dataset:
-    """What the data groups of a fit hold, whole or not."""
+    """Data groups of a fit as a panel, complete or not."""
     panel = xr.merge([idata["observed_data"].to_dataset(), idata["constant_data"].to_dataset()], join="outer")
     panel.attrs = json.loads(idata.attrs["panel_attrs"])
     return panel
@@ -282,7 +282,7 @@ def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """What a reader needs to know how a fit came about; text and numbers alone, since files hold no dicts."""
+    """Provenance of a fit as text and numbers, since files hold no dicts."""
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
@@ -303,7 +303,7 @@ def _unnamed(spec: ModelSpec) -> ModelSpec:
 
 
 def installed() -> dict[str, str]:
-    """Versions of what can move a draw: packages, Python, and the platform it runs on."""
+    """Versions of packages and Python, and the platform, which determine the draws."""
     own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     return {name: metadata.version(name) for name in PACKAGES} | own
 
@@ -377,7 +377,7 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
 
 
 def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapping[str, Any]) -> str:
-    """In what draws of a parameter differ from the model's dimensions, in words; empty if in nothing.
+    """Difference of a parameter's dimensions from the model's, in words; empty if none.
 
     Labels are compared only where the draws have any under the same name.
     """

@@ -18,7 +18,7 @@ LEVEL = 0.05
 
 
 def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
-    """Which quantities are not calibrated.
+    """Test the calibration of each quantity.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: whether the posterior holds truths drawn from the prior as often as it says.
+"""Simulation-based calibration: ranks of prior truths among posterior draws.
 
 A truth is drawn from the prior, a response simulated from it on the panel's covariates, the model fitted, and the truth
 ranked among the draws. If simulator, model, sampler and readings are all right, every rank is uniform: Talts,
@@ -62,7 +62,7 @@ SIMULATION = "simulation"
 
 @dataclass(frozen=True)
 class Study:
-    """What all simulations of a calibration share; hashable, so that a process compiles its model once."""
+    """Settings of a calibration; hashable, so that a process compiles its model once."""
 
     spec: ModelSpec
     panel: xr.Dataset = field(compare=False, repr=False)
@@ -73,7 +73,7 @@ class Study:
     thinned: int
 
     def settings(self) -> dict[str, Any]:
-        """What the ranks depend on, as JSON can hold it."""
+        """Settings that the ranks depend on, for JSON."""
         return {
             "study": "sbc",
             "spec": spec_to_toml(self.spec),
@@ -98,7 +98,7 @@ def sbc(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    """Simulation-based calibration of a model: rank truths drawn from its prior among the draws of its posterior.
+    """Calibrate a model by simulation: rank prior truths among the draws of its posterior.
 
     Parameters
     ----------

@@ -15,8 +15,9 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
     """P-values of uniformity on (0, 1), exact in the sense of a Monte Carlo test.
 
     At each of the points 1 / bins, 2 / bins, ... the number of values below is binomial. The statistic is the smallest
-    of the two-sided binomial p-values, compared with its law under uniform values: the ranks leave the simultaneous
-    bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6, just if this p-value is small.
+    of the two-sided binomial p-values, compared with its distribution under uniform values: the ranks leave the
+    simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6, just if this p-value is
+    small.
 
     Parameters
     ----------

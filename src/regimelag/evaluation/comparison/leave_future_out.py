@@ -1,4 +1,4 @@
-"""The refits that `arviz.lfo_cv` asks for: the model on the rows up to an origin, judged on the rows after it."""
+"""Refits for `arviz.lfo_cv`: fit up to an origin, score the rows after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes next: draws of future returns and prices under a scenario for everything that is not the response."""
+"""Forecasts: draws of future returns and prices under a scenario for the covariates."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def forecast(
 
     Notes
     -----
-    The parameters come from the posterior, the regime on the last row from the filtered law, and both go forward
-    together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a sum of
-    Student-t returns, which has no mean: read quantiles.
+    The parameters come from the posterior, the regime on the last row from the filtered distribution, and both go
+    forward together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a
+    sum of Student-t returns, which has no mean: read quantiles.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -146,7 +146,7 @@ def _levels(
 def _drawn(
     spec: ModelSpec, ahead: xr.Dataset, draws: Draws, law: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses (draw, step, response), standardised, and laws of the joint regimes (draw, step, regime)."""
+    """Responses (draw, step, response), standardised, and distributions of the joint regimes (draw, step, regime)."""
     with np.errstate(divide="ignore"):
         eq = evaluate(spec, ahead, draws)._replace(log_initial=np.log(law))
     y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng), rng)[:, 1:]

@@ -188,7 +188,7 @@ def _one_refit(
 
 
 def _series(check: Check, signal: str, responses: list[str]) -> dict[str, Any]:
-    """Signal and response of a check, and what of them is shifted or left out."""
+    """Signal, response, shift and left-out rows of a check."""
     pair = (signal, ", ".join(responses))
     named = dict(zip((nm.SIGNAL, nm.RESPONSE), pair[::-1] if check.reverse else pair, strict=True))
     return named | {"shift": check.shift, "left out": check.left_out}
@@ -232,6 +232,6 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
 
 
 def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
-    """How many independent shifts those of the placebos are worth."""
+    """Effective number of the placebos' shifts."""
     used = np.array([check.shift for check in checks if check.kind == PLACEBO], dtype=int)
     return effective_shifts(slopes_over_shifts(panel, signal, weights), used)

@@ -1,4 +1,4 @@
-"""What a table of robustness checks says, in sentences: a claim survives, or does not, and where it breaks."""
+"""Sentences on a table of robustness checks: whether and where a claim fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILED = "failed: "
 
 
 def add_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Put into attrs what the table says.
+    """Store the findings and their sentences in attrs.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _sure(row: pd.Series) -> float:
-    """How sure the sign of the effect is."""
+    """Probability of the more probable sign of the effect."""
     return max(float(row["P(> 0)"]), 1 - float(row["P(> 0)"]))
 
 
@@ -85,7 +85,7 @@ def _lost(table: pd.DataFrame) -> list[str]:
 
 
 def _broken(table: pd.DataFrame) -> list[str]:
-    """Where the claim breaks, in words; empty if it survives."""
+    """Checks that the claim fails, in words; empty if it survives."""
     broken = []
     if not _is_found(table, _of(table, BASELINE).iloc[0]):
         broken.append("the sign of the effect is not established on all rows")
