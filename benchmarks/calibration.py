@@ -98,8 +98,12 @@ def lively() -> rl.ModelSpec:
     """The baseline model with drivers that matter week by week, and a gap that is known badly."""
     flagship = rl.read_spec("btc_silver")
     drivers = tuple(dataclasses.replace(driver, periods=1) for driver in flagship.drivers)
-    priors = rl.Priors(driver_sd=2.0, expected_duration=(5.0,), scale_gap=0.5, scale_gap_log_sd=1.0)
-    return dataclasses.replace(flagship, name="lively", drivers=drivers, priors=priors)
+    priors = {
+        "driver_effect": rl.Prior("ZeroSumNormal", sigma=2.0),
+        "log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0),
+    }
+    regimes = dataclasses.replace(flagship.regimes, transitions=rl.Markov(expected_duration=5.0))
+    return dataclasses.replace(flagship, name="lively", drivers=drivers, regimes=regimes, priors=priors)
 
 
 def two_chains() -> rl.ModelSpec:

@@ -18,6 +18,7 @@ from regimelag.likelihood.linked_op import _plain
 from regimelag.model.build import draw_prior
 from regimelag.sampling.inference_data import provenance
 
+BY_ORIGIN = rl.Markov(by_origin=True)
 KERNEL = rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 # How the one fit that test files share is made.
 FIT = {
@@ -30,6 +31,14 @@ FIT = {
     "random_seed": 1,
     "progressbar": False,
 }
+
+
+def priors(**sigmas) -> dict:
+    """Priors of the usual kinds with these sigmas, by the parameters' names."""
+    sums = ("driver_effect", "leave_log_weights", "log_scale_episode")
+    kinds = {name: "HalfNormal" if name.endswith("_sd") else "Normal" for name in sigmas}
+    kinds |= {name: "ZeroSumNormal" for name in sums if name in sigmas}
+    return {name: rl.Prior(kinds[name], sigma=sigma) for name, sigma in sigmas.items()}
 
 
 def small_spec(**changes) -> rl.ModelSpec:

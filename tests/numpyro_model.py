@@ -1,4 +1,4 @@
-"""The model once more, in NumPyro: written from DESIGN's equations and the docstrings of Priors and of the kernels.
+"""The model once more, in NumPyro: written from DESIGN's equations and the docstrings of the parts and of the kernels.
 
 It imports nothing of the package. Where there was a choice it differs on purpose: a lag matrix instead of a
 convolution, laws of NumPyro instead of formulae, probabilities tilted by the drivers instead of logits, the forward
@@ -18,6 +18,30 @@ from numpyro.infer import MCMC, NUTS, Predictive
 from numpyro.infer.util import log_density
 
 jax.config.update("jax_enable_x64", True)
+
+# Scales of the priors that a spec does not replace.
+SIGMAS = {
+    "intercept": 0.3,
+    **dict.fromkeys(("contemporaneous", "control_effect", "effect"), 0.5),
+    **dict.fromkeys(("effect_regime_sd", "effect_episode_sd", "effect_response_sd"), 0.25),
+    "log_scale": 0.5,
+    **dict.fromkeys(("log_scale_gap", "log_scale_episode"), 0.4),
+    "leave_log_weights": 1.0,
+    "driver_effect": 0.7,
+    "driver_origin_sd": 0.3,
+}
+MEDIANS = {"log_scale": np.log(0.8), "log_scale_gap": np.log(0.8)}
+
+
+def sd_of(spec, name):
+    """Scale of the prior of a parameter, of the usual distribution."""
+    usual = 0.3 if "_lag_" in name else SIGMAS[name]
+    return spec.priors[name].parameters["sigma"] if name in spec.priors else usual
+
+
+def mu(spec, name):
+    """Location of the prior, on the scale on which it is normal."""
+    return spec.priors[name].parameters["mu"] if name in spec.priors else MEDIANS[name]
 
 
 def peer_model(spec, panel):
@@ -69,7 +93,7 @@ def correlation(spec):
     """Correlation of two responses at most: LKJ with two is a beta law on (-1, 1)."""
     if len(spec.responses) == 1:
         return jnp.eye(1)
-    eta = spec.priors.correlation_eta
+    eta = spec.priors["residual_correlation_partial"].parameters["eta"] if spec.priors else 2.0
     law = dist.TransformedDistribution(dist.Beta(eta, eta).expand([1]), dist.transforms.AffineTransform(-1.0, 2.0))
     rho = numpyro.sample("residual_correlation_partial", law)[0]
     return jnp.array([[1.0, 0.0], [0.0, 1.0]]) + rho * jnp.array([[0.0, 1.0], [1.0, 0.0]])
@@ -91,29 +115,33 @@ def joint_density(y, location, scale, among, df):
 
 def locations(spec, panel, regimes, episode, episodes):
     """Location (row, response, regime), and a function from the weights of a point lag to its part of it."""
-    priors, rows, responses = spec.priors, panel.sizes["time"], len(spec.responses)
+    rows, responses = panel.sizes["time"], len(spec.responses)
     x = panel["signal_value"].to_numpy()
     before = len(x) - rows
-    location = normal("intercept", (responses, regimes), priors.intercept_sd) * jnp.ones((rows, 1, 1))
+    location = normal("intercept", (responses, regimes), sd_of(spec, "intercept")) * jnp.ones((rows, 1, 1))
     now = [n for n, signal in enumerate(spec.signals) if signal.contemporaneous]
     if now:
-        b0 = normal("contemporaneous", (responses, len(now)), priors.contemporaneous_sd)
+        b0 = normal("contemporaneous", (responses, len(now)), sd_of(spec, "contemporaneous"))
         location += (x[before:, now] @ b0.T)[:, :, None]
     if spec.controls:
-        gamma = normal("control_effect", (responses, len(spec.controls)), priors.control_sd)
+        gamma = normal("control_effect", (responses, len(spec.controls)), sd_of(spec, "control_effect"))
         location += (panel["control_value"].to_numpy() @ gamma.T)[:, :, None]
     lagged = [n for n, signal in enumerate(spec.signals) if signal.kernel.kind != "none"]
     if not lagged:
         return location, None
     # (signal, episode, response, regime)
-    effect = normal("effect", (len(lagged),), priors.effect_sd)[:, None, None, None]
+    effect = normal("effect", (len(lagged),), sd_of(spec, "effect"))[:, None, None, None]
     effect = effect * jnp.ones((1, episodes, responses, regimes))
     if regimes > 1:
-        effect += deviations("effect_regime", len(lagged), regimes, priors.effect_regime_sd)[:, None, None, :]
+        effect += deviations("effect_regime", len(lagged), regimes, sd_of(spec, "effect_regime_sd"))[:, None, None, :]
     if "effect" in spec.episodes.vary and episodes > 1:
-        effect += deviations("effect_episode", len(lagged), episodes, priors.effect_episode_sd)[:, :, None, None]
+        effect += deviations("effect_episode", len(lagged), episodes, sd_of(spec, "effect_episode_sd"))[
+            :, :, None, None
+        ]
     if "effect" in spec.responses_vary and responses > 1:
-        effect += deviations("effect_response", len(lagged), responses, priors.effect_response_sd)[:, None, :, None]
+        effect += deviations("effect_response", len(lagged), responses, sd_of(spec, "effect_response_sd"))[
+            :, None, :, None
+        ]
     row, lag = np.arange(rows)[:, None], np.arange(1, spec.max_lag + 1)[None, :]
     for place, n in enumerate(lagged):
         past, signal = x[before + row - lag, n], spec.signals[n]
@@ -134,9 +162,9 @@ def lag_moves(spec, prefix, responses, episodes):
     """Moves (response, episode) of the log location."""
     moves = jnp.zeros((responses, episodes))
     if "lag" in spec.responses_vary and responses > 1:
-        moves += moved(f"{prefix}response", responses, spec.priors.lag_response_sd)[:, None]
+        moves += moved(f"{prefix}response", responses, sd_of(spec, f"{prefix}response_sd"))[:, None]
     if "lag" in spec.episodes.vary and episodes > 1:
-        moves += moved(f"{prefix}episode", episodes, spec.priors.lag_episode_sd)[None, :]
+        moves += moved(f"{prefix}episode", episodes, sd_of(spec, f"{prefix}episode_sd"))[None, :]
     return moves
 
 
@@ -147,49 +175,53 @@ def moved(name, size, prior_sd):
 
 def log_scales(spec, regimes, episodes):
     """Log scale (episode, response, regime)."""
-    priors, responses = spec.priors, len(spec.responses)
-    law = dist.Normal(jnp.log(priors.scale_median), priors.scale_log_sd)
+    responses = len(spec.responses)
+    law = dist.Normal(mu(spec, "log_scale"), sd_of(spec, "log_scale"))
     log_scale = numpyro.sample("log_scale", law.expand([responses]))[None, :, None] * jnp.ones((episodes, 1, regimes))
     if regimes > 1:
-        law = dist.LogNormal(jnp.log(priors.scale_gap), priors.scale_gap_log_sd)
+        law = dist.LogNormal(mu(spec, "log_scale_gap"), sd_of(spec, "log_scale_gap"))
         lead = (responses,) if "regimes" in spec.responses_vary else (1,)
         shape = (*lead, regimes - 1) if "regimes" in spec.responses_vary else (regimes - 1,)
         gaps = numpyro.sample("log_scale_gap", law.expand(shape)).reshape(*lead, regimes - 1)
         ladder = jnp.cumsum(jnp.concatenate([jnp.zeros((*lead, 1)), gaps], axis=1), axis=1)
         log_scale += ladder - ladder.mean(axis=1, keepdims=True)
     if "scale" in spec.episodes.vary and episodes > 1:
-        log_scale += zero_sum("log_scale_episode", (responses, episodes), priors.scale_episode_sd).T[:, :, None]
+        log_scale += zero_sum("log_scale_episode", (responses, episodes), sd_of(spec, "log_scale_episode")).T[
+            :, :, None
+        ]
     return log_scale
 
 
 def log_transitions(spec, panel, regimes, chains):
     """Log probabilities (step, origin, destination) of the steps into rows 1, 2, ..., of pairs for two chains."""
-    priors, drivers = spec.priors, len(spec.drivers)
-    duration = np.ones(regimes) * np.asarray(priors.expected_duration)
-    law = dist.Normal(jnp.log(duration - 1.0), priors.expected_duration_log_sd)
+    drivers = len(spec.drivers)
+    duration = np.ones(regimes) * np.asarray(spec.regimes.transitions.expected_duration)
+    law = dist.Normal(jnp.log(duration - 1.0), spec.regimes.transitions.expected_duration_log_sd)
     if chains == 1:
         stay = numpyro.sample("stay_log_odds", law)
-        tilt = zero_sum("driver_effect", (drivers, regimes), priors.driver_sd) if drivers else None
+        tilt = zero_sum("driver_effect", (drivers, regimes), sd_of(spec, "driver_effect")) if drivers else None
         return one_chain(spec, panel, regimes, stay, tilt)
     stay = numpyro.sample("stay_log_odds", law.expand([chains, regimes]))
-    tilt = zero_sum("driver_effect", (chains, drivers, regimes), priors.driver_sd)
+    tilt = zero_sum("driver_effect", (chains, drivers, regimes), sd_of(spec, "driver_effect"))
     return both_chains(*(one_chain(spec, panel, regimes, stay[a], tilt[a]) for a in range(chains)))
 
 
 def one_chain(spec, panel, regimes, stay, tilt):
     """Log probabilities (step, origin, destination) of one chain."""
-    priors, rows = spec.priors, panel.sizes["time"]
+    rows = panel.sizes["time"]
     onward = jnp.ones((regimes, 1))
     if regimes > 2:
-        onward = softmax(zero_sum("leave_log_weights", (regimes, regimes - 1), priors.leave_sd), axis=-1)
+        onward = softmax(
+            zero_sum("leave_log_weights", (regimes, regimes - 1), sd_of(spec, "leave_log_weights")), axis=-1
+        )
     probability = jax.nn.sigmoid(stay)
     base = jnp.stack([jnp.insert((1 - probability[i]) * onward[i], i, probability[i]) for i in range(regimes)])
     if not spec.drivers:
         return jnp.broadcast_to(jnp.log(base), (rows - 1, regimes, regimes))
     z = panel["driver_value"].to_numpy()[: rows - 1]
     drivers, tilt = z.shape[1], tilt[:, None, :]
-    if priors.origin_sd > 0:
-        sd = numpyro.sample("driver_origin_sd", dist.HalfNormal(priors.origin_sd).expand([drivers]))
+    if spec.regimes.transitions.by_origin:
+        sd = numpyro.sample("driver_origin_sd", dist.HalfNormal(sd_of(spec, "driver_origin_sd")).expand([drivers]))
         basis = zero_sum_basis(regimes)
         standard = numpyro.sample("driver_origin_z", dist.Normal().expand([drivers, regimes - 1, regimes - 1]))
         raw = numpyro.deterministic("driver_origin_raw", basis @ standard @ basis.T)

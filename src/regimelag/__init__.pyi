@@ -28,9 +28,10 @@ from .sampling.sampler import Sampler
 from .sampling.verify import verify
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
-from .spec.priors import Priors
+from .spec.priors import Prior
 from .spec.series import Control, Driver, Response, Signal
 from .spec.toml import read_spec
+from .spec.transitions import Markov
 
 __version__: str
 
@@ -38,8 +39,9 @@ __all__ = [
     "Control",
     "Driver",
     "Episodes",
+    "Markov",
     "ModelSpec",
-    "Priors",
+    "Prior",
     "RegimelagError",
     "Regimes",
     "Response",

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, cut, every_point_lag, hand_panel, one_draw, plain_chain, prior_fit, small_spec
+from builders import bare_spec, cut, every_point_lag, hand_panel, one_draw, plain_chain, prior_fit, priors, small_spec
 from oracles import enumerate_chain
 from scipy import signal, special, stats
 
@@ -37,6 +37,9 @@ SPECS = {
 }
 # Rows and cells without a response: a whole row, and one of two.
 MISSING = {1: [2], 2: [(2, 0), (2, 1), (4, 1)]}
+
+
+TIGHT = "with the prior of intercept Normal(sigma = 0.01) instead of Normal(sigma = 1)"
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -102,12 +105,10 @@ def normal_fit(prior_sd, panel, draws=1000):
 
     Response t is normal with one mean and one scale; their posterior is summed over a fine grid.
     """
-    spec = bare_spec(family="normal", priors=rl.Priors(intercept_sd=prior_sd))
+    spec = bare_spec(family="normal", priors=priors(intercept=prior_sd))
     y = panel["response_value"].to_numpy()[:, 0]
     mean, log_scale = np.meshgrid(np.linspace(-1.0, 1.5, 501), np.linspace(-0.6, 0.6, 241), indexing="ij")
-    log_prior = stats.norm.logpdf(mean, 0, prior_sd) + stats.norm.logpdf(
-        log_scale, np.log(spec.priors.scale_median), spec.priors.scale_log_sd
-    )
+    log_prior = stats.norm.logpdf(mean, 0, prior_sd) + stats.norm.logpdf(log_scale, np.log(0.8), 0.5)
     terms = stats.norm.logpdf(y[:, None, None], mean, np.exp(log_scale))
     height = log_prior + terms.sum(axis=0)
     total = special.logsumexp(height)
@@ -197,10 +198,10 @@ def test_a_comparison_equals_quadrature(nested):
     assert said[0] == "wide predicts better than narrow; the data do not distinguish alike from wide."
     assert table.attrs["differences"] == {
         "wide": [],
-        "alike": ["with intercept_sd 0.9 instead of 1 in priors"],
-        "narrow": ["with intercept_sd 0.01 instead of 1 in priors"],
+        "alike": ["with the prior of intercept Normal(sigma = 0.9) instead of Normal(sigma = 1)"],
+        "narrow": [TIGHT],
     }
-    assert any(one.endswith("narrow is wide with intercept_sd 0.01 instead of 1 in priors.") for one in said)
+    assert any(one.endswith(f"narrow is wide {TIGHT}.") for one in said)
     assert "no same-row" in table.attrs["condition"]
     density = np.exp(np.stack(list(exact.values()), axis=-1))
 
@@ -246,7 +247,7 @@ def test_gains_are_those_over_each_null(nested):
     assert table.loc["null", "difference se"] == pytest.approx(plain_error(apart), rel=0.05)
     said = " ".join(table.attrs["verdict"])
     assert "a -> b predicts better than its null" in said
-    assert "The null of a -> b is the model of a -> b with intercept_sd 0.01 instead of 1 in priors." in said
+    assert f"The null of a -> b is the model of a -> b {TIGHT}." in said
     assert "Which of a -> b and b -> a gains more is inconclusive" in said
     assert "a -> b gains more: the gain of null less that of a -> b" in said
     assert isinstance(rl.plots.plot_compare(table), plt.Axes)

@@ -7,7 +7,7 @@ import datetime as dt
 import numpy as np
 import pytest
 import xarray as xr
-from builders import KERNEL, hand_panel, prior_fit, replaced, small_spec
+from builders import KERNEL, hand_panel, prior_fit, priors, replaced, small_spec
 
 import regimelag as rl
 from regimelag.evaluation.comparison.differences import contrast, spec_differences, without_lag_of
@@ -93,7 +93,10 @@ CASES = {
         small_spec(signals=(), episodes=replaced(BASE.episodes, vary=("scale",))),
         ["without metal (same-period and lagged terms)"],
     ),
-    "a prior": (small_spec(priors=rl.Priors(effect_sd=1.0)), ["with effect_sd 1 instead of 0.5 in priors"]),
+    "a prior": (
+        small_spec(priors=priors(effect=1.0)),
+        ["with the prior of effect Normal(sigma = 1) instead of Normal(mu = 0, sigma = 0.5)"],
+    ),
     "the tail": (small_spec(family="normal"), ["with family normal instead of student_t"]),
     "the largest lag": (small_spec(max_lag=6), ["with max_lag 6 instead of 4"]),
     "several": (

@@ -15,7 +15,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, one_draw, plain_chain, prior_draws, replaced, small_spec
+from builders import bare_spec, hand_panel, one_draw, plain_chain, prior_draws, priors, replaced, small_spec
 from oracles import enumerate_chain, log_total
 from scipy import stats
 
@@ -28,8 +28,12 @@ from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.nuts import sample_nutpie
 
 # Drivers that matter, or a gap of which a few rows say little: what a wrong model below gets wrong then shows.
-SPEC = replaced(small_spec(), priors=rl.Priors(driver_sd=2.0, expected_duration=(4.0,), scale_gap=1.5))
-GAP = bare_spec(regimes=rl.Regimes(count=2), priors=rl.Priors(scale_gap=0.5, scale_gap_log_sd=1.0))
+SPEC = replaced(
+    small_spec(),
+    regimes=rl.Regimes(transitions=rl.Markov(expected_duration=4.0)),
+    priors=priors(driver_effect=2.0) | {"log_scale_gap": rl.Prior("LogNormal", mu=np.log(1.5), sigma=0.4)},
+)
+GAP = bare_spec(regimes=rl.Regimes(count=2), priors={"log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0)})
 QUICK = rl.Sampler(draws=250, tune=250, chains=2, target_accept=0.9, starts=2)
 LIGHT = {"sampler": QUICK, "thinned": 49, "progressbar": False}
 

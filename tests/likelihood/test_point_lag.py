@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, prior_fit, small_spec
+from builders import bare_spec, hand_panel, prior_fit, priors, small_spec
 from oracles import log_total
 from scipy import stats
 
@@ -15,7 +15,9 @@ from regimelag.spec.kernels import KERNELS
 
 ROWS, LAGS = 120, 10
 # The scale is as good as known, so that all else is linear and normal and the evidence of each lag has a closed form.
-KNOWN = rl.Priors(scale_median=0.9, scale_log_sd=1e-5, effect_sd=0.6, intercept_sd=0.4, contemporaneous_sd=0.5)
+KNOWN = priors(effect=0.6, intercept=0.4, contemporaneous=0.5) | {
+    "log_scale": rl.Prior("Normal", mu=np.log(0.9), sigma=1e-5)
+}
 
 
 def linear_spec(**changes):
@@ -37,13 +39,11 @@ def panel_with(spec, *, seed, **effects):
 def closed_form(spec, panel):
     """Posterior masses of the lags: y is normal with covariance s^2 + sum of prior variances times outer products."""
     y, x = panel["response_value"].to_numpy()[:, 0], panel["signal_value"].to_numpy()[:, 0]
-    priors, rows = spec.priors, np.arange(ROWS) + LAGS
-    common = priors.scale_median**2 * np.eye(ROWS) + priors.intercept_sd**2
-    common = common + priors.contemporaneous_sd**2 * np.outer(x[rows], x[rows])
+    rows = np.arange(ROWS) + LAGS
+    common = 0.9**2 * np.eye(ROWS) + 0.4**2
+    common = common + 0.5**2 * np.outer(x[rows], x[rows])
     log_evidence = [
-        stats.multivariate_normal(
-            np.zeros(ROWS), common + priors.effect_sd**2 * np.outer(x[rows - lag], x[rows - lag])
-        ).logpdf(y)
+        stats.multivariate_normal(np.zeros(ROWS), common + 0.6**2 * np.outer(x[rows - lag], x[rows - lag])).logpdf(y)
         for lag in range(1, LAGS + 1)
     ]
     log_joint = np.array(log_evidence) + np.log(spec.signals[0].kernel.prior_masses(LAGS))

@@ -9,14 +9,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pymc as pm
 import pytest
-from builders import bare_spec, hand_panel, small_spec
+from builders import BY_ORIGIN, bare_spec, hand_panel, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
 from regimelag.model.latex import equations, kernel_formula, prior_in_words
-from regimelag.model.terms import kernel_symbol, kernel_words, terms_of
 from regimelag.spec.kernels import KERNELS, Prior
 from regimelag.spec.term import text
+from regimelag.spec.terms import kernel_symbol, kernel_words, terms_of
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
 HALVES = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
@@ -30,8 +30,10 @@ SPECS = {
     "small": small_spec(),
     "bare": bare_spec(),
     "normal": bare_spec(family="normal", signals=(rl.Signal("metal", "metal"),), max_lag=9),
-    "three": small_spec(regimes=rl.Regimes(count=3, initial="dirichlet"), priors=rl.Priors(origin_sd=0.5)),
-    "durations": small_spec(priors=rl.Priors(expected_duration=(30.0, 8.0)), regimes=rl.Regimes(initial="stationary")),
+    "three": small_spec(regimes=rl.Regimes(count=3, initial="dirichlet", transitions=BY_ORIGIN)),
+    "durations": small_spec(
+        regimes=rl.Regimes(initial="stationary", transitions=rl.Markov(expected_duration=(30.0, 8.0)))
+    ),
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
     "same row": with_kernel(rl.kernels.NoLag()),
@@ -71,12 +73,12 @@ def log_density(one, value):
     """Log density of a value under a prior as it is told, entry by entry or as a whole."""
     if one.prior.distribution == "LKJ":
         # Of two responses: (r + 1) / 2 is Beta(eta, eta).
-        eta = one.prior.arguments["eta"]
+        eta = one.prior.parameters["eta"]
         return pm.logp(pm.Beta.dist(eta, eta), (value + 1) / 2).eval(mode="FAST_COMPILE") - np.log(2)
     more = {}
     if one.prior.distribution == "ZeroSumNormal":
         more = {"shape": value.shape, "n_zerosum_axes": 2 if one.name == "driver_origin_raw" else 1}
-    law = getattr(pm, one.prior.distribution).dist(**one.prior.arguments, **more)
+    law = getattr(pm, one.prior.distribution).dist(**one.prior.parameters, **more)
     return pm.logp(law, value).eval(mode="FAST_COMPILE")
 
 
@@ -95,7 +97,7 @@ def test_priors_are_those_of_the_model(model):
 def test_point_masses_are_the_kernels():
     told = {one.name: one for one in terms_of(SPECS["point"], hand_panel(SPECS["point"], 8)).parameters()}
     kernel = SPECS["point"].signals[0].kernel
-    np.testing.assert_array_equal(told["metal_lag_point"].prior.arguments["p"], kernel.prior_masses(4))
+    np.testing.assert_array_equal(told["metal_lag_point"].prior.parameters["p"], kernel.prior_masses(4))
 
 
 def test_symbols_are_in_the_equations(model):
@@ -136,6 +138,6 @@ def test_names_are_safe_inside_mathematics():
 
 
 def test_priors_in_words():
-    assert prior_in_words(Prior("Normal", {"mu": 0.0, "sigma": 0.3})) == "Normal(mu = 0, sigma = 0.3)"
-    long = Prior("Dirichlet", {"a": np.ones(26)})
+    assert prior_in_words(Prior("Normal", mu=0.0, sigma=0.3)) == "Normal(mu = 0, sigma = 0.3)"
+    long = Prior("Dirichlet", a=np.ones(26))
     assert prior_in_words(long) == "Dirichlet(a = 26 values, sum 26, centred at lag 13.5)"

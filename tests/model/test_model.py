@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
-from builders import bare_spec, every_point_lag, hand_panel, one_draw, plain_chain, replaced, small_spec
+from builders import BY_ORIGIN, bare_spec, every_point_lag, hand_panel, one_draw, plain_chain, replaced, small_spec
 from oracles import enumerate_chain, log_total
 from pymc.initial_point import make_initial_point_fn
 
@@ -50,8 +50,8 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "one regime, dirichlet": (small_spec(drivers=(), regimes=rl.Regimes(count=1, initial="dirichlet")), 8, ()),
     "one regime, bare": (bare_spec(), 8, ()),
     "normal": (small_spec(family="normal"), 8, ()),
-    "origins differ": (small_spec(priors=rl.Priors(origin_sd=0.8), drivers=TWO_DRIVERS), 7, ()),
-    "origins differ, three": (replaced(regimes(count=3), priors=rl.Priors(origin_sd=0.8), drivers=TWO_DRIVERS), 6, ()),
+    "origins differ": (small_spec(regimes=rl.Regimes(transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 7, ()),
+    "origins differ, three": (replaced(regimes(count=3, transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 6, ()),
     "no drivers": (small_spec(drivers=()), 8, ()),
     "no controls": (small_spec(controls=()), 8, ()),
     "two controls": (small_spec(controls=(rl.Control("a", "a"), rl.Control("b", "b"))), 8, ()),
@@ -110,8 +110,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
             responses=TWO_RESPONSES,
             responses_vary=OWN,
             drivers=TWO_DRIVERS,
-            regimes=rl.Regimes(initial="stationary"),
-            priors=rl.Priors(origin_sd=0.5),
+            regimes=rl.Regimes(initial="stationary", transitions=BY_ORIGIN),
         ),
         5,
         (),
@@ -207,7 +206,7 @@ def test_a_point_lag_is_summed_out(spec, rows, missing):
 
 
 def test_longer_panel_agrees_with_the_twin():
-    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.3))
+    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
     panel = hand_panel(spec, 300, missing=range(50, 60))
     model = build_model(spec, panel)
     drawn = draw_prior(spec, model, 4, random_seed=5)
@@ -225,7 +224,8 @@ def test_longer_panel_agrees_with_the_twin():
 
 @pytest.fixture(scope="module")
 def constrained():
-    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3), priors=rl.Priors(origin_sd=0.5), episodes=THREE)
+    three = rl.Regimes(count=3, transitions=BY_ORIGIN)
+    spec = small_spec(drivers=TWO_DRIVERS, regimes=three, episodes=THREE)
     panel = hand_panel(spec, 12)
     return spec, panel, draw_prior(spec, build_model(spec, panel), 40, random_seed=1)
 
@@ -269,8 +269,7 @@ def test_kernel_weights_and_initial_law_are_probabilities():
 def test_dimensions_carry_the_names_of_the_spec():
     spec = replaced(
         CASES["lag on the second"][0],
-        regimes=rl.Regimes(count=3, names=("sleepy", "so-so", "wild")),
-        priors=rl.Priors(origin_sd=0.2),
+        regimes=rl.Regimes(count=3, names=("sleepy", "so-so", "wild"), transitions=BY_ORIGIN),
     )
     panel = hand_panel(spec, 8)
     model = build_model(spec, panel)

@@ -10,7 +10,7 @@ import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
-from builders import KERNEL, one_draw, plain_chain, prior_draws, replaced, small_spec
+from builders import KERNEL, one_draw, plain_chain, prior_draws, priors, replaced, small_spec
 
 import regimelag as rl
 from regimelag.sampling.inference_data import made_with
@@ -233,7 +233,7 @@ def test_draws_alone_know_their_constants(one):
 
 
 def test_draws_are_not_read_with_another_spec(one):
-    wider = replaced(SPEC, priors=rl.Priors(effect_sd=2.0))
+    wider = replaced(SPEC, priors=priors(effect=2.0))
     with pytest.raises(rl.errors.FitError, match="priors differ") as caught:
         rl.as_fit(one, wider, rl.panel_of(one))
     assert "regimelag.spec_of(idata)" in caught.value.cure
@@ -296,7 +296,7 @@ def test_a_scenario_of_another_panel_is_refused(one):
 
 def test_a_report_shows_no_judgement_of_other_fits(many, tmp_path):
     other = many.copy()
-    other.attrs["spec"] = spec_to_toml(replaced(SPEC, priors=rl.Priors(effect_sd=2.0)))
+    other.attrs["spec"] = spec_to_toml(replaced(SPEC, priors=priors(effect=2.0)))
     table = rl.compare({"other": other, "the same": other})
     with pytest.raises(rl.errors.FitError, match="other fits") as caught:
         rl.report(many, tmp_path / "report", comparison=table)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytensor
 import pytest
 import xarray as xr
+from builders import priors
 from pytensor.graph.replace import graph_replace
 
 import regimelag as rl
@@ -67,33 +68,44 @@ def regimes(spec, **changes):
     return dataclasses.replace(spec, regimes=rl.Regimes(**changes))
 
 
-def priors(spec, **changes):
-    return dataclasses.replace(spec, priors=rl.Priors(**changes))
-
-
 # Priors off their defaults, all different, so that none can stand in for another.
-ODD = {
-    field.name: 0.31 + 0.07 * n
-    for n, field in enumerate(dataclasses.fields(rl.Priors))
-    if field.name != "expected_duration"
+ODD = priors(
+    intercept=0.31,
+    contemporaneous=0.38,
+    control_effect=0.45,
+    effect=0.52,
+    effect_regime_sd=0.59,
+    effect_episode_sd=0.66,
+    log_scale_episode=0.73,
+    driver_effect=0.8,
+) | {
+    "log_scale": rl.Prior("Normal", mu=-0.1, sigma=0.87),
+    "log_scale_gap": rl.Prior("LogNormal", mu=0.2, sigma=0.94),
 }
 NORMAL, NO_DRIVERS = (dataclasses.replace(SPEC, **change) for change in ({"family": "normal"}, {"drivers": ()}))
 TWO = (*SPEC.responses, rl.Response("other", "second_price"))
 LAGS_VARY = dataclasses.replace(SPEC.episodes, vary=("scale", "effect", "lag"))
 VARIANTS = {
     "flagship": SPEC,
-    "lag by episode": dataclasses.replace(priors(SPEC, lag_episode_sd=0.6), episodes=LAGS_VARY),
+    "lag by episode": dataclasses.replace(SPEC, episodes=LAGS_VARY, priors=priors(metal_lag_episode_sd=0.6)),
     "point lag": with_kernels(SPEC, rl.kernels.Point(mean_lag=5.0, spread=4.0)),
-    "two responses": dataclasses.replace(priors(SPEC, correlation_eta=3.0, effect_response_sd=0.4), responses=TWO),
+    "two responses": dataclasses.replace(
+        SPEC,
+        responses=TWO,
+        priors=priors(effect_response_sd=0.4) | {"residual_correlation_partial": rl.Prior("LKJ", eta=3.0)},
+    ),
     "two responses, normal, lag by both": dataclasses.replace(
         SPEC, responses=TWO, responses_vary=("effect", "lag"), episodes=LAGS_VARY, family="normal"
     ),
     "two responses, own regimes": dataclasses.replace(SPEC, responses=TWO, responses_vary=("effect", "regimes")),
     "two responses, point lag": with_kernels(dataclasses.replace(SPEC, responses=TWO), rl.kernels.Point(4.0, 3.0)),
-    "other priors": priors(SPEC, **ODD, expected_duration=(30.0, 6.0)),
+    "other priors": regimes(
+        dataclasses.replace(SPEC, priors=ODD), transitions=rl.Markov((30.0, 6.0), expected_duration_log_sd=1.1)
+    ),
     "three regimes, free first": regimes(SPEC, count=3, initial="dirichlet"),
-    "four regimes, origins, stationary": regimes(
-        priors(SPEC, origin_sd=0.4, leave_sd=0.6), count=4, initial="stationary"
+    "four regimes, origins, stationary": dataclasses.replace(
+        regimes(SPEC, count=4, initial="stationary", transitions=rl.Markov(by_origin=True)),
+        priors=priors(driver_origin_sd=0.4, leave_log_weights=0.6),
     ),
     "no drivers, stationary": regimes(NO_DRIVERS, count=2, initial="stationary"),
     "one regime, normal": regimes(dataclasses.replace(NO_DRIVERS, family="normal"), count=1),

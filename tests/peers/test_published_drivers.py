@@ -29,10 +29,9 @@ SPEC = rl.ModelSpec(
     name="response times",
     responses=(rl.Response("time", "time", transform="level"),),
     drivers=(rl.Driver("reward", "reward", transform="level", periods=1),),
-    regimes=rl.Regimes(initial="dirichlet"),
-    family="normal",
     # Origins differ, so that each has a slope of its own.
-    priors=rl.Priors(origin_sd=1.0),
+    regimes=rl.Regimes(initial="dirichlet", transitions=rl.Markov(by_origin=True)),
+    family="normal",
 )
 
 

@@ -20,10 +20,9 @@ from regimelag.model.build import draw_prior
 
 ROWS, PANELS, THINNED = 150, 20, 99
 SPEC = bare_spec(
-    regimes=rl.Regimes(count=2),
+    regimes=rl.Regimes(transitions=rl.Markov(expected_duration=12.0)),
     controls=(rl.Control("dollar", "dollar"),),
     family="normal",
-    priors=rl.Priors(expected_duration=(12.0,), control_sd=0.5),
 )
 
 

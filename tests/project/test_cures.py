@@ -30,7 +30,7 @@ from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
-from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, transitions
+from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, terms, transitions
 from regimelag.spec import toml as specfile
 from regimelag.spec.kernels import base, by_lag, location_scale, point
 from regimelag.spec.toml import spec_from_toml, spec_to_toml, write_spec
@@ -140,6 +140,10 @@ def two_responses(**parts):
     return model(responses=(rl.Response("a", "a"), rl.Response("b", "b")), **parts)
 
 
+def normal(**parameters):
+    return rl.Prior("Normal", **parameters)
+
+
 SERIES = {
     "no name": Case(rl.Response, {"name": "", "column": "a"}, "give name a text", changed(name="a")),
     "no column": Case(rl.Signal, {"name": "a", "column": None}, "give column a text", changed(column="a")),
@@ -212,12 +216,15 @@ STRUCTURE = {
     "initial": Case(rl.Regimes, {"initial": "uniforms"}),
     "initial, not alike": Case(rl.Regimes, {"initial": "zzz"}, "choose one of", changed(initial="stationary")),
     "names of regimes": Case(rl.Regimes, {"names": ("calm",)}, "leave names out", without("names")),
-    "no duration": Case(rl.Priors, {"expected_duration": ()}),
+    "no duration": Case(rl.Markov, {"expected_duration": ()}),
     "duration of one period": Case(
-        rl.Priors, {"expected_duration": 1.0}, "a number above 1", changed(expected_duration=1.5)
+        rl.Markov, {"expected_duration": 1.0}, "a number above 1", changed(expected_duration=1.5)
     ),
-    "scale below zero": Case(rl.Priors, {"origin_sd": -1.0}, "zero or above", changed(origin_sd=0.0)),
-    "scale of zero": Case(rl.Priors, {"effect_sd": 0.0}, "a number above 0", changed(effect_sd=0.1)),
+    "log sd of durations": Case(
+        rl.Markov, {"expected_duration_log_sd": -1.0}, "a number above 0", changed(expected_duration_log_sd=1.0)
+    ),
+    "by origin": Case(rl.Markov, {"by_origin": 1}, "by_origin=True", changed(by_origin=True)),
+    "scale of zero": Case(normal, {"sigma": 0.0}, "write sigma = 1.0", changed(sigma=1.0)),
 }
 POINTS = (rl.Signal("a", "a", kernel=rl.kernels.Point()), rl.Signal("b", "b", kernel=rl.kernels.Point(by_regime=True)))
 SPECS = {
@@ -237,9 +244,6 @@ SPECS = {
     "a number of regimes": Case(
         model, {"regimes": 3}, "write regimes=regimelag.Regimes(...)", changed(regimes=rl.Regimes(count=3))
     ),
-    "a table of priors": Case(
-        model, {"priors": {"effect_sd": 0.3}}, "priors=regimelag.Priors(...)", changed(priors=rl.Priors(effect_sd=0.3))
-    ),
     "one name twice": Case(
         model,
         {"drivers": (rl.Driver("a", "a"), rl.Driver("a", "b"))},
@@ -256,10 +260,10 @@ SPECS = {
         {"responses": (rl.Response("asset", "price"), rl.Response("other", "cost")), "family": OneSided()},
     ),
     "durations": Case(
-        model,
-        {"priors": rl.Priors(expected_duration=(20.0, 30.0, 40.0))},
+        rl.Regimes,
+        {"transitions": rl.Markov(expected_duration=(20.0, 30.0, 40.0))},
         "write expected_duration = 20.0",
-        changed(priors=rl.Priors(expected_duration=20.0)),
+        changed(transitions=rl.Markov(expected_duration=20.0)),
     ),
     "drivers of one regime": Case(
         model,
@@ -359,6 +363,79 @@ def registered(kernel, *, register=True):
         kernels.KERNELS.pop(kernel.kind, None)
 
 
+def effect_prior(**given):
+    return with_kernel(rl.kernels.Gamma(), drivers=(rl.Driver("a", "a"),), priors=given)
+
+
+def in_priors(name, wrong, says, **right):
+    """A prior of a parameter that does not fit, and what it becomes."""
+    return Case(effect_prior, {name: wrong}, says, changed(**right))
+
+
+class Moved:
+    """As a Prior of pymc_extras with a transform."""
+
+    distribution, parameters, dims, transform = "Normal", {"sigma": 1.0}, (), "exp"
+
+
+WIDE = rl.Prior("Normal", sigma=1.0)
+PRIORS = {
+    "distribution": Case(rl.Prior, {"distribution": "Norml", "sigma": 1.0}),
+    "unit": Case(normal, {"sigma": 1.0, "unit": "elastic"}, "elasticity", changed(unit="elasticity")),
+    "unit of a log": Case(
+        lambda unit: rl.Prior("LogNormal", sigma=1.0, unit=unit),
+        {"unit": "elasticity"},
+        'write unit = "standardized"',
+        changed(unit="standardized"),
+    ),
+    "no distribution": in_priors("effect", {"sigma": 1.0}, 'regimelag.Prior("Normal", sigma=0.5)', effect=WIDE),
+    "no prior": in_priors("effect", 0.5, 'regimelag.Prior("Normal", sigma=0.5)', effect=WIDE),
+    "transform": in_priors("effect", Moved(), "leave transform out", effect=WIDE),
+    "no table": Case(model, {"priors": (WIDE,)}, 'priors={"effect"', changed(priors={"intercept": WIDE})),
+    "parameter": Case(normal, {"sd": 1.0}, "write sigma = 1.0", lambda given: {"sigma": 1.0}),
+    "ends": Case(
+        lambda lower: rl.Prior("Uniform", lower=lower, upper=1.0), {"lower": 2.0}, "a number below", changed(lower=0.0)
+    ),
+    "number": Case(normal, {"sigma": "wide"}),
+    "entries": Case(
+        normal, {"sigma": 1.0, "by_signal": WIDE}, "write by_signal = {name", changed(by_signal={"metal": WIDE})
+    ),
+    "unknown parameter": Case(
+        effect_prior, {"efect": WIDE}, "write a parameter = 'effect'", lambda given: {"effect": WIDE}
+    ),
+    "support": in_priors(
+        "effect_regime_sd", WIDE, 'write distribution = "HalfNormal"', effect_regime_sd=rl.Prior("HalfNormal", sigma=1)
+    ),
+    "entries of two supports": in_priors(
+        "effect",
+        normal(sigma=1.0, by_signal={"metal": rl.Prior("Uniform", lower=0.0, upper=1.0)}),
+        'write distribution = "Normal" for all',
+        effect=normal(sigma=1.0, by_signal={"metal": normal(sigma=0.2)}),
+    ),
+    "dims": in_priors("effect", normal(sigma=1.0, dims=("driver",)), "leave dims out", effect=WIDE),
+    "entries by": in_priors(
+        "effect",
+        normal(sigma=1.0, by_driver={"a": WIDE}),
+        "write by_signal",
+        effect=normal(sigma=1.0, by_signal={"metal": WIDE}),
+    ),
+    "entry": in_priors(
+        "effect",
+        normal(sigma=1.0, by_signal={"metl": WIDE}),
+        "write signal = 'metal'",
+        effect=normal(sigma=1.0, by_signal={"metal": WIDE}),
+    ),
+    "elasticity of a mean": in_priors(
+        "intercept", normal(sigma=1.0, unit="elasticity"), 'write unit = "standardized"', intercept=WIDE
+    ),
+    "elasticity of two responses": Case(
+        lambda effect: two_responses(signals=(rl.Signal("a", "c"),), priors={"effect": effect}),
+        {"effect": normal(sigma=1.0, unit="elasticity")},
+        'write unit = "standardized"',
+        changed(effect=WIDE),
+    ),
+    "length": in_priors("effect", normal(sigma=(1.0, 2.0)), "write sigma = 1.0", effect=WIDE),
+}
 KERNELS = {
     "negative": Case(kernel_of, {"kind": rl.kernels.Gamma, "spread": -1.0}, "positive value", changed(spread=1.0)),
     "beyond the lags": Case(kernel_of, {"kind": rl.kernels.Gamma, "max_lag": 4}),
@@ -461,12 +538,12 @@ TEXTS = {
 }
 for name, line in {"number for a table": "episodes = 1\n", "texts for tables": 'responses = ["asset"]\n'}.items():
     TEXTS[name] = TEXTS[name]._replace(given={"text": line + TEXTS[name].given["text"]})
-GROUPS = {"series": SERIES, "structure": STRUCTURE, "spec": SPECS, "kernel": KERNELS, "text": TEXTS}
+GROUPS = {"priors": PRIORS, "series": SERIES, "structure": STRUCTURE, "spec": SPECS, "kernel": KERNELS, "text": TEXTS}
 ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, case in cases.items()}
 
 
 SPEC_MODULES = (
-    *(families, model_spec, parts, priors, registry, series, specfile, transitions),
+    *(families, model_spec, parts, priors, registry, series, specfile, terms, transitions),
     *(base, by_lag, location_scale, point),
 )
 

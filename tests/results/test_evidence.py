@@ -14,6 +14,10 @@ import regimelag as rl
 from regimelag.results import evidence
 
 
+def normal(sd):
+    return evidence.Slab("Normal", {"mu": 0.0, "sigma": sd})
+
+
 def agrees(values, truth, slack=0.0):
     """Whether the mean of independent repetitions is the truth within four standard errors."""
     values = np.asarray(values)
@@ -89,7 +93,7 @@ def conjugate(y, noise, tau, rng, draws=4000):
 def test_no_effect_of_the_conjugate_model(y):
     noise, tau, slabs = 0.2, 0.5, (0.25, 0.5, 1.0, 2.0, 4.0)
     rng = np.random.default_rng(10)
-    tables = [evidence.no_effect(conjugate(y, noise, tau, rng), tau, slabs) for _ in range(60)]
+    tables = [evidence.no_effect(conjugate(y, noise, tau, rng), normal(tau), slabs) for _ in range(60)]
     for n, slab in enumerate(slabs):
         some = stats.norm.pdf(y, 0.0, np.hypot(noise, slab * tau))
         truth = stats.norm.pdf(y, 0.0, noise) / some
@@ -106,7 +110,7 @@ def test_nothing_learned_is_a_bayes_factor_of_one_at_every_slab_in_reach(draws):
     """The weights of a slab twice as wide as the prior have Pareto k 0.75, of one four times as wide 0.94."""
     rng = np.random.default_rng(13)
     slabs = (0.25, 0.5, 1.0, 2.0, 4.0)
-    tables = [evidence.no_effect(rng.normal(0.0, 0.5, draws), 0.5, slabs) for _ in range(60)]
+    tables = [evidence.no_effect(rng.normal(0.0, 0.5, draws), normal(0.5), slabs) for _ in range(60)]
     for n in range(3):
         assert agrees([table["bayes_factor"][n] for table in tables], 1.0, slack=0.01)
     # The posterior variance is estimated: a slab of 2 is reached by chance now and then, and is right then.
@@ -122,7 +126,7 @@ def test_slabs_that_are_kept_are_right(share):
     tau = 0.5
     sd = np.sqrt(share) * tau
     noise = (sd**-2 - tau**-2) ** -0.5
-    tables = [evidence.no_effect(rng.normal(0.0, sd, 4000), tau, (2.0, 4.0)) for _ in range(60)]
+    tables = [evidence.no_effect(rng.normal(0.0, sd, 4000), normal(tau), (2.0, 4.0)) for _ in range(60)]
     for n, multiple in enumerate((2.0, 4.0)):
         truth = np.hypot(noise, multiple * tau) / noise
         found = np.array([table["bayes_factor"][n] for table in tables]) / truth
@@ -176,7 +180,7 @@ def test_weights_of_slabs_have_the_tail_of_their_square(a):
 
 def test_far_effects_are_bounded_and_unreachable_slabs_are_missing():
     y, noise, tau = 1.5, 0.15, 0.5
-    table = evidence.no_effect(conjugate(y, noise, tau, np.random.default_rng(11)), tau, (0.1, 1.0, 4.0))
+    table = evidence.no_effect(conjugate(y, noise, tau, np.random.default_rng(11)), normal(tau), (0.1, 1.0, 4.0))
     assert table["bound"].all()
     for n, slab in ((1, 1.0), (2, 4.0)):
         truth = stats.norm.pdf(y, 0.0, noise) / stats.norm.pdf(y, 0.0, np.hypot(noise, slab * tau))

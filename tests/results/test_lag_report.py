@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, on_panel, prior_draws, prior_fit, replaced, small_spec
+from builders import BY_ORIGIN, bare_spec, hand_panel, on_panel, prior_draws, prior_fit, priors, replaced, small_spec
 from scipy import optimize, stats
 
 import regimelag as rl
@@ -175,14 +175,14 @@ def test_a_posterior_that_is_the_prior_learned_nothing(learned_nothing):
 
 
 def test_no_effect_is_even_odds_where_nothing_was_learned(learned_nothing):
-    spec, panel, tree = learned_nothing
+    _, panel, tree = learned_nothing
     report = rl.lag_report(tree, slabs=(1.0,))
     table = pd.DataFrame(report.attrs["no_effect"]["metal"])
     # A density at zero from 2,000 draws is known to about 4 %.
     assert table["bayes_factor"][0] == pytest.approx(1.0, abs=0.2)
-    assert table["slab"][0] == spec.priors.effect_sd
+    assert table["slab"][0] == 0.5
     ratio = float(panel["response_scale"][0] / panel["signal_scale"][0])
-    assert table["natural slab"][0] == pytest.approx(spec.priors.effect_sd * ratio)
+    assert table["natural slab"][0] == pytest.approx(0.5 * ratio)
 
 
 def test_what_was_learned_is_counted_and_claimed(learned_much):
@@ -302,7 +302,7 @@ def test_prior_and_data_disagree_outside_the_bulk_of_the_prior(changes, said):
 
 def pulled(tree, spec, centre, noise):
     """The fit's effect as y ~ N(effect, noise) at y = centre would leave it, with that likelihood."""
-    tau = spec.priors.effect_sd
+    tau = 0.5
     sd = (tau**-2 + noise**-2) ** -0.5
     effect = np.random.default_rng(8).normal(sd**2 * centre / noise**2, sd, (2, 1000, 1))
     other = changed(tree, effect=effect)
@@ -328,7 +328,9 @@ def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing
     assert f"lies outside the prior's 90 % interval, {low:.2f} to {high:.2f}." in said
     assert f"more weight on the priors of effect and lag moves it {back} (sensitivity " in said
     assert f"more weight on the likelihood moves it {away} (sensitivity " in said
-    assert said.endswith("Fit again with effect_sd = 1 in the priors, and report both fits.")
+    assert said.endswith(
+        "Fit again with priors={'effect': regimelag.Prior('Normal', mu=0.0, sigma=1.0)}, and report both fits."
+    )
     # In the bulk of the prior there is nothing to say.
     quiet = rl.lag_report(pulled(tree, spec, np.sign(centre) * 0.8, 0.4))
     assert not [note for note in quiet.attrs["notes"] if "prior" in note]
@@ -465,9 +467,9 @@ def test_a_dummy_that_changes_with_the_only_switch_is_told(shift, sign):
     if shift:
         assert f"lie at values of it {'above' if sign > 0 else 'below'} nearly all others" in said
     # The size of the effect does not enter, and what is advised can be done.
-    wide = replaced(bare_spec(), priors=rl.Priors(driver_sd=7.0)).priors
+    wide = priors(driver_effect=7.0)
     (again,) = told(ONE_SWITCH, {"policy": dummy, "noise": noise}, priors=wide)
-    assert "driver_sd = 7;" in again
+    assert "sigma = 7;" in again
     assert "leave the driver out" in said
     assert not told(ONE_SWITCH, {"noise": noise})
 
@@ -505,7 +507,7 @@ def test_slopes_by_origin_are_separated_one_by_one():
     rng = np.random.default_rng(5)
     driver = np.where(np.diff(several, append=several[-1]) == 1, 3.0, rng.uniform(-1, 1, 300))
     assert not told(several, {"gauge": driver})
-    assert told(several, {"gauge": driver}, priors=rl.Priors(origin_sd=0.5))
+    assert told(several, {"gauge": driver}, regimes=rl.Regimes(transitions=BY_ORIGIN))
 
 
 def test_separation_of_one_of_three_regimes_and_of_one_response():
@@ -633,8 +635,7 @@ def test_few_clean_panels_are_told_of_separation(model, panels):
 @pytest.mark.slow
 @pytest.mark.parametrize("driver_sd", [0.7, 2.1, 7.0])
 def test_one_switch_with_its_dummy_is_told_of_a_fit(driver_sd):
-    priors = rl.Priors(driver_sd=driver_sd)
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(ON_SWITCHES,), priors=priors)
+    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(ON_SWITCHES,), priors=priors(driver_effect=driver_sd))
     panel = hand_panel(spec, 300)
     dummy = (WEEKS >= 149).astype(float)
     panel["driver_value"][:, 0] = (dummy - dummy.mean()) / dummy.std()

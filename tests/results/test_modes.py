@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from builders import KERNEL, hand_panel, prior_fit, replaced, small_spec
+from builders import BY_ORIGIN, KERNEL, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
 
@@ -116,7 +116,7 @@ def test_exchanged_labels_are_told_from_real_differences():
 
 def test_three_labels_rotate_with_their_onward_odds():
     """Relabelled by hand through the full matrix of odds, which the model holds by (regime, onward)."""
-    spec = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origin_sd=0.5))
+    spec = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
     tree = own(spec, lambda mode, sd: None, draws=100)
     first = tree["modes"].to_dataset().isel(mode=0).drop_vars(["weight", "log_posterior", "starts"])
     sd = tree["posterior"].to_dataset().std(("chain", "draw"))

@@ -243,7 +243,7 @@ def test_a_move_of_one_driver_leaves_the_others_alone(three):
     np.testing.assert_allclose(moved["log_odds"].sel(driver="b"), 0.1 * default["log_odds"].sel(driver="b"))
 
 
-ORIGINS = {"tied": rl.Priors(), "by origin": rl.Priors(origin_sd=0.8)}
+ORIGINS = {"tied": rl.Markov(), "by origin": rl.Markov(by_origin=True)}
 TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
 CHAINS = {"one": {}, "own": {"responses": TWO, "responses_vary": ("effect", "regimes")}}
 
@@ -255,7 +255,7 @@ def test_log_odds_are_those_of_the_transition_matrices(count, origins, chains):
     """log P(j) / P(reference) before and after the move, from each origin, averaged; against every reference."""
     drivers = (rl.Driver("a", "a"), rl.Driver("b", "b"))
     spec = small_spec(
-        drivers=drivers, regimes=rl.Regimes(count=count), priors=ORIGINS[origins], signals=(), **CHAINS[chains]
+        drivers=drivers, regimes=rl.Regimes(count=count, transitions=ORIGINS[origins]), signals=(), **CHAINS[chains]
     )
     panel = hand_panel(spec, 6)
     tree = prior_fit(spec, panel, draws=2)

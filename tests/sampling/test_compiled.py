@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pymc as pm
 import pytest
-from builders import bare_spec, cut, hand_panel, replaced, small_spec
+from builders import BY_ORIGIN, bare_spec, cut, hand_panel, small_spec
 
 import regimelag as rl
 from regimelag.model.build import build_model, model_data
 from regimelag.sampling.compiled import CompiledModel
 
-THREE = replaced(small_spec(regimes=rl.Regimes(count=3)), priors=rl.Priors(origin_sd=0.5))
+THREE = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
 SPECS = {"three regimes": THREE, "one regime": bare_spec(family="normal")}
 
 

@@ -120,7 +120,7 @@ def test_log_prior_is_that_of_scipy(idata, flagship, short_panel):
     assert set(held.data_vars) == {rv.name for rv in model.free_RVs}
     assert all(values.dims == ("chain", "draw") for values in held.data_vars.values())
     p = flagship.priors
-    location = log_normal(9.0, 5.0).arguments
+    location = log_normal(9.0, 5.0).parameters
     expected = {
         "effect": stats.norm(0, p.effect_sd).logpdf(posterior["effect"][:, :, 0]),
         "intercept": stats.norm(0, p.intercept_sd).logpdf(posterior["intercept"]).sum(axis=(2, 3)),

@@ -30,15 +30,15 @@ MAX_LAG = 26
 def draw(kernel, rng, size):
     """Draw parameters from the kernel's own prior, with numpy alone."""
     drawn = {}
-    for name, (distribution, arguments, over_lags) in kernel.priors(MAX_LAG).items():
-        shape = (size, MAX_LAG) if over_lags else (size,)
+    for name, prior in kernel.priors(MAX_LAG).items():
+        shape = (size, MAX_LAG) if prior.dims else (size,)
         drawn[name] = {
             "LogNormal": lambda a, s: rng.lognormal(a["mu"], a["sigma"], s),
             "Normal": lambda a, s: rng.normal(a["mu"], a["sigma"], s),
             "HalfNormal": lambda a, s: np.abs(rng.normal(0, a["sigma"], s)),
             "Beta": lambda a, s: rng.beta(a["alpha"], a["beta"], s),
             "Dirichlet": lambda a, s: rng.dirichlet(a["a"], s[0]),
-        }[distribution](arguments, shape)
+        }[prior.distribution](prior.parameters, shape)
     if isinstance(kernel, Point):
         drawn["point"] = rng.choice(MAX_LAG, size, p=kernel.prior_masses(MAX_LAG)) + 1
     return drawn

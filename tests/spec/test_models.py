@@ -48,7 +48,7 @@ CHANGES = {
     "btc_eth": {"responses"},
     "reversed": {"responses", "signals"},
     "reversed_no_signal": {"responses", "signals", "episodes"},
-    "daily": {"frequency", "max_lag", "signals", "drivers", "priors"},
+    "daily": {"frequency", "max_lag", "signals", "drivers", "regimes"},
 }
 every_model = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 

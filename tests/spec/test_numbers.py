@@ -18,14 +18,14 @@ SOME = np.array([1, 2, 3])
 
 # Made of NumPy's numbers, and of Python's.
 PAIRS = {
-    "Priors": (
-        lambda: rl.Priors(effect_sd=np.float32(0.5), driver_sd=np.int64(2), expected_duration=np.array([20, 10])),
-        lambda: rl.Priors(effect_sd=0.5, driver_sd=2.0, expected_duration=(20.0, 10.0)),
+    "Markov": (
+        lambda: rl.Markov(expected_duration=np.array([20, 10]), expected_duration_log_sd=np.int64(2)),
+        lambda: rl.Markov(expected_duration=(20.0, 10.0), expected_duration_log_sd=2.0),
     ),
-    "one duration": (lambda: rl.Priors(expected_duration=30), lambda: rl.Priors(expected_duration=(30.0,))),
+    "one duration": (lambda: rl.Markov(expected_duration=30), lambda: rl.Markov(expected_duration=(30.0,))),
     "one duration of NumPy's": (
-        lambda: rl.Priors(expected_duration=np.float64(30.0)),
-        lambda: rl.Priors(expected_duration=[30.0]),
+        lambda: rl.Markov(expected_duration=np.float64(30.0)),
+        lambda: rl.Markov(expected_duration=[30.0]),
     ),
     "Regimes": (lambda: rl.Regimes(count=SOME[1], names=np.array(["a", "b"])), lambda: rl.Regimes(2, ("a", "b"))),
     "Driver": (lambda: rl.Driver("z", np.str_("z"), periods=SOME[2]), lambda: rl.Driver("z", "z", periods=3)),
@@ -62,15 +62,23 @@ def test_numbers_of_numpy_make_the_same_part(name):
 
 def test_the_text_of_a_spec_does_not_tell_how_its_numbers_were_given():
     """A study's folder is known by this text."""
-    plain = small_spec(priors=rl.Priors(effect_sd=1.0, expected_duration=(9.0,)))
-    given = small_spec(priors=rl.Priors(effect_sd=np.int64(1), expected_duration=9), max_lag=np.int64(4))
+    plain = small_spec(
+        priors={"effect": rl.Prior("StudentT", nu=3.0, sigma=0.5)},
+        regimes=rl.Regimes(transitions=rl.Markov(expected_duration=(9.0,))),
+    )
+    given = small_spec(
+        priors={"effect": rl.Prior("StudentT", sigma=np.float64(0.5), nu=np.int64(3))},
+        regimes=rl.Regimes(transitions=rl.Markov(expected_duration=9)),
+        max_lag=np.int64(4),
+    )
     assert spec_to_toml(given) == spec_to_toml(plain)
     assert spec_from_toml(spec_to_toml(given)) == plain
 
 
 def test_one_duration_can_be_written_in_a_file():
-    text = 'name = "m"\nresponses = [{name = "a", column = "a"}]\n[priors]\nexpected_duration = 15\n'
-    assert spec_from_toml(text).priors.expected_duration == (15.0,)
+    text = 'name = "m"\nresponses = [{name = "a", column = "a"}]\n[regimes.transitions]\nkind = "markov"\n'
+    text += "expected_duration = 15\n"
+    assert spec_from_toml(text).regimes.transitions.expected_duration == (15.0,)
     with pytest.raises(rl.errors.SpecError, match="expected_duration") as caught:
         spec_from_toml(text.replace("15", '"15"'))
     assert "write a number" in caught.value.cure
@@ -83,8 +91,8 @@ def refused():
         "count": lambda value: rl.Regimes(count=value),
         "max_lag": lambda value: small_spec(max_lag=value),
         "periods": lambda value: rl.Driver("z", "z", periods=value),
-        "effect_sd": lambda value: rl.Priors(effect_sd=value),
-        "expected_duration": lambda value: rl.Priors(expected_duration=value),
+        "sigma": lambda value: rl.Prior("Normal", sigma=value),
+        "expected_duration": lambda value: rl.Markov(expected_duration=value),
         "spread": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Gamma(2.0, value)),)),
         "masses": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Point(masses=[value] * 4)),)),
         "draws": lambda value: rl.fit(spec, panel, draws=value, **bare),

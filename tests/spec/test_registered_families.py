@@ -17,9 +17,10 @@ import regimelag as rl
 from regimelag.model.build import build_model
 from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 from regimelag.model.latex import equations
-from regimelag.model.terms import terms_of
 from regimelag.spec.families import FAMILIES, Family
-from regimelag.spec.term import Prior, Term, normal
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term, normal
+from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 
@@ -35,7 +36,7 @@ class Skewed(Family):
     log_sd: float = 0.3
 
     def terms(self):
-        return (Term("skew", Prior("LogNormal", {"mu": 0.0, "sigma": self.log_sd}), "k", "skewness"),)
+        return (Term("skew", Prior("LogNormal", mu=0.0, sigma=self.log_sd), "k", "skewness"),)
 
     def log_density(self, z, parameters, xp=np):
         skew = parameters["skew"]

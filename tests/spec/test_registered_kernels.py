@@ -19,8 +19,8 @@ from test_docs import blocks
 
 import regimelag as rl
 from regimelag.model.latex import equations, prior_in_words
-from regimelag.model.terms import terms_of
 from regimelag.spec.kernels import KERNELS, Kernel, LagKernel, LocationScaleKernel, Prior, lags, log_normal, softmax
+from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 PAGE = Path(__file__).parents[2] / "docs" / "new_kernel.md"
@@ -35,7 +35,7 @@ class Bare(Kernel):
     half_life: float = 2.0
 
     def priors(self, max_lag):
-        return {"half_life": log_normal(self.half_life, 1.0), "bend_2": Prior("Normal", {"mu": 0.0, "sigma": 0.1})}
+        return {"half_life": log_normal(self.half_life, 1.0), "bend_2": Prior("Normal", mu=0.0, sigma=0.1)}
 
     def weights(self, parameters, max_lag, xp=np):
         bend, lag = parameters["bend_2"][..., None], lags(max_lag)
@@ -51,8 +51,8 @@ class Loaded(LagKernel):
     def priors(self, max_lag):
         tilt = np.linspace(-1.0, 1.0, max_lag)
         return {
-            "loading": Prior("Normal", {"mu": tilt, "sigma": 0.5}, over_lags=True),
-            "probability_of_none": Prior("Beta", {"alpha": 1.0, "beta": 1.0}),
+            "loading": Prior("Normal", mu=tilt, sigma=0.5, dims=("lag",)),
+            "probability_of_none": Prior("Beta", alpha=1.0, beta=1.0),
         }
 
     def weights(self, parameters, max_lag, xp=np):
@@ -69,7 +69,7 @@ class Shifted(LocationScaleKernel):
     words: ClassVar[Mapping[str, str]] = {"tail": "how heavy the tail is"}
 
     def priors(self, max_lag):
-        return super().priors(max_lag) | {"tail": Prior("HalfNormal", {"sigma": 0.5})}
+        return super().priors(max_lag) | {"tail": Prior("HalfNormal", sigma=0.5)}
 
     def weights(self, parameters, max_lag, xp=np):
         lag = lags(max_lag)
@@ -87,7 +87,7 @@ class Wavy(rl.kernels.Gamma):
     words: ClassVar[Mapping[str, str]] = {"amplitude": "height of the wave"}
 
     def priors(self, max_lag):
-        return super().priors(max_lag) | {"amplitude": Prior("Normal", {"mu": 0.0, "sigma": 0.2})}
+        return super().priors(max_lag) | {"amplitude": Prior("Normal", mu=0.0, sigma=0.2)}
 
     def signed_deviation(self, parameters, max_lag, xp=np):
         wave = np.cos(lags(max_lag))
@@ -179,7 +179,7 @@ def test_priors_told_are_those_of_the_model():
     for name, one in found.items():
         if "_lag_" in name:
             value = pm.draw(built[name], random_seed=1, mode="FAST_COMPILE")
-            law = getattr(pm, one.prior.distribution).dist(**one.prior.arguments)
+            law = getattr(pm, one.prior.distribution).dist(**one.prior.parameters)
             expected = pm.logp(built[name], value).eval(mode="FAST_COMPILE")
             np.testing.assert_allclose(pm.logp(law, value).eval(mode="FAST_COMPILE"), expected, err_msg=name)
 
@@ -235,7 +235,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused_when_the_spec_is_mad
         kind: ClassVar[str] = "clashing"
 
         def priors(self, max_lag):
-            return {name: Prior("HalfNormal", {"sigma": 1.0}) for name in ("probability", "half life")}
+            return {name: Prior("HalfNormal", sigma=1.0) for name in ("probability", "half life")}
 
     cures = {
         Unknown: "write regimelag.spec.kernels.KERNELS[Unknown.kind] = Unknown before the spec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import sys
 from pathlib import Path
 
@@ -81,11 +82,28 @@ def several(strategy):
 
 
 @st.composite
-def priors(draw, count):
-    scales = {f.name: draw(SCALES) for f in dataclasses.fields(rl.Priors) if f.name != "expected_duration"}
+def transitions(draw, count):
     length = draw(st.sampled_from([1, count]))
     durations = draw(st.lists(st.floats(1.5, 100.0), min_size=length, max_size=length))
-    return rl.Priors(**(scales | {"origin_sd": draw(st.just(0.0) | SCALES)}), expected_duration=tuple(durations))
+    return rl.Markov(tuple(durations), draw(SCALES), by_origin=draw(st.booleans()))
+
+
+DISTRIBUTIONS = {
+    "intercept": ("Normal", "StudentT", "Laplace"),
+    "log_scale": ("Normal", "Cauchy"),
+    "degrees_of_freedom_minus_two": ("Gamma", "HalfNormal"),
+}
+
+
+@st.composite
+def priors(draw, family):
+    names = draw(st.sets(st.sampled_from([n for n in DISTRIBUTIONS if n[0] != "d" or family == "student_t"])))
+    needed = {"Normal": "sigma", "StudentT": "nu sigma", "Laplace": "b", "Cauchy": "beta", "Gamma": "alpha beta"}
+    found = {}
+    for name in names:
+        kind = draw(st.sampled_from(DISTRIBUTIONS[name]))
+        found[name] = rl.Prior(kind, **{one: draw(SCALES) for one in needed.get(kind, "sigma").split()})
+    return found
 
 
 @st.composite
@@ -95,6 +113,7 @@ def specs(draw):
     labels = st.lists(NAMES, min_size=len(starts) + 1, max_size=len(starts) + 1, unique=True).map(tuple)
     regimes = st.lists(NAMES, min_size=count, max_size=count, unique=True).map(tuple)
     vary = st.lists(st.sampled_from(["scale", "effect"]), unique=True).map(tuple)
+    family = draw(st.sampled_from(["student_t", "normal"]))
     return rl.ModelSpec(
         name=draw(NAMES),
         claim=draw(st.text(max_size=40)),
@@ -114,9 +133,10 @@ def specs(draw):
             count=count,
             names=draw(st.just(()) | regimes),
             initial=draw(st.sampled_from(["uniform", "stationary", "dirichlet"])),
+            transitions=draw(transitions(count)),
         ),
-        priors=draw(priors(count)),
-        family=draw(st.sampled_from(["student_t", "normal"])),
+        priors=draw(priors(family)),
+        family=family,
     )
 
 
@@ -184,9 +204,9 @@ def test_defaults_need_not_be_written():
 
 
 def test_whole_numbers_serve_as_floats():
-    text = spec_to_toml(model()).replace("effect_sd = 0.5", "effect_sd = 2", 1)
-    assert text != spec_to_toml(model())
-    assert isinstance(spec_from_toml(text).priors.effect_sd, float)
+    text = spec_to_toml(model(signals=(rl.Signal(**SIGNAL),))).replace("spread_sd = 2.0", "spread_sd = 2", 1)
+    assert "spread_sd = 2\n" in text
+    assert isinstance(spec_from_toml(text).signals[0].kernel.spread_sd, float)
 
 
 # ---- what is refused
@@ -232,9 +252,9 @@ REFUSED = (
         "initial unknown": (lambda: rl.Regimes(initial="Uniform"), "initial"),
         "regime names too few": (lambda: rl.Regimes(count=3, names=("a", "b")), "names"),
         "regime names repeat": (lambda: rl.Regimes(names=("a", "a")), "names"),
-        "durations empty": (lambda: rl.Priors(expected_duration=()), "expected_duration"),
-        "duration of one row": (lambda: rl.Priors(expected_duration=(1.0,)), "expected_duration"),
-        "origin_sd negative": (lambda: rl.Priors(origin_sd=-0.1), "origin_sd"),
+        "durations empty": (lambda: rl.Markov(expected_duration=()), "expected_duration"),
+        "duration of one row": (lambda: rl.Markov(expected_duration=(1.0,)), "expected_duration"),
+        "by_origin a number": (lambda: rl.Markov(by_origin=0.3), "by_origin"),
         "model name blank": (lambda: model(name=" "), "name"),
         "no response": (lambda: model(responses=()), "response"),
         "responses share a name": (lambda: model(responses=(RESPONSE, RESPONSE)), "responses"),
@@ -254,7 +274,7 @@ REFUSED = (
         "kernel beyond max_lag": (lambda: model(signals=(rl.Signal(**SIGNAL),), max_lag=5), "mean_lag"),
         "family unknown": (lambda: model(family="student"), "family"),
         "durations for other regimes": (
-            lambda: model(priors=rl.Priors(expected_duration=(9.0,) * 3)),
+            lambda: rl.Regimes(transitions=rl.Markov(expected_duration=(9.0,) * 3)),
             "expected_duration",
         ),
         "drivers of one regime": (lambda: model(drivers=DRIVERS[:1], regimes=rl.Regimes(count=1)), "drivers"),
@@ -262,9 +282,12 @@ REFUSED = (
         "frequency without a day": (lambda: model(frequency="W"), "frequency"),
     }
     | {
-        f"{item.name} {value}": (lambda name=item.name, value=value: rl.Priors(**{name: value}), item.name)
-        for item in dataclasses.fields(rl.Priors)
-        if item.name not in ("expected_duration", "origin_sd")
+        f"{name} {value}": (lambda make=make, name=name, value=value: make(**{name: value}), name)
+        for name, make in {
+            "sigma": functools.partial(rl.Prior, "Normal"),
+            "nu": functools.partial(rl.Prior, "StudentT", sigma=1.0),
+            "expected_duration_log_sd": rl.Markov,
+        }.items()
         for value in (0.0, -1.0, float("nan"), float("inf"), "1", True)
     }
 )
@@ -309,16 +332,23 @@ starts = [2020-01-01]
 [regimes]
 count = 2
 
-[priors]
-effect_sd = 0.5
+[regimes.transitions]
+kind = "markov"
 expected_duration = [20.0]
+
+[priors.effect]
+distribution = "Normal"
+sigma = 0.5
 """
 # What is put in place of what, what the message names, and a word of its cure.
 WRONG_TEXT = {
     "unknown key": ("max_lag", "max_lags", "max_lags", "max_lag"),
     "key far off": ("max_lag = 26", "colour = 1", "colour", "known are"),
     "unknown key in a list": ('column = "metal"', 'colum = "metal"', "signals[0]", "column"),
-    "unknown key in a table": ("effect_sd", "effect_sdd", "spec.priors", "effect_sd"),
+    "unknown key in a table": ("count = 2", "counts = 2", "spec.regimes", "count"),
+    "unknown prior": ("priors.effect", "priors.efect", "priors", "effect"),
+    "unknown distribution": ('"Normal"', '"Norml"', "prior", "Normal"),
+    "unknown parameter of a prior": ("sigma = 0.5", "sgma = 0.5", "prior", "sigma"),
     "unknown key in a kernel": ("mean_lag", "meanlag", "spec.signals[0].kernel", "mean_lag"),
     "unknown kernel": ('kind = "gamma"', 'kind = "gama"', "spec.signals[0].kernel", "gamma"),
     "kernel without kind": ('kind = "gamma", ', "", "spec.signals[0].kernel", "kind"),
@@ -333,9 +363,9 @@ WRONG_TEXT = {
         "true or false",
     ),
     "text as number": ('name = "metal"', "name = 3", "spec.signals[0].name", "text in quotes"),
-    "float as truth": ("effect_sd = 0.5", "effect_sd = true", "spec.priors.effect_sd", "a number"),
+    "float as truth": ("sigma = 0.5", "sigma = true", "sigma", "write sigma"),
     "list as number": ("starts = [2020-01-01]", "starts = 2020-01-01", "spec.episodes.starts", "brackets"),
-    "list of texts": ("[20.0]", '["20"]', "spec.priors.expected_duration[0]", "a number"),
+    "list of texts": ("[20.0]", '["20"]', "spec.regimes.transitions.expected_duration[0]", "a number"),
     "date as text": ("[2020-01-01]", '["2020-01-01"]', "spec.episodes.starts[0]", "date"),
     "date with time": ("[2020-01-01]", "[2020-01-01T00:00:00]", "starts", "date"),
     "table as list": ("[regimes]", "[[regimes]]", "spec.regimes", "write [regimes]"),
@@ -387,7 +417,7 @@ PARTS = [
     model(),
     RESPONSE,
     *(cls("a", "b") for cls in (rl.Signal, rl.Driver, rl.Control)),
-    *(cls() for cls in (rl.Episodes, rl.Regimes, rl.Priors, *KERNELS.values())),
+    *(cls() for cls in (rl.Episodes, rl.Regimes, rl.Markov, *KERNELS.values())),
 ]
 
 

@@ -1,4 +1,4 @@
-"""From a spec and a panel to a PyMC model with named coordinates, made of the terms in `regimelag.model.terms`.
+"""From a spec and a panel to a PyMC model with named coordinates, made of the terms in `regimelag.spec.terms`.
 
 Everything is in standardised units. The graph is kept small and free of two-dimensional `dot`, which compiles slowly.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import xarray as xr
-from pymc.distributions.transforms import ZeroSumTransform
+from pymc.distributions.transforms import ZeroSumTransform, log, logodds
 
 from regimelag.likelihood.density import student_t_logpdf
 from regimelag.likelihood.distributed_lag import lag_sum
@@ -24,36 +23,36 @@ from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
-from regimelag.model.terms import Lag, Terms, chain_entries_on_joint, expand_to_joint, step_entries_on_joint, terms_of
 from regimelag.panel.make import check_panel
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.term import Prior, Term
+from regimelag.spec.priors import DISTRIBUTIONS, Resolved, resolve
+from regimelag.spec.term import Term
+from regimelag.spec.terms import (
+    Lag,
+    Terms,
+    chain_entries_on_joint,
+    coordinates,
+    expand_to_joint,
+    step_entries_on_joint,
+    terms_of,
+)
 from regimelag.spec.transitions import stationary_distribution
 
 Tensor = Any
 
+# How a sampler moves entries that have distributions of their own, by their support.
+TRANSFORMS = {"real": None, "positive": log, "unit": logodds}
 # PyTensor makes its folder when it first compiles. Asked for here, it is missed when the package is loaded, not later.
 COMPILED_TO = pytensor.config.compiledir
 
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Coordinates of the model's named dimensions."""
-    regimes = list(spec.regimes.labels())
-    coords: dict[str, Any] = {
-        role: list(panel[role].to_numpy()) for role in (nm.RESPONSE, nm.SIGNAL, nm.CONTROL, nm.DRIVER, nm.EPISODE)
-    }
-    coords |= {nm.REGIME: regimes, nm.ORIGIN: regimes, nm.DESTINATION: regimes}
-    coords[nm.GAP] = [f"{high} over {low}" for low, high in pairwise(regimes)]
-    coords[nm.ONWARD] = [f"other {n + 1}" for n in range(len(regimes) - 1)]
-    coords[nm.LAGGED_SIGNAL] = [signal.name for signal in spec.lagged_signals]
-    coords[nm.CONTEMPORANEOUS_SIGNAL] = [signal.name for signal in spec.contemporaneous_signals]
-    coords[nm.OTHER_RESPONSE] = coords[nm.RESPONSE]
-    coords[nm.LAG] = list(range(1, spec.max_lag + 1))
-    return coords
+    return coordinates(spec, list(panel[nm.EPISODE].to_numpy())) | {nm.LAG: list(range(1, spec.max_lag + 1))}
 
 
 @one_thread_at_a_time
@@ -171,22 +170,48 @@ def _value(term: Term, own: tuple[str, ...] = ()) -> Tensor:
     """The term as random variables of the model being built; `own` are dimensions in front of its own."""
     dims = (*own, *term.dims)
     if term.raw is None:
-        return term.entering(_variable(term.name, term.prior, dims, term.zero_sum), pt)
-    scale = _variable(f"{term.name}_sd", term.prior, dims[: -term.zero_sum])
-    raw = _variable(term.raw.name, term.raw.prior, dims, term.zero_sum)
+        return term.entering(_variable(term.name, term.resolved, dims, term.zero_sum), pt)
+    scale = _variable(f"{term.name}_sd", term.resolved, dims[: -term.zero_sum])
+    raw = _variable(term.raw.name, resolve(term.raw.prior, {}), dims, term.zero_sum)
     scale = scale[(..., *(None,) * term.zero_sum)] if scale.type.ndim else scale
     return term.entering(pm.Deterministic(term.name, scale * raw, dims=dims), pt)
 
 
-def _variable(name: str, prior: Prior, dims: tuple[str, ...], zero_sum: int = 0) -> Tensor:
+def _variable(name: str, prior: Resolved, dims: tuple[str, ...], zero_sum: int = 0) -> Tensor:
     """A free variable with this prior."""
-    arguments: dict[str, Any] = dict(prior.arguments)
+    if len(prior.distributions) > 1:
+        return _mixed(name, prior, dims)
+    arguments: dict[str, Any] = dict(prior.parameters[0])
     if zero_sum == 1:
         size = len(pm.modelcontext(None).coords[dims[-1]])
         arguments["default_transform"] = _ZeroSumMatrix(size)
     elif zero_sum:
         arguments["n_zerosum_axes"] = zero_sum
-    return getattr(pm, prior.distribution)(name, **arguments, dims=dims or None)
+    if zero_sum and np.ndim(arguments["sigma"]):
+        arguments["sigma"] = arguments["sigma"][(..., *(None,) * zero_sum)]
+    return getattr(pm, prior.distributions[0])(name, **arguments, dims=dims or None)
+
+
+def _mixed(name: str, prior: Resolved, dims: tuple[str, ...]) -> Tensor:
+    """A free variable whose entries have different distributions."""
+    shape = tuple(len(pm.modelcontext(None).coords[dim]) for dim in dims)
+    once = list(zip(prior.distributions, prior.parameters, strict=True))
+    held = once * (int(np.prod(shape)) // len(once))
+
+    def entries() -> list[Tensor]:
+        return [getattr(pm, distribution).dist(**parameters) for distribution, parameters in held]
+
+    def logp(value: Tensor) -> Tensor:
+        flat = value.ravel()
+        return pt.stack([pm.logp(each, flat[n]) for n, each in enumerate(entries())]).reshape(shape)
+
+    return pm.CustomDist(
+        name,
+        dist=lambda size: pt.stack(entries()).reshape(shape),  # noqa: ARG005
+        logp=logp,
+        dims=dims,
+        default_transform=TRANSFORMS[DISTRIBUTIONS[prior.distributions[0]].support],
+    )
 
 
 def _table(
@@ -295,7 +320,7 @@ def _log_observation(
     nu = family.degrees_of_freedom(shape)
     if len(spec.responses) == 1:
         return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
-    among = residual_correlation(nm.CORRELATION, len(spec.responses), spec.priors.correlation_eta)
+    among = residual_correlation(nm.CORRELATION, len(spec.responses), terms.correlation[0].prior.parameters["eta"])
     pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
     return joint_logpdf(y, location, log_scale, episode, among, nu)
 

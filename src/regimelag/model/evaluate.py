@@ -1,6 +1,6 @@
 """The model evaluated at draws, with numpy: locations, scales, transition logits and densities.
 
-The arrays are those of `regimelag.model.terms`, which the sampler's graph is made of too. The simulator draws from it,
+The arrays are those of `regimelag.spec.terms`, which the sampler's graph is made of too. The simulator draws from it,
 and everything that is computed after sampling is computed with it, so the sampler's graph can stay small.
 """
 
@@ -14,13 +14,13 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
-from regimelag.model.terms import expand_to_joint, model_terms, terms_of
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
+from regimelag.spec.terms import expand_to_joint, model_terms
 from regimelag.spec.transitions import stationary_distribution
 
 Draws = dict[str, np.ndarray]
@@ -152,7 +152,7 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
     covariates = np.concatenate([one, signals[spec.history :, now], panel[nm.CONTROL_VALUE].to_numpy()], axis=1)
-    coefficients = table(terms_of(spec, panel).location, draws)
+    coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
     if not spec.lagged_signals:
         return location

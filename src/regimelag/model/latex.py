@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from regimelag.model.terms import Indices, Lag, Terms, kernel_symbol, steps_of, terms_of
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
-from regimelag.spec.term import Prior, Term, index_of, text
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term, index_of, text
+from regimelag.spec.terms import Indices, Lag, Terms, kernel_symbol, model_terms, steps_of
 
 
 class Line(NamedTuple):
@@ -43,7 +44,7 @@ def kernel_formula(kernel: Kernel, max_lag: int) -> str:
         return given
     priors = kernel.priors(max_lag)
     held = ", ".join(
-        kernel_symbol(kernel, name, over_lags=name in priors and priors[name].over_lags)
+        kernel_symbol(kernel, name, over_lags=name in priors and nm.LAG in priors[name].dims)
         for name in kernel.names(max_lag)
     )
     return rf"w_l = w_l({held})" + (rf", \quad d_l = d_l({held})" if kernel.has_signed_deviation else "")
@@ -73,7 +74,8 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
     -------
     list of Line
     """
-    terms, index = terms_of(spec, panel), Indices.of(spec, panel.sizes[nm.EPISODE])
+    episodes = panel.sizes[nm.EPISODE]
+    terms, index = model_terms(spec, episodes), Indices.of(spec, episodes)
     lines = [_observation(spec, index), *_family(spec), _location(spec, terms, index)]
     for lag in terms.lags:
         lines += [*_effect(lag, terms, index), *_kernel(spec, lag)]
@@ -208,8 +210,11 @@ def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
 
 
 def prior_in_words(prior: Prior) -> str:
-    """A prior as PyMC spells it; long vectors by their length, sum and ends."""
-    return f"{prior.distribution}({', '.join(f'{key} = {_value(value)}' for key, value in prior.arguments.items())})"
+    """A prior as PyMC spells it, those of single entries after it; long vectors by their length, sum and ends."""
+    words = f"{prior.distribution}({', '.join(f'{key} = {_value(value)}' for key, value in prior.parameters.items())})"
+    words += "" if prior.unit == "standardized" else f", {prior.unit}"
+    others = [f"{label} {prior_in_words(one)}" for entries in prior.by.values() for label, one in entries.items()]
+    return "; ".join([words, *others])
 
 
 def _value(value: object) -> str:

@@ -20,7 +20,6 @@ from regimelag.errors import FitError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.pit import one_step_pit
 from regimelag.model.latex import equations, prior_in_words
-from regimelag.model.terms import terms_of
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
@@ -34,6 +33,8 @@ from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.term import Parameter
+from regimelag.spec.terms import model_terms
 
 PAGE = "report.html"
 # Lists the files that `report` wrote with their hashes; what else lies in a folder is not replaced.
@@ -168,6 +169,11 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def _parameters(spec: ModelSpec, panel: xr.Dataset) -> list[Parameter]:
+    """Free parameters of the model on the panel, with the priors as they were given."""
+    return model_terms(spec, panel.sizes[nm.EPISODE]).parameters()
+
+
 def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], maker: str) -> None:
     """Refuse what is not that judgement's table, or has lost its words, as one that was read from a CSV has."""
     if table is not None and not (isinstance(table, pd.DataFrame) and set(words) <= set(table.attrs)):
@@ -220,7 +226,10 @@ def _tables(
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
     """Every table, by the name of its files."""
-    tables = {"data": tb.data_table(panel), "priors": tb.prior_table(terms_of(spec, panel).parameters())}
+    tables = {
+        "data": tb.data_table(panel),
+        "priors": tb.prior_table(_parameters(spec, panel)),
+    }
     tables["parameters"] = tb.summary_table(fit)
     if "modes" in fit.children:
         tables["modes"] = tb.mode_table(fit)
@@ -337,10 +346,7 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
 def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Equations and parameters as MathML, with their words."""
     lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
-    rows = [
-        (_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name)
-        for one in terms_of(spec, panel).parameters()
-    ]
+    rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in _parameters(spec, panel)]
     return {"equations": lines, "parameters": rows}
 
 
@@ -361,7 +367,7 @@ def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
     ]
     rows = [
         rf"  ${one.symbol}$ & {tb.escaped(one.meaning)} & {tb.escaped(prior_in_words(one.prior))} \\"
-        for one in terms_of(spec, panel).parameters()
+        for one in _parameters(spec, panel)
     ]
     head = ["\\begin{tabular}{lll}", "\\toprule", "symbol & meaning & prior \\\\", "\\midrule"]
     return "\n".join([*lines, *head, *rows, "\\bottomrule", "\\end{tabular}", ""])

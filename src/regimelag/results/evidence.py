@@ -6,18 +6,21 @@ Functions on plain arrays of draws first, then those that read a fit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import arviz as az
 import numpy as np
 import pandas as pd
+import pymc as pm
 import xarray as xr
 from scipy import stats
 
-from regimelag.model.terms import model_terms
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.priors import DISTRIBUTIONS
+from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 BINS, PER_BIN = 50, 20
@@ -110,28 +113,51 @@ def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tup
     return float(stats.norm.pdf(0.0, centres, width).mean()), False
 
 
-def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effective: float | None = None) -> pd.DataFrame:
-    """Probability that an effect is zero against a normal slab, over a range of slab widths, at prior odds one.
+class Slab(NamedTuple):
+    """The prior of an effect that is not zero: a distribution of PyMC by its name, with its parameters."""
+
+    distribution: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The parameters that a wider prior has larger."""
+        in_unit = DISTRIBUTIONS[self.distribution].in_unit.split()
+        location = "alpha" if self.distribution == "Cauchy" else "mu"
+        return {name: value for name, value in self.parameters.items() if name in in_unit and name != location}
+
+    def log_density(self, effect: np.ndarray | float, multiple: float = 1.0) -> np.ndarray:
+        """Log density of the prior made so many times as wide."""
+        wide = {**self.parameters, **{name: multiple * value for name, value in self.scales.items()}}
+        prior = getattr(pm, self.distribution).dist(**wide)
+        return pm.logp(prior, np.asarray(effect, dtype=float)).eval(mode="FAST_COMPILE")
+
+
+def no_effect(
+    effect: np.ndarray, prior: Slab, slabs: Sequence[float], *, effective: float | None = None
+) -> pd.DataFrame:
+    """Probability that an effect is zero against a slab, over a range of slab widths, at prior odds one.
 
     Parameters
     ----------
     effect : ndarray
-        Posterior draws (draw) of the effect under its normal prior with standard deviation `sd`.
-    sd : float
-        That standard deviation.
+        Posterior draws (draw) of the effect under its prior.
+    prior : Slab
+        That prior.
     slabs : sequence of float
-        Standard deviations of the slab, as multiples of `sd`.
+        Widths of the slab, as multiples of the prior's.
     effective : float, optional
         Effective number of draws; all of them, if they are independent.
 
     Returns
     -------
     pandas.DataFrame
-        One row a slab: ``multiple``, ``slab`` (its standard deviation), ``bayes_factor`` of no effect against an
-        effect, ``probability`` of no effect, ``bound`` (the last two are upper bounds, the posterior being too far from
-        zero) and ``pareto_k`` of the importance weights that lead to this slab. Factor and probability are missing
-        where few draws carry the weights: where k exceeds min(0.7, 1 - 1 / log10(effective draws)), the limit of
-        Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as its prior has them.
+        One row a slab: ``multiple``, ``slab`` (its scale: of a normal, the standard deviation), ``bayes_factor`` of no
+        effect against an effect, ``probability`` of no effect, ``bound`` (the last two are upper bounds, the posterior
+        being too far from zero) and ``pareto_k`` of the importance weights that lead to this slab. Factor and
+        probability are missing where few draws carry the weights: where k exceeds min(0.7, 1 - 1 / log10(effective
+        draws)), the limit of Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as
+        its prior has them.
 
     Notes
     -----
@@ -141,25 +167,28 @@ def no_effect(effect: np.ndarray, sd: float, slabs: Sequence[float], *, effectiv
     independent of the effect a priori. For another width it is divided by the ratio of the marginal likelihoods of the
     two slabs, which is the posterior mean of the ratio of their densities.
 
-    Those ratios are the weights. For a slab m times as wide as the prior they grow as exp(a effect^2) with
-    a = (1 - 1 / m^2) / (2 sd^2), so under a normal posterior of variance v they have k = 2 a v. A tail estimate from
-    draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the two. The weights of a posterior
-    that equals the prior have k = 1 - 1 / m^2: from such a fit slabs of twice the prior's width cannot be reached.
+    Those ratios are the weights. For a normal slab m times as wide as the prior they grow as exp(a effect^2) with
+    a = (1 - 1 / m^2) / (2 sd^2), sd that of the prior, so under a normal posterior of variance v they have k = 2 a v. A
+    tail estimate from draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the two. The
+    weights of a posterior that equals the prior have k = 1 - 1 / m^2: from such a fit slabs of twice the prior's width
+    cannot be reached.
     """
     count = len(effect)
     effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
     density, bound = density_at_zero(effect, effective=effective)
-    at_prior = density / stats.norm.pdf(0.0, 0.0, sd)
+    at_prior = density / float(np.exp(prior.log_density(0.0)))
+    log_prior, scale = prior.log_density(effect), next(iter(prior.scales.values()))
     rows = []
     for multiple in slabs:
-        log_weight = stats.norm.logpdf(effect, 0.0, multiple * sd) - stats.norm.logpdf(effect, 0.0, sd)
+        log_weight = prior.log_density(effect, multiple) - log_prior
         k = _pareto_k(log_weight, effective / count)
-        k = max(k, (1 - multiple**-2) * effect.var() / sd**2) if multiple > 1 else k
+        if multiple > 1 and prior.distribution == "Normal":
+            k = max(k, (1 - multiple**-2) * effect.var() / scale**2)
         factor = at_prior / np.exp(log_weight).mean() if k <= largest_reliable_k(effective) else np.nan
         rows.append(
             {
                 "multiple": float(multiple),
-                "slab": float(multiple * sd),
+                "slab": float(multiple * scale),
                 "bayes_factor": float(factor),
                 "probability": float(factor / (1 + factor)),
                 "bound": bound,

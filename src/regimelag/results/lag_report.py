@@ -19,7 +19,9 @@ from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.priors import Prior
 from regimelag.spec.series import Signal
+from regimelag.spec.terms import model_terms, terms_of
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 GROUPS = ("posterior", "prior")
@@ -75,7 +77,7 @@ def lag_report(
         Size of effect that matters, in their own units: for log returns, per cent of the response per per cent of the
         signal.
     slabs : sequence of float
-        Widths of the effect's prior against which no effect is weighed, as multiples of ``priors.effect_sd``.
+        Widths of the effect's prior against which no effect is weighed, as multiples of its width.
 
     Returns
     -------
@@ -301,12 +303,18 @@ def _no_effect(view: View, signal: Signal, slabs: Sequence[float]) -> pd.DataFra
     """P(no average lagged effect of the signal) over slab widths, with the widths in their own units too."""
     draws = view.parameters()[nm.EFFECT].sel({nm.LAGGED_SIGNAL: signal.name}).transpose(*SAMPLE)
     effective = float(evidence.effective_draws(draws))
-    table = evidence.no_effect(draws.to_numpy().ravel(), view.spec.priors.effect_sd, slabs, effective=effective)
+    table = evidence.no_effect(draws.to_numpy().ravel(), _slab(view, signal), slabs, effective=effective)
     scale = elasticity_scale(view.constants).sel({nm.SIGNAL: signal.name}).to_numpy().ravel()
     names = ["natural slab"] if len(scale) == 1 else [f"natural slab, {name}" for name in _responses(view)]
     for place, (name, factor) in enumerate(zip(names, scale, strict=True)):
         table.insert(2 + place, name, table["slab"] * factor)
     return table
+
+
+def _slab(view: View, signal: Signal) -> evidence.Slab:
+    """The prior of a signal's average effect."""
+    effect = terms_of(view.spec, view.panel).effect[0]
+    return evidence.Slab(*effect.resolved.entry(view.spec.lagged_signals.index(signal)))
 
 
 def _plain(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -390,12 +398,25 @@ def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prio
         way = "up" if found[f"{name}_pull"] > 0 else "down"
         pulls.append(f"more weight on {what} moves it {way} (sensitivity {found[name]:.2f})")
     whose = row.signal if len(spec.responses) == 1 else f"{row.signal} on {row.response}"
-    wider = f"effect_sd = {2 * spec.priors.effect_sd:g} in the priors" if row.quantity == EFFECT else _wider(spec, row)
+    wider = _wider_effect(spec, row) if row.quantity == EFFECT else _wider(spec, row)
     return (
         f"{whose}, {row.name}: {DISAGREE}. The posterior mean, {mean:.2f}, lies outside the prior's 90 % interval, "
         f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; both above "
         f"{evidence.SENSITIVE:g}. Fit again with {wider}, and report both fits."
     )
+
+
+def _wider_effect(spec: ModelSpec, row: Row) -> str:
+    """The prior of the effect, twice as wide, as a spec has it."""
+    effect = model_terms(spec, len(spec.episodes.labels())).effect[0]
+    prior = effect.prior.at({nm.SIGNAL: row.signal})
+    slab = evidence.Slab(prior.distribution, prior.parameters)
+    wide = Prior(
+        prior.distribution,
+        unit=prior.unit,
+        **{**prior.parameters, **{name: 2 * value for name, value in slab.scales.items()}},
+    )
+    return f"priors={{{nm.EFFECT!r}: regimelag.{wide!r}}}"
 
 
 def _wider(spec: ModelSpec, row: Row) -> str:

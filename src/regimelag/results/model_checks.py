@@ -13,6 +13,7 @@ from regimelag.results.regimes import regime_paths, regime_probabilities
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 # The last tenth of the lags, and how many times the mass that equal weights would put there is a pile.
@@ -177,6 +178,7 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
     Statistics & Data Analysis 37, 65-75).
     """
     labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).to_numpy()
+    by_origin = getattr(spec.regimes.transitions, "by_origin", False)
     # Of two regimes, steps into one are separated where steps into the other are.
     towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
     for whose, one in _of_each_chain(paths):
@@ -184,19 +186,24 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
         for d, driver in enumerate(spec.drivers):
             found = []
             for k in towards:
-                above, below = (
-                    _beyond(rows, sign * values[:-1, d], k, by_origin=spec.priors.origin_sd > 0) for sign in (1, -1)
-                )
+                above, below = (_beyond(rows, sign * values[:-1, d], k, by_origin=by_origin) for sign in (1, -1))
                 side = "above" if above.mean() >= below.mean() else "below"
                 found.append((float((above | below).mean()), f"towards {labels[k]} lie at values of it {side}"))
             share, steps = max(found)
             if share > MOST_DRAWS:
                 yield (
                     f"Driver {driver.name} separates the regimes{whose}: on {100 * share:.0f} % of the sampled paths "
-                    f"the steps {steps} nearly all others. The size of its effect then follows the prior (driver_sd = "
-                    f"{spec.priors.driver_sd:g}; fit with twice that to see by how much). Interpret at most its sign, "
-                    "or leave the driver out; only a window with more switches identifies the size."
+                    f"the steps {steps} nearly all others. The size of its effect then follows the prior of "
+                    f"driver_effect (sigma = {_driver_sigma(spec, driver.name):g}; fit with twice that to see by how "
+                    "much). Interpret at most its sign, or leave the driver out; only a window with more switches "
+                    "identifies the size."
                 )
+
+
+def _driver_sigma(spec: ModelSpec, driver: str) -> float:
+    """Sigma of the prior of a driver's effect."""
+    parameters = {one.name: one for one in model_terms(spec, len(spec.episodes.labels())).parameters()}
+    return float(parameters[nm.DRIVER_EFFECT].prior.at({nm.DRIVER: driver}).parameters["sigma"])
 
 
 def _beyond(rows: np.ndarray, value: np.ndarray, k: int, *, by_origin: bool) -> np.ndarray:

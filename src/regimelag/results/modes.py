@@ -11,12 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.model.terms import model_terms
 from regimelag.results.lags import lag_distribution
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.inference_data import spec_of
 from regimelag.sampling.modes_dataset import RESERVED, free_variables, nearest_modes, within_chain_sd
 from regimelag.spec import names as nm
+from regimelag.spec.terms import model_terms
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
 # Permutations are tried one by one: 720 for six regimes.

@@ -249,7 +249,7 @@ def driver_effects(
     Notes
     -----
     The change in log odds is the same in every period and whatever the other drivers are: with softmax transitions it
-    is the move times the difference of the two regimes' slopes. Only where ``Priors.origin_sd`` is positive does it
+    is the move times the difference of the two regimes' slopes. Only with ``Markov(by_origin=True)`` does it
     differ between the regimes of the period before; the average weighs these equally.
     """
     view = View.of(idata)

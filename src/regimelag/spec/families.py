@@ -17,7 +17,8 @@ from scipy import special, stats
 from regimelag.errors import require_positive
 from regimelag.runtime.plain import as_plain
 from regimelag.spec import names as nm
-from regimelag.spec.term import Prior, Term
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term
 
 Array = Any
 HALF_LOG_TWO_PI = 0.5 * np.log(2.0 * np.pi)
@@ -161,7 +162,7 @@ class StudentT(Elliptical):
 
     def terms(self) -> tuple[Term, ...]:
         """The degrees of freedom, less two."""
-        prior = Prior("Gamma", {"alpha": self.shape, "beta": self.rate})
+        prior = Prior("Gamma", alpha=self.shape, beta=self.rate)
         return (Term(nm.TAIL, prior, r"\nu - 2", "degrees of freedom less two"),)
 
     def degrees_of_freedom(self, parameters: Mapping[str, Array]) -> Array:

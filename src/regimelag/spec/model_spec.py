@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from regimelag.spec.parts import Episodes, Regimes
 from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
+from regimelag.spec.terms import check_priors, kept_priors
 
 # More would take minutes where one lag takes a second.
 MOST_COMBINATIONS = 1000
@@ -121,8 +123,9 @@ class ModelSpec:
         Stretches over which scale and effects may differ.
     regimes : Regimes
         The hidden chain.
-    priors : Priors
-        Prior scales.
+    priors : mapping of str to Prior
+        Priors that replace the model's own, by the parameter's name in the posterior. Those of pymc_extras and PreliZ
+        are accepted. Stored as `Priors`.
     family : Family, or str
         Distribution of the residuals: `StudentT`, `Normal`, a class of your own, or the kind of one.
     responses_vary : tuple of {"effect", "lag", "regimes"}
@@ -146,7 +149,7 @@ class ModelSpec:
     max_lag: int = 26
     episodes: Episodes = field(default_factory=Episodes)
     regimes: Regimes = field(default_factory=Regimes)
-    priors: Priors = field(default_factory=Priors)
+    priors: Mapping[str, Any] = field(default_factory=Priors)
     family: Family = field(default_factory=StudentT)
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
@@ -168,7 +171,9 @@ class ModelSpec:
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
-        for part, cls in {"episodes": Episodes, "regimes": Regimes, "priors": Priors}.items():
+        if not isinstance(self.priors, Priors):
+            object.__setattr__(self, "priors", Priors(self.priors))
+        for part, cls in {"episodes": Episodes, "regimes": Regimes}.items():
             came, wanted = getattr(self, part), f"regimelag.{cls.__name__}"
             require(isinstance(came, cls), asked, f"{part} is a {wanted}", came, f"write {part}={wanted}(...)")
         require(
@@ -212,14 +217,6 @@ class ModelSpec:
             f"{len(self.responses)} responses and a {self.family.kind} family",
             'write family = "student_t", or fit one response at a time',
         )
-        durations = np.size(self.priors.expected_duration)
-        require(
-            durations in (1, self.regimes.count),
-            asked,
-            f"expected_duration has one entry, or one for each of the {self.regimes.count} regimes",
-            f"{durations} entries",
-            "write expected_duration = 20.0 for all regimes, or a list with one for each",
-        )
         require(
             self.regimes.count > 1 or not self.drivers,
             asked,
@@ -235,6 +232,14 @@ class ModelSpec:
             f"frequency = {self.frequency!r}",
             f"write frequency = {nearest_frequency(self.frequency)}",
         )
+        if self.priors:
+            check_priors(self, asked)
+
+    def changed(self, **changes: Any) -> ModelSpec:
+        """The same model with other parts; priors of parameters and entries that it then lacks are dropped."""
+        bare = replace(self, **(changes | {"priors": Priors()}))
+        given = changes.get("priors", self.priors)
+        return replace(bare, priors=kept_priors(bare, Priors(given)))
 
     def _check_own_values(self, asked: str) -> None:
         """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.

@@ -126,6 +126,7 @@ class Regimes:
             TRANSITIONS,
             "regimelag.spec.transitions.TRANSITIONS",
         )
+        self.transitions.validate(self.count)
 
     def labels(self) -> tuple[str, ...]:
         """One name per regime, from the least volatile up."""

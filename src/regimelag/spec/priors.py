@@ -1,85 +1,345 @@
-"""Prior scales of a model."""
+"""Priors as data: a distribution with its parameters, for a parameter as a whole and for single entries of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self, get_args
 
-from regimelag.errors import require, require_positive
-from regimelag.runtime.plain import as_plain
+import numpy as np
+
+from regimelag.errors import SpecError, require, require_choice
+
+Unit = Literal["standardized", "elasticity"]
+Support = Literal["real", "positive", "unit", "bounded", "vector"]
+BY = "by_"
 
 
-@dataclass(frozen=True)
-class Priors:
-    """Prior scales.
+class Known(NamedTuple):
+    """A distribution of PyMC: its support, its sets of parameters (required, optional), and those that have a unit."""
 
-    Coefficients are in standard deviations of the response per standard deviation of the other variable.
+    support: Support
+    parameters: tuple[tuple[str, str], ...]
+    in_unit: str = ""
+
+
+DISTRIBUTIONS = {
+    "Normal": Known("real", (("sigma", "mu"),), "mu sigma"),
+    "StudentT": Known("real", (("nu sigma", "mu"),), "mu sigma"),
+    "Cauchy": Known("real", (("beta", "alpha"),), "alpha beta"),
+    "Laplace": Known("real", (("b", "mu"),), "mu b"),
+    "Logistic": Known("real", (("s", "mu"),), "mu s"),
+    "SkewNormal": Known("real", (("sigma", "mu alpha"),), "mu sigma"),
+    "Gumbel": Known("real", (("mu beta", ""),), "mu beta"),
+    "HalfNormal": Known("positive", (("sigma", ""),), "sigma"),
+    "HalfStudentT": Known("positive", (("nu sigma", ""),), "sigma"),
+    "HalfCauchy": Known("positive", (("beta", ""),), "beta"),
+    "LogNormal": Known("positive", (("sigma", "mu"),)),
+    "Gamma": Known("positive", (("alpha beta", ""), ("mu sigma", ""))),
+    "InverseGamma": Known("positive", (("alpha beta", ""), ("mu sigma", ""))),
+    "Exponential": Known("positive", (("lam", ""), ("scale", ""))),
+    "Weibull": Known("positive", (("alpha beta", ""),)),
+    "Beta": Known("unit", (("alpha beta", ""), ("mu sigma", ""), ("mu nu", ""))),
+    "Kumaraswamy": Known("unit", (("a b", ""),)),
+    "LogitNormal": Known("unit", (("sigma", "mu"),)),
+    "Uniform": Known("bounded", (("lower upper", ""),), "lower upper"),
+    "TruncatedNormal": Known("bounded", (("sigma", "mu lower upper"),), "mu sigma lower upper"),
+    "Triangular": Known("bounded", (("lower c upper", ""),), "lower c upper"),
+    "ZeroSumNormal": Known("vector", (("sigma", ""),), "sigma"),
+    "Dirichlet": Known("vector", (("a", ""),)),
+    "LKJ": Known("vector", (("eta", ""),)),
+    "Categorical": Known("vector", (("p", ""),)),
+}
+POSITIVE = frozenset({"sigma", "nu", "b", "s", "lam", "scale", "eta", "a"})
+# Which supports lie within which, but for those that the parameters bound.
+WITHIN = {"real": {"real", "positive", "unit"}, "positive": {"positive", "unit"}, "unit": {"unit"}}
+ENDS = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "unit": (0.0, 1.0)}
+
+
+class Prior:
+    """A prior: a distribution of PyMC by its name, with its parameters.
 
     Parameters
     ----------
-    intercept_sd : float
-        Normal prior of each regime's mean, in standard deviations of the response.
-    contemporaneous_sd, control_sd : float
-        Normal priors of same-period coefficients.
-    effect_sd : float
-        Normal prior of the cumulative lagged effect.
-    effect_regime_sd, effect_episode_sd, effect_response_sd : float
-        Scales of the half-normal priors of the deviations' standard deviation over regimes, episodes and responses.
-    lag_episode_sd, lag_response_sd : float
-        The same for deviations of the log location of a kernel.
-    scale_median, scale_log_sd : float
-        Log-normal prior of the residual scale, in standard deviations of the response.
-    scale_gap, scale_gap_log_sd : float
-        Log-normal prior (median, log standard deviation) of the gap in log scale between neighbouring regimes.
-    scale_episode_sd : float
-        Sigma of the sum-to-zero normal prior of the episodes' log scales. (Each entry of such a prior over n entries
-        has standard deviation sigma * sqrt(1 - 1 / n).)
-    correlation_eta : float
-        Shape of the LKJ prior of the residuals' correlation between responses; one is uniform, more draws it to none.
-    expected_duration, expected_duration_log_sd : float or tuple of float, float
-        A regime's expected duration minus one, in periods, with all drivers at their mean, is log-normal with median
-        ``expected_duration - 1`` and this log standard deviation; one duration for all regimes, or a tuple with one for
-        each. Stored as a tuple.
-    leave_sd : float
-        Sigma of the sum-to-zero normal prior of the log weights of the regimes to go to (three regimes or more).
-    driver_sd : float
-        Sigma of the sum-to-zero normal prior of what one standard deviation of a driver adds to the log weight of each
-        destination in the softmax. The change in the log odds between two regimes is the difference of two of these:
-        its prior standard deviation is sqrt(2) * driver_sd, however many regimes there are.
-    origin_sd : float
-        Scale of the half-normal prior of how far origins differ in that; zero for not at all.
+    distribution : str
+        Name of the distribution, as PyMC spells it: "Normal", "StudentT", "HalfNormal", "LogNormal", ...
+    unit : {"standardized", "elasticity"}
+        Unit of location and scale, of the prior of a coefficient. *standardized*: standard deviations of the response
+        per standard deviation of the other variable, which change with the window. *elasticity*: the response's unit
+        per unit of the other variable: of two log returns per cent per per cent.
+    dims : tuple of str
+        Dimensions of the parameter, where a class such as a kernel declares one: ``("lag",)``.
+    **parameters : float, tuple of float, or mapping of str to Prior
+        Parameters of the distribution, as PyMC spells them (mu, sigma, nu, ...). ``by_signal``, ``by_control``,
+        ``by_driver``, ``by_regime``, ``by_response`` and ``by_episode`` hold priors of single entries, by name.
+
+    Raises
+    ------
+    SpecError
+        If the distribution or a parameter is unknown, a parameter no finite number, or the unit another.
+
+    Examples
+    --------
+    >>> Prior("StudentT", nu=3, sigma=1.0, unit="elasticity", by_signal={"silver": Prior("Normal", sigma=0.8)})
+    Prior('StudentT', nu=3.0, sigma=1.0, unit='elasticity', by_signal={'silver': Prior('Normal', sigma=0.8)})
     """
 
-    intercept_sd: float = 0.3
-    contemporaneous_sd: float = 0.5
-    control_sd: float = 0.5
-    effect_sd: float = 0.5
-    effect_regime_sd: float = 0.25
-    effect_episode_sd: float = 0.25
-    effect_response_sd: float = 0.25
-    lag_episode_sd: float = 0.3
-    lag_response_sd: float = 0.3
-    scale_median: float = 0.8
-    scale_log_sd: float = 0.5
-    scale_gap: float = 0.8
-    scale_gap_log_sd: float = 0.4
-    scale_episode_sd: float = 0.4
-    correlation_eta: float = 2.0
-    expected_duration: float | tuple[float, ...] = (20.0,)
-    expected_duration_log_sd: float = 1.0
-    leave_sd: float = 1.0
-    driver_sd: float = 0.7
-    origin_sd: float = 0.0
+    __slots__ = ("by", "dims", "distribution", "parameters", "unit")
 
-    def __post_init__(self) -> None:
-        """Check that scales are positive and durations exceed one period."""
-        as_plain(self)
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name == "expected_duration":
-                require(value != (), "priors", "expected_duration is not empty", "()", "write expected_duration = 20.0")
-                for duration in value if isinstance(value, tuple) else (value,):
-                    require_positive("priors", item.name, duration, least=1.0)
-            elif item.name == "origin_sd":
-                require_positive("priors", item.name, value, least=-1e-300)
-            else:
-                require_positive("priors", item.name, value)
+    distribution: str
+    parameters: dict[str, Any]
+    unit: Unit
+    dims: tuple[str, ...]
+    by: dict[str, dict[str, Prior]]
+
+    def __init__(
+        self, distribution: str, *, unit: Unit = "standardized", dims: tuple[str, ...] = (), **parameters: Any
+    ) -> None:
+        asked = f"a prior {distribution!r}"
+        require_choice(asked, "distribution", distribution, DISTRIBUTIONS)
+        require_choice(asked, "unit", unit, get_args(Unit))
+        own = {
+            name: _number(asked, name, value) for name, value in sorted(parameters.items()) if not name.startswith(BY)
+        }
+        _check_parameters(asked, distribution, own)
+        scales = DISTRIBUTIONS[distribution].in_unit
+        in_units = [name for name, one in DISTRIBUTIONS.items() if one.in_unit]
+        rule = f"a prior in another unit is one of {in_units}"
+        require(unit == "standardized" or bool(scales), asked, rule, distribution, 'write unit = "standardized"')
+        by = {name.removeprefix(BY): value for name, value in parameters.items() if name.startswith(BY)}
+        object.__setattr__(self, "distribution", distribution)
+        object.__setattr__(self, "parameters", own)
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "dims", (dims,) if isinstance(dims, str) else tuple(dims or ()))
+        object.__setattr__(self, "by", {dim: _entries(asked, dim, entries) for dim, entries in by.items()})
+
+    @classmethod
+    def of(cls, value: Any, asked: str = "a prior") -> Self:
+        """The prior that a table, a `pymc_extras.prior.Prior` or a PreliZ distribution describes.
+
+        Parameters
+        ----------
+        value : Prior, mapping, or object
+            A mapping has a key ``distribution``. Of other objects those with ``distribution`` and ``parameters`` are
+            read, as those of pymc_extras, and PreliZ distributions, whose class has the name and ``params_dict`` the
+            parameters.
+        asked : str
+            What the caller asked for, the first part of an error.
+        """
+        if isinstance(value, cls):
+            return value
+        cure = 'write {distribution = "Normal", sigma = 0.5}, or regimelag.Prior("Normal", sigma=0.5) in Python'
+        if isinstance(value, Mapping):
+            came = f"keys {sorted(map(str, value))}"
+            require("distribution" in value, asked, "a prior is a table with a distribution", came, cure)
+            return cls(**value)
+        if hasattr(value, "params_dict"):
+            return cls(type(value).__name__, **(value.params_dict or {}))
+        if hasattr(value, "distribution") and hasattr(value, "parameters"):
+            rule = "a Prior of pymc_extras has no transform: the prior is that of the parameter itself"
+            require(getattr(value, "transform", None) is None, asked, rule, str(value), "leave transform out")
+            return cls(value.distribution, dims=getattr(value, "dims", None) or (), **value.parameters)
+        rule = "a prior is a regimelag.Prior, a table, or a Prior of pymc_extras or PreliZ"
+        raise SpecError(asked, rule, f"a {type(value).__name__}", cure)
+
+    def at(self, labels: Mapping[str, str]) -> Prior:
+        """The prior of one entry, from the entry's label along each dimension."""
+        for dim, entries in self.by.items():
+            if labels.get(dim) in entries:
+                return entries[labels[dim]]
+        return self
+
+    def kept(self, labels: Mapping[str, Sequence[str]]) -> Prior:
+        """The prior with those of its entries that a parameter with these labels has."""
+        plain = self.to_plain()
+        for dim, entries in self.by.items():
+            held = {label: one for label, one in entries.items() if label in labels.get(dim, ())}
+            plain[f"{BY}{dim}"] = held
+            if not held:
+                del plain[f"{BY}{dim}"]
+        return Prior(**plain)
+
+    def relabelled(self, dim: str, label: str, other: str) -> Prior:
+        """The prior with the entry of another label beside that of a label, if it has one; the same distribution."""
+        held = self.by.get(dim, {})
+        plain = self.to_plain() | ({f"{BY}{dim}": held | {other: held[label]}} if label in held else {})
+        return Prior(**plain)
+
+    def every(self) -> Iterator[Prior]:
+        """The prior itself, and those of single entries."""
+        yield self
+        for entries in self.by.values():
+            yield from entries.values()
+
+    def scaled(self, factor: float) -> dict[str, Any]:
+        """Parameters of the distribution, of the variable multiplied by a positive factor."""
+        in_unit = DISTRIBUTIONS[self.distribution].in_unit.split()
+        arrays = {name: np.asarray(one) if isinstance(one, tuple) else one for name, one in self.parameters.items()}
+        return {name: factor * value if name in in_unit else value for name, value in arrays.items()}
+
+    def within(self, support: Support) -> bool:
+        """Whether this distribution, without those of single entries, has all its mass in a support."""
+        own = DISTRIBUTIONS[self.distribution].support
+        if own != "bounded":
+            return own in WITHIN.get(support, ())
+        low, high = ENDS[support]
+        ends = self.parameters.get("lower", -math.inf), self.parameters.get("upper", math.inf)
+        return low <= ends[0] and ends[1] <= high
+
+    def to_plain(self) -> dict[str, Any]:
+        """The prior as a table, which `of` turns back."""
+        plain: dict[str, Any] = {"distribution": self.distribution}
+        plain |= {name: list(held) if isinstance(held, tuple) else held for name, held in self.parameters.items()}
+        plain |= {} if self.unit == "standardized" else {"unit": self.unit}
+        plain |= {"dims": list(self.dims)} if self.dims else {}
+        entries = {dim: {label: one.to_plain() for label, one in held.items()} for dim, held in self.by.items()}
+        return plain | {f"{BY}{dim}": held for dim, held in entries.items()}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a prior does not change."""
+        raise AttributeError(f"a Prior does not change: make another one with the {name} that you want")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same."""
+        return isinstance(other, Prior) and self.to_plain() == other.to_plain()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prior.of, (self.to_plain(),)
+
+    def __repr__(self) -> str:
+        own: dict[str, Any] = dict(self.parameters)
+        own |= {} if self.unit == "standardized" else {"unit": self.unit}
+        own |= {"dims": self.dims} if self.dims else {}
+        own |= {f"{BY}{dim}": entries for dim, entries in self.by.items()}
+        return f"Prior({', '.join([repr(self.distribution), *(f'{name}={value!r}' for name, value in own.items())])})"
+
+
+class Priors(Mapping[str, Prior]):
+    """Priors of a model that replace its own, by the parameter's name in the posterior; hashable, and never changed.
+
+    Parameters
+    ----------
+    priors : mapping of str to Prior, table, or Prior of pymc_extras or PreliZ
+        ``{"effect": Prior("Normal", sigma=0.3), "silver_lag_location": Prior("LogNormal", mu=2.0, sigma=0.4)}``.
+        The table of priors of a report, and the variables of `build_model`, have the names.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, priors: Mapping[str, Any] | None = None) -> None:
+        given = {} if priors is None else priors
+        cure = 'write priors={"effect": regimelag.Prior("Normal", sigma=0.3)}'
+        came = f"a {type(given).__name__}"
+        require(isinstance(given, Mapping), "priors", "priors are given by the names of parameters", came, cure)
+        self._held = {str(name): Prior.of(one, f"the prior of {name!r}") for name, one in sorted(given.items())}
+
+    def __getitem__(self, name: str) -> Prior:
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._held.items()))
+
+    def __repr__(self) -> str:
+        return f"Priors({self._held!r})"
+
+
+class Resolved(NamedTuple):
+    """Priors of all entries of a parameter: one distribution for all, or one for each.
+
+    Attributes
+    ----------
+    distributions : tuple of str
+        The name of the distribution that all have, or that of each entry, in C order.
+    parameters : tuple of dict
+        As many: parameters in standardised units; where all have one distribution, a float or an array of the
+        parameter's shape.
+    """
+
+    distributions: tuple[str, ...]
+    parameters: tuple[dict[str, Any], ...]
+
+    def entry(self, n: int) -> tuple[str, dict[str, Any]]:
+        """Distribution and parameters of an entry, counted in C order."""
+        if len(self.distributions) > 1:
+            return self.distributions[n], self.parameters[n]
+        held = {key: np.ravel(value)[n] if np.ndim(value) else value for key, value in self.parameters[0].items()}
+        return self.distributions[0], held
+
+
+def resolve(prior: Prior, labels: Mapping[str, list[str]], factors: np.ndarray | float = 1.0) -> Resolved:
+    """Priors of the entries of a parameter.
+
+    Parameters
+    ----------
+    prior : Prior
+        The prior of the parameter, with those of single entries.
+    labels : mapping of str to list of str
+        Names along each dimension of the parameter over which priors may differ, in order.
+    factors : ndarray
+        What turns a coefficient in natural units into a standardised one, of each entry.
+    """
+    shape = tuple(map(len, labels.values()))
+    factors = np.broadcast_to(factors, shape)
+    if not prior.by and (prior.unit == "standardized" or np.ptp(factors) == 0):
+        factor = 1.0 if prior.unit == "standardized" else float(factors.flat[0])
+        return Resolved((prior.distribution,), (prior.scaled(factor),))
+    each, dims = [], list(labels)
+    for place in np.ndindex(shape):
+        one = prior.at({dim: labels[dim][n] for dim, n in zip(dims, place, strict=True)})
+        held = one.scaled(1.0 if one.unit == "standardized" else float(factors[place]))
+        each.append((one.distribution, {k: v[place[-1]] if np.ndim(v) else v for k, v in held.items()}))
+    names = {(distribution, *sorted(held)) for distribution, held in each}
+    if len(names) > 1:
+        return Resolved(tuple(name for name, _ in each), tuple(held for _, held in each))
+    stacked = {key: np.array([held[key] for _, held in each], dtype=float).reshape(shape) for key in each[0][1]}
+    return Resolved((each[0][0],), (stacked,))
+
+
+def _check_parameters(asked: str, distribution: str, given: Mapping[str, Any]) -> None:
+    """Require the parameters of the distribution, and those that scale or shape to be positive."""
+    known, each = DISTRIBUTIONS[distribution], []
+    for required, optional in known.parameters:
+        needed, allowed = set(required.split()), {*required.split(), *optional.split()}
+        each.append(" and ".join(required.split()) + (f" (and {', '.join(optional.split())})" if optional else ""))
+        if needed <= set(given) <= allowed:
+            break
+    else:
+        first = known.parameters[0][0].split()
+        cure = f"write {', '.join(f'{name} = 1.0' for name in first)}"
+        came = ", ".join(sorted(given)) or "no parameters"
+        raise SpecError(asked, f"the parameters of a {distribution} are {', or '.join(each)}", came, cure)
+    shapes = {"alpha", "beta"} if known.support in ("positive", "unit") else set()
+    for name in sorted((POSITIVE | shapes | ({"beta"} if known.support == "real" else set())) & set(given)):
+        entries = given[name] if isinstance(given[name], tuple) else (given[name],)
+        require(min(entries) > 0, asked, f"{name} is above zero", f"{name} = {given[name]!r}", f"write {name} = 1.0")
+    ends = given.get("lower", -math.inf), given.get("upper", math.inf)
+    came, cure = f"lower = {ends[0]}, upper = {ends[1]}", "give lower a number below upper"
+    require(not ends[0] >= ends[1], asked, "lower is below upper", came, cure)
+
+
+def _number(asked: str, name: str, value: Any) -> Any:
+    """A finite number, or several as a tuple."""
+    if isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0)):
+        return tuple(_number(asked, name, one) for one in value)
+    plain: Any = value.item() if hasattr(value, "item") else value
+    fits = isinstance(plain, numbers.Real) and not isinstance(plain, bool) and not math.isnan(plain)
+    fits = fits and (math.isfinite(plain) or name in ("lower", "upper"))
+    require(fits, asked, f"{name} is a number", f"{name} = {value!r}", f"write {name} = 1.0")
+    return float(plain)
+
+
+def _entries(asked: str, dim: str, entries: Any) -> dict[str, Prior]:
+    rule = f"{BY}{dim} holds a prior for each name"
+    cure = f'write {BY}{dim} = {{name = {{distribution = "Normal", sigma = 0.5}}}}'
+    require(isinstance(entries, Mapping), asked, rule, f"a {type(entries).__name__}", cure)
+    return {str(label): Prior.of(one, f"{asked}, {BY}{dim} {label!r}") for label, one in entries.items()}

@@ -7,34 +7,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from regimelag.spec.priors import Prior, Resolved
+
 Array = Any
-
-
-class Prior(NamedTuple):
-    """A prior as data: the name of a distribution in PyMC and its arguments.
-
-    Attributes
-    ----------
-    distribution : str
-        Name of the distribution, as PyMC spells it.
-    arguments : dict
-        Its arguments, as PyMC spells them.
-    over_lags : bool
-        Whether the parameter has one entry per lag.
-    """
-
-    distribution: str
-    arguments: Mapping[str, Any]
-    over_lags: bool = False
+UNRESOLVED = Resolved((), ())
 
 
 class Parameter(NamedTuple):
-    """A free parameter: its name in the posterior, LaTeX symbol, meaning and prior."""
+    """A free parameter.
+
+    Attributes
+    ----------
+    name, symbol, meaning : str
+        Its name in the posterior, in LaTeX, and in words.
+    prior : Prior
+        Its prior.
+    dims : tuple of str
+        Its dimensions over which priors may differ.
+    slope_on : str
+        Of a coefficient, the role of the variables that it is the slope on; empty otherwise.
+    """
 
     name: str
     symbol: str
     meaning: str
     prior: Prior
+    dims: tuple[str, ...] = ()
+    slope_on: str = ""
 
 
 class Term(NamedTuple):
@@ -61,6 +60,10 @@ class Term(NamedTuple):
         scale is ``{name}_sd``, and the term their product: non-centred, since the data are weak.
     transform : callable, optional
         From the parameter and the array namespace to what enters.
+    slope_on : str
+        Of a coefficient, the role of the variables that it is the slope on; its prior may be in natural units.
+    resolved : Resolved
+        On a panel, the priors of all its entries, in standardised units.
     """
 
     name: str
@@ -73,14 +76,21 @@ class Term(NamedTuple):
     zero_sum: int = 0
     raw: Parameter | None = None
     transform: Callable[[Array, Any], Array] | None = None
+    slope_on: str = ""
+    resolved: Resolved = UNRESOLVED
 
     def parameters(self) -> Iterator[Parameter]:
         """Its free parameters: itself, or the scale and the deviations over it."""
-        if self.raw is None:
-            yield Parameter(self.name, self.symbol, self.meaning, self.prior)
-            return
-        yield Parameter(f"{self.name}_sd", self.symbol, self.meaning, self.prior)
-        yield self.raw
+        # The others are those of one vector, which has one prior.
+        own = self.dims[: len(self.dims) - max(self.zero_sum, int(self.prior.distribution == "Dirichlet"))]
+        name = self.name if self.raw is None else f"{self.name}_sd"
+        yield Parameter(name, self.symbol, self.meaning, self.prior, own, self.slope_on)
+        if self.raw is not None:
+            yield self.raw
+
+    def with_prior_of(self, priors: Mapping[str, Prior]) -> Term:
+        """The term with the prior that is given for its name; of pooled deviations, for the name of their scale."""
+        return self._replace(prior=priors.get(next(self.parameters()).name, self.prior))
 
     def entering(self, values: Array, xp: Any = np) -> Array:
         """What enters, from the term's values (..., *parameter)."""
@@ -89,12 +99,12 @@ class Term(NamedTuple):
 
 def normal(sd: float, mean: Any = 0.0) -> Prior:
     """Normal prior."""
-    return Prior("Normal", {"mu": mean, "sigma": sd})
+    return Prior("Normal", mu=mean, sigma=sd)
 
 
 def zero_sum_normal(sd: float) -> Prior:
     """Normal prior of values that sum to zero; each of n has standard deviation ``sd * sqrt(1 - 1 / n)``."""
-    return Prior("ZeroSumNormal", {"sigma": sd})
+    return Prior("ZeroSumNormal", sigma=sd)
 
 
 def pooled(
@@ -106,14 +116,15 @@ def pooled(
     meanings: tuple[str, str],
     enters: np.ndarray | None = None,
     zero_sum: int = 1,
+    slope_on: str = "",
 ) -> Term:
     """Deviations that sum to zero over their last dimensions and share a half-normal scale over the others.
 
     Gelman (2006), doi:10.1214/06-BA117A, on half-normal and half-t priors of such scales.
     """
     raw = Parameter(f"{name}_raw", symbols[1], meanings[1], zero_sum_normal(1.0))
-    prior = Prior("HalfNormal", {"sigma": sd})
-    return Term(name, prior, symbols[0], meanings[0], dims, enters, zero_sum=zero_sum, raw=raw)
+    prior = Prior("HalfNormal", sigma=sd)
+    return Term(name, prior, symbols[0], meanings[0], dims, enters, zero_sum=zero_sum, raw=raw, slope_on=slope_on)
 
 
 def index_of(*parts: str) -> str:

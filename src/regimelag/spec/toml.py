@@ -23,6 +23,7 @@ from regimelag.runtime.files import explain_os_errors, write_whole
 from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.priors import Priors
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 
 # Classes by kind, those of a user's script included.
@@ -42,6 +43,8 @@ def _to_plain(value: Any) -> Any:
         held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
         # What is as its class makes it is named alone; a kernel says its prior lags.
         return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held
+    if isinstance(value, Priors):
+        return {name: prior.to_plain() for name, prior in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
@@ -56,6 +59,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         # One entry, or a list of them.
         hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Mapping:
+        # Priors by name, which the spec reads.
+        return value
     if hint in REGISTRIES:
         return _registered(hint, value, where)
     if is_dataclass(hint):

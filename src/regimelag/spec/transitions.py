@@ -12,12 +12,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from regimelag.errors import require, require_positive
 from regimelag.runtime.plain import as_plain
 from regimelag.spec import names as nm
-from regimelag.spec.priors import Priors
 from regimelag.spec.term import Term, index_of, normal, pooled, text, zero_sum_normal
 
 Array = Any
+# Sigma of the sum-to-zero normal priors of the log weights of the regimes to go to, and of what a standard deviation of
+# a driver adds to them. The log odds between two regimes are a difference of two: their sd is sqrt(2) times sigma.
+LEAVE_SD, DRIVER_SD = 1.0, 0.7
+# Scale of the half-normal prior of how far origins differ in what a driver does.
+ORIGIN_SD = 0.3
 
 
 class Steps(NamedTuple):
@@ -29,15 +34,12 @@ class Steps(NamedTuple):
         Number of regimes.
     drivers : tuple of str
         Names of the drivers.
-    priors : Priors
-        Prior scales of the spec.
     own : str
         Index of the response in LaTeX, where each response has a chain of its own; empty otherwise.
     """
 
     regimes: int
     drivers: tuple[str, ...]
-    priors: Priors
     own: str = ""
 
 
@@ -55,6 +57,9 @@ class Transitions:
     def __post_init__(self) -> None:
         """Keep plain numbers, so that the model stays hashable and TOML can hold it."""
         as_plain(self)
+
+    def validate(self, regimes: int) -> None:
+        """Raise `SpecError` where the model cannot have so many regimes."""
 
     def terms(self, steps: Steps) -> tuple[Term, ...]:
         """Terms of the logits (1 + driver, origin, destination) of one chain.
@@ -80,19 +85,56 @@ class Markov(Transitions):
     The diagonal is the log odds of staying, which is the log of the expected duration minus one period. The rest of a
     row is normalised, so that the odds hold whatever the preference among the other regimes. Time-varying transitions
     follow Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545.
+
+    Parameters
+    ----------
+    expected_duration : float or tuple of float
+        Prior median of each regime's expected duration, in periods, with all drivers at their mean; one for all
+        regimes, or one for each. Stored as a tuple.
+    expected_duration_log_sd : float
+        The expected duration minus one period is log-normal a priori, with this log standard deviation.
+    by_origin : bool
+        Whether what a driver does differs between the regimes that a step comes from.
     """
 
     kind: ClassVar[str] = "markov"
 
+    expected_duration: float | tuple[float, ...] = (20.0,)
+    expected_duration_log_sd: float = 1.0
+    by_origin: bool = False
+
+    def __post_init__(self) -> None:
+        """Require durations above one period."""
+        super().__post_init__()
+        durations = self.expected_duration if isinstance(self.expected_duration, tuple) else (self.expected_duration,)
+        asked = "a markov transition model"
+        require(durations != (), asked, "expected_duration is not empty", "()", "write expected_duration = 20.0")
+        for duration in durations:
+            require_positive(asked, "expected_duration", duration, least=1.0)
+        require_positive(asked, "expected_duration_log_sd", self.expected_duration_log_sd)
+        came, cure = f"by_origin = {self.by_origin!r}", "write by_origin = true in TOML, or by_origin=True in Python"
+        require(isinstance(self.by_origin, bool), asked, "by_origin is true or false", came, cure)
+
+    def validate(self, regimes: int) -> None:
+        """Require one expected duration, or one for each regime."""
+        durations = np.size(self.expected_duration)
+        require(
+            durations in (1, regimes),
+            "a markov transition model",
+            f"expected_duration has one entry, or one for each of the {regimes} regimes",
+            f"{durations} entries",
+            "write expected_duration = 20.0 for all regimes, or a list with one for each",
+        )
+
     def terms(self, steps: Steps) -> tuple[Term, ...]:
         """Log odds of staying, log weights of the regimes to go to, and effects of drivers."""
-        count, priors, own = steps.regimes, steps.priors, steps.own
+        count, own = steps.regimes, steps.own
         regimes, rows = np.eye(count), np.eye(1 + len(steps.drivers))
-        durations = np.log(np.broadcast_to(np.asarray(priors.expected_duration), count) - 1)
+        durations = np.log(np.broadcast_to(np.asarray(self.expected_duration), count) - 1)
         found = [
             Term(
                 nm.STAY,
-                normal(priors.expected_duration_log_sd, durations if np.ptp(durations) else float(durations[0])),
+                normal(self.expected_duration_log_sd, durations if np.ptp(durations) else float(durations[0])),
                 rf"\alpha{index_of(own, 'i', 'i')}",
                 "log odds of staying, drivers at their mean",
                 (nm.REGIME,),
@@ -103,7 +145,7 @@ class Markov(Transitions):
             found.append(
                 Term(
                     nm.LEAVE,
-                    zero_sum_normal(priors.leave_sd),
+                    zero_sum_normal(LEAVE_SD),
                     rf"\alpha{index_of(own, 'i', 'j')}",
                     "log weights of the regimes to go to; they sum to zero",
                     (nm.REGIME, nm.ONWARD),
@@ -116,7 +158,7 @@ class Markov(Transitions):
             found.append(
                 Term(
                     nm.DRIVER_EFFECT,
-                    zero_sum_normal(priors.driver_sd),
+                    zero_sum_normal(DRIVER_SD),
                     rf"\delta{index_of(own, 'j')}",
                     "what one sd of a driver adds to a regime's log weight in the softmax; they sum to zero over "
                     "regimes",
@@ -125,11 +167,11 @@ class Markov(Transitions):
                     zero_sum=1,
                 )
             )
-        if steps.drivers and priors.origin_sd > 0:
+        if steps.drivers and self.by_origin:
             found.append(
                 pooled(
                     nm.DRIVER_ORIGIN,
-                    priors.origin_sd,
+                    ORIGIN_SD,
                     (nm.DRIVER, nm.ORIGIN, nm.DESTINATION),
                     symbols=(r"\omega", rf"\epsilon{index_of(own, 'i', 'j')}"),
                     meanings=(
@@ -149,7 +191,7 @@ class Markov(Transitions):
         for driver in steps.drivers:
             name = text(driver)
             slope = rf"\delta^{{{name}}}{index_of(own, 'j')}"
-            if steps.priors.origin_sd > 0:
+            if self.by_origin:
                 slope = rf"\left({slope} + \omega^{{{name}}} \epsilon^{{{name}}}{index_of(own, 'i', 'j')}\right)"
             terms.append(rf"{slope}\, z^{{{name}}}_{{t-1}}")
         return " + ".join(terms)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from regimelag.model.latex import prior_in_words
 from regimelag.spec.families import Family
 from regimelag.spec.kernels import Kernel, NoLag
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Control, Series
+from regimelag.spec.terms import model_terms
 from regimelag.spec.transitions import Transitions
 
 # What makes two series the same variable, whatever their names and roles.
@@ -75,7 +77,7 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
     """The null for the lag of a signal: the same model with kernel none for it."""
     signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
-    return dataclasses.replace(spec, signals=tuple(signals))
+    return spec.changed(signals=tuple(signals))
 
 
 def covariates(spec: ModelSpec) -> list[Covariate]:
@@ -207,15 +209,26 @@ def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
         yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
     # Without a lagged effect nothing of it varies, and its priors are idle.
     lagged = bool(reference.lagged_signals and spec.lagged_signals)
-    idle = set() if lagged else {one.name for one in dataclasses.fields(reference.priors) if _of_a_lag(one.name)}
     before, after = (
         tuple(one for one in each.episodes.vary if lagged or not _of_a_lag(one)) for each in (reference, spec)
     )
     if before != after:
         yield f"with {_plain(after)} varying over episodes instead of {_plain(before)}"
-    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"}), ("priors", idle)):
+    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"})):
         differing = _fields(getattr(reference, part), getattr(spec, part), skipped)
         yield from (f"with {words} in {part}" for words in differing)
+    yield from _in_priors(reference, spec)
+
+
+def _in_priors(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """Priors that one of both replaces, of parameters that both have."""
+    before, after = (
+        {one.name: one.prior for one in model_terms(each, len(each.episodes.labels())).parameters()}
+        for each in (reference, spec)
+    )
+    for name in sorted({*reference.priors, *spec.priors} & {*before} & {*after}):
+        if before[name] != after[name]:
+            yield f"with the prior of {name} {prior_in_words(after[name])} instead of {prior_in_words(before[name])}"
 
 
 def _of_a_lag(name: str) -> bool:

@@ -232,7 +232,7 @@ def _named(baselines: Mapping[str, type[Baseline]] | None, spec: ModelSpec) -> d
 
 def without_signals(spec: ModelSpec) -> ModelSpec:
     """The null that runs beside the model."""
-    return dataclasses.replace(spec, signals=())
+    return spec.changed(signals=())
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:

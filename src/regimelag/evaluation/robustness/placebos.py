@@ -37,13 +37,15 @@ def split_same_row_and_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> t
     signals = (*spec.signals[:place], now, lagged, *spec.signals[place + 1 :])
     order = [*range(place + 1), *range(place, len(spec.signals))]
     names = np.array([each.name for each in signals], dtype=str)
-    return dataclasses.replace(spec, signals=signals), bare.isel({nm.SIGNAL: order}).assign_coords({nm.SIGNAL: names})
+    # The same-row part has the priors of the signal, under its new name.
+    priors = {name: prior.relabelled(nm.SIGNAL, signal, now.name) for name, prior in spec.priors.items()}
+    return spec.changed(signals=signals, priors=priors), bare.isel({nm.SIGNAL: order}).assign_coords({nm.SIGNAL: names})
 
 
 def without_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
     """The null on timing: the lagged part dropped, the same-row part kept. Takes what `split_same_row_and_lag` made."""
     signals = tuple(each for each in spec.signals if each.name != signal)
-    null = dataclasses.replace(spec, signals=signals)
+    null = spec.changed(signals=signals)
     kept = [n for n, each in enumerate(spec.signals) if each.name != signal]
     return null, panel.isel({nm.SIGNAL: kept, nm.SIGNAL_TIME: slice(spec.history - null.history, None)})
 

@@ -11,7 +11,7 @@ from regimelag.spec.kernels.location_scale import (
     gamma_weights,
 )
 from regimelag.spec.kernels.point import Point, combinations
-from regimelag.spec.term import Prior
+from regimelag.spec.priors import Prior
 
 __all__ = [
     "KERNELS",

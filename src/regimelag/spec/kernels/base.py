@@ -16,7 +16,7 @@ import numpy as np
 
 from regimelag.errors import require
 from regimelag.runtime.plain import as_plain, is_number
-from regimelag.spec.term import Prior
+from regimelag.spec.priors import Prior
 
 Array = Any
 
@@ -24,7 +24,7 @@ Array = Any
 def log_normal(mean: float, sd: float) -> Prior:
     """Log-normal prior with the given mean and standard deviation, by moment matching."""
     sigma2 = np.log1p((sd / mean) ** 2)
-    return Prior("LogNormal", {"mu": float(np.log(mean) - sigma2 / 2), "sigma": float(np.sqrt(sigma2))})
+    return Prior("LogNormal", mu=float(np.log(mean) - sigma2 / 2), sigma=float(np.sqrt(sigma2)))
 
 
 def softmax(log_weights: Array, xp: Any) -> Array:

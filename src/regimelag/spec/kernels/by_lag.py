@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from regimelag.errors import require
+from regimelag.spec import names as nm
 from regimelag.spec.kernels.base import LagKernel, lags, softmax
 from regimelag.spec.kernels.location_scale import gamma_weights
-from regimelag.spec.term import Prior
+from regimelag.spec.priors import Prior
 
 Array = Any
 
@@ -53,7 +54,7 @@ class Dirichlet(LagKernel):
     def priors(self, max_lag: int) -> dict[str, Prior]:
         """Dirichlet prior on the weights themselves."""
         base, concentration = self._base(max_lag)
-        return {"weights": Prior("Dirichlet", {"a": concentration * base}, over_lags=True)}
+        return {"weights": Prior("Dirichlet", a=concentration * base, dims=(nm.LAG,))}
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
         """The parameter itself (..., lag)."""
@@ -89,8 +90,8 @@ class RandomWalkKernel(LagKernel):
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
         """Half-normal prior on the roughness, standard normal innovations."""
         return {
-            "roughness": Prior("HalfNormal", {"sigma": self.roughness}),
-            "innovation": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, over_lags=True),
+            "roughness": Prior("HalfNormal", sigma=self.roughness),
+            "innovation": Prior("Normal", mu=0.0, sigma=1.0, dims=(nm.LAG,)),
         }
 
     def _walk(self, parameters: Mapping[str, Array], xp: Any) -> Array:

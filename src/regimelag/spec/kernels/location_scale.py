@@ -10,7 +10,7 @@ import numpy as np
 
 from regimelag.errors import require
 from regimelag.spec.kernels.base import LagKernel, lags, log_normal, softmax
-from regimelag.spec.term import Prior
+from regimelag.spec.priors import Prior
 
 Array = Any
 
@@ -194,9 +194,9 @@ class Beta(LocationScaleKernel):
         total = mean * (1 - mean) / sd**2 - 1
         concentration = mean * (1 - mean) * (max_lag / self.spread) ** 2 - 1
         return {
-            "fraction": Prior("Beta", {"alpha": mean * total, "beta": (1 - mean) * total}),
+            "fraction": Prior("Beta", alpha=mean * total, beta=(1 - mean) * total),
             "concentration": Prior(
-                "LogNormal", {"mu": float(np.log(concentration)), "sigma": 2 * self.spread_sd / self.spread}
+                "LogNormal", mu=float(np.log(concentration)), sigma=2 * self.spread_sd / self.spread
             ),
         }
 

@@ -13,7 +13,7 @@ from regimelag.errors import require
 from regimelag.runtime.plain import is_number
 from regimelag.spec.kernels.base import LagKernel, lags
 from regimelag.spec.kernels.location_scale import gamma_weights
-from regimelag.spec.term import Prior
+from regimelag.spec.priors import Prior
 
 Array = Any
 

@@ -7,19 +7,24 @@ the same arrays to draws, and `regimelag.model.latex` prints their symbols, mean
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from regimelag.errors import require, require_choice
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
-from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.priors import BY, DISTRIBUTIONS, Prior, resolve
 from regimelag.spec.series import Signal
-from regimelag.spec.term import Parameter, Prior, Term, index_of, normal, pooled, text, zero_sum_normal
+from regimelag.spec.term import Parameter, Term, index_of, normal, pooled, text, zero_sum_normal
 from regimelag.spec.transitions import Steps
+
+if TYPE_CHECKING:
+    from regimelag.spec.model_spec import ModelSpec
 
 
 class Indices(NamedTuple):
@@ -101,15 +106,45 @@ class Terms(NamedTuple):
         """Free parameters."""
         return [parameter for term in self.every() for parameter in term.parameters()]
 
+    def each(self, change: Callable[[Term], Term]) -> Terms:
+        """The terms, each changed."""
+        lags = tuple(
+            Lag(lag.signal, tuple(map(change, lag.kernel)), tuple(map(change, lag.moves))) for lag in self.lags
+        )
+        others = {name: tuple(map(change, terms)) for name, terms in self._asdict().items() if name != "lags"}
+        return Terms(**others, lags=lags)
+
 
 def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:
-    """The terms of a model on a panel; episodes without a row drop out of them."""
-    return model_terms(spec, panel.sizes[nm.EPISODE])
+    """The terms of a model on a panel, with standardised priors; episodes without a row drop out of them."""
+    coords = coordinates(spec, list(panel[nm.EPISODE].to_numpy()))
+
+    def resolved(term: Term) -> Term:
+        parameter = next(term.parameters())
+        labels = prior_labels(parameter, coords)
+        return term._replace(resolved=resolve(parameter.prior, labels, _per_unit(parameter, labels, panel)))
+
+    return model_terms(spec, panel.sizes[nm.EPISODE]).each(resolved)
+
+
+def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: xr.Dataset) -> np.ndarray:
+    """What turns a coefficient in natural units into a standardised one, of each entry (*parameter)."""
+    role = parameter.slope_on
+    if all(one.unit == "standardized" for one in parameter.prior.every()):
+        return np.ones(tuple(map(len, labels.values())))
+    x, y = (panel[nm.scale_of(one)] for one in (role, nm.RESPONSE))
+    factors = x.sel({role: labels[role]}) / (y if nm.RESPONSE in labels else y[0].drop_vars(nm.RESPONSE))
+    return factors.transpose(*labels, missing_dims="ignore").to_numpy().reshape(tuple(map(len, labels.values())))
 
 
 @lru_cache(maxsize=32)
 def model_terms(spec: ModelSpec, episodes: int) -> Terms:
     """The terms of a model with so many episodes."""
+    return _defaults(spec, episodes).each(lambda term: term.with_prior_of(spec.priors))
+
+
+def _defaults(spec: ModelSpec, episodes: int) -> Terms:
+    """The terms, with their own priors."""
     index = Indices.of(spec, episodes)
     several = spec.regimes.count > 1
     steps = steps_of(spec)
@@ -119,27 +154,120 @@ def model_terms(spec: ModelSpec, episodes: int) -> Terms:
         lags=tuple(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
         log_scale=tuple(_log_scale(spec, index, episodes)),
         shape=spec.family.terms(),
-        correlation=tuple(_correlation(spec)) if index.response else (),
+        correlation=tuple(_correlation()) if index.response else (),
         transition=spec.regimes.transitions.terms(steps) if several else (),
         initial=tuple(_initial(spec, steps)) if several else (),
     )
 
 
+def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]]:
+    """Names along each dimension of a model's parameters."""
+    regimes = list(spec.regimes.labels())
+    series = {
+        nm.RESPONSE: spec.responses,
+        nm.OTHER_RESPONSE: spec.responses,
+        nm.SIGNAL: spec.signals,
+        nm.LAGGED_SIGNAL: spec.lagged_signals,
+        nm.CONTEMPORANEOUS_SIGNAL: spec.contemporaneous_signals,
+        nm.CONTROL: spec.controls,
+        nm.DRIVER: spec.drivers,
+    }
+    return {dim: [one.name for one in members] for dim, members in series.items()} | {
+        nm.EPISODE: list(episodes),
+        **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
+        nm.GAP: [f"{high} over {low}" for low, high in pairwise(regimes)],
+        nm.LAG: [str(n + 1) for n in range(spec.max_lag)],
+        nm.ONWARD: [f"other {n + 1}" for n in range(len(regimes) - 1)],
+    }
+
+
+def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Names of the entries of a parameter along each dimension over which its prior may differ, as `by_` has them."""
+    signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL)
+    return {nm.SIGNAL if dim in signals else dim: list(map(str, coords[dim])) for dim in parameter.dims}
+
+
+def check_priors(spec: ModelSpec, asked: str) -> None:
+    """Require that the priors that a spec replaces belong to its parameters."""
+    episodes = spec.episodes.labels()
+    parameters = {one.name: one for one in model_terms(spec, len(episodes)).parameters()}
+    defaults = {one.name: one.prior for one in _defaults(spec, len(episodes)).parameters()}
+    coords = coordinates(spec, episodes)
+    free = sorted(name for name, one in defaults.items() if one.distribution != "Categorical" and name[-4:] != "_raw")
+    for name, prior in spec.priors.items():
+        require_choice(f"{asked}, priors", "a parameter", name, free)
+        where, default = f"{asked}, the prior of {name}", DISTRIBUTIONS[defaults[name].distribution].support
+        labels = prior_labels(parameters[name], coords)
+        for one in prior.every():
+            fits = one.distribution == defaults[name].distribution if default == "vector" else one.within(default)
+            usual = defaults[name].distribution
+            rule = "the distribution is" if default == "vector" else "its support is within that of"
+            rule = f"{rule} a {usual}"
+            require(fits, where, rule, repr(one), f'write distribution = "{usual}"')
+            _check_unit(spec, parameters[name], one, where)
+            _check_lengths(labels, one, where)
+        kinds = {DISTRIBUTIONS[one.distribution].support for one in prior.every()}
+        alike = len({one.distribution for one in prior.every()}) == 1 or (len(kinds) == 1 and kinds != {"bounded"})
+        rule = "entries have one distribution, or distributions of one support"
+        came = ", ".join(one.distribution for one in prior.every())
+        require(alike, where, rule, came, f'write distribution = "{prior.distribution}" for all')
+        known = {*parameters[name].dims, *labels, *defaults[name].dims}
+        rule = f"dims are among {sorted(known)}" if known else "the parameter has no dims"
+        require({*prior.dims} <= known, where, rule, f"dims = {prior.dims}", "leave dims out")
+        for dim, entries in prior.by.items():
+            rule = f"entries are told apart by {' and '.join(labels)}" if labels else "the parameter has one entry"
+            cure = f"write {BY}{next(iter(labels))}" if labels else f"leave {BY}{dim} out"
+            require(dim in labels, where, rule, f"{BY}{dim}", cure)
+            for label in entries:
+                require_choice(where, dim, label, labels[dim])
+
+
+def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior]:
+    """Those of some priors, and of their entries, whose parameters and entries the model has."""
+    episodes = spec.episodes.labels()
+    coords = coordinates(spec, episodes)
+    own = {one.name: prior_labels(one, coords) for one in model_terms(spec, len(episodes)).parameters()}
+    return {name: prior.kept(own[name]) for name, prior in priors.items() if name in own}
+
+
+def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str) -> None:
+    """Require a coefficient of one response for a prior in natural units."""
+    if prior.unit == "standardized":
+        return
+    cure = 'write unit = "standardized", or leave unit out'
+    rule = "a prior is an elasticity where the parameter is a coefficient of a signal or control"
+    require(bool(parameter.slope_on), where, rule, prior.unit, cure)
+    one = len(spec.responses) == 1 or nm.RESPONSE in parameter.dims
+    rule = "an elasticity is that of one response; this parameter is shared by all"
+    require(one, where, rule, f"{len(spec.responses)} responses", cure)
+
+
+def _check_lengths(labels: Mapping[str, Sequence[str]], prior: Prior, where: str) -> None:
+    """Require lists of parameters as long as the parameter's last dimension."""
+    if DISTRIBUTIONS[prior.distribution].support == "vector":
+        return
+    for name, value in prior.parameters.items():
+        size = len(list(labels.values())[-1]) if labels else 1
+        fits = not isinstance(value, tuple) or (labels and len(value) == size)
+        rule = f"{name} is a number" + (f", or a list of {size}" if labels else "")
+        require(bool(fits), where, rule, f"{name} = {value!r}", f"write {name} = 1.0")
+
+
 def steps_of(spec: ModelSpec) -> Steps:
     """What the transition model needs to know of a spec."""
     drivers = tuple(driver.name for driver in spec.drivers)
-    return Steps(spec.regimes.count, drivers, spec.priors, "a" if spec.own_regimes else "")
+    return Steps(spec.regimes.count, drivers, "a" if spec.own_regimes else "")
 
 
 def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
-    priors, own = spec.priors, index_of(index.response)
+    own = index_of(index.response)
     now, controls = spec.contemporaneous_signals, spec.controls
     responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
     rows, everywhere = np.eye(1 + len(now) + len(controls)), np.ones(spec.regimes.count)
     symbol = rf"\mu{index_of(index.response, index.regime)}"
     yield Term(
         nm.INTERCEPT,
-        normal(priors.intercept_sd),
+        normal(0.3),
         symbol,
         "mean of each regime" if index.regime else "mean",
         (nm.RESPONSE, nm.REGIME),
@@ -147,75 +275,82 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
         (symbol,),
     )
     shared = [
-        (nm.CONTEMPORANEOUS, priors.contemporaneous_sd, "c", "x", "same-period response to each signal", now),
-        (nm.CONTROL_EFFECT, priors.control_sd, r"\gamma", "u", "coefficient of each control", controls),
+        (nm.CONTEMPORANEOUS, nm.SIGNAL, "c", "x", "same-period response to each signal", now),
+        (nm.CONTROL_EFFECT, nm.CONTROL, r"\gamma", "u", "coefficient of each control", controls),
     ]
     dims = {nm.CONTEMPORANEOUS: nm.CONTEMPORANEOUS_SIGNAL, nm.CONTROL_EFFECT: nm.CONTROL}
     first = 1
-    for name, sd, letter, value, meaning, series in shared:
+    for name, role, letter, value, meaning, series in shared:
         if series:
             these = rows[first : first + len(series)]
             first += len(series)
             yield Term(
                 name,
-                normal(sd),
+                normal(0.5),
                 f"{letter}{own}",
                 meaning,
                 (nm.RESPONSE, dims[name]),
                 np.einsum("pa,qc,k->pqcak", responses, these, everywhere),
                 tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
+                slope_on=role,
             )
 
 
 def _effect(spec: ModelSpec, episodes: int) -> Iterator[Term]:
-    priors = spec.priors
     signals = np.eye(len(spec.lagged_signals))
     ones = {"e": np.ones(episodes), "a": np.ones(len(spec.responses)), "k": np.ones(spec.regimes.count)}
     yield Term(
         nm.EFFECT,
-        normal(priors.effect_sd),
+        normal(0.5),
         "b",
         "cumulative lagged effect of each signal",
         (nm.LAGGED_SIGNAL,),
         np.einsum("ps,e,a,k->pesak", signals, *ones.values()),
+        slope_on=nm.SIGNAL,
     )
     groups = [
-        (nm.EFFECT_REGIME, nm.REGIME, "k", priors.effect_regime_sd, True),
-        (nm.EFFECT_EPISODE, nm.EPISODE, "e", priors.effect_episode_sd, "effect" in spec.episodes.vary),
-        (nm.EFFECT_RESPONSE, nm.RESPONSE, "a", priors.effect_response_sd, "effect" in spec.responses_vary),
+        (nm.EFFECT_REGIME, nm.REGIME, "k", True),
+        (nm.EFFECT_EPISODE, nm.EPISODE, "e", "effect" in spec.episodes.vary),
+        (nm.EFFECT_RESPONSE, nm.RESPONSE, "a", "effect" in spec.responses_vary),
     ]
-    for name, dim, letter, sd, varies in groups:
+    for name, dim, letter, varies in groups:
         if varies and len(ones[letter]) > 1:
             others = {axis: values for axis, values in ones.items() if axis != letter}
             enters = np.einsum(
                 f"ps,q{letter},{','.join(others)}->pqesak", signals, np.eye(len(ones[letter])), *others.values()
             )
             symbols = rf"\tau_{{{text(dim)}}}", rf"\xi^{{{text(dim)}}}_{letter}"
-            yield _deviations(name, sd, (nm.LAGGED_SIGNAL, dim), symbols, "effect", enters)
+            yield _deviations(name, 0.25, (nm.LAGGED_SIGNAL, dim), symbols, "effect", enters, nm.SIGNAL)
 
 
 def _deviations(
-    name: str, sd: float, dims: tuple[str, ...], symbols: tuple[str, str], what: str, enters: np.ndarray
+    name: str,
+    sd: float,
+    dims: tuple[str, ...],
+    symbols: tuple[str, str],
+    what: str,
+    enters: np.ndarray,
+    slope_on: str = "",
 ) -> Term:
     """Pooled deviations over the last of the dimensions."""
     dim = dims[-1]
     meanings = f"how far {dim}s differ in the {what}", f"each {dim}'s deviation over that; they sum to zero"
-    return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters)
+    return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters, slope_on=slope_on)
 
 
 def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
-    kernel, priors = signal.kernel, spec.priors
+    kernel = signal.kernel
     priors_of = kernel.priors(spec.max_lag)
     if isinstance(kernel, Point):
         # No sampler moves it: it is marginalized, and each draw of a fit holds one.
-        priors_of = {"point": Prior("Categorical", {"p": kernel.prior_masses(spec.max_lag)})}
+        priors_of = {"point": Prior("Categorical", p=kernel.prior_masses(spec.max_lag))}
     parameters = tuple(
         Term(
             nm.lag_parameter(signal.name, name),
             prior,
-            kernel_symbol(kernel, name, over_lags=prior.over_lags),
+            kernel_symbol(kernel, name, over_lags=nm.LAG in prior.dims),
             f"{signal.name}: {kernel_words(kernel, name)}",
-            (nm.LAG,) if prior.over_lags else (),
+            prior.dims,
         )
         for name, prior in priors_of.items()
     )
@@ -225,12 +360,11 @@ def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
         nm.RESPONSE: np.einsum("pa,e->pae", np.eye(sizes[0]), np.ones(sizes[1])),
         nm.EPISODE: np.einsum("a,pe->pae", np.ones(sizes[0]), np.eye(sizes[1])),
     }
-    sds = {nm.RESPONSE: priors.lag_response_sd, nm.EPISODE: priors.lag_episode_sd}
     letters = {nm.RESPONSE: "a", nm.EPISODE: "e"}
     moves = tuple(
         _deviations(
             nm.lag_parameter(signal.name, dim),
-            sds[dim],
+            0.3,
             (dim,),
             (rf"\tau^m_{{{text(dim)}}}", rf"\zeta^{{{text(dim)}}}_{letters[dim]}"),
             "log lag",
@@ -243,12 +377,12 @@ def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
 
 
 def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
-    priors, count = spec.priors, spec.regimes.count
+    count = spec.regimes.count
     responses, every = np.eye(len(spec.responses)), np.ones(episodes)
     symbol = f"h{index_of(index.response)}"
     yield Term(
         nm.LOG_SCALE,
-        normal(priors.scale_log_sd, float(np.log(priors.scale_median))),
+        normal(0.5, float(np.log(0.8))),
         symbol,
         "level of the log scale",
         (nm.RESPONSE,),
@@ -264,7 +398,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         each = np.einsum("ra,kp,e->rpeak", responses, steps, every)
         yield Term(
             nm.LOG_SCALE_GAP,
-            Prior("LogNormal", {"mu": float(np.log(priors.scale_gap)), "sigma": priors.scale_gap_log_sd}),
+            Prior("LogNormal", mu=float(np.log(0.8)), sigma=0.4),
             f"g{index_of(own, 'k')}",
             "gap in log scale between neighbouring regimes",
             (nm.RESPONSE, nm.GAP) if spec.own_regimes else (nm.GAP,),
@@ -275,7 +409,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         symbol = rf"\eta{index_of(index.response, 'e')}"
         yield Term(
             nm.LOG_SCALE_EPISODE,
-            zero_sum_normal(priors.scale_episode_sd),
+            zero_sum_normal(0.4),
             symbol,
             "each episode's part of the log scale; they sum to zero",
             (nm.RESPONSE, nm.EPISODE),
@@ -285,9 +419,9 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         )
 
 
-def _correlation(spec: ModelSpec) -> Iterator[Term]:
+def _correlation() -> Iterator[Term]:
     """The residuals' correlation, held by partial correlations; see `regimelag.model.correlation`."""
-    prior = Prior("LKJ", {"eta": spec.priors.correlation_eta})
+    prior = Prior("LKJ", eta=2.0)
     yield Term(f"{nm.CORRELATION}_partial", prior, "R", "correlation of the residuals of a row")
 
 
@@ -296,7 +430,7 @@ def _initial(spec: ModelSpec, steps: Steps) -> Iterator[Term]:
         count = spec.regimes.count
         yield Term(
             nm.INITIAL,
-            Prior("Dirichlet", {"a": np.ones(count)}),
+            Prior("Dirichlet", a=np.ones(count)),
             rf"\pi{index_of(steps.own, 'k')}",
             "distribution of the first regime",
             (nm.REGIME,),
