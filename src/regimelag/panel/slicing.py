@@ -64,7 +64,7 @@ def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
 
 
 def keep_first_episodes(panel: xr.Dataset, episodes: int) -> xr.Dataset:
-    """The panel with its first episodes alone: rows of a later one are taken for rows of the last of these."""
+    """Keep the first `episodes` episodes; assign later rows to the last one kept."""
     panel = panel.isel({nm.EPISODE: slice(episodes)})
     return panel.assign({nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].clip(max=episodes - 1)})
 

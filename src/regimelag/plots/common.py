@@ -55,6 +55,14 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
+def axes_or_grid(axes: Any, rows: int, columns: int, width: float, height: float) -> np.ndarray:
+    """The axes given (row, column), or those of a new figure with rows of this height in inches."""
+    if axes is None:
+        size = (width, height * rows)
+        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    return np.asarray(axes).reshape(rows, columns)
+
+
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Name the rows 0, 1, ... of a figure, from the top down; long names are wrapped."""
     room = max(12, int(0.35 * _inches(ax)[0] * 72 / (0.55 * plt.rcParams["font.size"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -18,6 +17,7 @@ from regimelag.plots.common import (
     POSTERIOR,
     PRIOR,
     REGIME_COLORS,
+    axes_or_grid,
     axes_or_new,
     draw_interval,
     finish,
@@ -89,10 +89,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """
     require_reading("plot_lead_lag", estimate, "lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims)
     adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
-    if axes is None:
-        size = (10, 3.4 * len(adjustments))
-        _, axes = plt.subplots(len(adjustments), 2, figsize=size, squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(adjustments), 2)
+    axes = axes_or_grid(axes, len(adjustments), 2, 10, 3.4)
     unit = period_name(str(estimate.attrs.get("frequency", "")))
     signal, response = estimate.attrs[nm.SIGNAL], estimate.attrs[nm.RESPONSE]
     lag = estimate[nm.LAG].to_numpy()

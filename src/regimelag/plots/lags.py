@@ -5,14 +5,22 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from regimelag.plots.common import POSTERIOR, PRIOR, SAMPLE, axes_or_new, color_of, finish, require_reading
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    SAMPLE,
+    axes_or_grid,
+    axes_or_new,
+    color_of,
+    finish,
+    require_reading,
+)
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -43,9 +51,7 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
         require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
     pairs = _pairs(lag)
     unit = period_name(lag.attrs.get("frequency", ""))
-    if axes is None:
-        _, axes = plt.subplots(len(pairs), 2, figsize=(10, 3.6 * len(pairs)), squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(pairs), 2)
+    axes = axes_or_grid(axes, len(pairs), 2, 10, 3.6)
     for pair, (name, at) in zip(axes, pairs, strict=True):
         one, before = lag.sel(at, drop=True), prior.sel(at, drop=True) if prior is not None else None
         draw, words = (_draw_point, _POINT_WORDS) if _is_point(one) else (_draw_weights, _WEIGHT_WORDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -17,6 +16,7 @@ from regimelag.plots.common import (
     POSTERIOR,
     PRIOR,
     REGIME_COLORS,
+    axes_or_grid,
     axes_or_new,
     color_of,
     finish,
@@ -46,10 +46,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
         "plot_backtest", table, "backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
     )
     responses = table.index.unique("response")
-    if axes is None:
-        size = (10, 3.4 * len(responses))
-        _, axes = plt.subplots(len(responses), 2, figsize=size, squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(responses), 2)
+    axes = axes_or_grid(axes, len(responses), 2, 10, 3.4)
     for pair, response in zip(axes, responses, strict=True):
         one = table.xs(response, level="response")
         horizons, forecasters = list(one.index.unique("horizon")), list(one.index.unique("forecaster"))
@@ -89,9 +86,7 @@ def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         the uniform one, with the 95 % band of the Kolmogorov-Smirnov test.
     """
     require_reading("plot_score", scores, "score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
-    if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-    axes = np.asarray(axes)
+    axes = axes_or_grid(axes, 1, 2, 10, 3.4)[0]
     axes[0].plot(scores[nm.TIME], scores["log_score"], "o", color=POSTERIOR, markersize=3.5, label="one period")
     axes[0].axhline(scores.attrs["mean_log_score"], color=REGIME_COLORS[1], label="mean")
     axes[0].set(ylabel="nats", title="Log score, one step ahead")

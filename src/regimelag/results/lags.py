@@ -47,9 +47,9 @@ def elasticity_scale(constants: xr.Dataset) -> xr.DataArray:
     return only_one(effect_scale(constants, nm.SIGNAL))
 
 
-def only_one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
-    """Without a dimension that has one entry: with one response, readings do not speak of it."""
-    return values.isel({dim: 0}, drop=True) if values.sizes[dim] == 1 else values
+def only_one(values: xr.DataArray) -> xr.DataArray:
+    """Drop the dimension response if there is one."""
+    return values.isel({nm.RESPONSE: 0}, drop=True) if values.sizes[nm.RESPONSE] == 1 else values
 
 
 def lag_distribution(

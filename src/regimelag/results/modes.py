@@ -19,6 +19,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.terms import model_terms
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
+MOST_DIFFERENCES = 4
 # Permutations are tried one by one: 720 for six regimes.
 MOST_REGIMES = 6
 # Regimes count as relabelled if that brings a mode to at most this share of its distance from the first.
@@ -141,10 +142,10 @@ def _kind(name: str, dims: Sequence[object]) -> str:
     return "lag" if nm.LAG in dims else "other"
 
 
-def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int, most: int = 4) -> str:
+def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
     """The parameters in which mode n is furthest from the first, in words."""
     moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd, {})
-    return "; ".join(move.text for move in sorted(moves, reverse=True)[:most])
+    return "; ".join(move.text for move in sorted(moves, reverse=True)[:MOST_DIFFERENCES])
 
 
 def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
