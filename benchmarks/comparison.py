@@ -1,4 +1,4 @@
-"""Compare the baseline model with its nulls on real weekly data, and each direction's lag, as Markdown tables.
+"""Compare the baseline model with its nulls, and with GARCH, and each direction's lag, on real weekly data.
 
     python benchmarks/comparison.py --data btc_silver_weekly.csv --start 2013-01-01 --out out/comparison
 
@@ -20,6 +20,8 @@ import xarray as xr
 import regimelag as rl
 
 BASELINE, NULLS = "btc_silver", ("same_week_only", "no_silver", "no_drivers", "one_regime")
+# Rivals to regimes; one of them has no leave-one-out densities, so all are refitted.
+VOLATILITY = ("garch", "one_regime")
 DIRECTIONS = {"silver -> bitcoin": BASELINE, "bitcoin -> silver": "reversed"}
 
 
@@ -33,7 +35,10 @@ def main() -> None:
         {name: fitted(spec, options) for name, spec in specs.items()},
         nulls={name: fitted(same_week(spec), options) for name, spec in specs.items()},
     )
-    for made, file in ((table, "models"), (gains, "directions")):
+    volatility = rl.compare(
+        {name: fitted(rl.read_spec(name), options) for name in (BASELINE, *VOLATILITY)}, random_seed=options.seed
+    )
+    for made, file in ((table, "models"), (gains, "directions"), (volatility, "volatility")):
         rl.plots.plot_compare(made).figure.savefig(options.out / f"{file}.png", dpi=150)
         print(markdown(made), *made.attrs["verdict"], made.attrs["condition"], sep="\n\n", end="\n\n")
 

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import xarray as xr
+from oracles import simple_garch
 from scipy import stats
 
 import regimelag as rl
@@ -77,12 +78,16 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
     panel["episode_index"] = ("time", np.searchsorted(used, place))
     members = {"response": spec.responses, "signal": spec.signals, "driver": spec.drivers, "control": spec.controls}
     for number, (role, series) in enumerate(members.items()):
-        dates = "signal_time" if role == "signal" else "time"
+        dates = spec.time_of(role)
         panel.coords[role] = np.array([one.name for one in series], dtype=str)
         panel[f"{role}_value"] = ((dates, role), rng.standard_normal((panel.sizes[dates], len(series))))
         panel[f"{role}_center"] = (role, 0.01 * (number + 1) * np.ones(len(series)))
         panel[f"{role}_scale"] = (role, 0.1 * (number + 1) + 0.03 * np.arange(len(series)))
     panel["driver_date"] = (("time", "driver"), np.repeat(time[:, None], len(spec.drivers), axis=1))
+    lags = spec.responses[0].autoregression
+    if lags:
+        panel.coords["own_lag"] = range(1, lags + 1)
+        panel["response_history"] = (("own_lag", "response"), rng.standard_normal((lags, len(spec.responses))))
     for at in missing:
         # A row, or a row and a response.
         panel["response_value"][at if isinstance(at, tuple) else (at, 0)] = np.nan
@@ -170,8 +175,10 @@ def plain_chains(spec, v):
 
 
 def plain_density(spec, panel, v, t, regimes, y):
-    """Joint log density of what is observed of y (response), each response in its regime."""
-    seen = np.flatnonzero(~np.isnan(y))
+    """Joint log density of what is observed of y (response) with its own past, each response in its regime."""
+    lags = range(1, spec.responses[0].autoregression + 1)
+    past = [[plain_past(panel, t, a, lag) for lag in lags] for a in range(len(y))]
+    seen = np.flatnonzero(~np.isnan(y) & ~np.isnan(np.reshape(past, (len(y), len(lags)))).any(axis=1))
     if not len(seen):
         return 0.0
     location = [plain_location(spec, panel, v, t, regimes[a], a) for a in seen]
@@ -212,9 +219,28 @@ def plain_location(spec, panel, v, t, k, a=0):
                 m += effect * weights[lag - 1] * x[now - lag, s]
                 m += 0.0 if departure is None else departure[lag - 1] * x[now - lag, s]
             lagged += 1
-    for c in range(len(spec.controls)):
-        m += v["control_effect"][a, c] * panel["control_value"].to_numpy()[t, c]
+    u, lagged = panel["control_value"].to_numpy(), 0
+    now = t + len(u) - panel.sizes["time"]
+    for c, control in enumerate(spec.controls):
+        m += v["control_effect"][a, c] * u[now, c]
+        if control.kernel.kind != "none":
+            own = {name: v[f"control_{control.name}_lag_{name}"] for name in control.kernel.priors(spec.max_lag)}
+            weights = control.kernel.weights(own, spec.max_lag)
+            departure = control.kernel.signed_deviation(own, spec.max_lag)
+            for lag in range(1, spec.max_lag + 1):
+                m += v["control_lagged_effect"][a, lagged] * weights[lag - 1] * u[now - lag, c]
+                m += 0.0 if departure is None else departure[lag - 1] * u[now - lag, c]
+            lagged += 1
+    for lag in range(1, spec.responses[0].autoregression + 1):
+        m += v["autoregression"][a, lag - 1] * plain_past(panel, t, a, lag)
     return m
+
+
+def plain_past(panel, t, a, lag):
+    """The standardised response so many rows before row t, in the window or before it."""
+    if t >= lag:
+        return float(panel["response_value"][t - lag, a])
+    return float(panel["response_history"].sel(own_lag=lag - t)[a])
 
 
 def plain_weights(spec, signal, v, episode, k, a):
@@ -267,3 +293,18 @@ def plain_step(spec, panel, v, t):
                 slope = v["driver_effect"][d, j] + (v["driver_origin"][d, i, j] if "driver_origin" in v else 0.0)
                 p[i, j] *= np.exp(slope * panel["driver_value"].to_numpy()[t, d])
     return p / p.sum(axis=1, keepdims=True)
+
+
+def garch_spec(**changes) -> rl.ModelSpec:
+    """One regime whose scale follows GARCH(1,1); all else of the small spec."""
+    return small_spec(**({"regimes": rl.Regimes(count=1), "drivers": (), "volatility": "garch"} | changes))
+
+
+def plain_garch(spec, panel, v) -> np.ndarray:
+    """Log densities (time) of the response given those before it, standardised, looped."""
+    y = panel["response_value"].to_numpy()[:, 0]
+    location = np.array([plain_location(spec, panel, v, t, 0) for t in range(len(y))])
+    log_sd = np.array([plain_log_scale(panel, v, t, 0) for t in range(len(y))])
+    alpha = v["garch_persistence"] * v["garch_arch_share"]
+    nu = v["degrees_of_freedom_minus_two"] + 2.0 if spec.family.kind == "student_t" else np.inf
+    return simple_garch(y, location, log_sd, alpha, v["garch_persistence"] - alpha, nu)

@@ -84,8 +84,16 @@ class Reader:
             return float(token)
         if self.peek() == "_":
             self.take()
-            token += "_" + self.take()
-        return {"e": np.e, r"\pi": np.pi}.get(token, self.values.get(token))
+            token += "_" + self.subscript()
+        return self.values.get(token, {"e": np.e, r"\pi": np.pi}.get(token))
+
+    def subscript(self):
+        if self.peek() != "{":
+            return self.take()
+        found = self.take()
+        while not found.endswith("}"):
+            found += self.take()
+        return found
 
     def arguments(self):
         if self.peek() != "(":

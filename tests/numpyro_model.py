@@ -125,7 +125,17 @@ def locations(spec, panel, regimes, episode, episodes):
         location += (x[before:, now] @ b0.T)[:, :, None]
     if spec.controls:
         gamma = normal("control_effect", (responses, len(spec.controls)), sd_of(spec, "control_effect"))
-        location += (panel["control_value"].to_numpy() @ gamma.T)[:, :, None]
+        u = panel["control_value"].to_numpy()
+        location += (u[-rows:] @ gamma.T)[:, :, None]
+        late = [c for c, control in enumerate(spec.controls) if control.kernel.kind != "none"]
+        if late:
+            g = numpyro.sample("control_lagged_effect", dist.StudentT(3.0, 0.0, 0.25).expand([responses, len(late)]))
+        for place, c in enumerate(late):
+            prefix, back = f"control_{spec.controls[c].name}_lag_", np.arange(1, spec.max_lag + 1)[None, :]
+            weights, departure = KERNELS[spec.controls[c].kernel.kind](prefix, spec.controls[c].kernel, spec.max_lag)
+            past = u[len(u) - rows + np.arange(rows)[:, None] - back, c]
+            sums = past @ (weights(0.0) if callable(weights) else weights)
+            location += (sums[:, None] * g[:, place])[:, :, None] + (past @ departure)[:, None, None]
     lagged = [n for n, signal in enumerate(spec.signals) if signal.kernel.kind != "none"]
     if not lagged:
         return location, None

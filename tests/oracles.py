@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 
 @dataclass
@@ -170,3 +171,19 @@ def simple_lag_sum(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
         for lag in range(1, lags + 1):
             out[t] += weights[lag - 1] * signal[lags + t - lag]
     return out
+
+
+def simple_garch(y, location, log_sd, alpha, beta, nu):
+    """Log density (time) of a GARCH(1,1) with unconditional log standard deviations (time), in a loop."""
+    found, v = np.zeros(len(y)), 1.0
+    for t in range(len(y)):
+        e = (y[t] - location[t]) / np.exp(log_sd[t])
+        sd = np.exp(log_sd[t]) * np.sqrt(v)
+        if np.isnan(y[t]):
+            v = 1 - alpha - beta + (alpha + beta) * v
+            continue
+        law = stats.norm if np.isinf(nu) else stats.t(nu)
+        found[t] = law.logpdf((y[t] - location[t]) / (sd * (1 if np.isinf(nu) else np.sqrt((nu - 2) / nu))))
+        found[t] -= np.log(sd * (1 if np.isinf(nu) else np.sqrt((nu - 2) / nu)))
+        v = 1 - alpha - beta + alpha * e**2 + beta * v
+    return found

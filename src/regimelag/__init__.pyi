@@ -20,6 +20,7 @@ from .results.lags import effects, lag_distribution
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
+from .results.volatility import conditional_volatility
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
@@ -52,6 +53,7 @@ __all__ = [
     "build_model",
     "citation",
     "compare",
+    "conditional_volatility",
     "describe_panel",
     "diagnostics",
     "driver_effects",

@@ -392,13 +392,6 @@ def test_what_cannot_be_compared_is_refused(nested):
         rl.compare({"one": tree, "two": tree}, nulls={"one": tree})
     with pytest.raises(rl.errors.FitError, match="reference"):
         rl.compare({"one": tree, "two": tree}, reference="three")
-    own = small_spec(controls=(rl.Control("own past", "price", delay="7D"),))
-    past = prior_fit(own, hand_panel(own, 12), 2)
-    for ask in (rl.leave_one_out, lambda fit: rl.compare({"one": fit, "two": fit})):
-        with pytest.raises(rl.errors.FitError, match="own past"):
-            ask(past)
-    # One step ahead the past is known: those terms hold.
-    assert np.isfinite(rl.one_step_ahead(past)["log_likelihood"]["response_value"]).all()
 
 
 # ---- the figure

@@ -11,12 +11,16 @@ from builders import KERNEL, hand_panel, prior_fit, priors, replaced, small_spec
 
 import regimelag as rl
 from regimelag.evaluation.comparison.differences import contrast, spec_differences, without_lag_of
+from regimelag.evaluation.comparison.elpd_difference import SAME, ElpdDifference, describe_models
 from regimelag.model.build import build_model
 from regimelag.reporting import page, tables
 
 BASE = small_spec()
 METAL = BASE.signals[0]
 OIL = rl.Signal("oil", "oil", kernel=KERNEL)
+
+
+GARCH = replaced(BASE, regimes=rl.Regimes(count=1), drivers=(), volatility="garch")
 
 
 def with_metal(**changes):
@@ -26,6 +30,14 @@ def with_metal(**changes):
 CASES = {
     "nothing": (BASE, []),
     "names": (small_spec(name="other", claim="another", regimes=rl.Regimes(names=("low", "high"))), []),
+    "a variance that clusters": (
+        GARCH,
+        [
+            "without the driver yield",
+            "with 1 regime instead of 2",
+            "with volatility garch instead of constant",
+        ],
+    ),
     "another name of the same signal": (with_metal(name="ore"), []),
     "no signal": (small_spec(signals=()), ["without metal (same-period and lagged terms)"]),
     "no lag": (with_metal(kernel=rl.kernels.NoLag()), ["without the lagged term of metal"]),
@@ -232,3 +244,39 @@ def test_the_table_of_the_report_and_the_figure_say_it(fits, tmp_path):
     assert "Inconclusive: the data do not distinguish" in latex
     labels = [label.get_text() for label in rl.plots.plot_compare(table).get_yticklabels()]
     assert labels == ["leads", "none\nwithout metal (same-period and lagged terms)"]
+
+
+# ---- regimes or volatility clustering
+
+
+def test_regimes_are_set_against_clustering_where_nothing_else_differs():
+    assert contrast(BASE, GARCH).regimes_over_clustering == -1
+    assert contrast(GARCH, BASE).regimes_over_clustering == 1
+    assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.Regimes(count=3))).regimes_over_clustering == 1
+    one_regime = replaced(GARCH, volatility="constant")
+    two = replaced(BASE, responses=(*BASE.responses, rl.Response("other", "second")))
+    point = with_metal(kernel=rl.kernels.Point(mean_lag=2.0))
+    for other in (GARCH, one_regime, with_metal(kernel=rl.kernels.NoLag()), two, point, small_spec(controls=())):
+        assert contrast(GARCH, other).regimes_over_clustering == 0
+        assert contrast(other, GARCH).regimes_over_clustering == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "spec", "difference", "said"),
+    [
+        (BASE, GARCH, 0.5, "So whether regimes add anything beyond volatility clustering is inconclusive."),
+        (BASE, GARCH, -30.0, "So regimes add to the prediction beyond volatility clustering."),
+        (GARCH, BASE, 30.0, "So regimes add to the prediction beyond volatility clustering."),
+        (BASE, GARCH, 30.0, "So volatility clustering predicts better than regimes do."),
+        (GARCH, BASE, -30.0, "So volatility clustering predicts better than regimes do."),
+        (BASE, replaced(GARCH, volatility="constant"), -30.0, ""),
+    ],
+)
+def test_a_sentence_says_whether_regimes_add_to_clustering(reference, spec, difference, said):
+    rng = np.random.default_rng(0)
+    terms = rng.normal(0.0, 1.0, 200)
+    telling = ElpdDifference.of(
+        terms, terms - difference / 200 + rng.normal(0.0, 1e-3, 200), np.zeros(200, dtype=bool), faulty=False
+    )
+    found = describe_models("one", {"one": SAME, "two": telling}, {}, {"two": contrast(reference, spec)})
+    assert (found[1].endswith(said)) if said else ("clustering" not in found[1])

@@ -266,8 +266,8 @@ def test_a_forecast_that_cannot_be_is_refused(fit, arguments, said):
 
 
 def test_a_response_among_the_covariates_is_refused():
-    own = rl.Control("momentum", "price", transform="log_return", delay="1D")
-    idata = fitted(replaced(SPEC, controls=(*SPEC.controls, own)))
+    own = rl.Signal("momentum", "price", kernel=SPEC.signals[0].kernel, contemporaneous=False)
+    idata = fitted(replaced(SPEC, signals=(*SPEC.signals, own)))
     with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
         rl.forecast(idata, horizon=2)
     with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):

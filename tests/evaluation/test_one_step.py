@@ -8,7 +8,7 @@ import xarray as xr
 from builders import bare_spec, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
-from regimelag.evaluation.forecasting.pit import one_step_pit
+from regimelag.results.pit import one_step_pit
 
 SPECS = {
     "two regimes": small_spec(),

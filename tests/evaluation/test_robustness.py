@@ -21,6 +21,7 @@ from regimelag.evaluation.robustness.robustness import _model_free
 from regimelag.evaluation.robustness.summary import add_findings
 from regimelag.model.evaluate import evaluate, stack_draws
 from regimelag.panel.make import check_panel
+from regimelag.panel.own_past import own_past, used_responses
 from regimelag.results.verdict import claims, decision_threshold
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
@@ -289,6 +290,16 @@ def test_each_check_can_break_the_claim(changes, why):
     assert why in said.attrs["summary"][0]
 
 
+def test_without_gains_none_is_spoken_of():
+    """As where the variance follows past responses: the other checks decide, and the summary says so."""
+    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("arrow", 2)) for n in range(count)}
+    said = table(baseline_0=("gain", np.nan), **missing)
+    assert said.attrs["survives"]
+    assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
+    assert "What a -> b and b -> a gain over their nulls is not computed" in " ".join(said.attrs["summary"])
+    assert not any("nats" in sentence or "not known" in sentence for sentence in said.attrs["summary"])
+
+
 def test_the_threshold_is_that_of_the_verdict():
     """At every probability both say the same of the sign, and a lead needs as much."""
     for positive in (0.975, 0.989, 0.991, 0.009, 0.011, 0.02):
@@ -470,13 +481,41 @@ def test_a_direction_that_cannot_be_reversed_says_why():
 
 def test_no_gain_where_the_response_explains_itself():
     spec, panel = known(1.0)
-    spec = replaced(spec, controls=(rl.Control("own", "price", delay="7D"),))
+    spec = replaced(spec, controls=(rl.Control("own", "price", against="gold"),))
     checks = plan_checks(spec, own_control(panel), "metal", 3)
     assert all(check.null is None and "response's own column" in check.note for check in checks)
+    own = replaced(known(1.0)[0], responses=(rl.Response("asset", "price", autoregression=1),))
+    checks = plan_checks(own, with_lags(panel), "metal", 3)
+    assert all(check.null is None and "own past in its location" in check.note for check in checks)
     # A control of the signal's column is one of the response's own in the reverse direction.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
-    checks = plan_checks(spec, own_control(panel), "metal", 3)
+    checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal", 3)
     assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]
+
+
+def with_lags(panel):
+    """The panel with one row of the response before it."""
+    return panel.assign_coords(own_lag=[1]).assign(response_history=(("own_lag", "response"), [[0.3]]))
+
+
+def test_checks_of_a_response_with_its_own_past():
+    """Own past goes with its rows: backwards it is what came after, the other way round it is the signal's."""
+    spec, panel = known(1.0)
+    own, panel = replaced(spec, responses=(rl.Response("asset", "price", autoregression=1),)), with_lags(panel)
+    checks = {check.check: check for check in plan_checks(own, panel, "metal", 2)}
+    y, x = panel["response_value"].to_numpy(), panel["signal_value"].to_numpy()
+    rows, lags = len(y), spec.max_lag
+    lead = checks["lead"].task.panel
+    np.testing.assert_array_equal(lead["response_value"], y[: rows - lags][::-1])
+    np.testing.assert_array_equal(own_past(lead)[:, 0, 0], y[1 : rows - lags + 1, 0][::-1])
+    turned = checks["asset -> metal"].task.panel
+    np.testing.assert_array_equal(turned["response_value"], x[2 * lags :, :1])
+    np.testing.assert_array_equal(own_past(turned)[:, 0, 0], x[2 * lags - 1 : -1, 0])
+    ahead = checks["metal -> asset"].task.panel
+    np.testing.assert_array_equal(own_past(ahead)[:, 0, 0], y[lags - 1 : -1, 0])
+    out = next(check for name, check in checks.items() if name.startswith("without the"))
+    missing = np.isnan(out.task.panel["response_value"].to_numpy()[:, 0])
+    assert np.isnan(used_responses(out.task.panel)[1:, 0]).sum() == (missing[1:] | missing[:-1]).sum()
 
 
 def own_control(panel):

@@ -22,6 +22,7 @@ from scipy import stats
 import regimelag as rl
 from regimelag.evaluation.calibration.rank_table import _entries
 from regimelag.evaluation.calibration.sbc import _quantities, _ranked
+from regimelag.likelihood.garch import garch_logpdf
 from regimelag.model.build import build_model
 from regimelag.panel.slicing import last_rows
 from regimelag.sampling.compiled import CompiledModel
@@ -84,6 +85,34 @@ def test_the_right_model_is_calibrated(kept):
     assert table["p, Holm"].min() > 1e-3
     assert table.attrs["simulations"] == 40
     assert table.attrs["failed"] == 0
+
+
+@pytest.mark.slow
+def test_a_response_with_its_own_past_is_calibrated():
+    own = tuple(replaced(one, autoregression=2) for one in SPEC.responses)
+    table = rl.evaluation.sbc_table(study(40, 40, spec=replaced(SPEC, responses=own)))
+    assert {"autoregression[asset, 1]", "autoregression[asset, 2]"} <= set(table.index)
+    assert table["p, Holm"].min() > 1e-3
+    assert table.attrs["failed"] == 0
+
+
+@pytest.mark.slow
+def test_garch_is_calibrated():
+    """A row is missing; 60 ranks of each parameter, of the likelihood and of the joint density."""
+    table = rl.evaluation.sbc_table(study(120, 60, spec=bare_spec(volatility="garch")))
+    assert {"garch_persistence", "garch_arch_share", "log_scale[asset]", "log_likelihood"} <= set(table.index)
+    assert table["p, Holm"].min() > 1e-3
+    assert table.attrs["failed"] == 0
+
+
+@pytest.mark.slow
+def test_garch_with_its_weights_exchanged_is_found(monkeypatch):
+    def exchanged(y, location, log_scale, episode, alpha, beta, nu):
+        return garch_logpdf(y, location, log_scale, episode, beta, alpha, nu)
+
+    monkeypatch.setattr("regimelag.model.build.garch_logpdf", exchanged)
+    table = rl.evaluation.sbc_table(study(121, 40, spec=bare_spec(volatility="garch")))
+    assert table["p, Holm"].min() < 0.01
 
 
 @pytest.mark.slow

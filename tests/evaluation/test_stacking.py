@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from builders import hand_panel, one_draw, plain_chain, prior_fit, replaced, small_spec
+from builders import hand_panel, one_draw, plain_chain, prior_fit, small_spec
 from oracles import enumerate_chain
 from scipy import optimize, special, stats
 
@@ -216,10 +216,11 @@ def test_a_fit_is_stacked_and_goes_on_being_a_fit(tiny, tmp_path):
 
 
 def test_the_response_among_the_covariates_is_refused():
-    by_column = small_spec(controls=(rl.Control("own past", "price", delay="7D"),))
+    kernel = small_spec().signals[0].kernel
+    by_column = small_spec(signals=(rl.Signal("own past", "price", kernel=kernel, contemporaneous=False),))
     with pytest.raises(rl.errors.FitError, match="own past"):
         leave_one_out_terms(prior_fit(by_column, hand_panel(by_column, 12)))
-    by_value = replaced(by_column, controls=(rl.Control("own past", "price a week ago"),))
+    by_value = small_spec(controls=(rl.Control("own past", "price a week ago"),))
     panel = hand_panel(by_value, 12)
     panel["control_value"][1:, 0] = 0.3 + 0.7 * panel["response_value"].to_numpy()[:-1, 0]
     with pytest.raises(rl.errors.FitError, match="own past"):

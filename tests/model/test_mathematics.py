@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pymc as pm
 import pytest
-from builders import BY_ORIGIN, bare_spec, hand_panel, small_spec
+from builders import BY_ORIGIN, bare_spec, garch_spec, hand_panel, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
@@ -36,6 +36,8 @@ SPECS = {
     ),
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
+    "own past": small_spec(responses=(rl.Response("asset", "price", autoregression=3),)),
+    "own past of two": small_spec(responses=tuple(rl.Response(n, n, autoregression=1) for n in ("a", "b"))),
     "same row": with_kernel(rl.kernels.NoLag()),
     "point": with_kernel(rl.kernels.Point(mean_lag=2.0, spread=1.0)),
     "gamma by episode": with_kernel(rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0), episodes=HALVES),
@@ -46,6 +48,7 @@ SPECS = {
     "negative binomial": with_kernel(rl.kernels.NegativeBinomial(mean_lag=2.0, spread=1.5)),
     "dirichlet": with_kernel(rl.kernels.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
     "smooth": with_kernel(rl.kernels.Smooth(mean_lag=2.0, spread=1.0)),
+    "garch": garch_spec(),
     "unrestricted": with_kernel(rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0)),
 }
 

@@ -16,10 +16,17 @@ import regimelag as rl
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.build import build_model, draw_prior
 from regimelag.model.evaluate import evaluate, log_observation, stack_draws
+from regimelag.panel.own_past import used_responses
 from regimelag.sampling.point_lags import read_point_lags
 from regimelag.spec.kernels import KERNELS
 
 TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
+
+
+def own_past(lags, responses=TWO_RESPONSES[:1]):
+    return tuple(replaced(one, autoregression=lags) for one in responses)
+
+
 OWN = ("effect", "regimes")
 SIZES = {"mean_lag": 2.5, "spread": 1.3, "mean_lag_sd": 0.5, "spread_sd": 0.5, "roughness": 0.4}
 
@@ -31,6 +38,10 @@ def small_kernel(kind):
 
 def signal(name, kind, **more):
     return rl.Signal(name, name, kernel=small_kernel(kind), **more)
+
+
+def control(name, kind):
+    return rl.Control(name, name, kernel=signal(name, kind).kernel)
 
 
 def regimes(**changes):
@@ -53,6 +64,22 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "origins differ": (small_spec(regimes=rl.Regimes(transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 7, ()),
     "origins differ, three": (replaced(regimes(count=3, transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 6, ()),
     "no drivers": (small_spec(drivers=()), 8, ()),
+    "lagged control": (small_spec(controls=(control("dollar", "lognormal"),)), 8, (2,)),
+    "lagged controls, no signal": (
+        small_spec(signals=(), controls=(control("a", "none"), control("b", "gamma"), control("c", "smooth"))),
+        8,
+        (),
+    ),
+    "lagged control, lag by both, own regimes": (
+        small_spec(
+            responses=TWO_RESPONSES,
+            responses_vary=("effect", "lag", "regimes"),
+            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            controls=(control("dollar", "gamma"), control("yield", "beta")),
+        ),
+        5,
+        ((1, 1),),
+    ),
     "no controls": (small_spec(controls=()), 8, ()),
     "two controls": (small_spec(controls=(rl.Control("a", "a"), rl.Control("b", "b"))), 8, ()),
     "no signals": (small_spec(signals=()), 8, ()),
@@ -127,11 +154,22 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         3,
         ((0, 1),),
     ),
+    "own past": (small_spec(responses=own_past(1)), 8, ()),
+    "own past alone": (bare_spec(responses=own_past(2)), 8, (2,)),
+    "own past, three lags, missing": (small_spec(responses=own_past(3)), 8, (2, 7)),
+    "own past, longer than the window": (small_spec(responses=own_past(4)), 3, ()),
+    "own past, two responses": (small_spec(responses=own_past(2, TWO_RESPONSES)), 8, (1, (4, 1))),
+    "own past, own regimes": (small_spec(responses=own_past(1, TWO_RESPONSES), responses_vary=OWN), 5, ((1, 1),)),
 }
 CASES.pop("kernel point")
 POINT = signal("metal", "point")
 EACH = rl.Signal("metal", "metal", kernel=rl.kernels.Point(2.0, 1.0, by_regime=True))
 POINT_CASES = {
+    "lagged control, point lag": (
+        small_spec(signals=(signal("metal", "point"),), controls=(control("dollar", "unrestricted"),)),
+        6,
+        (),
+    ),
     "shared": (small_spec(signals=(POINT,)), 6, (1,)),
     "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
     "normal": (small_spec(signals=(POINT,), family="normal"), 6, ()),
@@ -143,6 +181,7 @@ POINT_CASES = {
     "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
     "own regimes": (small_spec(signals=(POINT,), responses=TWO_RESPONSES, responses_vary=OWN, max_lag=3), 4, ((2, 1),)),
     "no drivers": (small_spec(signals=(POINT,), drivers=()), 6, ()),
+    "own past": (small_spec(signals=(POINT,), responses=own_past(2)), 6, (1,)),
 }
 
 
@@ -168,7 +207,7 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
     drawn = draw_prior(spec, model, 3, random_seed=3)
     potential = log_likelihood(model)
     eq = evaluate(spec, panel, stack_draws(drawn))
-    log_obs = log_observation(eq, panel["response_value"].to_numpy())
+    log_obs = log_observation(eq, used_responses(panel))
     twin = filter_forward_draws(log_obs, eq.logits, eq.log_initial)[2].sum(axis=1)
     for n in range(3):
         point = one_draw(drawn, draw=n)

@@ -88,6 +88,13 @@ LAGS_VARY = dataclasses.replace(SPEC.episodes, vary=("scale", "effect", "lag"))
 VARIANTS = {
     "flagship": SPEC,
     "lag by episode": dataclasses.replace(SPEC, episodes=LAGS_VARY, priors=priors(metal_lag_episode_sd=0.6)),
+    "lagged controls": dataclasses.replace(
+        SPEC,
+        controls=(
+            rl.Control("dollar", "dollar", kernel=rl.kernels.LogNormal(mean_lag=5.0)),
+            rl.Control("second", "second", kernel=rl.kernels.Unrestricted(mean_lag=4.0)),
+        ),
+    ),
     "point lag": with_kernels(SPEC, rl.kernels.Point(mean_lag=5.0, spread=4.0)),
     "two responses": dataclasses.replace(
         SPEC,

@@ -33,6 +33,7 @@ def readings(idata):
         "plot_paths": (rl.regime_paths(idata), {"most": 7}),
         "plot_durations": (rl.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
+        "plot_volatility": (rl.conditional_volatility(idata), {}),
     }
 
 
@@ -44,6 +45,7 @@ SINGLE = [
     "plot_paths",
     "plot_durations",
     "plot_evidence",
+    "plot_volatility",
 ]
 
 

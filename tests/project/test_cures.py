@@ -158,15 +158,16 @@ SERIES = {
     "delay in numbers": Case(rl.Driver, {"name": "a", "column": "a", "delay": 28}, '"28D"', changed(delay="28D")),
     "delayed response": Case(rl.Response, {"name": "a", "column": "a", "delay": "1B"}),
     "response over several rows": Case(rl.Response, {"name": "a", "column": "a", "periods": 4}),
+    "half a lag of its own": Case(rl.Response, {"name": "a", "column": "a", "autoregression": 0.5}),
     "close": Case(rl.Signal, {"name": "a", "column": "a", "close": "4 pm"}),
     "two closes": Case(
         model,
         {
             "responses": (rl.Response("a", "a", close="24:00 UTC"),),
-            "controls": (rl.Control("b", "a", delay="1D", close="00:00 UTC"),),
+            "drivers": (rl.Driver("b", "a", delay="1D", close="00:00 UTC"),),
         },
         "leave it out",
-        changed(controls=(rl.Control("b", "a", delay="1D"),)),
+        changed(drivers=(rl.Driver("b", "a", delay="1D"),)),
     ),
     "against itself": Case(
         rl.Control, {"name": "a", "column": "a", "against": "a"}, "drop against", without("against")
@@ -283,6 +284,18 @@ SPECS = {
         "write contemporaneous=False for the signal 'own'",
         changed(signals=(rl.Signal("own", "price", contemporaneous=False),)),
     ),
+    "one response with lags of its own": Case(
+        model,
+        {"responses": (rl.Response("a", "a"), rl.Response("b", "b", autoregression=2))},
+        "write autoregression = 2 for each of them",
+        changed(responses=(rl.Response("a", "a", autoregression=2), rl.Response("b", "b", autoregression=2))),
+    ),
+    "the response's past as a control": Case(
+        model,
+        {"controls": (rl.Control("own", "price", delay="7D"),)},
+        "drop the control 'own', and write autoregression = 1 for the response 'asset'",
+        changed(controls=(), responses=(rl.Response("asset", "price", autoregression=1),)),
+    ),
     "the response as a control": Case(
         model, {"controls": (rl.Control("own", "price"),)}, "drop the control 'own'", changed(controls=())
     ),
@@ -326,6 +339,31 @@ SPECS = {
         },
         "drop by_regime",
         changed(signals=(rl.Signal("m", "m", kernel=rl.kernels.Point()),)),
+    ),
+    "garch of two responses": Case(
+        two_responses, {"volatility": "garch"}, 'or write volatility = "constant"', changed(volatility="constant")
+    ),
+    "garch of two regimes": Case(
+        model,
+        {"volatility": "garch", "drivers": (rl.Driver("yield", "yield"),)},
+        "write drivers = [] (drivers=() in Python) and count = 1 in [regimes] (regimes=regimelag.Regimes(count=1))",
+        changed(drivers=(), regimes=rl.Regimes(count=1)),
+    ),
+    "garch of another family": Case(
+        model,
+        {"volatility": "garch", "regimes": rl.Regimes(count=1), "family": "one_sided"},
+        'write family = "student_t"',
+        changed(family="student_t"),
+    ),
+    "garch with a point lag": Case(
+        model,
+        {
+            "volatility": "garch",
+            "regimes": rl.Regimes(count=1),
+            "signals": (rl.Signal("m", "m", kernel=rl.kernels.Point()),),
+        },
+        "(regimelag.kernels.Gamma())",
+        changed(signals=(rl.Signal("m", "m", kernel=rl.kernels.Gamma()),)),
     ),
 }
 
@@ -910,6 +948,11 @@ def test_the_cures_of_a_frozen_fit():
 def test_the_cure_of_a_response_among_its_own_covariates():
     own = rl.Signal("own past", "price", kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5), contemporaneous=False)
     spec = small_spec(signals=(own,))
+    fit = prior_fit(spec, hand_panel(spec, 8))
+    with pytest.raises(rl.errors.FitError) as caught:
+        rl.leave_one_out(fit)
+    assert value_at(caught.value.cure.partition("terms of ")[2], idata=fit) is not None
+    spec = small_spec(responses=(rl.Response("asset", "price", autoregression=1),))
     fit = prior_fit(spec, hand_panel(spec, 8))
     with pytest.raises(rl.errors.FitError) as caught:
         rl.leave_one_out(fit)

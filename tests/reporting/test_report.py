@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from builders import bare_spec, hand_panel, prior_fit, small_spec
+from builders import bare_spec, garch_spec, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
 from regimelag.reporting.tables import interval, number
@@ -165,6 +165,7 @@ def test_bad_arguments_leave_nothing_behind(idata, tmp_path, options, told):
 TWO = (rl.Response("asset", "price"), rl.Response("other_asset", "second"))
 VARIANTS = {
     "nothing that explains": bare_spec(),
+    "garch": garch_spec(),
     "own chains": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
     "point lag": small_spec(
         claim="<img src=x onerror=alert(1)>",
@@ -197,6 +198,8 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert ("lag" in reader.ids) == bool(spec.signals)
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
     assert ("drivers" in reader.ids) == bool(spec.drivers)
+    assert ("volatility" in reader.ids) == spec.volatility.moves
+    assert ("The volatility follows the response's own past" in said) == spec.volatility.moves
     assert all(signal.name in said for signal in spec.signals)
     # Words beside figures and numbers are of this model.
     assert ("Dotted lines separate episodes" in said) == bool(spec.episodes.starts)

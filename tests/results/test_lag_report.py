@@ -98,6 +98,9 @@ def test_a_model_without_lag_has_an_empty_report():
     assert report.empty
     assert {name: report.attrs[name] for name in ("verdict", "no_effect")} == {"verdict": {}, "no_effect": {}}
     assert report.attrs["notes"] == report.attrs["sentences"] == []
+    assert report.attrs.pop("persistence") == {
+        "asset": {"r_1": None, "r_1^2 + ... + r_8^2": None, "autocorrelation": None}
+    }
 
 
 def test_several_signals_have_what_they_have():

@@ -21,7 +21,7 @@ DATA = Path(os.environ.get("REGIMELAG_DATA") or Path(__file__).parents[3] / "sha
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")
 MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.toml"))
 
-NULLS = {"no_silver", "same_week_only", "no_drivers", "one_regime", "reversed_no_signal"}
+NULLS = {"no_silver", "same_week_only", "no_drivers", "one_regime", "garch", "reversed_no_signal"}
 KERNELS = {"btc_silver", "point_lag", "smooth", "dirichlet", "unrestricted"}
 SERIES = {"more_controls", "silver_and_gold", "silver_beyond_gold", "sustained_strength", "rate_expectations"}
 OTHERS = {"daily", "btc_eth", "lag_by_cycle", "three_regimes", "reversed"}
@@ -43,6 +43,7 @@ CHANGES = {
     "rate_expectations": {"drivers"},
     "no_drivers": {"drivers"},
     "one_regime": {"drivers", "regimes"},
+    "garch": {"drivers", "regimes", "volatility"},
     "three_regimes": {"regimes"},
     "lag_by_cycle": {"episodes"},
     "btc_eth": {"responses"},

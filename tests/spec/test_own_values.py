@@ -73,15 +73,41 @@ def test_a_spec_refuses_what_is_made_of_the_responses_column(name):
 
 
 @pytest.mark.parametrize(
+    "part", [control(delay="7D"), signal(delay="7D"), signal(delay="1D", kernel=rl.kernels.NoLag())]
+)
+def test_its_own_past_published_late_is_refused(part):
+    role = "signals" if isinstance(part, rl.Signal) else "controls"
+    with pytest.raises(rl.errors.SpecError, match="its past is no control of the same period") as caught:
+        spec_with(**{role: (part,)})
+    cure = caught.value.cure
+    if "contemporaneous=False" in cure:
+        rl.make_panel(spec_with(signals=(replace(part, contemporaneous=False),)), frame())
+        return
+    assert cure == f"drop the {role[:-1]} 'own', and write autoregression = 1 for the response 'y'"
+    rl.make_panel(spec_with(replace(RETURN, autoregression=1)), frame())
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_copy_of_its_past_is_no_term_of_the_same_row(rows):
+    """A column that a user shifted by hand."""
+    data = frame().assign(copy=lambda f: f["y"].shift(rows)).iloc[rows:]
+    for parts in ({"controls": (control("copy"),)}, {"signals": (signal("copy"),)}):
+        with pytest.raises(rl.errors.PanelError, match=f"{rows} rows before") as caught:
+            rl.make_panel(spec_with(**parts), data)
+        assert f"write autoregression = {rows} for response 'y'" in caught.value.cure
+    rl.make_panel(spec_with(replace(RETURN, autoregression=rows)), data)
+    rl.make_panel(spec_with(signals=(signal("copy", contemporaneous=False),)), data)
+
+
+@pytest.mark.parametrize(
     "parts",
     [
         {"signals": (signal(contemporaneous=False),)},
-        {"controls": (control(delay="7D"),)},
         {"drivers": (rl.Driver("own", "y", transform="log_return"),)},
         {"response": RATIO, "controls": (control(),)},
         {"controls": (control("x", against="y"),)},
     ],
-    ids=["past", "published late", "driver", "part of a ratio", "against the response"],
+    ids=["past", "driver", "part of a ratio", "against the response"],
 )
 def test_its_past_its_parts_and_drivers_are_allowed(parts):
     rl.make_panel(spec_with(**parts), frame())

@@ -23,6 +23,7 @@ from regimelag.spec.term import Term, normal
 from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 from regimelag.spec.transitions import TRANSITIONS, Transitions
+from regimelag.spec.volatility import VOLATILITIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "new_family.md"
 
@@ -220,7 +221,7 @@ def test_simulation_based_calibration_finds_them_calibrated(tmp_path):
 def test_the_page_runs_to_its_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "_build").mkdir()
-    for registry, kind in ((FAMILIES, "asymmetric_laplace"), (TRANSITIONS, "equal_durations")):
+    for registry, kind in ((FAMILIES, "asymmetric_laplace"), (TRANSITIONS, "equal_durations"), (VOLATILITIES, "arch")):
         monkeypatch.setitem(registry, kind, None)
     names = {"__name__": __name__}
     for cell in blocks(PAGE, "{code-cell} ipython3"):
@@ -228,5 +229,6 @@ def test_the_page_runs_to_its_end(tmp_path, monkeypatch):
     plt.close("all")
     said = names["page"].read_text(encoding="utf-8")
     assert "asymmetric Laplace" in said
+    assert names["simulated"]["response_value"].notnull().all()
     durations = rl.regime_durations(names["idata"])["expected_duration"]
     assert bool((durations.isel(regime=0) == durations.isel(regime=1)).all())

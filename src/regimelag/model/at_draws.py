@@ -18,6 +18,7 @@ from regimelag.model.evaluate import (
     stack_draws,
     unstack_draws,
 )
+from regimelag.panel.own_past import used_responses
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -33,7 +34,7 @@ class Chunk:
     quantities : Quantities
         The model at these draws.
     y : ndarray
-        Standardised responses (time, response), NaN where there is none.
+        Standardised responses (time, response), NaN where there is none, or none of its own past.
     """
 
     draws: Draws
@@ -99,7 +100,7 @@ class AtDraws:
         if self._kept is not None:
             yield self._kept
             return
-        y = self.panel[nm.RESPONSE_VALUE].to_numpy()
+        y = used_responses(self.panel)
         count = len(next(iter(self.draws.values())))
         for part, some in in_chunks(self.draws, self.panel.sizes[nm.TIME] * self.spec.joint_regimes.size):
             chunk = Chunk(some, evaluate(self.spec, self.panel, some), y)

@@ -18,18 +18,21 @@ from pymc.distributions.transforms import ZeroSumTransform, log, logodds
 
 from regimelag.likelihood.density import student_t_logpdf
 from regimelag.likelihood.distributed_lag import lag_sum
+from regimelag.likelihood.garch import garch_logpdf
 from regimelag.likelihood.hmm_loglik import markov_loglik
 from regimelag.likelihood.joint_density import joint_logpdf
 from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
 from regimelag.panel.make import check_panel
+from regimelag.panel.own_past import own_past, used_responses
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS, Resolved, resolve
+from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
 from regimelag.spec.terms import (
     Lag,
@@ -52,7 +55,9 @@ COMPILED_TO = pytensor.config.compiledir
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
     """Coordinates of the model's named dimensions."""
-    return coordinates(spec, list(panel[nm.EPISODE].to_numpy())) | {nm.LAG: list(range(1, spec.max_lag + 1))}
+    numbered = {nm.LAG: spec.max_lag, nm.OWN_LAG: spec.autoregression}
+    lags = {dim: list(range(1, last + 1)) for dim, last in numbered.items()}
+    return coordinates(spec, list(panel[nm.EPISODE].to_numpy())) | lags
 
 
 @one_thread_at_a_time
@@ -82,15 +87,17 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     -----
     Given regime k at time t in episode e(t), response a is Student-t with location ``intercept[a, k] +
     contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l] x[t -
-    l] + control_effect[a] . c[t]`` and log scale ``log_scale[a] + v[k] + log_scale_episode[a, e]``. Several responses
-    are jointly t with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009),
-    doi:10.1016/j.jmva.2009.04.008; one that is missing drops out. A point lag is marginalised like the regimes. The log
-    location of another kernel may move by episode and response, pooled. The step into t has logits ``alpha[i, j] +
-    sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow Diebold, Lee &
-    Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward
-    recursion of Hamilton (1989), doi:10.2307/1912559. Where each response has a chain of its own, intercepts, scales
-    and effects go by the regime of that chain, which has its own v, alpha and drivers' effects; the recursion runs over
-    joint regimes.
+    l] + control_effect[a] . c[t] + sum_p autoregression[a, p] * y[t - p, a]`` and log scale ``log_scale[a] + v[k] +
+    log_scale_episode[a, e]``; where its own past is missing a response has no density. Several responses are jointly t
+    with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009), doi:10.1016/j.jmva.2009.04.008;
+    one that is missing drops out. A point lag is marginalised like the regimes. The log location of another kernel may
+    move by episode and response, pooled. The step into t has logits ``alpha[i, j] + sum_d (driver_effect[d, j] +
+    driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow Diebold, Lee & Weinbach (1994) and Filardo
+    (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward recursion of Hamilton (1989),
+    doi:10.2307/1912559. Where each response has a chain of its own, intercepts, scales and effects go by the regime of
+    that chain, which has its own v, alpha and drivers' effects; the recursion runs over joint regimes. With
+    GARCH(1,1) the log scale is that of the unconditional standard deviation, and the conditional variance follows the
+    response's own past: Bollerslev (1987), doi:10.2307/1925546.
     """
     check_panel(spec, panel)
     # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
@@ -123,23 +130,29 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        ``response_value`` (response, time); ``signal_value`` (lagged signal, L + time); ``covariate`` (1 +
-        contemporaneous signals + controls, time), of which the first is one; ``driver_value`` (1 + drivers, time - 1),
-        the same; ``episode_index`` (time). With point lags also ``point_value`` (point signal, regime or one, time *
-        combination), the signal at each combination of lags, combinations innermost.
+        ``response_value`` (response, time), NaN where it has no density; ``signal_value`` (lagged series, L + time), of
+        signals, then controls; ``covariate`` (1 + contemporaneous signals + controls, time), of which the first is one;
+        ``driver_value`` (1 + drivers, time - 1), the same; ``episode_index`` (time). With autoregression also
+        ``own_past`` (response * own lag, time), zero where it is missing. With point lags also ``point_value`` (point
+        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
-    lagged = [spec.signals.index(signal) for signal in spec.lagged_signals]
     rows = panel.sizes[nm.TIME]
-    covariate = (np.ones((1, rows)), signals[now, spec.history :], panel[nm.CONTROL_VALUE].to_numpy().T)
+    controls = panel[nm.CONTROL_VALUE].to_numpy().T
+    covariate = (np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:])
+    series = [signals[spec.signals.index(signal)] for signal in spec.lagged_signals]
+    series += [controls[spec.controls.index(control)] for control in spec.lagged_controls]
     held = {
-        nm.RESPONSE_VALUE: np.ascontiguousarray(panel[nm.RESPONSE_VALUE].to_numpy().T),
-        nm.SIGNAL_VALUE: np.ascontiguousarray(signals[lagged]),
+        nm.RESPONSE_VALUE: np.ascontiguousarray(used_responses(panel).T),
+        nm.SIGNAL_VALUE: np.array(series).reshape(len(series), signals.shape[1]),
         nm.COVARIATE: np.concatenate(covariate),
         nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1].T]),
         nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
     }
+    if spec.autoregression:
+        # A row that lacks any of it has no density.
+        held[nm.OWN_PAST] = np.nan_to_num(own_past(panel)).reshape(rows, -1).T.copy()
     return held | _point_data(spec, panel) if spec.point_signals else held
 
 
@@ -235,23 +248,26 @@ def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects
     """Location (response, joint regime, time) but for point lags."""
     responses, joint = len(spec.responses), len(spec.joint_regimes)
     coefficients = _table(terms.location, partial(expand_to_joint, spec)).reshape((1, -1, responses * joint))
-    location = linear_predictor(data[nm.COVARIATE], coefficients)
-    if len(spec.lagged_signals) > len(spec.point_signals):
+    covariate = data[nm.COVARIATE]
+    if spec.autoregression:
+        covariate = pt.concatenate([covariate, data[nm.OWN_PAST]])
+    location = linear_predictor(covariate, coefficients)
+    if len(terms.lags) > len(spec.point_signals):
         location = location + _lagged_response(spec, terms, data, effects)
     return location.reshape((responses, joint, -1))
 
 
 def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
-    """Effect times lagged signal, summed over signals without a point lag (response * joint regime, time)."""
+    """Effect times lagged series, summed over all without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
     for place, lag in enumerate(terms.lags):
-        if isinstance(lag.signal.kernel, Point):
+        if isinstance(lag.series.kernel, Point):
             continue
         weights, departure = _weights(spec, lag)
         values = data[nm.SIGNAL_VALUE][place]
         sums = lag_sum(values, weights)
         lagged.append(sums.reshape((-1, sums.shape[-1])))
-        enters = _entering(spec)
+        enters = _entering(spec) if isinstance(lag.series, Signal) else None
         own = effects[:, place : place + 1]
         coefficients.append(own if enters is None else own * enters)
         if departure is not None:
@@ -278,7 +294,7 @@ def _entering(spec: ModelSpec) -> np.ndarray | None:
 
 def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     """Weights of a signal, (lag) or (response or one, episode or one, lag) where they differ, and departures (lag)."""
-    kernel = lag.signal.kernel
+    kernel = lag.series.kernel
     names = kernel.priors(spec.max_lag)
     parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
     departure = kernel.signed_deviation(parameters, spec.max_lag, pt)
@@ -318,6 +334,9 @@ def _log_observation(
         missing = pt.isnan(z)
         return pt.where(missing, 0.0, family.log_density(pt.where(missing, 0.0, z), shape, pt) - scale)
     nu = family.degrees_of_freedom(shape)
+    if spec.volatility.moves:
+        alpha, beta = spec.volatility.weights({term.name: _value(term) for term in terms.volatility})
+        return garch_logpdf(y[0], location[0, 0], log_scale[:, 0, 0], episode, alpha, beta, nu)[None]
     if len(spec.responses) == 1:
         return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
     among = residual_correlation(nm.CORRELATION, len(spec.responses), terms.correlation[0].prior.parameters["eta"])

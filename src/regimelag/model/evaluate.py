@@ -14,16 +14,37 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.panel.own_past import own_past, used_responses
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term
 from regimelag.spec.terms import expand_to_joint, model_terms
 from regimelag.spec.transitions import stationary_distribution
 
 Draws = dict[str, np.ndarray]
+
+
+class Feedback(NamedTuple):
+    """What the conditional variance takes from the past, over the unconditional variance of the row's episode.
+
+    Attributes
+    ----------
+    alpha, beta : ndarray
+        (draw) weights of the last squared residual and of the last variance.
+    first : ndarray
+        (draw) variance of the first row.
+    """
+
+    alpha: np.ndarray
+    beta: np.ndarray
+    first: np.ndarray
+
+    def next(self, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Variance (draw) of a row from the squared residual and the variance of the row before."""
+        return 1.0 - self.alpha - self.beta + self.alpha * square + self.beta * variance
 
 
 class Quantities(NamedTuple):
@@ -37,7 +58,7 @@ class Quantities(NamedTuple):
     location : ndarray
         (draw, response, time, regime), standardised units.
     log_scale : ndarray
-        (draw, response, episode, regime).
+        (draw, response, episode, regime); where the scale follows the past, of the unconditional standard deviation.
     episode : ndarray
         (time) index of the episode of each row.
     correlation : ndarray
@@ -50,6 +71,8 @@ class Quantities(NamedTuple):
         (draw, step, origin, destination); one step if there are no drivers.
     log_initial : ndarray
         (draw, regime).
+    feedback : Feedback or None
+        How the scale follows the past; None where it does not.
     """
 
     location: np.ndarray
@@ -60,6 +83,7 @@ class Quantities(NamedTuple):
     shape: Draws
     logits: np.ndarray
     log_initial: np.ndarray
+    feedback: Feedback | None = None
 
     def shape_over(self, axes: int) -> Draws:
         """Shape parameters with so many axes of length one behind the draws'."""
@@ -69,7 +93,14 @@ class Quantities(NamedTuple):
         """Select draws."""
         by_draw = ("location", "log_scale", "correlation", "logits", "log_initial")
         shape = {name: values[places] for name, values in self.shape.items()}
-        return self._replace(shape=shape, **{name: getattr(self, name)[places] for name in by_draw})
+        feedback = None if self.feedback is None else Feedback(*(values[places] for values in self.feedback))
+        picked = {name: getattr(self, name)[places] for name in by_draw}
+        return self._replace(shape=shape, feedback=feedback, **picked)
+
+    def after_first_row(self, variance: np.ndarray) -> Quantities:
+        """All rows but the first, with the variance (draw) of the second as `variance_ahead` has it."""
+        feedback = None if self.feedback is None else self.feedback._replace(first=variance)
+        return self._replace(location=self.location[:, :, 1:], episode=self.episode[1:], feedback=feedback)
 
 
 def stack_draws(parameters: xr.Dataset) -> Draws:
@@ -99,18 +130,18 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
         yield part, {name: values[part] for name, values in draws.items()}
 
 
-def lag_weights(spec: ModelSpec, draws: Draws, signal: Signal) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weights of a lagged signal (draw, response, episode, regime, lag), and its signed departures (draw, lag) if any.
+def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of a lagged series (draw, response, episode, regime, lag), and signed departures (draw, lag) if any.
 
     The axes response, episode and regime have length one where the lag does not differ along them.
     """
-    kernel = signal.kernel
-    parameters = {name: draws[nm.lag_parameter(signal.name, name)] for name in kernel.names(spec.max_lag)}
+    kernel, label = series.kernel, series.name if isinstance(series, Signal) else nm.control_label(series.name)
+    parameters = {name: draws[nm.lag_parameter(label, name)] for name in kernel.names(spec.max_lag)}
     departure = kernel.signed_deviation(parameters, spec.max_lag)
     if isinstance(kernel, Point):
         point = parameters["point"]
         return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
-    moves = lag_moves(draws, signal)
+    moves = lag_moves(draws, series) if isinstance(series, Signal) else None
     if moves is not None:
         lifted = {name: values[:, None, None] for name, values in parameters.items()}
         return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag)[:, :, :, None], departure
@@ -138,6 +169,11 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
     """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    return _lagged_effects(spec, draws, episodes)[:, : len(spec.lagged_signals)]
+
+
+def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
+    """The same of lagged signals, and then of lagged controls."""
     return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
 
 
@@ -151,23 +187,68 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
-    covariates = np.concatenate([one, signals[spec.history :, now], panel[nm.CONTROL_VALUE].to_numpy()], axis=1)
+    controls = panel[nm.CONTROL_VALUE].to_numpy()
+    before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
+    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :], before], axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
-    if not spec.lagged_signals:
+    lagged: list[tuple[Signal | Control, np.ndarray]] = [
+        (one, signals[:, spec.signals.index(one)]) for one in spec.lagged_signals
+    ]
+    lagged += [(one, controls[:, spec.controls.index(one)]) for one in spec.lagged_controls]
+    if not lagged:
         return location
     episode = panel[nm.EPISODE_INDEX].to_numpy()
-    effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
-    for place, signal in enumerate(spec.lagged_signals):
-        past = sliding_window_view(signals[:-1, spec.signals.index(signal)], spec.max_lag)[:, ::-1]
-        weights, departure = lag_weights(spec, draws, signal)
+    effects = _lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    for place, (series, values) in enumerate(lagged):
+        past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
+        weights, departure = lag_weights(spec, draws, series)
         for e in range(panel.sizes[nm.EPISODE]):
             rows = episode == e
-            lagged = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
-            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(lagged, -2, -1)
+            sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
+            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(sums, -2, -1)
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
+
+
+def iterate_own_past(
+    spec: ModelSpec, draws: Draws, y: np.ndarray, history: np.ndarray, *, known: np.ndarray | None = None
+) -> np.ndarray:
+    """Responses (draw, time, response) with what their own past adds, from those without it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    draws : dict of str to ndarray
+        Parameters (draw, ...).
+    y : ndarray
+        Responses (draw, time, response) whose location leaves out the own past, standardised.
+    history : ndarray
+        Responses of the rows before (own lag, response) or (draw, own lag, response), the nearest first; a missing one
+        is taken for the mean.
+    known : ndarray, optional
+        Responses (time, response) that stay what they are, NaN where there is none.
+    """
+    if not spec.autoregression:
+        return y
+    coefficient = draws[nm.AUTOREGRESSION]
+    past = np.broadcast_to(np.nan_to_num(history), (len(y), spec.autoregression, y.shape[-1])).copy()
+    found = np.empty_like(y)
+    for t in range(y.shape[1]):
+        found[:, t] = y[:, t] + np.einsum("nap,npa->na", coefficient, past)
+        if known is not None:
+            found[:, t] = np.where(np.isnan(known[t]), found[:, t], known[t])
+        past = np.concatenate([found[:, t, None], past[:, :-1]], axis=1)
+    return found
+
+
+def without_own_past(spec: ModelSpec, draws: Draws) -> Draws:
+    """The draws of a model whose location leaves out the own past."""
+    if not spec.autoregression:
+        return draws
+    return draws | {nm.AUTOREGRESSION: np.zeros_like(draws[nm.AUTOREGRESSION])}
 
 
 def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
@@ -261,7 +342,44 @@ def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
         shape={term.name: draws[term.name] for term in spec.family.terms()},
         logits=logits,
         log_initial=initial,
+        feedback=_feedback(spec, draws),
     )
+
+
+def _feedback(spec: ModelSpec, draws: Draws) -> Feedback | None:
+    if not spec.volatility.moves:
+        return None
+    alpha, beta = spec.volatility.weights({term.name: draws[term.name] for term in spec.volatility.terms()})
+    count = len(draws[nm.INTERCEPT])
+    return Feedback(*(np.broadcast_to(values, count) for values in (alpha, beta, 1.0)))
+
+
+def conditional_log_scales(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
+    """Log scale (draw, response, time, regime) of each row given the responses y (time, response) before it."""
+    log_scale = at_draws.log_scale[:, :, at_draws.episode]
+    if at_draws.feedback is None:
+        return log_scale
+    # A variance that the family's scale makes its own: that of a t with scale one is nu / (nu - 2).
+    own = at_draws.family.variance(at_draws.shape_over(1))
+    moved = 0.5 * np.log(_relative_variances(at_draws, at_draws.feedback, y)[:, :-1] / own)
+    return log_scale + moved[:, None, :, None]
+
+
+def variance_ahead(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
+    """Variance (draw) of the row after the last, over the unconditional one; one where the scale has no past."""
+    if at_draws.feedback is None:
+        return np.ones(len(at_draws.location))
+    return _relative_variances(at_draws, at_draws.feedback, y)[:, -1]
+
+
+def _relative_variances(at_draws: Quantities, feedback: Feedback, y: np.ndarray) -> np.ndarray:
+    """Conditional over unconditional variance (draw, 1 + time) of each row, and of the row after the last."""
+    residual = (y[:, 0] - at_draws.location[:, 0, :, 0]) * np.exp(-at_draws.log_scale[:, 0, at_draws.episode, 0])
+    variance = np.empty((residual.shape[1] + 1, len(residual)))
+    variance[0] = feedback.first
+    for t, square in enumerate(residual.T**2):
+        variance[t + 1] = feedback.next(variance[t] if np.isnan(y[t, 0]) else square, variance[t])
+    return variance.T
 
 
 def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
@@ -271,17 +389,20 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     """
     draws, _, rows, regimes = at_draws.location.shape
     density = np.zeros((draws, rows, regimes))
+    log_scale = conditional_log_scales(at_draws, y)
     seen = ~np.isnan(y)
     for pattern in np.unique(seen, axis=0):
         at, these = (seen == pattern).all(axis=1), np.flatnonzero(pattern)
         if len(these):
-            density[:, at] = _joint_log_density(at_draws, y, at, these)
+            density[:, at] = _joint_log_density(at_draws, y, log_scale, at, these)
     return density
 
 
-def _joint_log_density(at_draws: Quantities, y: np.ndarray, at: np.ndarray, these: np.ndarray) -> np.ndarray:
+def _joint_log_density(
+    at_draws: Quantities, y: np.ndarray, log_scale: np.ndarray, at: np.ndarray, these: np.ndarray
+) -> np.ndarray:
     """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed."""
-    log_scale = at_draws.log_scale[:, these][:, :, at_draws.episode[at]]
+    log_scale = log_scale[:, these][:, :, at]
     z = (y[at][:, these].T[None, :, :, None] - at_draws.location[:, these][:, :, at]) / np.exp(log_scale)
     shape, family, size = at_draws.shape_over(2), at_draws.family, len(these)
     if not isinstance(family, Elliptical):
@@ -310,7 +431,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
         for signal in spec.point_signals
     }
     at_draws = evaluate(spec, panel, draws | nowhere)
-    y = panel[nm.RESPONSE_VALUE].to_numpy()
+    y = used_responses(panel)
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
     rows = np.arange(len(y)) + spec.history
@@ -339,14 +460,22 @@ def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np
     return path
 
 
-def draw_responses(at_draws: Quantities, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw responses (draw, time, response) given regime paths, standardised units."""
+def draw_responses(
+    at_draws: Quantities, path: np.ndarray, rng: np.random.Generator, *, missing: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw responses (draw, time, response) given regime paths, standardised units.
+
+    Where the scale follows the past, what is drawn on the rows `missing` (time) does not enter the rows after them.
+    """
     draws, responses, rows, _ = at_draws.location.shape
     every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
     # An index between slices would go to the front; so response goes behind first.
     location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
     scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
     family, shape = at_draws.family, at_draws.shape_over(1)
+    if at_draws.feedback is not None:
+        unit = family.draw(rng, path.shape, shape) / np.sqrt(family.variance(shape))
+        return location + scale * _with_feedback(at_draws.feedback, unit, missing)[..., None]
     if responses == 1:
         return location + scale * family.draw(rng, path.shape, shape)[..., None]
     assert isinstance(family, Elliptical)
@@ -355,3 +484,13 @@ def draw_responses(at_draws: Quantities, path: np.ndarray, rng: np.random.Genera
     if np.all(np.isfinite(nu)):
         residual *= np.sqrt(nu / rng.chisquare(nu, size=path.shape))[..., None]
     return location + scale * residual
+
+
+def _with_feedback(feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+    """Residuals (draw, time) over the unconditional standard deviation, from such of unit variance."""
+    residual, variance = np.empty(unit.shape), feedback.first
+    for t in range(unit.shape[1]):
+        residual[:, t] = np.sqrt(variance) * unit[:, t]
+        unseen = missing is not None and missing[t]
+        variance = feedback.next(variance if unseen else residual[:, t] ** 2, variance)
+    return residual

@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 
 from regimelag.spec import names as nm
-from regimelag.spec.families import Elliptical
+from regimelag.spec.families import Elliptical, StudentT
 from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.priors import Prior
+from regimelag.spec.series import Control
 from regimelag.spec.term import Term, index_of, text
 from regimelag.spec.terms import Indices, Lag, Terms, kernel_symbol, model_terms, steps_of
 
@@ -92,6 +93,7 @@ def _observation(spec: ModelSpec, index: Indices) -> Line:
     if index.regime:
         words += " given the regimes, one of each response" if spec.own_regimes else " given the regime"
     where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
+    where = "_t" if spec.volatility.moves else where
     if not several:
         return Line(f"{words}.", rf"y_t{given}\ \sim\ {law}\left({location},\ \sigma{where}^2\right)")
     scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
@@ -112,24 +114,33 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     by_name = {term.name: term.summands for term in terms.location}
     summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    summands += by_name.get(nm.CONTROL_EFFECT, ())
+    summands += [*by_name.get(nm.CONTROL_EFFECT, ()), *by_name.get(nm.AUTOREGRESSION, ())]
     words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
     parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
     parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
     parts += ["controls of the same period"] if spec.controls else []
+    parts += ["lagged effects of controls"] if spec.lagged_controls else []
+    parts += ["the response's own past"] if spec.autoregression else []
     words += "".join(f", plus {part}" for part in parts)
     return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(summands))
 
 
 def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
-    """The lagged response to a signal."""
-    name = text(lag.signal.name)
+    """The lagged response to a signal or a control."""
+    name, value = text(lag.series.name), "x"
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
     effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if moves else '')}"
-    past = rf"x^{{{name}}}_{{t-l}}"
-    if lag.signal.kernel.has_signed_deviation:
+    if isinstance(lag.series, Control):
+        effect, value = rf"g^{{{name}}}{index_of(index.response)}", "u"
+    past, name = rf"{value}^{{{name}}}_{{t-l}}", text(_whose(lag))
+    if lag.series.kernel.has_signed_deviation:
         return rf"\sum_{{l=1}}^{{{spec.max_lag}}} \left({effect}\, w^{{{name}}}_l + d^{{{name}}}_l\right) {past}"
     return rf"{effect} \sum_{{l=1}}^{{{spec.max_lag}}} w^{{{name}}}_l\, {past}"
+
+
+def _whose(lag: Lag) -> str:
+    """What the lag weights are those of."""
+    return f"control {lag.series.name}" if isinstance(lag.series, Control) else lag.series.name
 
 
 def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
@@ -141,24 +152,24 @@ def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
 def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
     """How the cumulative effect differs, if it does."""
     varying = [term for term in terms.effect if term.raw]
-    if not varying:
+    if not varying or isinstance(lag.series, Control):
         return
     letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_REGIME: index.regime, nm.EFFECT_EPISODE: "e"}
-    held, name = {term.name for term in varying}, text(lag.signal.name)
+    held, name = {term.name for term in varying}, text(lag.series.name)
     over, total = _deviations(varying)
     yield Line(
-        f"The effect of {lag.signal.name} is pooled over {over}; each group of deviations sums to zero.",
+        f"The effect of {lag.series.name} is pooled over {over}; each group of deviations sums to zero.",
         rf"\beta^{{{name}}}{index_of(*(letters[one] for one in letters if one in held))} = b^{{{name}}} + {total}",
     )
 
 
 def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
     """The lag weights, and how their place moves."""
-    kernel, unit = lag.signal.kernel, period_name(spec.frequency)
-    words = f"The {kernel.kind.replace('_', ' ')} lag weights of {lag.signal.name} sum to one over the lags 1 to "
+    kernel, unit = lag.series.kernel, period_name(spec.frequency)
+    words = f"The {kernel.kind.replace('_', ' ')} lag weights of {_whose(lag)} sum to one over the lags 1 to "
     words += f"{spec.max_lag}, in {unit}."
     if isinstance(kernel, Point):
-        words = f"The response to {lag.signal.name} comes with one unknown lag, marginalised exactly."
+        words = f"The response to {lag.series.name} comes with one unknown lag, marginalised exactly."
     yield Line(words, kernel_formula(kernel, spec.max_lag))
     if lag.moves:
         located, (over, total) = kernel_location(kernel), _deviations(lag.moves)
@@ -171,6 +182,9 @@ def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
 
 def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
     """The residual scale by regime and episode."""
+    if spec.volatility.moves:
+        yield from _moving_scale(spec, terms, index)
+        return
     summands = [summand for term in terms.log_scale for summand in term.summands]
     if len(summands) == 1:
         return
@@ -185,6 +199,27 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
         latex += rf", \quad v{index_of(own, 'k+1')} - v{index_of(own, 'k')} = g{index_of(own, 'k')} > 0, \quad \sum_k "
         latex += rf"v{index_of(own, 'k')} = 0"
     yield Line(f"{words}.", latex)
+
+
+def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
+    """The residual scale that follows the past of the response."""
+    held = {term.name: term for term in terms.log_scale}
+    by_episode = nm.LOG_SCALE_EPISODE in held
+    factor = (
+        rf"e^{{{held[nm.LOG_SCALE_EPISODE].symbol.replace('_{e}', index_of(index.episode))}}}" if by_episode else ""
+    )
+    symbol, model = held[nm.LOG_SCALE].symbol, spec.volatility
+    residual = r"\varepsilon_t = " + (rf"\frac{{y_t - m_t}}{{{factor}}}" if by_episode else "y_t - m_t")
+    words = f"The residual{', over a factor for each episode,' if by_episode else ''} has a conditional variance that "
+    words += f"follows its own past: {model.words or model.kind}. Where a response is missing, the variance stands in "
+    parameters = ", ".join(term.symbol for term in terms.volatility)
+    formula = model.latex or rf"v_t = v_t({', '.join(filter(None, (parameters, r'\varepsilon_{t-1}^2, v_{t-1}')))})"
+    yield Line(
+        f"{words}for its squared residual.", rf"{formula}, \quad v_1 = s^2, \quad s = e^{{{symbol}}}, \quad {residual}"
+    )
+    nu = r" \frac{\nu - 2}{\nu}" if isinstance(spec.family, StudentT) else ""
+    scale = rf"\sigma_t = {factor}\, \sqrt{{v_t{nu}}}" if factor else rf"\sigma_t = \sqrt{{v_t{nu}}}"
+    yield Line("The scale is that of a residual with this variance.", scale)
 
 
 def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:

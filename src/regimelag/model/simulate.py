@@ -11,9 +11,18 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import draw_regimes, draw_responses, evaluate, regime_paths_by_chain, stack_draws
+from regimelag.model.evaluate import (
+    draw_regimes,
+    draw_responses,
+    evaluate,
+    iterate_own_past,
+    regime_paths_by_chain,
+    stack_draws,
+    without_own_past,
+)
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
+from regimelag.panel.own_past import history_before, used_responses
 from regimelag.runtime.plain import drawn_seed, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -38,7 +47,8 @@ def simulate(
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
-        Panel whose covariates, episodes and constants are used.
+        Panel whose covariates, episodes and constants are used; with autoregression also its responses before the
+        window, of which a missing one is taken for the mean.
     parameters : xarray.Dataset, optional
         One value of each parameter, named as in the posterior, standardised units. Drawn from the prior if not given.
     random_seed : int, optional
@@ -80,10 +90,11 @@ def simulate(
             f"{count} draws",
             "select one, as in parameters.isel(chain=0, draw=0)",
         )
-    eq = evaluate(spec, panel, draws)
+    eq = evaluate(spec, panel, without_own_past(spec, draws))
     path = draw_regimes(eq.logits, eq.log_initial, panel.sizes[nm.TIME], rng)
-    y = draw_responses(eq, path, rng)[0]
     missing = np.isnan(panel[nm.RESPONSE_VALUE].to_numpy())
+    unused = np.isnan(used_responses(panel)).all(axis=1)
+    y = iterate_own_past(spec, draws, draw_responses(eq, path, rng, missing=unused), history_before(panel, 0))[0]
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)

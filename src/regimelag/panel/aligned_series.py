@@ -75,9 +75,9 @@ class AlignedSeries:
         present = np.flatnonzero(~np.isnan(self.value))
         return int(present[0]) if len(present) else len(self.value)
 
-    def ready(self, history: int) -> int:
-        """First row of a window that this series can serve: a signal needs `history` rows before it."""
-        return self.first_value + (history if self.role == nm.SIGNAL else 0)
+    def ready(self, spec: ModelSpec) -> int:
+        """First row of a window that this series can serve: with a lag it needs rows before it."""
+        return self.first_value + spec.history_of(self.role)
 
 
 def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
@@ -207,15 +207,17 @@ def _check_positive(track: AlignedSeries, asked: str) -> None:
 
 
 def check_history(
-    tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int, history: int, asked: str
+    spec: ModelSpec, tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int, asked: str
 ) -> None:
     """Refuse a window that begins before its series do; the error says how many rows came and where it could begin."""
-    late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(history) > first]
+    late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(spec) > first]
     if not late:
         return
-    came = "; ".join(_what_came(track, rows, first, history) for track in late)
-    rule = f"every covariate has a value on the first row, and signals on the {history} rows before it, for the lags"
-    possible = max(track.ready(history) for track in late)
+    came = "; ".join(_what_came(track, rows, first, spec.history_of(track.role)) for track in late)
+    lagged = "signals and controls" if spec.lagged_controls else "signals"
+    rule = f"every covariate has a value on the first row, and {lagged} on the {spec.history} rows before it, "
+    rule += "for the lags"
+    possible = max(track.ready(spec) for track in late)
     need = "give data from further back"
     if possible >= len(rows):
         need = _too_seldom(late, rows) or need
@@ -239,7 +241,7 @@ def _too_seldom(late: Sequence[AlignedSeries], rows: pd.DatetimeIndex) -> str:
 def _what_came(track: AlignedSeries, rows: pd.DatetimeIndex, first: int, history: int) -> str:
     if track.first_value == len(rows):
         return f"{track.label} has no value up to {rows[-1].date()}"
-    if track.role == nm.SIGNAL:
+    if track.role == nm.SIGNAL or history:
         count = max(first - track.first_value, 0)
         return f"{track.label} has {count} rows before {rows[first].date()}, {history} are needed"
     return f"{track.label} begins on {rows[track.first_value].date()}"

@@ -42,16 +42,18 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     ------
     PanelError
         If a variable is missing or has other dimensions, names differ from the spec's, times do not ascend, the
-        signals' history is not `spec.history` rows long, a covariate is missing or infinite, episodes are others, or
-        the panel was made with other columns, transforms or delays.
+        signals' history is not `spec.history` rows long, that of the responses not as long as their autoregression, a
+        covariate is missing or infinite, episodes are others, or the panel was made with other columns, transforms or
+        delays.
     """
     check_spec(spec, "a panel that fits a spec")
     asked = f"a panel that fits the model {spec.name!r}"
     if not isinstance(panel, xr.Dataset):
         raise PanelError(asked, "the panel is an xarray.Dataset", f"a {type(panel).__name__}", REMAKE)
-    _check_layout(panel, asked)
+    _check_layout(spec, panel, asked)
     _check_names(spec, panel, asked)
     _check_times(spec, panel, asked)
+    _check_history(spec, panel, asked)
     _check_episodes(spec, panel, asked)
     for role in parts(spec):
         _check_values(panel, role, asked)
@@ -59,17 +61,17 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     _check_origin(spec, panel, asked)
 
 
-def _layout() -> dict[str, tuple[str, ...]]:
+def _layout(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Dimensions of every variable that a panel has."""
     layout: dict[str, tuple[str, ...]] = {nm.EPISODE_INDEX: (nm.TIME,), nm.DRIVER_DATE: (nm.TIME, nm.DRIVER)}
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        layout[nm.value_of(role)] = (nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME, role)
+        layout[nm.value_of(role)] = (spec.time_of(role), role)
         layout[nm.center_of(role)] = layout[nm.scale_of(role)] = (role,)
     return layout
 
 
-def _check_layout(panel: xr.Dataset, asked: str) -> None:
-    for name, dims in _layout().items():
+def _check_layout(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    for name, dims in _layout(spec).items():
         came = f"dimensions {panel[name].dims}" if name in panel.data_vars else "no such variable"
         if name not in panel.data_vars or panel[name].dims != dims:
             raise PanelError(asked, f"variable {name!r} has dimensions {dims}", came, REMAKE)
@@ -100,6 +102,21 @@ def _check_times(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         rule = f"signals cover the window and the {spec.history} rows before it, which max_lag and the kernels ask for"
         came = f"{len(time)} rows in the window, {len(reach)} rows of signals from {pd.Timestamp(reach[0]).date()} on"
         raise PanelError(asked, rule, came, f"{REMAKE}: the history follows from the spec")
+
+
+def _check_history(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    """Check that the responses' own past is as long as the spec asks for."""
+    held = panel.get(nm.RESPONSE_HISTORY)
+    if held is None and not spec.autoregression:
+        return
+    wanted = list(range(1, spec.autoregression + 1))
+    known = held is not None and held.dims == (nm.OWN_LAG, nm.RESPONSE) and nm.OWN_LAG in panel.coords
+    if not known or panel[nm.OWN_LAG].to_numpy().tolist() != wanted:
+        came = "none" if held is None else f"dimensions {dict(held.sizes)}"
+        rule = f"responses have {spec.autoregression} rows of history, which autoregression asks for"
+        raise PanelError(asked, rule, came, REMAKE)
+    if np.isinf(panel[nm.RESPONSE_HISTORY].to_numpy()).any():
+        raise PanelError(asked, "responses before the window are finite or missing (NaN)", "infinite", REMAKE)
 
 
 def _ascend(dates: np.ndarray[Any, Any]) -> bool:
@@ -176,10 +193,15 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
     """Names of covariates that are made of a response, by their column or by their values."""
     columns = {response.column for response in spec.responses}
-    own = {series.name for series in (*spec.signals, *spec.drivers, *spec.controls) if series.column in columns}
+    levels = [response.level_columns for response in spec.responses]
+    own = {
+        series.name
+        for series in (*spec.signals, *spec.drivers, *spec.controls)
+        if series.column in columns or any(level <= set(series.columns) for level in levels)
+    }
     past = panel[nm.RESPONSE_VALUE].to_numpy()[:-1]
     for control in panel[nm.CONTROL].to_numpy():
-        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[1:]
+        value = panel[nm.CONTROL_VALUE].sel({nm.CONTROL: control}).to_numpy()[-len(past) :]
         for column in past.T:
             both = np.isfinite(column) & np.isfinite(value)
             if both.sum() > 2 and abs(np.corrcoef(column[both], value[both])[0, 1]) > SAME:  # noqa: PLR2004

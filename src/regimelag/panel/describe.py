@@ -12,6 +12,7 @@ import xarray as xr
 
 from regimelag.panel.aligned_series import describe_columns, is_as_of, parts
 from regimelag.panel.checks import check_panel, panel_spec
+from regimelag.panel.own_past import own_lags
 from regimelag.panel.slicing import natural
 from regimelag.spec import names as nm
 from regimelag.spec.series import Series
@@ -94,7 +95,7 @@ def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
         "last": pd.Timestamp(time[seen[-1]]),
         "observations": len(seen),
         "missing": count - len(seen),
-        "history": len(every) - count,
+        "history": own_lags(panel) if role == nm.RESPONSE else len(every) - count,
         "mean": float(values[seen].mean()),
         "sd": float(values[seen].std(ddof=1)),
         "min": float(values[seen].min()),

@@ -33,6 +33,7 @@ from regimelag.panel.describe import describe_panel
 from regimelag.panel.frame_checks import check_frame, take_columns, truncate_list
 from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
 from regimelag.panel.orthogonalize import partial_out
+from regimelag.panel.own_past import add_history
 from regimelag.panel.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
 from regimelag.panel.sample_checks import check_explained, check_varies, check_window
 from regimelag.panel.vintages import read_vintages, vintage_notes
@@ -79,9 +80,10 @@ def make_panel(
         learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
         one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
         column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
-        ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves on the rows, one leg for each
-        column of each series, where scenarios go on from. Missing responses are NaN. ``signal_time`` begins
-        `spec.history` rows before ``time``.
+        ``response_history`` (own_lag, response), with autoregression the responses of the rows before the window, the
+        nearest first, NaN where missing; ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves
+        on the rows, one leg for each column of each series, where scenarios go on from. Missing responses are NaN.
+        ``signal_time`` begins `spec.history` rows before ``time``.
         Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
 
     Warns
@@ -185,7 +187,7 @@ def _first_row(
     """Place of the window's first row."""
     if start is None:
         first = _first_possible(spec, rows, tracks)
-        check_history(tracks, rows, first, spec.history, asked)
+        check_history(spec, tracks, rows, first, asked)
         return first
     if start > rows[-1]:
         cure = f"start on {rows[-1].date()} or earlier, and before end"
@@ -196,14 +198,17 @@ def _first_row(
         cure = f"start on {possible} or later, leave start out, or give data from further back"
         raise PanelError(asked, "the window lies within the data", f"the first row is {rows[0].date()}", cure)
     first = int(rows.searchsorted(start))
-    check_history(tracks, rows, first, spec.history, asked)
+    check_history(spec, tracks, rows, first, asked)
     return first
 
 
 def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries]) -> int:
     """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
-    return min(max((track.ready(spec.history) for track in begun), default=0), len(rows) - 1)
+    ready = (
+        track.first_value + spec.autoregression if track.role == nm.RESPONSE else track.ready(spec) for track in begun
+    )
+    return min(max(ready, default=0), len(rows) - 1)
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:
@@ -232,11 +237,22 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
     panel[nm.EPISODE_INDEX] = (nm.TIME, index, {"long_name": "place of the row's episode"})
     for role in parts(spec):
         held = [track for track in tracks if track.role == role]
-        _add_role(panel, role, held, first, reach if role == nm.SIGNAL else window)
+        _add_role(panel, role, held, first, rows[first - spec.history_of(role) :], spec.time_of(role))
     slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
     about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
     panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
+    if spec.autoregression:
+        panel = _add_history(spec, panel, [track for track in tracks if track.role == nm.RESPONSE], first)
     return _add_levels(panel, tracks, len(reach))
+
+
+def _add_history(spec: ModelSpec, panel: xr.Dataset, tracks: Sequence[AlignedSeries], first: int) -> xr.Dataset:
+    """Add the responses of the rows before the window; those before the first row of the data are missing."""
+    center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
+    values = np.full((spec.autoregression, len(tracks)), np.nan)
+    for lag in range(1, min(spec.autoregression, first) + 1):
+        values[lag - 1] = [track.value[first - lag] for track in tracks]
+    return add_history(panel, (values - center) / scale)
 
 
 def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:
@@ -253,10 +269,9 @@ def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -
 
 
 def _add_role(
-    panel: xr.Dataset, role: str, tracks: Sequence[AlignedSeries], first: int, rows: pd.DatetimeIndex
+    panel: xr.Dataset, role: str, tracks: Sequence[AlignedSeries], first: int, rows: pd.DatetimeIndex, time: str
 ) -> None:
     """Add a role's standardised values, constants and, for drivers, dates; the role may have no series."""
-    time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
     shape = (len(tracks), len(rows))
     constants = np.array([_constants(track.value[first:]) for track in tracks]).reshape(-1, 2)
     natural = np.array([track.value[-len(rows) :] for track in tracks], dtype=float).reshape(shape)

@@ -8,6 +8,7 @@ import xarray as xr
 
 from regimelag.errors import PanelError
 from regimelag.panel.checks import check_panel
+from regimelag.panel.own_past import restandardize_history
 from regimelag.panel.rows import transform
 from regimelag.panel.scenarios import levels_of
 from regimelag.panel.slicing import day_of, natural
@@ -31,7 +32,7 @@ def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> x
             values = values + _beyond(spec, panel, old)
         other[value] = ((values - old[center]) / old[scale]).transpose(*panel[value].dims)
         other[center], other[scale] = old[center], old[scale]
-    return other
+    return restandardize_history(other, panel)
 
 
 def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:
@@ -110,8 +111,8 @@ def extend_panel(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str
     said = _revisions(old, newer, first, last)
     joined = old.drop_dims([nm.TIME, nm.SIGNAL_TIME])
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        value, time = nm.value_of(role), nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
-        begun = last + 1 + (spec.history if role == nm.SIGNAL else 0)
+        value, time = nm.value_of(role), spec.time_of(role)
+        begun = last + 1 + spec.history_of(role)
         after = newer[value].isel({time: slice(begun, None)})
         if role == nm.SIGNAL and np.isnan(after.to_numpy()).any():
             cure = f'make it with make_panel(spec, frame, start="{day_of(old, 0)}")'
@@ -139,8 +140,9 @@ def _revisions(old: xr.Dataset, newer: xr.Dataset, first: int, last: int) -> lis
     said = []
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         before = old[nm.value_of(role)].to_numpy()[-(old.sizes[nm.TIME] - first) :]
-        history = newer.sizes[nm.SIGNAL_TIME] - newer.sizes[nm.TIME] if role == nm.SIGNAL else 0
-        after = newer[nm.value_of(role)].to_numpy()[history : history + last + 1]
+        now = newer[nm.value_of(role)].to_numpy()
+        history = len(now) - newer.sizes[nm.TIME]
+        after = now[history : history + last + 1]
         same = (np.abs(after - before) <= REVISED) | (np.isnan(after) & np.isnan(before))
         for place, name in enumerate(old[role].to_numpy()):
             rows = np.flatnonzero(~same[:, place])

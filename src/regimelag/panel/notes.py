@@ -124,7 +124,8 @@ def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, firs
         f"The window has {len(window)} rows ({spec.frequency}), {window[0].date()} to {window[-1].date()}.",
     ]
     if spec.history:
-        notes.append(f"Signals begin {spec.history} rows before the window, on {rows[first - spec.history].date()}.")
+        whose = "Signals and controls" if spec.lagged_controls else "Signals"
+        notes.append(f"{whose} begin {spec.history} rows before the window, on {rows[first - spec.history].date()}.")
     if spec.frequency == TRADING:
         return [*notes, _on_trading_dates(spec, source, rows, first)]
     notes.extend(_on_weekday(spec, pd.DatetimeIndex(observed), window))
@@ -147,7 +148,7 @@ def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIn
 
 def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[str]:
     """Rows before the window, and the series that begin too late for an earlier window."""
-    late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec.history) == first]
+    late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec) == first]
     if not first:
         return []
     why = f": {truncate_list(late, most=20)} cannot serve an earlier one" if late else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from regimelag.errors import PanelError
@@ -33,14 +34,14 @@ def check_window(
         cure = "widen the window, give more data, or lower max_lag"
         raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
     for track in tracks:
-        back = spec.history if track.role == nm.SIGNAL else 0
+        back = spec.history_of(track.role)
         if track.role == nm.RESPONSE:
             _check_response(spec, track, first, asked)
         else:
             check_present(track, rows, slice(first - back, len(rows)), asked)
         check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
     if spec.frequency == TRADING:
-        reach = max(track.span + (spec.history if track.role == nm.SIGNAL else 0) for track in tracks)
+        reach = max(track.span + spec.history_of(track.role) for track in tracks)
         _check_steps(rows[max(first - reach, 0) :], asked)
 
 
@@ -48,7 +49,8 @@ def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: st
     """Refuse a response with fewer values than its mean has coefficients."""
     held = track.value[first:]
     observed = int((~np.isnan(held)).sum())
-    explained = len(spec.contemporaneous_signals) + len(spec.lagged_signals) + len(spec.controls)
+    explained = len(spec.contemporaneous_signals) + len(spec.controls) + spec.autoregression
+    explained += len(spec.lagged_signals) + len(spec.lagged_controls)
     least = max(LEAST_ROWS, spec.regimes.count + explained)
     if observed < least:
         came = f"{track.label} has {observed} values on {len(held)} rows"
@@ -83,7 +85,8 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
     """
     rows = np.arange(first, len(tracks[0].value))
     responses = [track for track in tracks if track.role == nm.RESPONSE]
-    lagged = [track for track in tracks if track.role == nm.SIGNAL and track.series in spec.lagged_signals]
+    with_lags = {nm.SIGNAL: spec.lagged_signals, nm.CONTROL: spec.lagged_controls}
+    lagged = [track for track in tracks if track.series in with_lags.get(track.role, ())]
     now = [
         track
         for track in tracks
@@ -100,9 +103,23 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
                 own_past = other.role == nm.SIGNAL and not lag and other in lagged
                 cure = f"write contemporaneous = false for {other.label}, or drop it" if own_past else ""
                 raise PanelError(asked, DETERMINED, came, cure or f"drop {other.label}, or give it another column")
+        _check_own_past(response, now, rows, spec.max_lag, asked)
         if _determine([other.value[rows] for other in now], y):
             came = f"{response.label} is a sum of multiples of {', '.join(other.label for other in now)}"
             raise PanelError(asked, DETERMINED, came, f"drop one of them, such as {now[-1].label}")
+
+
+def _check_own_past(
+    response: AlignedSeries, now: Sequence[AlignedSeries], rows: npt.NDArray[np.int64], lags: int, asked: str
+) -> None:
+    """Refuse a same-row term that is the response some rows before: a copy of its past under another name."""
+    for other in now:
+        for lag in range(1, lags + 1):
+            later = rows[lag:] if rows[0] < lag else rows
+            if _determine([other.value[later]], response.value[later - lag]):
+                came = f"{other.label} is {response.label} {lag} rows before, up to a factor and a constant"
+                cure = f"drop {other.label}, and write autoregression = {lag} for {response.label}"
+                raise PanelError(asked, "the past of a response is no signal or control of the same row", came, cure)
 
 
 def _determine(covariates: Sequence[FloatArray], y: FloatArray) -> bool:

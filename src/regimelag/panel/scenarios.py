@@ -12,6 +12,7 @@ from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import combined, parts
 from regimelag.panel.checks import REMAKE
 from regimelag.panel.frame_checks import truncate_list
+from regimelag.panel.own_past import history_before, with_history
 from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
 from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
@@ -224,12 +225,12 @@ def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
     ahead[nm.EPISODE_INDEX] = (nm.TIME, np.full(horizon + 1, panel[nm.EPISODE_INDEX].to_numpy()[-1]))
     ahead[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.full((horizon + 1, panel.sizes[nm.RESPONSE]), np.nan))
     for role in (nm.SIGNAL, nm.DRIVER, nm.CONTROL):
-        time = nm.SIGNAL_TIME if role == nm.SIGNAL else nm.TIME
+        time = spec.time_of(role)
         past = panel[nm.value_of(role)].to_numpy()[-ahead.sizes[time] + horizon :]
         future = np.full((horizon, past.shape[1]), np.nan)
         ahead[nm.value_of(role)] = ((time, role), np.concatenate([past, future]))
     ahead.attrs = dict(panel.attrs)
-    return ahead
+    return with_history(ahead, history_before(panel, panel.sizes[nm.TIME] - 1))
 
 
 def _transformed(role: str, series: Series, whole: Mapping[Leg, FloatArray], slope: float) -> FloatArray:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from regimelag.errors import PanelError
 from regimelag.panel.orthogonalize import is_constant
+from regimelag.panel.own_past import history_before, restandardize_history, used_responses, with_history
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -36,7 +37,7 @@ def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:
 
     A density is divided by the scale of each response that the row has.
     """
-    seen = panel[nm.RESPONSE_VALUE].notnull()  # noqa: PD004 - xarray has no other name for it
+    seen = panel[nm.RESPONSE_VALUE].copy(data=np.isfinite(used_responses(panel)))
     log_scale = (seen * np.log(panel[nm.scale_of(nm.RESPONSE)])).sum(nm.RESPONSE)
     return (terms - log_scale.sel({nm.TIME: terms[nm.TIME]}).reset_coords(drop=True)).transpose(*terms.dims)
 
@@ -47,8 +48,9 @@ def day_of(panel: xr.Dataset, row: int) -> str:
 
 
 def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
-    """Rows first to stop of a panel, with the signals' history before them and the episodes that are left."""
+    """Rows first to stop of a panel, with the history before them and the episodes that are left."""
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
+    panel = with_history(panel, history_before(panel, first))
     cut = panel.isel({nm.TIME: slice(first, stop), nm.SIGNAL_TIME: slice(first, history + stop)})
     used, index = np.unique(cut[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
     return cut.isel({nm.EPISODE: used}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype(np.int64))})
@@ -104,7 +106,7 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         center, scale, held = (name(role) for name in (nm.center_of, nm.scale_of, nm.value_of))
         values, time = natural(panel, role), str(panel[held].dims[0])
-        first = history if role == nm.SIGNAL else 0
+        first = history if time == nm.SIGNAL_TIME else 0
         learned = values.isel({time: slice(first, first + stop)})
         columns = zip(panel[role].to_numpy(), learned.to_numpy().T, strict=True)
         still = [str(name) for name, own in columns if np.isfinite(own).sum() <= 1 or is_constant(own)]
@@ -117,4 +119,4 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
         other[scale] = spread.assign_attrs(panel[scale].attrs)
         other[held].attrs = panel[held].attrs
     other.attrs["end"] = day_of(panel, stop - 1)
-    return other
+    return restandardize_history(other, panel)

@@ -12,6 +12,7 @@ from .regimes import (
     plot_shares,
 )
 from .scores import plot_backtest, plot_modes, plot_sbc, plot_score
+from .volatility import plot_volatility
 
 __all__ = [
     "plot_backtest",
@@ -33,4 +34,5 @@ __all__ = [
     "plot_sbc",
     "plot_score",
     "plot_shares",
+    "plot_volatility",
 ]

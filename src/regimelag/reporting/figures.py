@@ -23,6 +23,7 @@ from regimelag.plots.regimes import (
     plot_regimes,
     plot_shares,
 )
+from regimelag.plots.volatility import plot_volatility
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -82,6 +83,15 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
     for whose, one in _of_each_response(readings["durations"]):
         caption = f"Durations of the regimes{_of(whose)}."
         yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)
+
+
+def volatility_figures(volatility: xr.DataArray) -> Iterator[Drawn]:
+    """The conditional standard deviation."""
+    caption = (
+        "Standard deviation of the response one period ahead, given the rows before, in the unit of the response; "
+    )
+    caption += "parameters are learned on all rows. Median and 90 % band."
+    yield Drawn("volatility", caption, plot_volatility(volatility).figure)
 
 
 def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:

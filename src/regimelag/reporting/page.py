@@ -17,22 +17,26 @@ import xarray as xr
 from latex2mathml.converter import convert
 
 from regimelag.errors import FitError
+from regimelag.evaluation.comparison.compare import LEAVE_FUTURE_OUT
 from regimelag.evaluation.forecasting.forecast import same_period_terms
-from regimelag.evaluation.forecasting.pit import one_step_pit
 from regimelag.model.latex import equations, prior_in_words
+from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
+from regimelag.results.persistence import describe_persistence, persistence
+from regimelag.results.pit import one_step_pit
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.view import View
+from regimelag.results.volatility import conditional_volatility, volatility_summary
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
-from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
 
@@ -211,6 +215,9 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
         found["filtered"] = view.read(regime_probabilities)
         found["smoothed"] = view.read(regime_probabilities, kind="smoothed")
         found["durations"] = view.read(regime_durations)
+    if spec.volatility.moves:
+        found["volatility"] = view.read(conditional_volatility)
+        found["volatility_summary"] = view.read(volatility_summary)
     if spec.drivers:
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
@@ -236,6 +243,8 @@ def _tables(
     if len(readings["report"]):
         tables["lag_report"] = tb.lag_table(readings["report"])
     tables["regimes"] = tb.regime_table(readings["regime_summary"])
+    if "volatility" in readings:
+        tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
     if "drivers" in readings:
         tables["drivers"] = tb.driver_table(readings["drivers"])
     if robustness is not None:
@@ -267,9 +276,14 @@ def _sections(
     if "filtered" in readings:
         drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
+    if "volatility" in readings:
+        said = [_volatility_now(readings["volatility"], view.spec)]
+        drawn = list(fg.volatility_figures(readings["volatility"]))
+        yield Section("volatility", "Volatility", said, drawn, ["volatility"])
     if "drivers" in readings:
         yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
-    checks = [*_coverage(view.spec, readings["pit"]), *(view.read(model_warnings) or _no_caution(view.spec))]
+    checks = [*_coverage(view.spec, readings["pit"]), *describe_persistence(view.read(persistence))]
+    checks += [*(view.read(model_warnings) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
     drawn = list(fg.check_figures(readings["pit"], robustness))
     yield Section("checks", "Checks", checks, drawn, [], ["robustness"] if robustness is not None else [])
@@ -283,9 +297,10 @@ def _sections(
 def _compared(comparison: pd.DataFrame) -> str:
     """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
     gains = "gain" in comparison.columns
+    given = "given the rows before it" if comparison.attrs.get("method") == LEAVE_FUTURE_OUT else "given all others"
     caption = "Gains of models over their own nulls" if gains else "Models"
-    caption += " by what they predict of a row given all others; nats. Inconclusive: the data do not distinguish the "
-    caption += "model from its null." if gains else "model from the reference."
+    caption += f" by what they predict of a row {given}; nats. Inconclusive: the data do not distinguish the model "
+    caption += "from its null." if gains else "from the reference."
     differences = comparison.attrs.get("differences", {})
     said = [
         f"{name}: {'null' if gains else comparison.attrs['reference']} {', '.join(words)}."
@@ -316,6 +331,19 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
             f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
             f"{low:.2f} to {high:.2f}."
         )
+
+
+def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
+    """The standard deviation one period ahead on the last row, beside its range in the window."""
+    mean, last = volatility.mean((nm.CHAIN, nm.DRAW)), volatility.isel({nm.TIME: -1})
+    low, median, high = np.quantile(last, tb.LEVELS)
+    period = period_name(spec.frequency).removesuffix("s")
+    unit = f"{TRANSFORM_NAMES[spec.responses[0].transform]} per {period}"
+    return (
+        f"The volatility follows the response's own past. For {last[nm.TIME].dt.strftime('%Y-%m-%d').item()} the "
+        f"standard deviation one {period} ahead is {median:.3g} ({low:.3g} to {high:.3g}) {unit}; over the window it "
+        f"lies between {float(mean.min()):.3g} and {float(mean.max()):.3g}."
+    )
 
 
 def _no_caution(spec: ModelSpec) -> list[str]:

@@ -109,6 +109,13 @@ def regime_table(summary: pd.DataFrame) -> Table:
     return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
 
+def volatility_table(summary: pd.DataFrame) -> Table:
+    """Persistence and level of a conditional variance."""
+    rows = [interval(*row) for row in summary[["5 %", "median", "95 %"]].to_numpy(dtype=float)]
+    shown = pd.DataFrame({"median and 90 % interval": rows}, index=summary.index)
+    return Table(summary, shown, "Conditional variance. Volatility per row; the half-life of a shock in rows.")
+
+
 def driver_table(changes: xr.Dataset) -> Table:
     """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
     reference = changes.attrs["reference"]

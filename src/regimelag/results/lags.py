@@ -27,6 +27,8 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 INTERVAL = (0.05, 0.95)
+# Rows after which a median lag of an impulse response is not looked for.
+LONGEST = 1000
 
 
 def check_within(asked: str, within: Any) -> None:
@@ -74,7 +76,9 @@ def lag_distribution(
         ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
         ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal
         differs between responses, episodes or regimes, all but the curve also carry that dimension; with several
-        responses so does the curve. Lags are in rows of the panel: weeks, if it is weekly.
+        responses so does the curve. Lags are in rows of the panel: weeks, if it is weekly. With autoregression also
+        ``impulse_mean_lag`` and ``impulse_median_lag``: those of the impulse response to a move of the signal, in which
+        the response's own past passes the weights on; NaN in draws whose own past does not die out.
 
     Raises
     ------
@@ -108,8 +112,51 @@ def lag_distribution(
     read["peak_lag"] = read["weights"].argmax(nm.LAG) + 1
     inside = (read[nm.LAG] >= low) & (read[nm.LAG] <= high)
     read["mass_within"] = read["weights"].where(inside, 0.0).sum(nm.LAG)
+    if spec.autoregression:
+        read = read.assign(_impulse_lags(read, only_one(parameters[nm.AUTOREGRESSION])))
     read.attrs = {"group": group, "within_low": low, "within_high": high, "frequency": spec.frequency}
     return read
+
+
+def companion_root(coefficients: np.ndarray) -> np.ndarray:
+    """Largest absolute eigenvalue (...) of the companion matrix of coefficients (..., own lag)."""
+    lags = coefficients.shape[-1]
+    matrix = np.zeros((*coefficients.shape, lags))
+    matrix[..., 0, :] = coefficients
+    matrix[..., np.arange(1, lags), np.arange(lags - 1)] = 1.0
+    return np.abs(np.linalg.eigvals(matrix)).max(axis=-1)
+
+
+def _dies_out(coefficients: xr.DataArray) -> xr.DataArray:
+    """Whether what an own past passes on dies out (...), from its coefficients (..., own lag)."""
+    moved = coefficients.transpose(..., nm.OWN_LAG)
+    return moved.isel({nm.OWN_LAG: 0}, drop=True).copy(data=companion_root(moved.to_numpy()) < 1)
+
+
+def _impulse_lags(read: xr.Dataset, coefficients: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Mean and median lag of lag weights that an own past passes on.
+
+    The impulse response has the generating function W(z) / (1 - sum_p rho_p z^p), so its mean lag is that of the
+    weights plus sum_p p rho_p / (1 - sum_p rho_p), and its sum 1 / (1 - sum_p rho_p).
+    """
+    dies, total = _dies_out(coefficients), 1 - coefficients.sum(nm.OWN_LAG)
+    mean = read["mean_lag"] + (coefficients * coefficients[nm.OWN_LAG]).sum(nm.OWN_LAG) / total
+    weights = read["weights"].broadcast_like(mean).transpose(nm.LAG, *mean.dims).to_numpy()
+    own = coefficients.broadcast_like(mean).transpose(nm.OWN_LAG, *mean.dims).to_numpy()
+    half = (0.5 / total.where(dies)).broadcast_like(mean).transpose(*mean.dims).to_numpy()
+    past, sums = np.zeros(own.shape), np.zeros(half.shape)
+    median = np.where(np.isnan(half), np.nan, LONGEST)
+    open_ = np.isfinite(half)
+    for lag in range(1, LONGEST):
+        answer = (weights[lag - 1] if lag <= len(weights) else 0.0) + (own * past).sum(axis=0)
+        past = np.concatenate([answer[None], past[:-1]])
+        sums += np.where(open_, answer, 0.0)
+        reached = open_ & (sums >= half)
+        median[reached] = lag
+        open_ &= ~reached
+        if not open_.any():
+            break
+    return {"impulse_mean_lag": mean.where(dies), "impulse_median_lag": mean.copy(data=median)}
 
 
 def _probabilities(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray | None:
@@ -173,8 +220,12 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
         Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
         over regimes and episodes with equal weights; ``lagged_over_sample`` (signal), the same averaged over the
         sample's periods; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
-        ``contemporaneous`` (signal); ``control_effect`` (control). With several responses each also has response, in
-        that response's units. Missing where a signal has no effect of that kind.
+        ``contemporaneous`` (signal); ``control_effect`` (control), ``control_lagged_effect`` (lagged control),
+        cumulative, and ``control_mean_lag`` (lagged control), in rows: of them no claim is made. With autoregression
+        the lagged effects are direct effects, and ``long_run`` (signal) is ``lagged`` over one minus the sum of the
+        coefficients: what the cumulative response comes to once the own past has passed it on, NaN in draws in which
+        that does not die out. With several responses each also has response, in that response's units. Missing where a
+        signal has no effect of that kind.
 
     Notes
     -----
@@ -222,13 +273,24 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
         read["lagged"] = every.mean((nm.EPISODE, nm.REGIME))
         read["lagged_by_regime"] = every.mean(nm.EPISODE)
         read["lagged_by_episode"] = every.mean(nm.REGIME)
+        if spec.autoregression:
+            own = only_one(parameters[nm.AUTOREGRESSION])
+            read["long_run"] = (read["lagged"] / (1 - own.sum(nm.OWN_LAG))).where(_dies_out(own))
     if nm.CONTEMPORANEOUS in parameters:
         now = only_one(parameters[nm.CONTEMPORANEOUS])
         read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
     if nm.CONTROL_EFFECT in parameters:
         control = only_one(parameters[nm.CONTROL_EFFECT])
         # Not named control, which is its dimension.
-        read[nm.CONTROL_EFFECT] = control * only_one(effect_scale(constants, nm.CONTROL))
+        per_unit = only_one(effect_scale(constants, nm.CONTROL))
+        read[nm.CONTROL_EFFECT] = control * per_unit
+    if spec.lagged_controls:
+        late = only_one(parameters[nm.CONTROL_LAGGED_EFFECT])
+        read[nm.CONTROL_LAGGED_EFFECT] = late * per_unit.rename({nm.CONTROL: nm.LAGGED_CONTROL})
+        draws, lags = stack_draws(parameters), np.arange(1, spec.max_lag + 1)
+        weights = np.stack([lag_weights(spec, draws, one)[0].reshape(-1, spec.max_lag) for one in spec.lagged_controls])
+        over = {nm.LAGGED_CONTROL: [one.name for one in spec.lagged_controls]}
+        read["control_mean_lag"] = unstack_draws((weights @ lags).T, parameters, **over)
     return read, every
 
 

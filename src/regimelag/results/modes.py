@@ -124,7 +124,7 @@ def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
     groups = {
         "lag": [term for lag in terms.lags for term in (*lag.kernel, *lag.moves)],
         "persistence": [*terms.transition, *terms.initial],
-        "scale": [*terms.log_scale, *terms.shape, *terms.correlation],
+        "scale": [*terms.log_scale, *terms.shape, *terms.volatility, *terms.correlation],
         "effect": [*terms.effect, *(term for term in terms.location if term.name != nm.INTERCEPT)],
         "other": [term for term in terms.location if term.name == nm.INTERCEPT],
     }

@@ -356,8 +356,10 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     spec, panel, draws = view.spec, view.panel, view.at_draws.draws
     labels = list(spec.regimes.labels())
     log_scale = log_scales(spec, draws, panel.sizes[nm.EPISODE]).mean(axis=2)
-    shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
-    log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
+    if not spec.volatility.moves:
+        # Otherwise the scale is that of the standard deviation already.
+        shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
+        log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
     coords = {nm.REGIME: labels, nm.RESPONSE: [response.name for response in spec.responses]}
     # (draw, regime, response)
     volatility = np.moveaxis(np.exp(log_scale), 1, -1) * panel[nm.scale_of(nm.RESPONSE)].to_numpy()

@@ -3,13 +3,15 @@
 The rule, in this order:
 
 1. Draws that the diagnostics find fault with support no claim.
-2. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
+2. The verdict is withheld where residuals are serially correlated, or response and signal are both close to a unit
+   root (`regimelag.results.persistence`).
+3. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
    number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
    are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-3. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
+4. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
    another if, with probability 1 - 0.01 / (number of pairs) at least, it is larger in magnitude and has one sign there;
    its sign is said to differ if it is positive in one and negative in the other with that probability.
-4. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
+5. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
 Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
@@ -119,7 +121,7 @@ def claims(
     family : int
         Number of effects that could be claimed: lagged signals times responses.
     trusted : bool
-        Whether the diagnostics found no fault.
+        Whether the diagnostics found no fault, and no verdict is withheld.
 
     Returns
     -------
@@ -200,6 +202,10 @@ class Findings:
         The same in each regime and episode; empty where they do not differ.
     lag, prior_lag : ndarray
         Mean lag, averaged over episodes where it differs, after and before the data.
+    lag_name : str
+        What it is: of the weights, or of the impulse response where the response's own past passes them on.
+    long_run : ndarray, optional
+        What the effect comes to once the own past has passed it on; None without autoregression.
     information : float
         Nats gained on the mean lag.
     lag_gap : dict of str to (float, float)
@@ -220,6 +226,8 @@ class Findings:
         Number of effects that could be claimed.
     problems : tuple of str
         What the diagnostics say.
+    withheld : tuple of str
+        Why the model, though its draws can be trusted, supports no claim.
     """
 
     name: str
@@ -235,12 +243,15 @@ class Findings:
     asked_slabs: int
     within: tuple[float, float]
     none_bound: bool = False
+    lag_name: str = "mean lag"
+    long_run: np.ndarray | None = None
     deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     family: int = 1
     problems: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
 def claims_of(found: Findings) -> Claims:
@@ -254,7 +265,7 @@ def claims_of(found: Findings) -> Claims:
         by_episode=by_episode,
         information=found.information,
         family=found.family,
-        trusted=not found.problems,
+        trusted=not (found.problems or found.withheld),
     )
 
 
@@ -262,7 +273,10 @@ def verdict(found: Findings) -> str:
     """The verdict in words, no stronger than the rule allows."""
     made = claims_of(found)
     if found.problems:
-        return f"Convergence diagnostics failed, and nothing is claimed of {found.name}. {' '.join(found.problems)}"
+        why = " ".join([*found.problems, *found.withheld])
+        return f"Convergence diagnostics failed, and nothing is claimed of {found.name}. {why}"
+    if found.withheld:
+        return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:
         return " ".join(_not_identified(found))
     said = [_response(found, made)]
@@ -294,6 +308,8 @@ def _chance(event: str, value: float) -> str:
 def _effect(found: Findings) -> str:
     chance = _chance("> 0", float(np.mean(found.effect > 0)))
     said = f"{found.measure.capitalize()} {_interval(found.effect, 2)}, median and 90 % interval, {chance}"
+    if found.long_run is not None and len(found.long_run):
+        said += f"; with the response's own past, {_interval(found.long_run, 2)} in the long run"
     if not {"regimes", "episodes"} & set(found.deviations):
         return said
     return f"{said}; average over the sample's {found.unit} {_interval(found.over_sample, 2)}"
@@ -336,8 +352,8 @@ def _not_identified(found: Findings) -> list[str]:
     )
     said.append(_none(found))
     said.append(
-        f"The posterior of the mean lag, {lag} {found.unit}, {moved}, {before} (information gain {_nats(found)}); the "
-        "lag of an effect that may be none should not be interpreted."
+        f"The posterior of the {found.lag_name}, {lag} {found.unit}, {moved}, {before} (information gain "
+        f"{_nats(found)}); the lag of an effect that may be none should not be interpreted."
     )
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -371,15 +387,16 @@ def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite
 def _place(found: Findings, made: Claims) -> str:
     if not made.lag:
         return (
-            f"The lag's place is not identified: the data told {_nats(found)} of the mean lag, "
+            f"The lag's place is not identified: the data told {_nats(found)} of the {found.lag_name}, "
             f"{_interval(found.lag, 1)} {found.unit} against {_interval(found.prior_lag, 1)} before them, and "
             f"{INFORMATION} are asked for."
         )
     low, high = found.within
     inside = np.mean((found.lag >= low) & (found.lag <= high))
     return (
-        f"Mean lag {_interval(found.lag, 1)} {found.unit}, before the data {_interval(found.prior_lag, 1)}, "
-        f"{_nats(found)} gained; it lies within {low:g} to {high:g} with probability {inside:.2f}."
+        f"{found.lag_name.capitalize()} {_interval(found.lag, 1)} {found.unit}, before the data "
+        f"{_interval(found.prior_lag, 1)}, {_nats(found)} gained; it lies within {low:g} to {high:g} with probability "
+        f"{inside:.2f}."
     )
 
 

@@ -26,11 +26,13 @@ from regimelag.model.build import build_model, draw_prior, model_data
 from regimelag.model.evaluate import (
     draw_regimes,
     draw_responses,
+    iterate_own_past,
     stack_draws,
     unstack_draws,
 )
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
+from regimelag.panel.own_past import history_before, own_past
 from regimelag.panel.slicing import in_natural_units
 from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import drawn_seed, whole
@@ -275,8 +277,14 @@ def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
     rows = at.panel[nm.TIME].to_numpy()
 
     def replicate(chunk: Chunk) -> np.ndarray:
-        eq = chunk.quantities
-        return draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(rows), rng), rng)
+        eq, spec = chunk.quantities, at.spec
+        y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(rows), rng), rng)
+        if not spec.autoregression:
+            return y
+        # In place of the own past of the data comes that of the replication.
+        past = np.nan_to_num(own_past(at.panel))
+        y = y - np.einsum("nap,tap->nta", chunk.draws[nm.AUTOREGRESSION], past)
+        return iterate_own_past(spec, chunk.draws, y, history_before(at.panel, 0))
 
     return at.labelled(replicate, **{nm.TIME: rows, nm.RESPONSE: at.panel[nm.RESPONSE].to_numpy()})
 

@@ -20,6 +20,7 @@ from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
 from regimelag.spec.terms import check_priors, kept_priors
+from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # More would take minutes where one lag takes a second.
 MOST_COMBINATIONS = 1000
@@ -128,6 +129,9 @@ class ModelSpec:
         are accepted. Stored as `Priors`.
     family : Family, or str
         Distribution of the residuals: `StudentT`, `Normal`, a class of your own, or the kind of one.
+    volatility : Volatility, or {"constant", "garch"}
+        What moves the residual scale within a regime and an episode: nothing, or the response's own past, as GARCH(1,1)
+        has it. The latter goes with one response, one regime, Student-t or normal residuals, and no point lag.
     responses_vary : tuple of {"effect", "lag", "regimes"}
         What differs between several responses. Of the lagged response, pooled: effect and lag. With "regimes" each has
         a chain of its own: its own volatilities and their order, durations and driver effects; the chains are
@@ -151,15 +155,19 @@ class ModelSpec:
     regimes: Regimes = field(default_factory=Regimes)
     priors: Mapping[str, Any] = field(default_factory=Priors)
     family: Family = field(default_factory=StudentT)
+    volatility: Volatility = field(default_factory=Constant)
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
         as_plain(self)
         asked = f"the model {self.name!r}"
-        if isinstance(self.family, str):
-            require_choice(asked, "family", self.family, FAMILIES)
-            object.__setattr__(self, "family", FAMILIES[self.family]())
+        registries: dict[str, dict[str, Any]] = {"family": FAMILIES, "volatility": VOLATILITIES}
+        for part, registry in registries.items():
+            given = getattr(self, part)
+            if isinstance(given, str):
+                require_choice(asked, part, given, registry)
+                object.__setattr__(self, part, registry[given]())
         require(
             isinstance(self.name, str) and bool(self.name.strip()),
             "a model",
@@ -204,11 +212,25 @@ class ModelSpec:
         )
         for signal in self.signals:
             _check_kernel(f"{asked}, signal {signal.name!r}", signal.kernel, self.max_lag)
+        for control in self.lagged_controls:
+            _check_kernel(f"{asked}, control {control.name!r}", control.kernel, self.max_lag)
+        both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
+        came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
+        require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
         self._check_lags(asked)
         self._check_chains(asked)
+        orders = [response.autoregression for response in self.responses]
+        require(
+            len(set(orders)) == 1,
+            asked,
+            "all responses have the same autoregression",
+            ", ".join(f"{response.name} {response.autoregression}" for response in self.responses),
+            f"write autoregression = {max(orders)} for each of them: coefficients are pooled towards zero",
+        )
         closes_of(self.series, asked)
         self._check_own_values(asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
+        self._check_volatility(asked)
         several = len(self.responses) > 1
         require(
             not several or isinstance(self.family, Elliptical),
@@ -244,8 +266,8 @@ class ModelSpec:
     def _check_own_values(self, asked: str) -> None:
         """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
 
-        Whatever the transforms: given the past, each determines the others. What is published late holds the past, as
-        far as a spec can tell.
+        Whatever the transforms: given the past, each determines the others. What is published late holds the past: its
+        own past belongs to `autoregression`, which forecasts iterate.
         """
         taken: dict[frozenset[str], str] = {}
         for response in self.responses:
@@ -260,14 +282,19 @@ class ModelSpec:
         for covariate in (*self.contemporaneous_signals, *self.controls):
             whose = taken.get(covariate.level_columns)
             role = "signal" if isinstance(covariate, Signal) else "control"
+            late = covariate.delay != NO_DELAY
             cure = f"drop the {role} {covariate.name!r}"
             if isinstance(covariate, Signal) and covariate in self.lagged_signals:
                 cure = f"write contemporaneous=False for the {role} {covariate.name!r}, so that only its past enters"
+            elif late:
+                cure += f", and write autoregression = 1 for the response {whose!r}"
+            rule = "no response explains itself, or another response, in the same period"
+            made = f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is"
             require(
-                whose is None or covariate.delay != NO_DELAY,
+                whose is None,
                 asked,
-                "no response explains itself, or another response, in the same period",
-                f"{role} {covariate.name!r} is made of column {covariate.column!r}, as the response {whose!r} is",
+                f"{rule}; its past is no control of the same period" if late else rule,
+                f"{made}, with delay = {covariate.delay!r}" if late else made,
                 cure,
             )
 
@@ -327,6 +354,44 @@ class ModelSpec:
 
         return spec_to_toml(self)
 
+    def _check_volatility(self, asked: str) -> None:
+        """Check that a scale that follows the past of the response has one response, one scale and one location."""
+        where = "regimelag.spec.volatility.VOLATILITIES"
+        check_registered(asked, "volatility model", self.volatility, VOLATILITIES, where)
+        if not self.volatility.moves:
+            return
+        asked = f"{asked} with {self.volatility.words or self.volatility.kind}"
+        constant = 'or write volatility = "constant"'
+        require(
+            len(self.responses) == 1,
+            asked,
+            "there is one response",
+            f"{len(self.responses)}: {', '.join(one.name for one in self.responses)}",
+            f"write one model for each response, {constant}",
+        )
+        bare = "write drivers = [] (drivers=() in Python) and " if self.drivers else "write "
+        require(
+            self.regimes.count == 1,
+            asked,
+            "there is one regime, since the scale cannot follow both its past and a hidden regime",
+            f"{self.regimes.count} regimes",
+            f"{bare}count = 1 in [regimes] (regimes=regimelag.Regimes(count=1)), {constant}",
+        )
+        require(
+            isinstance(self.family, Elliptical),
+            asked,
+            "residuals are Student-t or normal",
+            f"a {self.family.kind} family",
+            f'write family = "student_t", {constant}',
+        )
+        require(
+            not self.point_signals,
+            asked,
+            "no signal has a point lag",
+            f"signal {', '.join(repr(one.name) for one in self.point_signals)} with a point kernel",
+            f'write kernel = {{ kind = "gamma" }} for it (regimelag.kernels.Gamma()), {constant}',
+        )
+
     @property
     def own_regimes(self) -> bool:
         """Whether each response has a chain of regimes of its own."""
@@ -371,9 +436,33 @@ class ModelSpec:
         return "lag" in self.responses_vary and len(self.responses) > 1
 
     @property
+    def autoregression(self) -> int:
+        """Number of the responses' own lags."""
+        return self.responses[0].autoregression
+
+    @property
+    def depends_on_past_responses(self) -> bool:
+        """Whether the density of a row, given its regime, depends on the responses of rows before it.
+
+        Leave-one-out then has no meaning: the density of a row given all others holds those after it too.
+        """
+        columns = {response.column for response in self.responses}
+        levels = [response.level_columns for response in self.responses]
+        own = any(
+            series.column in columns or any(level <= set(series.columns) for level in levels)
+            for series in (*self.signals, *self.drivers, *self.controls)
+        )
+        return self.autoregression > 0 or self.volatility.moves or own
+
+    @property
     def lagged_signals(self) -> tuple[Signal, ...]:
         """Signals with a lag kernel other than none."""
         return tuple(signal for signal in self.signals if not isinstance(signal.kernel, NoLag))
+
+    @property
+    def lagged_controls(self) -> tuple[Control, ...]:
+        """Controls with a lag kernel other than none."""
+        return tuple(control for control in self.controls if not isinstance(control.kernel, NoLag))
 
     @property
     def contemporaneous_signals(self) -> tuple[Signal, ...]:
@@ -393,4 +482,12 @@ class ModelSpec:
     @property
     def history(self) -> int:
         """Rows of pre-sample history that the lags need."""
-        return self.max_lag if self.lagged_signals else 0
+        return self.max_lag if self.lagged_signals or self.lagged_controls else 0
+
+    def history_of(self, role: str) -> int:
+        """Rows before the window on which the series of a role are held."""
+        return self.history if role == nm.SIGNAL or (role == nm.CONTROL and self.lagged_controls) else 0
+
+    def time_of(self, role: str) -> str:
+        """The dimension of a panel along which the series of a role are held."""
+        return nm.SIGNAL_TIME if role == nm.SIGNAL or self.history_of(role) else nm.TIME

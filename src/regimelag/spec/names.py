@@ -14,7 +14,9 @@ REGIME = "regime"
 ORIGIN = "origin"
 DESTINATION = "destination"
 LAG = "lag"
+OWN_LAG = "own_lag"
 LAGGED_SIGNAL = "lagged_signal"
+LAGGED_CONTROL = "lagged_control"
 CONTEMPORANEOUS_SIGNAL = "contemporaneous_signal"
 GAP = "gap"
 ONWARD = "onward"
@@ -24,10 +26,12 @@ CHAIN = "chain"
 DRAW = "draw"
 
 RESPONSE_VALUE = "response_value"
+RESPONSE_HISTORY = "response_history"
 SIGNAL_VALUE = "signal_value"
 DRIVER_VALUE = "driver_value"
 CONTROL_VALUE = "control_value"
 COVARIATE = "covariate"
+OWN_PAST = "own_past"
 DRIVER_DATE = "driver_date"
 EPISODE_INDEX = "episode_index"
 BEYOND_SLOPE = "signal_beyond_slope"
@@ -41,6 +45,8 @@ POINT_VALUE = "point_value"
 INTERCEPT = "intercept"
 CONTEMPORANEOUS = "contemporaneous"
 CONTROL_EFFECT = "control_effect"
+CONTROL_LAGGED_EFFECT = "control_lagged_effect"
+AUTOREGRESSION = "autoregression"
 EFFECT = "effect"
 EFFECT_REGIME = "effect_regime"
 EFFECT_EPISODE = "effect_episode"
@@ -50,6 +56,8 @@ LOG_SCALE_GAP = "log_scale_gap"
 LOG_SCALE_EPISODE = "log_scale_episode"
 CORRELATION = "residual_correlation"
 TAIL = "degrees_of_freedom_minus_two"
+GARCH_PERSISTENCE = "garch_persistence"
+GARCH_ARCH_SHARE = "garch_arch_share"
 STAY = "stay_log_odds"
 LEAVE = "leave_log_weights"
 DRIVER_EFFECT = "driver_effect"
@@ -67,9 +75,14 @@ MADE_WITH = "made_with"
 SENTENCES = "sentences"
 
 
-def lag_parameter(signal: str, parameter: str) -> str:
-    """Name of a kernel parameter of a signal."""
-    return f"{signal}_lag_{parameter}"
+def lag_parameter(series: str, parameter: str) -> str:
+    """Name of a kernel parameter of a signal, or of a control by its `control_label`."""
+    return f"{series}_lag_{parameter}"
+
+
+def control_label(control: str) -> str:
+    """What a control is called in names of kernel parameters, where a signal may have its name."""
+    return f"control_{control}"
 
 
 def value_of(role: str) -> str:

@@ -1,4 +1,4 @@
-"""Kernels, families and transition models by their kinds, those of a user's script included."""
+"""Kernels, families, transition and volatility models by their kinds, those of a user's script included."""
 
 from __future__ import annotations
 

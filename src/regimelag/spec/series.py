@@ -13,7 +13,7 @@ import pandas as pd
 
 from regimelag.errors import require, require_choice
 from regimelag.runtime.plain import as_plain, is_whole
-from regimelag.spec.kernels import Gamma, Kernel, NoLag
+from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 
@@ -174,17 +174,48 @@ def _check_gain(series: Series, reason: str) -> None:
     )
 
 
+def _check_slash(series: Signal | Control) -> None:
+    """Refuse a name that cannot be part of a variable's name in a file."""
+    if isinstance(series.kernel, NoLag) and isinstance(series, Control):
+        return
+    role = type(series).__name__.lower()
+    require(
+        "/" not in series.name,
+        f"a {role} named {series.name!r}",
+        f"a {role}'s name holds no slash: it becomes part of variables' names, which files cannot hold with one",
+        f"name = {series.name!r}",
+        f"write name = {series.name.replace('/', ' ')!r}; column may keep its slash",
+    )
+
+
 @dataclass(frozen=True)
 class Response(Series):
     """A variable to explain: returns of an asset, by default.
 
     Its value is taken at its own close, and rows do not overlap, so delay and periods stay at their defaults.
+
+    Parameters
+    ----------
+    name, column, transform, periods, delay, against, close
+        See `Series`.
+    autoregression : int
+        Number p of its own lags in its location, as transformed values of the p rows before, each with a coefficient
+        that is pooled towards zero, the later the more: Normal(0, 0.3 / lag). All responses of a model have the same.
     """
+
+    autoregression: int = 0
 
     def __post_init__(self) -> None:
         """Also refuse a delay, overlapping rows and a gain cut off at zero."""
         super().__post_init__()
         asked = f"a response named {self.name!r}"
+        require(
+            is_whole(self.autoregression) and self.autoregression >= 0,
+            asked,
+            "autoregression is a whole number of lags, at least 0",
+            f"autoregression = {self.autoregression!r}",
+            "write autoregression = 1, or 0 for none",
+        )
         _check_gain(self, "a response has losses too")
         require(
             self.delay == NO_DELAY,
@@ -250,13 +281,7 @@ class Signal(Series):
             "contemporaneous = false and kernel none",
             "write contemporaneous = true in TOML or contemporaneous=True in Python, or drop the signal",
         )
-        require(
-            "/" not in self.name,
-            f"a signal named {self.name!r}",
-            "a signal's name holds no slash: it becomes part of variables' names, which files cannot hold with one",
-            f"name = {self.name!r}",
-            f"write name = {self.name.replace('/', ' ')!r}; column may keep its slash",
-        )
+        _check_slash(self)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -289,6 +314,32 @@ class Driver(Series):
 
 @dataclass(frozen=True)
 class Control(Series):
-    """A variable in the mean, with its value of the same period and one coefficient for all regimes."""
+    """A variable in the mean, with its value of the same period and one coefficient for all regimes.
+
+    With a kernel its past enters too, as that of a signal does, with one effect for all regimes and episodes. It is
+    estimated, reported and forecast, and no claim is made of it: a macroeconomic series that moves both markets, each
+    with its own delay, is no longer taken for a response to the signal.
+
+    Parameters
+    ----------
+    name, column, transform, periods, delay, against, close
+        See `Series`.
+    kernel : Kernel
+        Lag kernel over 1..max_lag; by default there is no lagged term. A point lag is for signals.
+    """
 
     transform: Transform = "difference"
+    kernel: Kernel = field(default_factory=NoLag)
+
+    def __post_init__(self) -> None:
+        """Also refuse a kernel that is none, or that is marginalised."""
+        super().__post_init__()
+        asked = f"a control named {self.name!r}"
+        require(
+            isinstance(self.kernel, Kernel) and not isinstance(self.kernel, Point),
+            asked,
+            "the kernel of a control is one of regimelag's kernels, without a point lag",
+            self.kernel if not isinstance(self.kernel, Kernel) else "a point kernel",
+            'write kernel = {kind = "lognormal"} in TOML, or kernel=regimelag.kernels.LogNormal() in Python',
+        )
+        _check_slash(self)

@@ -97,7 +97,7 @@ class Term(NamedTuple):
         return values if self.transform is None else self.transform(values, xp)
 
 
-def normal(sd: float, mean: Any = 0.0) -> Prior:
+def normal(sd: Any, mean: Any = 0.0) -> Prior:
     """Normal prior."""
     return Prior("Normal", mu=mean, sigma=sd)
 

@@ -19,12 +19,15 @@ from regimelag.errors import require, require_choice
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
 from regimelag.spec.priors import BY, DISTRIBUTIONS, Prior, resolve
-from regimelag.spec.series import Signal
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Parameter, Term, index_of, normal, pooled, text, zero_sum_normal
 from regimelag.spec.transitions import Steps
 
 if TYPE_CHECKING:
     from regimelag.spec.model_spec import ModelSpec
+
+# Standard deviation of the coefficient of the first own lag; of a later one, that over the lag.
+OWN_SD = 0.3
 
 
 class Indices(NamedTuple):
@@ -45,19 +48,22 @@ class Indices(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """The lag weights of a signal.
+    """The lag weights of a signal or a control.
 
     Attributes
     ----------
-    signal : Signal
+    series : Signal or Control
         Whose they are.
+    label : str
+        What it is called in the names of the kernel's parameters.
     kernel : tuple of Term
         Parameters of its kernel.
     moves : tuple of Term
         Deviations of the kernel's log location (response or one, episode or one).
     """
 
-    signal: Signal
+    series: Signal | Control
+    label: str
     kernel: tuple[Term, ...]
     moves: tuple[Term, ...]
 
@@ -68,15 +74,18 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): of one, of same-period signals and of controls.
+        Coefficients (covariate, response, regime): of one, of same-period signals, of controls, and of each response's
+        own past, lag by lag.
     effect : tuple of Term
-        Cumulative lagged effects (episode, lagged signal, response, regime).
+        Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls.
     lags : tuple of Lag
-        One for each lagged signal.
+        One for each lagged signal, and then for each lagged control.
     log_scale : tuple of Term
         Log scales (episode, response, regime).
     shape : tuple of Term
         Shape parameters of the response family.
+    volatility : tuple of Term
+        Parameters of the volatility model.
     correlation : tuple of Term
         Correlation of the residuals of several responses.
     transition : tuple of Term
@@ -90,6 +99,7 @@ class Terms(NamedTuple):
     lags: tuple[Lag, ...]
     log_scale: tuple[Term, ...]
     shape: tuple[Term, ...]
+    volatility: tuple[Term, ...]
     correlation: tuple[Term, ...]
     transition: tuple[Term, ...]
     initial: tuple[Term, ...]
@@ -100,7 +110,8 @@ class Terms(NamedTuple):
         yield from self.effect
         for lag in self.lags:
             yield from (*lag.kernel, *lag.moves)
-        yield from (*self.log_scale, *self.shape, *self.correlation, *self.transition, *self.initial)
+        yield from (*self.log_scale, *self.shape, *self.volatility, *self.correlation)
+        yield from (*self.transition, *self.initial)
 
     def parameters(self) -> list[Parameter]:
         """Free parameters."""
@@ -109,7 +120,8 @@ class Terms(NamedTuple):
     def each(self, change: Callable[[Term], Term]) -> Terms:
         """The terms, each changed."""
         lags = tuple(
-            Lag(lag.signal, tuple(map(change, lag.kernel)), tuple(map(change, lag.moves))) for lag in self.lags
+            lag._replace(kernel=tuple(map(change, lag.kernel)), moves=tuple(map(change, lag.moves)))
+            for lag in self.lags
         )
         others = {name: tuple(map(change, terms)) for name, terms in self._asdict().items() if name != "lags"}
         return Terms(**others, lags=lags)
@@ -150,10 +162,14 @@ def _defaults(spec: ModelSpec, episodes: int) -> Terms:
     steps = steps_of(spec)
     return Terms(
         location=tuple(_location(spec, index)),
-        effect=tuple(_effect(spec, episodes)) if spec.lagged_signals else (),
-        lags=tuple(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
+        effect=tuple(_effect(spec, index, episodes)),
+        lags=(
+            *(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
+            *(_lag(spec, control, episodes) for control in spec.lagged_controls),
+        ),
         log_scale=tuple(_log_scale(spec, index, episodes)),
         shape=spec.family.terms(),
+        volatility=spec.volatility.terms(),
         correlation=tuple(_correlation()) if index.response else (),
         transition=spec.regimes.transitions.terms(steps) if several else (),
         initial=tuple(_initial(spec, steps)) if several else (),
@@ -168,6 +184,7 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         nm.OTHER_RESPONSE: spec.responses,
         nm.SIGNAL: spec.signals,
         nm.LAGGED_SIGNAL: spec.lagged_signals,
+        nm.LAGGED_CONTROL: spec.lagged_controls,
         nm.CONTEMPORANEOUS_SIGNAL: spec.contemporaneous_signals,
         nm.CONTROL: spec.controls,
         nm.DRIVER: spec.drivers,
@@ -177,6 +194,7 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
         nm.GAP: [f"{high} over {low}" for low, high in pairwise(regimes)],
         nm.LAG: [str(n + 1) for n in range(spec.max_lag)],
+        nm.OWN_LAG: [str(n + 1) for n in range(spec.autoregression)],
         nm.ONWARD: [f"other {n + 1}" for n in range(len(regimes) - 1)],
     }
 
@@ -184,7 +202,8 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
 def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Names of the entries of a parameter along each dimension over which its prior may differ, as `by_` has them."""
     signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL)
-    return {nm.SIGNAL if dim in signals else dim: list(map(str, coords[dim])) for dim in parameter.dims}
+    renamed = dict.fromkeys(signals, nm.SIGNAL) | {nm.LAGGED_CONTROL: nm.CONTROL}
+    return {renamed.get(dim, dim): list(map(str, coords[dim])) for dim in parameter.dims}
 
 
 def check_priors(spec: ModelSpec, asked: str) -> None:
@@ -263,7 +282,8 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     own = index_of(index.response)
     now, controls = spec.contemporaneous_signals, spec.controls
     responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
-    rows, everywhere = np.eye(1 + len(now) + len(controls)), np.ones(spec.regimes.count)
+    known, lags = 1 + len(now) + len(controls), spec.autoregression
+    rows, everywhere = np.eye(known + lags * len(responses)), np.ones(spec.regimes.count)
     symbol = rf"\mu{index_of(index.response, index.regime)}"
     yield Term(
         nm.INTERCEPT,
@@ -294,11 +314,44 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
                 tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
                 slope_on=role,
             )
+    if lags:
+        past = rows[known:].reshape(len(responses), lags, -1)
+        yield Term(
+            nm.AUTOREGRESSION,
+            normal(OWN_SD / np.arange(1, lags + 1)),
+            rf"\rho{index_of(index.response, 'p')}",
+            "coefficient of each own lag of the response",
+            (nm.RESPONSE, nm.OWN_LAG),
+            np.einsum("pa,pqc,k->pqcak", responses, past, everywhere),
+            tuple(_own_summand(index, lag) for lag in range(1, lags + 1)),
+        )
 
 
-def _effect(spec: ModelSpec, episodes: int) -> Iterator[Term]:
-    signals = np.eye(len(spec.lagged_signals))
+def _own_summand(index: Indices, lag: int) -> str:
+    """What one own lag adds to the location."""
+    return rf"\rho{index_of(index.response, str(lag))}\, y{index_of(f't-{lag}', index.response)}"
+
+
+def _effect(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
+    count = len(spec.lagged_signals)
+    every = np.eye(count + len(spec.lagged_controls))
+    signals, controls = every[:count], every[count:]
     ones = {"e": np.ones(episodes), "a": np.ones(len(spec.responses)), "k": np.ones(spec.regimes.count)}
+    if count:
+        yield from _effect_of_signals(spec, signals, ones)
+    if len(controls):
+        yield Term(
+            nm.CONTROL_LAGGED_EFFECT,
+            Prior("StudentT", nu=3, mu=0.0, sigma=0.25),
+            f"g{index_of(index.response)}",
+            "cumulative lagged effect of each control",
+            (nm.RESPONSE, nm.LAGGED_CONTROL),
+            np.einsum("pa,qs,e,k->pqesak", np.eye(len(spec.responses)), controls, ones["e"], ones["k"]),
+            slope_on=nm.CONTROL,
+        )
+
+
+def _effect_of_signals(spec: ModelSpec, signals: np.ndarray, ones: dict[str, np.ndarray]) -> Iterator[Term]:
     yield Term(
         nm.EFFECT,
         normal(0.5),
@@ -338,23 +391,26 @@ def _deviations(
     return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters, slope_on=slope_on)
 
 
-def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
-    kernel = signal.kernel
+def _lag(spec: ModelSpec, series: Signal | Control, episodes: int) -> Lag:
+    kernel = series.kernel
+    # The lag of a control is the same for all responses and episodes.
+    whose = isinstance(series, Signal)
+    label = series.name if whose else nm.control_label(series.name)
     priors_of = kernel.priors(spec.max_lag)
     if isinstance(kernel, Point):
         # No sampler moves it: it is marginalized, and each draw of a fit holds one.
         priors_of = {"point": Prior("Categorical", p=kernel.prior_masses(spec.max_lag))}
     parameters = tuple(
         Term(
-            nm.lag_parameter(signal.name, name),
+            nm.lag_parameter(label, name),
             prior,
             kernel_symbol(kernel, name, over_lags=nm.LAG in prior.dims),
-            f"{signal.name}: {kernel_words(kernel, name)}",
+            f"{series.name if whose else f'control {series.name}'}: {kernel_words(kernel, name)}",
             prior.dims,
         )
         for name, prior in priors_of.items()
     )
-    by = {nm.RESPONSE: spec.lag_by_response, nm.EPISODE: spec.lag_by_episode and episodes > 1}
+    by = {nm.RESPONSE: whose and spec.lag_by_response, nm.EPISODE: whose and spec.lag_by_episode and episodes > 1}
     sizes = len(spec.responses) if by[nm.RESPONSE] else 1, episodes if by[nm.EPISODE] else 1
     enters = {
         nm.RESPONSE: np.einsum("pa,e->pae", np.eye(sizes[0]), np.ones(sizes[1])),
@@ -363,7 +419,7 @@ def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
     letters = {nm.RESPONSE: "a", nm.EPISODE: "e"}
     moves = tuple(
         _deviations(
-            nm.lag_parameter(signal.name, dim),
+            nm.lag_parameter(label, dim),
             0.3,
             (dim,),
             (rf"\tau^m_{{{text(dim)}}}", rf"\zeta^{{{text(dim)}}}_{letters[dim]}"),
@@ -373,7 +429,7 @@ def _lag(spec: ModelSpec, signal: Signal, episodes: int) -> Lag:
         for dim, varies in by.items()
         if varies and not isinstance(kernel, Point)
     )
-    return Lag(signal, parameters, moves)
+    return Lag(series, label, parameters, moves)
 
 
 def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
@@ -384,7 +440,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         nm.LOG_SCALE,
         normal(0.5, float(np.log(0.8))),
         symbol,
-        "level of the log scale",
+        "log of the unconditional standard deviation" if spec.volatility.moves else "level of the log scale",
         (nm.RESPONSE,),
         np.einsum("pa,e,k->peak", responses, every, np.ones(count)),
         (symbol,),

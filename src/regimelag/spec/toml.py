@@ -25,9 +25,15 @@ from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import Priors
 from regimelag.spec.transitions import TRANSITIONS, Transitions
+from regimelag.spec.volatility import VOLATILITIES, Volatility
 
 # Classes by kind, those of a user's script included.
-REGISTRIES: dict[type, dict[str, type[Any]]] = {Kernel: KERNELS, Family: FAMILIES, Transitions: TRANSITIONS}
+REGISTRIES: dict[type, dict[str, type[Any]]] = {
+    Kernel: KERNELS,
+    Family: FAMILIES,
+    Transitions: TRANSITIONS,
+    Volatility: VOLATILITIES,
+}
 # How a value is written in TOML.
 WORDS = {
     int: "a whole number, without quotes or a decimal point",
@@ -39,7 +45,7 @@ WORDS = {
 
 
 def _to_plain(value: Any) -> Any:
-    if isinstance(value, (Kernel, Family, Transitions)):
+    if isinstance(value, (Kernel, Family, Transitions, Volatility)):
         held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
         # What is as its class makes it is named alone; a kernel says its prior lags.
         return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held

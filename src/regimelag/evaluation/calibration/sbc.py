@@ -208,8 +208,9 @@ def one_simulation(study: Study, number: int) -> Result:
     panel = simulate(study.spec, study.panel, parameters=parameters, random_seed=seeds[0])
     _check_finite(panel, study.panel)
     # Covariates are those that the fitted model was built with, whatever it did to them.
-    y = model_data(study.spec, panel)[nm.RESPONSE_VALUE]
-    plan = compiled.on(compiled.data | {nm.RESPONSE_VALUE: y})
+    simulated = model_data(study.spec, panel)
+    responses = {name: simulated[name] for name in (nm.RESPONSE_VALUE, nm.OWN_PAST) if name in simulated}
+    plan = compiled.on(compiled.data | responses)
     point = compiled.point({str(name): values.to_numpy()[0, 0] for name, values in parameters.data_vars.items()})
     height = plan.value_and_gradient(point)[0]
     if not np.isfinite(height):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,20 +21,68 @@ from regimelag.evaluation.comparison.elpd_difference import (
     describe_models,
     unreliable,
 )
-from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out
+from regimelag.evaluation.comparison.leave_future_out import (
+    SAMPLER,
+    FutureScore,
+    future_condition,
+    future_score,
+    future_stacking_weights,
+)
+from regimelag.evaluation.comparison.leave_one_out import past_dependence
+from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out, same_row_condition
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
+from regimelag.evaluation.robustness.summary import RHAT_LIMIT
+from regimelag.panel.own_past import used_responses
+from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.diagnostics import stored_diagnostics
-from regimelag.sampling.inference_data import made_with, spec_of
+from regimelag.sampling.inference_data import made_with, panel_of, spec_of
+from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
 
 
+LEAVE_ONE_OUT, LEAVE_FUTURE_OUT = "leave-one-out", "leave-future-out"
+
+
+class Scores(NamedTuple):
+    """Predictive densities of fits, by name, and how they came about.
+
+    Attributes
+    ----------
+    by_name : dict of str to object
+        Scores of all fits, by one method.
+    faults : dict of str to list of str
+        What speaks against each fit or its refits, in words.
+    method : str
+        leave-one-out or leave-future-out.
+    condition : str
+        What the densities are given, in words.
+    attrs : dict
+        What to record.
+    """
+
+    by_name: dict[Any, Any]
+    faults: dict[Any, list[str]]
+    method: str
+    condition: str
+    attrs: dict[Hashable, Any]
+
+
 def compare(
-    fits: Mapping[str, xr.DataTree], *, reference: str | None = None, nulls: Mapping[str, xr.DataTree] | None = None
+    fits: Mapping[str, xr.DataTree],
+    *,
+    reference: str | None = None,
+    nulls: Mapping[str, xr.DataTree] | None = None,
+    sampler: Sampler = SAMPLER,
+    random_seed: int | None = None,
 ) -> pd.DataFrame:
-    """Compare models of the same data by what each predicts of a row given all others.
+    """Compare models of the same data by what each predicts of a row given all others, or given the rows before it.
+
+    Leave-one-out densities are compared where all models have them. Where the density of a row depends on past
+    responses, as under GARCH or with autoregression, a model has none: then all models of the table are refitted on the
+    rows up to several origins, and compared by what they predict one step ahead (leave-future-out).
 
     A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
     same-period term: ``dataclasses.replace(signal, kernel=regimelag.kernels.NoLag())``.
@@ -48,17 +97,23 @@ def compare(
         The fit of each model's own null, by the same names. Then gains over nulls are compared, and the models may be
         of different responses, such as a direction and its reverse: each null has its model's responses, and all have
         the same rows.
+    sampler : Sampler
+        Settings of the refits of leave-future-out; `nuts_sampler` is "nutpie". By default two chains of 500 draws,
+        after 500 of tuning, and a search for modes from six starting points.
+    random_seed : int, optional
+        Seed of these refits. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
     pandas.DataFrame
         One row a model, best first. ``elpd``, expected log predictive density, the sum over rows of the joint log
         density of the row's responses in their own units (nats), and its standard error; ``parameters``, their
-        effective number; ``difference`` of the elpd from the reference's and its standard error, over rows in pairs;
-        ``weight`` by stacking; ``reading``, whether the model predicts *better* or *worse* than the reference or the
-        data are *inconclusive*; ``reliability``, the Pareto k in words. In attrs: ``verdict``, a list of sentences,
-        which say in what models differ and where that is no test of a lag; ``differences``, by model, what it has and
-        lacks beside the reference, from the specs; ``condition``, what the densities are given; ``reference``,
+        effective number (missing of leave-future-out); ``difference`` of the elpd from the reference's and its standard
+        error, over rows in pairs; ``weight`` by stacking; ``reading``, whether the model predicts *better* or *worse*
+        than the reference or the data are *inconclusive*; ``reliability``, the Pareto k in words, or the largest R-hat
+        of the refits. In attrs: ``verdict``, a list of sentences, which say in what models differ and where that is no
+        test of a lag; ``differences``, by model, what it has and lacks beside the reference, from the specs;
+        ``method``, leave-one-out or leave-future-out; ``condition``, what the densities are given; ``reference``,
         ``rows``.
 
         With `nulls`, one row a model, the reference first: ``rows``; ``gain``, the elpd of the model less that of its
@@ -70,9 +125,12 @@ def compare(
     Raises
     ------
     FitError
-        If there are fewer than two fits, ``reference`` is none of them, their responses, rows, missing values or
-        standardisation differ, or the past of a response is among the covariates of one. With ``nulls``, also if they
-        are not one for each model, on its responses; the models' own responses may differ.
+        If there are fewer than two fits, ``reference`` is none of them, or their responses, rows, missing values or
+        standardisation differ. With ``nulls``, also if they are not one for each model, on its responses; the models'
+        own responses may differ.
+    PanelError
+        If leave-future-out is needed and a signal lies beyond another column, or a series does not vary before the
+        first origin.
 
     See Also
     --------
@@ -90,17 +148,21 @@ def compare(
     differences have standard errors that are too small, and errors far from normal: Sivula, Magnusson, Matamoros &
     Vehtari (2020), arXiv:2008.10296. An inconclusive difference does not mean that both models predict equally well.
 
-    A row's density is given its own signals and controls, and all other rows, later ones too. It answers whether a
-    term helps to describe a week, not whether a forecaster would have gained.
+    A leave-one-out density is given the row's own signals and controls, and all other rows, later ones too. It answers
+    whether a term helps to describe a week, not whether a forecaster would have gained.
+
+    Leave-future-out scores the second half of the rows. Parameters are learned on the rows up to an origin, are kept
+    for 26 rows, and are then learned anew; centers, scales and the conditional variance or regime are carried on from
+    row to row. Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262.
     """
     named = _named(fits, reference)
     if nulls is not None:
-        return compare_gains(_with_nulls(fits, nulls, named))
+        return compare_gains(_with_nulls(fits, nulls, named), sampler=sampler, random_seed=random_seed)
     check_alike(fits)
-    scores = {name: _score(idata) for name, idata in fits.items()}
-    faults = {name: stored_diagnostics(idata)[1:] for name, idata in fits.items()}
+    scores, faults, method, words, recorded = _scores("compare", fits, sampler, random_seed)
     tellings = {name: _telling(name, named, scores, faults) for name in fits}
-    weights = dict(zip(scores, stacking_weights(list(scores.values())), strict=True))
+    weigh = stacking_weights if method == LEAVE_ONE_OUT else future_stacking_weights
+    weights = dict(zip(scores, weigh(list(scores.values())), strict=True))
     specs = {name: spec_of(idata) for name, idata in fits.items()}
     contrasts = {name: contrast(specs[named], spec, specs) for name, spec in specs.items()}
     rows = [_model_row(scores[name], tellings[name], weights[name]) for name in fits]
@@ -111,14 +173,18 @@ def compare(
         "rows": int(scores[named].elpd_i.size),
         "verdict": describe_models(named, {name: tellings[name] for name in table.index}, faults, contrasts),
         "differences": {name: list(contrasts[name].differences) for name in table.index},
-        "condition": condition(*specs.values()),
+        "method": method,
+        "condition": words,
+        **recorded,
         nm.MADE_WITH: [_made_with(idata) for idata in fits.values()],
     }
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
     return table
 
 
-def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.DataFrame:
+def compare_gains(
+    pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], *, sampler: Sampler = SAMPLER, random_seed: int | None = None
+) -> pd.DataFrame:
     """Compare the gains of models over their own nulls, of pairs (model, null): `compare` with nulls.
 
     Two densities of different responses have different units, and cannot be set against each other. A gain is a ratio
@@ -127,20 +193,23 @@ def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]]) -> pd.Da
     for name, pair in pairs.items():
         check_alike({name: pair[0], f"the null of {name}": pair[1]})
     check_same_rows({name: model for name, (model, _) in pairs.items()})
-    scores = {name: tuple(map(_score, pair)) for name, pair in pairs.items()}
-    faults = {name: [said for idata in pair for said in stored_diagnostics(idata)[1:]] for name, pair in pairs.items()}
+    fits = {(name, place): idata for name, pair in pairs.items() for place, idata in enumerate(pair)}
+    found = _scores("compare", fits, sampler, random_seed)
+    scores = {name: (found.by_name[name, 0], found.by_name[name, 1]) for name in pairs}
+    faults = {name: found.faults[name, 0] + found.faults[name, 1] for name in pairs}
     gains = {name: compare_elpd(*both, faulty=bool(faults[name])) for name, both in scores.items()}
     first = next(iter(pairs))
     between = {name: _between(scores[name], scores[first], faults[name] + faults[first]) for name in pairs}
     rows = [_gain_row(scores[name], gains[name], between[name]) for name in pairs]
     table = pd.DataFrame(rows, index=pd.Index(list(pairs), name="model"), columns=list(GAINS))
     contrasts = {name: contrast(spec_of(model), spec_of(null)) for name, (model, null) in pairs.items()}
-    table.attrs = {
+    table.attrs = found.attrs | {
         "reference": first,
         "rows": int(table["rows"].iloc[0]),
         "verdict": describe_gains(gains, between, faults, contrasts),
         "differences": {name: list(found.differences) for name, found in contrasts.items()},
-        "condition": condition(*(spec_of(idata) for pair in pairs.values() for idata in pair)),
+        "method": found.method,
+        "condition": found.condition,
         nm.MADE_WITH: [_made_with(idata) for pair in pairs.values() for idata in pair],
     }
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
@@ -173,7 +242,35 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
     return next(iter(fits)) if reference is None else reference
 
 
-def _score(idata: xr.DataTree) -> Any:
+def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, random_seed: int | None) -> Scores:
+    """Scores of all fits by one method: leave-one-out if all have such densities, leave-future-out otherwise."""
+    sampler = sampler_of_refits(asked, sampler)
+    seed = drawn_seed(FitError, asked, random_seed)
+    specs, panels = [spec_of(idata) for idata in fits.values()], [panel_of(idata) for idata in fits.values()]
+    faults = {name: stored_diagnostics(idata)[1:] for name, idata in fits.items()}
+    reasons = [why for why in map(past_dependence, specs, panels) if why]
+    if not reasons:
+        loo = {name: _loo_score(idata) for name, idata in fits.items()}
+        return Scores(loo, faults, LEAVE_ONE_OUT, condition(*specs), {})
+    found: dict[Any, FutureScore] = {}
+    for name, spec, panel in zip(fits, specs, panels, strict=True):
+        found[name] = future_score(spec, panel, sampler, seed)
+        if found[name].rhat > RHAT_LIMIT:
+            faults[name] = [*faults[name], f"A refit has an R-hat of {found[name].rhat:.2f}."]
+    words = f"{future_condition(panels[0], reasons)} {same_row_condition(*specs)}"
+    unused = [np.isnan(used_responses(panel)) for panel in panels]
+    alike = np.all([one == unused[0] for one in unused], axis=(0, 2))
+    if not alike.all():
+        # A model with own past has no density where that is missing, and no other is scored there either.
+        times = panels[0][nm.TIME].to_numpy()[alike]
+        for name, score in found.items():
+            kept = np.isin(score.elpd_i[nm.TIME].to_numpy(), times)
+            found[name] = dataclasses.replace(score, elpd_i=score.elpd_i.isel({nm.TIME: kept}))
+        words += " Rows on which a model lacks the own past of a response are not scored."
+    return Scores(found, faults, LEAVE_FUTURE_OUT, words, {"random_seed": seed})
+
+
+def _loo_score(idata: xr.DataTree) -> Any:
     tree = leave_one_out(idata)
     return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
@@ -186,7 +283,11 @@ def _telling(name: str, reference: str, scores: dict[str, Any], faults: dict[str
 
 def _model_row(score: Any, telling: ElpdDifference, weight: float) -> tuple[Any, ...]:
     own = (float(score.elpd), float(score.se), float(score.p), telling.difference, telling.se, weight)
-    return (*own, telling.reading, reliability(score))
+    return (*own, telling.reading, _reliability(score))
+
+
+def _reliability(score: Any) -> str:
+    return score.reliability if isinstance(score, FutureScore) else reliability(score)
 
 
 def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]) -> ElpdDifference:
@@ -199,6 +300,6 @@ def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]
 
 
 def _gain_row(scores: tuple[Any, ...], gain: ElpdDifference, between: ElpdDifference) -> tuple[Any, ...]:
-    said = "; null: ".join(reliability(score) for score in scores)
+    said = "; null: ".join(map(_reliability, scores))
     own = (int(scores[0].elpd_i.size), gain.difference, gain.se, gain.reading)
     return (*own, between.difference, between.se, said)

@@ -14,6 +14,7 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Control, Series
 from regimelag.spec.terms import model_terms
 from regimelag.spec.transitions import Transitions
+from regimelag.spec.volatility import Volatility
 
 # What makes two series the same variable, whatever their names and roles.
 DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
@@ -51,27 +52,44 @@ class Contrast:
         in what both predict is no test of their lag.
     nulls : mapping of str to str
         The fit that is the right null for such a variable's lag, where it is among those compared.
+    regimes_over_clustering : int
+        Where one of them has regimes in the place of a variance that follows past responses, and all else is the same:
+        1 if that is the model, -1 if it is the reference; 0 otherwise.
     """
 
     differences: tuple[str, ...]
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
     nulls: Mapping[str, str] = field(default_factory=dict)
+    regimes_over_clustering: int = 0
 
 
 def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSpec] | None = None) -> Contrast:
     """Set a model against its reference; `others` are all models of the comparison, by name."""
     pairs = list(_matched(covariates(reference), covariates(spec)))
-    both = {SAME_PERIOD, LAGGED}
-    lost = tuple(one.name for one, other in pairs if one is not None and other is None and one.terms == both)
-    gained = tuple(other.name for one, other in pairs if other is not None and one is None and other.terms == both)
+    lost = tuple(one.name for one, other in pairs if one is not None and other is None and _claimed(one))
+    gained = tuple(other.name for one, other in pairs if other is not None and one is None and _claimed(other))
     nulls: dict[str, str] = {}
     for name in (*lost, *gained):
         null = without_lag_of(reference if name in lost else spec, name)
         for label, other in (others or {}).items():
             if not spec_differences(null, other):
                 nulls[name] = label
-    return Contrast(tuple(spec_differences(reference, spec)), lost, gained, nulls)
+    rivals = _are_rivals(regimes=spec, clustering=reference) - _are_rivals(regimes=reference, clustering=spec)
+    return Contrast(tuple(spec_differences(reference, spec)), lost, gained, nulls, rivals)
+
+
+def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
+    """Whether the one has regimes, with their drivers, in place of the other's variance, and nothing else differs."""
+    if regimes.regimes.count == 1 or not clustering.volatility.moves or len(regimes.responses) > 1:
+        return False
+    parts = {name: getattr(regimes, name) for name in ("regimes", "drivers", "volatility")}
+    return not spec_differences(regimes, dataclasses.replace(clustering, **parts))
+
+
+def _claimed(one: Covariate) -> bool:
+    """Whether it is a signal with both terms, of whose lag a claim is made."""
+    return not one.control and one.terms == {SAME_PERIOD, LAGGED}
 
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
@@ -252,7 +270,7 @@ def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
 def _plain(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return " and ".join(map(_plain, value)) or "none"
-    if isinstance(value, (Family, Transitions)):
+    if isinstance(value, (Family, Transitions, Volatility)):
         usual = type(value)()
         own = [f"{name} = {_plain(held)}" for name, held in vars(value).items() if held != getattr(usual, name)]
         return f"{value.kind} ({', '.join(own)})" if own else value.kind

@@ -107,8 +107,21 @@ def describe_models(
         words = f"{name} predicts {telling.reading} than {reference}: {_nats(telling)}."
         if telling.reading == INCONCLUSIVE:
             words = f"The data do not distinguish {name} from {reference}: {_nats(telling)}, and {telling.why_not}."
-        said.append(f"{words} {describe_contrast(contrasts[name], name, reference)}")
+        found = contrasts[name]
+        said.append(f"{words} {describe_contrast(found, name, reference)}{_on_clustering(found, telling)}")
     return [_claim(reference, tellings, contrasts), *said, *_faults(faults)]
+
+
+def _on_clustering(found: Contrast, telling: ElpdDifference) -> str:
+    """Whether regimes add anything beyond volatility clustering, where that is in what the two models differ."""
+    if not found.regimes_over_clustering:
+        return ""
+    if telling.reading == INCONCLUSIVE:
+        return " So whether regimes add anything beyond volatility clustering is inconclusive."
+    with_regimes_is_better = (telling.reading == BETTER) == (found.regimes_over_clustering > 0)
+    if with_regimes_is_better:
+        return " So regimes add to the prediction beyond volatility clustering."
+    return " So volatility clustering predicts better than regimes do."
 
 
 def _claim(reference: str, tellings: Mapping[str, ElpdDifference], contrasts: Mapping[str, Contrast]) -> str:

@@ -1,21 +1,145 @@
-"""Refits for `arviz.lfo_cv`: fit up to an origin, score the rows after it."""
+"""Leave-future-out: the model on the rows up to an origin, judged on the rows after it.
+
+For `compare` with refits at origins that all models share; for `arviz.lfo_cv` where it asks for them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import arviz as az
 import numpy as np
 import xarray as xr
+from scipy import special
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.pointwise_log_likelihood import one_step_ahead, seen_rows
-from regimelag.panel.slicing import keep_first_episodes, restandardize_on, window
+from regimelag.evaluation.robustness.refit import Refit, posterior_of
+from regimelag.panel.slicing import day_of, keep_first_episodes, restandardize_on, window
 from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import fit
 from regimelag.sampling.inference_data import one_step_ahead_terms, panel_of, spec_of
 from regimelag.sampling.sampler import Sampler, require_sampler
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+
+# Rows from one refit of a comparison to the next, and its settings.
+EVERY = 26
+# Enough for a weight that goes to zero to be below a thousandth.
+EM_STEPS = 5000
+SAMPLER = Sampler(draws=500, tune=500, chains=2, starts=6)
+
+
+@dataclass(frozen=True)
+class FutureScore:
+    """Log predictive densities of rows that the parameters have not seen, under the names of ArviZ's scores.
+
+    Parameters
+    ----------
+    elpd_i : xarray.DataArray
+        (time) log density of each row with a response after the first origin, given the rows before it, averaged over
+        the posterior of the last refit, in nats of the responses in their own units.
+    refits : int
+        How many.
+    rhat : float
+        Their largest R-hat.
+    """
+
+    elpd_i: xr.DataArray
+    refits: int
+    rhat: float
+
+    # No effective number of parameters, and nothing that importance sampling would have to be trusted for.
+    p: float = np.nan
+    good_k: float = np.inf
+
+    @property
+    def elpd(self) -> float:
+        """Sum of the log densities."""
+        return float(self.elpd_i.sum())
+
+    @property
+    def se(self) -> float:
+        """Its standard error over rows."""
+        return float(np.sqrt(self.elpd_i.size) * self.elpd_i.std(ddof=1))
+
+    @property
+    def pareto_k(self) -> xr.DataArray:
+        """Zero of each row (time)."""
+        return xr.zeros_like(self.elpd_i)
+
+    @property
+    def reliability(self) -> str:
+        """What was done, in words."""
+        return f"{self.refits} refits, the largest R-hat {self.rhat:.2f}"
+
+
+def future_stacking_weights(scores: list[FutureScore]) -> np.ndarray:
+    """Weights (score), summing to one, of the mixture with the highest leave-future-out density.
+
+    By expectation maximisation: the objective is concave in the weights, and no step lowers it.
+    """
+    log_density = np.stack([score.elpd_i.to_numpy() for score in scores], axis=-1)
+    density = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
+    weights = np.full(len(scores), 1.0 / len(scores))
+    for _ in range(EM_STEPS):
+        weights = weights * (density / (density @ weights)[:, None]).mean(axis=0)
+    return weights / weights.sum()
+
+
+def origins(panel: xr.Dataset) -> list[int]:
+    """First rows that a refit has not seen: from half of the rows with a response on."""
+    rows = np.flatnonzero(np.isfinite(panel[nm.RESPONSE_VALUE].to_numpy()).any(axis=1))
+    return list(range(int(rows[len(rows) // 2]), panel.sizes[nm.TIME], EVERY))
+
+
+def future_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_seed: int) -> FutureScore:
+    """Refit a model on the rows up to each origin, and score the rows until the next one step ahead.
+
+    Centers and scales are learned on the rows up to the origin. An episode that has not begun by then has no parameters
+    yet: its rows are judged as if the last one went on.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    panel : xarray.Dataset
+        Its data.
+    sampler : Sampler
+        Settings of each refit.
+    random_seed : int
+        Seed, from which each origin has its own.
+    """
+    starts, terms, rhat = origins(panel), [], []
+    for start, stop in zip(starts, [*starts[1:], panel.sizes[nm.TIME]], strict=True):
+        whole = restandardize_on(spec, window(panel, 0, stop), start)
+        known = window(whole, 0, start)
+        seed = int(np.random.SeedSequence([random_seed, start]).generate_state(1)[0])
+        posterior, found = posterior_of(Refit(spec, known, known, ""), sampler, seed)
+        ahead = one_step_ahead_terms(spec, keep_first_episodes(whole, known.sizes[nm.EPISODE]), posterior)
+        rows = seen_rows(whole)
+        terms.append(_log_mean(ahead.isel({nm.TIME: rows[rows >= start]})))
+        rhat.append(float(found["rhat"]))
+    return FutureScore(xr.concat(terms, nm.TIME), len(starts), max(rhat))
+
+
+def _log_mean(terms: xr.DataArray) -> xr.DataArray:
+    """Log of the mean over draws of densities whose logs these are."""
+    draws = terms.sizes[nm.CHAIN] * terms.sizes[nm.DRAW]
+    return terms.reduce(special.logsumexp, (nm.CHAIN, nm.DRAW)) - np.log(draws)
+
+
+def future_condition(panel: xr.Dataset, reasons: Iterable[str]) -> str:
+    """Why densities are those of leave-future-out, and what they are given, in words."""
+    first, count = origins(panel)[0], len(origins(panel))
+    return (
+        f"Leave-one-out densities do not exist where {'; '.join(dict.fromkeys(reasons))}. All models are therefore "
+        "compared by leave-future-out: each row is predicted one step ahead from the rows before it, with parameters "
+        f"learned on the rows up to an origin, from {day_of(panel, first)} on, and refitted every {EVERY} rows "
+        f"({count} refits)."
+    )
 
 
 class LeaveFutureOut(az.SamplingWrapper):

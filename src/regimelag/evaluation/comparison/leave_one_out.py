@@ -32,8 +32,8 @@ def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     FitError
-        If the response's past is among the covariates: then a row enters its neighbours' densities, and the terms are
-        wrong.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
+        those of the rows after it, and the terms would be wrong.
     """
     return _terms(View.of(idata).at_draws)
 
@@ -45,7 +45,7 @@ def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.
 
 def _terms(at: AtDraws) -> xr.DataArray:
     spec, panel = at.spec, at.panel
-    _refuse_own_past(spec, panel)
+    _refuse_past(spec, panel)
     rows = {nm.TIME: panel[nm.TIME].to_numpy()}
     if spec.point_signals:
         terms = unstack_draws(_without_lags(at), at.parameters, **rows)
@@ -65,13 +65,26 @@ def _without_lags(at: AtDraws) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _refuse_own_past(spec: ModelSpec, panel: xr.Dataset) -> None:
+def past_dependence(spec: ModelSpec, panel: xr.Dataset) -> str:
+    """Why a row enters the densities of the rows after it, in words; empty if it does not.
+
+    Then there are no leave-one-out densities: those rows would have to do without it.
+    """
     own = lagged_response_covariates(spec, panel)
     if own:
+        return f"{', '.join(own)} is made of a response"
+    if spec.autoregression:
+        return f"responses have their own past in their location (autoregression = {spec.autoregression})"
+    return f"the variance follows past responses ({spec.volatility.kind})" if spec.volatility.moves else ""
+
+
+def _refuse_past(spec: ModelSpec, panel: xr.Dataset) -> None:
+    came = past_dependence(spec, panel)
+    if came:
         raise FitError(
             "leave-one-out terms",
-            "no response is among the covariates, since a row would enter the densities of the rows after it",
-            f"{', '.join(own)} is made of a response",
-            "fit a model without it, or use the terms of regimelag.one_step_ahead(idata), whose parameters have seen "
-            "every row",
+            "no density depends on past responses, since a row would enter the densities of the rows after it",
+            came,
+            "compare fits by regimelag.compare, which then leaves the future out for all of them, or use the terms of "
+            "regimelag.one_step_ahead(idata), whose parameters have seen every row",
         )

@@ -7,6 +7,7 @@ import xarray as xr
 
 from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters
+from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -35,8 +36,9 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
     Raises
     ------
     FitError
-        If a response's past is among the covariates: a row then enters the densities of the rows after it, and these
-        terms would be wrong.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
+        the densities of the rows after it, and these terms would be wrong. `compare` then leaves the future out for all
+        models.
 
     See Also
     --------
@@ -93,11 +95,15 @@ def _for_arviz(view: View, terms: xr.DataArray) -> xr.DataTree:
 
 
 def seen_rows(panel: xr.Dataset) -> np.ndarray:
-    """Places of the rows with a response."""
-    return np.flatnonzero(panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy())
+    """Places of the rows with a response that has a density."""
+    return np.flatnonzero(np.isfinite(used_responses(panel)).any(axis=1))
 
 
 def condition(*specs: ModelSpec) -> str:
     """What leave-one-out densities under these models are conditional on, in words."""
-    same_row = any(spec.contemporaneous_signals or spec.controls for spec in specs)
-    return f"{SAME_ROW if same_row else NO_SAME_ROW} {FUTURE}"
+    return f"{same_row_condition(*specs)} {FUTURE}"
+
+
+def same_row_condition(*specs: ModelSpec) -> str:
+    """What densities under these models are given of their own row, in words."""
+    return SAME_ROW if any(spec.contemporaneous_signals or spec.controls for spec in specs) else NO_SAME_ROW

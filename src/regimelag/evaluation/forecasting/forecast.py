@@ -9,15 +9,20 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.evaluate import (
     Draws,
+    conditional_log_scales,
     draw_regimes,
     draw_responses,
     evaluate,
+    iterate_own_past,
     marginal_regime_probabilities,
     unstack_draws,
+    without_own_past,
 )
 from regimelag.panel.checks import lagged_response_covariates
+from regimelag.panel.own_past import history_before, used_responses
 from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import (
     Leg,
@@ -33,6 +38,7 @@ from regimelag.panel.slicing import in_units
 from regimelag.results.lags import only_one
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
+from regimelag.results.volatility import last_variance
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
@@ -88,8 +94,9 @@ def forecast(
     Notes
     -----
     The parameters come from the posterior, the regime on the last row from the filtered distribution, and both go
-    forward together, so that all uncertainty is in the draws. The last episode goes on. A price is the exponential of a
-    sum of Student-t returns, which has no mean: read quantiles.
+    forward together, so that all uncertainty is in the draws. With autoregression each path feeds on itself; where one
+    of the last responses is missing it is drawn too. The last episode goes on. A price is the exponential of a sum of
+    Student-t returns, which has no mean: read quantiles.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -99,15 +106,16 @@ def forecast(
     refuse_own_past("forecast", spec, panel)
     seed = drawn_seed(FitError, "forecast", random_seed)
     rng, draws = np.random.default_rng(seed), view.at_draws.draws
-    law = filtered_law(view)
+    law, variance = filtered_law(view), last_variance(view)
+    begun, history = _begun(view, law, rng)
     responses, laws = [], []
     levels = _levels(spec, panel, scenario, horizon, len(law), rng)
     edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
     for n, ahead in enumerate(future_panels(spec, panel, levels, horizon)):
         part = slice(edges[n], edges[n + 1])
         some = {name: values[part] for name, values in draws.items()}
-        y, regimes = _drawn(spec, ahead, some, law[part], rng)
-        responses.append(y)
+        y, regimes = _drawn(spec, ahead, some, (law[part], begun[part]), variance[part], rng)
+        responses.append(iterate_own_past(spec, some, y, history[part]))
         laws.append(regimes)
     read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
     return read.assign_attrs(random_seed=seed)
@@ -143,13 +151,50 @@ def _levels(
     return bootstrapped_levels(spec, panel, horizon, paths=min(PATHS, draws), block=BLOCK, rng=rng)
 
 
+def _begun(view: View, law: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Distribution of the joint regime on the last row (draw, regime), last responses (draw, own lag, response).
+
+    One of these that is missing is drawn from the model, on a path of the regimes given the data, on which the forecast
+    then goes on.
+    """
+    spec, panel = view.spec, view.panel
+    rows, lags = panel.sizes[nm.TIME], spec.autoregression
+    last = history_before(panel, rows)
+    held = np.broadcast_to(last, (len(law), *last.shape))
+    if not np.isnan(last).any():
+        return law, held
+    paths = view.at_draws.measured(lambda chunk: sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
+    first, draws = max(rows - lags, 0), view.at_draws.draws
+    scale = conditional_log_scales(evaluate(spec, panel, draws), used_responses(panel))[:, :, first:]
+    eq = evaluate(spec, panel, without_own_past(spec, draws))
+    # Each row has the scale that follows from the responses before it, as if it were an episode.
+    eq = eq._replace(
+        location=eq.location[:, :, first:], log_scale=scale, episode=np.arange(rows - first), feedback=None
+    )
+    y = draw_responses(eq, paths[:, first:], rng)
+    known = panel[nm.RESPONSE_VALUE].to_numpy()[first:]
+    filled = iterate_own_past(spec, draws, y, history_before(panel, first), known=known)
+    return np.eye(law.shape[1])[paths[:, -1]], filled[:, ::-1][:, :lags]
+
+
 def _drawn(
-    spec: ModelSpec, ahead: xr.Dataset, draws: Draws, law: np.ndarray, rng: np.random.Generator
+    spec: ModelSpec,
+    ahead: xr.Dataset,
+    draws: Draws,
+    last: tuple[np.ndarray, np.ndarray],
+    variance: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses (draw, step, response), standardised, and distributions of the joint regimes (draw, step, regime)."""
+    """Responses (draw, step, response) without their own past, standardised, and regimes (draw, step, regime).
+
+    `last` holds the distribution of the joint regime on the last row from which those of the steps follow, and that by
+    which the paths begin; `variance` is that of the row after it.
+    """
+    law, begun = last
     with np.errstate(divide="ignore"):
-        eq = evaluate(spec, ahead, draws)._replace(log_initial=np.log(law))
-    y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng), rng)[:, 1:]
+        eq = evaluate(spec, ahead, without_own_past(spec, draws))._replace(log_initial=np.log(begun))
+    path = draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng)
+    y = draw_responses(eq.after_first_row(variance), path[:, 1:], rng)
     transition = softmax(eq.logits, np)
     laws = np.empty((len(law), y.shape[1], law.shape[1]))
     for step in range(y.shape[1]):

@@ -67,7 +67,8 @@ def impulse_response(
     -----
     A row's response has the effect of its own regime, whatever the regime was when the signal moved, so the path is an
     expectation over regimes, which move with all drivers at their mean. The last episode goes on. The same-period
-    response is on row 0. The path is linear in the shock; that a large move is answered in proportion is an assumption.
+    response is on row 0. With autoregression the response's own past passes each answer on. The path is linear in the
+    shock; that a large move is answered in proportion is an assumption.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -155,9 +156,22 @@ def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.nd
             # From start i the chain is in j: (draw, i, j).
             expected[:, step, a] = np.einsum("dij,dj->di", law, answers[:, a, :, step])
             law = law @ transition
+    expected = _with_own_past(spec, draws, expected)
     cumulative = np.cumsum(expected, axis=1)
     weights = now if spec.own_regimes else np.repeat(now[:, None], responses, axis=1)
     return cumulative, np.einsum("dtas,das->dta", cumulative, weights)
+
+
+def _with_own_past(spec: ModelSpec, draws: Draws, expected: np.ndarray) -> np.ndarray:
+    """Expectations (draw, step, response, start) with what the response's own past adds.
+
+    Its coefficients are the same in all regimes, so the expectation obeys the same recursion as the response.
+    """
+    found = expected.copy()
+    for step in range(expected.shape[1]):
+        for lag in range(1, min(spec.autoregression, step) + 1):
+            found[:, step] += draws[nm.AUTOREGRESSION][:, :, lag - 1, None] * found[:, step - lag]
+    return found
 
 
 def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:

@@ -12,12 +12,15 @@ from regimelag.errors import PanelError
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
-from regimelag.model.evaluate import Quantities, evaluate, log_observation
+from regimelag.model.evaluate import evaluate, log_observation
 from regimelag.panel.checks import check_panel
 from regimelag.panel.newer import place_of_last, restandardize_like
+from regimelag.panel.own_past import history_before, used_responses, with_history
 from regimelag.panel.slicing import day_of, natural
+from regimelag.results.pit import predictive_pit
 from regimelag.results.regimes import filtered_law
 from regimelag.results.view import View
+from regimelag.results.volatility import last_variance
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -62,16 +65,16 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
     check_panel(spec, panel)
     tail = _tail(spec, old, panel)
     eq = evaluate(spec, tail, view.at_draws.draws)
-    y = tail[nm.RESPONSE_VALUE].to_numpy()
-    density = log_observation(eq, y)
-    # The fit's last row is in the filtered law already.
-    density[:, 0] = 0.0
+    y = used_responses(tail)
+    # The fit's last row is in the filtered law, and in the variance of the row after it, already.
+    new = eq.after_first_row(last_variance(view))
+    density = np.pad(log_observation(new, y[1:]), ((0, 0), (1, 0), (0, 0)))
     with np.errstate(divide="ignore"):
         predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(view)))
     seen = ~np.isnan(y[1:])
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     coords = {nm.TIME: tail[nm.TIME].to_numpy()[1:], nm.RESPONSE: [response.name for response in spec.responses]}
-    pit = xr.DataArray(predictive_pit(eq, predicted, y).mean(axis=0)[1:], coords=coords, name="pit")
+    pit = xr.DataArray(predictive_pit(new, predicted[:, 1:], y[1:]).mean(axis=0), coords=coords, name="pit")
     read = pit.to_dataset().assign(log_score=(nm.TIME, _log_mean(steps[:, 1:]) - log_scale))
     read = read.isel({nm.TIME: seen.any(axis=1)})
     band = xr.DataArray(list(BANDS.values()), dims="band", coords={"band": list(BANDS.values())})
@@ -91,26 +94,17 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(values - top).mean(axis=0))
 
 
-def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
-
-    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
-    """
-    z = (y.T[None, :, :, None] - eq.location) / np.exp(eq.log_scale[:, :, eq.episode])
-    below = eq.family.cdf(z, eq.shape_over(3))
-    return np.einsum("datk,dtk->dta", below, law)
-
-
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     """The fit's last row and the rows after it, in the fit's constants and episodes."""
     asked = "score"
     first = place_of_last(panel, old, asked)
     panel = restandardize_like(spec, panel, old)
+    panel = with_history(panel, history_before(panel, first))
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
         cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'
         raise PanelError(asked, "the panel reaches back as far as signals beyond another column need", "less", cure)
-    if not np.isfinite(tail[nm.RESPONSE_VALUE].to_numpy()[1:]).any():
+    if not np.isfinite(used_responses(tail)[1:]).any():
         cure = "get newer data; the fit has seen all that this panel holds"
         raise PanelError(asked, "a response is observed after the fit's window", f"none after {day_of(old, -1)}", cure)
     return _in_episodes_of(tail, old, asked)

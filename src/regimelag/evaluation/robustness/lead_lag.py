@@ -112,7 +112,7 @@ def _series(
     rows = panel.sizes[nm.TIME]
     x = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: _named(panel, nm.SIGNAL, signal)}).to_numpy()[-rows:]
     y = panel[nm.RESPONSE_VALUE].sel({nm.RESPONSE: _named(panel, nm.RESPONSE, response)}).to_numpy()
-    return x, y, panel[nm.CONTROL_VALUE].to_numpy(), rows
+    return x, y, panel[nm.CONTROL_VALUE].to_numpy()[-rows:], rows
 
 
 def _residual(values: np.ndarray, controls: np.ndarray) -> np.ndarray:

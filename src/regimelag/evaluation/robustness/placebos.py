@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
+from regimelag.panel.own_past import own_lags, with_history
 from regimelag.panel.slicing import natural, window
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import NoLag
@@ -96,12 +97,17 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
     rows = panel.sizes[nm.TIME]
     kept = 2 * rows - panel.sizes[nm.SIGNAL_TIME]
     begun = window(panel, 0, kept)
+    # Backwards the past of the first row is what came after the last one kept.
+    after = panel[nm.RESPONSE_VALUE].to_numpy()[kept : kept + own_lags(panel)]
+    missing = np.full((own_lags(panel) - len(after), panel.sizes[nm.RESPONSE]), np.nan)
+    begun = with_history(begun, np.concatenate([after, missing]))
     back = begun.isel({nm.TIME: slice(None, None, -1)})
     # Row q drives the step from q to q + 1, which is the step into row kept - 2 - q as it was.
     driver = np.roll(back[nm.DRIVER_VALUE].to_numpy(), -1, axis=0)
     back[nm.DRIVER_VALUE] = (back[nm.DRIVER_VALUE].dims, driver)
-    values = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:][::-1]
-    back[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
+    for name in (nm.SIGNAL_VALUE, nm.CONTROL_VALUE):
+        if panel[name].dims[0] == nm.SIGNAL_TIME:
+            back[name] = (panel[name].dims, panel[name].to_numpy()[-rows:][::-1])
     dates = panel[nm.TIME].to_numpy()
     return back.assign_coords({nm.TIME: dates[rows - kept :], nm.SIGNAL_TIME: dates})
 
@@ -119,9 +125,12 @@ def swap_signal_and_response(panel: xr.Dataset, signal: str) -> xr.Dataset:
     places = [names.index(name) for name in (signal, SAME_ROW.format(signal)) if name in names]
     values = other[nm.SIGNAL_VALUE].to_numpy().copy()
     follower = values[history:, places[0]].copy()
+    before = values[:history, places[0]][::-1][: own_lags(panel), None].copy()
+    missing = np.full((own_lags(panel) - len(before), 1), np.nan)
     values[:, places] = panel[nm.RESPONSE_VALUE].to_numpy()[:, :1]
     other[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
     other[nm.RESPONSE_VALUE] = (panel[nm.RESPONSE_VALUE].dims, follower[:, None])
+    other = with_history(other, np.concatenate([before, missing]))
     for constant in (nm.center_of, nm.scale_of):
         of_signal, of_response = (panel[constant(role)].to_numpy() for role in (nm.SIGNAL, nm.RESPONSE))
         swapped = of_signal.copy()
@@ -150,7 +159,7 @@ def slopes_over_shifts(panel: xr.Dataset, signal: str, weights: np.ndarray) -> n
     """
     rows = panel.sizes[nm.TIME]
     now = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:]
-    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()])
+    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()[-rows:]])
     ring = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal}).to_numpy()
     kernel = np.zeros(len(ring))
     kernel[1 : len(weights) + 1] = weights

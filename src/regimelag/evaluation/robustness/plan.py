@@ -25,6 +25,10 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 LARGEST = 5
+# Why there is no gain.
+OWN = "no gain: a covariate is made of the response's own column"
+PAST = "no gain: a response has its own past in its location, so that there are no leave-one-out densities"
+MOVES = "no gain: the variance follows past responses"
 
 
 class Check(NamedTuple):
@@ -74,8 +78,11 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     for label, out, note in _leave_outs(panel):
         task = Refit(split, without_rows(whole, out), whole, signal)
         checks.append(Check(LEAVE_OUT, f"without {label}", task, note=note, left_out=label))
+    if not spec.depends_on_past_responses:
+        return checks
     own = {response.column for response in spec.responses}
-    return [_unscored(check, check.note) for check in checks] if own & _covariate_columns(spec) else checks
+    why = OWN if own & _covariate_columns(spec) else PAST if spec.autoregression else MOVES
+    return [_unscored(check, check.note, why) for check in checks]
 
 
 def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
@@ -84,9 +91,8 @@ def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:
     return {each.column for each in series}
 
 
-def _unscored(check: Check, note: str) -> Check:
-    """The check without a gain: a row that enters the location of others has no leave-one-out density of this kind."""
-    why = "no gain: a covariate is made of the response's own column"
+def _unscored(check: Check, note: str, why: str) -> Check:
+    """The check without a gain: a row that enters the densities of others has no leave-one-out density."""
     return check._replace(null=None, note=f"{note}; {why}" if note else why)
 
 
@@ -111,7 +117,7 @@ def _directions(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: st
     pair = _pair(split, turned, signal, template=after)
     behind = Check(DIRECTION, forward.format(*labels[::-1]), *pair, reverse=True)
     column = next(each.column for each in spec.signals if each.name == signal)
-    return [ahead, _unscored(behind, "") if column in _covariate_columns(spec, besides=signal) else behind]
+    return [ahead, _unscored(behind, "", OWN) if column in _covariate_columns(spec, besides=signal) else behind]
 
 
 def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:

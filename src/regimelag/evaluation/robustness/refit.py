@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 
 from regimelag.evaluation.comparison.elpd_difference import unreliable
-from regimelag.evaluation.comparison.leave_one_out import pointwise
+from regimelag.evaluation.comparison.leave_one_out import past_dependence, pointwise
 from regimelag.evaluation.comparison.psis_loo import loo_score
 from regimelag.evaluation.parallel_runs import Result
 from regimelag.model.build import build_model, model_data
+from regimelag.panel.own_past import used_responses
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
@@ -80,20 +81,20 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     Returns
     -------
     dict
-        ``rows`` with a response; ``rhat``, ``divergent``; ``elpd`` (row), expected log predictive density of each
-        such row given all others; ``bad_pareto``, how many of them are not reliable. If the model has the signal's
-        lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``,
-        the effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
+        ``rows`` with a response; ``rhat``, ``divergent``; where there are leave-one-out densities ``elpd`` (row), that
+        of each such row given all others, and ``bad_pareto``, how many of them are not reliable. If the model has the
+        signal's lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the
+        effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
     """
     posterior, found = posterior_of(task, sampler, seed)
-    score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
     result = {
-        "rows": score.elpd_i.size,
+        "rows": int(np.isfinite(used_responses(task.panel)).any(axis=1).sum()),
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
-        "elpd": score.elpd_i.to_numpy().tolist(),
-        "bad_pareto": int(unreliable(score).sum()),
     }
+    if not past_dependence(task.spec, task.panel):
+        score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
+        result |= {"elpd": score.elpd_i.to_numpy().tolist(), "bad_pareto": int(unreliable(score).sum())}
     return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
 
 

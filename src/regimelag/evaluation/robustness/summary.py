@@ -112,7 +112,8 @@ def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
     base = _of(table, BASELINE).iloc[0]
     said = f"The lagged effect of {table.attrs[nm.SIGNAL]} on {table.attrs[nm.RESPONSE]} is {_effect(base)}"
     if not broken:
-        return f"{said}; it survives all checks."
+        lacking = _of(table, BASELINE)["gain"].isna().all()
+        return f"{said}; it survives all checks{', which compare no predictions' if lacking else ''}."
     if not _is_found(table, base):
         return f"{said}: no lagged effect is found, so there is none that could survive."
     return f"{said}; it does not survive: {'; '.join(broken)}."
@@ -132,16 +133,19 @@ def _on_placebos(table: pd.DataFrame, placebos: np.ndarray, observed: float) -> 
 def _on_lead(table: pd.DataFrame) -> str:
     lag, lead = (row for _, row in _of(table, LEAD).iterrows())
     found = "is found too" if _is_found(table, lead) else "is not found"
-    return (
-        f"A lead of the response {found}: its effect is {_effect(lead)}. On the same rows the lead gains {_gain(lead)} "
-        f"over its null, the lag {_gain(lag)}."
-    )
+    said = f"A lead of the response {found}: its effect is {_effect(lead)}."
+    if np.isnan(lead["gain"]) and np.isnan(lag["gain"]):
+        return said
+    return f"{said} On the same rows the lead gains {_gain(lead)} over its null, the lag {_gain(lag)}."
 
 
 def _on_directions(table: pd.DataFrame) -> str:
     rows = [row for _, row in _of(table, DIRECTION).iterrows()]
     if len(rows) == 1:
         return f"The reverse direction, {rows[0]['check']}, was {rows[0]['note']}."
+    if all(np.isnan(row["gain"]) for row in rows):
+        names = " and ".join(row["check"] for row in rows)
+        return f"What {names} gain over their nulls is not computed: see the notes of these checks."
     said = [f"{row['check']} gains {_gain(row)}" for row in rows]
     return f"Over their own nulls, on the same rows, {' and '.join(said)}."
 

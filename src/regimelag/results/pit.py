@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from regimelag.evaluation.forecasting.out_of_sample import predictive_pit
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
+from regimelag.model.evaluate import Quantities, conditional_log_scales
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 
@@ -34,3 +34,13 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
         return predictive_pit(chunk.quantities, filter_forward_draws(*chunk.hmm)[0], chunk.y)
 
     return view.at_draws.labelled(measure, **over).mean((nm.CHAIN, nm.DRAW))
+
+
+def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
+
+    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
+    """
+    z = (y.T[None, :, :, None] - eq.location) / np.exp(conditional_log_scales(eq, y))
+    below = eq.family.cdf(z, eq.shape_over(3))
+    return np.einsum("datk,dtk->dta", below, law)

@@ -1,0 +1,56 @@
+"""Figure of the standard deviation of a response one period ahead."""
+
+from __future__ import annotations
+
+import xarray as xr
+from matplotlib.axes import Axes
+
+from regimelag.plots.common import (
+    POSTERIOR,
+    SAMPLE,
+    axes_or_new,
+    finish,
+    label_dates,
+    of_one_response,
+    require_reading,
+)
+from regimelag.spec import names as nm
+
+
+def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes:
+    """Draw the standard deviation of a response one period ahead: its median and 90 % band over draws.
+
+    Parameters
+    ----------
+    volatility : xarray.DataArray
+        From `conditional_volatility`; of several responses, one is selected.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FitError
+        If the reading holds several responses.
+    """
+    require_reading(
+        "plot_volatility",
+        volatility,
+        "conditional_volatility(idata)",
+        xr.DataArray,
+        lambda one: one.name == "conditional_volatility",
+    )
+    if volatility.sizes.get(nm.RESPONSE) == 1:
+        volatility = volatility.isel({nm.RESPONSE: 0}, drop=True)
+    of_one_response("plot_volatility", volatility)
+    ax = axes_or_new(ax, 10, 3.2)
+    time = volatility[nm.TIME].to_numpy()
+    ax.fill_between(time, *volatility.quantile([0.05, 0.95], SAMPLE), color=POSTERIOR, alpha=0.3, lw=0, label="90 %")
+    ax.plot(time, volatility.median(SAMPLE), color=POSTERIOR, linewidth=1.0, label="median")
+    ax.set(xlim=(time[0], time[-1]), ylabel="standard deviation", title="Volatility one period ahead")
+    ax.set_ylim(bottom=0.0)
+    label_dates(ax)
+    return finish(ax)
