@@ -292,7 +292,7 @@ def test_each_check_can_break_the_claim(changes, why):
 
 def test_without_gains_none_is_spoken_of():
     """As where the variance follows past responses: the other checks decide, and the summary says so."""
-    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("arrow", 2)) for n in range(count)}
+    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("direction", 2)) for n in range(count)}
     said = table(baseline_0=("gain", np.nan), **missing)
     assert said.attrs["survives"]
     assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
