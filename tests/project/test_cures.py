@@ -148,6 +148,12 @@ SERIES = {
     "no name": Case(rl.Response, {"name": "", "column": "a"}, "give name a text", changed(name="a")),
     "no column": Case(rl.Signal, {"name": "a", "column": None}, "give column a text", changed(column="a")),
     "transform": Case(rl.Control, {"name": "a", "column": "a", "transform": "return"}),
+    "point lag of a control": Case(
+        rl.Control,
+        {"name": "a", "column": "a", "kernel": rl.kernels.Point()},
+        "kernel=regimelag.kernels.LogNormal() in Python",
+        changed(kernel=rl.kernels.LogNormal()),
+    ),
     "periods of a response": Case(rl.Response, {"name": "a", "column": "a", "periods": 0}),
     "periods of a driver": Case(rl.Driver, {"name": "a", "column": "a", "periods": 2.5}),
     "periods of a level": Case(rl.Driver, {"name": "a", "column": "a", "transform": "level", "periods": 13}),
@@ -295,6 +301,15 @@ SPECS = {
         {"controls": (rl.Control("own", "price", delay="7D"),)},
         "drop the control 'own', and write autoregression = 1 for the response 'asset'",
         changed(controls=(), responses=(rl.Response("asset", "price", autoregression=1),)),
+    ),
+    "a signal under a lagged control's label": Case(
+        model,
+        {
+            "signals": (rl.Signal("control_dollar", "metal"),),
+            "controls": (rl.Control("dollar", "dollar", kernel=rl.kernels.Gamma()),),
+        },
+        "rename the signal",
+        changed(signals=(rl.Signal("metal", "metal"),)),
     ),
     "the response as a control": Case(
         model, {"controls": (rl.Control("own", "price"),)}, "drop the control 'own'", changed(controls=())
