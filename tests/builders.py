@@ -236,6 +236,13 @@ def plain_location(spec, panel, v, t, k, a=0):
     return m
 
 
+def plain_used(spec, panel, a=0):
+    """The response (time), missing where it or any of its own past is."""
+    lags = range(spec.responses[0].autoregression + 1)
+    y = panel["response_value"].to_numpy()[:, a]
+    return np.array([y[t] + 0 * sum(plain_past(panel, t, a, lag) for lag in lags) for t in range(len(y))])
+
+
 def plain_past(panel, t, a, lag):
     """The standardised response so many rows before row t, in the window or before it."""
     if t >= lag:
@@ -302,8 +309,9 @@ def garch_spec(**changes) -> rl.ModelSpec:
 
 def plain_garch(spec, panel, v) -> np.ndarray:
     """Log densities (time) of the response given those before it, standardised, looped."""
-    y = panel["response_value"].to_numpy()[:, 0]
-    location = np.array([plain_location(spec, panel, v, t, 0) for t in range(len(y))])
+    y = plain_used(spec, panel)
+    # A response with a missing own past has no density, so its location does not matter.
+    location = np.nan_to_num([plain_location(spec, panel, v, t, 0) for t in range(len(y))])
     log_sd = np.array([plain_log_scale(panel, v, t, 0) for t in range(len(y))])
     alpha = v["garch_persistence"] * v["garch_arch_share"]
     nu = v["degrees_of_freedom_minus_two"] + 2.0 if spec.family.kind == "student_t" else np.inf

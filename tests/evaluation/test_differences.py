@@ -228,7 +228,7 @@ def test_the_null_that_keeps_the_same_period_term_is_named_and_not_warned_of(fit
 
 
 def test_gains_over_such_nulls_are_warned_of_too(fits):
-    table = rl.evaluation.compare_gains({"lag": (fits["leads"], fits["now"]), "all": (fits["leads"], fits["none"])})
+    table = rl.compare({"lag": fits["leads"], "all": fits["leads"]}, nulls={"lag": fits["now"], "all": fits["none"]})
     first, second, *_ = table.attrs["verdict"]
     assert first.endswith("The null of lag is the model of lag without the lagged term of metal.")
     assert "This difference does not test the lag of metal" in second

@@ -9,7 +9,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, cut, garch_spec, hand_panel, one_draw, plain_garch, plain_location, prior_fit, replaced
+from builders import (
+    bare_spec,
+    cut,
+    garch_spec,
+    hand_panel,
+    one_draw,
+    plain_garch,
+    plain_location,
+    plain_used,
+    prior_fit,
+    replaced,
+)
 from latex_numbers import mutants, value
 from scipy import stats
 
@@ -30,6 +41,7 @@ SPECS = {
     "student t": garch_spec(),
     "normal": garch_spec(family="normal"),
     "one episode": garch_spec(episodes=rl.Episodes()),
+    "own past": garch_spec(responses=(rl.Response("asset", "price", autoregression=2),)),
 }
 TRUTH = {
     "intercept": [[0.1]],
@@ -54,10 +66,9 @@ def truth(spec, panel, **changes):
 
 def test_one_step_ahead_densities_are_those_of_a_loop(fit):
     spec, panel, posterior = rl.spec_of(fit), rl.panel_of(fit), fit["posterior"].to_dataset()
-    found = (
-        fit["one_step_ahead"]["response_value"].to_numpy()
-        + np.log(float(panel["response_scale"][0])) * (panel["response_value"].notnull().to_numpy()[:, 0])
-    )
+    found = fit["one_step_ahead"]["response_value"].to_numpy() + np.log(
+        float(panel["response_scale"][0])
+    ) * np.isfinite(plain_used(spec, panel))
     for chain, draw in np.ndindex(found.shape[:2]):
         expected = plain_garch(spec, panel, one_draw(posterior, chain, draw))
         np.testing.assert_allclose(found[chain, draw], expected, rtol=1e-12, atol=1e-12)
@@ -80,7 +91,7 @@ def test_the_conditional_volatility_is_the_standard_deviation_one_week_ahead(fit
     found = conditional_volatility(fit)
     assert found.dims == ("chain", "draw", "time", "response")
     v = one_draw(posterior, 1, 2)
-    y, unit = panel["response_value"].to_numpy()[:, 0], float(panel["response_scale"][0])
+    y, unit = plain_used(spec, panel), float(panel["response_scale"][0])
     alpha = v["garch_persistence"] * v["garch_arch_share"]
     variance = np.exp(2 * v["log_scale"][0])
     for t in range(len(y)):

@@ -159,6 +159,14 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "own past, three lags, missing": (small_spec(responses=own_past(3)), 8, (2, 7)),
     "own past, longer than the window": (small_spec(responses=own_past(4)), 3, ()),
     "own past, two responses": (small_spec(responses=own_past(2, TWO_RESPONSES)), 8, (1, (4, 1))),
+    "own past, lagged control": (
+        small_spec(
+            responses=own_past(2, TWO_RESPONSES),
+            controls=(rl.Control("dollar", "dollar", kernel=small_kernel("gamma")),),
+        ),
+        8,
+        (2, (5, 1)),
+    ),
     "own past, own regimes": (small_spec(responses=own_past(1, TWO_RESPONSES), responses_vary=OWN), 5, ((1, 1),)),
 }
 CASES.pop("kernel point")

@@ -19,10 +19,14 @@ from builders import (
 )
 
 import regimelag as rl
+from regimelag.evaluation.forecasting.forecast import _begun
 from regimelag.panel.own_past import history_before, own_past, used_responses
 from regimelag.panel.slicing import last_rows, natural, restandardize_on, window
 from regimelag.results.lags import companion_root
 from regimelag.results.persistence import persistence
+from regimelag.results.regimes import filtered_law
+from regimelag.results.view import View
+from regimelag.results.volatility import conditional_volatility
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
 
@@ -106,6 +110,9 @@ def test_a_window_begins_where_the_own_past_is_known():
     assert np.isnan(first["response_history"]).all()
     assert np.isnan(used_responses(first)[:4]).all()
     assert np.isfinite(used_responses(first)[4:]).all()
+    notes = rl.describe_panel(first).attrs["notes"]
+    assert any("'asset' (column 'price') lacks its own past on 3 rows" in note for note in notes)
+    assert not any("own past" in note for note in rl.describe_panel(late).attrs["notes"])
 
 
 def test_parts_of_a_panel_know_their_past():
@@ -202,6 +209,24 @@ def test_a_forecast_feeds_on_itself(missing):
         path.append(np.array(expected))
 
 
+def test_a_missing_last_response_is_drawn_with_its_conditional_variance():
+    """GARCH after a large residual: the row that is missing is as uncertain as the density one step ahead says."""
+    spec = bare_spec(responses=lagged(1), volatility="garch")
+    panel = hand_panel(spec, 12, missing=[-1])
+    panel["response_value"][-2, 0] = 8.0
+    held = prior_draws(spec, panel, 1, chains=1)
+    known = {"garch_persistence": 0.95, "garch_arch_share": 0.5, "autoregression": 0.5, "intercept": 0.0}
+    known |= {"log_scale": -0.5, "degrees_of_freedom_minus_two": 8.0}
+    held = held.assign({name: held[name] * 0 + value for name, value in known.items()})
+    many = held.isel(draw=np.zeros(20_000, dtype=int)).assign_coords(draw=np.arange(20_000))
+    fit = rl.as_fit(xr.DataTree.from_dict({"/posterior": many}), spec, panel, prior_draws=2)
+    law, history = _begun(View.of(fit), filtered_law(View.of(fit)), np.random.default_rng(0))
+    assert law.shape == (20_000, 1)
+    sd = float(conditional_volatility(fit)[0, 0, -1, 0]) / float(panel["response_scale"][0])
+    np.testing.assert_allclose(history[:, 0, 0].std(), sd, rtol=0.05)
+    np.testing.assert_allclose(history[:, 0, 0].mean(), 0.5 * 8.0, atol=5 * sd / np.sqrt(20_000))
+
+
 def test_an_impulse_response_is_the_difference_of_two_paths():
     panel = hand_panel(SURE, 30)
     fit = sure_fit(panel)
@@ -283,7 +308,9 @@ def test_a_report_says_direct_and_long_run():
     ):
         values = draws.to_numpy().ravel()
         expected = np.quantile(values[np.isfinite(values)], 0.5)
-        assert report.loc[("metal", quantity), ("posterior", "median")] == pytest.approx(expected)
+        assert report.loc[("asset", "metal", quantity, "all", "all"), ("posterior", "median")] == pytest.approx(
+            expected
+        )
     said = report.attrs["verdict"]["metal"]
     assert "Direct cumulative elasticity" in said
     assert "; with the response's own past, " in said
@@ -337,7 +364,7 @@ def test_truth_is_recovered():
         assert abs(draws.mean() - known[name]) < 4 * draws.std()
         assert draws.std() < 0.15
     report = rl.lag_report(fit)
-    low, high = report.loc[("metal", "long-run effect"), ("posterior", ["5 %", "95 %"])]
+    low, high = report.loc[("asset", "metal", "long-run effect", "all", "all"), ("posterior", ["5 %", "95 %"])]
     scale = float(panel["response_scale"][0] / panel["signal_scale"][0])
     assert low < 0.5 / 0.4 * scale < high
     assert not report.attrs["verdict"]["metal"].startswith("The verdict is withheld")

@@ -256,6 +256,15 @@ def test_a_model_without_a_lag_is_told_of_its_residuals():
     assert not rl.lag_report(known_fit(level_spec(signals=()), quiet(1, 300), noise(2, 300, 0))).attrs["notes"]
 
 
+@pytest.mark.parametrize(("autocorrelation", "differences"), [(0.95, True), (0.5, False)])
+def test_differences_are_a_cure_close_to_a_unit_root_alone(autocorrelation, differences):
+    """Those of an autoregression of 0.5 are correlated as well."""
+    found = Persistence({"y": Serial(9.0, 90.0)}, {"y": autocorrelation}, {"x": 0.0})
+    (said,) = unexplained(found, *LEVELS["responses"], *LEVELS["signals"])
+    assert "Write autoregression = 1 for the response y" in said
+    assert ('or write transform = "difference" for the response y' in said) == differences
+
+
 FOUND = Persistence({"y": Serial(3.1, 20.0)}, {"y": 0.95}, {"x": 0.93, "flat": 0.2})
 
 

@@ -1,19 +1,20 @@
-"""What was done to the data on the way into a panel, in sentences."""
+"""Sentences on the changes made to the data of a panel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from regimelag.panel.aligned_series import AlignedSeries, episode_rows, is_as_of, trading_columns
 from regimelag.panel.asynchronous_closes import ClockGap, clock_notes
 from regimelag.panel.frame_checks import truncate_list
-from regimelag.panel.rows import LOGARITHMIC, TRADING, OnRows, period_end
+from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, OnRows, period_end
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import Response, Signal
 
 
 def panel_notes(
@@ -24,7 +25,7 @@ def panel_notes(
     first: int,
     gaps: Sequence[ClockGap],
 ) -> list[str]:
-    """Sentences on rows, gaps, missing responses, ages of drivers, what lies beyond another column, closes, episodes.
+    """Sentences on rows, gaps, missing responses, ages of drivers, orthogonalised signals, closes and episodes.
 
     Parameters
     ----------
@@ -185,9 +186,22 @@ def _on_responses(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first
         if missing.any():
             where = truncate_list(rows[first:][missing])
             notes.append(f"{missing.sum()} of {missing.size} values of {track.label} are missing: {where}.")
+        if isinstance(track.series, Response):
+            lacking = _lacks_own_past(track.value, track.series.autoregression, first) & ~missing
+            if lacking.any():
+                where = truncate_list(rows[first:][lacking])
+                lacks = f"{track.label} lacks its own past on {lacking.sum()} rows"
+                notes.append(f"{lacks}, which do not enter the likelihood: {where}.")
         if track.series.periods > 1:
             notes.append(f"Values of {track.label} span {track.series.periods} rows each, so neighbours overlap.")
     return notes
+
+
+def _lacks_own_past(value: FloatArray, lags: int, first: int) -> npt.NDArray[np.bool_]:
+    """Whether any of so many rows before each row of the window (row) has no value."""
+    padded = np.concatenate([np.full(lags, np.nan), value])
+    before = [padded[lags + first - lag : len(padded) - lag] for lag in range(1, lags + 1)]
+    return np.isnan(before).any(axis=0) if lags else np.zeros(len(value) - first, dtype=bool)
 
 
 def _on_ages(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int) -> list[str]:

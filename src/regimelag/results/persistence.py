@@ -188,7 +188,7 @@ def unexplained(found: Persistence, response: Response, signal: Signal | None) -
     if serial.found:
         said = f"The one-step-ahead residuals of {response.name} are serially correlated: {_numbers(serial)}. "
         said += "Unrelated persistent series then look related."
-        yield said if near else f"{said} {_cure(response, several=len(found.responses) > 1)}"
+        yield said if near else f"{said} {_cure(found, response)}"
     if found.explosive.get(response.name, 0.0) > MOST_EXPLOSIVE:
         yield (
             f"The own past of {response.name} may not die out: its largest companion root exceeds 1 with probability "
@@ -230,11 +230,15 @@ def _own(response: Response, signal: Signal) -> bool:
     return response.level_columns == signal.level_columns
 
 
-def _cure(response: Response, *, several: bool) -> str:
-    """A spec whose residuals may not be correlated; all responses of a model have the same autoregression."""
-    whose = "every response" if several else f"the response {response.name}"
+def _cure(found: Persistence, response: Response) -> str:
+    """A spec whose residuals may not be correlated; all responses of a model have the same autoregression.
+
+    Differences of a series far from a unit root are correlated too.
+    """
+    whose = "every response" if len(found.responses) > 1 else f"the response {response.name}"
     own = f"write autoregression = {response.autoregression + 1} for {whose}"
-    return _sentence(f"{own}, or {_less_persistent(response)}" if response.transform == "level" else own)
+    root = response.transform == "level" and found.responses[response.name] > UNIT_ROOT
+    return _sentence(f"{own}, or {_less_persistent(response)}" if root else own)
 
 
 def _sentence(words: str) -> str:

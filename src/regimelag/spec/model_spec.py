@@ -348,6 +348,12 @@ class ModelSpec:
             'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
 
+    def to_toml(self) -> str:
+        """The spec as TOML text; `regimelag.read_spec` reads a file that holds it."""
+        from regimelag.spec.toml import spec_to_toml  # noqa: PLC0415 - reading a spec makes one of these
+
+        return spec_to_toml(self)
+
     def _check_volatility(self, asked: str) -> None:
         """Check that a scale that follows the past of the response has one response, one scale and one location."""
         where = "regimelag.spec.volatility.VOLATILITIES"

@@ -1,4 +1,4 @@
-"""In what two models differ, in words, and whether setting one against the other tests a lag."""
+"""Differences between two models in words, and whether their comparison tests a lag."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Covariate:
 
     @property
     def terms(self) -> frozenset[str]:
-        """Which terms it has."""
+        """Kinds of its terms."""
         return frozenset(({SAME_PERIOD} if self.now else set()) | ({LAGGED} if self.kernels else set()))
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """In what a model differs from another, its reference, and what the comparison therefore says of lags.
+    """Differences between a model and its reference, and whether they test a lag.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _definition(series: Series) -> tuple[Any, ...]:
 def _matched(
     mine: Sequence[Covariate], theirs: Sequence[Covariate]
 ) -> Iterator[tuple[Covariate | None, Covariate | None]]:
-    """Pairs of what is made of the same, then of what has the same name, then what is in one alone."""
+    """Pairs by the same definition, then by the same name; then the unpaired."""
     left, right = list(mine), list(theirs)
     for same in ("definition", "name"):
         for one in list(left):
@@ -164,7 +164,7 @@ def _matched(
 
 
 def _redefined(one: Covariate, other: Covariate) -> Iterator[str]:
-    """What the same name is made of, where it is another variable."""
+    """Differences in definition between two variables of the same name."""
     for name, before, after in zip(DEFINING, one.definition, other.definition, strict=True):
         if before != after:
             yield f"with {name} {_plain(after)} instead of {_plain(before)} for {one.name}"
@@ -220,7 +220,7 @@ def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Fields of the responses, by place, but for what their values are compared in already."""
+    """Fields of the responses, by place, other than those that define their values."""
     for one, other in zip(reference.responses, spec.responses, strict=False):
         for words in _fields(one, other, {"name", "close", *DEFINING}):
             yield f"with {words} of response {one.name}"
