@@ -30,7 +30,7 @@ from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
-from regimelag.spec import families, kernels, model_spec, parts, priors, registry, series, terms, transitions
+from regimelag.spec import families, kernels, model_spec, parts, prior_checks, priors, registry, series, transitions
 from regimelag.spec import toml as specfile
 from regimelag.spec.kernels import base, by_lag, location_scale, point
 from regimelag.spec.toml import spec_from_toml, spec_to_toml, write_spec
@@ -581,7 +581,7 @@ ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, cas
 
 
 SPEC_MODULES = (
-    *(families, model_spec, parts, priors, registry, series, specfile, terms, transitions),
+    *(families, model_spec, parts, prior_checks, priors, registry, series, specfile, transitions),
     *(base, by_lag, location_scale, point),
 )
 

@@ -16,10 +16,10 @@ from regimelag.spec import names as nm
 from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
 from regimelag.spec.kernels import KERNELS, Kernel, NoLag, Point
 from regimelag.spec.parts import Episodes, Regimes
+from regimelag.spec.prior_checks import check_priors, kept_priors
 from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
-from regimelag.spec.terms import check_priors, kept_priors
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # More would take minutes where one lag takes a second.
