@@ -13,7 +13,7 @@ import regimelag as rl
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     spec = rl.read_spec("btc_silver")
-    panel = rl.make_panel(spec, rl.example_frame(), start="2021-01-01")
+    panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2021-01-01")
     idata = rl.fit(
         spec, panel, draws=50, tune=100, chains=2, starts=4, prior_draws=50, random_seed=1, progressbar=False
     )

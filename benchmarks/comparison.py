@@ -31,8 +31,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = rl.compare({name: fitted(rl.read_spec(name), options) for name in (BASELINE, *NULLS)})
     specs = {direction: rl.read_spec(name) for direction, name in DIRECTIONS.items()}
-    gains = rl.evaluation.compare_gains(
-        {name: (fitted(spec, options), fitted(same_week(spec), options)) for name, spec in specs.items()}
+    gains = rl.compare(
+        {name: fitted(spec, options) for name, spec in specs.items()},
+        nulls={name: fitted(same_week(spec), options) for name, spec in specs.items()},
     )
     volatility = rl.compare(
         {name: fitted(rl.read_spec(name), options) for name in (BASELINE, *VOLATILITY)}, random_seed=options.seed

@@ -1,4 +1,4 @@
-"""Ask whether Bitcoin follows silver, how late, in which regime, and how surely.
+"""Ask whether Bitcoin follows silver, how late, in which regime, and with what certainty.
 
 Without arguments the script fits the baseline model to a panel simulated from the model itself, whose truth is
 known, and prints the answer beside the truth. With --data it fits any CSV that has the baseline model's columns:
@@ -93,8 +93,8 @@ def print_answer(idata: xr.DataTree, report: pd.DataFrame, summary: pd.DataFrame
     print(report.to_string(float_format="{:.2f}".format, na_rep=""))
     print("\nNo average lagged effect against a normal slab, over the slab's width, prior odds one")
     print(pd.DataFrame(report.attrs["no_effect"]["silver"]).to_string(float_format="{:.3f}".format))
-    print("\nRegimes (volatility and mean: log return per week; durations: weeks)")
-    print(summary.to_string(float_format="{:.3f}".format))
+    print("\nRegimes")
+    print(summary.to_string(index=False, float_format="{:.3f}".format))
     print("\nReal yield down 50 bp, dollar down 3 % over 13 weeks: change in P(turbulent), percentage points")
     changes = rl.driver_effects(idata, moves=MOVES)
     print(driver_table(changes).to_string(float_format="{:.1f}".format))

@@ -55,7 +55,7 @@ def build(rate: np.ndarray, regressors: np.ndarray, *, count: int = 3) -> pm.Mod
         sigma = pm.HalfNormal("sigma", 1.0)
         location = sum(b * x[:, None] for b, x in zip(coefficients, regressors.T, strict=True))
         log_obs = -0.5 * ((rate[:, None] - location) / sigma) ** 2 - pt.log(sigma) - 0.5 * np.log(2 * np.pi)
-        # The first quarter has the stationary law pi: pi (I - P + 1) = 1, with 1 the matrix of ones.
+        # The first quarter has the stationary distribution pi: pi (I - P + 1) = 1, with 1 the matrix of ones.
         initial = pt.linalg.solve((np.eye(count) - transition + 1.0).T, np.ones(count))
         loglik = rl.markov_loglik(log_obs, pt.log(transition), pt.log(initial))
         pm.Potential("likelihood", loglik)

@@ -68,7 +68,7 @@ def log_density(y, paths, *, mean, sigma, phi):
 
 
 def stationary(transition):
-    """The law pi with pi (I - P + 1) = 1, where 1 is the matrix of ones."""
+    """The distribution pi with pi (I - P + 1) = 1, where 1 is the matrix of ones."""
     count = transition.type.shape[-1]
     return pt.linalg.solve((np.eye(count) - transition + 1.0).T, np.ones(count))
 
@@ -77,7 +77,7 @@ def chain_of_paths(y, *, transition, mean, sigma, phi):
     """What `markov_loglik` takes: log densities (time, path), logits of paths, and log weights of the first path.
 
     `transition` is (origin, destination), or (row, origin, destination) where row t leads from t - 1 to t, as in
-    Filardo's (1994) model, doi:10.1080/07350015.1994.10524545. The first row has the stationary law of the
+    Filardo's (1994) model, doi:10.1080/07350015.1994.10524545. The first row has the stationary distribution of the
     first matrix.
     """
     transition, mean, phi = map(pt.as_tensor_variable, (transition, mean, phi))

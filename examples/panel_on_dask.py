@@ -79,7 +79,7 @@ def simulated() -> dict[str, Task]:
     tasks = {}
     for seed, (name, effect) in enumerate(TRUTHS.items(), start=1):
         own = dataclasses.replace(spec, name=name, responses=(rl.Response(name, "btc_usd", close="24:00 UTC"),))
-        frame = rl.example_frame(effect=effect, random_seed=seed)
+        frame = rl.example_panel(effect=effect, random_seed=seed, as_frame=True)
         tasks[name] = (own, rl.make_panel(own, frame, start="2013-01-01"))
     return tasks
 
@@ -123,7 +123,10 @@ def kept(file: Path, spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, 
 def row(idata: xr.DataTree) -> dict[str, object]:
     """What a fit says, in one row."""
     report, found = rl.lag_report(idata), convergence(idata)
-    effect, lag = (report.loc[("silver", what), "posterior"] for what in ("lagged effect", "mean lag"))
+    effect, lag = (
+        report.loc[("bitcoin", "silver", quantity, "all", "all"), "posterior"]
+        for quantity in ("lagged effect", "mean lag")
+    )
     return {
         "effect": effect["median"],
         "90 %": f"{effect['5 %']:.2f} to {effect['95 %']:.2f}",

@@ -7,7 +7,7 @@ import regimelag as rl
 
 if __name__ == "__main__":
     spec = rl.read_spec("btc_silver")
-    panel = rl.make_panel(spec, rl.example_frame(), start="2013-01-01")
+    panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2013-01-01")
     idata = rl.fit(spec, panel, random_seed=1)
     print(*rl.diagnostics(idata), sep="\n")
     print(*rl.lag_report(idata).attrs["verdict"].values(), sep="\n")

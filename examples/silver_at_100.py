@@ -29,7 +29,7 @@ TIGHTER = {"moves": {"real_yield_10y": 0.5}, "factors": {"dollar_index": 1 / 0.9
 def main() -> None:
     """Fit the baseline model and its null, and look half a year ahead under three scenarios."""
     arguments = parse_arguments()
-    frame = rl.example_frame() if arguments.data is None else rl.read_series(arguments.data)
+    frame = rl.example_panel(as_frame=True) if arguments.data is None else rl.read_series(arguments.data)
     fits, panels = {}, {}
     for name in ("btc_silver", "no_silver"):
         spec = rl.read_spec(name)

@@ -40,13 +40,15 @@ READINGS = {
     "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
     "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),
+    "plot_modes": rl.modes,
     "plot_panel": rl.panel_of,
     "plot_paths": rl.regime_paths,
     "plot_regime_summary": rl.regime_summary,
     "plot_regimes": rl.regime_probabilities,
+    "plot_score": lambda idata: rl.evaluation.score(idata, newer(idata)),
     "plot_shares": rl.regime_summary,
 }
-"""What each figure is drawn from, of a fit; `plot_robustness` alone wants refits."""
+"""What each figure is drawn from, of a fit; the others want refits."""
 
 
 def numbers(reading: object) -> float:
@@ -63,7 +65,8 @@ def newer(idata: xr.DataTree) -> xr.Dataset:
     panel = rl.panel_of(idata)
     last = pd.Timestamp(panel["time"].to_numpy()[-1])
     first = panel["time"].to_numpy()[0]
-    return rl.make_panel(rl.spec_of(idata), rl.example_frame(), start=first, end=last + pd.Timedelta(weeks=20))
+    levels = rl.example_panel(as_frame=True)
+    return rl.make_panel(rl.spec_of(idata), levels, start=first, end=last + pd.Timedelta(weeks=20))
 
 
 def score(idata: xr.DataTree) -> float:

@@ -12,7 +12,7 @@ from regimelag.runtime.lazy import public_names
 _MOVED = {
     "regimelag.errors": ("FetchError", "FitError", "PanelError", "SpecError"),
     "regimelag.evaluation": (
-        *("LeaveFutureOut", "backtest_table", "compare_gains", "impulse_response", "lead_lag", "sbc", "sbc_table"),
+        *("LeaveFutureOut", "backtest_table", "impulse_response", "lead_lag", "sbc", "sbc_table"),
         *("score", "stack_chains", "stacked_posterior"),
     ),
     "regimelag.kernels": (
@@ -25,6 +25,7 @@ _MOVED = {
         *("plot_robustness", "plot_shares"),
     ),
     "regimelag.sampling.diagnostics": ("convergence",),
+    "regimelag.spec.toml": ("write_spec",),
 }
 
 __getattr__, __dir__, __all__ = public_names(

@@ -9,7 +9,7 @@ from .fetch.fred import fetch_fred, fetch_vintages
 from .fetch.market import fetch_market
 from .likelihood.hmm_loglik import markov_loglik
 from .model.build import build_model
-from .model.simulate import example_frame, example_panel, simulate
+from .model.simulate import example_panel, simulate
 from .panel.make import describe_panel, make_panel
 from .panel.read import read_series
 from .panel.scenarios import scenario
@@ -31,7 +31,7 @@ from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
 from .spec.series import Control, Driver, Response, Signal
-from .spec.toml import read_spec, write_spec
+from .spec.toml import read_spec
 from .spec.transitions import Markov
 
 __version__: str
@@ -60,7 +60,6 @@ __all__ = [
     "effects",
     "errors",
     "evaluation",
-    "example_frame",
     "example_panel",
     "fetch_fred",
     "fetch_market",
@@ -93,5 +92,4 @@ __all__ = [
     "simulate",
     "spec_of",
     "verify",
-    "write_spec",
 ]

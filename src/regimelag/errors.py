@@ -1,4 +1,4 @@
-"""Errors that say what was asked, the rule, what came, and the cure."""
+"""Errors in four parts: the request, the rule, the value found, and the cure."""
 
 from __future__ import annotations
 

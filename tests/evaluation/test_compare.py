@@ -235,13 +235,9 @@ def test_gains_are_those_over_each_null(nested):
     other = {name: normal_fit(sd, doubled)[0] for name, sd in {"wide": 1.0, "narrow": 0.01}.items()}
     with pytest.raises(rl.errors.FitError, match="other values"):
         rl.compare({"a": fits["wide"], "b": other["wide"]})
-    table = rl.evaluation.compare_gains(
-        {
-            "a -> b": (fits["wide"], fits["narrow"]),
-            "b -> a": (other["wide"], other["narrow"]),
-            "null": (fits["alike"], fits["wide"]),
-        }
-    )
+    models = {"a -> b": fits["wide"], "b -> a": other["wide"], "null": fits["alike"]}
+    nulls = {"a -> b": fits["narrow"], "b -> a": other["narrow"], "null": fits["wide"]}
+    table = rl.compare(models, nulls=nulls)
     gain = -rl.compare(fits).loc["narrow", "difference"]
     assert table.loc["a -> b", "gain"] == pytest.approx(gain)
     assert table.loc["b -> a", "gain"] == pytest.approx(gain)
@@ -255,6 +251,11 @@ def test_gains_are_those_over_each_null(nested):
     assert "Which of a -> b and b -> a gains more is inconclusive" in said
     assert "a -> b gains more: the gain of null less that of a -> b" in said
     assert isinstance(rl.plots.plot_compare(table), plt.Axes)
+    turned = rl.compare(models, nulls=nulls, reference="null")
+    np.testing.assert_allclose(turned.loc["a -> b", "difference"], -table.loc["null", "difference"])
+    assert turned.loc["null", "difference"] == 0.0
+    assert turned.attrs["reference"] == "null"
+    assert any("gain of a -> b less that of null" in sentence for sentence in rl.sentences(turned))
 
 
 # ---- what is told
@@ -379,16 +380,16 @@ def test_fits_of_other_data_are_refused(nested):
         rl.compare({"one": prior_fit(pair, hand_panel(pair, 150), 2), "two": prior_fit(pair, missing, 2)})
     short = fit_on(cut(panel, 140))
     with pytest.raises(rl.errors.FitError, match="140 from") as caught:
-        rl.evaluation.compare_gains({"one": (tree, tree), "two": (short, short)})
-    assert "compare_gains" in caught.value.asked
+        rl.compare({"one": tree, "two": short}, nulls={"one": tree, "two": short})
+    assert "gains are compared" in caught.value.rule
 
 
 def test_what_cannot_be_compared_is_refused(nested):
     tree = nested["wide"][0]
     with pytest.raises(rl.errors.FitError, match="two fits"):
         rl.compare({"one": tree})
-    with pytest.raises(rl.errors.FitError, match="two pairs"):
-        rl.evaluation.compare_gains({"one": (tree, tree)})
+    with pytest.raises(rl.errors.FitError, match="a null for each"):
+        rl.compare({"one": tree, "two": tree}, nulls={"one": tree})
     with pytest.raises(rl.errors.FitError, match="reference"):
         rl.compare({"one": tree, "two": tree}, reference="three")
 

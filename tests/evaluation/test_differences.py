@@ -228,7 +228,7 @@ def test_the_null_that_keeps_the_same_period_term_is_named_and_not_warned_of(fit
 
 
 def test_gains_over_such_nulls_are_warned_of_too(fits):
-    table = rl.evaluation.compare_gains({"lag": (fits["leads"], fits["now"]), "all": (fits["leads"], fits["none"])})
+    table = rl.compare({"lag": fits["leads"], "all": fits["leads"]}, nulls={"lag": fits["now"], "all": fits["none"]})
     first, second, *_ = table.attrs["verdict"]
     assert first.endswith("The null of lag is the model of lag without the lagged term of metal.")
     assert "This difference does not test the lag of metal" in second
@@ -253,6 +253,12 @@ def test_regimes_are_set_against_clustering_where_nothing_else_differs():
     assert contrast(BASE, GARCH).regimes_over_clustering == -1
     assert contrast(GARCH, BASE).regimes_over_clustering == 1
     assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.Regimes(count=3))).regimes_over_clustering == 1
+    # Priors of what the other lacks are no difference; one that both have is.
+    gap = replaced(BASE, priors={"log_scale_gap": rl.Prior("LogNormal", mu=0.0, sigma=0.5)})
+    moves = replaced(GARCH, priors={"garch_persistence": rl.Prior("Beta", alpha=9.0, beta=1.0)})
+    assert contrast(gap, moves).regimes_over_clustering == -1
+    wide = replaced(BASE, priors={"effect": rl.Prior("Normal", sigma=2.0)})
+    assert contrast(wide, GARCH).regimes_over_clustering == 0
     one_regime = replaced(GARCH, volatility="constant")
     two = replaced(BASE, responses=(*BASE.responses, rl.Response("other", "second")))
     point = with_metal(kernel=rl.kernels.Point(mean_lag=2.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from builders import bare_spec, hand_panel, one_draw, prior_draws, replaced, small_spec
@@ -60,11 +59,13 @@ def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
         time=slice(-20, None)
     )
     expected = np.log(np.exp(terms).mean(("chain", "draw")))
-    np.testing.assert_allclose(table["log score"], expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(table["log_score"], expected, rtol=0, atol=1e-9)
     assert table.attrs["mean_log_score"] == pytest.approx(float(expected.mean()))
     joint = np.log(np.exp(terms.sum("time")).mean(("chain", "draw")))
     assert table.attrs["joint_log_score"] == pytest.approx(float(joint))
-    assert list(table.index) == list(WHOLE.index[-20:])
+    assert list(table.indexes["time"]) == list(WHOLE.index[-20:])
+    assert table["pit"].dims == ("time", "response")
+    assert list(table["response"].to_numpy()) == [response.name for response in spec.responses]
 
 
 def test_the_pit_of_one_regime_is_the_laws_own():
@@ -77,11 +78,11 @@ def test_the_pit_of_one_regime_is_the_laws_own():
     draws = [one_draw(idata["posterior"].to_dataset(), c, d) for c in range(2) for d in range(3)]
     laws = [stats.norm(v["intercept"][0, 0], np.exp(v["log_scale"][0])) for v in draws]
     expected = np.mean([law.cdf(y) for law in laws], axis=0)
-    np.testing.assert_allclose(table["PIT"], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(table["pit"].sel(response="asset"), expected, rtol=0, atol=1e-12)
     assert rl.sentences(table) == [f"Each row is scored {table.attrs['condition']}.", *table.attrs["warnings"]]
     inside = np.abs(expected - 0.5) <= 0.25
-    np.testing.assert_array_equal(table["inside 50 %"].to_numpy(dtype=bool), inside)
-    assert table.attrs["coverage"]["50 %"] == pytest.approx(inside.mean())
+    np.testing.assert_array_equal(table["inside"].sel(response="asset", band=0.5), inside)
+    assert float(table["coverage"].sel(response="asset", band=0.5)) == pytest.approx(inside.mean())
 
 
 @pytest.mark.parametrize("spec", [SPEC, TWO, OWN], ids=["one", "two, own regimes", "own past"])
@@ -139,7 +140,19 @@ def test_missing_responses_are_left_out_and_the_regime_goes_on():
     holed = WHOLE.copy()
     holed.loc[WHOLE.index[75], "price"] = np.nan
     table = rl.evaluation.score(idata, rl.make_panel(SPEC, holed, start="2020-01-03"))
-    assert not {WHOLE.index[75], WHOLE.index[76]} & set(table.index)
-    assert len(table) == 18
-    assert table["log score"].notna().all()
-    assert isinstance(table.index, pd.DatetimeIndex)
+    assert not {WHOLE.index[75], WHOLE.index[76]} & set(table.indexes["time"])
+    assert table.sizes["time"] == 18
+    assert bool(table["log_score"].notnull().all())
+
+
+def test_a_response_that_is_missing_has_no_pit_beside_one_that_is_not():
+    spec = replaced(TWO, responses_vary=("effect",))
+    holed = WHOLE.copy()
+    holed.loc[WHOLE.index[80], "other"] = np.nan
+    found = rl.evaluation.score(frozen(spec), rl.make_panel(spec, holed, start="2020-01-03"))
+    missing = np.isnan(found["pit"].sel(response="other"))
+    assert missing.sum() == 2
+    np.testing.assert_array_equal(np.isnan(found["inside"]).all("band").sel(response="other"), missing)
+    assert not np.isnan(found["pit"].sel(response="asset")).any()
+    seen = found["inside"].sel(response="other")[~missing.to_numpy()]
+    np.testing.assert_allclose(found["coverage"].sel(response="other"), seen.mean("time"))

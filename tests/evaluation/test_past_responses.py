@@ -170,11 +170,11 @@ def test_gains_are_compared_by_leaving_the_future_out(prior_refits):
     spec = bare_spec(volatility="garch")
     null = replaced(spec, family="normal")
     one, other = (prior_fit(each, hand_panel(each, 60)) for each in (spec, null))
-    table = rl.evaluation.compare_gains({"a": (one, other), "b": (other, one)}, sampler=QUICK, random_seed=1)
+    table = rl.compare({"a": one, "b": other}, nulls={"a": other, "b": one}, sampler=QUICK, random_seed=1)
     assert table.attrs["method"] == "leave-future-out"
     assert table.loc["a", "gain"] == pytest.approx(-table.loc["b", "gain"])
     assert "leave-future-out" in rl.sentences(table)[-1]
-    again = rl.evaluation.compare_gains({"a": (one, other), "b": (other, one)}, sampler=QUICK)
+    again = rl.compare({"a": one, "b": other}, nulls={"a": other, "b": one}, sampler=QUICK)
     assert again.attrs["random_seed"] != 1
 
 

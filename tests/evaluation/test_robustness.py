@@ -244,8 +244,8 @@ def table(**changes):
         ("baseline", "as it is", 1.0, 0.999, 4.0, 6.0),
         ("lead", "lag", 1.0, 0.999, 3.9, 5.0),
         ("lead", "lead", 0.1, 0.6, 0.3, -0.2),
-        ("arrow", "a -> b", 1.0, 0.999, 3.9, 5.0),
-        ("arrow", "b -> a", 0.0, 0.5, 0.1, -0.3),
+        ("direction", "a -> b", 1.0, 0.999, 3.9, 5.0),
+        ("direction", "b -> a", 0.0, 0.5, 0.1, -0.3),
         *(("placebo", f"shifted by {n}", 0.0, 0.5, 0.1 * n, -0.1) for n in range(20)),
         *(("leave-out", f"without {n}", 0.9, 0.99, 3.0, np.nan) for n in range(3)),
         ("model-free", "cross-correlation with b", np.nan, np.nan, 2.0, np.nan),
@@ -274,8 +274,8 @@ def test_a_claim_survives_and_says_so():
     ("changes", "why"),
     [
         ({"lead_1": ("P(> 0)", 0.01)}, "leads the signal too"),
-        ({"arrow_1": ("gain", 9.0)}, "arrow reversed gains as much"),
-        ({"arrow_0": ("gain", -1.0)}, "does not help to predict"),
+        ({"direction_1": ("gain", 9.0)}, "reverse direction gains as much"),
+        ({"direction_0": ("gain", -1.0)}, "does not help to predict"),
         ({"leave_out_1": ("P(> 0)", 0.8)}, "sign is lost without 1"),
         ({"leave_out_2": ("P(> 0)", 0.01)}, "sign is lost without 2"),
         ({"placebo_3": ("statistic", 5.0), "placebo_4": ("statistic", 4.0)}, "shifted signals do as well"),
@@ -292,7 +292,7 @@ def test_each_check_can_break_the_claim(changes, why):
 
 def test_without_gains_none_is_spoken_of():
     """As where the variance follows past responses: the other checks decide, and the summary says so."""
-    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("arrow", 2)) for n in range(count)}
+    missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("direction", 2)) for n in range(count)}
     said = table(baseline_0=("gain", np.nan), **missing)
     assert said.attrs["survives"]
     assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
@@ -372,15 +372,17 @@ def test_a_strong_lag_passes(strong):
     assert base["mean lag 5 %"] < 2.3
     assert base["mean lag 95 %"] > 1.7
     placebo = of(made, "placebo")
-    assert len(placebo) == 12
+    assert len(placebo) == placebo["shift"].nunique() == 12
+    assert made["shift"].notna().sum() == 12
+    assert list(of(made, "direction")["signal"]) == list(of(made, "direction")["response"])[::-1] == ["metal", "asset"]
     assert made.attrs["effective_shifts"] <= 12
     assert made.attrs["placebo_p"] == max(1 / 13, 1 / (1 + made.attrs["effective_shifts"]))
     # A statistic of 3.5 without an effect comes once in two thousand.
     assert of(made, "lead")["statistic"].iloc[1] < 3.5 < of(made, "lead")["statistic"].iloc[0]
-    forward, back = of(made, "arrow")["gain"]
+    forward, back = of(made, "direction")["gain"]
     assert forward > 20
     assert back < 5
-    assert list(of(made, "arrow")["rows"]) == [156, 156]
+    assert list(of(made, "direction")["rows"]) == [156, 156]
     assert list(of(made, "lead")["rows"]) == [156, 156]
     assert of(made, "model-free")["note"].iloc[0].startswith("largest at lag 2, ")
     assert made.attrs["threshold"] == 0.99
@@ -392,7 +394,7 @@ def test_the_model_free_line_holds_no_number_under_another_name():
     panel = hand_panel(spec, 80)
     line = _model_free(panel, "metal", "asset", 4)
     read = rl.evaluation.lead_lag(panel, max_lag=4).sel(adjustment="controls")
-    assert set(line) == {"kind", "check", "rows", "note"}
+    assert set(line) == {"kind", "check", "signal", "response", "rows", "note"}
     assert line["note"].startswith(f"largest at lag {int(read['peak_lag'])}, ")
     assert f"are {float(read['ratio']):.2f} times those at negative ones" in line["note"]
 
@@ -401,8 +403,8 @@ def test_the_model_free_line_holds_no_number_under_another_name():
 def test_leaving_out_uses_fewer_rows(strong):
     _, panel, _, made = strong
     first_year = int((panel["time"].dt.year == panel["time"].dt.year[0]).sum())
-    left = of(made, "leave-out").set_index("check")["rows"]
-    assert dict(left) == {"without 2020": 160 - first_year, "without the 5 largest moves": 155}
+    left = of(made, "leave-out").set_index("left out")["rows"]
+    assert dict(left) == {"2020": 160 - first_year, "the 5 largest moves": 155}
 
 
 class Unused(Executor):
@@ -425,7 +427,7 @@ def test_nothing_is_found_where_nothing_is(here):
     made = rl.robustness(*known(0.0), shifts=12, executor=here, **QUICK)
     assert of(made, "baseline")["statistic"].iloc[0] < 3.5
     assert (of(made, "lead")["statistic"] < 3.5).all()
-    assert (of(made, "arrow")["gain"] < 5).all()
+    assert (of(made, "direction")["gain"] < 5).all()
     assert not made.attrs["survives"]
 
 
@@ -436,7 +438,7 @@ def test_a_lead_is_seen_as_one(here):
     assert lag < 3.5 < lead
     assert 1.7 < of(made, "lead")["mean lag median"].iloc[1] < 2.3
     # The signal follows the response.
-    forward, back = of(made, "arrow")["gain"]
+    forward, back = of(made, "direction")["gain"]
     assert forward < 5
     assert back > 20
     assert not made.attrs["survives"]
@@ -469,12 +471,12 @@ def test_failed_refits_are_said_and_never_dropped(here):
         rl.robustness(spec, panel, shifts=2, executor=Failing(0), **QUICK)
 
 
-def test_an_arrow_that_cannot_be_reversed_says_why():
+def test_a_direction_that_cannot_be_reversed_says_why():
     spec, panel = known(1.0)
     panel["response_value"][7, 0] = np.nan
-    (arrow,) = [check for check in plan_checks(spec, panel, "metal", 3) if check.kind == "arrow"]
-    assert arrow.task is None
-    assert "lacks 1 values" in arrow.note
+    (back,) = [check for check in plan_checks(spec, panel, "metal", 3) if check.kind == "direction"]
+    assert back.task is None
+    assert "lacks 1 values" in back.note
 
 
 def test_no_gain_where_the_response_explains_itself():
@@ -485,7 +487,7 @@ def test_no_gain_where_the_response_explains_itself():
     own = replaced(known(1.0)[0], responses=(rl.Response("asset", "price", autoregression=1),))
     checks = plan_checks(own, with_lags(panel), "metal", 3)
     assert all(check.null is None and "own past in its location" in check.note for check in checks)
-    # A control of the signal's column is one of the response's own when the arrow is reversed.
+    # A control of the signal's column is one of the response's own in the reverse direction.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
     checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal", 3)
     assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]

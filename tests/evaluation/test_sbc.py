@@ -20,7 +20,8 @@ from oracles import enumerate_chain, log_total
 from scipy import stats
 
 import regimelag as rl
-from regimelag.evaluation.calibration.sbc import _entries, _quantities, _ranked
+from regimelag.evaluation.calibration.rank_table import _entries
+from regimelag.evaluation.calibration.sbc import _quantities, _ranked
 from regimelag.likelihood.garch import garch_logpdf
 from regimelag.model.build import build_model
 from regimelag.panel.slicing import last_rows

@@ -181,7 +181,7 @@ panel = hand_panel(spec, 60)
 few = dict(sampler=rl.Sampler(draws=60, tune=100, chains=2, starts=2), progressbar=False)
 ranks = rl.evaluation.sbc(spec, panel, simulations=3, thinned=10, build=build, random_seed=1, **few)
 checks = rl.robustness(spec, panel, shifts=1, **few)
-frame = rl.example_frame()
+frame = rl.example_panel(as_frame=True)
 flagship = rl.read_spec("same_week_only")
 scores = rl.backtest(
     flagship, rl.make_panel(flagship, frame, start="2021-01-01"), start="2025-11-28", every=60, horizons=(1,), **few

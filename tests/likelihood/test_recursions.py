@@ -13,7 +13,7 @@ from scipy import stats
 from regimelag.likelihood import hmm, hmm_draws, hmm_loglik, vector_math
 from regimelag.likelihood.density import StudentTLogpdf, StudentTLogpdfAdjoint
 from regimelag.likelihood.distributed_lag import LagSum, LagSumDSignal, LagSumDWeights
-from regimelag.likelihood.linear import Predictor, PredictorDCoefficients, PredictorDCovariates
+from regimelag.likelihood.linear import Predictor, PredictorDCoefficients
 
 # Recursions are compiled for each number of regimes.
 MANY = [pytest.param(count, marks=pytest.mark.slow) for count in (4, 5)]
@@ -347,7 +347,8 @@ def test_predictor_equals_loops_and_its_adjoints_are_transposes(times, columns, 
     expected = [[covariates[:, t] @ coefficients[held[t], :, m] for t in range(times)] for m in range(columns)]
     np.testing.assert_allclose(out, expected, atol=1e-14)
     value = (out * cotangent).sum()
-    d_covariates = run(PredictorDCovariates(), coefficients, episode, cotangent)
+    # The way back exchanges covariates and columns.
+    d_covariates = run(Predictor(), cotangent, coefficients.swapaxes(1, 2), episode)
     d_coefficients = run(PredictorDCoefficients(), covariates, episode, cotangent, coefficients)
     np.testing.assert_allclose((d_covariates * covariates).sum(), value, atol=1e-12)
     np.testing.assert_allclose((d_coefficients * coefficients).sum(), value, atol=1e-12)

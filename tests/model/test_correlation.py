@@ -13,9 +13,24 @@ from oracles import central_difference
 from scipy import stats
 
 from regimelag.likelihood.joint_density import joint_logpdf
-from regimelag.model.correlation import correlation_from, residual_correlation
+from regimelag.model.correlation import residual_correlation
 
 DRAWS = 5_000
+
+
+def correlation_from(partial):
+    """Matrices (draw, asset, asset) from partial correlations (draw, pair), by the Cholesky factor.
+
+    Row j of it is ``p[i,j] prod_{m<i} sqrt(1 - p[m,j]^2)`` at i, with p[j,j] = 1.
+    """
+    size = round((1 + np.sqrt(1 + 8 * partial.shape[1])) / 2)
+    first, second = np.triu_indices(size, 1)
+    factor = np.zeros((len(partial), size, size))
+    factor[:, second, first] = partial
+    left = np.sqrt(np.cumprod(1.0 - factor[:, :, :-1] ** 2, axis=-1))
+    factor[:, range(size), range(size)] = 1.0
+    factor[:, :, 1:] *= left
+    return factor @ factor.transpose(0, 2, 1)
 
 
 def make_model(size, eta):

@@ -105,7 +105,7 @@ def test_a_forecast_knows_the_past_of_controls(fit):
 
 def test_newer_data_and_other_windows_keep_the_history(fit, levels):
     newer = rl.make_panel(SPEC, levels)
-    assert np.isfinite(rl.evaluation.score(fit, newer)["log score"]).all()
+    assert np.isfinite(rl.evaluation.score(fit, newer)["log_score"]).all()
     cut = window(newer, 10, 30)
     assert cut.sizes["signal_time"] == cut["control_value"].sizes["signal_time"] == 24
     # What make_panel would have learned on the first rows.

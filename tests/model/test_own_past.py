@@ -308,7 +308,9 @@ def test_a_report_says_direct_and_long_run():
     ):
         values = draws.to_numpy().ravel()
         expected = np.quantile(values[np.isfinite(values)], 0.5)
-        assert report.loc[("metal", quantity), ("posterior", "median")] == pytest.approx(expected)
+        assert report.loc[("asset", "metal", quantity, "all", "all"), ("posterior", "median")] == pytest.approx(
+            expected
+        )
     said = report.attrs["verdict"]["metal"]
     assert "Direct cumulative elasticity" in said
     assert "; with the response's own past, " in said
@@ -362,7 +364,7 @@ def test_truth_is_recovered():
         assert abs(draws.mean() - known[name]) < 4 * draws.std()
         assert draws.std() < 0.15
     report = rl.lag_report(fit)
-    low, high = report.loc[("metal", "long-run effect"), ("posterior", ["5 %", "95 %"])]
+    low, high = report.loc[("asset", "metal", "long-run effect", "all", "all"), ("posterior", ["5 %", "95 %"])]
     scale = float(panel["response_scale"][0] / panel["signal_scale"][0])
     assert low < 0.5 / 0.4 * scale < high
     assert not report.attrs["verdict"]["metal"].startswith("The verdict is withheld")

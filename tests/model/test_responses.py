@@ -66,7 +66,8 @@ def test_predictive_draws_have_every_response(two):
 
 def test_the_report_has_a_verdict_for_each_response(two):
     report = rl.lag_report(two)
-    assert list(report.index.names) == ["response", "signal", "quantity"]
+    assert list(report.index.names) == ["response", "signal", "quantity", "regime", "episode"]
+    assert list(report.index.unique("response")) == ["asset", "other"]
     assert set(report.attrs["verdict"]) == {"metal on asset", "metal on other"}
 
 
@@ -77,7 +78,9 @@ def test_regimes_are_shared_and_portrayed_for_each_response(two):
     labels = [label.get_text() for label in drawn[0].get_yticklabels()]
     assert labels == ["calm, asset", "turbulent, asset", "calm, other", "turbulent, other"]
     middle = drawn[0].lines[-1].get_xdata()[0]
-    assert middle == portrait.loc["volatility of other", ("turbulent", "median")]
+    last = portrait[portrait["quantity"] == "volatility"].iloc[-1]
+    assert (last["response"], last["regime"], last["median"]) == ("other", "turbulent", middle)
+    assert set(portrait.loc[portrait["quantity"] == "share", "response"]) == {"all"}
     plt.close("all")
 
 

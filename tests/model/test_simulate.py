@@ -214,10 +214,10 @@ def test_the_examples_driver_effects_are_log_odds():
 
 
 def test_the_example_frame_makes_the_example_panel():
-    panel = rl.make_panel(rl.read_spec("btc_silver"), rl.example_frame(), start="2013-01-01")
+    panel = rl.make_panel(rl.read_spec("btc_silver"), rl.example_panel(as_frame=True), start="2013-01-01")
     example = rl.example_panel()
     xr.testing.assert_identical(panel["response_value"], example["response_value"])
-    null = rl.make_panel(rl.read_spec("no_silver"), rl.example_frame(), start="2013-01-01")
+    null = rl.make_panel(rl.read_spec("no_silver"), rl.example_panel(as_frame=True), start="2013-01-01")
     np.testing.assert_allclose(null["response_value"], example["response_value"])
 
 

@@ -243,7 +243,7 @@ FILES = {
     "file with thousands": Case(file(CSV.replace("102.56", '"1,102.56"')), "'silver'", "2026-01-23", "1234.5"),
     "file with a percent sign": Case(file(CSV.replace("102.56", "4%")), "'silver'", "2026-01-23", "plain number"),
     "file with semicolons": Case(file(CSV.replace(",", ";")), "", "", "commas"),
-    "file with a short line": Case(file(CSV.replace("102.56,91000", "102.56")), "", "line 3", "mend line 3"),
+    "file with a short line": Case(file(CSV.replace("102.56,91000", "102.56")), "", "line 3", "correct line 3"),
     "file with times": Case(file(CSV.replace("2026-01-23", "2026-01-23 16:00")), "'date'", "16:00", "one observation"),
     "file with a day twice": Case(file(CSV.replace("2026-01-23", "2026-01-22")), "", "2026-01-22", "duplicated"),
     "file with infinity": Case(file(CSV.replace("102.56", "1e999")), "'silver'", "2026-01-23", "correct column"),

@@ -66,7 +66,7 @@ def test_a_single_table_where_a_list_is_asked(tmp_path):
 
 CALLS = {
     "fits without names": (lambda _, fit: rl.compare([fit, fit]), '{"lag": idata'),
-    "pairs without names": (lambda _, fit: rl.evaluation.compare_gains([(fit, fit)]), '{"a -> b"'),
+    "nulls without names": (lambda _, fit: rl.compare({"a": fit, "b": fit}, nulls=[fit]), "nulls={'a': ..., 'b': ...}"),
     "a range in words": (lambda _, fit: rl.lag_report(fit, within="4-13"), "within=(4, 13)"),
     "a range of one": (lambda _, fit: rl.lag_distribution(fit, within=(4,)), "within=(4, 13)"),
     "a range the other way": (lambda _, fit: rl.lag_distribution(fit, within=(13, 4)), "within=(4, 13)"),

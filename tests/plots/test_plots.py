@@ -216,9 +216,10 @@ def test_bars_of_a_year_are_the_shares(readings):
     portrait = readings["plot_shares"][0]
     ax = rl.plots.plot_shares(portrait)
     years = [text.get_text() for text in ax.get_xticklabels()]
-    assert years == [name.removeprefix("share of ") for name in portrait.index if name.startswith("share of ")]
+    calm = portrait[(portrait["quantity"] == "share of the year") & (portrait["regime"] == "calm")]
+    assert years == [str(year) for year in calm["year"]]
     heights = [bar.get_height() for bar in ax.containers[0]]
-    np.testing.assert_allclose(heights, [portrait.loc[f"share of {year}", ("calm", "median")] for year in years])
+    np.testing.assert_allclose(heights, calm["median"])
 
 
 def test_portrait_shows_volatility_and_mean(readings):
@@ -229,8 +230,9 @@ def test_portrait_shows_volatility_and_mean(readings):
         # Two lines a regime: the interval, then the median.
         for n, regime in enumerate(("calm", "turbulent")):
             interval, median = ax.lines[2 * n], ax.lines[2 * n + 1]
-            np.testing.assert_allclose(interval.get_xdata(), portrait.loc[quantity, regime][["5 %", "95 %"]])
-            assert median.get_xdata()[0] == portrait.loc[quantity, (regime, "median")]
+            row = portrait[(portrait["quantity"] == quantity) & (portrait["regime"] == regime)].iloc[0]
+            np.testing.assert_allclose(interval.get_xdata(), [row["5 %"], row["95 %"]])
+            assert median.get_xdata()[0] == row["median"]
 
 
 def test_paths_are_spread_over_the_draws(readings):
@@ -310,3 +312,23 @@ def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
             continue
         maker = "make_panel" if name == "plot_panel" else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
         assert maker in {*rl.__all__, *rl.evaluation.__all__}
+
+
+@pytest.mark.parametrize("width", [3.4, 7.0])
+@pytest.mark.parametrize("name", SINGLE)
+def test_figures_fit_a_printed_column(readings, name, width):
+    """Nothing that is written lies outside of the figure, or is squeezed out of it by the rest."""
+    reading, options = readings[name]
+    with plt.rc_context({"font.size": 8}):
+        figure, ax = plt.subplots(figsize=(width, 3.6), layout="constrained")
+        getattr(rl.plots, name)(reading, **options, ax=ax)
+        figure.canvas.draw()
+    page = figure.bbox
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_legend().get_texts()):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert page.x0 - 1 <= box.x0, text
+            assert box.x1 <= page.x1 + 1, text
+            assert page.y0 - 1 <= box.y0, text
+            assert box.y1 <= page.y1 + 1, text
+    assert ax.get_window_extent().width > page.width / 3

@@ -108,7 +108,7 @@ def statements(block):
 def test_readme_block_runs(idata, example, tmp_path, monkeypatch):
     """Line by line, on the session's fit; what takes minutes is bound to its signature, and its result is not used."""
     monkeypatch.chdir(tmp_path)
-    rl.example_frame().to_csv("prices.csv")
+    rl.example_panel(as_frame=True).to_csv("prices.csv")
     (block,) = (code for code in blocks(ROOT / "README.md", "python") if "rl.fit(" in code)
     names = {"other": idata, "newer_panel": cut(example, 280)}
     bound, absent, skipped = set(), set(), []

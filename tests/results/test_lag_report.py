@@ -19,36 +19,50 @@ from regimelag.results import model_checks as cautions_module
 from regimelag.results.model_checks import mass_at_max_lag, model_warnings, regime_is_calendar, separation, visited_once
 
 
+def row_of(report, quantity, *, signal="metal", regime="all", episode="all"):
+    """The one row of a quantity, of a report on one response."""
+    (response,) = set(report.index.get_level_values("response"))
+    return report.loc[(response, signal, quantity, regime, episode)]
+
+
+def quantities(report):
+    """Signal, quantity, regime and episode of every row, of a report on one response."""
+    return [key[1:] for key in report.index]
+
+
 def test_report_says_what_the_draws_say(tiny):
     tree = tiny[2]
     report = rl.lag_report(tree, within=(2, 3))
     read, lag = rl.effects(tree), rl.lag_distribution(tree, within=(2, 3))
     prior = rl.effects(tree, group="prior")
-    row = report.loc[("metal", "lagged effect")]
+    row = row_of(report, "lagged effect")
     assert row["posterior", "median"] == pytest.approx(float(read["lagged"].median()))
     assert row["posterior", "5 %"] == pytest.approx(np.quantile(read["lagged"], 0.05))
     assert row["posterior", "95 %"] == pytest.approx(np.quantile(read["lagged"], 0.95))
     assert row["prior", "median"] == pytest.approx(float(prior["lagged"].median()))
     assert row["posterior", "P(> 0)"] == pytest.approx(float((read["lagged"] > 0).mean()))
-    mean_lag = report.loc[("metal", "mean lag")]
+    mean_lag = row_of(report, "mean lag")
     inside = ((lag["mean_lag"] >= 2) & (lag["mean_lag"] <= 3)).mean()
-    assert mean_lag["posterior", "P(2-3)"] == pytest.approx(float(inside))
-    mass = report.loc[("metal", "mass within 2-3")]
+    assert mean_lag["posterior", "P(within)"] == pytest.approx(float(inside))
+    mass = row_of(report, "mass within")
     assert mass["posterior", "median"] == pytest.approx(float(lag["mass_within"].median()))
     for group, values in (("posterior", read), ("prior", prior)):
         over = values["lagged_over_sample"].sel(signal="metal")
-        row = report.loc[("metal", "lagged effect, average over the sample's periods"), group]
+        row = row_of(report, "lagged effect, average over the sample's periods")[group]
         assert row["median"] == pytest.approx(float(over.median()))
         assert row["P(> 0)"] == pytest.approx(float((over > 0).mean()))
-    turbulent = report.loc[("metal", "lagged effect, turbulent")]
+    turbulent = row_of(report, "lagged effect", regime="turbulent")
     by_regime = read["lagged_by_regime"].sel(regime="turbulent")
     assert turbulent["posterior", "median"] == pytest.approx(float(by_regime.median()))
-    assert set(report.index.get_level_values("quantity")) == {
-        "lagged effect",
-        "lagged effect, average over the sample's periods",
-        *(f"lagged effect, {name}" for name in ("calm", "turbulent", "early", "late")),
-        *("mean lag", "median lag", "peak lag", "mass within 2-3", "contemporaneous effect"),
+    assert report.index.names == ["response", "signal", "quantity", "regime", "episode"]
+    averages = ("lagged effect", "lagged effect, average over the sample's periods", "contemporaneous effect")
+    averages += ("mean lag", "median lag", "peak lag", "mass within")
+    assert set(quantities(report)) == {
+        *(("metal", quantity, "all", "all") for quantity in averages),
+        *(("metal", "lagged effect", name, "all") for name in ("calm", "turbulent")),
+        *(("metal", "lagged effect", "all", name) for name in ("early", "late")),
     }
+    assert (report.attrs["within"], report.attrs["threshold"]) == ([2, 3], 0.25)
 
 
 @pytest.mark.parametrize("group", ["posterior", "prior"])
@@ -57,10 +71,12 @@ def test_size_of_effects_is_held_against_the_threshold(tiny, group):
     report = rl.lag_report(tree, threshold=0.7)
     read = rl.effects(tree, group=group)
     size = abs(read["contemporaneous"].sel(signal="metal")) > 0.7
-    assert report.loc[("metal", "contemporaneous effect"), (group, "P(|.| > 0.7)")] == pytest.approx(float(size.mean()))
+    assert row_of(report, "contemporaneous effect")[group, "P(|.| > threshold)"] == pytest.approx(float(size.mean()))
     size = abs(read["lagged_by_episode"].sel(signal="metal", episode="late")) > 0.7
-    assert report.loc[("metal", "lagged effect, late"), (group, "P(|.| > 0.7)")] == pytest.approx(float(size.mean()))
-    assert np.isnan(report.loc[("metal", "mean lag"), (group, "P(|.| > 0.7)")])
+    assert row_of(report, "lagged effect", episode="late")[group, "P(|.| > threshold)"] == pytest.approx(
+        float(size.mean())
+    )
+    assert np.isnan(row_of(report, "mean lag")[group, "P(|.| > threshold)"])
 
 
 def test_an_empty_tree_is_refused():
@@ -80,10 +96,11 @@ def test_a_model_without_lag_has_an_empty_report():
     spec = bare_spec()
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8), draws=4))
     assert report.empty
+    assert {name: report.attrs[name] for name in ("verdict", "no_effect")} == {"verdict": {}, "no_effect": {}}
+    assert report.attrs["notes"] == report.attrs["sentences"] == []
     assert report.attrs.pop("persistence") == {
         "asset": {"r_1": None, "r_1^2 + ... + r_8^2": None, "autocorrelation": None}
     }
-    assert report.attrs == {"verdict": {}, "no_effect": {}, "notes": [], "sentences": []}
 
 
 def test_several_signals_have_what_they_have():
@@ -95,9 +112,9 @@ def test_several_signals_have_what_they_have():
     )
     spec = small_spec(signals=signals)
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
-    assert ("gold", "contemporaneous effect") in report.index
-    assert ("gold", "mean lag") not in report.index
-    assert ("oil", "contemporaneous effect") not in report.index
+    assert ("gold", "contemporaneous effect", "all", "all") in quantities(report)
+    assert ("gold", "mean lag", "all", "all") not in quantities(report)
+    assert ("oil", "contemporaneous effect", "all", "all") not in quantities(report)
     assert np.isfinite(report["posterior", "median"]).all()
     assert list(report.attrs["verdict"]) == list(report.attrs["no_effect"]) == ["metal", "oil"]
 
@@ -105,7 +122,7 @@ def test_several_signals_have_what_they_have():
 def test_only_a_same_period_response_is_reported():
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),))
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
-    assert list(report.index) == [("metal", "contemporaneous effect")]
+    assert quantities(report) == [("metal", "contemporaneous effect", "all", "all")]
     assert report.attrs["verdict"] == {}
 
 
@@ -113,8 +130,8 @@ def test_effects_that_do_not_differ_have_no_rows():
     episodes = rl.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late"), vary=("scale",))
     spec = small_spec(episodes=episodes)
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
-    assert ("metal", "lagged effect, calm") in report.index
-    assert ("metal", "lagged effect, early") not in report.index
+    assert ("metal", "lagged effect", "calm", "all") in quantities(report)
+    assert ("metal", "lagged effect", "all", "early") not in quantities(report)
 
 
 # ---- independent draws, so that diagnostics find no fault and the truth of each number is known
@@ -174,15 +191,14 @@ def test_no_effect_is_even_odds_where_nothing_was_learned(learned_nothing):
 def test_what_was_learned_is_counted_and_claimed(learned_much):
     _, panel, tree = learned_much
     report = rl.lag_report(tree, within=(1, 4))
-    nats = report["evidence", "nats"]
     # Of N(1, 0.1) from N(0, 0.5), in bins that are equally probable under the second.
     edges = stats.norm.ppf(np.linspace(0, 1, 51), 0.0, 0.5)
     share = np.diff(stats.norm.cdf(edges, 1.0, 0.1))
     binned = float(np.sum(share * np.log(np.maximum(share, 1e-300) * 50)))
     # The outermost bins' edges are quantiles of 1,000 draws, which moves the shares.
-    assert nats["metal", "lagged effect"] == pytest.approx(binned, abs=0.25)
-    assert nats["metal", "mean lag"] > 0.25
-    assert nats["metal", "contemporaneous effect"] < 0.05
+    assert row_of(report, "lagged effect")["evidence", "nats"] == pytest.approx(binned, abs=0.25)
+    assert row_of(report, "mean lag")["evidence", "nats"] > 0.25
+    assert row_of(report, "contemporaneous effect")["evidence", "nats"] < 0.05
     said = report.attrs["verdict"]["metal"]
     ratio = float(panel["response_scale"][0] / panel["signal_scale"][0])
     assert said.startswith(f"A positive lagged effect of metal. Cumulative elasticity {ratio:.1f}")
@@ -196,7 +212,7 @@ def test_diagnostics_come_before_the_verdict(learned_much):
     effect = tree["posterior"]["effect"].to_numpy().copy()
     effect[1] += 1.0
     said = rl.lag_report(changed(tree, effect=effect)).attrs["verdict"]["metal"]
-    assert said.startswith("The draws cannot be trusted, and nothing is claimed of metal. R-hat above 1.01")
+    assert said.startswith("Convergence diagnostics failed, and nothing is claimed of metal. R-hat above 1.01")
 
 
 def test_two_signals_share_the_false_claims(learned_nothing):
@@ -246,19 +262,21 @@ def test_lags_by_episode_are_compared(learned_much, monkeypatch, by, words):
         module, "lag_distribution", lambda *args, **kwargs: shifted_by_episode(read(*args, **kwargs), by)
     )
     report = rl.lag_report(tree)
-    for name, shift in (("mean lag", by / 2), ("mean lag, early", 0.0), ("mean lag, late", by)):
-        assert report.loc[("metal", name), ("posterior", "median")] == pytest.approx(float(plain.median()) + shift)
-    gap = report.loc[("metal", "largest difference in mean lag, episodes")]
+    for episode, shift in (("all", by / 2), ("early", 0.0), ("late", by)):
+        assert row_of(report, "mean lag", episode=episode)["posterior", "median"] == pytest.approx(
+            float(plain.median()) + shift
+        )
+    gap = row_of(report, "largest difference in mean lag between episodes")
     assert gap["posterior", "median"] == pytest.approx(by)
     assert gap["posterior", "P(> 4)"] == gap["prior", "P(> 4)"] == float(by > 4)
-    assert ("metal", "median lag, early") not in report.index
+    assert ("metal", "median lag", "all", "early") not in quantities(report)
     assert f"Between episodes {words}" in report.attrs["verdict"]["metal"]
 
 
 def test_a_posterior_that_equals_its_prior_conflicts_with_nothing(learned_nothing):
     """Its own prior moves it, by construction; and slabs wider than the prior are out of reach."""
     report = rl.lag_report(learned_nothing[2])
-    scaled = report["evidence"].loc["metal"].loc[["lagged effect", "mean lag"]]
+    scaled = pd.DataFrame([row_of(report, name)["evidence"] for name in ("lagged effect", "mean lag")])
     assert (scaled["prior"] > 0.05).all()
     assert (scaled["diagnosis"] == module.SAME).all()
     assert not [note for note in report.attrs["notes"] if "prior" in note]
@@ -305,7 +323,7 @@ def pulled(tree, spec, centre, noise):
 def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing, centre, away, back):
     spec, _, tree = learned_nothing
     report = rl.lag_report(pulled(tree, spec, centre, 0.4))
-    row = report.loc[("metal", "lagged effect")]
+    row = row_of(report, "lagged effect")
     assert row["evidence", "diagnosis"] == module.DISAGREE
     (said,) = [note for note in report.attrs["notes"] if "prior" in note]
     assert said.startswith("metal, lagged effect: prior and data disagree. The posterior mean, ")
@@ -602,7 +620,7 @@ def test_a_regime_that_comes_back_was_not_visited_once():
 def test_few_clean_panels_are_told_of_separation(model, panels):
     """Simulated from the prior, with paths given the truth: 0 of 320 and 0 of 120 were noted when it was written."""
     spec = rl.read_spec(model)
-    panel = rl.make_panel(spec, rl.example_frame(), start="2013-01-01")
+    panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2013-01-01")
     drawn = prior_draws(spec, panel, panels, chains=1, seed=9)
     noted, switches = 0, []
     for n in range(panels):
@@ -635,8 +653,8 @@ def test_one_switch_with_its_dummy_is_told_of_a_fit(driver_sd):
 
 def test_real_draws_are_reported(idata):
     report = rl.lag_report(idata)
-    assert ("silver", "lagged effect") in report.index
-    scaled = report["evidence"].loc["silver"].loc[["lagged effect", "contemporaneous effect", "mean lag"]]
+    names = ("lagged effect", "contemporaneous effect", "mean lag")
+    scaled = pd.DataFrame([row_of(report, name, signal="silver")["evidence"] for name in names])
     assert np.isfinite(scaled[["nats", "prior", "likelihood"]].to_numpy(dtype=float)).all()
     assert set(scaled["diagnosis"].dropna()) <= {module.SAME, module.DISAGREE, module.FINE}
     # The priors that are scaled are not those of the same-period effect.

@@ -88,7 +88,7 @@ def test_one_regime_is_certain():
     durations = rl.regime_durations(tree)
     np.testing.assert_array_equal(durations["mean_duration"], 8.0)
     assert "expected_duration" not in durations
-    assert "volatility" in rl.regime_summary(tree).index
+    assert "volatility" in set(rl.regime_summary(tree)["quantity"])
     with pytest.raises(rl.errors.FitError, match=r"\[\[drivers\]\]"):
         rl.driver_effects(tree)
 
@@ -299,7 +299,10 @@ def test_portrait_by_hand(tiny):
     _, panel, tree = tiny
     table = rl.regime_summary(tree)
     draws = tree["posterior"].to_dataset()
-    assert list(table.columns.get_level_values(0).unique()) == ["calm", "turbulent"]
+    assert list(table["regime"].unique()) == ["calm", "turbulent"]
+    assert (table["response"] == "asset").all()
+    assert set(table.loc[table["quantity"] == "volatility", "unit"]) == {"log return per week"}
+    assert set(table.loc[table["quantity"] == "mean duration", "unit"]) == {"weeks"}
     scale, center = float(panel["response_scale"][0]), float(panel["response_center"][0])
     gap = draws["log_scale_gap"].isel(gap=0)
     nu = draws["degrees_of_freedom_minus_two"] + 2
@@ -316,24 +319,24 @@ def test_portrait_by_hand(tiny):
             "mean": mean,
             "expected duration": expected,
             "share": (paths == k).mean("time"),
-            "change in long-run probability, yield up 1 sd": long_run,
+            "change in long-run probability": long_run,
         }
         for name, values in rows.items():
             low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
-            found = table.loc[name, regime]
-            np.testing.assert_allclose(found[["5 %", "median", "95 %"]].astype(float), [low, median, high], rtol=1e-9)
-    assert "share of 2020" in table.index
+            (found,) = table[(table["quantity"] == name) & (table["regime"] == regime)].to_dict("records")
+            np.testing.assert_allclose([found[q] for q in ("5 %", "median", "95 %")], [low, median, high], rtol=1e-9)
+            assert found["driver"] == ("yield" if name.startswith("change") else "")
+            assert pd.isna(found["year"])
 
 
 def test_shares_of_a_year_sum_to_one():
     spec = small_spec(frequency="ME")
     panel = hand_panel(spec, 30, freq="ME")
     table = rl.regime_summary(prior_fit(spec, panel, draws=1))
-    years = [name for name in table.index if name.startswith("share of")]
-    expected = sorted({f"share of {year}" for year in pd.DatetimeIndex(panel["time"]).year})
-    assert years == expected
+    shares = table[table["quantity"] == "share of the year"].set_index(["year", "regime"])
+    assert list(shares.index.unique("year")) == sorted(set(pd.DatetimeIndex(panel["time"]).year))
     # Two draws of two regimes: the quantiles of one regime's share mirror the other's.
-    assert np.allclose(table.loc[years, ("calm", "median")] + table.loc[years, ("turbulent", "median")], 1.0)
+    assert np.allclose(shares["median"].groupby("year").sum(), 1.0)
 
 
 def test_readings_do_not_change_the_fit(tiny):
@@ -349,4 +352,5 @@ def test_readings_do_not_change_the_fit(tiny):
 def test_real_draws_are_read(idata):
     smoothed = rl.regime_probabilities(idata, kind="smoothed")
     np.testing.assert_allclose(smoothed.sum("regime"), 1.0, atol=1e-9)
-    assert rl.regime_summary(idata).loc["volatility", ("turbulent", "median")] > 0
+    summary = rl.regime_summary(idata)
+    assert (summary.loc[summary["quantity"] == "volatility", "median"] > 0).all()

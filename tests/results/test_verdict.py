@@ -304,7 +304,7 @@ def test_problems_come_first_and_nothing_is_claimed():
     found = findings(problems=("R-hat above 1.01: the chains disagree on effect.",))
     assert claims_of(found) == Claims()
     said = verdict(found)
-    assert said.startswith("The draws cannot be trusted, and nothing is claimed of silver. R-hat above 1.01")
+    assert said.startswith("Convergence diagnostics failed, and nothing is claimed of silver. R-hat above 1.01")
     assert "2.0" not in said
 
 

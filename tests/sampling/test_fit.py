@@ -667,6 +667,20 @@ def test_samples_that_lack_a_parameter_are_refused(simple, own):
         rl.as_fit(own, small_spec(), panel)
 
 
+def test_as_fit_records_the_seed_that_it_drew(tiny):
+    """Its predictive draws can be made again, also where no seed was given."""
+    spec, panel, tree = tiny
+    own = xr.DataTree.from_dict({"/posterior": tree["posterior"].to_dataset()})
+    drawn, other = (rl.as_fit(own, spec, panel, prior_draws=10) for _ in range(2))
+    again = rl.as_fit(own, spec, panel, prior_draws=10, random_seed=drawn.attrs["predictive_seed"])
+    assert drawn.attrs["predictive_seed"] != other.attrs["predictive_seed"]
+    for group in ("prior", "prior_predictive", "posterior_predictive"):
+        xr.testing.assert_identical(again[group].to_dataset(), drawn[group].to_dataset())
+        assert not other[group].to_dataset().identical(drawn[group].to_dataset())
+    with pytest.raises(rl.errors.FitError, match="random_seed"):
+        rl.as_fit(own, spec, panel, prior_draws=10, random_seed=-1)
+
+
 def test_as_fit_does_not_change_what_it_is_given(simple):
     spec, panel = simple
     samples = xr.DataTree.from_dict({"/posterior": prior_draws(spec, panel, 5).assign_attrs(mine="yes")})

@@ -22,6 +22,7 @@ import xarray as xr
 import regimelag as rl
 from regimelag.runtime import files
 from regimelag.runtime.files import atomic_replace, recover, remove_leftovers, write_whole
+from regimelag.spec.toml import write_spec
 
 ENDINGS = ["nc", "zarr"]
 TESTS = Path(__file__).parents[1]
@@ -78,10 +79,10 @@ def test_a_full_disk_leaves_the_old_fit_and_the_one_in_memory(tiny, tmp_path, en
 
 def test_a_full_disk_leaves_no_half_spec(tmp_path, full):
     spec = rl.read_spec("btc_silver")
-    path = rl.write_spec(spec, tmp_path / "spec.toml")
+    path = write_spec(spec, tmp_path / "spec.toml")
     full()
     with pytest.raises(rl.errors.SpecError, match="No space left"):
-        rl.write_spec(rl.read_spec("point_lag"), path, overwrite=True)
+        write_spec(rl.read_spec("point_lag"), path, overwrite=True)
     assert rl.read_spec(path) == spec
     assert names(tmp_path) == ["spec.toml"]
 

@@ -13,7 +13,7 @@ import regimelag as rl
 
 @pytest.fixture(scope="module")
 def frame():
-    return rl.example_frame()
+    return rl.example_panel(as_frame=True)
 
 
 @pytest.fixture(scope="module")

@@ -164,7 +164,7 @@ def test_the_example_takes_numbers_of_numpy():
     assert json.loads(rl.example_panel(effect=np.int64(2)).attrs["truth"])["effect"] == 2.0
     for wrong in ({"effect": "2.5"}, {"effect": True}, {"random_seed": 1.5}):
         with pytest.raises(rl.errors.FitError, match=next(iter(wrong))):
-            rl.example_frame(**wrong)
+            rl.example_panel(**wrong, as_frame=True)
 
 
 def test_what_a_fit_records_can_be_written(tmp_path):

@@ -35,6 +35,7 @@ def test_named_models_survive_the_round_trip(path, tmp_path):
     assert spec == read_spec(path.stem)
     assert spec_from_toml(spec_to_toml(spec)) == spec
     assert read_spec(write_spec(spec, tmp_path / "copy.toml")) == spec
+    assert spec.to_toml() == (tmp_path / "copy.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

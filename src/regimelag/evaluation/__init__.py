@@ -2,4 +2,6 @@
 
 from regimelag.runtime.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, __file__)
+__getattr__, __dir__, __all__ = public_names(
+    __name__, __file__, moved={"compare_gains": "regimelag.evaluation.comparison.compare.compare_gains"}
+)

@@ -1,5 +1,5 @@
-from .calibration.sbc import sbc, sbc_table
-from .comparison.compare import compare_gains
+from .calibration.rank_table import sbc_table
+from .calibration.sbc import sbc
 from .comparison.leave_future_out import LeaveFutureOut
 from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.forecast_scores import backtest_table
@@ -10,7 +10,6 @@ from .robustness.lead_lag import lead_lag
 __all__ = [
     "LeaveFutureOut",
     "backtest_table",
-    "compare_gains",
     "impulse_response",
     "lead_lag",
     "sbc",

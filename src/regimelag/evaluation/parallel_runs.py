@@ -1,4 +1,4 @@
-"""Many independent runs on any executor, each kept in a file of its own, so that a stopped study goes on where it was.
+"""Independent runs of a study on any executor, kept in files so that it can be resumed.
 
 A study is a picklable function of a run's number. What it returns is plain data, as JSON holds it. A run that raises is
 a result too: it is kept as ``{"error": ...}``, and it is for the study to count it. It is tried again when the study is
@@ -135,7 +135,7 @@ def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None
 
 
 def code_hash() -> str:
-    """SHA-256 of the package's source, without what fetches, draws and reports."""
+    """SHA-256 of the package's source, without fetch, plots and reporting."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
@@ -146,7 +146,7 @@ def code_hash() -> str:
 
 
 def _registered() -> dict[type, dict[str, type[Any]]]:
-    """Classes that the caller has registered, which a process that does not import the script has to be told of."""
+    """Classes registered by the caller, for processes that do not import the script."""
     return {
         base: {kind: cls for kind, cls in registry.items() if not cls.__module__.startswith("regimelag.")}
         for base, registry in REGISTRIES.items()
@@ -154,7 +154,7 @@ def _registered() -> dict[type, dict[str, type[Any]]]:
 
 
 def _guarded(work: Callable[[int], Result], classes: Mapping[type, Mapping[str, type[Any]]], number: int) -> Result:
-    """One run, in a worker; what it raises becomes its result."""
+    """Do one run in a worker; an exception becomes its result."""
     for base, registry in REGISTRIES.items():
         registry.update(classes[base])
     with ALONE, threadpool_limits(limits=1):
@@ -246,7 +246,7 @@ def _broken(problem: BaseException, done: str, folder: str | Path | None, execut
             "a ProcessPoolExecutor import the script; if it is there already, look for too little memory"
         )
     elif executor is not None:
-        rule, cure = "the executor lives until the runs are done", "mend the executor"
+        rule, cure = "the executor lives until the runs are done", "start the executor again"
     else:
         rule = "the processes of a study live until the runs are done"
         # What the system sends to a process where memory runs out.
@@ -258,7 +258,7 @@ def _broken(problem: BaseException, done: str, folder: str | Path | None, execut
 
 
 def _progress(total: int, before: int, shown: bool) -> Callable[[Mapping[int, Result]], None]:
-    """What says on standard error how many runs are done, how many of them raised, and how long the rest may take."""
+    """Return a callback that prints progress to standard error."""
     start = time.monotonic()
 
     def tell(found: Mapping[int, Result]) -> None:
@@ -330,7 +330,7 @@ class _Kept:
             write_whole(file, json.dumps(content).encode())
 
     def _check(self, held: Mapping[str, Any]) -> None:
-        """Refuse what was made with other settings, and say which."""
+        """Refuse a folder made with other settings, and name them."""
         differ = [
             f"{key}: {_short(held.get(key))}, now {_short(self.settings.get(key))}"
             for key in sorted({*held, *self.settings})
@@ -345,7 +345,7 @@ class _Kept:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    """What a file holds: None if there is no file, empty if it is damaged."""
+    """Content of a JSON file: None if there is no file, empty if it is damaged."""
     try:
         held = json.loads(file.read_bytes())
     except FileNotFoundError:

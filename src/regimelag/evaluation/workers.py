@@ -83,7 +83,7 @@ class Workers(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """Let each process finish what it is at, and end it. Futures are for their owner to cancel."""
+        """End each process after its current task. Futures are for their owner to cancel."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads if wait else ():

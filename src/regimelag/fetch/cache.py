@@ -130,7 +130,7 @@ def get_or_fetch(
 
 @contextmanager
 def _explained(path: Path, asked: str) -> Iterator[None]:
-    """Turn what the file system refuses into an error with a cure."""
+    """Turn errors of the file system into errors with a cure."""
     try:
         yield
     except filelock.Timeout as fault:
@@ -182,7 +182,7 @@ def _parse(body: bytes) -> pd.DataFrame:
 
 
 def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> CachedTable:
-    """Write a table and read it back, so that the first run sees what later ones will."""
+    """Write a table and read it back, so that all runs see the same values."""
     body = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n").encode()
     fetched = pd.Timestamp.now("UTC").isoformat(timespec="milliseconds")
     head = {"format": FORMAT, "fetched": fetched, "sha256": hashlib.sha256(body).hexdigest(), **about}

@@ -1,4 +1,4 @@
-"""What fetching from any source has in common: names of columns, the frame that comes out, and what is said of it."""
+"""Helpers shared by fetch_fred and fetch_market."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Columns = str | Sequence[str] | Mapping[str, str]
 def resolve_columns(
     columns: Columns, known: Mapping[str, str], pattern: re.Pattern[str], *, asked: str, hints: Mapping[str, str]
 ) -> dict[str, str]:
-    """Which series of the source each column is.
+    """Identifier at the source of each column.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def age_note(column: str, identifier: str, held: CachedTable) -> str:
 def wide_frame(
     values: Mapping[str, pd.Series], notes: Sequence[str], origin: Mapping[str, dict[str, object]]
 ) -> pd.DataFrame:
-    """Columns side by side over all their dates, with what is to be said of them as attributes.
+    """Frame of columns over all their dates, with notes and origins in attrs.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def wide_frame(
 
 
 def origin_attrs(identifier: str, held: CachedTable, **more: object) -> dict[str, object]:
-    """What the frame's attributes say of a column."""
+    """Source and retrieval time of a column, for the frame's attrs."""
     return {
         "series": identifier,
         "fetched": held.fetched.isoformat(),

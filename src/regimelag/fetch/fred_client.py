@@ -60,7 +60,7 @@ def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -
 
 
 class Answer(NamedTuple):
-    """What came of a request.
+    """Result of a request.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class FredClient(fredapi.Fred):
 
 
 def readable[T](ask: Callable[[], T], asked: str) -> T:
-    """Ask, and turn what a table breaks that is not one of dates and numbers into an error with a cure."""
+    """Request a table; raise an error with a cure if it is not one of dates and numbers."""
     try:
         return ask()
     except FetchError:
@@ -160,7 +160,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 class _SameServer(HTTPRedirectHandler):
-    """Follows no redirect to another server, which would be told the key."""
+    """Follow no redirect to another server, which would receive the key."""
 
     def redirect_request(self, req: Request, *answer: Any) -> Request | None:
         *_, address = answer

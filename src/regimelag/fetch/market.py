@@ -51,7 +51,9 @@ def fetch_market(
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch daily closes from Yahoo through yfinance (``pip install regimelag[market]``), or take them from the cache.
+    """Fetch daily closes from Yahoo through yfinance, or read them from the cache.
+
+    It needs yfinance: ``pip install regimelag[market]``.
 
     Silver is the close of the SLV trust in New York, 16:00, with its fee of 0.5 % a year taken out, which is a price
     per ounce. The London fix would not do: it is made at noon there and misses the New York session of its own day, so
@@ -182,13 +184,13 @@ def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.Da
 
 @contextmanager
 def _outspoken(yfinance: ModuleType) -> Iterator[None]:
-    """Let yfinance raise instead of logging, and ask again what it has an answer for, which may be an error page."""
+    """Make yfinance raise, and clear its response cache."""
     quiet = yfinance.config.debug.hide_exceptions
     yfinance.config.debug.hide_exceptions = False
     yfinance.data.YfData.cache_get.cache_clear()
     try:
         with warnings.catch_warnings():
-            # What yfinance asks of pandas is not for our users to mend, nor to fail on where warnings are errors.
+            # What yfinance asks of pandas is not for our users to fix, nor to fail on where warnings are errors.
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:

@@ -1,4 +1,4 @@
-"""What the builders of the Ops check of their inputs when a graph is built."""
+"""Checks of inputs by the builders of the Ops."""
 
 from __future__ import annotations
 
@@ -34,3 +34,29 @@ def agree(*lengths: int | None) -> bool:
 def is_integer(variable: TensorVariable) -> bool:
     """Whether a variable holds integers."""
     return variable.type.dtype.startswith(("int", "uint"))
+
+
+def require_aligned(
+    asked: str,
+    came: str,
+    y: TensorVariable,
+    location: TensorVariable,
+    log_scale: TensorVariable,
+    episode: TensorVariable,
+) -> None:
+    """Require integer episodes, one length in time and one number of regimes in y, location, log_scale and episode."""
+    require(
+        asked,
+        "episode holds integers, rows of log_scale",
+        f"episode of type {episode.type.dtype}",
+        "number the episodes from 0",
+        holds=is_integer(episode),
+    )
+    require(
+        asked,
+        "y, location and episode have one length in time; location and log_scale have the same regimes",
+        came,
+        "align them in time; time is the last axis of location, regime that of log_scale",
+        holds=agree(y.type.shape[-1], location.type.shape[-1], episode.type.shape[-1])
+        and agree(location.type.shape[-2], log_scale.type.shape[-1]),
+    )

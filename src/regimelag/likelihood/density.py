@@ -13,7 +13,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable, as_tensor_variable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import agree, as_float, is_integer, require, shapes
+from regimelag.likelihood.checks import as_float, require, require_aligned, shapes
 from regimelag.likelihood.linked_op import LinkedOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
@@ -74,21 +74,7 @@ def student_t_logpdf(
         and 1 <= episode.type.ndim <= batch + 1
         and nu.type.ndim <= batch,
     )
-    require(
-        asked,
-        "episode holds integers, rows of log_scale",
-        f"episode of type {episode.type.dtype}",
-        "number the episodes from 0",
-        holds=is_integer(episode),
-    )
-    require(
-        asked,
-        "y, location and episode have one length in time; location and log_scale have the same regimes",
-        came,
-        "align them in time; time is the last axis of location, regime that of log_scale",
-        holds=agree(y.type.shape[-1], location.type.shape[-1], episode.type.shape[-1])
-        and agree(location.type.shape[-2], log_scale.type.shape[-1]),
-    )
+    require_aligned(asked, came, y, location, log_scale, episode)
     return Blockwise(StudentTLogpdf())(y, location, log_scale, episode.astype("int64"), nu)
 
 

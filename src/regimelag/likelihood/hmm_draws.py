@@ -1,4 +1,4 @@
-"""The recursions of :mod:`regimelag.likelihood.hmm` for each posterior draw: inputs and results lead with ``draw``."""
+"""Recursions of :mod:`regimelag.likelihood.hmm` over posterior draws, the first axis."""
 
 import math
 
@@ -19,7 +19,7 @@ def _check_draws(log_obs, transition_logits, log_init):
 
 @compiled()
 def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, log_density):
-    """:func:`filter_forward` in scaled probabilities: a tenth of the time, but no good below what a double can hold.
+    """:func:`filter_forward` in scaled probabilities: ten times faster, but it underflows.
 
     Returns False as soon as a probability, or what a row leaves of all of them, is so small that products of it might
     underflow, or is NaN. What has been filled is then not to be used.

@@ -270,7 +270,7 @@ def _expect(each, inverse, p, v, m, a):
 
 @compiled(CONTRACT)
 def _start(each, log_obs, log_init, a):
-    """Fill the first time of ``a``, divided by its maximum; return what that adds to the log-likelihood.
+    """Fill the first time of ``a``, divided by its maximum; return its part of the log-likelihood.
 
     Other times of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
     """
@@ -413,15 +413,14 @@ def loglik_and_adjoint(each, log_obs, logits, log_init):
     return loglik, d_log_obs, d_logits, d_log_init
 
 
-class MarkovLoglik(LinkedOp):
-    """Value and gradient: (log_obs, transition_logits, log_init) -> (loglik, gradients of the three).
+class LoglikOp(LinkedOp):
+    """Value and gradient of a log-likelihood: inputs -> (loglik, gradients of the inputs).
 
     One pass gives both, so the Op emits the gradient together with the value and its pullback multiplies.
     """
 
     __props__: ClassVar[tuple[str, ...]] = ("regimes",)
-    gufunc_signature = "(k,t),(k,k,s),(k)->(),(k,t),(k,k,s),(k)"
-    loop = loglik_and_adjoint
+    builder: ClassVar[str]
 
     def __init__(self, regimes: int | None) -> None:
         # How many there are, if that is known; numba has a fast function for each number.
@@ -430,9 +429,8 @@ class MarkovLoglik(LinkedOp):
     def static(self):
         return ((0.0,) * (self.regimes or 1),)
 
-    def make_node(self, log_obs, transition_logits, log_init):
-        inputs = [log_obs, transition_logits, log_init]
-        return Apply(self, inputs, [pt.dscalar(), *(variable.type() for variable in inputs)])
+    def make_node(self, *inputs):
+        return Apply(self, list(inputs), [pt.dscalar(), *(variable.type() for variable in inputs)])
 
     def infer_shape(self, node, input_shapes):
         return [(), *input_shapes]
@@ -440,5 +438,13 @@ class MarkovLoglik(LinkedOp):
     def pullback(self, inputs, outputs, cotangents):
         of_value, *of_gradient = cotangents
         if not all(isinstance(cotangent.type, DisconnectedType) for cotangent in of_gradient):
-            raise NotImplementedError("markov_loglik has first derivatives only: use a method that needs no Hessian")
+            raise NotImplementedError(f"{self.builder} has first derivatives only: use a method without a Hessian")
         return [of_value * gradient for gradient in outputs[1:]]
+
+
+class MarkovLoglik(LoglikOp):
+    """Log-likelihood of a hidden Markov chain, of (log_obs, transition_logits, log_init)."""
+
+    gufunc_signature = "(k,t),(k,k,s),(k)->(),(k,t),(k,k,s),(k)"
+    loop = loglik_and_adjoint
+    builder = "markov_loglik"

@@ -1,4 +1,4 @@
-"""Joint log density of several responses at each time under each regime: Student-t, and normal as its limit."""
+"""Joint log density of several responses under each regime: Student-t, normal as its limit."""
 
 # PyTensor fixes the names and arguments of the methods of an Op.
 # ruff: noqa: D102
@@ -14,7 +14,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import agree, as_float, is_integer, require, shapes
+from regimelag.likelihood.checks import agree, as_float, require, require_aligned, shapes
 from regimelag.likelihood.density import FARTHEST, LogpdfAdjointOp, LogpdfOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
@@ -90,14 +90,7 @@ def _check_shapes(**inputs: TensorVariable) -> None:
         "with one response give y[None], location[None] and correlation [[1.0]]; with one episode log_scale[None]",
         holds=all(least <= inputs[name].type.ndim <= least + batch for name, least in core.items()),
     )
-    require(
-        asked,
-        "episode holds integers, rows of log_scale",
-        f"episode of type {inputs['episode'].type.dtype}",
-        "number the episodes from 0",
-        holds=is_integer(inputs["episode"]),
-    )
-    y, location, log_scale, episode, correlation = (inputs[name].type.shape for name in list(core)[:5])
+    y, location, log_scale, _, correlation = (inputs[name].type.shape for name in list(core)[:5])
     require(
         asked,
         "y, location, log_scale and correlation have the same responses",
@@ -105,13 +98,7 @@ def _check_shapes(**inputs: TensorVariable) -> None:
         "response is the first axis of y and location, the second of log_scale, and both of correlation",
         holds=agree(y[-2], location[-3], log_scale[-2], *correlation[-2:]),
     )
-    require(
-        asked,
-        "y, location and episode have one length in time; location and log_scale have the same regimes",
-        came,
-        "align them in time; time is the last axis of location, regime that of log_scale",
-        holds=agree(y[-1], location[-1], episode[-1]) and agree(location[-2], log_scale[-1]),
-    )
+    require_aligned(asked, came, *(inputs[name] for name in ("y", "location", "log_scale", "episode")))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -166,7 +153,7 @@ def _patterns(y):
 
 @compiled()
 def _place(pattern, patterns):
-    """Where a pattern stands among others, or how many those are."""
+    """Position of a pattern among others, or their number if it is new."""
     p = 0
     while p < patterns.size and patterns[p] != pattern:
         p += 1

@@ -8,27 +8,22 @@ probability of the lag: with L[c] the likelihood under lag c,
 """
 
 # PyTensor fixes the names and arguments of the methods of an Op.
-# ruff: noqa: ARG002, D102
 
 from __future__ import annotations
 
 import ctypes
 import math
-from typing import ClassVar
 
 import llvmlite.binding
 import numpy as np
 import pytensor.tensor as pt
 from numba import types
-from pytensor.gradient import DisconnectedType
-from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 
 from regimelag.likelihood.checks import MOVING_CURE, MOVING_RULE, agree, as_float, require
 from regimelag.likelihood.checks import shapes as static_shapes
 from regimelag.likelihood.hmm import exact_loglik_and_adjoint
-from regimelag.likelihood.hmm_loglik import CERTAIN, RESCALE_EVERY
-from regimelag.likelihood.linked_op import LinkedOp
+from regimelag.likelihood.hmm_loglik import CERTAIN, RESCALE_EVERY, LoglikOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import (
     LOG_TWO,
@@ -452,27 +447,9 @@ def loglik_and_adjoint(each, log_obs, logits, log_init, log_prior):
     return loglik, d_log_obs, d_logits, d_log_init, d_log_prior
 
 
-class LagMarginalLoglik(LinkedOp):
-    """Value and gradient: (log_obs, logits, log_init, log_prior) -> (loglik, gradients of the four)."""
+class LagMarginalLoglik(LoglikOp):
+    """Log-likelihood with the lag marginalised, of (log_obs, logits, log_init, log_prior)."""
 
-    __props__: ClassVar[tuple[str, ...]] = ("regimes",)
     gufunc_signature = "(k,t,c),(k,k,s),(k),(c)->(),(k,t,c),(k,k,s),(k),(c)"
     loop = loglik_and_adjoint
-
-    def __init__(self, regimes: int) -> None:
-        self.regimes = regimes
-
-    def static(self):
-        return ((0.0,) * self.regimes,)
-
-    def make_node(self, *inputs):
-        return Apply(self, list(inputs), [pt.dscalar(), *(variable.type() for variable in inputs)])
-
-    def infer_shape(self, node, input_shapes):
-        return [(), *input_shapes]
-
-    def pullback(self, inputs, outputs, cotangents):
-        of_value, *of_gradient = cotangents
-        if not all(isinstance(cotangent.type, DisconnectedType) for cotangent in of_gradient):
-            raise NotImplementedError("lag_marginal_loglik has first derivatives only: use a method without a Hessian")
-        return [of_value * gradient for gradient in outputs[1:]]
+    builder = "lag_marginal_loglik"

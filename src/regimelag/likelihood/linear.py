@@ -1,4 +1,4 @@
-"""Linear predictor whose coefficients change from episode to episode, and products with a constant matrix.
+"""Linear predictor with coefficients by episode, and products with a constant matrix.
 
     out[m,t] = sum_c coefficients[e(t),c,m] covariates[c,t]
 
@@ -178,25 +178,6 @@ def _d_coefficients(covariates, episode, cotangent, like):
 
 
 @compiled(CONTRACT)
-def _d_covariates(coefficients, episode, cotangent):
-    """Gradient (covariate, time) of the sum of ``cotangent`` (column, time) times the predictor."""
-    _check(coefficients.shape[1], cotangent.shape[1], coefficients.shape, episode)
-    d_covariates = np.zeros((coefficients.shape[1], cotangent.shape[1]))
-    start = 0
-    while start < cotangent.shape[1]:
-        e, stop = _run(cotangent.shape[1], episode, start)
-        for c in range(d_covariates.shape[0]):
-            filled = d_covariates[c, start:stop]
-            for m in range(cotangent.shape[0]):
-                g = cotangent[m, start:stop]
-                coefficient = coefficients[e, c, m]
-                for t in range(filled.size):
-                    filled[t] += coefficient * g[t]
-        start = stop
-    return d_covariates
-
-
-@compiled(CONTRACT)
 def _map(matrix, vectors):
     """Product (row, column) of vectors (row, entry) and a matrix (entry, column)."""
     if vectors.shape[1] != matrix.shape[0]:
@@ -233,7 +214,7 @@ class Predictor(LinkedOp):
         covariates, coefficients, episode = inputs
         (cotangent,) = cotangents
         d_coefficients = Blockwise(PredictorDCoefficients())(covariates, episode, cotangent, coefficients)
-        d_covariates = Blockwise(PredictorDCovariates())(coefficients, episode, cotangent)
+        d_covariates = _d_covariates(coefficients, episode, cotangent)
         return [d_covariates, d_coefficients, disconnected_type()]
 
 
@@ -255,33 +236,14 @@ class PredictorDCoefficients(LinkedOp):
     def pullback(self, inputs, outputs, cotangents):
         covariates, episode, of_sum, _ = inputs
         (cotangent,) = cotangents
-        d_covariates = Blockwise(PredictorDCovariates())(cotangent, episode, of_sum)
+        d_covariates = _d_covariates(cotangent, episode, of_sum)
         d_sum = Blockwise(Predictor())(covariates, cotangent, episode)
         return [d_covariates, disconnected_type(), d_sum, disconnected_type()]
 
 
-class PredictorDCovariates(LinkedOp):
-    """Adjoint of :class:`Predictor` for the covariates."""
-
-    gufunc_signature = "(e,c,m),(n),(m,t)->(c,t)"
-    loop = _d_covariates
-
-    def make_node(self, coefficients, episode, cotangent):
-        shape = (coefficients.type.shape[1], cotangent.type.shape[1])
-        return Apply(self, [coefficients, episode, cotangent], [pt.tensor(dtype="float64", shape=shape)])
-
-    def infer_shape(self, node, input_shapes):
-        (_, covariates, _), _, (_, times) = input_shapes
-        return [(covariates, times)]
-
-    def connection_pattern(self, node):
-        return [[True], [False], [True]]
-
-    def pullback(self, inputs, outputs, cotangents):
-        coefficients, episode, of_sum = inputs
-        (cotangent,) = cotangents
-        d_coefficients = Blockwise(PredictorDCoefficients())(cotangent, episode, of_sum, coefficients)
-        return [d_coefficients, disconnected_type(), Blockwise(Predictor())(cotangent, coefficients, episode)]
+def _d_covariates(coefficients: TensorVariable, episode: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
+    """Gradient (covariate, time): the predictor of the cotangents, with transposed coefficients."""
+    return Blockwise(Predictor())(cotangent, coefficients.swapaxes(-2, -1), episode)
 
 
 class LinearMap(LinkedOp):

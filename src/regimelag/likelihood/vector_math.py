@@ -1,4 +1,4 @@
-"""Exponential, logarithm, softmax and the constants of the t density, for LLVM to turn into vector instructions.
+"""Exponential, logarithm, softmax and constants of the t density, for vectorisation by LLVM.
 
 A call into the C library cannot be vectorised; these functions are plain arithmetic on doubles and on their bits.
 """

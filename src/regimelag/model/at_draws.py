@@ -1,4 +1,4 @@
-"""The model evaluated at many draws, in chunks that bound the memory, once for all that is measured at them."""
+"""The model evaluated once at many draws, in chunks that bound the memory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The correlation of several responses' residuals: its prior, and the way from its free variable to the matrix.
+"""Prior of the residual correlation of several responses.
 
-The law is that of Lewandowski, Kurowicka & Joe (2009) [1]_, with density proportional to ``det(R) ** (eta - 1)``. It is
-held by partial correlations: p[i,j], i < j, of assets i and j given those before i. They are independent, any values in
-(-1, 1) are those of a correlation matrix, and (p[i,j] + 1) / 2 ~ Beta(b, b), b = eta + (assets - 2 - i) / 2. So forward
-draws need no more than Beta variables, and a sampler no more than an interval for each. `pymc.LKJCorr` has the same
-law, but a loop to draw from it, and for its variable a Cholesky factor with constants among the entries.
+The distribution is that of Lewandowski, Kurowicka & Joe (2009) [1]_, with density proportional to ``det(R) ** (eta -
+1)``. It is held by partial correlations: p[i,j], i < j, of assets i and j given those before i. They are independent,
+any values in (-1, 1) are those of a correlation matrix, and (p[i,j] + 1) / 2 ~ Beta(b, b), b = eta + (assets - 2 - i) /
+2. So forward draws need no more than Beta variables, and a sampler no more than an interval for each. `pymc.LKJCorr`
+has the same distribution, but a loop to draw from it, and for its variable a Cholesky factor with constants among the
+entries.
 
 References
 ----------
@@ -36,8 +37,8 @@ def residual_correlation(name: str, size: int, eta: float) -> Tensor:
     size : int
         Number of assets, 2 or more.
     eta : float
-        Shape, positive: 1 for the uniform law, larger values for weaker correlation. Any entry r of the matrix has
-        (r + 1) / 2 ~ Beta(b, b), b = eta + (size - 2) / 2.
+        Shape, positive: 1 for the uniform distribution, larger values for weaker correlation. Any entry r of the matrix
+        has (r + 1) / 2 ~ Beta(b, b), b = eta + (size - 2) / 2.
 
     Returns
     -------
@@ -89,30 +90,3 @@ def _matrix(partial: Tensor, size: int) -> Tensor:
         row = row + own
         matrix = matrix * rest[:, None] * rest[None, :] + row[:, None] * row[None, :]
     return matrix
-
-
-def correlation_from(partial: np.ndarray) -> np.ndarray:
-    """Correlation matrices from draws of the free variable of `residual_correlation`.
-
-    Parameters
-    ----------
-    partial : ndarray (draw, pair)
-        Partial correlations.
-
-    Returns
-    -------
-    ndarray (draw, asset, asset)
-        The matrices.
-
-    Notes
-    -----
-    Row j of the Cholesky factor is ``p[i,j] prod_{m<i} sqrt(1 - p[m,j]^2)`` at i, with p[j,j] = 1.
-    """
-    size = round((1 + math.sqrt(1 + 8 * partial.shape[1])) / 2)
-    first, second = np.triu_indices(size, 1)
-    factor = np.zeros((len(partial), size, size))
-    factor[:, second, first] = partial
-    left = np.sqrt(np.cumprod(1.0 - factor[:, :, :-1] ** 2, axis=-1))
-    factor[:, range(size), range(size)] = 1.0
-    factor[:, :, 1:] *= left
-    return factor @ factor.transpose(0, 2, 1)

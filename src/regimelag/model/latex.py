@@ -144,7 +144,7 @@ def _whose(lag: Lag) -> str:
 
 
 def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
-    """What pooled deviations are over, in words, and their sum."""
+    """Dimension of pooled deviations in words, and their sum."""
     sums = [f"{term.symbol} {term.raw.symbol}" for term in terms if term.raw]
     return " and ".join(f"{term.dims[-1]}s" for term in terms), " + ".join(sums)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -150,24 +151,11 @@ def _example_truth(panel: xr.Dataset, effect: float) -> xr.Dataset:
     )
 
 
-def example_frame(*, effect: float = 2.5, random_seed: int = 1) -> pd.DataFrame:
-    """Simulate weekly levels on which any model of these columns can be fitted; no market data in it.
-
-    Parameters
-    ----------
-    effect, random_seed
-        See `example_panel`.
-
-    Returns
-    -------
-    DataFrame (date, column)
-        ``silver_usd``, ``real_yield_10y``, ``dollar_index`` and ``btc_usd``, whose returns are those of
-        `example_panel`.
-    """
-    return _simulated_example(effect, random_seed)[0]
-
-
-def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
+@overload
+def example_panel(*, effect: float = ..., random_seed: int = ..., as_frame: Literal[False] = ...) -> xr.Dataset: ...
+@overload
+def example_panel(*, effect: float = ..., random_seed: int = ..., as_frame: Literal[True]) -> pd.DataFrame: ...
+def example_panel(*, effect: float = 2.5, random_seed: int = 1, as_frame: bool = False) -> xr.Dataset | pd.DataFrame:
     """Simulate a panel for the baseline model, with known truth; no market data in it.
 
     Volatilities, correlations and persistence are those of the real weekly data from 2013 on. The lagged effect is
@@ -179,10 +167,13 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
         True cumulative lagged effect, averaged over regimes, in per cent of Bitcoin per per cent of silver.
     random_seed : int
         Seed.
+    as_frame : bool
+        Whether to return the weekly levels that the panel is made of, on which any model of these columns can be
+        fitted: a DataFrame (date, column) of ``silver_usd``, ``real_yield_10y``, ``dollar_index`` and ``btc_usd``.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset or pandas.DataFrame
         A panel, with `regime_path` (time), and in ``attrs["truth"]`` the true values as JSON: ``effect`` (elasticity),
         ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
         return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
@@ -190,6 +181,8 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1) -> xr.Dataset:
     """
     spec = read_spec("btc_silver")
     frame, path, truth = _simulated_example(effect, random_seed)
+    if as_frame:
+        return frame
     panel = make_panel(spec, frame, start="2013-01-01")
     panel[nm.REGIME_PATH] = path
     panel.attrs |= {"origin": f"example, {SIMULATED}", "truth": json.dumps(_natural_truth(spec, truth, effect))}

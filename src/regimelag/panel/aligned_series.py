@@ -93,7 +93,7 @@ def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> s
 
 
 def is_as_of(role: str, series: Series) -> bool:
-    """Whether rows hold what was published by their date, instead of the last observation inside their period."""
+    """Whether rows hold values as published by their date, not the period's last observation."""
     return role == nm.DRIVER or series.delay != NO_DELAY
 
 
@@ -106,7 +106,7 @@ def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Which episode each row belongs to: the last one that has started by the row's date.
+    """Episode of each row: the last one that has started by the row's date.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""When the values on a row were made: closes as instants, and what closes that lie apart do to a lag.
+"""Closes as instants, and the effect of asynchronous closes on a lag.
 
 Let a response close at R(t) and a signal at S(t), t the row. If S(t) > R(t), what happens in (R(t), S(t)] moves the
 signal on row t and the response on row t + 1: the response seems to follow the signal by a row. That is a lag made by
 the clock. If S(t) < R(t), it moves the response on row t and the signal on row t + 1: the signal seems to follow, the
-same-row response loses that part, and no lag is made; with the arrow reversed one is. Of two closes of one price, each
+same-row response loses that part, and no lag is made; in the reverse direction one is. Of two closes of one price, each
 row's returns being spread evenly over the row, the correlation made is the hours between them over the row's length;
 busy hours make more of it. (Scholes and Williams, 1977, Journal of Financial Economics 5, 309-327,
 doi:10.1016/0304-405X(77)90041-1, treat returns of prices that are not made at the same time.)
@@ -32,7 +32,7 @@ LEAST_SHARE = 0.01
 
 
 class ClockGap(NamedTuple):
-    """How far a column's close lies from a response's, typically.
+    """Typical gap between a column's close and a response's.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
 
 
 def sentence(gap: ClockGap) -> str:
-    """What a signal that closes after the response does."""
+    """Warning of a signal that closes after the response."""
     return (
         f"Column {gap.column!r} of signal {gap.name!r} closes {gap.hours:.3g} hours after the response's "
         f"{gap.response_column!r}, typically: what happens in between stands on this row of the signal and on the next "
@@ -152,7 +152,7 @@ def _on_lead(gap: ClockGap) -> str:
         f"Column {gap.column!r} of signal {gap.name!r} closes {-gap.hours:.3g} hours before the response's "
         f"{gap.response_column!r}, typically: what happens in between stands on this row of the response and on the "
         f"next row of the signal. That makes no lag, but a lead of one row, of {-gap.share:.1%} of the row or more, "
-        "and a lag in a model with the arrow reversed."
+        "and a lag in a model of the reverse direction."
     )
 
 

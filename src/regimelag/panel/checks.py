@@ -1,4 +1,4 @@
-"""What a panel must be to fit a spec, and the fingerprint of its content."""
+"""Checks of a panel against a spec, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 
 def panel_spec(panel: xr.Dataset, asked: str) -> ModelSpec:
-    """The spec that a panel says it was made with; what says none is refused."""
+    """Read the spec stored in a panel; refuse a panel without one."""
     if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
         came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
         raise PanelError(asked, "the argument is a panel from make_panel", came, REMAKE)
@@ -169,7 +169,7 @@ def panel_spec(panel: xr.Dataset, asked: str) -> ModelSpec:
 
 
 def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
-    """Compare what the panel was made from with what the spec asks for now; panels made by hand need not say."""
+    """Compare the panel's origin with the spec; panels made by hand need not have one."""
     if "spec" not in panel.attrs:
         return
     try:
@@ -234,7 +234,7 @@ def panel_hash(panel: xr.Dataset) -> str:
 
 
 def constants_hash(panel: xr.Dataset) -> str:
-    """SHA-256 over what a panel's values were standardised by: centres, scales and slopes, by name of the series."""
+    """SHA-256 of a panel's constants: centres, scales and slopes, by name of the series."""
     roles = (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL)
     names = [of(role) for role in roles for of in (nm.center_of, nm.scale_of)]
     return panel_hash(panel[[*names, *(name for name in (nm.BEYOND_SLOPE,) if name in panel.data_vars)]])

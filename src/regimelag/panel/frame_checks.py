@@ -1,4 +1,4 @@
-"""What a frame of observations must be before anything is made from it."""
+"""Checks of a frame of observations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def truncate_list(items: Iterable[Any], *, most: int = 4) -> str:
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """What to write instead of an unknown name."""
+    """Cure for an unknown name."""
     match = difflib.get_close_matches(name, known, n=1)
     return f"write {match[0]!r}" if match else f"choose one of: {truncate_list(known, most=20)}"
 
@@ -70,12 +70,12 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
 
 
 def _what(given: object) -> str:
-    """The class of what came, with the library that it is from."""
+    """Class of a value, with its library."""
     return f"a {type(given).__module__.partition('.')[0]}.{type(given).__name__}".replace("a builtins.", "a ")
 
 
 def _as_frame(given: Any) -> str:
-    """How to make a frame of what came."""
+    """Cure: conversion of a value to a frame."""
     if isinstance(given, pd.Series):
         return f"pass a DataFrame: frame.to_frame({str(given.name or 'price')!r}), with the column's name in the spec"
     if hasattr(given, "to_pandas"):
@@ -86,7 +86,7 @@ def _as_frame(given: Any) -> str:
 
 
 def _one_level(index: pd.MultiIndex) -> str:
-    """How to take one asset of rows that come by asset and date."""
+    """Cure: selection of one asset of rows by asset and date."""
     dated = [isinstance(level, pd.DatetimeIndex) for level in index.levels]
     if sum(dated) != 1:
         return "frame = frame.reset_index().set_index(name), with the name of the column that holds the dates"

@@ -150,7 +150,7 @@ def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
 
 
 def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeIndex:
-    """Every row that the data can serve."""
+    """All rows that the data cover."""
     if spec.frequency != TRADING:
         rows = row_dates(source, spec.frequency)
         came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period "
@@ -167,7 +167,7 @@ def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeI
 
 
 def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
-    """All rows up to the end of the window; what lies behind it is not looked at again."""
+    """All rows up to the end of the window."""
     rows = _all_rows(spec, source, asked)
     if end is None:
         return rows
@@ -212,7 +212,7 @@ def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Al
 
 
 def _constants(values: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation of what is observed, in its own unit."""
+    """Mean and standard deviation of the observed values, in their own unit."""
     return float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
 
 

@@ -36,7 +36,7 @@ def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> x
 
 
 def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:
-    """What the old slope takes out of each signal less than the panel's own slope did; NaN on rows too early."""
+    """Difference in each signal between the panel's own slope and the old one; NaN on rows too early."""
     add = xr.zeros_like(panel[nm.SIGNAL_VALUE])
     for place, signal in enumerate(spec.signals):
         if not signal.beyond:
@@ -136,7 +136,7 @@ def _episodes_after(old: xr.Dataset, panel: xr.Dataset, last: int) -> tuple[np.n
 
 
 def _revisions(old: xr.Dataset, newer: xr.Dataset, first: int, last: int) -> list[str]:
-    """Which series have other values on the old window's rows, in words; both are in the old constants."""
+    """Series with other values on the old window's rows, in words; both in the old constants."""
     said = []
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         before = old[nm.value_of(role)].to_numpy()[-(old.sizes[nm.TIME] - first) :]

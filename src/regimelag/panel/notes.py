@@ -1,4 +1,4 @@
-"""What was done to the data on the way into a panel, in sentences."""
+"""Sentences on the changes made to the data of a panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def panel_notes(
     first: int,
     gaps: Sequence[ClockGap],
 ) -> list[str]:
-    """Sentences on rows, gaps, missing responses, ages of drivers, what lies beyond another column, closes, episodes.
+    """Sentences on rows, gaps, missing responses, ages of drivers, orthogonalised signals, closes and episodes.
 
     Parameters
     ----------

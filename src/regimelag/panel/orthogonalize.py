@@ -1,4 +1,4 @@
-"""What one column does beyond another: the part of a signal that the other column does not explain."""
+"""Signals net of another column: the part of a signal that the other does not explain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_constant(values: FloatArray, *, beside: FloatArray | None = None) -> bool
 
 
 def partial_out(track: AlignedSeries, first: int, asked: str) -> AlignedSeries:
-    """Take out of a signal what another column explains of it, by least squares with an intercept.
+    """Residual of a signal on another column, by least squares with an intercept.
 
     With x the signal's transformed value and g the other column's, the slope is cov(x, g) / var(g) over the window's
     rows, and the signal becomes x - slope * g on all rows, those of the history before the window included. Its mean

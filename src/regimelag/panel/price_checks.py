@@ -1,4 +1,4 @@
-"""What prices must look like on the rows: neither carried over nor in two units."""
+"""Checks of prices on the rows: neither carried over nor in two units."""
 
 from __future__ import annotations
 

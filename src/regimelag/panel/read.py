@@ -82,7 +82,7 @@ def _read_cells(file: Path, asked: str) -> tuple[list[int], list[str], list[list
     for line, row in rows[1:]:
         if len(row) != len(header):
             came = f"{len(row)} cells in line {line}, {len(header)} in the header"
-            raise PanelError(asked, "every line has as many cells as the header", came, f"mend line {line}")
+            raise PanelError(asked, "every line has as many cells as the header", came, f"correct line {line}")
     return [line for line, _ in rows[1:]], header, [row for _, row in rows[1:]]
 
 

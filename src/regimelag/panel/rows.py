@@ -243,7 +243,7 @@ def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | 
     Parameters
     ----------
     level : array of float (row)
-        Natural units; positive for a log return or gain.
+        In the unit of the series; positive for a log return or gain.
     kind : {"log_return", "difference", "level", "trailing_gain"}
         What to do. A trailing gain is the positive part of a log return.
     periods : int

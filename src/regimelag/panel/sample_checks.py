@@ -1,4 +1,4 @@
-"""What the rows of a window must hold."""
+"""Checks of the rows of a window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What covariates do after the window: levels under a scenario, and the panel's variables that follow from them."""
+"""Levels of covariates after the window under a scenario, and the panels they imply."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def future_panels(
 
 
 def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
-    """The panel's last row and those after it, with what is known of them."""
+    """The panel's last row and the rows after it, with their known values."""
     dates = np.append(panel[nm.TIME].to_numpy()[-1:], future_dates(panel, horizon).to_numpy())
     reach = np.append(panel[nm.SIGNAL_TIME].to_numpy()[-spec.history - 1 :], dates[1:])
     moving = {nm.TIME, nm.SIGNAL_TIME, nm.LEG}

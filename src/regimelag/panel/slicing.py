@@ -66,7 +66,7 @@ def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
 
 
 def keep_first_episodes(panel: xr.Dataset, episodes: int) -> xr.Dataset:
-    """The panel with its first episodes alone: rows of a later one are taken for rows of the last of these."""
+    """Keep the first `episodes` episodes; assign later rows to the last one kept."""
     panel = panel.isel({nm.EPISODE: slice(episodes)})
     return panel.assign({nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].clip(max=episodes - 1)})
 
@@ -86,8 +86,8 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
     Returns
     -------
     xarray.Dataset
-        The same rows. Natural units are what they were; centers and scales are those that `make_panel` would learn,
-        were it told to end before row `stop`.
+        The same rows. Values in their own units are what they were; centers and scales are those that `make_panel`
+        would learn, were it told to end before row `stop`.
 
     Raises
     ------

@@ -21,7 +21,7 @@ LAYOUT = ("column", "date", "published", "value")
 
 
 class Releases(NamedTuple):
-    """What was published of one column, in the order of publication.
+    """Published values of one column, in the order of publication.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Figures: each takes what a reading or a study returns and gives matplotlib axes back."""
+"""Figures of results and evaluations, on matplotlib axes."""
 
 from regimelag.runtime.lazy import public_names
 

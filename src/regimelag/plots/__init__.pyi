@@ -11,9 +11,11 @@ from .regimes import (
     plot_regimes,
     plot_shares,
 )
+from .scores import plot_backtest, plot_modes, plot_sbc, plot_score
 from .volatility import plot_volatility
 
 __all__ = [
+    "plot_backtest",
     "plot_compare",
     "plot_drivers",
     "plot_durations",
@@ -23,11 +25,14 @@ __all__ = [
     "plot_impulse",
     "plot_lag",
     "plot_lead_lag",
+    "plot_modes",
     "plot_panel",
     "plot_paths",
     "plot_regime_summary",
     "plot_regimes",
     "plot_robustness",
+    "plot_sbc",
+    "plot_score",
     "plot_shares",
     "plot_volatility",
 ]

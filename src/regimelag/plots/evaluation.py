@@ -1,11 +1,10 @@
-"""Figures of the judgements: each takes what a judgement returned and draws it on Matplotlib axes."""
+"""Figures of evaluations: calibration, comparison, robustness, scored forecasts."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -13,17 +12,33 @@ from matplotlib.axes import Axes
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
-from regimelag.evaluation.robustness.summary import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean, require_reading
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    REGIME_COLORS,
+    axes_or_grid,
+    axes_or_new,
+    draw_interval,
+    finish,
+    label_rows,
+    require_reading,
+)
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
-KINDS = {BASELINE: POSTERIOR, LEAVE_OUT: POSTERIOR, LEAD: REGIME_COLORS[3], ARROW: REGIME_COLORS[1], PLACEBO: PRIOR}
+KINDS = {
+    BASELINE: POSTERIOR,
+    LEAVE_OUT: POSTERIOR,
+    LEAD: REGIME_COLORS[3],
+    DIRECTION: REGIME_COLORS[1],
+    PLACEBO: PRIOR,
+}
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 
 
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the lagged effect in every check: median and 90 % interval, the baseline's interval behind all of them.
+    """Draw the lagged effect in every check: median and 90 % interval, and the baseline's.
 
     Parameters
     ----------
@@ -41,26 +56,19 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     made = table[table["effect median"].notna()]
     rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
-    ax = plt.subplots(figsize=(8, 1.2 + 0.26 * len(rows)), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 8, 1.2 + 0.26 * len(rows))
     base = rows.iloc[0]
     ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0)
-    labelled: set[str] = set()
     for y, (_, row) in enumerate(rows.iterrows()):
-        kind = str(row["kind"])
-        ax.plot(row[["effect 5 %", "effect 95 %"]], [y, y], color=KINDS[kind], linewidth=2)
-        label = None if kind in labelled else kind
-        ax.plot([row["effect median"]], [y], "o", color=KINDS[kind], markersize=5, label=label)
-        labelled.add(kind)
+        quantiles = [row[f"effect {part}"] for part in ("5 %", "median", "95 %")]
+        draw_interval(ax, y, quantiles, KINDS[row["kind"]], row["kind"])
     ax.axvline(0, color="black", linewidth=0.8)
+    label_rows(ax, list(rows["check"]))
     ax.set(
-        yticks=range(len(rows)),
-        yticklabels=list(rows["check"]),
-        ylim=(len(rows) - 0.5, -0.5),
         xlabel="lagged effect, unit of the response per unit of the signal",
         title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
     )
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    return finish(ax)
 
 
 def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
@@ -81,10 +89,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """
     require_reading("plot_lead_lag", estimate, "lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims)
     adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
-    if axes is None:
-        size = (10, 3.4 * len(adjustments))
-        _, axes = plt.subplots(len(adjustments), 2, figsize=size, squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(adjustments), 2)
+    axes = axes_or_grid(axes, len(adjustments), 2, 10, 3.4)
     unit = period_name(str(estimate.attrs.get("frequency", "")))
     signal, response = estimate.attrs[nm.SIGNAL], estimate.attrs[nm.RESPONSE]
     lag = estimate[nm.LAG].to_numpy()
@@ -103,18 +108,17 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         for ax in (left, right):
             ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
             ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
-            # Below, since bars and band leave no room inside.
-            clean(ax).legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+            finish(ax, below=True, fontsize="small")
     return axes
 
 
 def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how far each model lies from the reference in what it predicts, and in what it differs from it.
+    """Draw the difference in predictive density of each model from the reference.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        From `compare` or `compare_gains`: of the latter, each model's gain over its own null.
+        From `compare`; where it was given nulls, each model's gain over its own.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -127,26 +131,22 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     FitError
-        If the table is neither.
+        If the table is another.
     """
     require_reading("plot_compare", table, 'compare({"lag": idata, "null": other})', pd.DataFrame, lambda _: True)
     gains = "gain" in table.columns
     value = "gain" if gains else "difference"
     if not {value, f"{value} se", "reading"} <= set(table.columns):
         came = f"columns {list(table.columns)}"
-        raise FitError("plot_compare", "the table comes from compare or compare_gains", came, "pass what they returned")
+        raise FitError("plot_compare", "the table comes from compare", came, "pass what it returned")
     labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
     height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
-    ax = plt.subplots(figsize=(10, height), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 10, height)
     ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
     ax.axvline(0, color="black", linewidth=0.8)
-    labelled: set[str] = set()
     for y, (_, row) in enumerate(table.iterrows()):
-        reading, middle, reach = str(row["reading"]), row[value], LEAST_SE * row[f"{value} se"]
-        label = None if reading in labelled else reading
-        ax.plot([middle - reach, middle + reach], [y, y], color=READINGS[reading], linewidth=2)
-        ax.plot([middle], [y], "o", color=READINGS[reading], markersize=6, label=label)
-        labelled.add(reading)
+        middle, reach = row[value], LEAST_SE * row[f"{value} se"]
+        draw_interval(ax, y, [middle - reach, middle, middle + reach], READINGS[row["reading"]], row["reading"])
         if not gains:
             ax.annotate(
                 f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small"
@@ -154,18 +154,15 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if not gains:
         ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     against = "its own null" if gains else table.attrs.get("reference", "the reference")
+    label_rows(ax, labels)
     ax.set(
-        yticks=range(len(table)),
-        yticklabels=labels,
-        ylim=(len(table) - 0.4, -0.6),
         xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
         title=f"Expected log predictive density, less that of {against}",
     )
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0 if gains else 1.1, 1.0), frameon=False, fontsize="small")
-    return ax
+    return finish(ax, left=1.0 if gains else 1.1, fontsize="small")
 
 
 def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:
-    """A model's name, and below it in what it differs from the reference, or its null from it."""
+    """A model's name, and below it its differences from the reference or its null's."""
     words = ", ".join(table.attrs.get("differences", {}).get(name, []))
     return "\n".join([name, *textwrap.wrap(f"null: {words}" if gains else words, 44)]) if words else name

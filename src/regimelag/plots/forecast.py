@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from regimelag.plots.regimes import POSTERIOR, REGIME_COLORS, SAMPLE, clean, of_one_response, require_reading
+from regimelag.plots.common import (
+    POSTERIOR,
+    SAMPLE,
+    axes_or_new,
+    color_of,
+    finish,
+    label_dates,
+    of_one_response,
+    require_reading,
+)
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -20,7 +28,7 @@ SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by blo
 
 
 def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the fan of a response's path: its median, 50 and 90 % bands, on a logarithmic scale if it is a price.
+    """Draw a response's forecast path: median, 50 and 90 % bands; prices on a log scale.
 
     Parameters
     ----------
@@ -42,7 +50,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     """
     require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
     of_one_response("plot_forecast", forecast["path"])
-    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 9, 3.8)
     values, dates = forecast["path"], forecast["date"].to_numpy()
     _fan(ax, dates, values, "median")
     if history is not None:
@@ -55,9 +63,8 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     ax.set_title(f"Forecast from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
     # Dollar signs are no mathematics here.
     ax.set_ylabel(str(forecast["path_unit"].item()), parse_math=False)
-    ax.tick_params(axis="x", rotation=30)
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    label_dates(ax)
+    return finish(ax)
 
 
 def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
@@ -75,7 +82,7 @@ def _few_labels(ax: Axes) -> Any:
 
 
 def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw an impulse response: averaged over regimes with 50 and 90 % bands, and its median from each regime.
+    """Draw an impulse response with 50 and 90 % bands, and its median from each regime.
 
     Parameters
     ----------
@@ -97,11 +104,11 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one
     )
     of_one_response("plot_impulse", response["averaged"])
-    ax = plt.subplots(figsize=(9, 3.8), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 9, 3.8)
     step = response[nm.STEP].to_numpy()
     _fan(ax, step, response["averaged"], "from the last row, median")
     for n, regime in enumerate(response["start"].to_numpy()):
-        color = REGIME_COLORS[n % len(REGIME_COLORS)]
+        color = color_of(n)
         median = response["cumulative"].sel(start=regime).median(SAMPLE)
         ax.plot(step, median, color=color, linestyle="--", label=f"from {regime}, median")
     ax.axhline(0, color="black", linewidth=0.8)
@@ -111,5 +118,4 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     if response.attrs["extrapolation"]:
         title += " (an extrapolation)"
     ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel="cumulative response", title=title)
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    return finish(ax)

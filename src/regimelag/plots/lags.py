@@ -5,14 +5,22 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, SAMPLE, clean, require_reading
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    SAMPLE,
+    axes_or_grid,
+    axes_or_new,
+    color_of,
+    finish,
+    require_reading,
+)
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -43,16 +51,14 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
         require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
     pairs = _pairs(lag)
     unit = period_name(lag.attrs.get("frequency", ""))
-    if axes is None:
-        _, axes = plt.subplots(len(pairs), 2, figsize=(10, 3.6 * len(pairs)), squeeze=False, layout="constrained")
-    axes = np.asarray(axes).reshape(len(pairs), 2)
+    axes = axes_or_grid(axes, len(pairs), 2, 10, 3.6)
     for pair, (name, at) in zip(axes, pairs, strict=True):
         one, before = lag.sel(at, drop=True), prior.sel(at, drop=True) if prior is not None else None
         draw, words = (_draw_point, _POINT_WORDS) if _is_point(one) else (_draw_weights, _WEIGHT_WORDS)
         draw(pair, _entries(one), before)
         for ax, (x, y, title) in zip(pair, words, strict=True):
             ax.set(xlabel=f"{x}, {unit}", ylabel=y, title=f"{name}: {title}")
-            clean(ax).legend(frameon=False)
+            finish(ax, inside=True)
     return axes
 
 
@@ -91,7 +97,7 @@ def _entries(one: xr.Dataset) -> Entries:
 
 
 def _colors(entries: Entries) -> list[str]:
-    many = [REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(entries))]
+    many = [color_of(n) for n in range(len(entries))]
     return [POSTERIOR] if len(entries) == 1 else many
 
 
@@ -147,7 +153,7 @@ def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) ->
 
 
 def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the probability that the average lagged effect is zero over the width of the slab it is set against.
+    """Draw the probability of no average lagged effect over the width of the slab.
 
     Slabs that the fit's draws do not reach (Pareto k) have no point.
 
@@ -164,14 +170,14 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         A line a signal; a triangle that points down where the probability is only an upper bound.
     """
     require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
-    ax = plt.subplots(figsize=(7, 3.6), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 7, 3.6)
     widths: set[float] = set()
     for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):
         table = pd.DataFrame(columns).astype({"probability": float})
         known = table[table["probability"].notna()]
         marker = "v" if known["bound"].any() else "o"
         label = f"{signal}, at most" if known["bound"].any() else signal
-        color = POSTERIOR if n == 0 else REGIME_COLORS[n % len(REGIME_COLORS)]
+        color = POSTERIOR if n == 0 else color_of(n)
         ax.plot(known["multiple"], known["probability"], marker=marker, color=color, label=label)
         widths |= set(table["multiple"])
     ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
@@ -187,5 +193,4 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    clean(ax).legend(frameon=False)
-    return ax
+    return finish(ax, inside=True)

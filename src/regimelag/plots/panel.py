@@ -1,4 +1,4 @@
-"""A figure of what goes into a model."""
+"""Figure of the series of a panel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.dates import date2num
 from regimelag.errors import PanelError
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.slicing import natural
-from regimelag.plots.regimes import POSTERIOR, PRIOR, REGIME_COLORS, clean
+from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean
 from regimelag.spec import names as nm
 
 COLORS = {

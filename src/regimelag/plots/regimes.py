@@ -1,8 +1,7 @@
-"""Figures of the readings: each takes what a reading returned and draws it on Matplotlib axes."""
+"""Figures of effects, drivers, regimes and their durations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,37 +11,26 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.dates import date2num
-from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from regimelag.errors import FitError
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    REGIME_COLORS,
+    SAMPLE,
+    axes_or_new,
+    clean,
+    color_of,
+    draw_draws,
+    draw_interval,
+    finish,
+    label_dates,
+    label_rows,
+    of_one_response,
+    require_reading,
+)
 from regimelag.spec import names as nm
-
-POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "#6a4c93", "#3d8361", "#e0a458")
-SAMPLE = (nm.CHAIN, nm.DRAW)
-
-
-def clean(ax: Axes) -> Axes:
-    """The axes without the frame's upper and right edge."""
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def of_one_response(asked: str, values: Any) -> None:
-    """Refuse what is told of several responses at once: it does not fit on one pair of axes."""
-    if nm.RESPONSE in values.dims:
-        names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
-        cure = f"select one, as in .sel(response={names[0]!r})"
-        raise FitError(asked, "one response is drawn at a time", f"several: {', '.join(names)}", cure)
-
-
-def require_reading(asked: str, value: object, maker: str, kind: type, holds: Callable[[Any], bool]) -> None:
-    """Refuse what is not the reading that a figure draws, and name the function that makes it of a fit or a panel."""
-    if isinstance(value, kind) and holds(value):
-        return
-    whole = "the fit itself" if isinstance(value, xr.DataTree) else f"a {type(value).__name__} of something else"
-    came = whole if isinstance(value, (xr.DataTree, kind)) else f"a {type(value).__name__}"
-    raise FitError(asked, f"the argument is what {maker.partition('(')[0]} returned", came, f"write {asked}({maker})")
 
 
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
@@ -65,10 +53,10 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
         "plot_regimes", probabilities, "regime_probabilities(idata)", xr.DataArray, lambda one: nm.REGIME in one.dims
     )
     of_one_response("plot_regimes", probabilities)
-    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 10, 3.2)
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
-    colors = [REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(regimes))]
+    colors = [color_of(n) for n in range(len(regimes))]
     time = mean[nm.TIME].to_numpy()
     ax.stackplot(time, mean.transpose(nm.REGIME, nm.TIME).to_numpy(), labels=regimes, colors=colors, linewidth=0)
     top = 1.0
@@ -79,16 +67,9 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
         ax.annotate("true regime", (time[0], top), xytext=(0, 2), textcoords="offset points", fontsize="small")
     kind = str(probabilities.attrs.get("kind", "")).capitalize()
     ax.set(ylim=(0, top), xlim=(time[0], time[-1]), ylabel="probability", yticks=[0, 0.5, 1])
+    label_dates(ax)
     ax.set_title(f"{kind} regime probabilities".strip(), pad=14 if path is not None else 6)
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
-
-
-def _interval(ax: Axes, y: float, values: xr.DataArray, color: str, label: str | None) -> None:
-    low, lower, median, upper, high = np.nanquantile(values.to_numpy(), [0.05, 0.25, 0.5, 0.75, 0.95])
-    ax.plot([low, high], [y, y], color=color, linewidth=1.5)
-    ax.plot([lower, upper], [y, y], color=color, linewidth=4)
-    ax.plot([median], [y], "o", color=color, markersize=6, label=label)
+    return finish(ax)
 
 
 def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
@@ -111,21 +92,15 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: not kinds.isdisjoint(one))
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
-    ax = plt.subplots(figsize=(8, 1.0 + 0.45 * len(rows)), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 8, 1.0 + 0.45 * len(rows))
     for n, (label, values) in enumerate(rows):
         if label in before:
-            _interval(ax, n + 0.22, before[label], PRIOR, "prior" if n == 0 else None)
-        _interval(ax, n, values, POSTERIOR, "posterior" if n == 0 else None)
+            draw_draws(ax, n + 0.22, before[label], PRIOR, "prior")
+        draw_draws(ax, n, values, POSTERIOR, "posterior")
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set(
-        yticks=range(len(rows)),
-        yticklabels=[label for label, _ in rows],
-        xlabel="unit of the response per unit of the signal",
-        title="Effects: median, 50 and 90 % intervals",
-    )
-    ax.invert_yaxis()
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    label_rows(ax, [label for label, _ in rows])
+    ax.set(xlabel="unit of the response per unit of the signal", title="Effects: median, 50 and 90 % intervals")
+    return finish(ax)
 
 
 def _effect_rows(effects: xr.Dataset) -> Any:
@@ -165,7 +140,7 @@ def _by_signal(values: xr.DataArray) -> Any:
 
 
 def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw what a move of each driver does to a regime's probability.
+    """Draw the effect of a move of each driver on the probability of a regime.
 
     Parameters
     ----------
@@ -184,26 +159,20 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     of_one_response("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
-    ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(drivers)), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(drivers))
     for n, driver in enumerate(drivers):
         one = changes.sel({nm.DRIVER: driver, nm.REGIME: regime})
-        _interval(ax, n - 0.13, 100 * one["next_period"], REGIME_COLORS[0], "next period" if n == 0 else None)
-        _interval(ax, n + 0.13, 100 * one["long_run"], POSTERIOR, "long run, if it stays" if n == 0 else None)
+        draw_draws(ax, n - 0.13, 100 * one["next_period"], REGIME_COLORS[0], "next period")
+        draw_draws(ax, n + 0.13, 100 * one["long_run"], POSTERIOR, "long run, if it stays")
     sizes = [float(changes["move"].sel({nm.DRIVER: driver})) for driver in drivers]
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set(
-        yticks=range(len(drivers)),
-        yticklabels=[f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)],
-        xlabel="change in probability, percentage points",
-        title=f"What a move of each driver does to the {regime} regime",
-        ylim=(len(drivers) - 0.5, -0.5),
-    )
-    clean(ax).legend(frameon=False)
-    return ax
+    label_rows(ax, [f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)])
+    ax.set(xlabel="change in probability, percentage points", title=f"Effect of each driver on the {regime} regime")
+    return finish(ax)
 
 
 def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) -> Axes:
-    """Draw sampled regime paths, one line each: what is sure is a clean vertical edge, what is not is frayed.
+    """Draw sampled regime paths, one line each: the certain ones agree, and give vertical edges.
 
     Parameters
     ----------
@@ -220,25 +189,26 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     """
     require_reading("plot_paths", paths, "regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs)
     of_one_response("plot_paths", paths)
-    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 10, 3.2)
     regimes = list(paths.attrs["regimes"])
     rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
-    colors = ListedColormap([REGIME_COLORS[n % len(REGIME_COLORS)] for n in range(len(regimes))])
+    colors = ListedColormap([color_of(n) for n in range(len(regimes))])
     time = paths[nm.TIME].to_numpy()
     extent = (*date2num(time[[0, -1]]), len(rows), 0)
     ax.imshow(
         rows, aspect="auto", extent=extent, cmap=colors, vmin=-0.5, vmax=len(regimes) - 0.5, interpolation="nearest"
     )
     ax.xaxis_date()
+    label_dates(ax)
     ax.set(ylabel="sampled path", title="Regime paths")
-    handles = [Patch(color=colors(n), label=name) for n, name in enumerate(regimes)]
-    clean(ax).legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    for n, name in enumerate(regimes):
+        ax.add_patch(Rectangle((0, 0), 0, 0, color=colors(n), label=name))
+    return finish(ax)
 
 
 def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw how long regimes last: the mean spell along sampled paths, and what is expected at mean drivers.
+    """Draw the durations of regimes: mean spell on sampled paths, and expectation with drivers at their mean.
 
     Parameters
     ----------
@@ -256,34 +226,26 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     )
     of_one_response("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
-    ax = plt.subplots(figsize=(8, 1.2 + 0.8 * len(regimes)), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(regimes))
     for n, regime in enumerate(regimes):
         one = durations.sel({nm.REGIME: regime})
-        _interval(ax, n - 0.13, one["mean_duration"], POSTERIOR, "mean spell, drivers as they were" if n == 0 else None)
+        draw_draws(ax, n - 0.13, one["mean_duration"], POSTERIOR, "mean spell, drivers as they were")
         if "expected_duration" in one:
-            label = "expected, drivers at their mean" if n == 0 else None
-            _interval(ax, n + 0.13, one["expected_duration"], REGIME_COLORS[0], label)
-    ax.set(
-        yticks=range(len(regimes)),
-        yticklabels=regimes,
-        ylim=(len(regimes) - 0.5, -0.5),
-        xlabel="rows of the panel, log scale",
-        xscale="log",
-        title="How long regimes last",
-    )
+            draw_draws(ax, n + 0.13, one["expected_duration"], REGIME_COLORS[0], "expected, drivers at their mean")
+    label_rows(ax, regimes)
+    ax.set(xlabel="periods of the panel, log scale", xscale="log", title="Duration of regimes")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    clean(ax).legend(frameon=False)
-    return ax
+    return finish(ax)
 
 
-def _has(summary: pd.DataFrame, rows: str) -> bool:
-    return any(str(name).startswith(rows) for name in summary.index)
+def _has(summary: pd.DataFrame, quantity: str) -> bool:
+    return "quantity" in summary.columns and bool((summary["quantity"] == quantity).any())
 
 
 def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
-    """Draw what tells the regimes apart: their volatility and their mean.
+    """Draw volatility and mean of each regime: medians and 90 % intervals.
 
     Parameters
     ----------
@@ -295,34 +257,32 @@ def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarra
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (2): volatility, mean; medians and 90 % intervals.
+        (2): volatility, mean.
     """
     require_reading(
         "plot_regime_summary", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "volatility")
     )
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
-    # Nothing, or " of" a response where there are several.
-    whose = [str(name).removeprefix("volatility") for name in summary.index if str(name).startswith("volatility")]
-    rows = [(of, regime) for of in whose for regime in regimes]
+    regimes = list(summary[nm.REGIME].unique())
+    parts = [summary[summary["quantity"] == quantity] for quantity in ("volatility", "mean")]
+    several = len(parts[0][nm.RESPONSE].unique()) > 1
     if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(rows)), sharey=True, layout="constrained")
+        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(parts[0])), sharey=True, layout="constrained")
     axes = np.asarray(axes)
-    for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
-        for n, (of, regime) in enumerate(rows):
-            low, median, high = summary.loc[f"{quantity}{of}", regime][["5 %", "median", "95 %"]]
-            color = REGIME_COLORS[regimes.index(regime) % len(REGIME_COLORS)]
-            ax.plot([low, high], [n, n], color=color, linewidth=2.5)
-            ax.plot([median], [n], "o", color=color)
-        labels = [f"{regime},{of.removeprefix(' of')}" if of else regime for of, regime in rows]
-        ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
-        ax.set(xlabel="per period, in the response's own unit", title=f"{quantity.capitalize()} of each regime")
+    for ax, part in zip(axes, parts, strict=True):
+        labels = []
+        for n, (_, row) in enumerate(part.iterrows()):
+            color = color_of(regimes.index(row[nm.REGIME]))
+            draw_interval(ax, n, [row[name] for name in ("5 %", "median", "95 %")], color)
+            labels.append(f"{row[nm.REGIME]}, {row[nm.RESPONSE]}" if several else row[nm.REGIME])
+        label_rows(ax, labels)
+        ax.set(xlabel=", ".join(part["unit"].unique()), title=f"{part['quantity'].iloc[0].capitalize()} of each regime")
         clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)
     return axes
 
 
 def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw each regime's share of each year: regimes that are the calendar show here.
+    """Draw the share of each regime in each year.
 
     Parameters
     ----------
@@ -335,19 +295,21 @@ def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    require_reading("plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of "))
-    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
-    rows = [name for name in summary.index if str(name).startswith("share of ")]
-    years = [str(name).removeprefix("share of ") for name in rows]
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
+    require_reading(
+        "plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of the year")
+    )
+    ax = axes_or_new(ax, 10, 3.2)
+    shares = summary[summary["quantity"] == "share of the year"]
+    regimes, several = list(shares[nm.REGIME].unique()), len(shares[nm.RESPONSE].unique()) > 1
     for n, regime in enumerate(regimes):
-        x = np.arange(len(rows)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
-        part = summary.loc[rows, regime]
+        part = shares[shares[nm.REGIME] == regime]
+        x = np.arange(len(part)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
         errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
-        ax.bar(x, part["median"], 0.8 / len(regimes), color=REGIME_COLORS[n % len(REGIME_COLORS)], label=str(regime))
+        ax.bar(x, part["median"], 0.8 / len(regimes), color=color_of(n), label=str(regime))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
-    ax.set(xticks=range(len(rows)), xticklabels=years, ylim=(0, 1), ylabel="share of the year", title="Regimes by year")
-    # With a chain for each response a label is "2013 of bitcoin".
-    ax.tick_params(axis="x", rotation=90 if any(" of " in year for year in years) else 0)
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    labels = [f"{row.year}, {row.response}" if several else str(row.year) for row in part.itertuples()]
+    ax.set(
+        xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), ylabel="share of the year", title="Regimes by year"
+    )
+    ax.tick_params(axis="x", rotation=90 if several else 0)
+    return finish(ax)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
 
-from regimelag.plots.regimes import POSTERIOR, SAMPLE, clean, of_one_response, require_reading
+from regimelag.plots.common import (
+    POSTERIOR,
+    SAMPLE,
+    axes_or_new,
+    finish,
+    label_dates,
+    of_one_response,
+    require_reading,
+)
 from regimelag.spec import names as nm
 
 
@@ -39,11 +46,11 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
     if volatility.sizes.get(nm.RESPONSE) == 1:
         volatility = volatility.isel({nm.RESPONSE: 0}, drop=True)
     of_one_response("plot_volatility", volatility)
-    ax = plt.subplots(figsize=(10, 3.2), layout="constrained")[1] if ax is None else ax
+    ax = axes_or_new(ax, 10, 3.2)
     time = volatility[nm.TIME].to_numpy()
     ax.fill_between(time, *volatility.quantile([0.05, 0.95], SAMPLE), color=POSTERIOR, alpha=0.3, lw=0, label="90 %")
     ax.plot(time, volatility.median(SAMPLE), color=POSTERIOR, linewidth=1.0, label="median")
     ax.set(xlim=(time[0], time[-1]), ylabel="standard deviation", title="Volatility one period ahead")
     ax.set_ylim(bottom=0.0)
-    clean(ax).legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax
+    label_dates(ax)
+    return finish(ax)

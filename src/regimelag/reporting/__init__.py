@@ -1,1 +1,1 @@
-"""The top floor: readings and judgements of a fit, put on a page."""
+"""Results and evaluations of a fit on one page."""

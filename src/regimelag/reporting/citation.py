@@ -1,4 +1,4 @@
-"""How to cite the installed version."""
+"""Citation of the installed version."""
 
 from __future__ import annotations
 

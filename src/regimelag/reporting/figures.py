@@ -1,4 +1,4 @@
-"""Figures of a report: which there are for a model, and what each shows."""
+"""Figures of a report, with their captions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOTS_PER_INCH = 130
 
 
 class Drawn(NamedTuple):
-    """A figure under its name, and what it shows."""
+    """A figure with its name and caption."""
 
     name: str
     caption: str
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 
 def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
-    """What went in."""
+    """The series of the panel."""
     caption = "The series of the model."
     caption += " Dotted lines separate episodes." if panel.sizes[nm.EPISODE] > 1 else ""
     caption += " Shaded: history for the lags." if panel.sizes[nm.SIGNAL_TIME] > panel.sizes[nm.TIME] else ""
@@ -64,7 +64,7 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
 
 
 def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:
-    """Regimes: when, beside the true path of simulated data; what they are, for how long."""
+    """Regime probabilities, summary, shares by year and durations."""
     for kind, what in (
         ("filtered", "given the data up to each row and parameters learned on all rows"),
         ("smoothed", "given all data"),
@@ -81,7 +81,7 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
     caption += "a calendar period. Medians and 90 % intervals."
     yield Drawn("shares", caption, plot_shares(readings["regime_summary"]).figure)
     for whose, one in _of_each_response(readings["durations"]):
-        caption = f"How long the regimes{_of(whose)} last."
+        caption = f"Durations of the regimes{_of(whose)}."
         yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)
 
 
@@ -95,19 +95,19 @@ def volatility_figures(volatility: xr.DataArray) -> Iterator[Drawn]:
 
 
 def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
-    """What moves the regimes."""
+    """Effects of the drivers."""
     for whose, one in _of_each_response(readings["drivers"]):
-        caption = f"Change in the probability of the most volatile regime{_of(whose)} when a driver moves as said."
+        caption = f"Change in the probability of the most volatile regime{_of(whose)} for a move of each driver."
         yield Drawn(f"drivers{_tail(whose)}", caption, plot_drivers(one).figure)
 
 
 def check_figures(pit: xr.DataArray, robustness: pd.DataFrame | None) -> Iterator[Drawn]:
-    """Whether the model's law is that of the data, and whether the claim survives."""
+    """One-step-ahead calibration, and the checks of robustness."""
     responses = [str(name) for name in pit[nm.RESPONSE].to_numpy()]
     for response in responses:
         tail = _tail(response) if len(responses) > 1 else ""
         caption = f"One-step-ahead probability integral transform of {response}: its distribution function less the "
-        caption += "uniform law's, and the p-value of a test that it is uniform; rows that speak against it are marked."
+        caption += "uniform one, and the p-value of a test of uniformity; values that speak against it are marked."
         yield Drawn(f"calibration{tail}", caption, _calibration(pit.sel({nm.RESPONSE: response})))
     if robustness is not None:
         caption = "The lagged effect in every check; the shaded band is the baseline's interval."
@@ -132,7 +132,7 @@ def _calibration(pit: xr.DataArray) -> Figure:
 
 
 def _of_each_response(values: Any) -> Iterator[tuple[str, Any]]:
-    """The reading of each response's own chain, or the one there is."""
+    """The result of each response's regime process, or of the only one."""
     if nm.RESPONSE not in values.dims:
         yield "", values
         return

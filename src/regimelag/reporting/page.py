@@ -112,8 +112,9 @@ def report(
 
     Notes
     -----
-    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes, drivers, checks, comparison,
-    provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict allows.
+    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
+    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict
+    allows.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -296,12 +297,16 @@ def _sections(
 
 def _compared(comparison: pd.DataFrame) -> str:
     """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
+    gains = "gain" in comparison.columns
     given = "given the rows before it" if comparison.attrs.get("method") == LEAVE_FUTURE_OUT else "given all others"
-    caption = f"Models by what they predict of a row {given}; nats. Inconclusive: the data do not distinguish "
-    caption += "the model from the reference."
+    caption = "Gains of models over their own nulls" if gains else "Models"
+    caption += f" by what they predict of a row {given}; nats. Inconclusive: the data do not distinguish the model "
+    caption += "from its null." if gains else "from the reference."
     differences = comparison.attrs.get("differences", {})
     said = [
-        f"{name}: {comparison.attrs['reference']} {', '.join(words)}." for name, words in differences.items() if words
+        f"{name}: {'null' if gains else comparison.attrs['reference']} {', '.join(words)}."
+        for name, words in differences.items()
+        if words
     ]
     return " ".join([caption, *said])
 
@@ -313,7 +318,7 @@ def _window(panel: xr.Dataset) -> str:
 
 
 def _now(filtered: xr.DataArray) -> Iterator[str]:
-    """Which regime it is at the end, by what was known."""
+    """Sentence on the filtered regime at the end of the window."""
     last = filtered.isel({nm.TIME: -1})
     date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
     responses = [str(name) for name in last[nm.RESPONSE].to_numpy()] if nm.RESPONSE in last.dims else [""]
@@ -343,7 +348,7 @@ def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
 
 
 def _no_caution(spec: ModelSpec) -> list[str]:
-    """What was looked for, of what the model has, and not found."""
+    """Sentence on the warnings that were checked and do not apply."""
     looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
     looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
     looked += ["a driver that separates the regimes"] if spec.drivers else []
@@ -375,7 +380,7 @@ def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
 
 
 def _mathml(latex: str, display: str = "inline") -> str:
-    """LaTeX as MathML; what cannot be read is a kernel's, whose class gives it."""
+    """LaTeX as MathML; only a kernel's own LaTeX can be invalid."""
     try:
         return str(convert(latex, display=display))
     except Exception as problem:
@@ -415,7 +420,7 @@ def _page(
     )
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # Of draws that cannot be trusted nothing is claimed.
+    # Where convergence diagnostics failed nothing is claimed.
     now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
@@ -423,7 +428,7 @@ def _page(
         window=_window(view.panel),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
-        # A verdict on draws that cannot be trusted says why.
+        # Where convergence diagnostics failed the verdict says why.
         problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,

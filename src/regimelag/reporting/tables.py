@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ LARGE = 100
 
 
 class Table(NamedTuple):
-    """A table: all of it, what a reader is shown of it, and what it says."""
+    """A table: the whole frame, the part shown, and the caption."""
 
     frame: pd.DataFrame
     shown: pd.DataFrame
@@ -67,7 +67,7 @@ def interval(low: float, median: float, high: float) -> str:
 
 
 def data_table(panel: xr.Dataset) -> Table:
-    """What is in the panel."""
+    """Describe the series of the panel."""
     frame = describe_panel(panel)
     kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
     shown = frame[kept].map(number)
@@ -88,26 +88,25 @@ def lag_table(report: pd.DataFrame) -> Table:
     if ("evidence", "diagnosis") in report.columns:
         said = report["evidence", "diagnosis"]
         columns["sensitivity"] = [one if one == DISAGREE else "" for one in said]
+    low, high = report.attrs["within"]
     caption = (
-        "Effects (unit of the response per unit of the signal) and lags (rows): median and 90 % interval, posterior "
-        "beside prior. Nats: information "
+        "Effects (unit of the response per unit of the signal) and lags (periods of the panel): median and 90 % "
+        f"interval, posterior beside prior; within: lags {low:g} to {high:g}; threshold: an effect of "
+        f"{report.attrs['threshold']:g}. Nats: information gained on the quantity. Sensitivity: whether prior and data "
+        "disagree on the effect or on the mean lag."
     )
-    caption += "gained on the quantity. Sensitivity: whether prior and data disagree on the effect or on the mean lag."
-    return Table(report, pd.DataFrame(columns, index=report.index), caption)
+    shown = pd.DataFrame(columns, index=report.index)
+    alike: list[Hashable] = [dim for dim in (nm.RESPONSE, nm.REGIME, nm.EPISODE) if len(report.index.unique(dim)) == 1]
+    return Table(report, shown.droplevel(alike), caption)
 
 
 def regime_table(summary: pd.DataFrame) -> Table:
-    """What each regime is; shares by year are in the figure and the CSV."""
-    kept = [name for name in summary.index if not str(name).startswith("share of ")]
-    regimes = list(dict.fromkeys(summary.columns.get_level_values(0)))
-    shown = pd.DataFrame(
-        {
-            regime: [interval(*summary.loc[name, regime][["5 %", "median", "95 %"]]) for name in kept]
-            for regime in regimes
-        },
-        index=pd.Index(kept, name="quantity"),
-    )
-    return Table(summary, shown, "Regimes: median and 90 % interval. Volatility and mean per row; durations in rows.")
+    """Volatility, mean, durations and shares of each regime; shares by year are in the figure and the CSV."""
+    kept = summary[summary["year"].isna()]
+    kept = kept.assign(value=[interval(*row) for row in kept[["5 %", "median", "95 %"]].itertuples(index=False)])
+    index = [name for name in ("quantity", nm.RESPONSE, nm.DRIVER, "unit") if len(kept[name].unique()) > 1]
+    shown = kept.pivot_table(index=index, columns=nm.REGIME, values="value", aggfunc="first", sort=False)
+    return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
 
 def volatility_table(summary: pd.DataFrame) -> Table:
@@ -154,7 +153,7 @@ def summary_table(idata: xr.DataTree) -> Table:
 
 
 def _sampled(idata: xr.DataTree) -> list[str]:
-    """Variables of the posterior but for raw deviations and what a walk or a point lag has of each lag: many."""
+    """Variables of the posterior, without raw deviations and variables with an entry per lag."""
     of_lags = {
         nm.lag_parameter(signal.name, "probability" if isinstance(signal.kernel, Point) else "innovation")
         for signal in spec_of(idata).lagged_signals
@@ -172,7 +171,7 @@ def prior_table(parameters: Sequence[Parameter]) -> Table:
 
 
 def provenance_table(idata: xr.DataTree) -> Table:
-    """How the fit came about."""
+    """Provenance of the fit."""
     attrs, posterior = idata.attrs, idata["posterior"]
     settings = [name for name in ("nuts_sampler", "tune", "target_accept", "starts", "random_seed") if name in attrs]
     rows = {"made at": attrs["created_at"], "chains": posterior.sizes[nm.CHAIN], "draws": posterior.sizes[nm.DRAW]}
@@ -208,7 +207,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def escaped(words: str) -> str:
-    """Words with what is special to LaTeX escaped."""
+    """Text with LaTeX's special characters escaped."""
     for special in "%&#_$":
         words = words.replace(special, rf"\{special}")
     return words

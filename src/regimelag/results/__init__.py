@@ -1,1 +1,1 @@
-"""What a fit says: lags, effects, regimes, drivers."""
+"""Results of a fit: lags, effects, regimes, drivers."""

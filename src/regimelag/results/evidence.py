@@ -1,4 +1,4 @@
-"""What the data added: information gained, whether there is an effect at all, and how far the prior decides.
+"""Information gain, probability of no effect, and prior sensitivity.
 
 Functions on plain arrays of draws first, then those that read a fit.
 """
@@ -45,20 +45,20 @@ def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: f
     Returns
     -------
     float
-        Nats. About zero, and as often below it as above, where both laws are the same.
+        Nats. About zero, and as often below it as above, where both distributions are the same.
 
     Notes
     -----
-    Both laws are cut into bins that are equally probable under the prior, up to 50 of them with 20 draws at least in
-    each, so the answer is that of the binned laws: never more than the divergence itself, and at most the log of the
-    number of bins, 3.9. Finite draws add (occupied bins - 1) / (2 effective posterior draws), as in Miller (1955), and
-    (bins - 1) / (2 prior draws), since the bins' edges are quantiles of draws; both are taken off.
+    Both distributions are cut into bins that are equally probable under the prior, up to 50 of them with 20 draws at
+    least in each, so the answer is that of the binned distributions: never more than the divergence itself, and at most
+    the log of the number of bins, 3.9. Finite draws add (occupied bins - 1) / (2 effective posterior draws), as in
+    Miller (1955), and (bins - 1) / (2 prior draws), since the bins' edges are quantiles of draws; both are taken off.
     """
     effective = len(posterior) if effective is None or not np.isfinite(effective) else min(effective, len(posterior))
     count = int(np.clip(min(len(prior), effective) // PER_BIN, 2, BINS))
     inner = np.unique(np.quantile(prior, np.arange(1, count) / count))
     after, before = (_shares(inner, draws) for draws in (posterior, prior))
-    # Under a discrete law quantiles coincide, and a bin may be left without a prior draw.
+    # Under a discrete distribution quantiles coincide, and a bin may be left without a prior draw.
     used = (after > 0) & (before > 0)
     found = float(np.sum(after[used] * np.log(after[used] / before[used])))
     return found - (np.sum(after > 0) - 1) / (2 * effective) - (np.sum(before > 0) - 1) / (2 * len(prior))
@@ -76,7 +76,7 @@ def divergence(posterior: np.ndarray, prior: np.ndarray) -> float:
 
 
 def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tuple[float, bool]:
-    """Density at zero of the law that draws come from, and whether it is only an upper bound.
+    """Density of draws at zero, and whether it is only an upper bound.
 
     Parameters
     ----------

@@ -27,28 +27,38 @@ from regimelag.spec.terms import model_terms, terms_of
 SAMPLE = (nm.CHAIN, nm.DRAW)
 GROUPS = ("posterior", "prior")
 THRESHOLD, SLABS = 0.25, (0.25, 0.5, 1.0, 2.0, 4.0)
-EFFECT, NOW, MEAN_LAG, GAP = "lagged effect", "contemporaneous effect", "mean lag", "largest difference in mean lag"
+EFFECT, NOW, MEAN_LAG, MASS = "lagged effect", "contemporaneous effect", "mean lag", "mass within"
+GAPS = {dim: f"largest difference in mean lag between {dim}s" for dim in (nm.REGIME, nm.EPISODE)}
 LONG_RUN = "long-run effect"
 IMPULSE_MEAN, IMPULSE_MEDIAN = f"{MEAN_LAG} of the impulse response", "median lag of the impulse response"
 OVER_SAMPLE = f"{EFFECT}, average over the sample's periods"
-LAGS = {"mean_lag": MEAN_LAG, "median_lag": "median lag", "peak_lag": "peak lag"}
+LAGS = {"mean_lag": MEAN_LAG, "median_lag": "median lag", "peak_lag": "peak lag", "mass_within": MASS}
 IMPULSE_LAGS = {"impulse_mean_lag": IMPULSE_MEAN, "impulse_median_lag": IMPULSE_MEDIAN}
 SAME, DISAGREE, FINE = "the posterior equals the prior", "prior and data disagree", "no conflict"
 
 
+# Regime or episode of a quantity that is averaged over them.
+ALL = "all"
+
+
 class Row(NamedTuple):
-    """A quantity of the report, of one entry of a dimension over which it differs if there is one."""
+    """A quantity of the report: of one regime or one episode, or averaged over them."""
 
     response: str
     signal: str
     quantity: str
-    dim: str = ""
-    entry: str = ""
+    regime: str = ALL
+    episode: str = ALL
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """The regime or the episode that it is of, by dimension; empty for an average."""
+        return {dim: entry for dim in GAPS if (entry := getattr(self, dim)) != ALL}
 
     @property
     def name(self) -> str:
-        """The quantity, with its entry."""
-        return f"{self.quantity}, {self.entry}" if self.dim else self.quantity
+        """The quantity in words."""
+        return ", ".join([self.quantity, *self.entries.values()])
 
 
 def lag_report(
@@ -58,7 +68,7 @@ def lag_report(
     threshold: float = THRESHOLD,
     slabs: Sequence[float] = SLABS,
 ) -> pd.DataFrame:
-    """Say whether there is a lagged response, how large and how late, how far the prior says so, and what to claim.
+    """Report effects and lags with their evidence, and the verdict on a lagged response.
 
     Parameters
     ----------
@@ -76,26 +86,26 @@ def lag_report(
     Returns
     -------
     pandas.DataFrame
-        Indexed by signal and quantity (response, signal and quantity with several responses), columns (group,
-        statistic). Groups posterior and prior: ``5 %``, ``median``, ``95 %``; for an effect ``P(> 0)`` and
-        ``P(|.| > 0.25)``; for the mean lag the probability that it lies within the range, ``P(4-13)``; for the largest
-        difference in mean lag between episodes ``P(> 4)``. Group evidence: ``nats``, the information gained on the
-        row's quantity, see Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their
-        ``diagnosis``. Effects are in their own units, lags in rows. Quantities that differ by regime or episode have a
-        row for each.
+        Indexed by ``response``, ``signal``, ``quantity``, ``regime`` and ``episode``; columns (group, statistic).
+        Quantities that differ by regime or episode have a row for each, and one with "all" for the average. Groups
+        posterior and prior: ``5 %``, ``median``, ``95 %``; for an effect ``P(> 0)`` and ``P(|.| > threshold)``; for the
+        mean lag the probability that it lies within the range, ``P(within)``; for the largest difference in mean lag
+        between episodes or regimes ``P(> 4)``. Group evidence: ``nats``, the information gained on the quantity, see
+        Notes; ``prior`` and ``likelihood``, its power-scaling sensitivities, and their ``diagnosis``. Effects are in
+        units of the response per unit of the signal, lags in periods of the panel.
 
-        With autoregression there are rows for the ``long-run effect`` and for mean and median lag of the impulse
-        response; ``lagged effect`` and ``mean lag`` are then those of the direct effect.
+        With autoregression there are also *long-run effect*, and *mean lag* and *median lag of the impulse response*;
+        *lagged effect* and *mean lag* are then those of the direct effect.
 
-        The row ``lagged effect`` gives equal weights to regimes and episodes, and is what the verdict decides on;
-        ``lagged effect, average over the sample's periods`` is ``lagged_over_sample`` of `effects`.
+        The quantity *lagged effect*, for all regimes and episodes, gives them equal weights, and is what the verdict
+        decides on; *lagged effect, average over the sample's periods* is ``lagged_over_sample`` of `effects`.
 
         In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses); ``no_effect``, by
         signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table
         of the probability that the average effect is zero (see Notes); ``persistence``, by response, the robust
         autocorrelation ``r_1`` of its one-step-ahead residuals, ``r_1^2 + ... + r_8^2``, and its own lag-1
-        ``autocorrelation``, None where there are too few rows; ``notes``, a list of what to know before quoting any of
-        it.
+        ``autocorrelation``, None where there are too few rows; ``notes``, a list of warnings; ``within`` and
+        ``threshold`` as given.
 
     Raises
     ------
@@ -139,8 +149,9 @@ def lag_report(
     for group, found in zip(GROUPS, (after, before), strict=True):
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
+    asked = {"within": list(within), "threshold": threshold, "persistence": view.read(persistence).plain}
     if not rows:
-        return _framed(view, table, {"verdict": {}, "no_effect": {}, "notes": _notes(view)})
+        return _framed(table, {"verdict": {}, "no_effect": {}, "notes": _notes(view)} | asked)
     for row, entry in _evidence(view, after, before).items():
         table[row] |= entry
     conflicts = list(_sensitivity(view, after, before, table))
@@ -148,7 +159,7 @@ def lag_report(
     said = {one.name: verdict(one) for one in _findings(view, after, before, table, none, within)}
     notes = [*_notes(view), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
-    return _framed(view, table, {"verdict": said, "no_effect": no_effect, "notes": notes})
+    return _framed(table, {"verdict": said, "no_effect": no_effect, "notes": notes} | asked)
 
 
 def _notes(view: View) -> list[str]:
@@ -166,19 +177,15 @@ def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
             raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
 
 
-def _framed(view: View, table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
-    """The rows as a table; the response is a level of the index only where there are several."""
+def _framed(table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:
+    """The rows as a table."""
     columns = list(dict.fromkeys(column for entry in table.values() for column in entry))
     columns.sort(key=lambda column: (*GROUPS, "evidence").index(column[0]))
-    several = len(_responses(view)) > 1
-    names = [nm.RESPONSE, nm.SIGNAL, "quantity"][0 if several else 1 :]
-    keys = [(row.response, row.signal, row.name)[0 if several else 1 :] for row in table]
     frame = pd.DataFrame(
         [[entry.get(column, np.nan) for column in columns] for entry in table.values()],
-        index=pd.MultiIndex.from_tuples(keys, names=names),
+        index=pd.MultiIndex.from_tuples(list(table), names=Row._fields),
         columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
     )
-    attrs["persistence"] = view.read(persistence).plain
     frame.attrs |= attrs | {nm.SENTENCES: [*attrs["verdict"].values(), *attrs["notes"]]}
     return frame
 
@@ -209,7 +216,7 @@ def _quantities(view: View, group: str, within: tuple[float, float]) -> dict[Row
             if lagged:
                 for dim in (nm.REGIME, nm.EPISODE):
                     found |= _entries(_one(read[f"lagged_by_{dim}"], *of), *of, EFFECT)
-                found |= _lag_quantities(lag, *of, within)
+                found |= _lag_quantities(lag, *of)
     return found
 
 
@@ -224,7 +231,7 @@ def _entries(values: xr.DataArray, response: str, signal: str, quantity: str) ->
     for dim in _varying(values):
         part = values.mean([other for other in values.dims if other not in (*SAMPLE, dim)])
         for entry in part[dim].to_numpy():
-            yield Row(response, signal, quantity, str(dim), str(entry)), part.sel({dim: entry}, drop=True)
+            yield Row(response, signal, quantity)._replace(**{dim: str(entry)}), part.sel({dim: entry}, drop=True)
 
 
 def _varying(values: xr.DataArray) -> list[str]:
@@ -233,20 +240,18 @@ def _varying(values: xr.DataArray) -> list[str]:
     return [dim for dim in rest if bool((values.max(dim) > values.min(dim)).any())]
 
 
-def _lag_quantities(
-    lag: xr.Dataset, response: str, signal: str, within: tuple[float, float]
-) -> Iterator[tuple[Row, xr.DataArray]]:
+def _lag_quantities(lag: xr.Dataset, response: str, signal: str) -> Iterator[tuple[Row, xr.DataArray]]:
     """Mean, median and peak lag and the mass within, averaged over what they differ by, then each entry."""
-    inside = f"mass within {within[0]:g}-{within[1]:g}"
-    names = [(name, quantity) for name, quantity in (LAGS | IMPULSE_LAGS).items() if name in lag]
-    for name, quantity in (*names, ("mass_within", inside)):
+    for name, quantity in (LAGS | IMPULSE_LAGS).items():
+        if name not in lag:
+            continue
         values = _one(lag[name], response, signal)
         yield Row(response, signal, quantity), values.mean([dim for dim in values.dims if dim not in SAMPLE])
         yield from _entries(values, response, signal, quantity)
-        if name == "mean_lag":
+        if quantity == MEAN_LAG:
             for dim in _varying(values):
                 part = values.mean([other for other in values.dims if other not in (*SAMPLE, dim)])
-                yield Row(response, signal, GAP, dim, f"{dim}s"), part.max(dim) - part.min(dim)
+                yield Row(response, signal, GAPS[dim]), part.max(dim) - part.min(dim)
 
 
 # ---- columns
@@ -261,10 +266,10 @@ def _statistics(
     entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
     if row.quantity in (EFFECT, OVER_SAMPLE, LONG_RUN, NOW):
         entry[group, "P(> 0)"] = float((draws > 0).mean())
-        entry[group, f"P(|.| > {threshold:g})"] = float((abs(draws) > threshold).mean())
+        entry[group, "P(|.| > threshold)"] = float((abs(draws) > threshold).mean())
     if row.quantity in (MEAN_LAG, IMPULSE_MEAN):
-        entry[group, f"P({within[0]:g}-{within[1]:g})"] = float(((draws >= within[0]) & (draws <= within[1])).mean())
-    if row.quantity == GAP:
+        entry[group, "P(within)"] = float(((draws >= within[0]) & (draws <= within[1])).mean())
+    if row.quantity in GAPS.values():
         entry[group, f"P(> {LAG_GAP})"] = float((draws > LAG_GAP).mean())
     return entry
 
@@ -278,8 +283,7 @@ def _evidence(
     for row, count in zip(after, effective, strict=True):
         nats = None
         if row.quantity == MEAN_LAG:
-            at = {row.dim: row.entry} if row.dim else {}
-            nats = evidence.point_information(view.spec, view.parameters(), row.signal, at)
+            nats = evidence.point_information(view.spec, view.parameters(), row.signal, row.entries)
         if nats is None:
             draws = [_finite(part[row]) for part in (after, before)]
             nats = evidence.information_gained(*draws, effective=count) if all(map(len, draws)) else 0.0
@@ -300,7 +304,7 @@ def _sensitivity(
     table: dict[Row, dict[tuple[str, str], Any]],
 ) -> Iterator[str]:
     """Add prior sensitivities of average effects and mean lags to the table; say where prior and data disagree."""
-    scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.dim]
+    scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.entries]
     if not view.spec.lagged_signals:
         return
     log_prior = view.fit["log_prior"].to_dataset()
@@ -368,7 +372,7 @@ def _findings(
     none: dict[str, pd.DataFrame],
     within: tuple[float, float],
 ) -> Iterator[Findings]:
-    """What the verdict on each lagged signal, and response, speaks of."""
+    """Findings on each lagged signal and response, for the verdict."""
     spec, responses, problems = view.spec, _responses(view), tuple(view.diagnostics[1:])
     persistent = view.read(persistence)
     for place, response in enumerate(responses):
@@ -390,9 +394,9 @@ def _findings(
                 lag_name=main.quantity,
                 information=table[main]["evidence", "nats"],
                 lag_gap={
-                    row.entry: tuple(table[row][group, f"P(> {LAG_GAP})"] for group in GROUPS)
-                    for row in mine
-                    if row.quantity == GAP
+                    f"{dim}s": tuple(table[row][group, f"P(> {LAG_GAP})"] for group in GROUPS)
+                    for dim, quantity in GAPS.items()
+                    if (row := Row(response, signal.name, quantity)) in table
                 },
                 none=(float(known["probability"].min()), float(known["probability"].max())),
                 none_bound=bool(known["bound"].any()),
@@ -408,11 +412,15 @@ def _findings(
 
 def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, np.ndarray]:
     """Effects by regime or episode."""
-    return {row.entry: draws[row].to_numpy().ravel() for row in rows if row.quantity == EFFECT and row.dim == dim}
+    return {
+        entry: draws[row].to_numpy().ravel()
+        for row in rows
+        if row.quantity == EFFECT and (entry := row.entries.get(dim)) is not None
+    }
 
 
 def _deviations(view: View) -> tuple[str, ...]:
-    """Over what the lagged effect may deviate from its average."""
+    """Dimensions over which the lagged effect may deviate from its average."""
     groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
     return tuple(words for words, name in groups.items() if name in view.parameters())
 
@@ -426,7 +434,7 @@ def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:
-    """What power-scaling found, and which prior to widen."""
+    """Sentence on prior-data disagreement, with the prior to widen."""
     pulls = []
     for name, what in (("prior", "the priors of effect and lag"), ("likelihood", "the likelihood")):
         way = "up" if found[f"{name}_pull"] > 0 else "down"

@@ -1,4 +1,4 @@
-"""How late the response follows, and how much: lags and effects in their own units."""
+"""Lag distributions, and effects in their own units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LONGEST = 1000
 
 
 def check_within(asked: str, within: Any) -> None:
-    """Refuse what is no range of lags."""
+    """Refuse an invalid range of lags."""
     two = isinstance(within, (tuple, list)) and len(within) == 2  # noqa: PLR2004
     low, high = within if two and all(map(is_number, within)) else (None, None)
     if low is None or high is None:
@@ -49,9 +49,9 @@ def elasticity_scale(constants: xr.Dataset) -> xr.DataArray:
     return only_one(effect_scale(constants, nm.SIGNAL))
 
 
-def only_one(values: xr.DataArray, dim: str = nm.RESPONSE) -> xr.DataArray:
-    """Without a dimension that has one entry: with one response, readings do not speak of it."""
-    return values.isel({dim: 0}, drop=True) if values.sizes[dim] == 1 else values
+def only_one(values: xr.DataArray) -> xr.DataArray:
+    """Drop the dimension response if there is one."""
+    return values.isel({nm.RESPONSE: 0}, drop=True) if values.sizes[nm.RESPONSE] == 1 else values
 
 
 def lag_distribution(

@@ -1,4 +1,4 @@
-"""Automatic warnings: mass at `max_lag`, regimes that coincide with calendar years or recur never, separation."""
+"""Automatic warnings: mass at `max_lag`, calendar regimes, single visits, separation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
 
 
 def mass_at_max_lag(lag: xr.Dataset) -> Iterator[str]:
-    """Signals whose weight beyond 0.9 L is more than twice what equal weights would put there.
+    """Warn of signals with more than twice the uniform weight beyond 0.9 L.
 
     Cut off at L, the mass of longer lags is added to the shorter: Park et al. (2024), Charniga et al. (2024).
     """
@@ -96,7 +96,7 @@ def regime_is_calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int
 
 
 def _of_the_years(spec: ModelSpec, episodes: int) -> str:
-    """What follows from regimes that are the calendar, and what to do, given what the spec lets vary already."""
+    """Consequence and cure where regimes coincide with calendar periods."""
     said = "What is reported of a regime may be a property of these years."
     if not spec.episodes.starts:
         return f"{said} Write episodes.starts, so that the scale may differ between periods within a regime."

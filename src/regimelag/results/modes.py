@@ -1,4 +1,4 @@
-"""The catalogue of modes read out: their weight, where the draws are, and what differs."""
+"""The modes of a posterior: weights, shares of the draws, and differences."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.terms import model_terms
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
+MOST_DIFFERENCES = 4
 # Permutations are tried one by one: 720 for six regimes.
 MOST_REGIMES = 6
 # Regimes count as relabelled if that brings a mode to at most this share of its distance from the first.
@@ -75,7 +76,7 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, so that
     chains that sit in different modes do not lengthen the yardstick. Moves within one deviation are left unsaid. In
     a model of your own a permutation of regimes is sought over the dimensions named regime, origin and destination, and
-    a variable's kind is told from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
+    a variable's kind is read from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
     """
     require_fit("modes", idata)
     if "modes" not in idata.children:
@@ -115,7 +116,7 @@ def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, known: Mapping[s
 
 
 def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
-    """What each variable of a spec's model is about."""
+    """Kind of each variable of a spec's model."""
     if "spec" not in idata.attrs:
         return {}
     spec = spec_of(idata)
@@ -132,7 +133,7 @@ def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
 
 
 def _kind(name: str, dims: Sequence[object]) -> str:
-    """What a variable of another model is about."""
+    """Kind of a variable of another model, by its name and dimensions."""
     for kind, parts in HABITS.items():
         if any(part in name for part in parts):
             return kind
@@ -141,14 +142,14 @@ def _kind(name: str, dims: Sequence[object]) -> str:
     return "lag" if nm.LAG in dims else "other"
 
 
-def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int, most: int = 4) -> str:
+def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
     """The parameters in which mode n is furthest from the first, in words."""
     moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd, {})
-    return "; ".join(move.text for move in sorted(moves, reverse=True)[:most])
+    return "; ".join(move.text for move in sorted(moves, reverse=True)[:MOST_DIFFERENCES])
 
 
 def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
-    """What differs between mode n and the first, by kind: labels, and what differs once they are exchanged."""
+    """Differences between mode n and the first by kind, after exchanging labels."""
     first, here = catalogue.isel(mode=0), catalogue.isel(mode=n)
     said = []
     order = _relabelling(first, here, sd)

@@ -1,11 +1,12 @@
-"""Which regime, when, for how long, and what drives it."""
+"""Regime probabilities, paths, durations and summaries, and effects of drivers."""
 
 from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,12 +32,13 @@ from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
-from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.series import Response
 from regimelag.spec.transitions import stationary_distribution
 
 Kind = Literal["filtered", "predicted", "smoothed"]
-LONG_RUN = "long_run"
-EXPECTED = "expected_duration"
+LONG_RUN, YEAR = "long_run", "year"
+STATISTICS = ("5 %", "median", "95 %")
 
 
 def _chains(spec: ModelSpec) -> dict[str, list[str]]:
@@ -168,7 +170,7 @@ def regime_paths(
 
 
 def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.Dataset:
-    """How long regimes last: spells counted along sampled paths, under the drivers as they were.
+    """Durations of regimes: spells on sampled paths, under the observed drivers.
 
     Parameters
     ----------
@@ -324,7 +326,7 @@ def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np
 
 
 def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
-    """What each regime is: volatility, mean, durations, what moves it, and its share of each year.
+    """Volatility, mean, durations, shares and driver effects of each regime.
 
     Whether a regime deserves a name from a story is read from here, and said; the package names them by volatility.
 
@@ -336,10 +338,19 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by quantity, columns (regime, {"median", "5 %", "95 %"}). Volatility is the residual standard deviation
-        over a period, averaged over episodes on the log scale; mean is the regime's mean over a period with all else at
-        its mean, both for each response and in its unit; shares are those of sampled paths. Where each response has a
-        chain of its own, each has these rows.
+        One row for each quantity and regime: columns ``response``, ``quantity``, ``regime``, ``driver``, ``year``,
+        ``5 %``, ``median``, ``95 %`` of the posterior, and ``unit``. Quantities:
+
+        - *volatility*: residual standard deviation over a period, averaged over episodes on the log scale, in the
+          response's unit;
+        - *mean*: mean of the response over a period with all else at its mean, in its unit;
+        - *expected duration*, with all drivers at their mean, and *mean duration* of the spells on sampled paths, in
+          periods of the panel;
+        - *share* of the periods on sampled paths, and *share of the year*;
+        - *change in long-run probability* if the ``driver`` stays one standard deviation higher.
+
+        ``response`` is "all" where all of several responses share the regime process; ``driver`` is empty and ``year``
+        missing where a quantity has none.
     """
     view = View.of(idata)
     spec, panel, draws = view.spec, view.panel, view.at_draws.draws
@@ -349,46 +360,40 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
         # Otherwise the scale is that of the standard deviation already.
         shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
         log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
-    quantities: dict[str, np.ndarray] = {}
+    coords = {nm.REGIME: labels, nm.RESPONSE: [response.name for response in spec.responses]}
     # (draw, regime, response)
     volatility = np.moveaxis(np.exp(log_scale), 1, -1) * panel[nm.scale_of(nm.RESPONSE)].to_numpy()
     mean = in_units(panel, nm.RESPONSE, np.moveaxis(draws[nm.INTERCEPT], 1, -1))
-    for a, response in enumerate(spec.responses):
-        whose = f" of {response.name}" if len(spec.responses) > 1 else ""
-        quantities[f"volatility{whose}"] = volatility[..., a]
-        quantities[f"mean{whose}"] = mean[..., a]
-    held = xr.Dataset({nm.REGIME_PATH: view.read(regime_paths)})
-    if spec.regimes.count > 1:
-        held[EXPECTED] = _expected_durations(view)
-    if spec.drivers:
-        held[LONG_RUN] = view.read(driver_effects)[LONG_RUN]
-    if not spec.own_regimes:
-        quantities |= _chain_summary(held, labels)
-    for name in _chains(spec).get(nm.RESPONSE, []):
-        own = _chain_summary(held.sel({nm.RESPONSE: name}), labels)
-        quantities |= {f"{what} of {name}": values for what, values in own.items()}
-    levels = (INTERVAL[0], 0.5, INTERVAL[1])
-    columns = pd.MultiIndex.from_product([labels, ["5 %", "median", "95 %"]], names=[nm.REGIME, ""])
-    table = {name: np.nanquantile(values, levels, axis=0).T.ravel() for name, values in quantities.items()}
-    return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("quantity")
-
-
-def _chain_summary(held: xr.Dataset, labels: list[str]) -> dict[str, np.ndarray]:
-    """Durations, shares and what drivers do (draw, regime), of one chain."""
-    paths = held[nm.REGIME_PATH]
+    paths, periods = view.read(regime_paths), period_name(spec.frequency)
     spells = _spells(paths, labels)
-    quantities = {"expected duration": _flat(held[EXPECTED])} if EXPECTED in held else {}
-    quantities |= {"mean duration": _flat(spells["mean_duration"]), "share": _flat(spells["share"])}
-    for driver in held[nm.DRIVER].to_numpy() if LONG_RUN in held else ():
-        change = held[LONG_RUN].sel({nm.DRIVER: driver})
-        quantities[f"change in long-run probability, {driver} up 1 sd"] = _flat(change)
-    for year, rows in paths.groupby("time.year"):
-        at = [_flat((rows == k).mean(nm.TIME)) for k in range(len(labels))]
-        quantities[f"share of {year}"] = np.stack(at, axis=-1)
-    return quantities
+    found = []
+    for quantity, values in (("volatility", volatility), ("mean", mean)):
+        labelled = unstack_draws(values, view.parameters(), **coords)
+        found += [(quantity, labelled.sel({nm.RESPONSE: [one.name]}), _unit(one, periods)) for one in spec.responses]
+    if spec.regimes.count > 1:
+        found.append(("expected duration", _expected_durations(view), periods))
+    found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
+    if spec.drivers:
+        found.append(("change in long-run probability", view.read(driver_effects)[LONG_RUN], "probability"))
+    by_year = [_spells(some, labels)["share"].expand_dims({YEAR: [year]}) for year, some in paths.groupby("time.year")]
+    found.append(("share of the year", xr.concat(by_year, YEAR), ""))
+    absent = {nm.RESPONSE: spec.responses[0].name if len(spec.responses) == 1 else "all", nm.DRIVER: "", YEAR: pd.NA}
+    rows = [row for name, values, unit in found for row in _quantile_rows(values, {"quantity": name, "unit": unit})]
+    columns = [nm.RESPONSE, "quantity", nm.REGIME, nm.DRIVER, YEAR, *STATISTICS, "unit"]
+    return pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
 
 
-def _flat(values: xr.DataArray) -> np.ndarray:
-    """(draw, ...) array with chain and draw stacked."""
-    array = values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy()
-    return array.reshape(-1, *array.shape[2:])
+def _unit(response: Response, periods: str) -> str:
+    """Unit of a response's value over one period."""
+    per = periods.removesuffix("s")
+    words = {"log_return": f"log return per {per}", "difference": f"change of {response.column} per {per}"}
+    return words.get(response.transform, response.column)
+
+
+def _quantile_rows(values: xr.DataArray, same: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """A row for each entry of a quantity (chain, draw, ...): its labels, its median and 90 % interval."""
+    rest = [dim for dim in (nm.RESPONSE, nm.DRIVER, YEAR, nm.REGIME) if dim in values.dims]
+    quantiles = values.quantile((INTERVAL[0], 0.5, INTERVAL[1]), (nm.CHAIN, nm.DRAW)).transpose(*rest, "quantile")
+    for entry in product(*(values[dim].to_numpy().tolist() for dim in rest)):
+        at = dict(zip(rest, entry, strict=True))
+        yield same | at | dict(zip(STATISTICS, quantiles.sel(at).to_numpy().tolist(), strict=True))

@@ -25,13 +25,13 @@ class Sentences(list[str]):
 
 
 def sentences(result: Any) -> list[str]:
-    """Sentences of a result: its verdict, what it is conditional on, and what to know before quoting it.
+    """Sentences of a result: verdict, conditions and warnings.
 
     Parameters
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
         From `lag_report`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`, `forecast` or `diagnostics`,
-        or from ``compare_gains``, ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
+        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
         fit: its diagnostics.
 
     Returns

@@ -62,7 +62,7 @@ class Comparison(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a verdict claims.
+    """Claims of a verdict.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ def verdict_claims(
     family: int = 1,
     trusted: bool = True,
 ) -> Claims:
-    """Apply the rule to draws: what a study of false claims needs, without the report around it.
+    """Apply the rule to draws, for studies of false claims.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ class Findings:
 
 
 def claims_of(found: Findings) -> Claims:
-    """What may be claimed of these findings."""
+    """Claims that the findings support."""
     by_regime, by_episode = (
         np.stack(list(by.values()), axis=-1) if by else None for by in (found.by_regime, found.by_episode)
     )
@@ -274,7 +274,7 @@ def verdict(found: Findings) -> str:
     made = claims_of(found)
     if found.problems:
         why = " ".join([*found.problems, *found.withheld])
-        return f"The draws cannot be trusted, and nothing is claimed of {found.name}. {why}"
+        return f"Convergence diagnostics failed, and nothing is claimed of {found.name}. {why}"
     if found.withheld:
         return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:

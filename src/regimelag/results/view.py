@@ -1,4 +1,4 @@
-"""A fit that is read once: its spec, panel, draws and evaluated model, and what was read from it before."""
+"""A fit read once: spec, panel, draws, evaluated model and earlier results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regimelag.spec.model_spec import ModelSpec
 
 
 class View:
-    """What the readings of a fit share, for the time of one public call.
+    """State shared by the results of a fit during one public call.
 
     A public function begins with ``view = View.of(idata)`` and hands the view to the readings that it needs. Each part
     is read, and checked, when it is first asked for. A view is never kept with the fit, which may change between calls.
@@ -62,7 +62,7 @@ class View:
         return self.fit["constant_data"].to_dataset()
 
     def parameters(self, group: str = "posterior") -> xr.Dataset:
-        """Parameter draws, as `parameters_of` reads them."""
+        """Parameter draws, checked."""
         if group not in self._parameters:
             spec = self.spec if "spec" in self.fit.attrs else None
             self._parameters[group] = whole_parameters(spec, self.fit, group)
@@ -104,7 +104,7 @@ class View:
         return some
 
     def read[**P, T](self, reading: Callable[Concatenate[xr.DataTree, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a reading finds in this fit, read once for each set of arguments; not to be changed by the caller."""
+        """Result of a function on this fit, computed once per set of arguments. Do not modify it."""
         # A reading takes a view wherever it takes a fit; users need not know.
         fit = cast("xr.DataTree", self)
         bound = inspect.signature(reading).bind(fit, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Folders in which numba and PyTensor keep compiled code: what to say where they cannot be written to."""
+"""Errors for compilation caches of numba and PyTensor that cannot be written to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIABLES = "NUMBA_CACHE_DIR=/tmp/numba PYTENSOR_FLAGS=base_compiledir=/tmp/pyte
 
 @contextmanager
 def explain_read_only_cache() -> Iterator[None]:
-    """Turn what is raised where compiled code cannot be written into an error that names the variables to set.
+    """Turn errors on a read-only compilation cache into one that names the variables to set.
 
     Raises
     ------

@@ -34,7 +34,7 @@ FORMAT, FORMAT_KEY = 1, "regimelag_format"
 
 
 def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
-    """Refuse what is written in another format; `old` is the cure where it is that of version 0.1.0."""
+    """Refuse another file format; `old` is the cure for that of version 0.1.0."""
     found, rule = held.get(FORMAT_KEY), f"it is of format {FORMAT}"
     if not isinstance(found, Integral):
         raise FitError(asked, rule, f"no {FORMAT_KEY}, as version 0.1.0 wrote", old)
@@ -45,7 +45,7 @@ def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
 
 @contextmanager
 def explain_os_errors(asked: str, path: Path, kept: str = "", kind: type[RegimelagError] = FitError) -> Iterator[None]:
-    """Turn what the file system refuses into an error with a cure; `kept` says what is not lost."""
+    """Turn errors of the file system into errors with a cure; `kept` says what is not lost."""
     try:
         yield
     except OSError as problem:
@@ -61,13 +61,13 @@ def explain_os_errors(asked: str, path: Path, kept: str = "", kind: type[Regimel
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Files and links within a folder by their path there, without what file managers write."""
+    """Files and links within a folder by relative path, without those of file managers."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
     return {path.relative_to(folder).as_posix(): path for path in paths if path.name not in JUNK}
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or leave what is there as it was."""
+    """Write a file whole, or leave the old one."""
     part = _beside(path, "part")
     try:
         part.write_bytes(content)
@@ -125,7 +125,7 @@ def recover(target: Path) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what killed processes of this machine left beside the target, and name it."""
+    """Remove temporary files of killed processes of this machine, and name them."""
     gone = [path for path, machine, process in _left_behind(target) if machine == _machine() and not _alive(process)]
     for path in gone:
         if path.is_dir():
@@ -149,7 +149,7 @@ def _beside(target: Path, kind: str) -> Path:
 
 
 def _left_behind(target: Path) -> list[tuple[Path, str, int]]:
-    """What processes wrote beside the target, or are writing: the path, the machine and the process."""
+    """Temporary files beside the target: path, machine and process."""
     name = re.compile(rf"\.{re.escape(target.name)}\.(\w+)-(\d+)-[0-9a-f]{{8}}\.(part|old)")
     found = ((path, name.fullmatch(path.name)) for path in sorted(target.parent.glob(".*")))
     return [(path, match[1], int(match[2])) for path, match in found if match]

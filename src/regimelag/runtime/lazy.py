@@ -1,4 +1,4 @@
-"""Public names of a package, as its stub lists them, loaded at first use: the compiler takes a second to import."""
+"""Public names of a package, as its stub lists them, loaded at first use."""
 
 from __future__ import annotations
 

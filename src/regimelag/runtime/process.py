@@ -1,4 +1,4 @@
-"""What a process may do: one thread at a time where PyTensor is at work, and nothing while it imports a script."""
+"""Guards of a process: one thread in PyTensor, no work while a script is imported."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ COMPILERS = frozenset({"llvmlite", "numba", "nutpie", "pymc", "pytensor"})
 
 
 def declared(extra: str = "") -> list[Requirement]:
-    """What regimelag's metadata require, or what one of its extras adds to that."""
+    """Requirements of regimelag, or those that one of its extras adds."""
     found = [Requirement(text) for text in metadata.requires("regimelag") or ()]
     always = [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     if not extra:
@@ -26,7 +26,7 @@ def declared(extra: str = "") -> list[Requirement]:
 
 
 def another(package: str) -> Requirement:
-    """What regimelag requires of a package, without the version that is installed."""
+    """Requirement on a package, without the installed version."""
     (one,) = (one for one in declared() if one.name == package)
     return Requirement(f"{one.name}{one.specifier},!={metadata.version(package)}")
 

@@ -53,7 +53,7 @@ def _pointer(array: np.ndarray) -> Any:
 
 
 def _table(data: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Where the data lie: for each array its address, then its shape."""
+    """Addresses and shapes of the data arrays."""
     return np.array([n for values in data.values() for n in (values.ctypes.data, *values.shape)], dtype=np.int64)
 
 
@@ -143,7 +143,7 @@ class CompiledModel:
         return {name: values.reshape((*lead, *values.shape[1:])) for name, values in found.items()}
 
     def point(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Where on the unconstrained scale (parameter) the free variables have these values (*variable)."""
+        """Point on the unconstrained scale (parameter) at these values of the free variables."""
         return self._to_point(*(values[rv.name] for rv in self.model.free_RVs))
 
     @cached_property

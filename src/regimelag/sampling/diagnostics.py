@@ -1,4 +1,4 @@
-"""Diagnostics of a fit in words: what is wrong, and what to try."""
+"""Convergence diagnostics of a fit in words, with cures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def undefined_draws(values: xr.Dataset) -> list[str]:
 
 
 def require_fit(asked: str, idata: object) -> None:
-    """Refuse what is no tree of draws: the path of one, a spec, a panel, draws without their dimensions."""
+    """Refuse a value that is no tree of draws, such as a path, a spec or a panel."""
     if isinstance(idata, xr.DataTree):
         posterior = idata["posterior"].to_dataset() if "posterior" in idata.children else xr.Dataset()
         for dim in (nm.CHAIN, nm.DRAW) if posterior.data_vars else ():
@@ -103,7 +103,7 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
 
 
 def diagnostics(idata: xr.DataTree) -> list[str]:
-    """Say in words whether the draws can be trusted, and what to try where they cannot.
+    """Report convergence diagnostics in words, with a cure for each fault.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def stored_diagnostics(idata: xr.DataTree) -> list[str]:
 
 
 def _diagnosed_hash(idata: xr.DataTree) -> str:
-    """SHA-256 of all that the diagnostics depend on: draws, sampler statistics, modes and what was asked for."""
+    """SHA-256 of the inputs of the diagnostics: draws, sampler statistics, modes, settings."""
     digest = hashlib.sha256()
     for name in ("posterior", "sample_stats", "modes"):
         if name in idata.children:
@@ -227,7 +227,7 @@ def interruption(idata: xr.DataTree) -> str:
 
 
 def _carrying_weight(idata: xr.DataTree) -> str:
-    """How many modes of the catalogue carry weight, in words; empty if one does, or there is no catalogue."""
+    """Number of modes with weight in words; empty if there is one, or no catalogue."""
     if "modes" not in idata.children:
         return ""
     weight = idata["modes"]["weight"].to_numpy()
@@ -236,7 +236,7 @@ def _carrying_weight(idata: xr.DataTree) -> str:
 
 
 def _stacked_in_words(stacked: dict[str, Any]) -> list[str]:
-    """What there is to say of stacked draws: R-hat and effective sample size are those of chains, and do not apply."""
+    """Sentences on stacked draws, to which R-hat and effective sample size do not apply."""
     weights = ", ".join(f"chain {chain} {weight:.2f}" for chain, weight in stacked["weights"].items())
     said = (
         f"Stacked draws: resampled from chains that need not mix, by weights ({weights}) under which they predict best "

@@ -129,7 +129,7 @@ def sample(
     progressbar: bool = True,
     **kwargs: Any,
 ) -> xr.DataTree:
-    """Sample any PyMC model as `fit` does: find the modes, start chains within those that carry weight, run NUTS.
+    """Sample any PyMC model as `fit` does: find modes, start chains in them, run NUTS.
 
     For a model of your own, one that uses `markov_loglik`, say. Where `pymc.sample` starts all chains near one point,
     here the catalogue of modes says what there is to be missed.
@@ -216,7 +216,7 @@ def _say_nothing(text: str) -> None:
 
 
 def _carrying(modes: list[Mode]) -> str:
-    """How many of the modes carry weight, in words."""
+    """Number of modes with weight, in words."""
     carrying = len(start_weights(modes).nonzero()[0])
     return f"{carrying} of {len(modes)} modes" if len(modes) > 1 else "the one mode found"
 

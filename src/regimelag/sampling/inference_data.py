@@ -35,7 +35,7 @@ from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.own_past import history_before, own_past
 from regimelag.panel.slicing import in_natural_units
 from regimelag.runtime.files import FORMAT, FORMAT_KEY
-from regimelag.runtime.plain import whole
+from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
@@ -107,7 +107,7 @@ def whole_panel(spec: ModelSpec, idata: xr.DataTree) -> xr.Dataset:
 
 
 def held_panel(idata: xr.DataTree) -> xr.Dataset:
-    """What the data groups of a fit hold, whole or not."""
+    """Data groups of a fit as a panel, complete or not."""
     panel = xr.merge([idata["observed_data"].to_dataset(), idata["constant_data"].to_dataset()], join="outer")
     panel.attrs = json.loads(idata.attrs["panel_attrs"])
     return panel
@@ -134,20 +134,14 @@ def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
         raise FitError("reading a fit", WHOLE, f"{episodes or 'one'} of its episodes", OF_READINGS)
 
 
-def parameters_of(idata: xr.DataTree, group: str = "posterior") -> xr.Dataset:
-    """Parameter draws of the posterior or the prior.
+def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
+    """Parameter draws of the posterior or the prior, of a fit whose spec has been read or of a tree without one.
 
     Raises
     ------
     FitError
         If the tree has no such group or no draw in it, or labels of it were selected.
     """
-    require_fit("reading a fit", idata)
-    return whole_parameters(spec_of(idata) if "spec" in idata.attrs else None, idata, group)
-
-
-def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
-    """The same of a fit whose spec has been read, or of a tree without a spec."""
     if group not in idata.children:
         raise FitError(
             f"the {group} of a fit",
@@ -201,7 +195,8 @@ def as_fit(
     prior_draws : int
         Number of draws from the prior and its predictive.
     random_seed : int, optional
-        Seed of the predictive draws.
+        Seed of the prior and the predictive draws. By default one is drawn; it is recorded in
+        ``attrs["predictive_seed"]`` either way.
 
     Returns
     -------
@@ -231,7 +226,8 @@ def as_fit(
     _check_data(spec, panel, idata, model)
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
-    rng = np.random.default_rng(random_seed)
+    seed = drawn_seed(FitError, "as_fit", random_seed)
+    rng = np.random.default_rng(seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     at_posterior = AtDraws(spec, panel, posterior)
@@ -254,7 +250,7 @@ def as_fit(
     for name, dataset in groups.items():
         dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
-    tree.attrs = dict(idata.attrs) | provenance(spec, panel)
+    tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed}
     store_diagnostics(tree)
     return tree
 
@@ -294,7 +290,7 @@ def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """What a reader needs to know how a fit came about; text and numbers alone, since files hold no dicts."""
+    """Provenance of a fit as text and numbers, since files hold no dicts."""
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
@@ -315,7 +311,7 @@ def _unnamed(spec: ModelSpec) -> ModelSpec:
 
 
 def installed() -> dict[str, str]:
-    """Versions of what can move a draw: packages, Python, and the platform it runs on."""
+    """Versions of packages and Python, and the platform, which determine the draws."""
     own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     return {name: metadata.version(name) for name in PACKAGES} | own
 
@@ -389,7 +385,7 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
 
 
 def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapping[str, Any]) -> str:
-    """In what draws of a parameter differ from the model's dimensions, in words; empty if in nothing.
+    """Difference of a parameter's dimensions from the model's, in words; empty if none.
 
     Labels are compared only where the draws have any under the same name.
     """

@@ -110,7 +110,7 @@ def _locks_of_this_process() -> Iterator[None]:
 
 
 def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> None:
-    """Refuse to replace what exists, unless it is a fit and may be replaced."""
+    """Refuse to replace an existing file, unless it is a fit and may be replaced."""
     if not target.exists():
         return
     if not overwrite:
@@ -123,7 +123,7 @@ def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> 
 
 
 def _strange_file(target: Path) -> str:
-    """Why a file is no fit; empty if it is one."""
+    """Reason why a file is no fit; empty if it is one."""
     if target.is_dir():
         return "is a folder"
     try:
@@ -134,7 +134,7 @@ def _strange_file(target: Path) -> str:
 
 
 def _strange_folder(target: Path) -> str:
-    """Why a folder is no fit, or not a fit alone; empty if it is one, or holds nothing."""
+    """Reason why a folder is not a fit alone; empty if it is, or is empty."""
     if not target.is_dir():
         return "is a file"
     files = files_in(target)
@@ -203,7 +203,7 @@ def load_fit(path: str | Path) -> xr.DataTree:
 
 
 def _old_file(source: Path) -> str:
-    """What to do with a fit file of version 0.1.0."""
+    """Cure for a fit file of version 0.1.0."""
     engine = 'engine="h5netcdf"' if source.suffix == ".nc" else 'engine="zarr", consolidated=False'
     return (
         f"read its groups with xarray.open_datatree({str(source)!r}, {engine}), whose attrs hold the spec and the "
@@ -239,7 +239,7 @@ def _numbers(values: np.ndarray) -> bytes:
 
 
 def _check_hashes(tree: xr.DataTree, asked: str) -> None:
-    """Refuse a tree whose numbers are not those that were saved, and drop what is known of them."""
+    """Refuse a tree changed since it was saved, and drop its hashes."""
     recorded, held = json.loads(tree.attrs.pop(HASHES, "{}")), _hashes(tree)
     came = [f"group {name} is missing" for name in recorded if name not in held]
     for name in recorded:

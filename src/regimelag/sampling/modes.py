@@ -1,4 +1,4 @@
-"""The modes of a posterior: found from many starting points, catalogued, weighted by Laplace's approximation.
+"""Modes of a posterior from many starting points, with weights by Laplace's approximation.
 
 A chain can sit in a minor mode without a divergence, so chains start dispersed within the modes that carry weight, and
 the catalogue goes into the fit.

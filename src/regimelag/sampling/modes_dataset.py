@@ -46,7 +46,7 @@ def free_variables(catalogue: xr.Dataset) -> list[str]:
 
 
 def within_chain_sd(posterior: xr.Dataset) -> xr.Dataset:
-    """Posterior standard deviations within chains (...); NaN for what never moves.
+    """Posterior standard deviations within chains (...); NaN for constants.
 
     Chains that sit in different modes do not lengthen this yardstick.
     """

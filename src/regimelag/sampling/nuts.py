@@ -24,7 +24,7 @@ def sample_nutpie(
     progressbar: bool,
     settings: dict[str, Any],
 ) -> xr.DataTree:
-    """Sample with nutpie from dispersed starts; interrupted, it returns what there is."""
+    """Sample with nutpie from dispersed starts; an interrupt returns the draws so far."""
     # nutpie hands each chain a seed of its own, so each chain gets its own start, whatever the order they begin in.
     sampled = nutpie.sample(
         compiled.started_by(start),

@@ -1,4 +1,4 @@
-"""Point lags after sampling: their posterior per draw, a draw of each, and densities with them marginalised.
+"""Point lags after sampling: probabilities, a draw of each, and marginalised densities.
 
 A sampler does not move a point lag, so what the fit says of it is worked out from the other parameters: for each draw
 the probability of every lag given the data (the posterior is their average, which has less Monte Carlo error than any

@@ -1,4 +1,4 @@
-"""Settings of the sampler, checked when they are made and passed as one object to every function that fits."""
+"""Settings of the sampler, one object for every function that fits."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def sampler_of(
 
 
 def require_sampler(asked: str, sampler: object) -> Sampler:
-    """Refuse what is no `Sampler`."""
+    """Refuse a value that is no `Sampler`."""
     if not isinstance(sampler, Sampler):
         came = f"sampler = {sampler!r}"
         cure = "write sampler=regimelag.Sampler(draws=500, chains=2)"

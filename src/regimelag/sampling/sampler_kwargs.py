@@ -1,4 +1,4 @@
-"""Keywords that `fit` and `sample` pass on: what the sampler does not know is refused before anything is compiled."""
+"""Check of the keywords that `fit` and `sample` pass on, before anything is compiled."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own:
 
 
 def _signature(function: Any) -> dict[str, inspect.Parameter]:
-    """Named parameters, without self and what gathers the rest."""
+    """Named parameters, without self, *args and **kwargs."""
     gather = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = inspect.signature(function).parameters
     return {name: one for name, one in parameters.items() if one.kind not in gather and name != "self"}

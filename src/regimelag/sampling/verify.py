@@ -81,7 +81,7 @@ def _on_data(idata: xr.DataTree, panel: xr.Dataset, table: pd.DataFrame) -> list
 
 
 def _differences(old: xr.Dataset, new: xr.Dataset) -> list[str]:
-    """What differs: the window, columns on the rows that both have, and only else the names of what is made of them."""
+    """Differences in window and in values on common rows; if none, names of differing variables."""
     return [*_windows(old, new), *_columns(old, new)] or [f"What differs: {', '.join(_unlike(old, new))}."]
 
 

@@ -1,1 +1,1 @@
-"""What a model is: its series, kernels, regimes and priors, in Python and in TOML."""
+"""Specs of models: series, kernels, regimes and priors, in Python and in TOML."""

@@ -1,4 +1,4 @@
-"""Response families: the distribution of a residual with location zero and scale one, one small class each.
+"""Response families: distributions of a residual with location zero and scale one.
 
 Given its regime, a response is ``location + scale * z``; a family says how z is distributed. Log density, distribution
 function, random draws, variance, LaTeX and words follow from its class, so a family of a user's script works wherever

@@ -16,10 +16,10 @@ from regimelag.spec import names as nm
 from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
 from regimelag.spec.kernels import KERNELS, Kernel, NoLag, Point
 from regimelag.spec.parts import Episodes, Regimes
+from regimelag.spec.prior_checks import check_priors, kept_priors
 from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
-from regimelag.spec.terms import check_priors, kept_priors
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # More would take minutes where one lag takes a second.
@@ -347,6 +347,12 @@ class ModelSpec:
             '"regimes" in responses_vary',
             'drop by_regime from the kernel, or drop "regimes" from responses_vary',
         )
+
+    def to_toml(self) -> str:
+        """The spec as TOML text; `regimelag.read_spec` reads a file that holds it."""
+        from regimelag.spec.toml import spec_to_toml  # noqa: PLC0415 - reading a spec makes one of these
+
+        return spec_to_toml(self)
 
     def _check_volatility(self, asked: str) -> None:
         """Check that a scale that follows the past of the response has one response, one scale and one location."""

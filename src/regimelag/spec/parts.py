@@ -1,4 +1,4 @@
-"""What a model has besides its series: episodes and regimes."""
+"""Episodes and regimes of a spec."""
 
 from __future__ import annotations
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
-from regimelag.errors import require, require_choice
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
-from regimelag.spec.priors import BY, DISTRIBUTIONS, Prior, resolve
+from regimelag.spec.priors import Prior, resolve
 from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Parameter, Term, index_of, normal, pooled, text, zero_sum_normal
 from regimelag.spec.transitions import Steps
@@ -152,10 +151,10 @@ def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: 
 @lru_cache(maxsize=32)
 def model_terms(spec: ModelSpec, episodes: int) -> Terms:
     """The terms of a model with so many episodes."""
-    return _defaults(spec, episodes).each(lambda term: term.with_prior_of(spec.priors))
+    return default_terms(spec, episodes).each(lambda term: term.with_prior_of(spec.priors))
 
 
-def _defaults(spec: ModelSpec, episodes: int) -> Terms:
+def default_terms(spec: ModelSpec, episodes: int) -> Terms:
     """The terms, with their own priors."""
     index = Indices.of(spec, episodes)
     several = spec.regimes.count > 1
@@ -204,72 +203,6 @@ def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> d
     signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL)
     renamed = dict.fromkeys(signals, nm.SIGNAL) | {nm.LAGGED_CONTROL: nm.CONTROL}
     return {renamed.get(dim, dim): list(map(str, coords[dim])) for dim in parameter.dims}
-
-
-def check_priors(spec: ModelSpec, asked: str) -> None:
-    """Require that the priors that a spec replaces belong to its parameters."""
-    episodes = spec.episodes.labels()
-    parameters = {one.name: one for one in model_terms(spec, len(episodes)).parameters()}
-    defaults = {one.name: one.prior for one in _defaults(spec, len(episodes)).parameters()}
-    coords = coordinates(spec, episodes)
-    free = sorted(name for name, one in defaults.items() if one.distribution != "Categorical" and name[-4:] != "_raw")
-    for name, prior in spec.priors.items():
-        require_choice(f"{asked}, priors", "a parameter", name, free)
-        where, default = f"{asked}, the prior of {name}", DISTRIBUTIONS[defaults[name].distribution].support
-        labels = prior_labels(parameters[name], coords)
-        for one in prior.every():
-            fits = one.distribution == defaults[name].distribution if default == "vector" else one.within(default)
-            usual = defaults[name].distribution
-            rule = "the distribution is" if default == "vector" else "its support is within that of"
-            rule = f"{rule} a {usual}"
-            require(fits, where, rule, repr(one), f'write distribution = "{usual}"')
-            _check_unit(spec, parameters[name], one, where)
-            _check_lengths(labels, one, where)
-        kinds = {DISTRIBUTIONS[one.distribution].support for one in prior.every()}
-        alike = len({one.distribution for one in prior.every()}) == 1 or (len(kinds) == 1 and kinds != {"bounded"})
-        rule = "entries have one distribution, or distributions of one support"
-        came = ", ".join(one.distribution for one in prior.every())
-        require(alike, where, rule, came, f'write distribution = "{prior.distribution}" for all')
-        known = {*parameters[name].dims, *labels, *defaults[name].dims}
-        rule = f"dims are among {sorted(known)}" if known else "the parameter has no dims"
-        require({*prior.dims} <= known, where, rule, f"dims = {prior.dims}", "leave dims out")
-        for dim, entries in prior.by.items():
-            rule = f"entries are told apart by {' and '.join(labels)}" if labels else "the parameter has one entry"
-            cure = f"write {BY}{next(iter(labels))}" if labels else f"leave {BY}{dim} out"
-            require(dim in labels, where, rule, f"{BY}{dim}", cure)
-            for label in entries:
-                require_choice(where, dim, label, labels[dim])
-
-
-def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior]:
-    """Those of some priors, and of their entries, whose parameters and entries the model has."""
-    episodes = spec.episodes.labels()
-    coords = coordinates(spec, episodes)
-    own = {one.name: prior_labels(one, coords) for one in model_terms(spec, len(episodes)).parameters()}
-    return {name: prior.kept(own[name]) for name, prior in priors.items() if name in own}
-
-
-def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str) -> None:
-    """Require a coefficient of one response for a prior in natural units."""
-    if prior.unit == "standardized":
-        return
-    cure = 'write unit = "standardized", or leave unit out'
-    rule = "a prior is an elasticity where the parameter is a coefficient of a signal or control"
-    require(bool(parameter.slope_on), where, rule, prior.unit, cure)
-    one = len(spec.responses) == 1 or nm.RESPONSE in parameter.dims
-    rule = "an elasticity is that of one response; this parameter is shared by all"
-    require(one, where, rule, f"{len(spec.responses)} responses", cure)
-
-
-def _check_lengths(labels: Mapping[str, Sequence[str]], prior: Prior, where: str) -> None:
-    """Require lists of parameters as long as the parameter's last dimension."""
-    if DISTRIBUTIONS[prior.distribution].support == "vector":
-        return
-    for name, value in prior.parameters.items():
-        size = len(list(labels.values())[-1]) if labels else 1
-        fits = not isinstance(value, tuple) or (labels and len(value) == size)
-        rule = f"{name} is a number" + (f", or a list of {size}" if labels else "")
-        require(bool(fits), where, rule, f"{name} = {value!r}", f"write {name} = 1.0")
 
 
 def steps_of(spec: ModelSpec) -> Steps:

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: whether the posterior holds truths drawn from the prior as often as it says.
+"""Simulation-based calibration: ranks of prior truths among posterior draws.
 
 A truth is drawn from the prior, a response simulated from it on the panel's covariates, the model fitted, and the truth
 ranked among the draws. If simulator, model, sampler and readings are all right, every rank is uniform: Talts,
@@ -24,7 +24,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from regimelag.errors import FitError
-from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
+from regimelag.evaluation.calibration.rank_table import RANKS
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.likelihood.hmm_draws import filter_forward_draws
@@ -51,20 +51,18 @@ Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 
 # Chains that disagree more than this sample something else than one posterior.
 UNMIXED = RHAT_LIMIT
-# Family-wise error of the verdict.
-LEVEL = 0.05
 # A fit that does not mix well enough is run once again, so many times as long.
 LONGER = 4
 # Truths that are drawn at a time.
 BLOCK = 25
 SAMPLER = Sampler(draws=400, tune=400, chains=2, target_accept=0.9, starts=4)
-RANKS, TRUTH, DIAGNOSTICS = "prior_sbc", "truth", "diagnostics"
+TRUTH, DIAGNOSTICS = "truth", "diagnostics"
 SIMULATION = "simulation"
 
 
 @dataclass(frozen=True)
 class Study:
-    """What all simulations of a calibration share; hashable, so that a process compiles its model once."""
+    """Settings of a calibration; hashable, so that a process compiles its model once."""
 
     spec: ModelSpec
     panel: xr.Dataset = field(compare=False, repr=False)
@@ -75,7 +73,7 @@ class Study:
     thinned: int
 
     def settings(self) -> dict[str, Any]:
-        """What the ranks depend on, as JSON can hold it."""
+        """Settings that the ranks depend on, for JSON."""
         return {
             "study": "sbc",
             "spec": spec_to_toml(self.spec),
@@ -100,7 +98,7 @@ def sbc(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    """Simulation-based calibration of a model: rank truths drawn from its prior among the draws of its posterior.
+    """Calibrate a model by simulation: rank prior truths among the draws of its posterior.
 
     Parameters
     ----------
@@ -349,55 +347,3 @@ def _as_tree(results: Mapping[int, Result], settings: Mapping[str, Any]) -> xr.D
         "noisy": int((diagnostics["ess_bulk"] < settings["thinned"]).sum()),
     }
     return tree
-
-
-def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
-    """Which quantities are not calibrated.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `sbc`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by quantity, columns ``mean rank`` (0.5 if calibrated; below, the posterior lies too high), ``p`` of a
-        simultaneous test of the ranks' distribution function, ``p, Holm`` adjusted for the number of quantities, and
-        ``verdict``: not calibrated where that is below 0.05, so that a right model has any such verdict in one study of
-        twenty at most. ``attrs`` count ``simulations``; ``failed``, without ranks, which the test places where they
-        speak most against calibration; and those that have ranks and are kept, but ``unmixed`` (R-hat above 1.05),
-        ``divergent`` (in any draw) or ``noisy`` (effective sample size below the number of thinned draws).
-
-    Notes
-    -----
-    The test is the one behind the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022),
-    doi:10.1007/s11222-022-10090-6.
-    """
-    if RANKS not in tree.children or "settings" not in tree.attrs:
-        raise FitError("sbc_table", "the tree is what sbc() returned", f"groups {sorted(tree.children)}", "pass that")
-    ranks = tree[RANKS].to_dataset().isel({nm.CHAIN: 0}, drop=True)
-    columns = {name: column for values in ranks.data_vars.values() for name, column in _entries(values)}
-    values = np.stack(list(columns.values()), axis=1)
-    p_values = ecdf_p_values(
-        values, bins=json.loads(tree.attrs["settings"])["thinned"] + 1, unknown=tree.attrs["failed"]
-    )
-    table = pd.DataFrame(
-        {"mean rank": values.mean(axis=0), "p": p_values, "p, Holm": holm(p_values)},
-        index=pd.Index(columns, name="quantity"),
-    )
-    table["verdict"] = np.where(table["p, Holm"] < LEVEL, "not calibrated", "calibrated")
-    table.attrs = {name: tree.attrs[name] for name in ("simulations", "failed", "unmixed", "divergent", "noisy")}
-    return table
-
-
-def _entries(values: xr.DataArray) -> list[tuple[str, np.ndarray]]:
-    """Columns of a quantity (draw), each under its name and labels."""
-    dims = [dim for dim in values.dims if dim != nm.DRAW]
-    found = []
-    for place in np.ndindex(*(values.sizes[dim] for dim in dims)):
-        one = values.isel(dict(zip(dims, place, strict=True)))
-        # A dimension without names is told by place.
-        label = ", ".join(str(one[dim].item() if dim in one.coords else n) for dim, n in zip(dims, place, strict=True))
-        found.append((f"{values.name}[{label}]" if dims else str(values.name), one.to_numpy()))
-    return found

@@ -15,8 +15,9 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
     """P-values of uniformity on (0, 1), exact in the sense of a Monte Carlo test.
 
     At each of the points 1 / bins, 2 / bins, ... the number of values below is binomial. The statistic is the smallest
-    of the two-sided binomial p-values, compared with its law under uniform values: the ranks leave the simultaneous
-    bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6, just if this p-value is small.
+    of the two-sided binomial p-values, compared with its distribution under uniform values: the ranks leave the
+    simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6, just if this p-value is
+    small.
 
     Parameters
     ----------
@@ -40,6 +41,29 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
     statistic = np.minimum(tail[place, below], tail[place, below + unknown]).min(axis=0)
     # Ties are exact but for rounding.
     return (1 + np.searchsorted(law, statistic * (1 + 1e-9), side="right")) / (SETS + 1)
+
+
+def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Simultaneous band of the distribution function of uniform values.
+
+    Parameters
+    ----------
+    runs : int
+        Number of values.
+    bins : int
+        Number of equal intervals between whose edges the function is looked at.
+    level : float
+        Probability that the function of uniform values leaves the band at any edge.
+
+    Returns
+    -------
+    points, low, high : ndarray
+        (bins - 1): the inner edges, and the smallest and largest share below that lies within the band.
+    """
+    tail, law = _null(runs, bins)
+    inside = tail > np.quantile(law, level)
+    low, high = inside.argmax(axis=1), runs - inside[:, ::-1].argmax(axis=1)
+    return np.arange(1, bins) / bins, low / runs, high / runs
 
 
 @lru_cache(maxsize=8)

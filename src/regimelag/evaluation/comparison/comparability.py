@@ -1,4 +1,4 @@
-"""Whether fits can be compared by what they predict: the same responses, in their own units, on the same rows."""
+"""Checks that fits have the same responses, in their own units, on the same rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from regimelag.spec import names as nm
 
 def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
-    rule, cure = "models are compared on the same responses, row for row", "; other responses go to compare_gains"
+    rule = "models are compared on the same responses, row for row"
+    cure = "; models of other responses are compared by their gains over nulls of their own, nulls={...}"
     _check(fits, _differs, "compare", rule, cure)
 
 
 def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
     """Refuse fits on other rows than the first's, or with values missing on others."""
-    _check(fits, _other_rows, "compare_gains", "gains are compared on the same rows", "")
+    _check(fits, _other_rows, "compare", "gains are compared on the same rows", "")
 
 
 def _check(
@@ -37,13 +38,13 @@ def _check(
 
 
 def _same_window(panels: Iterable[xr.Dataset]) -> str:
-    """How to make panels on the rows that all have."""
+    """Cure: panels on the rows that all fits share."""
     start, end = (pick(day_of(panel, row) for panel in panels) for pick, row in ((max, 0), (min, -1)))
     return f'make all panels of one frame by make_panel(spec, frame, start="{start}", end="{end}"), and fit again'
 
 
 def _differs(one: xr.Dataset, other: xr.Dataset) -> str:
-    """What differs, in words; empty if nothing does."""
+    """Difference between two panels in words; empty if there is none."""
     if one.sizes[nm.RESPONSE] != other.sizes[nm.RESPONSE]:
         return f"responses {_responses(other)}, not {_responses(one)}"
     rows = _other_rows(one, other)

@@ -1,4 +1,4 @@
-"""In what two models differ, in words, and whether setting one against the other tests a lag."""
+"""Differences between two models in words, and whether their comparison tests a lag."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
 # Parts of a spec that are compared below, or that change no posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
+# In what regimes differ from a variance that follows past responses.
+RIVALS = ("regimes", "drivers", "volatility")
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class Covariate:
 
     @property
     def terms(self) -> frozenset[str]:
-        """Which terms it has."""
+        """Kinds of its terms."""
         return frozenset(({SAME_PERIOD} if self.now else set()) | ({LAGGED} if self.kernels else set()))
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """In what a model differs from another, its reference, and what the comparison therefore says of lags.
+    """Differences between a model and its reference, and whether they test a lag.
 
     Parameters
     ----------
@@ -81,10 +83,14 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 
 def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     """Whether the one has regimes, with their drivers, in place of the other's variance, and nothing else differs."""
-    if regimes.regimes.count == 1 or not clustering.volatility.moves or len(regimes.responses) > 1:
+    if regimes.regimes.count == 1 or not clustering.volatility.moves:
         return False
-    parts = {name: getattr(regimes, name) for name in ("regimes", "drivers", "volatility")}
-    return not spec_differences(regimes, dataclasses.replace(clustering, **parts))
+    if len(regimes.responses) > 1 or regimes.point_signals or regimes.family != clustering.family:
+        return False
+    # Priors are compared of the parameters that both have.
+    mine, theirs = ({name: getattr(one, name) for name in RIVALS} for one in (regimes, clustering))
+    common = regimes.changed(**theirs).priors
+    return not spec_differences(regimes.changed(priors=common), clustering.changed(**mine))
 
 
 def _claimed(one: Covariate) -> bool:
@@ -144,7 +150,7 @@ def _definition(series: Series) -> tuple[Any, ...]:
 def _matched(
     mine: Sequence[Covariate], theirs: Sequence[Covariate]
 ) -> Iterator[tuple[Covariate | None, Covariate | None]]:
-    """Pairs of what is made of the same, then of what has the same name, then what is in one alone."""
+    """Pairs by the same definition, then by the same name; then the unpaired."""
     left, right = list(mine), list(theirs)
     for same in ("definition", "name"):
         for one in list(left):
@@ -158,7 +164,7 @@ def _matched(
 
 
 def _redefined(one: Covariate, other: Covariate) -> Iterator[str]:
-    """What the same name is made of, where it is another variable."""
+    """Differences in definition between two variables of the same name."""
     for name, before, after in zip(DEFINING, one.definition, other.definition, strict=True):
         if before != after:
             yield f"with {name} {_plain(after)} instead of {_plain(before)} for {one.name}"
@@ -214,7 +220,7 @@ def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Fields of the responses, by place, but for what their values are compared in already."""
+    """Fields of the responses, by place, other than those that define their values."""
     for one, other in zip(reference.responses, spec.responses, strict=False):
         for words in _fields(one, other, {"name", "close", *DEFINING}):
             yield f"with {words} of response {one.name}"

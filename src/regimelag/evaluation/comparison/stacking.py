@@ -1,4 +1,4 @@
-"""Stacking of chains that do not mix: weights by what they predict, and draws by those weights."""
+"""Stacking of chains that do not mix: predictive weights, and draws by these weights."""
 
 from __future__ import annotations
 

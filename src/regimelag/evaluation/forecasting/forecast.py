@@ -1,4 +1,4 @@
-"""What comes next: draws of future returns and prices under a scenario for everything that is not the response."""
+"""Forecasts: draws of future returns and prices under a scenario for the covariates."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def forecast(
 
     Notes
     -----
-    The parameters come from the posterior, the regime on the last row from the filtered law, and both go forward
-    together, so that all uncertainty is in the draws. With autoregression each path feeds on itself; where one of the
-    last responses is missing it is drawn too. The last episode goes on. A price is the exponential of a sum of
+    The parameters come from the posterior, the regime on the last row from the filtered distribution, and both go
+    forward together, so that all uncertainty is in the draws. With autoregression each path feeds on itself; where one
+    of the last responses is missing it is drawn too. The last episode goes on. A price is the exponential of a sum of
     Student-t returns, which has no mean: read quantiles.
     """
     view = View.of(idata)
@@ -185,10 +185,10 @@ def _drawn(
     variance: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses (draw, step, response) without their own past, standardised, and laws (draw, step, regime).
+    """Responses (draw, step, response) without their own past, standardised, and regimes (draw, step, regime).
 
-    `last` holds the distribution of the joint regime on the last row from which the laws follow, and that by which the
-    paths begin; `variance` is that of the row after it.
+    `last` holds the distribution of the joint regime on the last row from which those of the steps follow, and that by
+    which the paths begin; `variance` is that of the row after it.
     """
     law, begun = last
     with np.errstate(divide="ignore"):

@@ -1,4 +1,4 @@
-"""What came against what was forecast: scores of draws, and a table of them with intervals."""
+"""Scores of forecasts, and their table with intervals."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def extra(module: str) -> Any:
         raise FitError("a backtest", f"{module} is installed", str(problem), cure) from problem
 
 
-def inside(below: Any, band: float) -> Any:
-    """Whether what came, given the predictive probability of less, lies inside a central band."""
+def inside(below: Any, band: Any) -> Any:
+    """Whether a PIT value lies inside a central band."""
     return np.abs(below - 0.5) <= band / 2
 
 

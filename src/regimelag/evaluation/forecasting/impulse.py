@@ -52,7 +52,7 @@ def impulse_response(
     xarray.Dataset
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
         units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
-        is on the window's last row (the filtered law). With several responses, each also has response.
+        is on the window's last row (the filtered distribution). With several responses, each also has response.
         In ``attrs``: ``signal``; ``shock``, the sum of the move, and ``shock_rows``, over how many rows; ``frequency``
         of the rows; and ``extrapolation``, which says where the move lies outside those that the window saw answered,
         empty if it does not.

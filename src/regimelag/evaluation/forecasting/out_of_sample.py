@@ -1,4 +1,4 @@
-"""A fit, frozen, scored on the rows that came after it: the honest test of a claim."""
+"""Scores of a fit on rows after its window, with its parameters held constant."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from regimelag.spec.model_spec import ModelSpec
 REVISED = 1e-6
 
 
-def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
-    """Score a fit on rows after its window, one step ahead, with parameters that have not seen them.
+def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
+    """Score a fit one step ahead on rows after its window, with its parameters held constant.
 
     Parameters
     ----------
@@ -40,12 +40,13 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame (date)
-        Rows after the fit's window that have a response. ``log score``, the log of the predictive density of the row's
-        responses in their own units, averaged over the posterior; for each response its ``PIT``, the predictive
-        probability of a lower value, and ``inside 50 %`` and ``inside 90 %``, whether it fell into that central band.
-        In attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
-        ``coverage``, by response and band; ``condition``, what the densities are conditional on; and ``warnings``.
+    xarray.Dataset
+        Of the rows after the fit's window that have a response: ``log_score`` (time), the log of the predictive density
+        of the row's responses in their own units, averaged over the posterior; ``pit`` (time, response), the predictive
+        probability of a lower value, missing where the response is; ``inside`` (time, response, band), 1 where the
+        response fell into the central band of that probability; ``coverage`` (response, band), its mean over time. In
+        attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
+        ``condition``, what the densities are conditional on; and ``warnings``.
 
     Raises
     ------
@@ -72,25 +73,19 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
         predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(view)))
     seen = ~np.isnan(y[1:])
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
-    table = pd.DataFrame(index=pd.DatetimeIndex(tail[nm.TIME].to_numpy()[1:], name="date"))
-    table["log score"] = _log_mean(steps[:, 1:]) - log_scale
-    pit = predictive_pit(new, predicted[:, 1:], y[1:]).mean(axis=0)
-    names = [response.name for response in spec.responses]
-    for a, name in enumerate(names):
-        whose = f" of {name}" if len(names) > 1 else ""
-        table[f"PIT{whose}"] = pit[:, a]
-        for column, band in BANDS.items():
-            held = pd.Series(inside(pit[:, a], band), table.index, dtype="boolean")
-            table[f"{column}{whose}"] = held.mask(~seen[:, a])
+    coords = {nm.TIME: tail[nm.TIME].to_numpy()[1:], nm.RESPONSE: [response.name for response in spec.responses]}
+    pit = xr.DataArray(predictive_pit(new, predicted[:, 1:], y[1:]).mean(axis=0), coords=coords, name="pit")
+    read = pit.to_dataset().assign(log_score=(nm.TIME, _log_mean(steps[:, 1:]) - log_scale))
+    read = read.isel({nm.TIME: seen.any(axis=1)})
+    band = xr.DataArray(list(BANDS.values()), dims="band", coords={"band": list(BANDS.values())})
+    read["inside"] = inside(read["pit"], band).where(read["pit"].notnull())  # noqa: PD004 - xarray has no other name
+    read["coverage"] = read["inside"].mean(nm.TIME)
     joint = float(_log_mean(steps[:, 1:].sum(axis=1)) - log_scale.sum())
-    table = table[seen.any(axis=1)]
-    table.attrs = {"mean_log_score": float(table["log score"].mean()), "joint_log_score": joint}
-    bands = [name for name in table.columns if name.startswith("inside")]
-    table.attrs["coverage"] = {name.removeprefix("inside "): float(table[name].mean()) for name in bands}
-    table.attrs["condition"] = _condition(spec)
-    table.attrs["warnings"] = [*_warnings(idata, table, old, panel)]
-    table.attrs[nm.SENTENCES] = [f"Each row is scored {table.attrs['condition']}.", *table.attrs["warnings"]]
-    return table
+    read.attrs = {"mean_log_score": float(read["log_score"].mean()), "joint_log_score": joint}
+    read.attrs["condition"] = _condition(spec)
+    read.attrs["warnings"] = _warnings(idata, pd.DatetimeIndex(read[nm.TIME].to_numpy()), old, panel)
+    read.attrs[nm.SENTENCES] = [f"Each row is scored {read.attrs['condition']}.", *read.attrs["warnings"]]
+    return read
 
 
 def _log_mean(values: np.ndarray) -> np.ndarray:
@@ -135,14 +130,14 @@ def _condition(spec: ModelSpec) -> str:
     return "given what was known on the row before"
 
 
-def _warnings(idata: xr.DataTree, table: pd.DataFrame, old: xr.Dataset, panel: xr.Dataset) -> list[str]:
-    """What weakens the test: rows that existed when the fit was made, and data that were revised since."""
+def _warnings(idata: xr.DataTree, dates: pd.DatetimeIndex, old: xr.Dataset, panel: xr.Dataset) -> list[str]:
+    """Sentences on rows that existed when the fit was made, and on data that were revised since."""
     said = []
     made = pd.Timestamp(dt.datetime.fromisoformat(idata.attrs["created_at"])).tz_localize(None)
-    early = int((table.index <= made).sum())
+    early = int((dates <= made).sum())
     if early:
         known = f"dated before the fit was made ({made.date()}): its maker may have known them."
-        said.append(f"{early} of {len(table)} rows are {known}")
+        said.append(f"{early} of {len(dates)} rows are {known}")
     common = np.intersect1d(old[nm.TIME].to_numpy(), panel[nm.TIME].to_numpy())
     then, now = (natural(each, nm.RESPONSE).sel({nm.TIME: common}) for each in (old, panel))
     revised = int((abs(then - now) > REVISED).any(nm.RESPONSE).sum())

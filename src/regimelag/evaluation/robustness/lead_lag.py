@@ -1,4 +1,4 @@
-"""Lead and lag of two series without a model: cross-correlations, which lag is largest, and which way they lean."""
+"""Lead and lag of two series without a model, by cross-correlations."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _series(
 
 
 def _residual(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """What least squares on a constant and the controls leaves; missing values stay missing."""
+    """Residual of least squares on a constant and the controls; NaN where the value is."""
     seen = ~np.isnan(values)
     design = np.column_stack([np.ones(len(values)), controls])
     return values - design @ np.linalg.lstsq(design[seen], values[seen])[0]
@@ -135,7 +135,7 @@ def _products(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
 
 
 def _counts(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
-    """How many pairs there are (lag)."""
+    """Number of pairs (lag)."""
     return _products((~np.isnan(x)).astype(float), (~np.isnan(y)).astype(float), most).sum(axis=0)
 
 

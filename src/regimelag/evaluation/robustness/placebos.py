@@ -1,7 +1,7 @@
 """Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one.
 
-The claim is that the response follows the signal with a lag. A signal rotated in time has the same law and no tie to
-the response; with time reversed the kernel weighs what comes after; with signal and response swapped the other
+The claim is that the response follows the signal with a lag. A signal rotated in time has the same distribution and no
+tie to the response; with time reversed the kernel weighs what comes after; with signal and response swapped the other
 direction is tried.
 """
 
@@ -90,8 +90,9 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
 
     The window's last L rows have no such L rows within the window and become the history. The driver of the step
     between two rows stays with that step. The regimes then form the chain read backwards: with two regimes and no
-    drivers it has the same law; drivers move the regime a step leads to, which is now the earlier one. Dates stay
-    ascending and are those of the rows by place alone, so a panel with several episodes fits its spec in all but dates.
+    drivers it has the same distribution; drivers move the regime a step leads to, which is now the earlier one. Dates
+    stay ascending and are those of the rows by place alone, so a panel with several episodes fits its spec in all but
+    dates.
     """
     rows = panel.sizes[nm.TIME]
     kept = 2 * rows - panel.sizes[nm.SIGNAL_TIME]
@@ -174,7 +175,7 @@ def slopes_over_shifts(panel: xr.Dataset, signal: str, weights: np.ndarray) -> n
 
 
 def effective_shifts(statistic: np.ndarray, shifts: np.ndarray) -> float:
-    """How many independent shifts the given ones are worth.
+    """Effective number of independent shifts.
 
     Parameters
     ----------

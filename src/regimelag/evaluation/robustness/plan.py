@@ -19,7 +19,7 @@ from regimelag.evaluation.robustness.placebos import (
     without_rows,
 )
 from regimelag.evaluation.robustness.refit import Refit
-from regimelag.evaluation.robustness.summary import ARROW, BASELINE, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
 from regimelag.panel.slicing import window
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -44,6 +44,12 @@ class Check(NamedTuple):
         The same without the signal's lagged part; None if the two are not compared.
     note : str
         What to know about it.
+    reverse : bool
+        Whether signal and response are exchanged.
+    shift : int or None
+        Rows by which the signal is shifted.
+    left_out : str
+        The rows that are left out: a year, an episode, or the largest moves.
     """
 
     kind: str
@@ -51,6 +57,9 @@ class Check(NamedTuple):
     task: Refit | None
     null: Refit | None = None
     note: str = ""
+    reverse: bool = False
+    shift: int | None = None
+    left_out: str = ""
 
 
 def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) -> list[Check]:
@@ -62,12 +71,13 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     before = window(whole, 0, rows - lags)
     checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
     checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
-    checks += _arrows(spec, split, whole, signal)
+    checks += _directions(spec, split, whole, signal)
     for shift in circular_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
         moved = Refit(split, circular_shift(whole, signal, int(shift)), whole, signal)
-        checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null))
-    left = [(label, without_rows(whole, out), note) for label, out, note in _leave_outs(panel)]
-    checks += [Check(LEAVE_OUT, label, Refit(split, data, whole, signal), note=note) for label, data, note in left]
+        checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null, shift=int(shift)))
+    for label, out, note in _leave_outs(panel):
+        task = Refit(split, without_rows(whole, out), whole, signal)
+        checks.append(Check(LEAVE_OUT, f"without {label}", task, note=note, left_out=label))
     if not spec.depends_on_past_responses:
         return checks
     own = {response.column for response in spec.responses}
@@ -95,22 +105,23 @@ def _pair(
     return Refit(spec, panel, template, signal), Refit(null, data, without_lag(spec, template, signal)[1], signal)
 
 
-def _arrows(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -> list[Check]:
-    """The model on the rows on which both arrows can be had, and the arrow reversed."""
+def _directions(spec: ModelSpec, split: ModelSpec, whole: xr.Dataset, signal: str) -> list[Check]:
+    """The model and the reverse direction, on the rows that both have."""
     forward, back = "{} -> {}", _why_not_reversed(spec, whole)
     labels = [signal, str(whole[nm.RESPONSE].to_numpy()[0])]
     if back:
-        return [Check(ARROW, forward.format(*labels[::-1]), None, note=back)]
+        return [Check(DIRECTION, forward.format(*labels[::-1]), None, note=back, reverse=True)]
     after = window(whole, spec.max_lag, whole.sizes[nm.TIME])
-    ahead = Check(ARROW, forward.format(*labels), *_pair(split, after, signal))
+    ahead = Check(DIRECTION, forward.format(*labels), *_pair(split, after, signal))
     turned = swap_signal_and_response(whole, signal)
-    behind = Check(ARROW, forward.format(*labels[::-1]), *_pair(split, turned, signal, template=after))
+    pair = _pair(split, turned, signal, template=after)
+    behind = Check(DIRECTION, forward.format(*labels[::-1]), *pair, reverse=True)
     column = next(each.column for each in spec.signals if each.name == signal)
     return [ahead, _unscored(behind, "", OWN) if column in _covariate_columns(spec, besides=signal) else behind]
 
 
 def _why_not_reversed(spec: ModelSpec, panel: xr.Dataset) -> str:
-    """Why the arrow cannot be reversed on this panel; empty if it can."""
+    """Reason why the reverse direction cannot be fitted on this panel; empty if it can."""
     if len(spec.responses) > 1:
         return "not made: with several responses there is no one column to follow"
     missing = int(np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()).sum())
@@ -124,9 +135,9 @@ def _leave_outs(panel: xr.Dataset) -> list[tuple[str, np.ndarray, str]]:
     time = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
     episode, largest = panel[nm.EPISODE_INDEX].to_numpy(), largest_rows(panel, LARGEST)
     dates = ", ".join(str(day.date()) for day in time[largest.any(axis=1)])
-    out = [(f"without {time[0].year}", np.asarray(time.year == time[0].year), "")]
-    out += [(f"without {label}", episode == n, "") for n, label in enumerate(panel[nm.EPISODE].to_numpy())]
-    out.append((f"without the {LARGEST} largest moves", largest, dates))
+    out = [(str(time[0].year), np.asarray(time.year == time[0].year), "")]
+    out += [(str(label), episode == n, "") for n, label in enumerate(panel[nm.EPISODE].to_numpy())]
+    out.append((f"the {LARGEST} largest moves", largest, dates))
     return [each for each in out if not each[1].all()]
 
 

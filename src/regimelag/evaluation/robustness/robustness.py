@@ -30,7 +30,8 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
 
 COLUMNS = (
-    *("kind", "check", "rows", "effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
+    *("kind", "check", nm.SIGNAL, nm.RESPONSE, "shift", "left out", "rows"),
+    *("effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
     *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
 )
 
@@ -49,7 +50,7 @@ def robustness(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
-    """Try the claim that the response follows a signal with a lag: placebos, a lead, the arrow reversed, leaving out.
+    """Try the claim of a lagged response: placebos, a lead, the reverse direction, rows left out.
 
     Parameters
     ----------
@@ -78,20 +79,22 @@ def robustness(
     Returns
     -------
     pandas.DataFrame
-        One row a check: ``kind``, ``check``, ``rows`` with a response; 5 %, median and 95 % of the lagged effect
-        averaged over regimes and episodes, in their own units, and ``P(> 0)``; the same of the ``mean lag`` (of a lead:
-        the mean lead), in rows; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
+        One row a check: ``kind``; ``check`` in words; ``signal`` and ``response`` (several are separated by commas);
+        ``shift``, in rows, of a placebo; ``left out``, the year, episode or moves that a refit does without; ``rows``
+        with a response; 5 %, median and 95 % of the lagged effect averaged over regimes and episodes, in units of the
+        response per unit of the signal, and ``P(> 0)``; the same of the ``mean lag`` (of a lead: the mean lead), in
+        periods of the panel; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
         value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
-        given all others, in nats, and its standard error; the largest ``R-hat``; ``note``. ``attrs["summary"]`` is a
-        list of sentences; ``attrs["placebo_p"]``, ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what
-        they say in numbers.
+        given all others, in nats, and its standard error, missing where densities depend on past responses; the largest
+        ``R-hat``; ``note``. ``attrs["summary"]`` is a list of sentences; ``attrs["placebo_p"]``,
+        ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what they say in numbers.
 
         Kinds: *baseline*, the model as it is. *lead*: the model with time reversed, so that the kernel weighs the
         signal's next L rows, beside the model itself on the same rows; the last L rows have no such future and drop
-        out. *arrow*: signal and response exchanged, beside the model itself on the same rows; the first L rows are the
-        history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one ring,
-        shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with
-        the largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the
+        out. *direction*: signal and response exchanged, beside the model itself on the same rows; the first L rows are
+        the history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one
+        ring, shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows
+        with the largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the
         largest correlation and the lead-lag ratio.
 
     Raises
@@ -105,7 +108,7 @@ def robustness(
     Notes
     -----
     A gain is always one over the model *without that signal's lagged part and with all else*, the same-row term
-    included, on the same rows: the claim is about the lag. So each arrow is measured against its own null.
+    included, on the same rows: the claim is about the lag. So each direction is measured against its own null.
 
     Only the lagged part of the signal is shifted. The same-row term, which the null has too, stays true; moved as well,
     it would leave a common cause of the same row in the residual, and placebos would differ from the null in two
@@ -128,7 +131,7 @@ def robustness(
     name = _lagged_signal(spec, signal)
     rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
     if rows < least:
-        rule = f"a panel has {least} rows at least, since a lead and the arrow reversed each cost {spec.max_lag}"
+        rule = f"a panel has {least} rows at least, since a lead and the reverse direction each cost {spec.max_lag}"
         raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
     checks = plan_checks(spec, panel, name, shifts)
     tasks = tasks_of(checks)
@@ -153,14 +156,15 @@ def robustness(
     base = results[0]
     if ERROR in base:
         raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
-    table = pd.DataFrame([_row(check, found) for check in checks], columns=list(COLUMNS))
-    free = [_model_free(panel, name, str(response), spec.max_lag) for response in panel[nm.RESPONSE].to_numpy()]
-    table = pd.concat([table, pd.DataFrame(free, columns=list(COLUMNS))], ignore_index=True)
+    responses = [response.name for response in spec.responses]
+    lines = [_row(check, found) | _series(check, name, responses) for check in checks]
+    lines += [_model_free(panel, name, response, spec.max_lag) for response in responses]
+    table = pd.DataFrame(lines, columns=list(COLUMNS)).astype({"shift": "Int64"}).fillna({"left out": ""})
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs["random_seed"] = random_seed
     table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
-    table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(map(str, panel[nm.RESPONSE].to_numpy()))}
+    table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(responses)}
     return add_findings(table)
 
 
@@ -181,6 +185,13 @@ def _one_refit(
     """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], sampler, own)
+
+
+def _series(check: Check, signal: str, responses: list[str]) -> dict[str, Any]:
+    """Signal, response, shift and left-out rows of a check."""
+    pair = (signal, ", ".join(responses))
+    named = dict(zip((nm.SIGNAL, nm.RESPONSE), pair[::-1] if check.reverse else pair, strict=True))
+    return named | {"shift": check.shift, "left out": check.left_out}
 
 
 def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
@@ -216,11 +227,11 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
     )
     note += f"are {float(read['ratio']):.2f} times those at negative ones, {low:.2f} to {high:.2f} for unrelated series"
     # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
-    check = f"cross-correlation with {response}"
-    return {"kind": MODEL_FREE, "check": check, "rows": int(read.attrs["rows"]), "note": note}
+    named = {"kind": MODEL_FREE, "check": f"cross-correlation with {response}", nm.SIGNAL: signal}
+    return named | {nm.RESPONSE: response, "rows": int(read.attrs["rows"]), "note": note}
 
 
 def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
-    """How many independent shifts those of the placebos are worth."""
-    used = np.array([int(check.check.split()[-1]) for check in checks if check.kind == PLACEBO], dtype=int)
+    """Effective number of the placebos' shifts."""
+    used = np.array([check.shift for check in checks if check.kind == PLACEBO], dtype=int)
     return effective_shifts(slopes_over_shifts(panel, signal, weights), used)

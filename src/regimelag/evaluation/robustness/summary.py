@@ -1,4 +1,4 @@
-"""What a table of robustness checks says, in sentences: a claim survives, or does not, and where it breaks."""
+"""Sentences on a table of robustness checks: whether and where a claim fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 from regimelag.evaluation.robustness.placebos import placebo_p
 from regimelag.spec import names as nm
 
-BASELINE, LEAD, ARROW, PLACEBO, LEAVE_OUT = "baseline", "lead", "arrow", "placebo", "leave-out"
+BASELINE, LEAD, DIRECTION, PLACEBO, LEAVE_OUT = "baseline", "lead", "direction", "placebo", "leave-out"
 MODEL_FREE = "model-free"
 # An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
 KEPT = 0.95
@@ -21,7 +21,7 @@ FAILED = "failed: "
 
 
 def add_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Put into attrs what the table says.
+    """Store the findings and their sentences in attrs.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
     broken = _broken(table)
     table.attrs["survives"] = not broken
-    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_arrows(table)]
+    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_directions(table)]
     said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
@@ -52,7 +52,7 @@ def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _sure(row: pd.Series) -> float:
-    """How sure the sign of the effect is."""
+    """Probability of the more probable sign of the effect."""
     return max(float(row["P(> 0)"]), 1 - float(row["P(> 0)"]))
 
 
@@ -85,7 +85,7 @@ def _lost(table: pd.DataFrame) -> list[str]:
 
 
 def _broken(table: pd.DataFrame) -> list[str]:
-    """Where the claim breaks, in words; empty if it survives."""
+    """Checks that the claim fails, in words; empty if it survives."""
     broken = []
     if not _is_found(table, _of(table, BASELINE).iloc[0]):
         broken.append("the sign of the effect is not established on all rows")
@@ -94,9 +94,9 @@ def _broken(table: pd.DataFrame) -> list[str]:
         broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
     if _is_found(table, _of(table, LEAD).iloc[-1]):
         broken.append("the response leads the signal too")
-    gains = _of(table, ARROW)["gain"].to_numpy(dtype=float)
+    gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
     if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
-        broken.append("the arrow reversed gains as much" if gains[0] > 0 else "the lag does not help to predict")
+        broken.append("the reverse direction gains as much" if gains[0] > 0 else "the lag does not help to predict")
     lost = _lost(table)
     if lost:
         broken.append(f"the sign is lost {', '.join(lost)}")
@@ -139,10 +139,10 @@ def _on_lead(table: pd.DataFrame) -> str:
     return f"{said} On the same rows the lead gains {_gain(lead)} over its null, the lag {_gain(lag)}."
 
 
-def _on_arrows(table: pd.DataFrame) -> str:
-    rows = [row for _, row in _of(table, ARROW).iterrows()]
+def _on_directions(table: pd.DataFrame) -> str:
+    rows = [row for _, row in _of(table, DIRECTION).iterrows()]
     if len(rows) == 1:
-        return f"The arrow reversed, {rows[0]['check']}, was {rows[0]['note']}."
+        return f"The reverse direction, {rows[0]['check']}, was {rows[0]['note']}."
     if all(np.isnan(row["gain"]) for row in rows):
         names = " and ".join(row["check"] for row in rows)
         return f"What {names} gain over their nulls is not computed: see the notes of these checks."

@@ -1,4 +1,4 @@
-"""What all lag kernels have: weights over the lags 1..L, on any array type.
+"""Base of all lag kernels: weights over the lags 1..L, on any array type.
 
 A kernel says which parameters it has, with their priors stated in periods, and turns parameter values into weights. It
 knows nothing of samplers: `weights` takes the array namespace (`numpy`, or `pytensor.tensor`) as an argument, the lag

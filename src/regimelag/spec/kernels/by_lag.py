@@ -21,8 +21,8 @@ Array = Any
 class Dirichlet(LagKernel):
     """Free weights on the simplex, around a gamma hump.
 
-    A Dirichlet law with base weights p and concentration k has mean lag varying with variance V / (k + 1), V the
-    variance of the lag under p. So k follows from the prior standard deviation of the mean lag.
+    A Dirichlet distribution with base weights p and concentration k has mean lag varying with variance V / (k + 1), V
+    the variance of the lag under p. So k follows from the prior standard deviation of the mean lag.
     """
 
     kind: ClassVar[str] = "dirichlet"

@@ -174,7 +174,7 @@ class Beta(LocationScaleKernel):
         return (self.mean_lag - 0.5) / max_lag, self.mean_lag_sd / max_lag
 
     def validate(self, max_lag: int) -> None:
-        """Also require that a beta law on (0, L) can have the stated standard deviations."""
+        """Also require that a beta distribution on (0, L) can have the stated standard deviations."""
         super().validate(max_lag)
         mean, _ = self._fraction(max_lag)
         ceiling = max_lag * np.sqrt(mean * (1 - mean))

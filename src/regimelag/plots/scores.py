@@ -1,0 +1,167 @@
+"""Figures of scored forecasts, of calibration by simulation, and of the modes of a posterior."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from scipy import stats
+
+from regimelag.evaluation.calibration.rank_table import LEVEL, RANKS, sbc_columns, sbc_table
+from regimelag.evaluation.calibration.uniformity import ecdf_band
+from regimelag.plots.common import (
+    POSTERIOR,
+    PRIOR,
+    REGIME_COLORS,
+    axes_or_grid,
+    axes_or_new,
+    color_of,
+    finish,
+    label_dates,
+    label_rows,
+    require_reading,
+)
+from regimelag.spec import names as nm
+
+
+def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
+    """Draw the gain of each forecaster over the random walk, and the coverage of its 90 % band, by horizon.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `regimelag.evaluation.backtest_table`.
+    axes : array of Axes, optional
+        (response, 2) axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (response, 2): gain in log score per origin, and coverage; both with 90 % intervals.
+    """
+    require_reading(
+        "plot_backtest", table, "backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
+    )
+    responses = table.index.unique("response")
+    axes = axes_or_grid(axes, len(responses), 2, 10, 3.4)
+    for pair, response in zip(axes, responses, strict=True):
+        one = table.xs(response, level="response")
+        horizons, forecasters = list(one.index.unique("horizon")), list(one.index.unique("forecaster"))
+        for ax, what in zip(pair, ("gain", "90 %"), strict=True):
+            for n, forecaster in enumerate(forecasters):
+                part = one.xs(forecaster, level="forecaster")
+                x = np.array([horizons.index(horizon) for horizon in part.index]) + 0.12 * (
+                    n - (len(forecasters) - 1) / 2
+                )
+                ax.vlines(x, part[f"{what} low"], part[f"{what} high"], color=color_of(n), linewidth=1.5)
+                ax.plot(x, part[what], "o", color=color_of(n), markersize=5, label=str(forecaster))
+            ax.axhline(0.0 if what == "gain" else 0.9, color="black", linewidth=0.8)
+            ax.set(xticks=range(len(horizons)), xticklabels=horizons, xlabel="horizon, periods of the panel")
+            ax.set(title=f"{response}: {'log score' if what == 'gain' else '90 % band'}")
+        pair[0].set_ylabel("gain over the random walk, nats")
+        pair[1].set_ylabel("share of values inside")
+        for ax in pair:
+            finish(ax, inside=ax is pair[0])
+        pair[0].get_legend().remove()
+    return axes
+
+
+def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
+    """Draw the log score of each new period, and the distribution of the PIT values against the uniform one.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        From `regimelag.evaluation.score`.
+    axes : array of Axes, optional
+        Two axes to draw on.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (2): log scores with their mean; of each response the empirical distribution function of its PIT values less
+        the uniform one, with the 95 % band of the Kolmogorov-Smirnov test.
+    """
+    require_reading("plot_score", scores, "score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
+    axes = axes_or_grid(axes, 1, 2, 10, 3.4)[0]
+    axes[0].plot(scores[nm.TIME], scores["log_score"], "o", color=POSTERIOR, markersize=3.5, label="one period")
+    axes[0].axhline(scores.attrs["mean_log_score"], color=REGIME_COLORS[1], label="mean")
+    axes[0].set(ylabel="nats", title="Log score, one step ahead")
+    label_dates(axes[0])
+    finish(axes[0], inside=True, fontsize="small")
+    fewest = int(scores["pit"].count(nm.TIME).min())
+    reach = float(stats.kstwo(fewest).ppf(0.95))
+    axes[1].axhspan(-reach, reach, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
+    for n, response in enumerate(scores[nm.RESPONSE].to_numpy()):
+        pit = np.sort(scores["pit"].sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy())
+        # The function just before and at each value, so that its steps are drawn whole.
+        x = np.concatenate([[0.0], np.repeat(pit, 2), [1.0]])
+        below = np.repeat(np.arange(len(pit) + 1) / len(pit), 2)
+        axes[1].plot(x, below - x, color=color_of(n) if n else POSTERIOR, label=str(response))
+    axes[1].set(xlabel="PIT", ylabel="share below, less PIT", xlim=(0, 1), title="Calibration")
+    finish(axes[1])
+    return axes
+
+
+def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the weight of each mode beside its share of the posterior draws.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `modes`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One row a mode, the heaviest on top; modes that the search did not find have draws and no weight.
+    """
+    require_reading("plot_modes", table, "modes(idata)", pd.DataFrame, lambda one: "log_posterior" in one.columns)
+    ax = axes_or_new(ax, 8, 1.2 + 0.6 * len(table))
+    rows = np.arange(len(table))
+    ax.barh(rows - 0.2, table["weight"], 0.38, color=PRIOR, label="weight by Laplace's approximation")
+    ax.barh(rows + 0.2, table["draws"], 0.38, color=POSTERIOR, label="share of the draws")
+    label_rows(
+        ax, [f"mode {name}, {row.starts} starts" for name, row in zip(table.index, table.itertuples(), strict=True)]
+    )
+    ax.set(xlim=(0, 1), xlabel="share", title="Modes of the posterior")
+    return finish(ax)
+
+
+def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
+    """Draw the distribution of the ranks of all quantities against the uniform one.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `regimelag.evaluation.sbc`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Of each quantity the empirical distribution function of its ranks less the uniform one. In the band, the one of
+        `regimelag.evaluation.sbc_table` shared among the quantities, all of them lie in 95 of 100 studies of a
+        calibrated model. Quantities that are not calibrated have a colour.
+    """
+    require_reading("plot_sbc", tree, "sbc(spec, panel)", xr.DataTree, lambda one: RANKS in one.children)
+    table, columns = sbc_table(tree), sbc_columns(tree)
+    ax = axes_or_new(ax, 8, 3.4)
+    ranked = len(next(iter(columns.values())))
+    points, low, high = ecdf_band(ranked, bins=100, level=LEVEL / len(columns))
+    ax.fill_between(points, low - points, high - points, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
+    bad = list(table.index[table["verdict"] != "calibrated"])
+    for name, ranks in columns.items():
+        below = (ranks[:, None] <= points).mean(axis=0) - points
+        color = color_of(1 + bad.index(name)) if name in bad else POSTERIOR
+        width, label = (1.5, name) if name in bad else (0.6, "calibrated")
+        ax.plot(points, below, color=color, linewidth=width, label=label)
+    ax.set(xlim=(0, 1), xlabel="rank of the truth, scaled", ylabel="share below, less rank")
+    ax.set_title(f"Ranks of {len(columns)} quantities in {ranked} simulations")
+    return finish(ax, fontsize="small")
