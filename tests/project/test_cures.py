@@ -186,6 +186,12 @@ SERIES = {
         "regimelag.kernels.Gamma()",
         changed(kernel=rl.kernels.Gamma()),
     ),
+    "point lag of a control": Case(
+        rl.Control,
+        {"name": "a", "column": "a", "kernel": rl.kernels.Point()},
+        "kernel=regimelag.kernels.LogNormal()",
+        changed(kernel=rl.kernels.LogNormal()),
+    ),
     "signal that does nothing": Case(
         rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "contemporaneous": False}
     ),
@@ -295,6 +301,15 @@ SPECS = {
         {"responses": (rl.Response("a", "a"), rl.Response("b", "b", autoregression=2))},
         "write autoregression = 2 for each of them",
         changed(responses=(rl.Response("a", "a", autoregression=2), rl.Response("b", "b", autoregression=2))),
+    ),
+    "a signal with the label of a lagged control": Case(
+        model,
+        {
+            "signals": (rl.Signal("control_dollar", "metal"),),
+            "controls": (rl.Control("dollar", "dollar", kernel=rl.kernels.LogNormal()),),
+        },
+        "rename the signal",
+        changed(signals=(rl.Signal("metal", "metal"),)),
     ),
     "the response's past as a control": Case(
         model,
