@@ -186,12 +186,6 @@ SERIES = {
         "regimelag.kernels.Gamma()",
         changed(kernel=rl.kernels.Gamma()),
     ),
-    "point lag of a control": Case(
-        rl.Control,
-        {"name": "a", "column": "a", "kernel": rl.kernels.Point()},
-        "kernel=regimelag.kernels.LogNormal()",
-        changed(kernel=rl.kernels.LogNormal()),
-    ),
     "signal that does nothing": Case(
         rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "contemporaneous": False}
     ),
