@@ -1,12 +1,16 @@
 """Priors of pymc_extras and PreliZ say the same as those of the package."""
 
-import preliz
+import matplotlib.style
 import pymc_extras.prior
 import pytest
 from builders import small_spec
 
 import regimelag as rl
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
+
+# PreliZ 0.26, the newest that pymc-extras allows beside PyMC 6.4, looks there for what matplotlib has since moved up.
+matplotlib.style.core = matplotlib.style
+import preliz  # noqa: E402
 
 Extra = pymc_extras.prior.Prior
 ALIKE = {
