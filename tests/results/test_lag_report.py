@@ -280,7 +280,7 @@ def test_a_posterior_that_equals_its_prior_conflicts_with_nothing(learned_nothin
     assert (scaled["prior"] > 0.05).all()
     assert (scaled["diagnosis"] == module.SAME).all()
     assert not [note for note in report.attrs["notes"] if "prior" in note]
-    assert "over 3 of 5 slab widths, 0.25 to 1 times effect_sd" in report.attrs["verdict"]["metal"]
+    assert "over 3 of 5 slab widths, 0.25 to 1 times the prior's" in report.attrs["verdict"]["metal"]
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_words_where_nothing_is_identified():
     size = (2.3263 + 0.8416) * found.effect.std()
     assert f"an effect of about {size:.2f} would be claimed with probability 0.8." in said
     assert f"P(> 0) = {np.mean(found.effect > 0):.3f}" in said
-    assert "P(no average lagged effect) is 0.55 to 0.93 over 5 slab widths, 0.25 to 4 times effect_sd" in said
+    assert "P(no average lagged effect) is 0.55 to 0.93 over 5 slab widths, 0.25 to 4 times the prior's" in said
     assert "equals the prior" in said
     assert "(information gain 0.06 nats)" in said
     assert not any(word in said for word in ("calm", "turbulent", "By episodes", "lies within"))
@@ -258,8 +258,8 @@ def test_bounds_are_said_as_bounds():
 @pytest.mark.parametrize(
     ("slabs", "words"),
     [
-        ((0.5, 1.0, 2.0, 4.0), "is 0.55 to 0.93 over 4 of 5 slab widths, 0.5 to 4 times effect_sd"),
-        ((1.0,), "is 0.55 to 0.93 over 1 of 5 slab widths, 1 times effect_sd"),
+        ((0.5, 1.0, 2.0, 4.0), "is 0.55 to 0.93 over 4 of 5 slab widths, 0.5 to 4 times the prior's"),
+        ((1.0,), "is 0.55 to 0.93 over 1 of 5 slab widths, 1 times the prior's"),
         ((), "cannot be computed from this fit at any of 5 slab widths"),
     ],
 )
@@ -272,7 +272,7 @@ def test_slabs_that_were_not_reached_are_counted(slabs, words):
     [
         (("regimes",), "; deviations between regimes remain possible under both hypotheses."),
         (("regimes", "episodes", "responses"), "; deviations between regimes, episodes and responses remain possible"),
-        ((), "times effect_sd. "),
+        ((), "times the prior's. "),
     ],
 )
 def test_what_no_average_effect_leaves_possible_is_said(deviations, words):

@@ -183,7 +183,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set(
         xscale="log",
-        xlabel="width of the slab, multiples of effect_sd, log scale",
+        xlabel="width of the slab, multiples of the prior's, log scale",
         ylabel="probability",
         xlim=(min(widths, default=1) / 1.2, max(widths, default=1) * 1.2),
         ylim=(-0.02, 1.02),

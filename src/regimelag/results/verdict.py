@@ -215,7 +215,7 @@ class Findings:
         Smallest and largest probability of no average effect over the slab widths that could be reached; an upper bound
         if `none_bound`.
     slabs : tuple of float
-        Those widths, as multiples of the prior's standard deviation.
+        Those widths, as multiples of the prior's.
     asked_slabs : int
         Number of slab widths asked for.
     deviations : tuple of str
@@ -325,7 +325,7 @@ def _none(found: Findings) -> str:
         value = f"below {max(high, 0.001):.3f}" if found.none_bound else value
         count = str(known) if known == found.asked_slabs else f"{known} of {found.asked_slabs}"
         reach = f"{min(found.slabs):g} to {max(found.slabs):g}" if known > 1 else f"{found.slabs[0]:g}"
-        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times effect_sd"
+        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times the prior's"
     if not found.deviations:
         return f"{said}."
     return f"{said}; deviations between {_listed(found.deviations)} remain possible under both hypotheses."
