@@ -1,5 +1,6 @@
 from . import errors, evaluation, kernels, plots
 from .errors import RegimelagError
+from .evaluation.comparison.claims import claims
 from .evaluation.comparison.compare import compare
 from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
 from .evaluation.forecasting.backtest import backtest
@@ -52,6 +53,7 @@ __all__ = [
     "backtest",
     "build_model",
     "citation",
+    "claims",
     "compare",
     "conditional_volatility",
     "describe_panel",

@@ -123,7 +123,8 @@ def test_driven_transitions_are_those_of_statsmodels(slope):
     mean, effect, log_sigma = np.array([0.45, -0.6]), np.array([0.2, 0.35]), np.log([0.6, 0.9])
 
     past = rl.Signal("past", "past", contemporaneous=False, kernel=rl.kernels.Gamma(mean_lag=1.0, spread=0.3))
-    spec = replaced(SPEC, signals=(past,), max_lag=1, regimes=rl.Regimes(initial="stationary"))
+    regimes = rl.Regimes(initial="stationary", transitions=rl.Markov(by_origin=True))
+    spec = replaced(SPEC, signals=(past,), max_lag=1, regimes=regimes)
     panel = hand_panel(spec, len(y))
     panel["response_value"][:] = y[:, None]
     panel["signal_value"][:] = np.append(regressor, y[-1])[:, None]

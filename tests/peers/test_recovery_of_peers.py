@@ -134,7 +134,8 @@ def test_statsmodels_climbs_to_the_same_maximum():
         warnings.simplefilter("ignore")
         told = {"exog": x[:, None], "switching_exog": False, "switching_variance": True}
         theirs = regression.MarkovRegression(y, k_regimes=2, **told).fit(disp=0)
-    spec = replaced(SPEC, regimes=rl.Regimes(initial="stationary"))
+    regimes = rl.Regimes(initial="stationary", transitions=rl.Markov(expected_duration=12.0))
+    spec = replaced(SPEC, regimes=regimes)
     panel = hand_panel(spec, ROWS)
     panel["response_value"][:] = y[:, None]
     panel["control_value"][:] = x[:, None]

@@ -407,7 +407,22 @@ def _findings(
                 family=len(spec.lagged_signals) * len(responses),
                 problems=problems,
                 withheld=tuple(unexplained(persistent, spec.responses[place], signal)),
+                rivals=_rivals(spec, signal, held=True),
+                absent=_rivals(spec, signal, held=False),
             )
+
+
+def _rivals(spec: ModelSpec, signal: Signal, *, held: bool) -> tuple[str, ...]:
+    """Explanations other than a lagged response to the signal that the model has in it, or has not."""
+    late = ", ".join(control.name for control in spec.lagged_controls)
+    moving = f"volatility that follows {spec.volatility.words}" if spec.volatility.moves else "volatility by regime"
+    every = {
+        f"a response to {signal.name} in the same period": signal.contemporaneous,
+        f"late effects of {late or 'macroeconomic series'}": bool(late),
+        "the response's own past": spec.autoregression > 0,
+        moving: spec.volatility.moves or spec.regimes.count > 1,
+    }
+    return tuple(name for name, has in every.items() if has == held)
 
 
 def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, np.ndarray]:

@@ -13,6 +13,9 @@ The rule, in this order:
    its sign is said to differ if it is positive in one and negative in the other with that probability.
 5. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
+A claim comes with the rival explanations that the model has in it and those that it has not, and with the factor by
+which effects that pass such a threshold are exaggerated.
+
 Otherwise the verdict is that nothing is identified, with the size of effect that would be claimed with probability 0.8.
 """
 
@@ -96,6 +99,17 @@ def detectable(sd: float, family: int = 1) -> float:
     made with probability Phi(effect / sd - z), z being the quantile of the decision threshold.
     """
     return float(stats.norm.ppf(decision_threshold(family)) + stats.norm.ppf(POWER)) * sd
+
+
+def exaggeration(power: float, family: int = 1) -> float:
+    """Expected size of an effect that is claimed, over its true size, where it is claimed with this probability.
+
+    The posterior mean is taken to be normal about the effect with the posterior standard deviation. Type M error:
+    Gelman & Carlin (2014), doi:10.1177/1745691614551642.
+    """
+    limit = stats.norm.ppf(decision_threshold(family))
+    effect = limit + stats.norm.ppf(power)
+    return float(1 + stats.norm.pdf(limit - effect) / power / effect)
 
 
 def claims(
@@ -228,6 +242,8 @@ class Findings:
         What the diagnostics say.
     withheld : tuple of str
         Why the model, though its draws can be trusted, supports no claim.
+    rivals, absent : tuple of str
+        Explanations other than a lagged response that the model has in it, and that it has not.
     """
 
     name: str
@@ -252,6 +268,8 @@ class Findings:
     family: int = 1
     problems: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def claims_of(found: Findings) -> Claims:
@@ -284,7 +302,7 @@ def verdict(found: Findings) -> str:
         said.append(_compared("regimes", found.by_regime, made.regimes, made.regime_signs))
     if found.by_episode:
         said.append(_compared("episodes", found.by_episode, made.episodes, made.episode_signs))
-    return " ".join([*said, _place(found, made), *_lag_gaps(found)])
+    return " ".join([*said, _place(found, made), *_lag_gaps(found), *_protection(found), _exaggerated(found)])
 
 
 def _interval(draws: np.ndarray, digits: int) -> str:
@@ -398,6 +416,19 @@ def _place(found: Findings, made: Claims) -> str:
         f"{_interval(found.prior_lag, 1)}, {_nats(found)} gained; it lies within {low:g} to {high:g} with probability "
         f"{inside:.2f}."
     )
+
+
+def _protection(found: Findings) -> list[str]:
+    """What the claim was protected against, and what it was not."""
+    said = [f"Rival explanations in the model: {_listed(found.rivals)}."] if found.rivals else []
+    if found.absent:
+        said.append(f"Not in the model: {_listed(found.absent)}, any of which could look like this.")
+    return said
+
+
+def _exaggerated(found: Findings) -> str:
+    factors = [f"{exaggeration(power, found.family):.2f} times where the power is {power:g}" for power in (0.8, 0.5)]
+    return f"Effects that pass this threshold are exaggerated: on average {' and '.join(factors)}."
 
 
 def _lag_gaps(found: Findings) -> list[str]:
