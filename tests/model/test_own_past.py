@@ -24,7 +24,7 @@ from regimelag.panel.own_past import history_before, own_past, used_responses
 from regimelag.panel.slicing import last_rows, natural, restandardize_on, window
 from regimelag.results.lags import companion_root
 from regimelag.results.persistence import persistence
-from regimelag.results.regimes import filtered_law
+from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility
 
@@ -220,7 +220,7 @@ def test_a_missing_last_response_is_drawn_with_its_conditional_variance():
     held = held.assign({name: held[name] * 0 + value for name, value in known.items()})
     many = held.isel(draw=np.zeros(20_000, dtype=int)).assign_coords(draw=np.arange(20_000))
     fit = rl.as_fit(xr.DataTree.from_dict({"/posterior": many}), spec, panel, prior_draws=2)
-    law, history = _begun(View.of(fit), filtered_law(View.of(fit)), np.random.default_rng(0))
+    law, history = _begun(View.of(fit), filtered_distribution(View.of(fit)), np.random.default_rng(0))
     assert law.shape == (20_000, 1)
     sd = float(conditional_volatility(fit)[0, 0, -1, 0]) / float(panel["response_scale"][0])
     np.testing.assert_allclose(history[:, 0, 0].std(), sd, rtol=0.05)

@@ -86,7 +86,7 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
 def _observation(spec: ModelSpec, index: Indices) -> Line:
     """The distribution of the responses given their regime."""
     several = len(spec.responses) > 1
-    law = spec.family.symbol or text(spec.family.kind.replace("_", " "))
+    distribution = spec.family.symbol or text(spec.family.kind.replace("_", " "))
     given = r" \mid s_t = k" if index.regime else ""
     words = "The responses are jointly " if several else "The response is "
     words += spec.family.words or f"distributed as the family {spec.family.kind.replace('_', ' ')} says"
@@ -95,11 +95,11 @@ def _observation(spec: ModelSpec, index: Indices) -> Line:
     where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
     where = "_t" if spec.volatility.moves else where
     if not several:
-        return Line(f"{words}.", rf"y_t{given}\ \sim\ {law}\left({location},\ \sigma{where}^2\right)")
+        return Line(f"{words}.", rf"y_t{given}\ \sim\ {distribution}\left({location},\ \sigma{where}^2\right)")
     scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
     return Line(
         f"{words}; one that is missing drops out of its row.",
-        rf"y_t{given}\ \sim\ {law}\left({location},\ D{where} R\, D{where}\right), \quad {scale}",
+        rf"y_t{given}\ \sim\ {distribution}\left({location},\ D{where} R\, D{where}\right), \quad {scale}",
     )
 
 

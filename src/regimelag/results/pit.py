@@ -23,9 +23,9 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (time, response), the predictive probability of a smaller value, averaged over draws, regimes by the predicted
-        law; missing where the response is. If the model holds they are uniform and independent, but for parameters that
-        have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own signals and controls.
+        (time, response), the predictive probability of a smaller value, averaged over draws, regimes by their
+        predicted probabilities; missing where the response is. If the model holds they are uniform and independent, but
+        for parameters that have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own signals and controls.
     """
     view = View.of(idata)
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
@@ -36,11 +36,11 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     return view.at_draws.labelled(measure, **over).mean((nm.CHAIN, nm.DRAW))
 
 
-def predictive_pit(eq: Quantities, law: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Probability of a value below y (draw, time, response), given the law of the regimes (draw, time, regime).
+def predictive_pit(eq: Quantities, distribution: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Probability of a value below y (draw, time, response), given regime probabilities (draw, time, regime).
 
     NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
     """
     z = (y.T[None, :, :, None] - eq.location) / np.exp(conditional_log_scales(eq, y))
     below = eq.family.cdf(z, eq.shape_over(3))
-    return np.einsum("datk,dtk->dta", below, law)
+    return np.einsum("datk,dtk->dta", below, distribution)

@@ -46,7 +46,7 @@ def _chains(spec: ModelSpec) -> dict[str, list[str]]:
     return {nm.RESPONSE: [response.name for response in spec.responses]} if spec.own_regimes else {}
 
 
-def filtered_law(idata: xr.DataTree | View) -> np.ndarray:
+def filtered_distribution(idata: xr.DataTree | View) -> np.ndarray:
     """Distribution of the joint regime on the last row, given all data (draw, joint regime)."""
     return View.of(idata).at_draws.measured(lambda chunk: filter_forward_draws(*chunk.hmm)[1][:, -1])
 

@@ -59,7 +59,7 @@ def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior
 
 
 def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str) -> None:
-    """Require a coefficient of one response for a prior in natural units."""
+    """Require a coefficient of one response for a prior that is an elasticity."""
     if prior.unit == "standardized":
         return
     cure = 'write unit = "standardized", or leave unit out'

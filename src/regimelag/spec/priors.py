@@ -286,7 +286,7 @@ def resolve(prior: Prior, labels: Mapping[str, list[str]], factors: np.ndarray |
     labels : mapping of str to list of str
         Names along each dimension of the parameter over which priors may differ, in order.
     factors : ndarray
-        What turns a coefficient in natural units into a standardised one, of each entry.
+        What turns a coefficient in the units of its series into a standardised one, of each entry.
     """
     shape = tuple(map(len, labels.values()))
     factors = np.broadcast_to(factors, shape)

@@ -61,7 +61,7 @@ class Term(NamedTuple):
     transform : callable, optional
         From the parameter and the array namespace to what enters.
     slope_on : str
-        Of a coefficient, the role of the variables that it is the slope on; its prior may be in natural units.
+        Of a coefficient, the role of the variables that it is the slope on; its prior may be an elasticity.
     resolved : Resolved
         On a panel, the priors of all its entries, in standardised units.
     """

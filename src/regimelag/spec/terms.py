@@ -139,7 +139,7 @@ def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:
 
 
 def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: xr.Dataset) -> np.ndarray:
-    """What turns a coefficient in natural units into a standardised one, of each entry (*parameter)."""
+    """What turns a coefficient in the units of its series into a standardised one, of each entry (*parameter)."""
     role = parameter.slope_on
     if all(one.unit == "standardized" for one in parameter.prior.every()):
         return np.ones(tuple(map(len, labels.values())))

@@ -34,13 +34,13 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
         (quantity).
     """
     runs = len(values) + unknown
-    tail, law = _null(runs, bins)
+    tail, distribution = _null(runs, bins)
     points = np.arange(1, bins) / bins
     below = (values[:, None, :] <= points[None, :, None]).sum(axis=0)
     place = np.arange(bins - 1)[:, None]
     statistic = np.minimum(tail[place, below], tail[place, below + unknown]).min(axis=0)
     # Ties are exact but for rounding.
-    return (1 + np.searchsorted(law, statistic * (1 + 1e-9), side="right")) / (SETS + 1)
+    return (1 + np.searchsorted(distribution, statistic * (1 + 1e-9), side="right")) / (SETS + 1)
 
 
 def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,8 +60,8 @@ def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.nda
     points, low, high : ndarray
         (bins - 1): the inner edges, and the smallest and largest share below that lies within the band.
     """
-    tail, law = _null(runs, bins)
-    inside = tail > np.quantile(law, level)
+    tail, distribution = _null(runs, bins)
+    inside = tail > np.quantile(distribution, level)
     low, high = inside.argmax(axis=1), runs - inside[:, ::-1].argmax(axis=1)
     return np.arange(1, bins) / bins, low / runs, high / runs
 
@@ -70,8 +70,8 @@ def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.nda
 def _null(runs: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Two-sided binomial p-values (point, count), and the sorted statistics of uniform sets."""
     points, counts = np.arange(1, bins)[:, None] / bins, np.arange(runs + 1)
-    law = stats.binom(runs, points)
-    tail = np.minimum(1.0, 2.0 * np.minimum(law.cdf(counts), law.sf(counts - 1)))
+    distribution = stats.binom(runs, points)
+    tail = np.minimum(1.0, 2.0 * np.minimum(distribution.cdf(counts), distribution.sf(counts - 1)))
     rng = np.random.default_rng(0)
     statistics = np.empty(SETS)
     for part in np.array_split(np.arange(SETS), 20):

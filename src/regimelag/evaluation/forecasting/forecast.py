@@ -36,7 +36,7 @@ from regimelag.panel.scenarios import (
 )
 from regimelag.panel.slicing import in_units
 from regimelag.results.lags import only_one
-from regimelag.results.regimes import filtered_law
+from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.results.volatility import last_variance
 from regimelag.runtime.plain import drawn_seed, whole
@@ -106,18 +106,18 @@ def forecast(
     refuse_own_past("forecast", spec, panel)
     seed = drawn_seed(FitError, "forecast", random_seed)
     rng, draws = np.random.default_rng(seed), view.at_draws.draws
-    law, variance = filtered_law(view), last_variance(view)
-    begun, history = _begun(view, law, rng)
-    responses, laws = [], []
-    levels = _levels(spec, panel, scenario, horizon, len(law), rng)
-    edges = np.linspace(0, len(law), len(levels) + 1).astype(int)
+    distribution, variance = filtered_distribution(view), last_variance(view)
+    begun, history = _begun(view, distribution, rng)
+    responses, distributions = [], []
+    levels = _levels(spec, panel, scenario, horizon, len(distribution), rng)
+    edges = np.linspace(0, len(distribution), len(levels) + 1).astype(int)
     for n, ahead in enumerate(future_panels(spec, panel, levels, horizon)):
         part = slice(edges[n], edges[n + 1])
         some = {name: values[part] for name, values in draws.items()}
-        y, regimes = _drawn(spec, ahead, some, (law[part], begun[part]), variance[part], rng)
+        y, regimes = _drawn(spec, ahead, some, (distribution[part], begun[part]), variance[part], rng)
         responses.append(iterate_own_past(spec, some, y, history[part]))
-        laws.append(regimes)
-    read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(laws), scenario)
+        distributions.append(regimes)
+    read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(distributions), scenario)
     return read.assign_attrs(random_seed=seed)
 
 
@@ -151,7 +151,7 @@ def _levels(
     return bootstrapped_levels(spec, panel, horizon, paths=min(PATHS, draws), block=BLOCK, rng=rng)
 
 
-def _begun(view: View, law: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _begun(view: View, distribution: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distribution of the joint regime on the last row (draw, regime), last responses (draw, own lag, response).
 
     One of these that is missing is drawn from the model, on a path of the regimes given the data, on which the forecast
@@ -160,9 +160,9 @@ def _begun(view: View, law: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
     spec, panel = view.spec, view.panel
     rows, lags = panel.sizes[nm.TIME], spec.autoregression
     last = history_before(panel, rows)
-    held = np.broadcast_to(last, (len(law), *last.shape))
+    held = np.broadcast_to(last, (len(distribution), *last.shape))
     if not np.isnan(last).any():
-        return law, held
+        return distribution, held
     paths = view.at_draws.measured(lambda chunk: sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
     first, draws = max(rows - lags, 0), view.at_draws.draws
     scale = conditional_log_scales(evaluate(spec, panel, draws), used_responses(panel))[:, :, first:]
@@ -174,7 +174,7 @@ def _begun(view: View, law: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
     y = draw_responses(eq, paths[:, first:], rng)
     known = panel[nm.RESPONSE_VALUE].to_numpy()[first:]
     filled = iterate_own_past(spec, draws, y, history_before(panel, first), known=known)
-    return np.eye(law.shape[1])[paths[:, -1]], filled[:, ::-1][:, :lags]
+    return np.eye(distribution.shape[1])[paths[:, -1]], filled[:, ::-1][:, :lags]
 
 
 def _drawn(
@@ -190,17 +190,17 @@ def _drawn(
     `last` holds the distribution of the joint regime on the last row from which those of the steps follow, and that by
     which the paths begin; `variance` is that of the row after it.
     """
-    law, begun = last
+    distribution, begun = last
     with np.errstate(divide="ignore"):
         eq = evaluate(spec, ahead, without_own_past(spec, draws))._replace(log_initial=np.log(begun))
     path = draw_regimes(eq.logits, eq.log_initial, ahead.sizes[nm.TIME], rng)
     y = draw_responses(eq.after_first_row(variance), path[:, 1:], rng)
     transition = softmax(eq.logits, np)
-    laws = np.empty((len(law), y.shape[1], law.shape[1]))
+    distributions = np.empty((len(distribution), y.shape[1], distribution.shape[1]))
     for step in range(y.shape[1]):
-        law = np.einsum("di,dij->dj", law, transition[:, min(step, transition.shape[1] - 1)])
-        laws[:, step] = law
-    return y, laws
+        distribution = np.einsum("di,dij->dj", distribution, transition[:, min(step, transition.shape[1] - 1)])
+        distributions[:, step] = distribution
+    return y, distributions
 
 
 def _labelled(
@@ -208,7 +208,7 @@ def _labelled(
     panel: xr.Dataset,
     parameters: xr.Dataset,
     y: np.ndarray,
-    laws: np.ndarray,
+    distributions: np.ndarray,
     scenario: Scenario,
 ) -> xr.Dataset:
     horizon = y.shape[1]
@@ -222,7 +222,7 @@ def _labelled(
             nm.RESPONSE_VALUE: only_one(unstack_draws(values, parameters, **steps, **names)),
             "path": only_one(unstack_draws(levels, parameters, **steps, **names)),
             "regime_probability": unstack_draws(
-                marginal_regime_probabilities(spec, laws),
+                marginal_regime_probabilities(spec, distributions),
                 parameters,
                 **steps,
                 **chains,

@@ -19,7 +19,7 @@ from regimelag.model.evaluate import (
 )
 from regimelag.panel.slicing import effect_scale, natural
 from regimelag.results.lags import only_one
-from regimelag.results.regimes import filtered_law
+from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
@@ -80,7 +80,7 @@ def impulse_response(
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
     unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
     answers = _answers(coefficients * unit[:, None, None], moves, horizon)
-    now = marginal_regime_probabilities(spec, filtered_law(view))
+    now = marginal_regime_probabilities(spec, filtered_distribution(view))
     cumulative, averaged = _over_regimes(spec, draws, answers, now)
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts = {START: list(spec.regimes.labels())}
@@ -151,11 +151,11 @@ def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.nd
     expected = np.empty((count, steps, responses, regimes))
     for a in range(responses):
         transition = chains[a if spec.own_regimes else 0]
-        law = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
+        distribution = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
         for step in range(steps):
             # From start i the chain is in j: (draw, i, j).
-            expected[:, step, a] = np.einsum("dij,dj->di", law, answers[:, a, :, step])
-            law = law @ transition
+            expected[:, step, a] = np.einsum("dij,dj->di", distribution, answers[:, a, :, step])
+            distribution = distribution @ transition
     expected = _with_own_past(spec, draws, expected)
     cumulative = np.cumsum(expected, axis=1)
     weights = now if spec.own_regimes else np.repeat(now[:, None], responses, axis=1)

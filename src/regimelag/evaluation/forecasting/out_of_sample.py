@@ -18,7 +18,7 @@ from regimelag.panel.newer import place_of_last, restandardize_like
 from regimelag.panel.own_past import history_before, used_responses, with_history
 from regimelag.panel.slicing import day_of, natural
 from regimelag.results.pit import predictive_pit
-from regimelag.results.regimes import filtered_law
+from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.results.volatility import last_variance
 from regimelag.spec import names as nm
@@ -66,11 +66,11 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
     tail = _tail(spec, old, panel)
     eq = evaluate(spec, tail, view.at_draws.draws)
     y = used_responses(tail)
-    # The fit's last row is in the filtered law, and in the variance of the row after it, already.
+    # The fit's last row is in the filtered distribution, and in the variance of the row after it, already.
     new = eq.after_first_row(last_variance(view))
     density = np.pad(log_observation(new, y[1:]), ((0, 0), (1, 0), (0, 0)))
     with np.errstate(divide="ignore"):
-        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_law(view)))
+        predicted, _, steps = filter_forward_draws(density, eq.logits, np.log(filtered_distribution(view)))
     seen = ~np.isnan(y[1:])
     log_scale = (seen * np.log(tail[nm.scale_of(nm.RESPONSE)].to_numpy())).sum(axis=1)
     coords = {nm.TIME: tail[nm.TIME].to_numpy()[1:], nm.RESPONSE: [response.name for response in spec.responses]}
