@@ -25,7 +25,8 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     xarray.DataArray
         (time, response), the predictive probability of a smaller value, averaged over draws, regimes by their
         predicted probabilities; missing where the response is. If the model holds they are uniform and independent, but
-        for parameters that have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own signals and controls.
+        for parameters that have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own
+        signals and controls.
     """
     view = View.of(idata)
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
