@@ -47,6 +47,7 @@ READINGS = {
     "plot_regimes": rl.regime_probabilities,
     "plot_score": lambda idata: rl.evaluation.score(idata, newer(idata)),
     "plot_shares": rl.regime_summary,
+    "plot_volatility": rl.conditional_volatility,
 }
 """What each figure is drawn from, of a fit; the others want refits."""
 

@@ -346,7 +346,15 @@ def sleepers(tmp_path):
         notes = tmp_path / "notes"
         notes.mkdir()
         command = [sys.executable, str(tmp_path / "study.py"), *arguments]
-        process = subprocess.Popen(command, cwd=notes, start_new_session=True, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            cwd=notes,
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Under nohup the script would ignore SIGHUP.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        )
         started.append(process)
         count = min(os.cpu_count(), 6)
         wait_until(lambda: len(list(notes.iterdir())) == count or process.poll() is not None)

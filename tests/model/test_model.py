@@ -200,7 +200,11 @@ def log_likelihood(model):
 
 def params(cases):
     """Cases by name; recursions are compiled for each number of joint regimes, and some are rarely met."""
-    rare = {"own regimes, three each, no drivers, free first"}
+    rare = {
+        "own regimes, three each, no drivers, free first",
+        "lagged control, lag by both, own regimes",
+        "own past, own regimes",
+    }
     if cases is POINT_CASES:
         rare = {"own regimes", "ten lags, three regimes"}
     return [

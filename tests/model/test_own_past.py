@@ -297,6 +297,7 @@ def test_the_long_run_effect_is_the_sum_of_the_impulse_response():
     np.testing.assert_allclose(read["long_run"].isel(signal=0), expected.transpose("chain", "draw", ...), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_report_says_direct_and_long_run():
     fit = prior_fit(SPEC, hand_panel(SPEC, 12), draws=600)
     report = rl.lag_report(fit)
@@ -319,6 +320,7 @@ def test_a_report_says_direct_and_long_run():
     assert "long-run effect" not in rl.lag_report(prior_fit(small_spec(), hand_panel(small_spec(), 8))).index
 
 
+@pytest.mark.slow
 def test_a_claim_is_withheld_where_the_own_past_may_not_die_out():
     fit = prior_fit(SPEC, hand_panel(SPEC, 12), draws=4)
     assert persistence(fit).explosive == {"asset": 0.0}
