@@ -342,19 +342,13 @@ def sleepers(tmp_path):
     started = []
 
     def start(*arguments):
-        (tmp_path / "study.py").write_text(SLEEPERS)
+        # Under nohup the script would ignore SIGHUP.
+        heard = "import signal\n\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        (tmp_path / "study.py").write_text(heard + SLEEPERS)
         notes = tmp_path / "notes"
         notes.mkdir()
         command = [sys.executable, str(tmp_path / "study.py"), *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=notes,
-            start_new_session=True,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Under nohup the script would ignore SIGHUP.
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-        )
+        process = subprocess.Popen(command, cwd=notes, start_new_session=True, stderr=subprocess.PIPE, text=True)
         started.append(process)
         count = min(os.cpu_count(), 6)
         wait_until(lambda: len(list(notes.iterdir())) == count or process.poll() is not None)
