@@ -72,7 +72,11 @@ def run(arguments, folder, **options):
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+# Each starts Python twice; these three differ most.
+QUICK = ("a script", "no file, as in a notebook", "forkserver")
+
+
+@pytest.mark.parametrize("way", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in WAYS])
 def test_a_study_runs_from_any_kind_of_script_and_once(tmp_path, way):
     arguments, before, start = WAYS[way]
     text = SCRIPT.format(before=before, start=start)

@@ -6,14 +6,17 @@ Functions on plain arrays of draws first, then those that read a fit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import arviz as az
 import numpy as np
 import pandas as pd
 import pymc as pm
+import pytensor
+import pytensor.tensor as pt
 import xarray as xr
 from scipy import stats
 
@@ -113,6 +116,14 @@ def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tup
     return float(stats.norm.pdf(0.0, centres, width).mean()), False
 
 
+@cache
+def _log_density(distribution: str, names: tuple[str, ...]) -> Callable[..., np.ndarray]:
+    """Log density of a distribution of PyMC, as a function of values (draw) and its parameters."""
+    at, parameters = pt.dvector("at"), [pt.dscalar(name) for name in names]
+    prior = getattr(pm, distribution).dist(**dict(zip(names, parameters, strict=True)))
+    return pytensor.function([at, *parameters], pm.logp(prior, at), mode="FAST_COMPILE")
+
+
 class Slab(NamedTuple):
     """The prior of an effect that is not zero: a distribution of PyMC by its name, with its parameters."""
 
@@ -129,8 +140,7 @@ class Slab(NamedTuple):
     def log_density(self, effect: np.ndarray | float, multiple: float = 1.0) -> np.ndarray:
         """Log density of the prior made so many times as wide."""
         wide = {**self.parameters, **{name: multiple * value for name, value in self.scales.items()}}
-        prior = getattr(pm, self.distribution).dist(**wide)
-        return pm.logp(prior, np.asarray(effect, dtype=float)).eval(mode="FAST_COMPILE")
+        return _log_density(self.distribution, tuple(wide))(np.asarray(effect, dtype=float).ravel(), *wide.values())
 
 
 def no_effect(
@@ -176,7 +186,7 @@ def no_effect(
     count = len(effect)
     effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
     density, bound = density_at_zero(effect, effective=effective)
-    at_prior = density / float(np.exp(prior.log_density(0.0)))
+    at_prior = density / float(np.exp(prior.log_density(0.0))[0])
     log_prior, scale = prior.log_density(effect), next(iter(prior.scales.values()))
     rows = []
     for multiple in slabs:
