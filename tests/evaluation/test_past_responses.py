@@ -140,7 +140,13 @@ def test_a_future_score_is_that_of_a_loop(prior_refits):
     assert found.reliability == "2 refits, the largest R-hat 1.02"
 
 
-@pytest.mark.parametrize("past", [bare_spec(volatility="garch"), OWN], ids=["garch", "own past"])
+@pytest.mark.parametrize(
+    "past",
+    [
+        pytest.param(bare_spec(volatility="garch"), id="garch"),
+        pytest.param(OWN, id="own past", marks=pytest.mark.slow),
+    ],
+)
 def test_all_models_of_a_table_are_compared_by_leaving_the_future_out(prior_refits, past):
     plain = replaced(past, volatility="constant", responses=(rl.Response("asset", "price"),))
     fits = {"past": prior_fit(past, hand_panel(past, 300)), "plain": prior_fit(plain, hand_panel(plain, 300))}

@@ -262,6 +262,7 @@ def test_a_process_that_ends_by_itself_is_not_put_down_to_memory():
     assert "memory" not in raised.value.cure
 
 
+@pytest.mark.slow
 def test_an_executor_of_the_caller_is_not_replaced(quiet):
     notes, options = quiet
     with (

@@ -114,6 +114,7 @@ print(run_all(work, [1], settings={}, progressbar=False)[1])
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_of_the_script_is_known_in_the_processes(tmp_path):
     (tmp_path / "study.py").write_text(KERNEL)
     done = run(["study.py"], tmp_path)

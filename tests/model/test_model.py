@@ -204,7 +204,7 @@ def params(cases):
         "own regimes, three each, no drivers, free first",
         "lagged control, lag by both, own regimes",
         "own past, own regimes",
-    }
+    } | {name for name in cases if name.startswith(("own past, ", "lagged controls, "))}
     if cases is POINT_CASES:
         rare = {"own regimes", "ten lags, three regimes"}
     return [
