@@ -123,9 +123,9 @@ def kept(file: Path, spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, 
 def row(idata: xr.DataTree) -> dict[str, object]:
     """What a fit says, in one row."""
     report, found = rl.lag_report(idata), convergence(idata)
+    of_one = report.droplevel("response")
     effect, lag = (
-        report.loc[("bitcoin", "silver", quantity, "all", "all"), "posterior"]
-        for quantity in ("lagged effect", "mean lag")
+        of_one.loc[("silver", quantity, "all", "all"), "posterior"] for quantity in ("lagged effect", "mean lag")
     )
     return {
         "effect": effect["median"],
