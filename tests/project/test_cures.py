@@ -462,6 +462,12 @@ PRIORS = {
     "entries": Case(
         normal, {"sigma": 1.0, "by_signal": WIDE}, "write by_signal = {name", changed(by_signal={"metal": WIDE})
     ),
+    "entries of an entry": Case(
+        normal,
+        {"sigma": 1.0, "by_signal": {"metal": normal(sigma=1.0, by_episode={"one": WIDE})}},
+        "leave by_ out",
+        changed(by_signal={"metal": WIDE}),
+    ),
     "unknown parameter": Case(
         effect_prior, {"efect": WIDE}, "write a parameter = 'effect'", lambda given: {"effect": WIDE}
     ),

@@ -113,7 +113,7 @@ def volatility_table(summary: pd.DataFrame) -> Table:
     """Persistence and level of a conditional variance."""
     rows = [interval(*row) for row in summary[["5 %", "median", "95 %"]].to_numpy(dtype=float)]
     shown = pd.DataFrame({"median and 90 % interval": rows}, index=summary.index)
-    return Table(summary, shown, "Conditional variance. Volatility per row; the half-life of a shock in rows.")
+    return Table(summary, shown, "Conditional variance. Volatility per period; the half-life of a shock in periods.")
 
 
 def driver_table(changes: xr.Dataset) -> Table:

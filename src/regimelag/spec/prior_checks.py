@@ -43,7 +43,7 @@ def check_priors(spec: ModelSpec, asked: str) -> None:
         rule = f"dims are among {sorted(known)}" if known else "the parameter has no dims"
         require({*prior.dims} <= known, where, rule, f"dims = {prior.dims}", "leave dims out")
         for dim, entries in prior.by.items():
-            rule = f"entries are told apart by {' and '.join(labels)}" if labels else "the parameter has one entry"
+            rule = f"entries are distinguished by {' and '.join(labels)}" if labels else "the parameter has one entry"
             cure = f"write {BY}{next(iter(labels))}" if labels else f"leave {BY}{dim} out"
             require(dim in labels, where, rule, f"{BY}{dim}", cure)
             for label in entries:

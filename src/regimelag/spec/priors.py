@@ -342,4 +342,8 @@ def _entries(asked: str, dim: str, entries: Any) -> dict[str, Prior]:
     rule = f"{BY}{dim} holds a prior for each name"
     cure = f'write {BY}{dim} = {{name = {{distribution = "Normal", sigma = 0.5}}}}'
     require(isinstance(entries, Mapping), asked, rule, f"a {type(entries).__name__}", cure)
-    return {str(label): Prior.of(one, f"{asked}, {BY}{dim} {label!r}") for label, one in entries.items()}
+    found = {str(label): Prior.of(one, f"{asked}, {BY}{dim} {label!r}") for label, one in entries.items()}
+    within = [label for label, one in found.items() if one.by]
+    rule, cure = "the prior of an entry has no entries of its own", f"leave by_ out of {BY}{dim} {within}"
+    require(not within, asked, rule, f"entries of {', '.join(within)}", cure)
+    return found
