@@ -180,7 +180,7 @@ def test_example_holds_its_truth_in_natural_units():
     assert truth["mean_lag"] == pytest.approx(weights @ lag)
     silver, path = natural["signal"][:, 0], panel["regime_path"].to_numpy()
     late = np.array([weights @ silver[26 + t - lag] for t in range(len(path))])
-    columns = [np.ones(len(path)), silver[26:], *natural["control"].T, late * (path == 0), late * (path == 1)]
+    columns = [np.ones(len(path)), silver[26:], *natural["control"][26:].T, late * (path == 0), late * (path == 1)]
     noise = np.array(truth["scale"])[path] * np.exp(np.linspace(0.35, -0.35, 4))[panel["episode_index"].to_numpy()]
     # Residuals are Student-t with 8 degrees of freedom: variance 8 / 6 times the squared scale.
     design = np.column_stack(columns) / noise[:, None]

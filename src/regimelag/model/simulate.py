@@ -136,6 +136,7 @@ def _example_truth(panel: xr.Dataset, effect: float) -> xr.Dataset:
             nm.INTERCEPT: ((nm.RESPONSE, nm.REGIME), [[0.0, 0.0]]),
             nm.CONTEMPORANEOUS: ((nm.RESPONSE, nm.SIGNAL), [[0.2 * elasticity]]),
             nm.CONTROL_EFFECT: ((nm.RESPONSE, nm.CONTROL), [[-0.05, -0.05]]),
+            nm.CONTROL_LAGGED_EFFECT: ((nm.RESPONSE, nm.LAGGED_CONTROL), [[0.0, 0.0]]),
             nm.EFFECT: ((nm.SIGNAL,), [effect * elasticity]),
             nm.EFFECT_REGIME: ((nm.SIGNAL, nm.REGIME), [[-0.25 * effect * elasticity, 0.25 * effect * elasticity]]),
             nm.EFFECT_EPISODE: ((nm.SIGNAL, nm.EPISODE), np.zeros((1, episodes))),
@@ -147,6 +148,11 @@ def _example_truth(panel: xr.Dataset, effect: float) -> xr.Dataset:
             nm.DRIVER_EFFECT: ((nm.DRIVER, nm.REGIME), [[-0.7, 0.7], [-0.5, 0.5]]),
             nm.lag_parameter("silver", "location"): ((), 8.0),
             nm.lag_parameter("silver", "spread"): ((), 3.0),
+            **{
+                nm.lag_parameter(nm.control_label(control), name): ((), value)
+                for control in panel[nm.CONTROL].to_numpy()
+                for name, value in (("location", 9.0), ("spread", 4.0))
+            },
         }
     )
 

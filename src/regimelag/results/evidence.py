@@ -23,6 +23,7 @@ from scipy import stats
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS
+from regimelag.spec.series import Signal
 from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
@@ -230,14 +231,16 @@ def effective_draws(draws: xr.DataArray) -> np.ndarray:
 
 
 def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
-    """Names of the log priors that power-scaling moves: those of the lagged effects and of the lag kernels.
+    """Names of the log priors that power-scaling moves: those of the signals' lagged effects and lag kernels.
 
     Of parameters in layers only the top one is moved, as Kallioinen et al. (2024) advise.
     """
     terms = model_terms(spec, len(spec.episodes.labels()))
-    lagged = [*terms.effect, *(term for lag in terms.lags for term in (*lag.kernel, *lag.moves))]
+    lags = [lag for lag in terms.lags if isinstance(lag.series, Signal)]
+    lagged = [*terms.effect, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
     # Of pooled deviations the scale is on top; the steps of a walk are below its roughness.
     top = {next(term.parameters()).name for term in lagged if not term.name.endswith("_innovation")}
+    top.discard(nm.CONTROL_LAGGED_EFFECT)
     return [name for name in map(str, log_prior.data_vars) if name in top]
 
 
