@@ -37,6 +37,7 @@ from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.build import model_data
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.verdict import detectable, verdict_claims
+from regimelag.results.view import View
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import DIVERGENT_LIMIT, ESS_LIMIT, RHAT_LIMIT, convergence
 from regimelag.sampling.fit import find_modes_from_prior
@@ -202,21 +203,23 @@ def data_of(data: str | None, case: str, number: int, panels: int, model: str, s
     return panel.assign(response_value=(("time", "response"), made["response_value"].to_numpy()))
 
 
+def view_of(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree) -> View:
+    """The draws as a fit that can be read, without what only a whole fit needs."""
+    groups = {"posterior": fitted["posterior"].to_dataset(), "observed_data": panel[["response_value"]]}
+    groups["constant_data"] = panel.drop_vars("response_value")
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    tree.attrs = provenance(spec, panel)
+    return View(tree)
+
+
 def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree, true: float) -> dict[str, Any]:
     """What the verdict would be given."""
     posterior = fitted["posterior"].to_dataset()
     per_unit = float(panel["response_scale"][0] / panel["signal_scale"][0])
     effect = posterior["effect"].to_numpy().ravel() * per_unit
     low, high = np.quantile(effect, [0.05, 0.95])
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": posterior,
-            "/observed_data": panel[["response_value"]],
-            "/constant_data": panel.drop_vars("response_value"),
-        }
-    )
-    tree.attrs = provenance(spec, panel)
-    reasons = list(unexplained(persistence(tree), spec.responses[0], spec.signals[0]))
+    persistent = view_of(spec, panel, fitted).read(persistence)
+    reasons = list(unexplained(persistent, spec.responses[0], spec.signals[0]))
     late = 0.0
     if spec.lagged_controls:
         positive = (posterior["control_lagged_effect"] > 0).mean(("chain", "draw")).to_numpy()
