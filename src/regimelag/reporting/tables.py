@@ -16,6 +16,7 @@ import xarray as xr
 
 from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
+from regimelag.results.driver_report import LEAST_STEPS
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes
@@ -132,7 +133,7 @@ def driver_claim_table(report: pd.DataFrame) -> Table:
     caption = (
         "Change in the log odds of each step between two regimes, against staying, for a driver that is one standard "
         "deviation higher: median and 90 % interval. Steps: of this kind on a sampled path, on average. A claim needs "
-        f"one sign with probability {report.attrs['threshold']:.4g} and 5 steps each way."
+        f"one sign with probability {report.attrs['threshold']:.4g} and {LEAST_STEPS} steps each way."
     )
     return Table(report.set_index(keys), shown, caption)
 
