@@ -16,6 +16,7 @@ elasticities at a mean lag of 7 weeks.
 What counts is a claim of a lagged response, of either sign, in a fit in which the verdict is not withheld; coverage is
 that of the 90 % interval of the average effect in these fits. The diagnostics that would silence a verdict do not
 here: two short chains seldom pass them. With ``--draws 1000 --tune 1000 --chains 4`` they are those of a default fit.
+The table is also written beside the folder, as CSV.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -35,10 +37,10 @@ from scipy import signal, stats
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.build import model_data
-from regimelag.results.persistence import persistence, unexplained
-from regimelag.results.verdict import detectable, verdict_claims
+from regimelag.results.persistence import UNIT_ROOT, lag_one_autocorrelation, persistence, unexplained
+from regimelag.results.verdict import FALSE_CLAIM, detectable, verdict_claims
 from regimelag.sampling.compiled import CompiledModel
-from regimelag.sampling.diagnostics import DIVERGENT_LIMIT, ESS_LIMIT, RHAT_LIMIT, convergence
+from regimelag.sampling.diagnostics import DIVERGENT_LIMIT, ESS_LIMIT, RHAT_LIMIT, convergence, extreme_entry
 from regimelag.sampling.fit import find_modes_from_prior
 from regimelag.sampling.inference_data import provenance
 from regimelag.sampling.modes import dispersed_start
@@ -58,6 +60,8 @@ SAME_WEEK, MEAN_LAG, SPREAD, LEAD = 0.3, 7.0, 3.0, 2.0
 ALPHA, BETA = 0.12, 0.85
 PERSISTENCE, OF_LOG_VARIANCE = 0.95, 0.3
 SHOCKS = 5.0
+# Of a default fit.
+CHAINS = 4
 LATE_LAG = {"location": 8.0, "spread": 3.0}
 BLOCK = 1_000_000
 
@@ -221,7 +225,6 @@ def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree, true: fl
     if spec.lagged_controls:
         positive = (posterior["control_lagged_effect"] > 0).mean(("chain", "draw")).to_numpy()
         late = float(np.maximum(positive, 1 - positive).max())
-    found = convergence(fitted)
     return {
         "direction": verdict_claims(effect).direction,
         "positive": float((effect > 0).mean()),
@@ -230,10 +233,24 @@ def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree, true: fl
         "inside": bool(low <= true <= high),
         "late": late,
         "withheld": reasons,
-        "rhat": found["rhat"],
-        "ess_bulk": found["ess_bulk"],
-        "share_divergent": found["share_divergent"],
+        "fault": faulty(fitted),
     }
+
+
+def both_near_unit_root(panel: xr.Dataset) -> bool:
+    """Whether response and signal are both close to a unit root, so that the verdict is withheld."""
+    pair = (panel["response_value"].to_numpy()[:, 0], panel["signal_value"].to_numpy()[:, 0])
+    return min(map(lag_one_autocorrelation, pair)) > UNIT_ROOT
+
+
+def faulty(fitted: xr.DataTree) -> bool:
+    """Whether the diagnostics would silence the verdict. Of two chains R-hat alone is computed, which is quicker."""
+    posterior = fitted["posterior"].to_dataset()
+    if posterior.sizes["chain"] < CHAINS:
+        return extreme_entry(az.rhat(posterior), largest=True)[0] > RHAT_LIMIT
+    found = convergence(fitted)
+    enough = found["ess_bulk"] >= ESS_LIMIT and found["share_divergent"] <= DIVERGENT_LIMIT
+    return not (found["rhat"] <= RHAT_LIMIT and enough)
 
 
 def one_panel(
@@ -246,6 +263,10 @@ def one_panel(
     for model in models:
         spec, _, plan = prepared(data, model)
         panel = data_of(data, case, own, panels, model, seeds[0])
+        if both_near_unit_root(panel):
+            # What the draws say does not matter then.
+            found[model] = {"withheld": ["unit root"]}
+            continue
         mine = plan.on(model_data(spec, panel))
         modes = find_modes_from_prior(mine, starts=4, random_seed=seeds[1])
         start = partial(dispersed_start, modes, mine.value_and_gradient)
@@ -261,6 +282,16 @@ def _share(count: int, of: int) -> str:
     return f"{100 * count / of:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
+def _mean(fits: list[dict[str, Any]], name: str) -> float:
+    return float(np.mean([one[name] for one in fits])) if fits else np.nan
+
+
+def _exaggerated(read: list[dict[str, Any]], true: float) -> str:
+    """Mean size of the effects that are claimed, over the true one."""
+    claimed = [abs(one["mean"]) for one in read if one["direction"]]
+    return f"{np.mean(claimed) / true:.2f}" if true and claimed else ""
+
+
 def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.DataFrame:
     """A row a case and model; shares with a 95 % interval (Clopper & Pearson)."""
     rows = []
@@ -269,12 +300,10 @@ def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.Da
         results = [result for result in every if ERROR not in result]
         for model in models if results else ():
             own = [result[model] for result in results]
-            read = [one for one in own if not one["withheld"]]
+            fits = [one for one in own if "direction" in one]
+            read = [one for one in fits if not one["withheld"]]
             claims = sum(one["direction"] != 0 for one in read)
-            silent = sum(
-                one["rhat"] > RHAT_LIMIT or one["ess_bulk"] < ESS_LIMIT or one["share_divergent"] > DIVERGENT_LIMIT
-                for one in own
-            )
+            late = [one["late"] >= 1 - FALSE_CLAIM for one in fits if one["late"]]
             rows.append(
                 {
                     "case": case,
@@ -285,14 +314,12 @@ def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.Da
                     "claims": claims,
                     "negative": sum(one["direction"] < 0 for one in read),
                     "share of all": _share(claims, len(own)),
-                    "without withholding": sum(one["direction"] != 0 for one in own),
-                    "bias": f"{np.mean([one['mean'] for one in own]) - POWERS.get(case, 0.0):+.2f}",
+                    "bias": f"{_mean(fits, 'mean') - POWERS.get(case, 0.0):+.2f}",
+                    "claimed over true": _exaggerated(read, POWERS.get(case, 0.0)),
                     "covered by 90 %": _share(sum(one["inside"] for one in read), len(read)),
-                    "80 % power at": f"{detectable(float(np.mean([one['sd'] for one in own]))):.2f}",
-                    "late macro seen": sum(one["late"] >= 1 - 0.01 for one in own)
-                    if any(one["late"] for one in own)
-                    else "",
-                    "diagnostics": silent,
+                    "80 % power at": f"{detectable(_mean(fits, 'sd')):.2f}",
+                    "late macro seen": sum(late) if late else "",
+                    "faults": sum(one["fault"] for one in fits),
                 }
             )
     return pd.DataFrame(rows)
@@ -322,6 +349,7 @@ def main() -> int:
     work = partial(one_panel, options.data, options.panels, models, fit, options.seed)
     found = run_all(work, numbers, settings=json.loads(json.dumps(settings)), folder=options.out)
     table = table_of(found, models)
+    table.to_csv(options.out.with_suffix(".csv"), index=False)
     print("| " + " | ".join(table.columns) + " |\n|" + "---|" * len(table.columns))
     for row in table.itertuples(index=False):
         print("| " + " | ".join(map(str, row)) + " |")
