@@ -49,10 +49,10 @@ from false_claims import (
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.evaluate import stack_draws
-from regimelag.results.driver_report import LEAST_STEPS, driver_claims
+from regimelag.results.driver_report import LEAST_STEPS, STRICTER, driver_claims
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.regimes import regime_paths
-from regimelag.results.verdict import Comparison, verdict_claims
+from regimelag.results.verdict import Comparison, decision_threshold, verdict_claims
 
 MODEL, MOVED = "btc_silver", "dollar"
 CLUSTERS, LEVELS = ("garch", "stochastic volatility"), ("levels 0.9", "levels 1")
@@ -118,7 +118,6 @@ def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree) -> dict[
     return {
         "drivers": {
             str(name): {key: float(row[key]) for key in ("5 %", "median", "95 %", "P(> 0)")}
-            | {"claimed": bool(row["claimed"])}
             for name, row in into.iterrows()
         },
         "steps": float(steps["steps"].min()),
@@ -160,6 +159,12 @@ def _of_case(found: dict[int, dict[str, Any]], case: str) -> list[dict[str, Any]
     return [one for number, one in found.items() if CASES[number // BLOCK] == case and ERROR not in one]
 
 
+def _claimed(one: dict[str, Any], name: str, stricter: float = STRICTER) -> bool:
+    """Whether the driver would be claimed; of the rule in force, or of one that is not so strict."""
+    positive, least = one["drivers"][name]["P(> 0)"], decision_threshold(stricter * len(one["drivers"]))
+    return max(positive, 1 - positive) >= least and one["steps"] >= LEAST_STEPS
+
+
 def driver_table(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
     """A row a case: panels in which a driver without an effect is claimed, and in which that with one is."""
     rows = []
@@ -168,12 +173,14 @@ def driver_table(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
         if not own:
             continue
         idle = [name for name in own[0]["drivers"] if not (size and name == MOVED)]
-        false = sum(any(one["drivers"][name]["claimed"] for name in idle) for one in own)
+        false, more = (sum(any(_claimed(one, name, by) for name in idle) for one in own) for by in (STRICTER, 1))
         row = {"case": case, "panels": len(own), "false claims": false, "share": _share(false, len(own))}
+        row["false at 1 - 0.01 / n"] = more
         moved = [one["drivers"][MOVED] for one in own]
-        claimed = [one for one in moved if one["claimed"]]
+        claimed = [one["drivers"][MOVED] for one in own if _claimed(one, MOVED)]
         right = [one for one in claimed if one["median"] < 0]
         row |= {"found": len(right), "power": _share(len(right), len(own))} if size else {"found": "", "power": ""}
+        row["found at 1 - 0.01 / n"] = sum(_claimed(one, MOVED, 1) for one in own) if size else ""
         row["wrong sign"] = len(claimed) - len(right) if size else ""
         row["exaggerated"] = f"{np.mean([-one['median'] for one in right]) / size:.2f}" if size and right else ""
         inside = sum(one["5 %"] <= -size <= one["95 %"] for one in moved)
