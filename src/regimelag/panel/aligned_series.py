@@ -98,7 +98,7 @@ def is_as_of(role: str, series: Series) -> bool:
 
 
 def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
-    """Columns that must be observed on a trading date: the first response's, and those without a delay."""
+    """Columns required on a trading date: the first response's, and those of signals and controls without delay."""
     needed: list[Series] = [*spec.responses[:1]]
     for role in (nm.SIGNAL, nm.CONTROL):
         needed += [series for series in parts(spec)[role] if not is_as_of(role, series)]

@@ -190,7 +190,7 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 
 def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
-    """Names of covariates that equal a response or its past, by column or by values."""
+    """Names of covariates made from a response's column, and of controls equal to a response one row before."""
     columns = {response.column for response in spec.responses}
     levels = [response.level_columns for response in spec.responses]
     own = {

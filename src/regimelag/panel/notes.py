@@ -61,7 +61,7 @@ def panel_notes(
 
 
 def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> dict[str, list[str]]:
-    """Rows of the window on which a column's last observation is of another day than the first response's, by column.
+    """Rows on which a column's last observation is of another day than the first response's, by column.
 
     Delayed series are not aligned by close and are left out, as are rows on which either is missing.
     """
