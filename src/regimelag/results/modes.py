@@ -42,41 +42,41 @@ class Move(NamedTuple):
 
 
 def modes(idata: xr.DataTree) -> pd.DataFrame:
-    """Read out the catalogue of modes.
+    """Table of the modes found by `fit` or `sample`.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        What `fit` or `sample` returned.
+        Result of `fit` or `sample`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a mode, the heaviest first:
+        One row per mode in descending order of weight:
 
-        - ``weight``: Laplace's approximation; modes that the search did not find have none.
-        - ``log_posterior``: nats, of the sampler's free variables and standardised responses; only differences between
-          modes mean anything.
-        - ``starts``: how many starting points ended there.
-        - ``draws``: share of the posterior draws that are nearer to this mode than to any other. `diagnostics` reports
-          a mode with weight above 0.01 that no chain reached.
-        - ``chains``: the chains that have most of their draws there, by number.
-        - ``kind``: what differs from the first mode, by kind, each with its largest move. *labels* names a permutation
-          of the regimes that brings the mode close to the first, and what follows is what then still differs;
-          *persistence* is about transitions, *lag* about kernels (mean lags in rows), then *scale*, *effect*, *other*.
-        - ``differs``: the parameters furthest from the first mode's, as they are.
+        - ``weight``: Laplace's approximation; missing for modes that the search did not find.
+        - ``log_posterior``: in nats, for the unconstrained variables and standardised responses; only differences
+          between modes are meaningful.
+        - ``starts``: number of starting points that converged to it.
+        - ``draws``: share of the posterior draws nearest to this mode. `diagnostics` reports modes with weight above
+          0.01 that no chain reached.
+        - ``chains``: chains with most of their draws there, by number.
+        - ``kind``: differences from the first mode by kind, each with its largest change. *labels* is a permutation of
+          the regimes that brings the mode close to the first; further kinds describe the remaining differences:
+          *persistence* (transitions), *lag* (kernels, with mean lags in periods), *scale*, *effect*, *other*.
+        - ``differs``: parameters with the largest distance from the first mode, without a permutation.
 
     Raises
     ------
     FitError
-        If the tree holds no catalogue.
+        If the tree has no catalogue of modes.
 
     Notes
     -----
-    Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, so that
-    chains that sit in different modes do not lengthen the yardstick. Moves within one deviation are left unsaid. In
-    a model of your own a permutation of regimes is sought over the dimensions named regime, origin and destination, and
-    a variable's kind is read from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
+    Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, which do
+    not increase if chains are in different modes. Changes of less than one standard deviation are not reported. In a
+    model of your own, permutations apply to the dimensions named regime, origin and destination, and the kind of a
+    variable follows from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
     """
     require_fit("modes", idata)
     if "modes" not in idata.children:
