@@ -40,6 +40,7 @@ from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.build import model_data
 from regimelag.results.persistence import UNIT_ROOT, lag_one_autocorrelation, persistence, unexplained
 from regimelag.results.verdict import FALSE_CLAIM, detectable, verdict_claims
+from regimelag.results.view import View
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import RHAT_LIMIT, extreme_entry
 from regimelag.sampling.fit import find_modes_from_prior
@@ -206,21 +207,23 @@ def data_of(data: str | None, case: str, number: int, panels: int, model: str, s
     return panel.assign(response_value=(("time", "response"), made["response_value"].to_numpy()))
 
 
+def view_of(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree) -> View:
+    """The draws as a fit that can be read, without what only a whole fit needs."""
+    groups = {"posterior": fitted["posterior"].to_dataset(), "observed_data": panel[["response_value"]]}
+    groups["constant_data"] = panel.drop_vars("response_value")
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    tree.attrs = provenance(spec, panel)
+    return View(tree)
+
+
 def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree, true: float, *, fault: bool) -> dict[str, Any]:
     """What the verdict would be given."""
     posterior = fitted["posterior"].to_dataset()
     per_unit = float(panel["response_scale"][0] / panel["signal_scale"][0])
     effect = posterior["effect"].to_numpy().ravel() * per_unit
     low, high = np.quantile(effect, [0.05, 0.95])
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": posterior,
-            "/observed_data": panel[["response_value"]],
-            "/constant_data": panel.drop_vars("response_value"),
-        }
-    )
-    tree.attrs = provenance(spec, panel)
-    reasons = list(unexplained(persistence(tree), spec.responses[0], spec.signals[0]))
+    persistent = view_of(spec, panel, fitted).read(persistence)
+    reasons = list(unexplained(persistent, spec.responses[0], spec.signals[0]))
     late = 0.0
     if spec.lagged_controls:
         positive = (posterior["control_lagged_effect"] > 0).mean(("chain", "draw")).to_numpy()
@@ -243,6 +246,21 @@ def both_near_unit_root(panel: xr.Dataset) -> bool:
     return min(map(lag_one_autocorrelation, pair)) > UNIT_ROOT
 
 
+def fit_to(
+    spec: rl.ModelSpec, panel: xr.Dataset, plan: CompiledModel, settings: dict[str, Any] | None, seed: int
+) -> tuple[xr.DataTree, bool]:
+    """A fit, at the defaults without settings, and whether the diagnostics would silence a verdict."""
+    if not settings:
+        fitted = rl.fit(spec, panel, random_seed=seed, cores=1, progressbar=False)
+        return fitted, len(rl.diagnostics(fitted)) > 1
+    mine = plan.on(model_data(spec, panel))
+    modes = find_modes_from_prior(mine, starts=4, random_seed=seed)
+    start = partial(dispersed_start, modes, mine.value_and_gradient)
+    fitted = sample_nutpie(mine, start, seed, False, dict(settings))
+    rhat, _ = extreme_entry(az.rhat(fitted["posterior"].to_dataset()), largest=True)
+    return fitted, rhat > RHAT_LIMIT
+
+
 def one_panel(
     data: str | None,
     panels: int,
@@ -262,16 +280,7 @@ def one_panel(
             # What the draws say does not matter then.
             found[model] = {"withheld": ["unit root"]}
             continue
-        if settings:
-            mine = plan.on(model_data(spec, panel))
-            modes = find_modes_from_prior(mine, starts=4, random_seed=seeds[1])
-            start = partial(dispersed_start, modes, mine.value_and_gradient)
-            fitted = sample_nutpie(mine, start, seeds[1], False, dict(settings))
-            rhat, _ = extreme_entry(az.rhat(fitted["posterior"].to_dataset()), largest=True)
-            fault = rhat > RHAT_LIMIT
-        else:
-            fitted = rl.fit(spec, panel, random_seed=seeds[1], cores=1, progressbar=False)
-            fault = len(rl.diagnostics(fitted)) > 1
+        fitted, fault = fit_to(spec, panel, plan, settings, seeds[1])
         found[model] = reading(spec, panel, fitted, POWERS.get(case, 0.0), fault=fault)
     return found
 

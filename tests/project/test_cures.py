@@ -920,6 +920,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
     for reading, says in (
         (rl.lag_distribution, "fit a model whose signal has a kernel"),
         (rl.driver_effects, "fit a model with [[drivers]]"),
+        (rl.driver_report, "fit a model with [[drivers]]"),
         (lambda fit: rl.evaluation.impulse_response(fit, shock=0.1), "fit a model with a table [[signals]]"),
     ):
         with pytest.raises(rl.errors.FitError) as caught:
