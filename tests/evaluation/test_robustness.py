@@ -246,6 +246,9 @@ def table(**changes):
         ("lead", "lead", 0.1, 0.6, 0.3, -0.2),
         ("direction", "a -> b", 1.0, 0.999, 3.9, 5.0),
         ("direction", "b -> a", 0.0, 0.5, 0.1, -0.3),
+        ("rival", "late controls", 0.9, 0.998, 3.5, np.nan),
+        ("rival", "own past", 1.0, 0.999, 4.0, np.nan),
+        ("rival", "GARCH errors", np.nan, np.nan, np.nan, np.nan),
         *(("placebo", f"shifted by {n}", 0.0, 0.5, 0.1 * n, -0.1) for n in range(20)),
         *(("leave-out", f"without {n}", 0.9, 0.99, 3.0, np.nan) for n in range(3)),
         ("model-free", "cross-correlation with b", np.nan, np.nan, 2.0, np.nan),
@@ -253,6 +256,12 @@ def table(**changes):
     columns = ["kind", "check", "effect median", "P(> 0)", "statistic", "gain"]
     made = pd.DataFrame(rows, columns=columns)
     made["rows"], made["gain se"], made["R-hat"], made["note"], made["mean lag median"] = 100, 1.0, 1.0, "", 3.0
+    made.loc[made["check"] == "GARCH errors", ["note", "rows", "R-hat", "mean lag median"]] = (
+        "not made: there is one response, and the model has 2",
+        np.nan,
+        np.nan,
+        np.nan,
+    )
     made["effect 5 %"], made["effect 95 %"] = made["effect median"] - 0.5, made["effect median"] + 0.5
     for where, (column, value) in changes.items():
         kind, place = where.rsplit("_", 1)
@@ -265,7 +274,7 @@ def test_a_claim_survives_and_says_so():
     said = table()
     assert said.attrs["survives"]
     assert said.attrs["placebo_p"] == pytest.approx(1 / 21)
-    assert "survives all checks" in said.attrs["summary"][0]
+    assert "survives all checks that could be made" in said.attrs["summary"][0]
     assert rl.sentences(said) == said.attrs["summary"]
     assert not any("R-hat" in sentence for sentence in said.attrs["summary"])
 
@@ -278,6 +287,8 @@ def test_a_claim_survives_and_says_so():
         ({"direction_0": ("gain", -1.0)}, "does not help to predict"),
         ({"leave_out_1": ("P(> 0)", 0.8)}, "sign is lost without 1"),
         ({"leave_out_2": ("P(> 0)", 0.01)}, "sign is lost without 2"),
+        ({"rival_0": ("P(> 0)", 0.9)}, "sign is lost with late controls in the model"),
+        ({"rival_1": ("P(> 0)", 0.01)}, "sign is lost with own past in the model"),
         ({"placebo_3": ("statistic", 5.0), "placebo_4": ("statistic", 4.0)}, "shifted signals do as well"),
         ({"baseline_0": ("P(> 0)", 0.9)}, "no lagged effect is found"),
         # Not sure enough for the verdict, so not for the summary of checks.
@@ -290,12 +301,39 @@ def test_each_check_can_break_the_claim(changes, why):
     assert why in said.attrs["summary"][0]
 
 
+def test_rivals_are_said_by_outcome():
+    """Survived, lost, and not tried with the reason; where nothing is found, the effects alone."""
+    said = table().attrs
+    assert said["rivals"] == {"late controls": "survived", "own past": "survived", "GARCH errors": "not tried"}
+    text = " ".join(said["summary"])
+    assert "The sign is kept with late controls in the model: 0.90" in text
+    assert "; with own past in the model: 1.00" in text
+    assert "Rival explanations not tried: GARCH errors, not made: there is one response" in text
+    said = table(rival_0=("P(> 0)", 0.5)).attrs
+    assert said["rivals"]["late controls"] == "lost"
+    assert "The sign is not kept (probability below 0.95) with late controls in the model: 0.90" in " ".join(
+        said["summary"]
+    )
+    none = " ".join(table(baseline_0=("P(> 0)", 0.9)).attrs["summary"])
+    assert "sign is kept with" not in none
+    assert "With late controls in the model, 0.90" in none
+
+
+def test_a_claim_whose_verdict_is_withheld_does_not_survive():
+    made = table()
+    made.attrs["withheld"] = ["The one-step-ahead residuals of b are serially correlated."]
+    said = add_findings(made).attrs
+    assert not said["survives"]
+    assert "its verdict is withheld" in said["summary"][0]
+    assert "The verdict is withheld. The one-step-ahead residuals of b are serially correlated." in said["summary"]
+
+
 def test_without_gains_none_is_spoken_of():
     """As where the variance follows past responses: the other checks decide, and the summary says so."""
     missing = {f"{kind}_{n}": ("gain", np.nan) for kind, count in (("lead", 2), ("direction", 2)) for n in range(count)}
     said = table(baseline_0=("gain", np.nan), **missing)
     assert said.attrs["survives"]
-    assert said.attrs["summary"][0].endswith("it survives all checks, which compare no predictions.")
+    assert said.attrs["summary"][0].endswith("it survives all checks that could be made, which compare no predictions.")
     assert "What a -> b and b -> a gain over their nulls is not computed" in " ".join(said.attrs["summary"])
     assert not any("nats" in sentence or "not known" in sentence for sentence in said.attrs["summary"])
 
@@ -313,6 +351,7 @@ def test_the_threshold_is_that_of_the_verdict():
 def test_a_negative_effect_can_survive_too():
     negative = {f"{kind}_0": ("P(> 0)", 0.001) for kind in ("baseline",)}
     negative |= {f"leave_out_{n}": ("P(> 0)", 0.001) for n in range(3)}
+    negative |= {f"rival_{n}": ("P(> 0)", 0.001) for n in range(2)}
     made = table(**negative)
     made.loc[0, "effect median"] = -1.0
     assert add_findings(made).attrs["survives"]
@@ -463,7 +502,7 @@ def test_failed_refits_are_said_and_never_dropped(here):
     spec, panel = known(1.0)
     made = rl.robustness(spec, panel, shifts=2, executor=Failing(2), **QUICK)
     assert of(made, "baseline")["note"].iloc[0] == ""
-    failed = made[~made["kind"].isin(["baseline", "model-free"])]
+    failed = made[~made["kind"].isin(["baseline", "model-free"]) & ~made["note"].str.startswith("not made")]
     assert (failed["note"].str.startswith("failed: lost")).all()
     assert not made.attrs["survives"]
     assert any("failed" in sentence for sentence in made.attrs["summary"])
@@ -483,14 +522,18 @@ def test_no_gain_where_the_response_explains_itself():
     spec, panel = known(1.0)
     spec = replaced(spec, controls=(rl.Control("own", "price", against="gold"),))
     checks = plan_checks(spec, own_control(panel), "metal", 3)
-    assert all(check.null is None and "response's own column" in check.note for check in checks)
+    assert all(
+        check.null is None and "response's own column" in check.note for check in checks if check.kind != "rival"
+    )
     own = replaced(known(1.0)[0], responses=(rl.Response("asset", "price", autoregression=1),))
     checks = plan_checks(own, with_lags(panel), "metal", 3)
-    assert all(check.null is None and "own past in its location" in check.note for check in checks)
+    noted = [check for check in checks if check.kind != "rival"]
+    assert all(check.null is None and "own past in its location" in check.note for check in noted)
     # A control of the signal's column is one of the response's own in the reverse direction.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
     checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal", 3)
-    assert [check.check for check in checks if check.null is None and check.kind != "leave-out"] == ["asset -> metal"]
+    kinds = ("leave-out", "rival")
+    assert [check.check for check in checks if check.null is None and check.kind not in kinds] == ["asset -> metal"]
 
 
 def with_lags(panel):
@@ -552,8 +595,10 @@ def test_a_task_travels(two):
 def test_figure():
     made = table()
     ax = rl.plots.plot_robustness(made)
-    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["as it is", "without 0"]
-    assert len(ax.get_yticks()) == len(made) - 1
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[:4] == ["as it is", "late controls", "own past", "without 0"]
+    # Without the one that was not made, and the one without a model.
+    assert len(ax.get_yticks()) == made["effect median"].notna().sum() == len(made) - 2
     assert ax.get_title()
     assert ax.get_legend() is not None
     _, given = plt.subplots()

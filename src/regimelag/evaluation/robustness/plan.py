@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from regimelag.evaluation.robustness.placebos import (
     without_rows,
 )
 from regimelag.evaluation.robustness.refit import Refit
-from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.evaluation.robustness.rivals import rivals
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO, RIVAL
 from regimelag.panel.slicing import window
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -67,7 +69,8 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     split, whole = split_same_row_and_lag(spec, panel, signal)
     rows, lags = panel.sizes[nm.TIME], spec.max_lag
     base, null = _pair(split, whole, signal)
-    checks = [Check(BASELINE, "as it is", base, null)]
+    base = dataclasses.replace(base, residuals=True)
+    checks = [Check(BASELINE, "as it is", base, null), *_rivals(split, whole, signal)]
     before = window(whole, 0, rows - lags)
     checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
     checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
@@ -76,13 +79,31 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
         moved = Refit(split, circular_shift(whole, signal, int(shift)), whole, signal)
         checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null, shift=int(shift)))
     for label, out, note in _leave_outs(panel):
-        task = Refit(split, without_rows(whole, out), whole, signal)
+        task = Refit(split, without_rows(whole, out), whole, signal, score=False)
         checks.append(Check(LEAVE_OUT, f"without {label}", task, note=note, left_out=label))
     if not spec.depends_on_past_responses:
         return checks
     own = {response.column for response in spec.responses}
     why = OWN if own & _covariate_columns(spec) else PAST if spec.autoregression else MOVES
-    return [_unscored(check, check.note, why) for check in checks]
+    return [check if check.kind == RIVAL else _unscored(check, check.note, why) for check in checks]
+
+
+def _rivals(spec: ModelSpec, panel: xr.Dataset, signal: str) -> list[Check]:
+    """The model with each rival explanation, and on the rows that are left if one takes a whole history from them."""
+    checks = []
+    for rival in rivals(spec, panel, signal):
+        if rival.spec is None or rival.panel is None:
+            checks.append(Check(RIVAL, rival.label, None, note=rival.note))
+            continue
+        task = Refit(rival.spec, rival.panel, rival.panel, signal, score=False, residuals=True)
+        checks.append(Check(RIVAL, rival.label, task, note=rival.note))
+        lost = panel.sizes[nm.TIME] - rival.panel.sizes[nm.TIME]
+        if lost >= spec.max_lag:
+            label = f"the first {lost} rows"
+            fewer = window(panel, lost, panel.sizes[nm.TIME])
+            task, note = Refit(spec, fewer, fewer, signal, score=False), f"the rows of {rival.label}"
+            checks.append(Check(LEAVE_OUT, f"without {label}", task, note=note, left_out=label))
+    return checks
 
 
 def _covariate_columns(spec: ModelSpec, *, besides: str = "") -> set[str]:

@@ -50,7 +50,7 @@ def robustness(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
-    """Try the claim of a lagged response: placebos, a lead, the reverse direction, rows left out.
+    """Try the claim of a lagged response: rival explanations, a lead, the reverse direction, placebos, rows left out.
 
     Parameters
     ----------
@@ -157,10 +157,11 @@ def robustness(
     if ERROR in base:
         raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
     responses = [response.name for response in spec.responses]
-    lines = [_row(check, found) | _series(check, name, responses) for check in checks]
+    lines = [line_of(check, found) | _series(check, name, responses) for check in checks]
     lines += [_model_free(panel, name, response, spec.max_lag) for response in responses]
     table = pd.DataFrame(lines, columns=list(COLUMNS)).astype({"shift": "Int64"}).fillna({"left out": ""})
     table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table.attrs["withheld"] = base["withheld"]
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs["random_seed"] = random_seed
     table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
@@ -194,7 +195,7 @@ def _series(check: Check, signal: str, responses: list[str]) -> dict[str, Any]:
     return named | {"shift": check.shift, "left out": check.left_out}
 
 
-def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
+def line_of(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
     """A check's line of the table."""
     row: dict[str, Any] = {"kind": check.kind, "check": check.check, "note": check.note}
     if check.task is None:
@@ -213,6 +214,7 @@ def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
         bad = result["bad_pareto"] + null["bad_pareto"]
         notes.append(f"{bad} rows with a large Pareto k" if bad else "")
     notes.append(f"R-hat above {RHAT_LIMIT}" if worst > RHAT_LIMIT else "")
+    notes.append(" ".join(result.get("withheld", [])))
     return row | {"R-hat": worst, "note": "; ".join(note for note in notes if note)}
 
 

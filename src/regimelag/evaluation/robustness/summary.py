@@ -9,13 +9,16 @@ from regimelag.evaluation.robustness.placebos import placebo_p
 from regimelag.spec import names as nm
 
 BASELINE, LEAD, DIRECTION, PLACEBO, LEAVE_OUT = "baseline", "lead", "direction", "placebo", "leave-out"
-MODEL_FREE = "model-free"
+MODEL_FREE, RIVAL = "model-free", "rival"
 # An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
 KEPT = 0.95
+# The same of a refit with a rival explanation in the model.
+OUTLIVED = 0.95
 # With some twenty shifts no p much below 0.05 can be had.
 PLACEBO_LIMIT = 0.1
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
+OUTCOMES = ("survived", "lost", "not tried")
 # With this a note begins if a fit failed.
 FAILED = "failed: "
 
@@ -27,20 +30,28 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : DataFrame
         The checks, with the signal's and the response's name, ``effective_shifts`` and ``threshold`` in attrs: the
-        probability of one sign from which on an effect is found.
+        probability of one sign from which on an effect is found. ``withheld`` holds why a verdict would be.
 
     Returns
     -------
     DataFrame
-        The same, with ``placebo_p``, ``survives`` and ``summary`` in attrs.
+        The same, with ``placebo_p``, ``rivals``, ``survives`` and ``summary`` in attrs.
     """
     # A shifted signal whose fit failed counts as one that does as well.
     placebos = _of(table, PLACEBO)["statistic"].to_numpy(dtype=float, na_value=np.inf)
     observed = float(_of(table, BASELINE)["statistic"].iloc[0])
     table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
+    table.attrs["rivals"] = _outcomes(table)
     broken = _broken(table)
     table.attrs["survives"] = not broken
-    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_directions(table)]
+    said = [
+        _verdict(table, broken),
+        *_on_withholding(table),
+        *_on_rivals(table),
+        _on_placebos(table, placebos, observed),
+        _on_lead(table),
+        _on_directions(table),
+    ]
     said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
@@ -76,12 +87,21 @@ def _gain(row: pd.Series) -> str:
     return f"{row['gain']:+.1f} nats (standard error {row['gain se']:.1f})"
 
 
-def _lost(table: pd.DataFrame) -> list[str]:
-    """Refits with rows left out in which the sign of the effect is lost, or another."""
+def _lost(table: pd.DataFrame, kind: str, least: float) -> list[str]:
+    """Refits of a kind in which the sign of the effect is lost, or another."""
     positive = _of(table, BASELINE)["effect median"].iloc[0] > 0
-    left = _of(table, LEAVE_OUT).dropna(subset="P(> 0)")
-    kept = (left["P(> 0)"] if positive else 1 - left["P(> 0)"]) >= KEPT
+    left = _of(table, kind).dropna(subset="P(> 0)")
+    kept = (left["P(> 0)"] if positive else 1 - left["P(> 0)"]) >= least
     return list(left["check"][~kept])
+
+
+def _outcomes(table: pd.DataFrame) -> dict[str, str]:
+    """What became of the sign in each refit with a rival explanation: survived, lost, or not tried."""
+    lost, tried = _lost(table, RIVAL, OUTLIVED), _of(table, RIVAL).set_index("check")["P(> 0)"].notna()
+    return {
+        str(rival): ("lost" if rival in lost else "survived") if known else "not tried"
+        for rival, known in tried.items()
+    }
 
 
 def _broken(table: pd.DataFrame) -> list[str]:
@@ -89,6 +109,8 @@ def _broken(table: pd.DataFrame) -> list[str]:
     broken = []
     if not _is_found(table, _of(table, BASELINE).iloc[0]):
         broken.append("the sign of the effect is not established on all rows")
+    if table.attrs.get("withheld"):
+        broken.append("its verdict is withheld")
     if table.attrs["placebo_p"] > PLACEBO_LIMIT:
         below = _of(table, PLACEBO)["statistic"] < _of(table, BASELINE)["statistic"].iloc[0]
         broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
@@ -97,9 +119,12 @@ def _broken(table: pd.DataFrame) -> list[str]:
     gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
     if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
         broken.append("the reverse direction gains as much" if gains[0] > 0 else "the lag does not help to predict")
-    lost = _lost(table)
+    lost = _lost(table, LEAVE_OUT, KEPT)
     if lost:
         broken.append(f"the sign is lost {', '.join(lost)}")
+    outlived = [rival for rival, outcome in table.attrs["rivals"].items() if outcome == "lost"]
+    if outlived:
+        broken.append(f"the sign is lost with {', '.join(outlived)} in the model")
     return broken + ([f"{len(_failed(table))} checks failed"] if len(_failed(table)) else [])
 
 
@@ -112,11 +137,34 @@ def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
     base = _of(table, BASELINE).iloc[0]
     said = f"The lagged effect of {table.attrs[nm.SIGNAL]} on {table.attrs[nm.RESPONSE]} is {_effect(base)}"
     if not broken:
+        made = " that could be made" if "not tried" in table.attrs["rivals"].values() else ""
         lacking = _of(table, BASELINE)["gain"].isna().all()
-        return f"{said}; it survives all checks{', which compare no predictions' if lacking else ''}."
+        return f"{said}; it survives all checks{made}{', which compare no predictions' if lacking else ''}."
     if not _is_found(table, base):
         return f"{said}: no lagged effect is found, so there is none that could survive."
     return f"{said}; it does not survive: {'; '.join(broken)}."
+
+
+def _on_withholding(table: pd.DataFrame) -> list[str]:
+    why = table.attrs.get("withheld")
+    return [f"The verdict is withheld. {' '.join(why)}"] if why else []
+
+
+def _on_rivals(table: pd.DataFrame) -> list[str]:
+    """Rival explanations by what became of the sign, if the effect is found at all."""
+    rows, outcomes = _of(table, RIVAL), table.attrs["rivals"]
+    by = {outcome: [row for _, row in rows.iterrows() if outcomes[row["check"]] == outcome] for outcome in OUTCOMES}
+    found = _is_found(table, _of(table, BASELINE).iloc[0])
+    with_effect = [f"{row['check']} in the model, {_effect(row)}" for row in by["survived"] + by["lost"]]
+    if not found and with_effect:
+        return [f"With {'; with '.join(with_effect)}."]
+    words = {"survived": "The sign is kept with", "lost": f"The sign is not kept (probability below {OUTLIVED}) with"}
+    said = []
+    for outcome, begun in words.items():
+        effects = [f"{row['check']} in the model: {_effect(row)}" for row in by[outcome]]
+        said += [f"{begun} {'; with '.join(effects)}."] if effects else []
+    left = [f"{row['check']}, {row['note']}" for row in by["not tried"]]
+    return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
 
 
 def _on_placebos(table: pd.DataFrame, placebos: np.ndarray, observed: float) -> str:
@@ -151,7 +199,7 @@ def _on_directions(table: pd.DataFrame) -> str:
 
 
 def _on_leaving_out(table: pd.DataFrame) -> str:
-    left, lost = _of(table, LEAVE_OUT), _lost(table)
+    left, lost = _of(table, LEAVE_OUT), _lost(table, LEAVE_OUT, KEPT)
     medians = left["effect median"]
     span = f"the median effect is {medians.min():.2f} to {medians.max():.2f} over {len(left)} refits"
     if not _is_found(table, _of(table, BASELINE).iloc[0]):
