@@ -270,7 +270,7 @@ def test_rows_without_the_own_past_are_scored_for_no_model(prior_refits):
 @pytest.mark.parametrize("spec", [garch_spec(), OWN, OWN_SIGNAL], ids=["garch", "own past", "own past as a signal"])
 def test_refits_have_no_score_and_say_why(spec, monkeypatch):
     panel = hand_panel(spec, 40)
-    checks = plan_checks(spec, panel, "metal", 2)
+    checks = plan_checks(spec, panel, "metal")
     assert all(check.null is None and ("no gain" in check.note or check.kind == "rival") for check in checks)
 
     def posterior_of(task, sampler, seed):

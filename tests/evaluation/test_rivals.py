@@ -57,7 +57,7 @@ def test_a_panel_without_levels_gives_up_its_first_rows():
     assert np.array_equal(made.panel["response_value"], panel["response_value"][4:])
     assert np.array_equal(made.panel["control_value"], panel["control_value"])
     assert "the first 4 rows are history" in made.note
-    checks = {check.check: check for check in plan_checks(spec, panel, "metal", 0)}
+    checks = {check.check: check for check in plan_checks(spec, panel, "metal")}
     # The model itself on the same rows.
     same = checks["without the first 4 rows"]
     assert same.kind == "leave-out"

@@ -14,7 +14,7 @@ from builders import KERNEL, hand_panel, one_draw, plain_chain, prior_draws, rep
 
 import regimelag as rl
 from regimelag.evaluation.comparison.leave_one_out import pointwise
-from regimelag.evaluation.robustness import placebos
+from regimelag.evaluation.robustness import altered_panels
 from regimelag.evaluation.robustness.plan import plan_checks
 from regimelag.evaluation.robustness.refit import Refit
 from regimelag.evaluation.robustness.robustness import _model_free
@@ -50,7 +50,7 @@ def effect_of(v, place, regime, episode):
 
 def test_two_parts_of_a_signal_are_the_same_model(two):
     spec, panel, parameters = two
-    split, whole = placebos.split_same_row_and_lag(spec, panel, "ore")
+    split, whole = altered_panels.split_same_row_and_lag(spec, panel, "ore")
     check_panel(split, whole)
     assert [signal.name for signal in split.signals] == ["metal", "ore, same row", "ore"]
     draws = stack_draws(parameters)
@@ -63,7 +63,7 @@ def test_two_parts_of_a_signal_are_the_same_model(two):
 def test_the_null_drops_the_lag_alone(signals):
     spec = small_spec(signals=signals)
     panel = hand_panel(spec, 9)
-    null, data = placebos.without_lag(*placebos.split_same_row_and_lag(spec, panel, "metal"), "metal")
+    null, data = altered_panels.without_lag(*altered_panels.split_same_row_and_lag(spec, panel, "metal"), "metal")
     check_panel(null, data)
     assert [signal.name for signal in null.lagged_signals] == [signal.name for signal in signals[1:]]
     same_row = [signal for signal in signals if signal.contemporaneous]
@@ -76,7 +76,7 @@ def test_the_null_drops_the_lag_alone(signals):
 def test_a_window_keeps_its_history_and_episodes(two):
     spec, panel, _ = two
     for first, stop in ((0, 3), (2, 9), (8, 14)):
-        cut = placebos.window(panel, first, stop)
+        cut = altered_panels.window(panel, first, stop)
         check_panel(spec, cut)
         assert np.array_equal(cut["time"], panel["time"][first:stop])
         assert np.array_equal(cut["signal_value"], panel["signal_value"][first : 4 + stop])
@@ -84,8 +84,8 @@ def test_a_window_keeps_its_history_and_episodes(two):
 
 def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
     spec, panel, parameters = two
-    split, whole = placebos.split_same_row_and_lag(spec, panel, "metal")
-    back = placebos.reversed_time(whole)
+    split, whole = altered_panels.split_same_row_and_lag(spec, panel, "metal")
+    back = altered_panels.reversed_time(whole)
     eq = evaluate(split, back, stack_draws(parameters))
     v = one_draw(parameters)
     x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
@@ -110,8 +110,8 @@ def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
 
 def test_exchanged_the_signal_follows_the_response(two):
     spec, panel, _ = two
-    split, whole = placebos.split_same_row_and_lag(spec, panel, "metal")
-    turned = placebos.swap_signal_and_response(whole, "metal")
+    split, whole = altered_panels.split_same_row_and_lag(spec, panel, "metal")
+    turned = altered_panels.swap_signal_and_response(whole, "metal")
     check_panel(split, turned)
     x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
     values = {str(name): turned["signal_value"].sel(signal=name).to_numpy() for name in turned["signal"].to_numpy()}
@@ -127,20 +127,11 @@ def test_exchanged_the_signal_follows_the_response(two):
         assert np.array_equal(turned[f"signal_{constant}"], [of_response[0], of_response[0], of_signal[1]])
 
 
-def test_rotation_moves_one_signal_around_its_ring(two):
-    _, panel, _ = two
-    moved = placebos.circular_shift(panel, "ore", 5)
-    x = panel["signal_value"].to_numpy()
-    for row in range(18):
-        assert moved["signal_value"].to_numpy()[(row + 5) % 18, 1] == x[row, 1]
-    assert np.array_equal(moved["signal_value"][:, 0], x[:, 0])
-
-
 def test_left_out_responses_are_missing_and_nothing_else(two):
     spec, panel, _ = two
     out = np.zeros(14, dtype=bool)
     out[[2, 3, 11]] = True
-    left = placebos.without_rows(panel, out)
+    left = altered_panels.without_rows(panel, out)
     check_panel(spec, left)
     assert np.array_equal(np.isnan(left["response_value"].to_numpy()[:, 0]), out)
     assert np.array_equal(left["response_value"][~out], panel["response_value"][~out])
@@ -152,62 +143,7 @@ def test_the_largest_moves_are_found_with_the_mean_added_back():
     panel["response_value"][:, 0] = [2.0, -2.5, 0.0, np.nan, 3.0, -3.1]
     panel["response_center"][0], panel["response_scale"][0] = 0.1, 0.1
     # In natural units: 0.3, -0.15, 0.1, missing, 0.4, -0.21.
-    assert np.flatnonzero(placebos.largest_rows(panel, 3)[:, 0]).tolist() == [0, 4, 5]
-
-
-# Shifts, and how many they are
-
-
-@pytest.mark.parametrize(("ring", "lags", "count"), [(60, 4, 12), (708, 26, 20), (100, 26, 1), (30, 1, 20)])
-def test_shifts_are_apart_and_meet_neither_lags_nor_leads(ring, lags, count):
-    shifts = placebos.circular_shifts(ring, lags, 20)
-    assert len(shifts) == count
-    assert (np.diff(shifts) >= lags).all()
-    true = {n % ring for n in range(-lags, lags + 1)}
-    for shift in shifts:
-        assert not true & {(shift + lag) % ring for lag in range(1, lags + 1)}
-
-
-def test_slopes_over_all_shifts_are_those_of_plain_loops(two):
-    _, panel, _ = two
-    panel = placebos.without_rows(panel, np.arange(14) == 6)
-    weights = np.array([0.4, 0.3, 0.2, 0.1])
-    slopes = placebos.slopes_over_shifts(panel, "metal", weights)
-    x, y = panel["signal_value"].to_numpy(), panel["response_value"].to_numpy()[:, 0]
-    design = np.column_stack([np.ones(14), x[4:], panel["control_value"].to_numpy()])
-    seen = ~np.isnan(y)
-    hat = design[seen] @ np.linalg.inv(design[seen].T @ design[seen]) @ design[seen].T
-    residual = np.zeros(14)
-    residual[seen] = y[seen] - hat @ y[seen]
-    for shift in range(18):
-        moved = placebos.circular_shift(panel, "metal", shift)["signal_value"].to_numpy()[:, 0]
-        total = sum(residual[t] * weights[lag - 1] * moved[4 + t - lag] for t in range(14) for lag in range(1, 5))
-        assert slopes[shift] == pytest.approx(total)
-
-
-@pytest.mark.parametrize(("persistence", "spacing"), [(0.9, 10), (0.98, 30), (0.0, 7)])
-def test_effective_shifts_of_a_known_process(persistence, spacing):
-    ring, rng = 20_000, np.random.default_rng(0)
-    shifts = 50 + spacing * np.arange(20)
-    found = []
-    for _ in range(20):
-        # A circular autoregression: the recursion run twice around the same noise has forgotten where it began.
-        noise, values, last = rng.standard_normal(ring), np.empty(ring), 0.0
-        for n in range(2 * ring):
-            last = persistence * last + noise[n % ring]
-            values[n % ring] = last
-        found.append(placebos.effective_shifts(values, shifts))
-    exact = 400 / sum(persistence ** (spacing * abs(i - j)) for i in range(20) for j in range(20))
-    error = np.std(found, ddof=1) / np.sqrt(len(found))
-    # The ratio of estimated autocorrelations is biased by far less than a twentieth at this length.
-    assert abs(np.mean(found) - exact) < 4 * error + 0.05 * exact
-
-
-def test_no_placebo_p_below_what_the_effective_shifts_allow():
-    assert placebos.placebo_p(2.0, np.array([1.0, 3.0, 0.5]), 3.0) == 2 / 4
-    assert placebos.placebo_p(2.0, np.array([1.0, 0.1, 0.5]), 3.0) == 1 / 4
-    assert placebos.placebo_p(2.0, np.array([1.0, 0.1, 0.5]), 1.5) == 1 / 2.5
-    assert placebos.placebo_p(2.0, np.array([]), 0.0) == 1.0
+    assert np.flatnonzero(altered_panels.largest_rows(panel, 3)[:, 0]).tolist() == [0, 4, 5]
 
 
 def test_leave_one_out_terms_are_ratios_of_sums_over_all_paths():
@@ -249,7 +185,6 @@ def table(**changes):
         ("rival", "late controls", 0.9, 0.998, 3.5, np.nan),
         ("rival", "own past", 1.0, 0.999, 4.0, np.nan),
         ("rival", "GARCH errors", np.nan, np.nan, np.nan, np.nan),
-        *(("placebo", f"shifted by {n}", 0.0, 0.5, 0.1 * n, -0.1) for n in range(20)),
         *(("leave-out", f"without {n}", 0.9, 0.99, 3.0, np.nan) for n in range(3)),
         ("model-free", "cross-correlation with b", np.nan, np.nan, 2.0, np.nan),
     ]
@@ -266,14 +201,13 @@ def table(**changes):
     for where, (column, value) in changes.items():
         kind, place = where.rsplit("_", 1)
         made.loc[made.index[made["kind"] == kind.replace("_", "-")][int(place)], column] = value
-    made.attrs |= {"effective_shifts": 20.0, "signal": "a", "response": "b", "threshold": decision_threshold()}
+    made.attrs |= {"signal": "a", "response": "b", "threshold": decision_threshold()}
     return add_findings(made)
 
 
 def test_a_claim_survives_and_says_so():
     said = table()
     assert said.attrs["survives"]
-    assert said.attrs["placebo_p"] == pytest.approx(1 / 21)
     assert "survives all checks that could be made" in said.attrs["summary"][0]
     assert rl.sentences(said) == said.attrs["summary"]
     assert not any("R-hat" in sentence for sentence in said.attrs["summary"])
@@ -289,7 +223,6 @@ def test_a_claim_survives_and_says_so():
         ({"leave_out_2": ("P(> 0)", 0.01)}, "sign is lost without 2"),
         ({"rival_0": ("P(> 0)", 0.9)}, "sign is lost with late controls in the model"),
         ({"rival_1": ("P(> 0)", 0.01)}, "sign is lost with own past in the model"),
-        ({"placebo_3": ("statistic", 5.0), "placebo_4": ("statistic", 4.0)}, "shifted signals do as well"),
         ({"baseline_0": ("P(> 0)", 0.9)}, "no lagged effect is found"),
         # Not sure enough for the verdict, so not for the summary of checks.
         ({"baseline_0": ("P(> 0)", 0.98)}, "no lagged effect is found"),
@@ -358,8 +291,8 @@ def test_a_negative_effect_can_survive_too():
 
 
 def test_chains_that_disagree_are_named():
-    said = table(placebo_2=("R-hat", 1.2)).attrs["summary"]
-    assert "shifted by 2" in said[-1]
+    said = table(leave_out_2=("R-hat", 1.2)).attrs["summary"]
+    assert "without 2" in said[-1]
 
 
 # In one call
@@ -393,7 +326,7 @@ def here():
 def strong(tmp_path_factory, here):
     folder = tmp_path_factory.mktemp("refits")
     spec, panel = known(1.0)
-    return spec, panel, folder, rl.robustness(spec, panel, shifts=12, folder=folder, executor=here, **QUICK)
+    return spec, panel, folder, rl.robustness(spec, panel, folder=folder, executor=here, **QUICK)
 
 
 def of(made, kind):
@@ -410,12 +343,7 @@ def test_a_strong_lag_passes(strong):
     assert base["effect 95 %"] > 0.85 * natural
     assert base["mean lag 5 %"] < 2.3
     assert base["mean lag 95 %"] > 1.7
-    placebo = of(made, "placebo")
-    assert len(placebo) == placebo["shift"].nunique() == 12
-    assert made["shift"].notna().sum() == 12
     assert list(of(made, "direction")["signal"]) == list(of(made, "direction")["response"])[::-1] == ["metal", "asset"]
-    assert made.attrs["effective_shifts"] <= 12
-    assert made.attrs["placebo_p"] == max(1 / 13, 1 / (1 + made.attrs["effective_shifts"]))
     # A statistic of 3.5 without an effect comes once in two thousand.
     assert of(made, "lead")["statistic"].iloc[1] < 3.5 < of(made, "lead")["statistic"].iloc[0]
     forward, back = of(made, "direction")["gain"]
@@ -454,16 +382,16 @@ class Unused(Executor):
 @pytest.mark.slow
 def test_a_finished_run_is_read_from_its_folder(strong):
     spec, panel, folder, made = strong
-    again = rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), **(QUICK | {"random_seed": None}))
+    again = rl.robustness(spec, panel, folder=folder, executor=Unused(), **(QUICK | {"random_seed": None}))
     pd.testing.assert_frame_equal(again, made)
     assert again.attrs == made.attrs
     with pytest.raises(rl.errors.FitError, match="seed"):
-        rl.robustness(spec, panel, shifts=12, folder=folder, executor=Unused(), **(QUICK | {"random_seed": 1}))
+        rl.robustness(spec, panel, folder=folder, executor=Unused(), **(QUICK | {"random_seed": 1}))
 
 
 @pytest.mark.slow
 def test_nothing_is_found_where_nothing_is(here):
-    made = rl.robustness(*known(0.0), shifts=12, executor=here, **QUICK)
+    made = rl.robustness(*known(0.0), executor=here, **QUICK)
     assert of(made, "baseline")["statistic"].iloc[0] < 3.5
     assert (of(made, "lead")["statistic"] < 3.5).all()
     assert (of(made, "direction")["gain"] < 5).all()
@@ -472,7 +400,7 @@ def test_nothing_is_found_where_nothing_is(here):
 
 @pytest.mark.slow
 def test_a_lead_is_seen_as_one(here):
-    made = rl.robustness(*known(0.0, lead=1.0), shifts=0, executor=here, **QUICK)
+    made = rl.robustness(*known(0.0, lead=1.0), executor=here, **QUICK)
     lag, lead = of(made, "lead")["statistic"]
     assert lag < 3.5 < lead
     assert 1.7 < of(made, "lead")["mean lag median"].iloc[1] < 2.3
@@ -481,8 +409,6 @@ def test_a_lead_is_seen_as_one(here):
     assert forward < 5
     assert back > 20
     assert not made.attrs["survives"]
-    assert of(made, "placebo").empty
-    assert made.attrs["placebo_p"] == 1.0
 
 
 class Failing(Executor):
@@ -500,20 +426,20 @@ class Failing(Executor):
 @pytest.mark.slow
 def test_failed_refits_are_said_and_never_dropped(here):
     spec, panel = known(1.0)
-    made = rl.robustness(spec, panel, shifts=2, executor=Failing(2), **QUICK)
+    made = rl.robustness(spec, panel, executor=Failing(2), **QUICK)
     assert of(made, "baseline")["note"].iloc[0] == ""
     failed = made[~made["kind"].isin(["baseline", "model-free"]) & ~made["note"].str.startswith("not made")]
     assert (failed["note"].str.startswith("failed: lost")).all()
     assert not made.attrs["survives"]
     assert any("failed" in sentence for sentence in made.attrs["summary"])
     with pytest.raises(rl.errors.FitError, match="lost"):
-        rl.robustness(spec, panel, shifts=2, executor=Failing(0), **QUICK)
+        rl.robustness(spec, panel, executor=Failing(0), **QUICK)
 
 
 def test_a_direction_that_cannot_be_reversed_says_why():
     spec, panel = known(1.0)
     panel["response_value"][7, 0] = np.nan
-    (back,) = [check for check in plan_checks(spec, panel, "metal", 3) if check.kind == "direction"]
+    (back,) = [check for check in plan_checks(spec, panel, "metal") if check.kind == "direction"]
     assert back.task is None
     assert "lacks 1 values" in back.note
 
@@ -521,17 +447,17 @@ def test_a_direction_that_cannot_be_reversed_says_why():
 def test_no_gain_where_the_response_explains_itself():
     spec, panel = known(1.0)
     spec = replaced(spec, controls=(rl.Control("own", "price", against="gold"),))
-    checks = plan_checks(spec, own_control(panel), "metal", 3)
+    checks = plan_checks(spec, own_control(panel), "metal")
     assert all(
         check.null is None and "response's own column" in check.note for check in checks if check.kind != "rival"
     )
     own = replaced(known(1.0)[0], responses=(rl.Response("asset", "price", autoregression=1),))
-    checks = plan_checks(own, with_lags(panel), "metal", 3)
+    checks = plan_checks(own, with_lags(panel), "metal")
     noted = [check for check in checks if check.kind != "rival"]
     assert all(check.null is None and "own past in its location" in check.note for check in noted)
     # A control of the signal's column is one of the response's own in the reverse direction.
     spec = replaced(spec, controls=(rl.Control("own", "metal"),))
-    checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal", 3)
+    checks = plan_checks(replaced(spec, responses=known(1.0)[0].responses), own_control(panel), "metal")
     kinds = ("leave-out", "rival")
     assert [check.check for check in checks if check.null is None and check.kind not in kinds] == ["asset -> metal"]
 
@@ -545,7 +471,7 @@ def test_checks_of_a_response_with_its_own_past():
     """Own past goes with its rows: backwards it is what came after, the other way round it is the signal's."""
     spec, panel = known(1.0)
     own, panel = replaced(spec, responses=(rl.Response("asset", "price", autoregression=1),)), with_lags(panel)
-    checks = {check.check: check for check in plan_checks(own, panel, "metal", 2)}
+    checks = {check.check: check for check in plan_checks(own, panel, "metal")}
     y, x = panel["response_value"].to_numpy(), panel["signal_value"].to_numpy()
     rows, lags = len(y), spec.max_lag
     lead = checks["lead"].task.panel

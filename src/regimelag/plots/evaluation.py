@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
-from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO, RIVAL
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, RIVAL
 from regimelag.plots.common import (
     POSTERIOR,
     PRIOR,
@@ -33,7 +33,6 @@ KINDS = {
     LEAVE_OUT: POSTERIOR,
     LEAD: REGIME_COLORS[3],
     DIRECTION: REGIME_COLORS[1],
-    PLACEBO: PRIOR,
 }
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 

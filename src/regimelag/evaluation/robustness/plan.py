@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.evaluation.robustness.placebos import (
-    circular_shift,
-    circular_shifts,
+from regimelag.evaluation.robustness.altered_panels import (
     largest_rows,
     reversed_time,
     split_same_row_and_lag,
@@ -21,7 +19,7 @@ from regimelag.evaluation.robustness.placebos import (
 )
 from regimelag.evaluation.robustness.refit import Refit
 from regimelag.evaluation.robustness.rivals import rivals
-from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO, RIVAL
+from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, RIVAL
 from regimelag.panel.slicing import window
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -48,8 +46,6 @@ class Check(NamedTuple):
         What to know about it.
     reverse : bool
         Whether signal and response are exchanged.
-    shift : int or None
-        Rows by which the signal is shifted.
     left_out : str
         The rows that are left out: a year, an episode, or the largest moves.
     """
@@ -60,11 +56,10 @@ class Check(NamedTuple):
     null: Refit | None = None
     note: str = ""
     reverse: bool = False
-    shift: int | None = None
     left_out: str = ""
 
 
-def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) -> list[Check]:
+def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str) -> list[Check]:
     """All checks, the baseline first."""
     split, whole = split_same_row_and_lag(spec, panel, signal)
     rows, lags = panel.sizes[nm.TIME], spec.max_lag
@@ -75,9 +70,6 @@ def plan_checks(spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int) ->
     checks.append(Check(LEAD, "lag, on the rows that have a lead", *_pair(split, before, signal)))
     checks.append(Check(LEAD, "lead", *_pair(split, reversed_time(whole), signal, template=before)))
     checks += _directions(spec, split, whole, signal)
-    for shift in circular_shifts(panel.sizes[nm.SIGNAL_TIME], lags, shifts):
-        moved = Refit(split, circular_shift(whole, signal, int(shift)), whole, signal)
-        checks.append(Check(PLACEBO, f"shifted by {shift}", moved, null, shift=int(shift)))
     for label, out, note in _leave_outs(panel):
         task = Refit(split, without_rows(whole, out), whole, signal, score=False)
         checks.append(Check(LEAVE_OUT, f"without {label}", task, note=note, left_out=label))

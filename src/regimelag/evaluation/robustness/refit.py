@@ -91,7 +91,7 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
         ``rows`` with a response; ``rhat``, ``divergent``; if rows are scored ``elpd`` (row), that
         of each such row given all others, and ``bad_pareto``, how many of them are not reliable. If the model has the
         signal's lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the
-        effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean. If
+        effect's posterior mean over its standard deviation, in absolute value. If
         residuals are read: ``withheld``, why a verdict would be.
     """
     posterior, found = posterior_of(task, sampler, seed)
@@ -123,7 +123,6 @@ def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
         "positive": float((effect > 0).mean()),
         "statistic": float(abs(effect.mean()) / effect.std(ddof=1)),
         "mean_lag": np.quantile(lag["mean_lag"], QUANTILES).tolist(),
-        "weights": lag["weights"].mean([dim for dim in lag["weights"].dims if dim != nm.LAG]).to_numpy().tolist(),
     }
 
 

@@ -88,9 +88,9 @@ def _late_controls(spec: ModelSpec, panel: xr.Dataset, signal: str) -> Rival:
 
 def late_kernel(kernel: Kernel, max_lag: int) -> LogNormal:
     """A wide kernel of a control, where that of the signal lies or else at a third of the largest lag."""
-    of_signal = isinstance(kernel, LagKernel)
-    mean = kernel.mean_lag if of_signal else max(MEAN_LAG * max_lag, 1.0)
-    spread = kernel.spread if of_signal else SPREAD * max_lag
+    mean, spread = max(MEAN_LAG * max_lag, 1.0), SPREAD * max_lag
+    if isinstance(kernel, LagKernel):
+        mean, spread = kernel.mean_lag, kernel.spread
     return LogNormal(mean_lag=mean, mean_lag_sd=MEAN_LAG_SD * mean, spread=spread, spread_sd=SPREAD_SD * spread)
 
 

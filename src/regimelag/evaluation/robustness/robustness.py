@@ -15,14 +15,12 @@ from regimelag.errors import FitError, PanelError
 from regimelag.evaluation.comparison.elpd_difference import paired_difference
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.lead_lag import lead_lag
-from regimelag.evaluation.robustness.placebos import effective_shifts, slopes_over_shifts
 from regimelag.evaluation.robustness.plan import Check, plan_checks, tasks_of
 from regimelag.evaluation.robustness.refit import Refit, refit
-from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, PLACEBO, RHAT_LIMIT, add_findings
+from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, RHAT_LIMIT, add_findings
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.sample_checks import LEAST_ROWS
 from regimelag.results.verdict import decision_threshold
-from regimelag.runtime.plain import whole
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
@@ -30,7 +28,7 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
 
 COLUMNS = (
-    *("kind", "check", nm.SIGNAL, nm.RESPONSE, "shift", "left out", "rows"),
+    *("kind", "check", nm.SIGNAL, nm.RESPONSE, "left out", "rows"),
     *("effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
     *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
 )
@@ -43,7 +41,6 @@ def robustness(
     panel: xr.Dataset,
     *,
     signal: str | None = None,
-    shifts: int = 20,
     sampler: Sampler = SAMPLER,
     executor: Executor | None = None,
     folder: str | Path | None = None,
@@ -60,8 +57,6 @@ def robustness(
         Its data, from `make_panel`.
     signal : str, optional
         The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
-    shifts : int
-        How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
     sampler : Sampler
         Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
         and a search for modes from four starting points.
@@ -110,12 +105,6 @@ def robustness(
     A gain is always one over the model *without that signal's lagged part and with all else*, the same-row term
     included, on the same rows: the claim is about the lag. So each direction is measured against its own null.
 
-    Only the lagged part of the signal is shifted. The same-row term, which the null has too, stays true; moved as well,
-    it would leave a common cause of the same row in the residual, and placebos would differ from the null in two
-    things. Neighbouring shifts are dependent, through the kernel and the signal's own dependence: the autocorrelation
-    of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
-    p-value is never below one over one plus that number.
-
     The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
     one lagged signal and one response (``attrs["threshold"]``), the placebo p-value is at most 0.1, no lead has a sign
     as sure, the lag gains more than nothing and more than the reverse direction, the sign keeps 0.95 in every refit
@@ -124,8 +113,6 @@ def robustness(
     """
     asked = "robustness"
     sampler = sampler_of_refits(asked, sampler)
-    # A folder keeps settings as JSON, which knows no number of NumPy's.
-    shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
     random_seed = seed_of_study(asked, folder, random_seed)
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
@@ -133,17 +120,16 @@ def robustness(
     if rows < least:
         rule = f"a panel has {least} rows at least, since a lead and the reverse direction each cost {spec.max_lag}"
         raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
-    checks = plan_checks(spec, panel, name, shifts)
+    checks = plan_checks(spec, panel, name)
     tasks = tasks_of(checks)
     results = run_all(
-        partial(_one_refit, spec, panel, name, shifts, sampler, random_seed),
+        partial(_one_refit, spec, panel, name, sampler, random_seed),
         range(len(tasks)),
         settings={
             "study": "robustness",
             "spec": spec_to_toml(spec),
             "panel": panel_hash(panel),
             "signal": name,
-            "shifts": shifts,
             **sampler.plain,
             "random_seed": random_seed,
             "code": code_hash(),
@@ -159,8 +145,7 @@ def robustness(
     responses = [response.name for response in spec.responses]
     lines = [line_of(check, found) | _series(check, name, responses) for check in checks]
     lines += [_model_free(panel, name, response, spec.max_lag) for response in responses]
-    table = pd.DataFrame(lines, columns=list(COLUMNS)).astype({"shift": "Int64"}).fillna({"left out": ""})
-    table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table = pd.DataFrame(lines, columns=list(COLUMNS)).fillna({"left out": ""})
     table.attrs["withheld"] = base["withheld"]
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs["random_seed"] = random_seed
@@ -180,19 +165,17 @@ def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
     return signal
 
 
-def _one_refit(
-    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, sampler: Sampler, seed: int, number: int
-) -> Result:
+def _one_refit(spec: ModelSpec, panel: xr.Dataset, signal: str, sampler: Sampler, seed: int, number: int) -> Result:
     """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], sampler, own)
+    return refit(tasks_of(plan_checks(spec, panel, signal))[number], sampler, own)
 
 
 def _series(check: Check, signal: str, responses: list[str]) -> dict[str, Any]:
-    """Signal, response, shift and left-out rows of a check."""
+    """Signal, response and left-out rows of a check."""
     pair = (signal, ", ".join(responses))
     named = dict(zip((nm.SIGNAL, nm.RESPONSE), pair[::-1] if check.reverse else pair, strict=True))
-    return named | {"shift": check.shift, "left out": check.left_out}
+    return named | {"left out": check.left_out}
 
 
 def line_of(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
@@ -231,9 +214,3 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
     # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
     named = {"kind": MODEL_FREE, "check": f"cross-correlation with {response}", nm.SIGNAL: signal}
     return named | {nm.RESPONSE: response, "rows": int(read.attrs["rows"]), "note": note}
-
-
-def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
-    """Effective number of the placebos' shifts."""
-    used = np.array([check.shift for check in checks if check.kind == PLACEBO], dtype=int)
-    return effective_shifts(slopes_over_shifts(panel, signal, weights), used)

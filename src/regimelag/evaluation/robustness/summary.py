@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from regimelag.evaluation.robustness.placebos import placebo_p
 from regimelag.spec import names as nm
 
-BASELINE, LEAD, DIRECTION, PLACEBO, LEAVE_OUT = "baseline", "lead", "direction", "placebo", "leave-out"
+BASELINE, LEAD, DIRECTION, LEAVE_OUT = "baseline", "lead", "direction", "leave-out"
 MODEL_FREE, RIVAL = "model-free", "rival"
 # An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
 KEPT = 0.95
 # The same of a refit with a rival explanation in the model.
 OUTLIVED = 0.95
-# With some twenty shifts no p much below 0.05 can be had.
-PLACEBO_LIMIT = 0.1
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
 OUTCOMES = ("survived", "lost", "not tried")
@@ -29,18 +26,14 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        The checks, with the signal's and the response's name, ``effective_shifts`` and ``threshold`` in attrs: the
-        probability of one sign from which on an effect is found. ``withheld`` holds why a verdict would be.
+        The checks, with the signal's and the response's name and ``threshold`` in attrs: the probability of one sign
+        from which on an effect is found. ``withheld`` holds why a verdict would be.
 
     Returns
     -------
     DataFrame
-        The same, with ``placebo_p``, ``rivals``, ``survives`` and ``summary`` in attrs.
+        The same, with ``rivals``, ``survives`` and ``summary`` in attrs.
     """
-    # A shifted signal whose fit failed counts as one that does as well.
-    placebos = _of(table, PLACEBO)["statistic"].to_numpy(dtype=float, na_value=np.inf)
-    observed = float(_of(table, BASELINE)["statistic"].iloc[0])
-    table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
     table.attrs["rivals"] = _outcomes(table)
     broken = _broken(table)
     table.attrs["survives"] = not broken
@@ -48,7 +41,6 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
         _verdict(table, broken),
         *_on_withholding(table),
         *_on_rivals(table),
-        _on_placebos(table, placebos, observed),
         _on_lead(table),
         _on_directions(table),
     ]
@@ -111,9 +103,6 @@ def _broken(table: pd.DataFrame) -> list[str]:
         broken.append("the sign of the effect is not established on all rows")
     if table.attrs.get("withheld"):
         broken.append("its verdict is withheld")
-    if table.attrs["placebo_p"] > PLACEBO_LIMIT:
-        below = _of(table, PLACEBO)["statistic"] < _of(table, BASELINE)["statistic"].iloc[0]
-        broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
     if _is_found(table, _of(table, LEAD).iloc[-1]):
         broken.append("the response leads the signal too")
     gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
@@ -165,17 +154,6 @@ def _on_rivals(table: pd.DataFrame) -> list[str]:
         said += [f"{begun} {'; with '.join(effects)}."] if effects else []
     left = [f"{row['check']}, {row['note']}" for row in by["not tried"]]
     return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
-
-
-def _on_placebos(table: pd.DataFrame, placebos: np.ndarray, observed: float) -> str:
-    if not len(placebos):
-        return "No shifted signal was tried: the panel has no room for a shift, or none was asked for."
-    effective = table.attrs["effective_shifts"]
-    return (
-        f"Of {len(placebos)} shifted signals {int((placebos >= observed).sum())} have a statistic as large as the "
-        f"observed {observed:.2f}: placebo p = {table.attrs['placebo_p']:.3f}. The shifts are worth "
-        f"{effective:.1f} independent ones, so none below {1 / (1 + effective):.3f} can be claimed."
-    )
 
 
 def _on_lead(table: pd.DataFrame) -> str:

@@ -1,8 +1,7 @@
 """Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one.
 
-The claim is that the response follows the signal with a lag. A signal rotated in time has the same distribution and no
-tie to the response; with time reversed the kernel weighs what comes after; with signal and response swapped the other
-direction is tried.
+The claim is that the response follows the signal with a lag. With time reversed the kernel weighs what comes after;
+with signal and response swapped the other direction is tried.
 """
 
 from __future__ import annotations
@@ -75,16 +74,6 @@ def largest_rows(panel: xr.Dataset, count: int) -> np.ndarray:
     return chosen
 
 
-def circular_shift(panel: xr.Dataset, signal: str, shift: int) -> xr.Dataset:
-    """The signal's values, history and window as one ring, moved `shift` rows later."""
-    other = panel.copy()
-    place = list(panel[nm.SIGNAL].to_numpy()).index(signal)
-    values = panel[nm.SIGNAL_VALUE].to_numpy().copy()
-    values[:, place] = np.roll(values[:, place], shift)
-    other[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
-    return other
-
-
 def reversed_time(panel: xr.Dataset) -> xr.Dataset:
     """The panel backwards, so that a kernel over a signal's last L rows weighs its next L.
 
@@ -138,71 +127,3 @@ def swap_signal_and_response(panel: xr.Dataset, signal: str) -> xr.Dataset:
         other[constant(nm.SIGNAL)] = (nm.SIGNAL, swapped)
         other[constant(nm.RESPONSE)] = (nm.RESPONSE, of_signal[places[:1]])
     return other
-
-
-def circular_shifts(ring: int, max_lag: int, count: int) -> np.ndarray:
-    """Up to `count` shifts of a ring, `max_lag` apart or more, whose lags meet neither the true lags nor the leads.
-
-    After a shift by n the lags 1..L show the signal of n + 1 to n + L rows ago. That is apart from the true lags, and
-    from the leads 1..L and the row itself at the ring's other end, for n from L to ring - 2 L - 1.
-    """
-    room = (ring - 3 * max_lag - 1) // max_lag + 1
-    wanted = max(min(count, room), 0)
-    return np.unique(np.linspace(max_lag, ring - 2 * max_lag - 1, wanted).astype(int))
-
-
-def slopes_over_shifts(panel: xr.Dataset, signal: str, weights: np.ndarray) -> np.ndarray:
-    """Least-squares slope of the response on the weighted signal at every rotation of the ring (shift), up to scale.
-
-    What the fits say of a few shifts, for all of them at no cost: their dependence is measured on it. The response is
-    taken less what the controls and signals of the same row explain; with several responses, their sum.
-    """
-    rows = panel.sizes[nm.TIME]
-    now = panel[nm.SIGNAL_VALUE].to_numpy()[-rows:]
-    design = np.column_stack([np.ones(rows), now, panel[nm.CONTROL_VALUE].to_numpy()[-rows:]])
-    ring = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: signal}).to_numpy()
-    kernel = np.zeros(len(ring))
-    kernel[1 : len(weights) + 1] = weights
-    weighted = np.fft.rfft(ring) * np.fft.rfft(kernel)
-    total = np.zeros(len(ring))
-    for y in panel[nm.RESPONSE_VALUE].to_numpy().T:
-        seen = ~np.isnan(y)
-        residual = np.where(seen, y - design @ np.linalg.lstsq(design[seen], y[seen])[0], 0.0)
-        placed = np.concatenate([np.zeros(len(ring) - rows), residual])
-        # slope[n] = sum_t residual[t] weighted[t - n]
-        total += np.fft.irfft(np.fft.rfft(placed) * np.conj(weighted), len(ring))
-    return total
-
-
-def effective_shifts(statistic: np.ndarray, shifts: np.ndarray) -> float:
-    """Effective number of independent shifts.
-
-    Parameters
-    ----------
-    statistic : array (shift)
-        A statistic at every rotation of the ring.
-    shifts : int array
-        The rotations used.
-
-    Returns
-    -------
-    float
-        m^2 / sum_ij r(n_i - n_j), the number of independent values whose mean has the same variance, with r the
-        statistic's circular autocorrelation, cut off at its first value that is not positive; so at most m.
-    """
-    size = len(statistic)
-    if not len(shifts):
-        return 0.0
-    spectrum = np.abs(np.fft.rfft(statistic - statistic.mean())) ** 2
-    autocorrelation = np.fft.irfft(spectrum, size)
-    autocorrelation = autocorrelation / autocorrelation[0]
-    first = int(np.argmax(autocorrelation[: size // 2 + 1] <= 0)) or size // 2 + 1
-    distance = np.abs(shifts[:, None] - shifts[None, :])
-    distance = np.minimum(distance, size - distance)
-    return float(len(shifts) ** 2 / np.where(distance < first, autocorrelation[distance], 0.0).sum())
-
-
-def placebo_p(observed: float, placebos: np.ndarray, effective: float) -> float:
-    """Share of placebos at least as large, the observed one counted among them; never below 1 / (1 + effective)."""
-    plain = (1 + int((placebos >= observed).sum())) / (1 + len(placebos))
-    return max(plain, 1 / (1 + effective))
