@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
-from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, RIVAL
+from regimelag.evaluation.robustness.summary import BASELINE, LEAD, LEAVE_OUT, RIVAL
 from regimelag.plots.common import (
     POSTERIOR,
     PRIOR,
@@ -32,7 +32,6 @@ KINDS = {
     RIVAL: REGIME_COLORS[2],
     LEAVE_OUT: POSTERIOR,
     LEAD: REGIME_COLORS[3],
-    DIRECTION: REGIME_COLORS[1],
 }
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 

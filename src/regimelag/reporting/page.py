@@ -46,7 +46,7 @@ WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
 # Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
 CSS_PIXELS = 96
-NOT_TRIED = "The claim was not tried by placebos and refits: pass robustness=rl.robustness(spec, panel)."
+NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
 

@@ -1,8 +1,4 @@
-"""Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one.
-
-The claim is that the response follows the signal with a lag. With time reversed the kernel weighs what comes after;
-with signal and response swapped the other direction is tried.
-"""
+"""Panels on which a claim about a lag must fail, or must hold: each is made from a panel and stays one."""
 
 from __future__ import annotations
 
@@ -40,14 +36,6 @@ def split_same_row_and_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> t
     # The same-row part has the priors of the signal, under its new name.
     priors = {name: prior.relabelled(nm.SIGNAL, signal, now.name) for name, prior in spec.priors.items()}
     return spec.changed(signals=signals, priors=priors), bare.isel({nm.SIGNAL: order}).assign_coords({nm.SIGNAL: names})
-
-
-def without_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> tuple[ModelSpec, xr.Dataset]:
-    """The null on timing: the lagged part dropped, the same-row part kept. Takes what `split_same_row_and_lag` made."""
-    signals = tuple(each for each in spec.signals if each.name != signal)
-    null = spec.changed(signals=signals)
-    kept = [n for n, each in enumerate(spec.signals) if each.name != signal]
-    return null, panel.isel({nm.SIGNAL: kept, nm.SIGNAL_TIME: slice(spec.history - null.history, None)})
 
 
 def without_rows(panel: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
@@ -99,31 +87,3 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
             back[name] = (panel[name].dims, panel[name].to_numpy()[-rows:][::-1])
     dates = panel[nm.TIME].to_numpy()
     return back.assign_coords({nm.TIME: dates[rows - kept :], nm.SIGNAL_TIME: dates})
-
-
-def swap_signal_and_response(panel: xr.Dataset, signal: str) -> xr.Dataset:
-    """Swap signal and response, constants included: the other direction, under the names as they were.
-
-    The first L rows serve as the history of the response, which is a signal now, and drop out of the window. Takes
-    what `split_same_row_and_lag` made, of a panel with one response and none of it missing.
-    """
-    rows = panel.sizes[nm.TIME]
-    history = panel.sizes[nm.SIGNAL_TIME] - rows
-    other = window(panel, history, rows)
-    names = [str(name) for name in panel[nm.SIGNAL].to_numpy()]
-    places = [names.index(name) for name in (signal, SAME_ROW.format(signal)) if name in names]
-    values = other[nm.SIGNAL_VALUE].to_numpy().copy()
-    follower = values[history:, places[0]].copy()
-    before = values[:history, places[0]][::-1][: own_lags(panel), None].copy()
-    missing = np.full((own_lags(panel) - len(before), 1), np.nan)
-    values[:, places] = panel[nm.RESPONSE_VALUE].to_numpy()[:, :1]
-    other[nm.SIGNAL_VALUE] = (panel[nm.SIGNAL_VALUE].dims, values)
-    other[nm.RESPONSE_VALUE] = (panel[nm.RESPONSE_VALUE].dims, follower[:, None])
-    other = with_history(other, np.concatenate([before, missing]))
-    for constant in (nm.center_of, nm.scale_of):
-        of_signal, of_response = (panel[constant(role)].to_numpy() for role in (nm.SIGNAL, nm.RESPONSE))
-        swapped = of_signal.copy()
-        swapped[places] = of_response[0]
-        other[constant(nm.SIGNAL)] = (nm.SIGNAL, swapped)
-        other[constant(nm.RESPONSE)] = (nm.RESPONSE, of_signal[places[:1]])
-    return other

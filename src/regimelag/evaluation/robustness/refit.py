@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from regimelag.evaluation.comparison.elpd_difference import unreliable
-from regimelag.evaluation.comparison.leave_one_out import past_dependence, pointwise
-from regimelag.evaluation.comparison.psis_loo import loo_score
 from regimelag.evaluation.parallel_runs import Result
 from regimelag.model.build import build_model, model_data
 from regimelag.panel.own_past import used_responses
@@ -45,9 +42,7 @@ class Refit:
     template : xarray.Dataset
         A panel of the same sizes but for time, that fits the spec; the model is built on it.
     signal : str
-        The signal whose lagged effect is read, if the model has it.
-    score : bool
-        Whether rows are scored, each given all others, where the model has leave-one-out densities.
+        The signal whose lagged effect is read.
     residuals : bool
         Whether residuals are read for persistence, which withholds a verdict.
     """
@@ -56,7 +51,6 @@ class Refit:
     panel: xr.Dataset
     template: xr.Dataset
     signal: str
-    score: bool = True
     residuals: bool = False
 
 
@@ -88,11 +82,9 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     Returns
     -------
     dict
-        ``rows`` with a response; ``rhat``, ``divergent``; if rows are scored ``elpd`` (row), that
-        of each such row given all others, and ``bad_pareto``, how many of them are not reliable. If the model has the
-        signal's lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the
-        effect's posterior mean over its standard deviation, in absolute value. If
-        residuals are read: ``withheld``, why a verdict would be.
+        ``rows`` with a response; ``rhat``, ``divergent``; of the signal's lagged effect, ``effect`` and ``mean_lag``, 5
+        %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the effect's posterior mean over its standard
+        deviation, in absolute value. If residuals are read: ``withheld``, why a verdict would be.
     """
     posterior, found = posterior_of(task, sampler, seed)
     result = {
@@ -100,14 +92,7 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
     }
-    if task.score and not past_dependence(task.spec, task.panel):
-        score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
-        result |= {"elpd": score.elpd_i.to_numpy().tolist(), "bad_pareto": int(unreliable(score).sum())}
-    return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
-
-
-def _names(spec: ModelSpec) -> list[str]:
-    return [signal.name for signal in spec.lagged_signals]
+    return result | _lagged(task, posterior)
 
 
 def _lagged(task: Refit, posterior: xr.Dataset) -> Result:

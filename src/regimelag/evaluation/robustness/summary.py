@@ -7,21 +7,20 @@ import pandas as pd
 
 from regimelag.spec import names as nm
 
-BASELINE, LEAD, DIRECTION, LEAVE_OUT = "baseline", "lead", "direction", "leave-out"
-MODEL_FREE, RIVAL = "model-free", "rival"
-# An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
+BASELINE, RIVAL, LEAD, LEAVE_OUT, MODEL_FREE = "baseline", "rival", "lead", "leave-out", "model-free"
+# The probability of the sign that a refit keeps, of an effect that is found at the verdict's decision threshold.
 KEPT = 0.95
-# The same of a refit with a rival explanation in the model.
-OUTLIVED = 0.95
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
-OUTCOMES = ("survived", "lost", "not tried")
+# A column of the table, and its values.
+OUTCOME = "outcome"
+SURVIVED, LOST, NOT_TRIED, BROKE = "survived", "lost", "not tried", "failed"
 # With this a note begins if a fit failed.
 FAILED = "failed: "
 
 
 def add_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Store the findings and their sentences in attrs.
+    """Store outcomes, and the findings with their sentences in attrs.
 
     Parameters
     ----------
@@ -32,22 +31,31 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The same, with ``rivals``, ``survives`` and ``summary`` in attrs.
+        The same, with the column ``outcome``, and ``survives`` and ``summary`` in attrs.
     """
-    table.attrs["rivals"] = _outcomes(table)
-    broken = _broken(table)
-    table.attrs["survives"] = not broken
-    said = [
-        _verdict(table, broken),
-        *_on_withholding(table),
-        *_on_rivals(table),
-        _on_lead(table),
-        _on_directions(table),
-    ]
-    said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
+    base = _of(table, BASELINE).iloc[0]
+    table[OUTCOME] = [_outcome(table, row, positive=base["P(> 0)"] > 1 - base["P(> 0)"]) for _, row in table.iterrows()]
+    table.attrs["survives"] = not _broken(table)
+    said = [_verdict(table), *_on_withholding(table), *_on_rivals(table), *_on_lead(table), _on_leaving_out(table)]
+    said += [*_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
     return table
+
+
+def _outcome(table: pd.DataFrame, row: pd.Series, *, positive: bool) -> str:
+    """What became of the sign in a check; empty for the one without a model."""
+    if row["kind"] == MODEL_FREE:
+        return ""
+    if row["note"].startswith(FAILED):
+        return BROKE
+    if np.isnan(row["P(> 0)"]):
+        return NOT_TRIED
+    if row["kind"] == LEAD:
+        return LOST if _is_found(table, row) else SURVIVED
+    if row["kind"] == BASELINE:
+        return SURVIVED if _is_found(table, row) else LOST
+    return SURVIVED if (row["P(> 0)"] if positive else 1 - row["P(> 0)"]) >= KEPT else LOST
 
 
 def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -73,63 +81,34 @@ def _effect(row: pd.Series) -> str:
     )
 
 
-def _gain(row: pd.Series) -> str:
-    if np.isnan(row["gain"]):
-        return "what is not known"
-    return f"{row['gain']:+.1f} nats (standard error {row['gain se']:.1f})"
-
-
-def _lost(table: pd.DataFrame, kind: str, least: float) -> list[str]:
-    """Refits of a kind in which the sign of the effect is lost, or another."""
-    positive = _of(table, BASELINE)["effect median"].iloc[0] > 0
-    left = _of(table, kind).dropna(subset="P(> 0)")
-    kept = (left["P(> 0)"] if positive else 1 - left["P(> 0)"]) >= least
-    return list(left["check"][~kept])
-
-
-def _outcomes(table: pd.DataFrame) -> dict[str, str]:
-    """What became of the sign in each refit with a rival explanation: survived, lost, or not tried."""
-    lost, tried = _lost(table, RIVAL, OUTLIVED), _of(table, RIVAL).set_index("check")["P(> 0)"].notna()
-    return {
-        str(rival): ("lost" if rival in lost else "survived") if known else "not tried"
-        for rival, known in tried.items()
-    }
+def _checks(table: pd.DataFrame, kind: str, outcome: str) -> list[str]:
+    """Checks of a kind with an outcome."""
+    rows = _of(table, kind)
+    return list(rows["check"][rows[OUTCOME] == outcome])
 
 
 def _broken(table: pd.DataFrame) -> list[str]:
     """Checks that the claim fails, in words; empty if it survives."""
     broken = []
-    if not _is_found(table, _of(table, BASELINE).iloc[0]):
+    if _checks(table, BASELINE, LOST):
         broken.append("the sign of the effect is not established on all rows")
     if table.attrs.get("withheld"):
         broken.append("its verdict is withheld")
-    if _is_found(table, _of(table, LEAD).iloc[-1]):
+    if lost := _checks(table, RIVAL, LOST):
+        broken.append(f"the sign is lost with {', '.join(lost)} in the model")
+    if _checks(table, LEAD, LOST):
         broken.append("the response leads the signal too")
-    gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
-    if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
-        broken.append("the reverse direction gains as much" if gains[0] > 0 else "the lag does not help to predict")
-    lost = _lost(table, LEAVE_OUT, KEPT)
-    if lost:
-        broken.append(f"the sign is lost {', '.join(lost)}")
-    outlived = [rival for rival, outcome in table.attrs["rivals"].items() if outcome == "lost"]
-    if outlived:
-        broken.append(f"the sign is lost with {', '.join(outlived)} in the model")
-    return broken + ([f"{len(_failed(table))} checks failed"] if len(_failed(table)) else [])
+    failed = int((table[OUTCOME] == BROKE).sum())
+    return [*broken, f"{failed} checks failed"] if failed else broken
 
 
-def _failed(table: pd.DataFrame) -> pd.DataFrame:
-    """Checks of which a fit failed."""
-    return table[table["note"].str.startswith(FAILED)]
-
-
-def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
-    base = _of(table, BASELINE).iloc[0]
+def _verdict(table: pd.DataFrame) -> str:
+    base, broken = _of(table, BASELINE).iloc[0], _broken(table)
     said = f"The lagged effect of {table.attrs[nm.SIGNAL]} on {table.attrs[nm.RESPONSE]} is {_effect(base)}"
     if not broken:
-        made = " that could be made" if "not tried" in table.attrs["rivals"].values() else ""
-        lacking = _of(table, BASELINE)["gain"].isna().all()
-        return f"{said}; it survives all checks{made}{', which compare no predictions' if lacking else ''}."
-    if not _is_found(table, base):
+        tried = " that could be tried" if _checks(table, RIVAL, NOT_TRIED) else ""
+        return f"{said}; it survives every rival explanation{tried}, and the response does not lead the signal."
+    if base[OUTCOME] == LOST:
         return f"{said}: no lagged effect is found, so there is none that could survive."
     return f"{said}; it does not survive: {'; '.join(broken)}."
 
@@ -140,47 +119,33 @@ def _on_withholding(table: pd.DataFrame) -> list[str]:
 
 
 def _on_rivals(table: pd.DataFrame) -> list[str]:
-    """Rival explanations by what became of the sign, if the effect is found at all."""
-    rows, outcomes = _of(table, RIVAL), table.attrs["rivals"]
-    by = {outcome: [row for _, row in rows.iterrows() if outcomes[row["check"]] == outcome] for outcome in OUTCOMES}
-    found = _is_found(table, _of(table, BASELINE).iloc[0])
-    with_effect = [f"{row['check']} in the model, {_effect(row)}" for row in by["survived"] + by["lost"]]
-    if not found and with_effect:
-        return [f"With {'; with '.join(with_effect)}."]
-    words = {"survived": "The sign is kept with", "lost": f"The sign is not kept (probability below {OUTLIVED}) with"}
+    """Rival explanations by what became of the sign; the effects alone where none is found to begin with."""
+    rows = _of(table, RIVAL)
+    effects = {row["check"]: f"with {row['check']} in the model: {_effect(row)}" for _, row in rows.iterrows()}
+    found = _of(table, BASELINE)[OUTCOME].iloc[0] == SURVIVED
+    words = {SURVIVED: "The sign is kept", LOST: f"The sign is not kept (probability below {KEPT})"}
     said = []
-    for outcome, begun in words.items():
-        effects = [f"{row['check']} in the model: {_effect(row)}" for row in by[outcome]]
-        said += [f"{begun} {'; with '.join(effects)}."] if effects else []
-    left = [f"{row['check']}, {row['note']}" for row in by["not tried"]]
+    for outcome, begun in (words if found else {}).items():
+        which = _checks(table, RIVAL, outcome)
+        said += [f"{begun} {'; '.join(effects[check] for check in which)}."] if which else []
+    tried = [*_checks(table, RIVAL, SURVIVED), *_checks(table, RIVAL, LOST)]
+    if not found and tried:
+        said.append(f"The effect is, {'; '.join(effects[check] for check in tried)}.")
+    left = [f"{row['check']}, {row['note']}" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
     return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
 
 
-def _on_lead(table: pd.DataFrame) -> str:
-    lag, lead = (row for _, row in _of(table, LEAD).iterrows())
-    found = "is found too" if _is_found(table, lead) else "is not found"
-    said = f"A lead of the response {found}: its effect is {_effect(lead)}."
-    if np.isnan(lead["gain"]) and np.isnan(lag["gain"]):
-        return said
-    return f"{said} On the same rows the lead gains {_gain(lead)} over its null, the lag {_gain(lag)}."
-
-
-def _on_directions(table: pd.DataFrame) -> str:
-    rows = [row for _, row in _of(table, DIRECTION).iterrows()]
-    if len(rows) == 1:
-        return f"The reverse direction, {rows[0]['check']}, was {rows[0]['note']}."
-    if all(np.isnan(row["gain"]) for row in rows):
-        names = " and ".join(row["check"] for row in rows)
-        return f"What {names} gain over their nulls is not computed: see the notes of these checks."
-    said = [f"{row['check']} gains {_gain(row)}" for row in rows]
-    return f"Over their own nulls, on the same rows, {' and '.join(said)}."
+def _on_lead(table: pd.DataFrame) -> list[str]:
+    leads = [row for _, row in _of(table, LEAD).iterrows()]
+    found = {LOST: "is found too", SURVIVED: "is not found", BROKE: "was not fitted"}
+    return [f"A lead of the response {found[row[OUTCOME]]}: its effect is {_effect(row)}." for row in leads]
 
 
 def _on_leaving_out(table: pd.DataFrame) -> str:
-    left, lost = _of(table, LEAVE_OUT), _lost(table, LEAVE_OUT, KEPT)
+    left, lost = _of(table, LEAVE_OUT), _checks(table, LEAVE_OUT, LOST)
     medians = left["effect median"]
     span = f"the median effect is {medians.min():.2f} to {medians.max():.2f} over {len(left)} refits"
-    if not _is_found(table, _of(table, BASELINE).iloc[0]):
+    if _of(table, BASELINE)[OUTCOME].iloc[0] == LOST:
         brought = [row["check"] for _, row in left.iterrows() if _is_found(table, row)]
         return f"With rows left out {span}; an effect is found in {', '.join(brought) if brought else 'none of them'}."
     return f"With rows left out {span}; its sign is {'lost ' + ', '.join(lost) if lost else 'kept in all of them'}."
@@ -191,8 +156,8 @@ def _on_model_free(table: pd.DataFrame) -> list[str]:
 
 
 def _on_failures(table: pd.DataFrame) -> str:
-    failed = _failed(table)
-    return f"Fits failed in: {', '.join(failed['check'])}; their notes say why." if len(failed) else ""
+    failed = table["check"][table[OUTCOME] == BROKE]
+    return f"Fits failed in: {', '.join(failed)}; their notes say why." if len(failed) else ""
 
 
 def _on_chains(table: pd.DataFrame) -> str:
