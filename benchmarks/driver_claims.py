@@ -16,8 +16,8 @@ The lagged effect of silver is zero in all regimes in the cases without an effec
 *driver E*, and 3 in the turbulent regime and zero in the calm one in *turbulent alone*, in which no driver moves the
 regimes.
 
-What counts is a claim in a fit whatever the diagnostics say: two short chains seldom pass them. ``--full`` takes fits at
-the defaults.
+What counts is a claim in a fit whatever the diagnostics say: two short chains seldom pass them. ``--full`` takes fits
+at the defaults.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
 # CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
 CSS_PIXELS = 96
-NOT_TRIED = "The claim was not tried by placebos and refits: pass robustness=rl.robustness(spec, panel)."
+NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
 
