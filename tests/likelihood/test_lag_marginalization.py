@@ -432,7 +432,7 @@ def test_shapes_that_do_not_fit_are_refused():
         (log_obs, logits, log_init[:1], log_prior),
         (log_obs, logits, log_init, log_prior[:-1]),
     ):
-        with pytest.raises(ValueError, match="log-likelihood needs"):
+        with pytest.raises(ValueError, match="log likelihood needs"):
             fast(*wrong)
         for verb in (lag_draws.filter_lags_draws, lag_draws.leave_one_out_lags_draws):
             with pytest.raises(ValueError, match=r"readings need|recursions need"):
@@ -495,7 +495,7 @@ def test_lengths_found_late_are_refused(mode):
     function = pytensor.function([late_logits, late_prior], loglik, mode=mode)
     function(logits, log_prior)
     for wrong in [(logits, log_prior[:2]), (logits[:2], log_prior), (logits[:, :1], log_prior)]:
-        with pytest.raises(ValueError, match="log-likelihood needs"):
+        with pytest.raises(ValueError, match="log likelihood needs"):
             function(*wrong)
 
 

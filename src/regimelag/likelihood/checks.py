@@ -1,4 +1,4 @@
-"""Checks of inputs by the builders of the Ops."""
+"""Input checks of the functions that build Ops."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from regimelag.errors import RegimelagError
 
 
 def as_float(values: TensorLike) -> TensorVariable:
-    """The values as a variable of doubles."""
+    """The values as a float64 variable."""
     return as_tensor_variable(values).astype("float64")
 
 
 def shapes(**variables: TensorVariable) -> str:
-    """Names and static shapes, for errors."""
+    """Names and static shapes, for error messages."""
     return ", ".join(f"{name} {variable.type.shape}" for name, variable in variables.items()).replace("None", "?")
 
 
@@ -24,12 +24,12 @@ def require(asked: str, rule: str, came: str, cure: str, *, holds: bool) -> None
 
 
 def agree(*lengths: int | None) -> bool:
-    """Whether the lengths that are known when the graph is built are equal."""
+    """Whether lengths known at graph construction are equal."""
     return len({length for length in lengths if length is not None}) <= 1
 
 
 def is_integer(variable: TensorVariable) -> bool:
-    """Whether a variable holds integers."""
+    """Whether a variable has an integer type."""
     return variable.type.dtype.startswith(("int", "uint"))
 
 
@@ -41,7 +41,7 @@ def require_aligned(
     log_scale: TensorVariable,
     episode: TensorVariable,
 ) -> None:
-    """Require integer episodes, one length in time and one number of regimes in y, location, log_scale and episode."""
+    """Require integer episodes, and consistent lengths in time and regime of all inputs."""
     require(
         asked,
         "episode holds integers, rows of log_scale",
@@ -67,13 +67,13 @@ def require_chain(
     transition_logits: TensorVariable,
     log_init: TensorVariable,
 ) -> int | None:
-    """Require one number of regimes, and the steps of this many times, where known; return the number of regimes."""
+    """Require consistent numbers of regimes and steps; return the number of regimes, None if unknown."""
     steps, origins, destinations = transition_logits.type.shape[-3:]
     require(
         asked,
         "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
         came,
-        "put the regime axis first in log_obs if that has lags, last if not, last twice in transition_logits",
+        "check the regime axes: first in log_obs (regime, time, lag), last in log_obs (time, regime) and elsewhere",
         holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
     )
     require(

@@ -1,9 +1,9 @@
-"""Readings of a point lag that is marginalised, draw by draw of the posterior.
+"""Posterior quantities of a marginalised point lag, for each posterior draw.
 
-Given a lag the data are a hidden Markov process, so the recursions of :mod:`regimelag.likelihood.hmm` are weighed over
-lags. Inputs are ``log_obs`` (draw, lag, time, regime), ``transition_logits`` (draw, step, origin, destination),
-``log_init`` (draw, regime) and ``log_prior`` (lag), with the conventions of that module for ``-inf``, NaN and ``+inf``.
-ValueError is raised if the shapes do not fit together.
+Given a lag the data follow a hidden Markov model, so the recursions of :mod:`regimelag.likelihood.hmm` are run for each
+lag and weighted. Inputs are ``log_obs`` (draw, lag, time, regime), ``transition_logits`` (draw, step, origin,
+destination), ``log_init`` (draw, regime) and ``log_prior`` (lag), with the conventions of that module for ``-inf``, NaN
+and ``+inf``. ValueError is raised if shapes are inconsistent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regimelag.likelihood.hmm_draws import filter_forward_draws, leave_one_out_d
 
 
 def _for_each_lag(reading, log_obs, transition_logits, log_init):
-    """Apply a reading of draws to each lag: (draw, lag, ...)."""
+    """Apply a function of draws to each lag: (draw, lag, ...)."""
     shared = np.ascontiguousarray(transition_logits), np.ascontiguousarray(log_init)
     return np.stack([reading(np.ascontiguousarray(log_obs[:, c]), *shared) for c in range(log_obs.shape[1])], axis=1)
 
@@ -36,9 +36,9 @@ def filter_lags_draws(log_obs, transition_logits, log_init, log_prior):
     Returns
     -------
     log_density : array (draw, time)
-        log p(y_t | y_<t) in nats. The sum over time is the log-likelihood.
+        log p(y_t | y_<t) in nats. The sum over time is the log likelihood.
     probability : array (draw, lag)
-        Probability of each lag given all rows. NaN for draws under which the data are impossible or an input is NaN.
+        Posterior probability of each lag. NaN for draws in which the data are impossible or an input is NaN.
     """
     steps, log_prior = _filter_each_lag(log_obs, transition_logits, log_init, log_prior)
     with np.errstate(invalid="ignore"):
@@ -52,7 +52,7 @@ def filter_lags_draws(log_obs, transition_logits, log_init, log_prior):
 def leave_one_out_lags_draws(log_obs, transition_logits, log_init, log_prior):
     """Log density of each row given all other rows, with regimes and lag marginalised.
 
-    The rows must not enter each other's ``log_obs``: with a lagged response among the regressors the result is wrong.
+    The result is wrong if a row enters the ``log_obs`` of another, as with a lagged response among the regressors.
 
     Returns
     -------

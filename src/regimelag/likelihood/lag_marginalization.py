@@ -1,6 +1,6 @@
-"""Likelihood of a point lag that is not known: lag and regimes marginalised exactly.
+"""Log likelihood of an unknown point lag: lag and regimes marginalised exactly.
 
-Given the lag, or the combination of lags of several signals and regimes, the data are a hidden Markov process whose
+Given the lag, or the combination of lags of several signals and regimes, the data follow a hidden Markov model whose
 transitions do not depend on the lag. With L[c] its likelihood under lag c,
 
     log p(y) = log sum_c prior[c] L[c],        W[c] = P(c | y) = prior[c] L[c] / p(y).
@@ -26,7 +26,7 @@ from regimelag.likelihood.vector_math import (
     registers,
 )
 
-# Lags that are worked on together, so that what is known of them stays in the nearest cache.
+# Number of lags that are processed together, so that their messages stay in the first-level cache.
 ROOM = 64
 CHUNK = (0.0,) * ROOM
 SHIFT, LARGEST_EXPONENT = np.uint64(52), np.uint64(2046)
@@ -35,28 +35,28 @@ SHIFT, LARGEST_EXPONENT = np.uint64(52), np.uint64(2046)
 def lag_marginal_loglik(
     log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike, log_prior: TensorLike
 ) -> TensorVariable:
-    """Log-likelihood of a hidden Markov process seen through one of several lags, both marginalised.
+    """Log likelihood of a hidden Markov model with an unknown lag, with regimes and lag marginalised.
 
-    It is log sum_c prior_c L_c, where L_c is what :func:`regimelag.markov_loglik` gives for lag c. Its other parameters
-    and errors are those of that function.
+    It is log sum_c prior_c L_c, with log L_c the result of :func:`regimelag.markov_loglik` for lag c. Errors are as for
+    that function.
 
     Parameters
     ----------
     log_obs : tensor (regime, time, lag)
-        Log density of each row under each regime and lag, in nats. ``-inf`` where they cannot produce the row.
+        Log density of each row in each regime and lag, in nats; ``-inf`` if they cannot produce the row.
     transition_logits : tensor (time - 1, origin, destination) or (origin, destination)
         As in :func:`regimelag.markov_loglik`; with one regime, zeros (1, 1).
     log_init : tensor (regime)
         Log weights of the regimes at the first time, used as given.
     log_prior : tensor (lag)
-        Log prior probability of each lag, used as given; ``-inf`` forbids it.
+        Log prior probability of each lag, used as given; ``-inf`` excludes it.
 
     Returns
     -------
     tensor ()
         In nats. ``-inf``, with zero gradients, if the data are impossible. NaN, with NaN gradients, if an input is NaN
-        or ``+inf``. The gradients are posterior probabilities: that for ``log_obs`` of regime and lag at each time,
-        that for ``log_prior`` of each lag.
+        or ``+inf``. Gradients are posterior probabilities: for ``log_obs`` those of regime and lag at each time, for
+        ``log_prior`` those of the lags.
     """
     log_obs, transition_logits, log_init, log_prior = map(as_float, (log_obs, transition_logits, log_init, log_prior))
     asked = "lag_marginal_loglik(log_obs, transition_logits, log_init, log_prior)"
@@ -80,8 +80,8 @@ def lag_marginal_loglik(
 # ---------------------------------------------------------------------------------------------------------------------
 # Value and gradient in one pass
 #
-# Each lag c runs the recursions of hmm_loglik.py by itself. With o[j,t,c] for the density and p[i,j,t] for the step
-# from t to t + 1,
+# The recursions of hmm_loglik.py are run for each lag c. With o[j,t,c] the density and p[i,j,t] the probability of the
+# step from t to t + 1,
 #
 #     a[j,t,c] = o[j,t,c] sum_i a[i,t-1,c] p[i,j,t-1]          forward,  a[j,0,c] = init[j] o[j,0,c]
 #     m[i,t,c] = sum_j p[i,j,t] o[j,t+1,c] m[j,t+1,c]          backward, m[i,T-1,c] = 1
@@ -95,22 +95,22 @@ def lag_marginal_loglik(
 #
 # where S[i,j,t] = sum_c W[c] / z[c] a[i,t,c] o[j,t+1,c] m[j,t+1,c], so that p S is the probability of the step.
 #
-# Lag is the last axis and the innermost loop, since lags do not wait for one another: LLVM makes vector instructions of
-# it. It checks no arrays for overlaps, since what goes from one time to the next is kept, for a chunk of lags, in
-# `registers`. The probabilities take the place of a.
+# Lag is the last axis and the innermost loop, since lags are independent, so LLVM vectorises it. No run-time check for
+# overlapping arrays is needed, since the messages of a chunk of lags are kept in `registers`. The probabilities replace
+# a.
 #
-# At each time and lag o is divided by its maximum over regimes, whose logs are summed for each lag, since lags may be
-# thousands of nats apart. Every RESCALE_EVERY times a and m are divided by a power of two, which costs no logarithm. In
-# between z stays what it is, so it is taken once for all of these times.
+# Scaling. At each time and lag o is divided by its maximum over regimes. The logs of these are summed for each lag,
+# since lags may differ by thousands of nats. Every RESCALE_EVERY times a and m are divided by a power of two, which
+# takes no logarithm. In between z is constant, so it is computed once for all of these times.
 #
-# If z[c] < CERTAIN at some time and lag, for the reason in hmm_loglik.py, or z is NaN, the exact recursion is run for
-# each lag instead. NaN, dead ends, impossible rows and a lag that the data exclude all take that way out.
+# Underflow. If z[c] < CERTAIN at some time and lag (see hmm_loglik.py), or z is NaN, the exact recursion is run for
+# each lag. This includes NaN, dead ends, impossible rows and lags excluded by the data.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled(CONTRACT, forceinline=True)
 def _find_factor(each, count, values, factor):
-    """Fill ``factor`` (lag) with one over the power of two at or below the sum over regimes of values (regime, lag)."""
+    """Fill ``factor`` (lag) with the inverse power of two of the sum over regimes of ``values`` (regime, lag)."""
     for w in range(count):
         total = values[w]
         for k in range(1, len(each)):
@@ -120,7 +120,7 @@ def _find_factor(each, count, values, factor):
 
 @compiled(CONTRACT)
 def _forward(each, first, count, log_obs, obs, p, start, a, log_weight):
-    """Fill ``a`` for lags from ``first`` on; add the logs of what was divided out of it to ``log_weight`` (lag)."""
+    """Fill ``a`` for ``count`` lags from ``first`` on; add the logs of its scale factors to ``log_weight`` (lag)."""
     times = obs.shape[1]
     hop = 1 if p.shape[2] == times - 1 else 0
     now, following, factor = registers(each, CHUNK), registers(each, CHUNK), registers((0.0,), CHUNK)
@@ -155,7 +155,7 @@ def _forward(each, first, count, log_obs, obs, p, start, a, log_weight):
 
 @compiled(CONTRACT, forceinline=True)
 def _step_back(each, first, count, t, step, obs, p, m, arrived):
-    """Bring ``m`` (regime, lag) from t + 1 to t; ``arrived`` is its product with the density at t + 1."""
+    """Update ``m`` (regime, lag) from t + 1 to t; fill ``arrived`` with its product with the density at t + 1."""
     for w in range(count):
         for j in range(len(each)):
             arrived[j * ROOM + w] = m[j * ROOM + w] * obs[j, t + 1, first + np.uintp(w)]
@@ -168,7 +168,7 @@ def _step_back(each, first, count, t, step, obs, p, m, arrived):
 
 @compiled(REORDER, forceinline=True)
 def _add_steps(each, count, leaving, arrived, step, expected):
-    """Add what a chunk of lags adds to S."""
+    """Add the sums over a chunk of lags to S in ``expected`` (origin, destination, step)."""
     total = registers(each, each)
     for n in range(len(each) * len(each)):
         total[n] = 0.0
@@ -183,7 +183,7 @@ def _add_steps(each, count, leaving, arrived, step, expected):
 
 @compiled(REORDER)
 def _backward(each, first, count, obs, p, weight, a, expected):
-    """Turn ``a`` into probabilities for lags from ``first`` on, add to S in ``expected``; count the z in doubt."""
+    """Replace ``a`` by probabilities, for ``count`` lags, and add to S; return how many z are too small."""
     times, in_doubt = obs.shape[1], 0
     hop = 1 if p.shape[2] == times - 1 else 0
     m, arrived, leaving = registers(each, CHUNK), registers(each, CHUNK), registers(each, CHUNK)
@@ -214,7 +214,7 @@ def _backward(each, first, count, obs, p, weight, a, expected):
 
 @compiled()
 def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, log_prior, d_log_obs, d_logits, d_log_init, weight):
-    """Value, and gradients filled in, by scaled probabilities; NaN if underflow may have mattered."""
+    """Log likelihood by scaled probabilities, NaN if underflow may matter; the last four arrays get gradients."""
     regimes, times, lags = log_obs.shape
     obs, p, a = np.empty(log_obs.shape), d_logits, d_log_obs
     fill_softmax(each, logits, p)
@@ -251,7 +251,7 @@ def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, log_prior, d_log_
 
 @compiled()
 def exact_loglik_and_adjoint(log_obs, logits, log_init, log_prior, d_log_obs, d_logits, d_log_init, weight):
-    """Value, and gradients filled in, by the exact recursion of :mod:`regimelag.likelihood.hmm` for each lag."""
+    """Log likelihood by the exact recursion for each lag; the last four arrays are filled with gradients."""
     regimes, times, lags = log_obs.shape
     d_each, d_steps = np.empty((regimes, times)), np.empty((lags, *logits.shape))
     loglik = -math.inf
@@ -272,11 +272,11 @@ def exact_loglik_and_adjoint(log_obs, logits, log_init, log_prior, d_log_obs, d_
 
 @compiled()
 def loglik_and_adjoint(each, log_obs, logits, log_init, log_prior):
-    """Log-likelihood and its gradients, from arrays as in :func:`lag_marginal_loglik`, steps last in ``logits``."""
+    """Log likelihood and its gradients, for arrays as in :func:`lag_marginal_loglik`, steps last in ``logits``."""
     regimes, times, lags = log_obs.shape
     check_chain(regimes, times, logits, log_init)
     if lags < 1 or log_prior.size != lags:
-        raise ValueError("the log-likelihood needs log_prior (lag) with as many lags as log_obs, at least one")
+        raise ValueError("the log likelihood needs log_prior (lag) with as many lags as log_obs, at least one")
     gradients = np.empty(log_obs.shape), np.empty(logits.shape), np.empty(regimes), np.empty(lags)
     loglik = math.nan
     if regimes == len(each):
@@ -287,7 +287,7 @@ def loglik_and_adjoint(each, log_obs, logits, log_init, log_prior):
 
 
 class LagMarginalLoglik(LoglikOp):
-    """Log-likelihood with the lag marginalised, of (log_obs, logits, log_init, log_prior)."""
+    """Log likelihood with the lag marginalised, as a function of (log_obs, logits, log_init, log_prior)."""
 
     gufunc_signature = "(k,t,c),(k,k,s),(k),(c)->(),(k,t,c),(k,k,s),(k),(c)"
     loop = loglik_and_adjoint
