@@ -37,10 +37,10 @@ from false_claims import (
     MOST,
     SAME_WEEK,
     SETTINGS,
-    _share,
     fit_to,
     persistent,
     prepared,
+    share,
     truth_on,
     view_of,
     volatile,
@@ -174,17 +174,17 @@ def driver_table(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
             continue
         idle = [name for name in own[0]["drivers"] if not (size and name == MOVED)]
         false, more = (sum(any(_claimed(one, name, by) for name in idle) for one in own) for by in (STRICTER, 1))
-        row = {"case": case, "panels": len(own), "false claims": false, "share": _share(false, len(own))}
+        row = {"case": case, "panels": len(own), "false claims": false, "share": share(false, len(own))}
         row["false at 1 - 0.01 / n"] = more
         moved = [one["drivers"][MOVED] for one in own]
         claimed = [one["drivers"][MOVED] for one in own if _claimed(one, MOVED)]
         right = [one for one in claimed if one["median"] < 0]
-        row |= {"found": len(right), "power": _share(len(right), len(own))} if size else {"found": "", "power": ""}
+        row |= {"found": len(right), "power": share(len(right), len(own))} if size else {"found": "", "power": ""}
         row["found at 1 - 0.01 / n"] = sum(_claimed(one, MOVED, 1) for one in own) if size else ""
         row["wrong sign"] = len(claimed) - len(right) if size else ""
         row["exaggerated"] = f"{np.mean([-one['median'] for one in right]) / size:.2f}" if size and right else ""
         inside = sum(one["5 %"] <= -size <= one["95 %"] for one in moved)
-        row["covered by 90 %"] = "" if case == "rotated" else _share(inside, len(own))
+        row["covered by 90 %"] = "" if case == "rotated" else share(inside, len(own))
         row["fewer than 5 steps"] = sum(one["steps"] < LEAST_STEPS for one in own)
         row["withheld"] = sum(bool(one["withheld"]) for one in own)
         row["faults"] = sum(one["fault"] for one in own)
@@ -200,7 +200,7 @@ def state_table(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
         if not own:
             continue
         states, levels = (sum(bool(one[name]) for one in own) for name in ("states", "level"))
-        row = {"case": case, "not withheld": len(own), "difference": states, "share": _share(states, len(own))}
+        row = {"case": case, "not withheld": len(own), "difference": states, "share": share(states, len(own))}
         row["of them stronger"] = sum(one["stronger"] for one in own)
         row["without a claimed average"] = sum(one["states"] and not one["level"] for one in own)
         row |= {"average": levels, "either": sum(bool(one["states"] or one["level"]) for one in own)}

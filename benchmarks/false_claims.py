@@ -182,17 +182,23 @@ def persistent(panel: xr.Dataset, case: str, rng: np.random.Generator) -> xr.Dat
 
 
 @cache
-def prepared(data: str | None, model: str) -> tuple[rl.ModelSpec, xr.Dataset, CompiledModel]:
-    """One model a process."""
+def with_data(data: str | None, model: str) -> tuple[rl.ModelSpec, xr.Dataset]:
+    """A model and the real panel, or that of the example."""
     spec = MODELS[model]()
     frame = rl.read_series(data) if data else rl.example_panel(as_frame=True)
-    panel = rl.make_panel(spec, frame, start="2013-01-01")
+    return spec, rl.make_panel(spec, frame, start="2013-01-01")
+
+
+@cache
+def prepared(data: str | None, model: str) -> tuple[rl.ModelSpec, xr.Dataset, CompiledModel]:
+    """One model a process."""
+    spec, panel = with_data(data, model)
     return spec, panel, CompiledModel(rl.build_model(spec, panel))
 
 
 def data_of(data: str | None, case: str, number: int, panels: int, model: str, seed: int) -> xr.Dataset:
     """One panel of a case, for a model; the values are the same for all models."""
-    _, panel, _ = prepared(data, model)
+    _, panel = with_data(data, model)
     rng = np.random.default_rng(seed)
     if case == "shifted":
         return shifted(panel, number, panels)
@@ -200,7 +206,7 @@ def data_of(data: str | None, case: str, number: int, panels: int, model: str, s
         return persistent(panel, case, rng)
     if case in VOLATILE:
         return volatile(panel, case, rng)
-    spec, base, _ = prepared(data, "btc_silver")
+    spec, base = with_data(data, "btc_silver")
     now = 0.0 if case == "zero" else SAME_WEEK
     truth = truth_on(base, now=now, lagged=POWERS.get(case, 0.0), late=LATE.get(case, (0.0, 0.0)))
     made = rl.simulate(spec, base, parameters=truth, random_seed=seed)
@@ -285,7 +291,7 @@ def one_panel(
     return found
 
 
-def _share(count: int, of: int) -> str:
+def share(count: int, of: int) -> str:
     if not of:
         return "none"
     low, high = stats.binomtest(count, of).proportion_ci(0.95)
@@ -323,10 +329,10 @@ def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.Da
                     "withheld": len(own) - len(read),
                     "claims": claims,
                     "negative": sum(one["direction"] < 0 for one in read),
-                    "share of all": _share(claims, len(own)),
+                    "share of all": share(claims, len(own)),
                     "bias": f"{_mean(fits, 'mean') - POWERS.get(case, 0.0):+.2f}",
                     "claimed over true": _exaggerated(read, POWERS.get(case, 0.0)),
-                    "covered by 90 %": _share(sum(one["inside"] for one in read), len(read)),
+                    "covered by 90 %": share(sum(one["inside"] for one in read), len(read)),
                     "80 % power at": f"{detectable(_mean(fits, 'sd')):.2f}",
                     "late macro seen": sum(late) if late else "",
                     "faults": sum(one["fault"] for one in fits),

@@ -1,4 +1,4 @@
-"""Tables of a report: each whole as CSV, and as shown on the page and in LaTeX."""
+"""Tables of a report: complete as CSV, and as shown on the page and in LaTeX."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from regimelag.spec.kernels import Point, RandomWalkKernel
 from regimelag.spec.term import Parameter
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
-# At and beyond this size numbers have one decimal, and thousands are parted.
+# From this size on numbers have one decimal and a thousands separator.
 LARGE = 100
 
 
 class Table(NamedTuple):
-    """A table: the whole frame, the part shown, and the caption."""
+    """A table: the complete frame, the part shown, and the caption."""
 
     frame: pd.DataFrame
     shown: pd.DataFrame
@@ -41,7 +41,7 @@ class Table(NamedTuple):
 
 
 def number(value: Any) -> str:
-    """A number to three digits, a date as ISO, nothing for what is missing."""
+    """Format a number to three digits, a date as ISO, a missing value as empty."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
         return ""
     if isinstance(value, pd.Timestamp):
@@ -54,7 +54,7 @@ def number(value: Any) -> str:
 
 
 def _minus(written: str) -> str:
-    """With a true minus sign, which does not break at the end of a line, and none before zero."""
+    """Use a true minus sign, which does not break at the end of a line, and none before zero."""
     return re.sub(r"-(?=0\.?0*(?!\d|\.))", "", written).replace("-", "\N{MINUS SIGN}")
 
 
@@ -68,7 +68,7 @@ def interval(low: float, median: float, high: float) -> str:
 
 
 def data_table(panel: xr.Dataset) -> Table:
-    """Describe the series of the panel."""
+    """Summary of the series of the panel."""
     frame = describe_panel(panel)
     kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
     shown = frame[kept].map(number)
@@ -77,7 +77,7 @@ def data_table(panel: xr.Dataset) -> Table:
 
 
 def lag_table(report: pd.DataFrame) -> Table:
-    """The lag report: posterior beside prior, and the information gained."""
+    """The lag report: posterior, prior and information gain."""
     chances = [name for name in report["posterior"].columns if name.startswith("P(")]
     columns: dict[str, list[str]] = {}
     for group in ("posterior", "prior"):
@@ -185,7 +185,7 @@ def _sampled(idata: xr.DataTree) -> list[str]:
 
 
 def prior_table(parameters: Sequence[Parameter]) -> Table:
-    """Every free parameter and its prior."""
+    """Free parameters and their priors."""
     rows = [(one.name, one.meaning, prior_in_words(one.prior)) for one in parameters]
     frame = pd.DataFrame(rows, columns=["parameter", "meaning", "prior"]).set_index("parameter")
     return Table(frame, frame, "Free parameters and their priors, in standardised units unless said.")
@@ -205,12 +205,12 @@ def provenance_table(idata: xr.DataTree) -> Table:
 
 
 def judged_table(frame: pd.DataFrame, caption: str) -> Table:
-    """A table that a judgement returned, as it is."""
+    """Table of an evaluation, unchanged."""
     return Table(frame, frame.map(number), caption)
 
 
 def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
-    """Write each table as CSV, whole, and as LaTeX, as shown."""
+    """Write each table as CSV, complete, and as LaTeX, as shown."""
     folder.mkdir(parents=True)
     for name, table in tables.items():
         _flat(table.frame).to_csv(folder / f"{name}.csv")
@@ -221,7 +221,7 @@ def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row of names for the columns, so that any program reads the file."""
+    """The frame with one level of column names, which any program reads."""
     if frame.columns.nlevels == 1:
         return frame
     return frame.set_axis([" ".join(map(str, column)).strip() for column in frame.columns], axis=1)
@@ -235,12 +235,12 @@ def escaped(words: str) -> str:
 
 
 def to_html(table: Table) -> str:
-    """The table as HTML, escaped, without a caption."""
+    """Table as escaped HTML without a caption."""
     return _unindexed(table.shown).to_html(border=0, index=False, justify="left")
 
 
 def _unindexed(shown: pd.DataFrame) -> pd.DataFrame:
-    """The index as columns, a label only where it changes, so that the names of all columns stand in one row."""
+    """The index as columns, with repeated labels blank, so that all column names are in one row."""
     plain = shown.reset_index()
     keys = list(shown.index)
     for level in range(shown.index.nlevels - 1):
