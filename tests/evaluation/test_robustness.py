@@ -154,7 +154,7 @@ def table(**changes):
     ]
     made = pd.DataFrame(rows, columns=["kind", "check", "effect median", "P(> 0)"])
     made["rows"], made["R-hat"], made["note"], made["mean lag median"] = 100, 1.0, "", 3.0
-    made.loc[made["check"] == "GARCH errors", "note"] = "not made: there is one response, and the model has 2"
+    made.loc[made["check"] == "GARCH errors", "note"] = "not made: it asks that there is one response; here 2: b, c"
     made["effect 5 %"], made["effect 95 %"] = made["effect median"] - 0.5, made["effect median"] + 0.5
     for where, (column, value) in changes.items():
         kind, place = where.rsplit("_", 1)
@@ -198,7 +198,7 @@ def test_rivals_are_said_by_outcome():
     text = " ".join(made.attrs["summary"])
     assert "The sign is kept with late controls in the model: 0.90" in text
     assert "; with own past in the model: 1.00" in text
-    assert "Rival explanations not tried: GARCH errors, not made: there is one response" in text
+    assert "Rival explanations not tried: GARCH errors (not made: it asks that there is one response; here 2" in text
     made = table(rival_0=("P(> 0)", 0.5))
     assert made["outcome"][1] == "lost"
     said = " ".join(made.attrs["summary"])

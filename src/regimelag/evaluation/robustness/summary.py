@@ -131,7 +131,7 @@ def _on_rivals(table: pd.DataFrame) -> list[str]:
     tried = [*_checks(table, RIVAL, SURVIVED), *_checks(table, RIVAL, LOST)]
     if not found and tried:
         said.append(f"The effect is, {'; '.join(effects[check] for check in tried)}.")
-    left = [f"{row['check']}, {row['note']}" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
+    left = [f"{row['check']} ({row['note']})" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
     return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
 
 
