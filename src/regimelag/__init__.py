@@ -1,14 +1,14 @@
 """Bayesian regime-switching regression with an uncertain lag.
 
-The public names, in the order in which a study uses them: read a spec, make a panel, fit, read the fit. They are
-written down in ``__init__.pyi`` and loaded at first use: the compiler behind the fits takes a second to import.
+Public names, in the order of use: read a spec, make a panel, fit, evaluate the fit. They are listed in ``__init__.pyi``
+and loaded at first use, since the compiler behind the fits takes a second to import.
 """
 
 from importlib.metadata import version
 
 from regimelag.runtime.lazy import public_names
 
-# What was at the root until 0.1.0, by where it is now.
+# Current locations of names that were at the root until 0.1.0.
 _MOVED = {
     "regimelag.errors": ("FetchError", "FitError", "PanelError", "SpecError"),
     "regimelag.evaluation": (

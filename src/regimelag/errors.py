@@ -9,23 +9,23 @@ from numbers import Real
 
 
 class RegimelagError(ValueError):
-    """Base of every error that regimelag raises on bad input.
+    """Base class of errors that regimelag raises on invalid input.
 
     Parameters
     ----------
     asked : str
         What the caller asked for.
     rule : str
-        The rule that the request breaks.
+        Rule that the request breaks.
     came : str
-        What came instead.
+        Value found instead.
     cure : str
-        What to do about it.
+        What to do.
     """
 
     def __init__(self, asked: str, rule: str, came: str, cure: str) -> None:
         self.asked, self.rule, self.came, self.cure = asked, rule, came, cure
-        # All four as args: pickle and copy make an exception anew from its args.
+        # All four as args, from which pickle and copy rebuild an exception.
         super().__init__(asked, rule, came, cure)
 
     def __str__(self) -> str:
@@ -33,19 +33,19 @@ class RegimelagError(ValueError):
 
 
 class SpecError(RegimelagError):
-    """A model spec that cannot be built."""
+    """Invalid model spec."""
 
 
 class PanelError(RegimelagError):
-    """Data that cannot become, or do not fit, a panel."""
+    """Invalid data, or data that do not fit a panel or a spec."""
 
 
 class FetchError(RegimelagError):
-    """Data that cannot be had from where they are published."""
+    """Data that cannot be fetched from their source."""
 
 
 class FitError(RegimelagError):
-    """A fit that cannot be made, read or written."""
+    """Invalid fit, or invalid request of a fit."""
 
 
 def require(condition: bool, asked: str, rule: str, came: object, cure: str) -> None:

@@ -1,6 +1,6 @@
-"""Lag kernels, and what a kernel of one's own is made of."""
+"""Lag kernels, and the base classes for kernels of your own."""
 
-# What is not in __all__ is for writing a kernel; docs/new_kernel.md says how.
+# Names not in __all__ are for user-defined kernels; see docs/new_kernel.md.
 from regimelag.spec.kernels import (  # noqa: F401
     KERNELS,
     Beta,

@@ -1,4 +1,4 @@
-"""Evaluation of a model beyond one fit: calibration, comparison, stacking, scored forecasts, lead and lag."""
+"""Evaluation beyond one fit: calibration, comparison, stacking, forecast scores, robustness, lead-lag."""
 
 from regimelag.runtime.lazy import public_names
 

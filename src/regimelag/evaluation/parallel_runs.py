@@ -1,8 +1,8 @@
-"""Independent runs of a study on any executor, kept in files so that it can be resumed.
+"""Independent runs of a study on any executor, stored in files so that it can be resumed.
 
-A study is a picklable function of a run's number. What it returns is plain data, as JSON holds it. A run that raises is
-a result too: it is kept as ``{"error": ...}``, and it is for the study to count it. It is tried again when the study is
-called again, since the cause may have passed.
+A study is a picklable function of a run's number that returns JSON data. The exception of a failed run is stored as
+``{"error": ...}`` and counted by the study. Failed runs are repeated when the study is called again, since the cause
+may have been temporary.
 
     results = run_all(partial(one_run, task), range(300), settings={...}, folder="out/study")
 """
@@ -36,13 +36,13 @@ Result = dict[str, Any]
 
 ERROR = "error"
 SETTINGS = "settings.json"
-# How often a pool of our own is made anew when one of its processes dies.
+# Number of times that a pool is recreated after one of its processes dies.
 REPAIRS = 2
-# Settings longer than this are cut in an error.
+# Length at which settings are truncated in an error.
 SHORT = 60
-# What to do with a folder that cannot go on.
+# Cure for a folder that cannot be resumed.
 ANEW = "name another folder, or delete this one to begin anew"
-# Packages of the source that no number of a study depends on.
+# Subpackages that do not affect the numbers of a study.
 UNRELATED = frozenset({"fetch", "plots", "reporting"})
 
 
@@ -55,37 +55,36 @@ def run_all(
     folder: str | Path | None = None,
     progressbar: bool = True,
 ) -> dict[int, Result]:
-    """Do the runs that the folder does not hold yet, and return all of them.
+    """Run the missing runs of a study, and return all of them.
 
     Parameters
     ----------
     work : callable
-        Of a run's number, to a dict that JSON can hold. It is pickled: a function, or a `functools.partial` of one.
-        BLAS has one thread while it runs.
+        Function of a run's number that returns a JSON-serialisable dict. It is pickled: a function, or a
+        `functools.partial` of one. BLAS uses one thread while it runs.
     numbers : iterable of int
-        Which runs.
+        Numbers of the runs.
     settings : mapping
-        What the results depend on, as JSON can hold it: a folder made with other settings is refused. `model_code` says
-        which code.
+        JSON-serialisable settings on which results depend; a folder made with other settings is refused. `model_code`
+        identifies the code.
     executor : concurrent.futures.Executor, optional
-        Where to run, such as a Dask cluster's ``client.get_executor()``; it is left open. By default processes of this
+        Executor, such as a Dask cluster's ``client.get_executor()``; it is left open. By default processes of this
         machine, one per core; they do not import the script, so it needs no ``if __name__ == "__main__"``.
     folder : str or Path, optional
-        Where each finished run is kept, in a JSON file written whole or not at all. Without one, what is done is lost
-        when the study stops. A damaged file is set aside, and its run is done again.
+        Folder for finished runs, one JSON file each, written atomically. Without it, results are lost if the study
+        stops. A damaged file is renamed, and its run is repeated.
     progressbar : bool
-        Whether to say on standard error how far it is.
+        Whether to print progress to standard error.
 
     Returns
     -------
     dict of int to dict
-        By number, in the order of `numbers`: what `work` returned, or ``{"error": text}`` where it raised.
+        By number, in the order of `numbers`: the result of `work`, or ``{"error": text}``.
 
     Raises
     ------
     FitError
-        If the folder belongs to other settings or cannot be used, or the executor breaks; what is done is kept in the
-        folder.
+        If the folder has other settings or cannot be used, or the executor breaks; finished runs remain in the folder.
 
     Warns
     -----
@@ -94,8 +93,8 @@ def run_all(
 
     Notes
     -----
-    Ctrl-C ends the runs at once. With a folder those that are running are finished and kept first; a second Ctrl-C ends
-    them too.
+    Ctrl-C stops the runs at once. With a folder, current runs are first finished and stored; a second Ctrl-C stops them
+    too.
     """
     refuse_while_imported("a study of many runs")
     wanted = list(dict.fromkeys(int(number) for number in numbers))
@@ -121,12 +120,12 @@ def run_all(
 
 
 def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None) -> int:
-    """The seed of a study: the one that is given, that of the study in the folder, or a new one.
+    """Seed of a study: the given one, that of the study in the folder, or a new one.
 
     Raises
     ------
     FitError
-        If the seed is no whole number, zero or above.
+        If the seed is not a non-negative integer.
     """
     if random_seed is None and folder is not None:
         with explain_os_errors(asked, Path(folder)):
@@ -154,12 +153,12 @@ def _registered() -> dict[type, dict[str, type[Any]]]:
 
 
 def _guarded(work: Callable[[int], Result], classes: Mapping[type, Mapping[str, type[Any]]], number: int) -> Result:
-    """Do one run in a worker; an exception becomes its result."""
+    """Run one run in a worker; an exception becomes its result."""
     for base, registry in REGISTRIES.items():
         registry.update(classes[base])
     with ALONE, threadpool_limits(limits=1):
         try:
-            # As a file would give it back, so that results do not depend on where they come from.
+            # As read from a file, so that results do not depend on whether they were stored.
             return json.loads(json.dumps(work(number)))
         except Exception as problem:
             return {ERROR: f"{type(problem).__name__}: {problem}"}
@@ -173,9 +172,9 @@ def _attempt(
     *,
     patient: bool,
 ) -> BaseException | None:
-    """Submit all runs and hand on each result as it comes; answer with what broke the pool, if anything did.
+    """Submit all runs and pass on each result; return the exception that broke the pool, if any.
 
-    If `patient`, runs that are running when Ctrl-C is pressed are still waited for.
+    If `patient`, current runs are finished after Ctrl-C.
     """
     done: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     submitted: dict[Future[Result], int] = {}
@@ -183,7 +182,7 @@ def _attempt(
 
     def hear() -> None:
         nonlocal problem
-        # All are heard, even after one has failed: what other processes finished is not lost.
+        # Continue after a failure, so that results of other processes are not lost.
         while submitted:
             future = done.get()
             number = submitted.pop(future)
@@ -197,7 +196,7 @@ def _attempt(
             for number in numbers:
                 submitted[pool.submit(run, number)] = number
         except Exception as broken:
-            # Of whatever kind: each executor has its own.
+            # Any exception: each executor has its own.
             problem = broken
         for future in submitted:
             future.add_done_callback(done.put)
@@ -217,7 +216,7 @@ def _attempt(
 
 @contextmanager
 def _running(executor: Executor | None, runs: int) -> Iterator[Executor]:
-    """The caller's executor, left open, or processes of our own, which are ended."""
+    """The caller's executor, left open, or own processes, which are terminated."""
     if executor is not None:
         yield executor
         return
@@ -249,7 +248,7 @@ def _broken(problem: BaseException, done: str, folder: str | Path | None, execut
         rule, cure = "the executor lives until the runs are done", "start the executor again"
     else:
         rule = "the processes of a study live until the runs are done"
-        # What the system sends to a process where memory runs out.
+        # The signal of the system if memory is exhausted.
         why = "look for too little memory" if "SIGKILL" in str(problem) else "see what it wrote on standard error"
         cure = f"{why}, or pass {here}"
     return FitError(
@@ -271,10 +270,10 @@ def _progress(total: int, before: int, shown: bool) -> Callable[[Mapping[int, Re
 
 
 class _Kept:
-    """The folder of a study: its settings, and one file a run, each with the settings' key."""
+    """Folder of a study: its settings, and one file per run with a key of the settings."""
 
     def __init__(self, folder: str | Path | None, settings: Mapping[str, Any]) -> None:
-        # As JSON gives them back, so that what is compared is alike.
+        # As read from JSON, so that the comparison is between equal types.
         self.settings = json.loads(json.dumps({FORMAT_KEY: FORMAT, **settings}))
         self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
         self.folder = None if folder is None else Path(folder)
@@ -295,7 +294,7 @@ class _Kept:
             self._check(held)
 
     def read(self, numbers: Iterable[int]) -> dict[int, Result]:
-        """The results that are there, without those of runs that failed."""
+        """Stored results, without failed runs."""
         found: dict[int, Result] = {}
         if self.folder is None:
             return found
@@ -317,7 +316,7 @@ class _Kept:
         return found
 
     def write(self, number: int, result: Result) -> None:
-        """Keep a result."""
+        """Store a result."""
         if self.folder is not None:
             self._write(self._file(number), {"key": self.key, "result": result})
 
@@ -330,7 +329,7 @@ class _Kept:
             write_whole(file, json.dumps(content).encode())
 
     def _check(self, held: Mapping[str, Any]) -> None:
-        """Refuse a folder made with other settings, and name them."""
+        """Refuse a folder with other settings, and name them."""
         differ = [
             f"{key}: {_short(held.get(key))}, now {_short(self.settings.get(key))}"
             for key in sorted({*held, *self.settings})
@@ -345,7 +344,7 @@ class _Kept:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    """Content of a JSON file: None if there is no file, empty if it is damaged."""
+    """Content of a JSON file: None if it does not exist, empty if it is damaged."""
     try:
         held = json.loads(file.read_bytes())
     except FileNotFoundError:

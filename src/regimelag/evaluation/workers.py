@@ -1,11 +1,11 @@
-"""An executor of processes on this machine that does not import the caller's script.
+"""Executor of processes on this machine that does not import the caller's script.
 
-`concurrent.futures.ProcessPoolExecutor` has each of its processes import the script that started it: without
-``if __name__ == "__main__":`` the script runs again in each of them. It also cannot be used in a daemonic process. Here
-`subprocess` starts the processes and pipes carry the tasks. What the script defines itself, such as a kernel, travels
-by value (cloudpickle).
+Processes of `concurrent.futures.ProcessPoolExecutor` import the script that started them, so a script without ``if
+__name__ == "__main__":`` runs again in each of them. It also cannot be used in a daemonic process. Here `subprocess`
+starts the processes and pipes carry the tasks. Objects that the script defines, such as a kernel, are pickled by value
+(cloudpickle).
 
-A worker ignores Ctrl-C, which reaches all processes of a terminal, and ends when the process that started it ends.
+A worker ignores Ctrl-C, which reaches all processes of a terminal, and ends when its parent process ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import cloudpickle
 
-# What a worker runs. The pipes are moved away from standard input and output, which tasks may use.
+# Code of a worker. The pipes are moved away from standard input and output, which tasks may use.
 START = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -39,25 +39,25 @@ from regimelag.evaluation.workers import end_with_parent, serve
 end_with_parent()
 serve(tasks, answers)
 """
-# How often a worker looks whether the process that started it is still there, in seconds.
+# Interval in seconds at which a worker checks whether its parent process exists.
 WATCH = 1.0
 
 
 class WorkerDied(BrokenExecutor):
-    """A process that ended in the middle of a task."""
+    """A process ended during a task."""
 
 
 class SendingError(RuntimeError):
-    """A task that cannot be pickled, or not be unpickled in another process."""
+    """A task cannot be pickled, or not be unpickled in another process."""
 
 
 class Workers(Executor):
-    """Processes that are started when there is a task for them.
+    """Executor whose processes are started when there is a task for them.
 
     Parameters
     ----------
     count : int
-        How many processes.
+        Maximum number of processes.
     """
 
     def __init__(self, count: int) -> None:
@@ -71,7 +71,7 @@ class Workers(Executor):
             thread.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Hand a call to the next process that is free."""
+        """Submit a call to the next free process."""
         future: Future[Any] = Future()
         try:
             if self._sent[0] is not fn:
@@ -83,21 +83,21 @@ class Workers(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """End each process after its current task. Futures are for their owner to cancel."""
+        """End each process after its current task; queued futures are the caller's to cancel."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads if wait else ():
             thread.join()
 
     def kill(self) -> None:
-        """End all processes at once."""
+        """Terminate all processes."""
         with self._starting:
             self._broken = WorkerDied("the processes were ended")
             for process in self._processes:
                 process.kill()
 
     def _attend(self) -> None:
-        """Hand tasks to one process, one at a time, until there are none."""
+        """Send tasks to one process, one at a time, until there are none."""
         process = None
         while (task := self._tasks.get()) is not None:
             future, message = task
@@ -107,15 +107,15 @@ class Workers(Executor):
                 process = process or self._started()
                 future.set_result(_ask(process, message))
             except Exception as problem:
-                # One task that ends its process or cannot be read there speaks for all of them.
+                # A task that ends its process or cannot be unpickled there breaks the whole pool.
                 self._broken = self._broken or problem
                 future.set_exception(self._broken)
         if process is not None:
             process.communicate()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        # The executable is that of multiprocessing, which has a setting for an embedded Python. With -P the working
-        # folder is not searched for modules before the path is that of this process.
+        # multiprocessing knows the executable, also for an embedded Python. With -P the working folder is not searched
+        # for modules before the path is set to that of this process.
         command = [os.fsdecode(spawn.get_executable()), "-P", "-c", START, *map(str, sys.path)]
         with self._starting:
             if self._broken is not None:
@@ -126,7 +126,7 @@ class Workers(Executor):
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Sends functions of the script with a cache by value as well, each with a new cache."""
+    """Pickles cached functions of the script by value too, each with a new cache."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, _Cached) and obj.__module__ == "__main__":
@@ -148,7 +148,7 @@ def _pickled(value: Any) -> bytes:
 
 
 def _ask(process: subprocess.Popen[bytes], message: bytes) -> Any:
-    """Send a task, wait for the answer and return it."""
+    """Send a task, wait for its result and return it."""
     try:
         process.stdin.write(message)  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
@@ -163,7 +163,7 @@ def _ask(process: subprocess.Popen[bytes], message: bytes) -> Any:
 
 
 def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
-    """Answer tasks until there are none, or the process that sends them is gone."""
+    """Process tasks until there are none, or the parent process is gone."""
     while True:
         try:
             fn, args, kwargs = pickle.load(tasks)  # noqa: S301 from the process that started this one
@@ -178,12 +178,12 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-# What is the same from task to task is unpickled once, so that what a process keeps by it is found again.
+# An object shared by tasks is unpickled once, so that caches keyed by it are reused.
 _loaded = functools.lru_cache(maxsize=1)(pickle.loads)
 
 
 def end_with_parent() -> None:
-    """End this process once its parent has ended, in the middle of a task if need be."""
+    """End this process when its parent ends, also during a task."""
     parent = os.getppid()
 
     def watch() -> None:

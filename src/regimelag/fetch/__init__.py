@@ -1,1 +1,1 @@
-"""Series from FRED and markets, with a cache."""
+"""Fetch series from FRED and Yahoo, with a cache."""

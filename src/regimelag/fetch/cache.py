@@ -1,8 +1,8 @@
-"""A folder of tables that were fetched: one CSV file each, shared by any number of processes.
+"""Cache of fetched tables: one CSV file per table, safe for concurrent processes.
 
-The first line of a file is a comment with a JSON object: when it was fetched, from where, and a checksum of the rest.
-A file is written under another name and then renamed, so that readers see the old or the new one, whole; a lock beside
-it makes sure that processes which want the same table fetch it once. Reading executes nothing.
+The first line of a file is a comment with a JSON object: retrieval time, source, and a checksum of the rest. Files are
+written under a temporary name and renamed, so that readers see the old or the new file, never a part. A lock file
+ensures that processes which want the same table fetch it once. Reading executes no code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from regimelag.errors import FetchError
 
 FORMAT = 1
 DATES = ("date", "published")
-# A download with all its retries takes less.
+# Seconds; longer than a download with all its retries.
 LONGEST_LOCK = 600.0
 
 
@@ -37,11 +37,11 @@ class CachedTable(NamedTuple):
     Attributes
     ----------
     table : DataFrame
-        Columns as fetched; those named date and published hold days.
+        Columns as fetched; the columns date and published contain days.
     fetched : Timestamp
-        When it was fetched, UTC.
+        Retrieval time, UTC.
     cached : bool
-        Whether it was in the cache already.
+        Whether it was already in the cache.
     """
 
     table: pd.DataFrame
@@ -55,12 +55,12 @@ class CachedTable(NamedTuple):
 
 
 def default_folder() -> Path:
-    """The folder for caches of this user on this system; on Linux in XDG_CACHE_HOME, or ~/.cache."""
+    """Folder for this user's caches; on Linux XDG_CACHE_HOME or ~/.cache."""
     return platformdirs.user_cache_path("regimelag", appauthor=False)
 
 
 def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | None:
-    """The greatest age that a cached table may have; None for any."""
+    """Maximum age of a cached table; None for any age."""
     if max_age is None:
         return None
     try:
@@ -83,28 +83,32 @@ def get_or_fetch(
     max_age: pd.Timedelta | None,
     asked: str,
 ) -> CachedTable:
-    """The table of that name, from the cache if it is there and young enough, or else fetched and kept.
+    """Return a table from the cache if it is recent enough; otherwise fetch and store it.
 
     Parameters
     ----------
     folder : Path
-        The cache; made if it is not there.
+        The cache; created if missing.
     name : str
-        Name of the table, fit for a file.
+        Name of the table, valid as a file name.
     fetch : callable
-        Gets the table; called only if needed, under the lock.
+        Fetches the table; called only if needed, under the lock.
     about : mapping
-        What to write beside the table; never a key.
+        Metadata to write with the table; never a key.
     max_age : Timedelta, optional
-        Older tables are fetched anew; None for any age.
+        Older tables are fetched again; None for any age.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
+
+    Returns
+    -------
+    CachedTable
 
     Raises
     ------
     FetchError
-        If the folder cannot be written, or another process holds the lock for ten minutes; and what `fetch` raises,
-        which leaves the cached table as it was.
+        If the folder cannot be written, or another process holds the lock for ten minutes. Errors of `fetch` propagate
+        and leave the cached table unchanged.
     """
     path = folder / f"{name}.csv"
     with _explained(path, asked):
@@ -130,7 +134,7 @@ def get_or_fetch(
 
 @contextmanager
 def _explained(path: Path, asked: str) -> Iterator[None]:
-    """Turn errors of the file system into errors with a cure."""
+    """Convert errors of the file system to `FetchError` with a cure."""
     try:
         yield
     except filelock.Timeout as fault:
@@ -144,13 +148,13 @@ def _explained(path: Path, asked: str) -> Iterator[None]:
 
 
 def _read_if_fresh(path: Path, max_age: pd.Timedelta | None) -> CachedTable | None:
-    # A clock that was wrong once may have dated a table in the future, where it would never grow old.
+    # A wrong clock may have dated a table in the future, and it would never expire.
     held = read(path)
     return held if held is not None and (max_age is None or abs(held.age) <= max_age) else None
 
 
 def read(path: Path) -> CachedTable | None:
-    """Read a table; None, with a warning, if the file is not what was once written."""
+    """Read a table; warn and return None if its checksum is wrong."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -170,7 +174,7 @@ def read(path: Path) -> CachedTable | None:
 
 def _parse(body: bytes) -> pd.DataFrame:
     texts = pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
-    # Python's float rounds correctly, so that every float comes back to the last bit.
+    # Python's float parses exactly, so every float is restored to the last bit.
     return pd.DataFrame(
         {
             name: pd.to_datetime(cells, format="%Y-%m-%d")

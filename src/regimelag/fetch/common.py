@@ -16,7 +16,7 @@ from regimelag.panel.frame_checks import truncate_list
 from regimelag.runtime.plain import is_number
 
 LOGGER = logging.getLogger("regimelag")
-# A cached table older than this is worth a warning, and not only a note.
+# Age of a cached table above which there is a warning.
 OLD = pd.Timedelta(days=7)
 
 Columns = str | Sequence[str] | Mapping[str, str]
@@ -25,20 +25,24 @@ Columns = str | Sequence[str] | Mapping[str, str]
 def resolve_columns(
     columns: Columns, known: Mapping[str, str], pattern: re.Pattern[str], *, asked: str, hints: Mapping[str, str]
 ) -> dict[str, str]:
-    """Identifier at the source of each column.
+    """Source identifier of each column.
 
     Parameters
     ----------
     columns : str, sequence of str, or mapping of column to identifier
-        Column names of the package, or the source's own identifiers, which then name the column.
+        Column names of the package, or identifiers of the source, which then name the column.
     known : mapping
-        The package's column names and their identifiers.
+        Column names of the package and their identifiers.
     pattern : re.Pattern
-        What an identifier looks like.
+        Pattern of an identifier.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
     hints : mapping
-        Names that another function fetches, and what to do about them.
+        Names that another function fetches, and the cure for each.
+
+    Returns
+    -------
+    dict of str to str
 
     Raises
     ------
@@ -65,7 +69,7 @@ def resolve_columns(
 
 
 def check_timeout(timeout: float, asked: str) -> None:
-    """Refuse a timeout that is no number of seconds above zero."""
+    """Require a positive number of seconds."""
     if not (is_number(timeout) and timeout > 0):
         raise FetchError(
             asked, "timeout is a number of seconds above zero", f"timeout = {timeout!r}", "write timeout = 30"
@@ -73,7 +77,7 @@ def check_timeout(timeout: float, asked: str) -> None:
 
 
 def age_note(column: str, identifier: str, held: CachedTable) -> str:
-    """A sentence on where a column comes from; logged, and a warning if it is old."""
+    """Sentence on a column's source and age; logged, and issued as a warning if it is old."""
     age, day = held.age, f"{held.fetched:%Y-%m-%d %H:%M} UTC"
     if not held.cached:
         note = f"Column {column!r} ({identifier}) was fetched on {day}."
@@ -89,21 +93,21 @@ def age_note(column: str, identifier: str, held: CachedTable) -> str:
 def wide_frame(
     values: Mapping[str, pd.Series], notes: Sequence[str], origin: Mapping[str, dict[str, object]]
 ) -> pd.DataFrame:
-    """Frame of columns over all their dates, with notes and origins in attrs.
+    """Frame of columns over all their dates, with notes and sources in ``attrs``.
 
     Parameters
     ----------
     values : mapping of str to Series (date)
-        Columns, each over its own dates.
+        Columns, each with its own dates.
     notes : list of str
         Sentences on the columns.
     origin : mapping of str to dict
-        By column: where from, when fetched.
+        Source and retrieval time, by column.
 
     Returns
     -------
     DataFrame (date, column)
-        Floats over a DatetimeIndex named "date", as from `read_series`; ``attrs["notes"]`` and ``attrs["origin"]``.
+        Floats with a DatetimeIndex named "date", as from `read_series`; ``attrs["notes"]`` and ``attrs["origin"]``.
     """
     frame = pd.DataFrame({name: column.astype(float) for name, column in values.items()}).sort_index()
     frame = frame.dropna(how="all")
@@ -124,5 +128,5 @@ def origin_attrs(identifier: str, held: CachedTable, **more: object) -> dict[str
 
 
 def repr_columns(columns: Columns) -> str:
-    """The columns as the caller wrote them, for errors."""
+    """The columns as the caller wrote them, for error messages."""
     return repr(columns if isinstance(columns, str) else list(columns))

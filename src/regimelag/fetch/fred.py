@@ -38,11 +38,11 @@ SERIES = {
 MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
 IDENTIFIER = re.compile(r"[A-Z0-9_]+")
 
-# The baseline model's window begins here, before any exchange on FRED.
+# Start of the baseline model's window, earlier than the prices of any exchange on FRED.
 WINDOW = pd.Timestamp("2013-01-01")
 
-# FRED refuses a real-time period with more than 2,000 vintages, and a series has at most one a day; it cuts an answer
-# off, without a word, after this many rows.
+# FRED refuses a real-time period with more than 2,000 vintages (a series has at most one per day), and truncates a
+# response after this many rows without an error.
 MOST_VINTAGES = 2000
 MOST_ROWS = 100_000
 OPEN_END = pd.Timestamp("9999-12-31")
@@ -58,46 +58,47 @@ def fetch_fred(
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch series from FRED, or take them from the cache.
+    """Fetch series from FRED, or read them from the cache.
 
     Parameters
     ----------
     columns : str, sequence of str, or mapping of column to FRED identifier
-        The package's column names (real_yield_10y, dollar_index, btc_usd, eth_usd, vix, yield_2y, fed_funds,
-        breakeven_10y, m2_nsa_bn), or FRED's identifiers, such as "DGS10", which then name the column.
+        Column names of the package (real_yield_10y, dollar_index, btc_usd, eth_usd, vix, yield_2y, fed_funds,
+        breakeven_10y, m2_nsa_bn), or FRED identifiers, such as "DGS10", which then name the column.
     as_of : date-like, optional
-        What was known on that day, from ALFRED; by default what is known now.
+        Return the values known on that day, from ALFRED; by default the latest values.
     api_key, api_key_file : str, path, optional
-        The key, or a file whose first line it is; otherwise the environment variable FRED_API_KEY. Needed only where
-        the cache does not have the series; never written or shown.
+        The key, or a file with the key on its first line; otherwise the environment variable FRED_API_KEY. Needed only
+        if the cache does not have the series. It is never written or printed.
     cache : path, optional
-        Folder of the cache, which processes may share; by default regimelag in the user's folder for caches (on Linux
+        Folder of the cache, which processes may share; by default regimelag in the user's cache folder (on Linux
         XDG_CACHE_HOME or ~/.cache).
     max_age : str or Timedelta, optional
-        Series cached longer ago, "7D" for instance, are fetched anew; by default what is cached is taken, however old.
+        Maximum age of cached series, such as "7D"; older ones are fetched again. By default any age is accepted.
     timeout : float
-        Seconds to wait for an answer before the next try. An answer that has begun is whole within ten times as long.
+        Seconds to wait for a response before the next attempt. A response is read for at most ten times as long.
 
     Returns
     -------
     DataFrame (date, column)
-        Floats in FRED's units (per cent, index points, USD, billions of USD), blank where there is none, as
-        `make_panel` takes it. ``attrs["notes"]`` says in sentences where each column comes from and how old it is,
-        ``attrs["origin"]`` the same by column.
+        Floats in FRED's units (per cent, index points, USD, billions of USD), NaN where missing, as input of
+        `make_panel`. ``attrs["notes"]`` has sentences on the source and age of each column, ``attrs["origin"]`` the
+        same by column.
 
     Warns
     -----
     UserWarning
-        If the cache is older than a week, and if Bitcoin's series begins after 2013-01-01, as Coinbase's does.
+        If a cached series is older than a week, or if the Bitcoin series begins after 2013-01-01, as Coinbase's does.
 
     Raises
     ------
     FetchError
-        If there is no key or a bad one, no such series, no value on that day, no answer, or the cache cannot be used.
+        If the key is missing or invalid, the series or a value on that day does not exist, FRED does not respond, or
+        the cache cannot be used.
 
     See Also
     --------
-    fetch_vintages : every value that was ever published, and when.
+    fetch_vintages : all published values, with publication dates.
     fetch_market : silver, gold and other prices that FRED does not have.
     """
     asked = f"fetch_fred({repr_columns(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
@@ -128,10 +129,10 @@ def fetch_vintages(
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch every value that was ever published of series on FRED, with the day it was published.
+    """Fetch all published values of FRED series, with publication dates.
 
-    ALFRED keeps the vintages of a series from some day on, later than its first observation; what was known before
-    cannot be had. A value that was taken back without another in its place is not seen.
+    ALFRED records the vintages of a series from some day on, later than its first observation; earlier vintages are not
+    available. A value that was withdrawn without a replacement is not reported.
 
     Parameters
     ----------
@@ -141,14 +142,14 @@ def fetch_vintages(
     Returns
     -------
     DataFrame
-        ``column``, ``date`` of the observation, ``published``, the day from which on ``value`` was the one known (NaN
-        if blank); sorted by these three. `make_panel(spec, frame, vintages=...)` takes it. On the first day there is,
-        ``published`` says no more than that the value was known by then. ``attrs`` as in `fetch_fred`.
+        ``column``; ``date`` of the observation; ``published``, the first day on which ``value`` was the latest one (NaN
+        if missing); sorted by these three. Pass it to ``make_panel(spec, frame, vintages=...)``. On the first recorded
+        day ``published`` is an upper bound of the publication date. ``attrs`` as in `fetch_fred`.
 
     Raises
     ------
     FetchError
-        As `fetch_fred` does.
+        As in `fetch_fred`.
     """
     asked = f"fetch_vintages({repr_columns(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
@@ -169,7 +170,7 @@ def fetch_vintages(
 
 
 def _observations(client: FredClient, identifier: str, day: pd.Timestamp | None) -> Callable[[], pd.DataFrame]:
-    """Fetch one value a date. `get_series_as_of_date` would give every vintage up to the day, so it is not used."""
+    """Fetch one value per date. `get_series_as_of_date` returns every vintage up to the day, so it is not used."""
     period = {} if day is None else {"realtime_start": f"{day:%Y-%m-%d}", "realtime_end": f"{day:%Y-%m-%d}"}
 
     def fetch() -> pd.DataFrame:
@@ -182,7 +183,7 @@ def _observations(client: FredClient, identifier: str, day: pd.Timestamp | None)
 
 
 def _vintages(client: FredClient, identifier: str) -> Callable[[], pd.DataFrame]:
-    """Fetch all vintages in real-time periods that tile the time since the first."""
+    """Fetch all vintages, in consecutive real-time periods."""
 
     def fetch() -> pd.DataFrame:
         days = client.get_series_vintage_dates(identifier)
@@ -198,7 +199,7 @@ def _vintages(client: FredClient, identifier: str) -> Callable[[], pd.DataFrame]
 
 
 def _pages(client: FredClient, identifier: str, start: pd.Timestamp, end: pd.Timestamp) -> list[pd.DataFrame]:
-    """All rows of a real-time period, in halves where one answer could not hold them."""
+    """All rows of a real-time period, split in halves if one response would be truncated."""
     page = client.get_series_all_releases(identifier, f"{start:%Y-%m-%d}", f"{end:%Y-%m-%d}")
     if len(page) < MOST_ROWS:
         return [page] if len(page) else []
@@ -212,10 +213,10 @@ def _pages(client: FredClient, identifier: str, start: pd.Timestamp, end: pd.Tim
 
 
 def tidy_releases(releases: pd.DataFrame) -> pd.DataFrame:
-    """Values and the day from which on each was the one known.
+    """Values with the first day on which each was the latest.
 
-    An answer begins every value at the start of its real-time period, though it was published before; such repeats,
-    and those of values that were published again unchanged, are dropped.
+    A response dates every value published before its real-time period at the period's start. These repeats, and those
+    of values published again unchanged, are dropped.
     """
     table = releases.rename(columns={"realtime_start": "published"})[["date", "published", "value"]]
     table = table.sort_values(["date", "published"], ignore_index=True)
@@ -243,7 +244,7 @@ def _check_some(count: int, asked: str) -> None:
 
 
 def _day(value: str | dt.date | np.datetime64, asked: str) -> pd.Timestamp:
-    """A day that is over in St. Louis: later, more may be published on it."""
+    """A day that has ended in St. Louis; on a later day more values may be published."""
     day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else pd.NaT
     if not isinstance(day, pd.Timestamp) or day.tzinfo is not None or not day.normalize() < _today():
         raise FetchError(asked, "as_of is a day before today", f"as_of = {value!r}", 'write as_of = "2024-03-01"')

@@ -1,8 +1,8 @@
-"""fredapi with patience.
+"""fredapi with timeouts and retries.
 
-fredapi writes the addresses and reads the answers. Its one request is replaced here, since it has no timeout, hides
-the status of an error, and leaves exceptions about whose address holds the key. So is its reading of vintages, which
-takes minutes where there are many.
+fredapi builds the URLs and parses the responses. Its single request method is replaced, since it has no timeout, hides
+the HTTP status, and raises exceptions with the URL, which contains the key. Its reader of vintages is replaced too, as
+it takes minutes for many of them.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ KEY = re.compile(r"[0-9a-z]{32}")
 GET_KEY = "a free key is had at https://fred.stlouisfed.org/docs/api/api_key.html"
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 OK, REDIRECT, BAD_REQUEST = 200, 300, 400
-# An answer is whole within so many timeouts, and all answers about a series within so many seconds: less than other
-# processes wait for the cache.
+# A response may take so many timeouts, and all responses for a series so many seconds: less than other processes wait
+# for the cache.
 WHOLE, LONGEST = 10, 540.0
-# The largest answer that FRED gives, 100,000 rows, has 11 MB.
+# FRED's largest response, 100,000 rows, has 11 MB.
 LARGEST = 64 * 2**20
 PIECE = 2**16
 TABLES = {"observations", "vintage_dates"}
 
 
 def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -> str:
-    """The key from the argument, the file or FRED_API_KEY; errors do not show it."""
+    """The key from the argument, the file or FRED_API_KEY; errors do not contain it."""
     if api_key is not None:
         where, key = "api_key", str(api_key).strip()
     elif api_key_file is not None:
@@ -60,18 +60,18 @@ def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -
 
 
 class Answer(NamedTuple):
-    """Result of a request.
+    """Response to a request.
 
     Attributes
     ----------
     status : int
-        Of HTTP; 0 where there was no answer.
+        HTTP status; 0 without a response.
     wait : float, optional
-        Seconds that the server asks to wait.
+        Seconds to wait before the next request, if the server states them.
     body : bytes
-        As far as it came.
+        Content, possibly incomplete.
     fault : str
-        Why there is no whole answer; the key may be in it.
+        Why the response is incomplete; it may contain the key.
     """
 
     status: int = 0
@@ -81,15 +81,15 @@ class Answer(NamedTuple):
 
 
 class FredClient(fredapi.Fred):
-    """fredapi with patience: timeouts, retries, and errors that hold no key. One for each series."""
+    """fredapi with timeouts, retries, and errors without the key; one client per series."""
 
     def __init__(self, find: Callable[[], str], timeout: float, asked: str) -> None:
-        # Fred.__init__ wants the key now, and where HTTP_PROXY is set it replaces the opener of the whole process.
+        # Fred.__init__ requires the key now, and replaces the opener of the whole process if HTTP_PROXY is set.
         self.find, self.timeout, self.asked = find, timeout, asked
         self.until: float | None = None
 
     def _Fred__fetch_data(self, url: str) -> ET.Element:  # noqa: N802
-        """Take the place of fredapi's request; a private name, so a test guards that it is still the one called."""
+        """Replace fredapi's request. The name is private to fredapi; a test checks that it is still called."""
         key = self.find()
         self.until = time.monotonic() + LONGEST if self.until is None else self.until
         return with_retries(lambda: self._ask(url, key), asked=self.asked, source="FRED")
@@ -117,7 +117,7 @@ class FredClient(fredapi.Fred):
     def get_series_all_releases(
         self, series_id: str, realtime_start: str | None = None, realtime_end: str | None = None
     ) -> pd.DataFrame:
-        """As that of fredapi, which builds a column for each row: date, realtime_start and value of each release."""
+        """As in fredapi, but faster: date, realtime_start and value of each release."""
         period = f"&realtime_start={realtime_start}&realtime_end={realtime_end}"
         root = self._Fred__fetch_data(f"{self.root_url}/series/observations?series_id={series_id}{period}")
         names = ("date", "realtime_start", "value")
@@ -138,7 +138,7 @@ class FredClient(fredapi.Fred):
 
 
 def readable[T](ask: Callable[[], T], asked: str) -> T:
-    """Request a table; raise an error with a cure if it is not one of dates and numbers."""
+    """Request a table; raise `FetchError` with a cure if it does not contain dates and numbers."""
     try:
         return ask()
     except FetchError:
@@ -150,7 +150,7 @@ def readable[T](ask: Callable[[], T], asked: str) -> T:
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Raise `ValueError` where a date is missing or a value infinite."""
+    """Raise `ValueError` if a date is missing or a value infinite."""
     for name in table.columns:
         if name != "value" and table[name].isna().any():
             raise ValueError(f"a row without {name}")
@@ -160,7 +160,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 class _SameServer(HTTPRedirectHandler):
-    """Follow no redirect to another server, which would receive the key."""
+    """Refuse redirects to another server, which would receive the key."""
 
     def redirect_request(self, req: Request, *answer: Any) -> Request | None:
         *_, address = answer
@@ -169,7 +169,7 @@ class _SameServer(HTTPRedirectHandler):
 
 
 def _in_time(address: str, timeout: float, seconds: float) -> Answer:
-    """Ask for an address. A timeout bounds each wait for a byte, which a slow server can go on with; this, all."""
+    """Request a URL. `timeout` bounds the wait for each byte, `seconds` the whole response."""
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     until = time.monotonic() + seconds
     threading.Thread(target=lambda: answers.put(_answer(address, timeout, until)), daemon=True).start()
@@ -190,7 +190,7 @@ def _answer(address: str, timeout: float, until: float) -> Answer:
         except (OSError, http.client.HTTPException):
             return Answer(problem.code, wait)
     except (OSError, http.client.HTTPException, ValueError) as problem:
-        # A ValueError is an address that cannot be, in a redirect.
+        # A ValueError is an invalid URL in a redirect.
         return Answer(fault=f"{type(problem).__name__}: {problem}")
 
 

@@ -1,4 +1,4 @@
-"""Prices that FRED does not have, through yfinance, an optional extra."""
+"""Prices that FRED does not have, from Yahoo by yfinance, an optional dependency."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ELSEWHERE = ("real_yield_10y", "dollar_index", "vix", "yield_2y", "fed_funds", "
 FRED = {name: f"fetch_fred([{name!r}]) has it" for name in ELSEWHERE}
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^=.\-]*")
 
-# The trust sells silver to pay its sponsor 0.5 % a year, so a share, an ounce at first, holds ever less of it.
+# The SLV trust sells silver to pay a fee of 0.5 % per year, so the silver per share, one ounce at first, declines.
 FEE = 0.005
 FEE_SINCE = pd.Timestamp("2006-04-21")
 DAYS_A_YEAR = 365.25
@@ -51,41 +51,41 @@ def fetch_market(
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch daily closes from Yahoo through yfinance, or read them from the cache.
+    """Fetch daily closes from Yahoo by yfinance, or read them from the cache.
 
-    It needs yfinance: ``pip install regimelag[market]``.
+    Requires yfinance: ``pip install regimelag[market]``.
 
-    Silver is the close of the SLV trust in New York, 16:00, with its fee of 0.5 % a year taken out, which is a price
-    per ounce. The London fix would not do: it is made at noon there and misses the New York session of its own day, so
-    its weekly returns correlate 0.17 with those of the New York close a week earlier, a lag made by the clock. For lag
-    work closes should lie near one another, and each be dated by its own trading day.
+    Silver is the close of the SLV trust in New York (16:00), with its fee of 0.5 % per year removed, which gives a
+    price per ounce. The London fix is not suitable: it is made at noon and misses the New York session of the same day,
+    so its weekly returns correlate 0.17 with those of the New York close of the previous week, a spurious lag. For lag
+    estimation closes should be near one another, and each dated by its own trading day.
 
     Parameters
     ----------
     columns : str, sequence of str, or mapping of column to Yahoo symbol
-        The package's column names (silver_usd, gold_usd, btc_usd, eth_usd, spy_usd), or Yahoo's symbols, such as
-        "GLD", which then name the column.
+        Column names of the package (silver_usd, gold_usd, btc_usd, eth_usd, spy_usd), or Yahoo symbols, such as "GLD",
+        which then name the column.
     cache, max_age
         See `fetch_fred`.
     timeout : float
-        Seconds to wait for prices before the next try.
+        Seconds to wait for prices before the next attempt.
 
     Returns
     -------
     DataFrame (date, column)
-        Closes in USD (of other symbols, in their currency), with dividends reinvested, dated by the trading day where
-        the market is: New York for SLV, SPY and COMEX gold (GC=F, front month), UTC for Bitcoin and Ether. The day
-        that is not over there is left out. ``attrs`` as in `fetch_fred`.
+        Closes in USD (for other symbols, in their currency) with dividends reinvested, dated by the local trading day:
+        New York for SLV, SPY and COMEX gold (GC=F, front month), UTC for Bitcoin and Ether. The current, unfinished day
+        is omitted. ``attrs`` as in `fetch_fred`.
 
     Warns
     -----
     UserWarning
-        If the cache is older than a week.
+        If a cached series is older than a week.
 
     Raises
     ------
     FetchError
-        If yfinance is not installed, there is no such symbol, no answer, or the cache cannot be used.
+        If yfinance is not installed, the symbol does not exist, Yahoo does not respond, or the cache cannot be used.
     """
     asked = f"fetch_market({repr_columns(columns)})"
     wanted = resolve_columns(columns, SYMBOLS, SYMBOL, asked=asked, hints=FRED)
@@ -106,17 +106,17 @@ def fetch_market(
 
 
 def without_fee(closes: pd.Series) -> pd.Series:
-    """Price of an ounce from the price of a share of SLV, which held one ounce, less a fee that accrues daily.
+    """Price per ounce from the price of an SLV share, which initially held one ounce, less a fee that accrues daily.
 
     Parameters
     ----------
     closes : Series (date)
-        USD a share.
+        USD per share.
 
     Returns
     -------
     Series (date)
-        USD an ounce: the close times exp(0.005 t), with t the years since 2006-04-21.
+        USD per ounce: the close times exp(0.005 t), with t the years since 2006-04-21.
     """
     years = (pd.DatetimeIndex(closes.index) - FEE_SINCE) / pd.Timedelta(days=DAYS_A_YEAR)
     return closes * np.exp(FEE * years)
@@ -141,14 +141,15 @@ def _closes(symbol: str, timeout: float, asked: str) -> Callable[[], pd.DataFram
 
 
 def finished_days(closes: pd.Series, now: pd.Timestamp) -> pd.DataFrame:
-    """Closes by local trading day, without the day that is not over.
+    """Closes by local trading day, without the current, unfinished day.
 
     Parameters
     ----------
     closes : Series (moment)
-        Indexed by moments in the market's own time zone. In UTC the day of an Asian market would be the one before.
+        Indexed by timestamps in the market's own time zone; in UTC the day of an Asian market would be the previous
+        one.
     now : Timestamp
-        Any time zone.
+        Current time, in any time zone.
     """
     moments = pd.DatetimeIndex(closes.index)
     days = moments.tz_localize(None).normalize()
@@ -167,7 +168,7 @@ def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.Da
     except missing as problem:
         refused = str(problem)
     except (OSError, ValueError, yfinance.exceptions.YFException) as problem:
-        # A ValueError is what an error page is to a reader of JSON.
+        # An error page is not JSON and raises a ValueError.
         fault = f"{type(problem).__name__}: {problem}"
     except Exception as problem:
         broken = f"{type(problem).__name__}: {problem}"
@@ -190,7 +191,7 @@ def _outspoken(yfinance: ModuleType) -> Iterator[None]:
     yfinance.data.YfData.cache_get.cache_clear()
     try:
         with warnings.catch_warnings():
-            # What yfinance asks of pandas is not for our users to fix, nor to fail on where warnings are errors.
+            # Users cannot fix deprecated pandas calls of yfinance, and they must not fail where warnings are errors.
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:

@@ -1,7 +1,7 @@
-"""Asking a server again after a fault that may pass, politely.
+"""Retries after temporary faults of a server.
 
-The wait doubles from try to try, with a random part so that many users do not come back at the same moment, and a
-server that says when to come back (Retry-After) is taken at its word.
+The wait doubles with each attempt and has a random part, so that many users do not return at the same moment. A
+Retry-After header is obeyed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ TRIES = 5
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 120.0
 
-# Called by this name alone, so that tests need not wait.
+# Tests replace it by this name, so that they do not wait.
 pause = time.sleep
 
 
 class PassingError(Exception):
-    """A fault that may be gone in a moment.
+    """A temporary fault.
 
     Parameters
     ----------
     came : str
-        What came, in words that may be printed.
+        Description of the fault, safe to print.
     wait : float, optional
-        Seconds that the server asks to wait.
+        Seconds to wait, if the server states them.
     """
 
     def __init__(self, came: str, *, wait: float | None = None) -> None:
@@ -40,21 +40,21 @@ class PassingError(Exception):
 
 
 def with_retries[T](ask: Callable[[], T], *, asked: str, source: str) -> T:
-    """Ask until there is an answer, at most five times.
+    """Call a function until it succeeds, at most five times.
 
     Parameters
     ----------
     ask : callable
-        Asks once; raises `PassingError` where another try is worth it.
+        Makes one request; raises `PassingError` for a temporary fault.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
     source : str
-        Who answers, in words.
+        Name of the server in words.
 
     Raises
     ------
     FetchError
-        If the last try fails too, or the server asks for a longer wait than two minutes.
+        If the last attempt fails, or the server asks for a wait of more than two minutes.
     """
     came = ""
     for count in range(1, TRIES + 1):
@@ -66,10 +66,10 @@ def with_retries[T](ask: Callable[[], T], *, asked: str, source: str) -> T:
             came += f", and the server asks to wait {wait:.0f} s"
             break
         if count < TRIES:
-            # No secret depends on this random number.
+            # Not used for security.
             own = FIRST_WAIT * 2 ** (count - 1) * random.uniform(1.0, 1.25)  # noqa: S311
             pause(own if wait is None else wait)
-    # Raised out here, where no exception of a client, which may hold an address with a key, is its context.
+    # Raised outside of the except clause: the context, a client's exception, may contain a URL with a key.
     rule = f"{source} answers within {TRIES} tries"
     cure = "check the network, and come back later; what was fetched before stays in the cache"
     raise FetchError(asked, rule, f"{came}, after {count} {'try' if count == 1 else 'tries'}", cure)

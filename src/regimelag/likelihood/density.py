@@ -1,6 +1,6 @@
-"""Log density of one response at each time under each regime: Student-t, and normal as its limit."""
+"""Log density of one response in each period and regime: Student-t, and the normal as its limit."""
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from regimelag.likelihood.linked_op import LinkedOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
 
-# Residuals, in scales, beyond this are held here. Their squares are finite, and so is every derivative.
+# Standardised residuals are clipped at this value, so that squares and derivatives are finite.
 FARTHEST = 1e140
+# Number of times whose episodes are compared together.
+BLOCK = 256
 
 
 def student_t_logpdf(
     y: TensorLike, location: TensorLike, log_scale: TensorLike, episode: TensorLike, nu: TensorLike
 ) -> TensorVariable:
-    """Log density of a response at each time under each regime, Student-t.
+    """Student-t log density of a response in each period and regime.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def student_t_logpdf(
     log_scale : tensor (..., episode, regime)
         Log of the scale of the t. The standard deviation is the scale times sqrt(nu / (nu - 2)).
     episode : integer tensor (..., time)
-        Row of ``log_scale`` that holds at each time.
+        Index of each period's episode in ``log_scale``.
     nu : tensor (...)
         Degrees of freedom, positive; above 2 the variance is finite. Infinity for the normal density.
 
@@ -48,9 +50,9 @@ def student_t_logpdf(
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of ``log_scale``.
+        If lengths are inconsistent at evaluation, or an episode is out of range.
     """
     y, location, log_scale, nu = map(as_float, (y, location, log_scale, nu))
     episode = as_tensor_variable(episode)
@@ -79,51 +81,53 @@ def student_t_logpdf(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Times come in runs of one episode. Within a run the scale of a regime is one number, so each run and regime is one
-# plain loop over times, with a logarithm that LLVM can turn into vector instructions. Any order of episodes is right;
-# long runs are fast. With z = (y - m) / sigma, u = z^2 / nu, c = (nu + 1) / nu / (1 + u), D as in vector_math.py:
+# Times are processed in runs of one episode. Within a run the scale of a regime is one number, so each run and regime
+# is one loop over times that LLVM can vectorise, logarithm included. Any order of episodes is correct; long runs are
+# fast. With z = (y - m) / sigma, u = z^2 / nu, c = (nu + 1) / nu / (1 + u), D as in vector_math.py:
 #
 #     log f         = D(nu / 2) - log(2 pi) / 2 - log sigma - (nu + 1) / 2 log(1 + u)
 #     d / d m       = c z / sigma
 #     d / d log sig = c z^2 - 1
 #     d / d nu      = (D'(nu / 2) - log(1 + u) + c u) / 2
 #
-# As nu grows, (nu + 1) / 2 log(1 + u) tends to z^2 / 2, and the rest has its limits in floating point: c = 1, u = 0.
-# The adjoint takes log(1 + u) back from log f, which costs no logarithm.
+# As nu grows, (nu + 1) / 2 log(1 + u) tends to z^2 / 2, and c = 1 and u = 0 are reached in floating point. The adjoint
+# recovers log(1 + u) from log f without a logarithm.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled()
 def _check(y, location, log_scale, episode):
-    """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
+    """Raise ValueError if the inputs are inconsistent, so that no loop reads out of bounds."""
     if y.size != location.shape[1] or episode.size != location.shape[1]:
         raise ValueError("the log density needs y, episode (time) and location (regime, time) of one length")
     if log_scale.shape[1] != location.shape[0]:
         raise ValueError("the log density needs as many regimes in log_scale as in location")
-    for e in episode:
-        if not 0 <= e < log_scale.shape[0]:
-            raise ValueError("the log density needs every episode to be a row of log_scale (episode, regime)")
 
 
 @compiled()
 def _end_of_run(episode, start):
-    """First time at or after ``start`` that is in another episode."""
-    stop = start + 1
-    while stop < episode.size and episode[stop] == episode[start]:
+    """First time after ``start`` in another episode; times are compared in blocks, which LLVM vectorises."""
+    here, stop, others = episode[start], start + 1, 0
+    while stop + BLOCK <= episode.size and others == 0:
+        block = episode[stop : stop + BLOCK]
+        for t in range(block.size):
+            others += block[t] != here
+        stop += BLOCK if others == 0 else 0
+    while stop < episode.size and episode[stop] == here:
         stop += 1
     return stop
 
 
 @compiled(CONTRACT)
 def _held(z):
-    """The residual, held inside the range in which its square is finite; NaN stays NaN."""
+    """Clip the residual so that its square is finite; NaN stays NaN."""
     z = FARTHEST if z > FARTHEST else z
     return -FARTHEST if z < -FARTHEST else z
 
 
 @compiled(CONTRACT)
 def _run(y, location, log_scale, nu, log_obs):
-    """Fill ``log_obs`` (time) for times that share a regime and an episode."""
+    """Fill ``log_obs`` (time) for times of one regime and episode."""
     inverse_scale = math.exp(-log_scale)
     head = t_constant(0.5 * nu, 1) - HALF_LOG_TWO_PI - log_scale
     if nu == np.inf:
@@ -170,6 +174,8 @@ def _logpdf(y, location, log_scale, episode, nu):
     start = 0
     while start < y.size:
         stop = _end_of_run(episode, start)
+        if not 0 <= episode[start] < log_scale.shape[0]:
+            raise ValueError("the log density needs every episode to be a row of log_scale (episode, regime)")
         for k in range(location.shape[0]):
             scale = log_scale[episode[start], k]
             _run(y[start:stop], location[k, start:stop], scale, nu, log_obs[k, start:stop])
@@ -212,7 +218,7 @@ class LogpdfOp(LinkedOp):
 
 
 class LogpdfAdjointOp(LinkedOp):
-    """Adjoint of a :class:`LogpdfOp`: inputs, output and cotangent -> gradients of location, log_scale and shape."""
+    """Adjoint of :class:`LogpdfOp`: inputs, output and cotangent -> gradients of location, log_scale and shape."""
 
     def make_node(self, *inputs):
         outputs = [variable.type() for variable in (inputs[1], inputs[2], *inputs[4:-2])]

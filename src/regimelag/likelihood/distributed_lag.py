@@ -1,12 +1,12 @@
-"""Causal sum of a lagged signal: a distributed lag.
+"""Distributed lag: causal weighted sum of past values of a signal.
 
     out[t] = sum_{l=1..L} weights[l-1] * signal[L + t - l]
 
-``signal`` starts L rows before the first output, so it has L + time rows. Row L + t holds the value of the same time as
-``out[t]``; lags start at one, so ``out[t]`` never uses it. Nothing builds the matrix of lagged values.
+``signal`` has L rows of history, so L + time rows in all. Row L + t is contemporaneous with ``out[t]``, which does not
+use it, since lags start at one. The matrix of lagged values is never formed.
 """
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 
 
 def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
-    """Weighted sum of the L values of a signal before each time.
+    """Weighted sum of the last L values of a signal before each period.
 
     ``out[t] = sum_{l=1..L} weights[l-1] * signal[L + t - l]``
 
     Parameters
     ----------
     signal : tensor (..., L + time)
-        The signal, with L rows of history before the first time. Row L + t is of the same time as ``out[t]``, which
-        does not use it.
+        The signal, with L rows of history. Row L + t is contemporaneous with ``out[t]``, which does not use it.
     weights : tensor (..., lag)
         Weight of lag l at position l - 1, l = 1..L.
 
@@ -43,9 +42,9 @@ def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together.
+        If lengths are inconsistent at evaluation.
 
     Examples
     --------
@@ -79,7 +78,7 @@ def lag_sum(signal: TensorLike, weights: TensorLike) -> TensorVariable:
 #     d weights[l-1] = sum_t g[t] signal[L + t - l]
 #     d signal[r]    = sum_l g[r - L + l] weights[l-1]         over the l for which r - L + l is a time
 #
-# The inner loops run over time, four lags at once, so that each row of output is loaded and stored once for four lags.
+# The inner loops run over time, with four lags at once, so that each output is loaded and stored once per four lags.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -92,7 +91,7 @@ def _lag_sum(signal, weights):
     out = np.zeros(signal.size - lags)
     whole = lags - lags % 4
     for lag in range(1, whole, 4):
-        # The slice starts at the value for the last of the four lags.
+        # The slice starts at the value of the last of the four lags.
         past = signal[lags - lag - 3 :]
         w0, w1, w2, w3 = weights[lag + 2], weights[lag + 1], weights[lag], weights[lag - 1]
         for t in range(out.size):
@@ -107,7 +106,7 @@ def _lag_sum(signal, weights):
 
 @compiled(REORDER)
 def _d_weights(signal, cotangent):
-    """Gradient (lag) for the weights."""
+    """Gradient (lag) with respect to the weights."""
     lags = signal.size - cotangent.size
     if lags < 0:
         raise ValueError("lag_sum needs signal (L + time) with as many rows as its sum (time) or more")
@@ -136,7 +135,7 @@ def _d_weights(signal, cotangent):
 
 @compiled(CONTRACT)
 def _d_signal(weights, cotangent):
-    """Gradient (L + time) for the signal."""
+    """Gradient (L + time) with respect to the signal."""
     lags = weights.size
     d_signal = np.zeros(lags + cotangent.size)
     for lag in range(1, lags + 1):

@@ -1,14 +1,13 @@
-"""Log density of one response whose conditional variance follows its own past: GARCH(1,1), Student-t or normal.
+"""Log density of one response with GARCH(1,1) volatility, Student-t or normal.
 
-    e[t] = (y[t] - m[t]) / exp(h[t])
-    v[0] = 1,    v[t] = 1 - alpha - beta + alpha e[t-1]^2 + beta v[t-1]
+    e[t] = (y[t] - m[t]) / exp(h[t]) v[0] = 1,    v[t] = 1 - alpha - beta + alpha e[t-1]^2 + beta v[t-1]
 
 The conditional standard deviation is exp(h[t]) sqrt(v[t]); the mean of v is 1, so exp(h[t]) is the unconditional
-standard deviation in the episode of row t. A missing response leaves v in the place of its e^2. Bollerslev (1986),
+standard deviation in the episode of row t. For a missing response e^2 is replaced by v. Bollerslev (1986),
 doi:10.1016/0304-4076(86)90063-1; with Student-t errors Bollerslev (1987), doi:10.2307/1925546.
 """
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def garch_logpdf(
     beta: TensorLike,
     nu: TensorLike,
 ) -> TensorVariable:
-    """Log density of a response at each time given those before it, under GARCH(1,1).
+    """Log density of a response in each period given past responses, under GARCH(1,1).
 
     Parameters
     ----------
@@ -46,11 +45,11 @@ def garch_logpdf(
     location : tensor (..., time)
         In units of ``y``.
     log_scale : tensor (..., episode)
-        Log of the unconditional standard deviation, also of a Student-t.
+        Log of the unconditional standard deviation, for Student-t too.
     episode : integer tensor (..., time)
-        Entry of ``log_scale`` that holds at each time.
+        Index of each period's episode in ``log_scale``.
     alpha, beta : tensor (...)
-        Weights of the last squared residual and of the last variance, not negative, with a sum of at most 1.
+        Weights of the last squared residual and of the last variance: non-negative, with a sum of at most 1.
     nu : tensor (...)
         Degrees of freedom, above 2. Infinity for the normal density.
 
@@ -62,10 +61,9 @@ def garch_logpdf(
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together, or an episode is not an entry of
-        ``log_scale``.
+        If lengths are inconsistent at evaluation, or an episode is out of range.
     """
     y, location, log_scale, alpha, beta, nu = map(as_float, (y, location, log_scale, alpha, beta, nu))
     episode = as_tensor_variable(episode)
@@ -103,9 +101,9 @@ def garch_logpdf(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Only the recursion of v runs from time to time; all else is a plain loop, which LLVM can turn into vector
-# instructions. With q[t] = e[t]^2, or v[t] where y is missing, w = nu - 2, u = q / (v w), c = (nu + 1) / w / (1 + u),
-# and D as in vector_math.py, the t of variance v has the scale sqrt(v w / nu), so
+# Only v is a recursion over time; everything else is a loop that LLVM can vectorise. With q[t] = e[t]^2, or v[t] where
+# y is missing, w = nu - 2, u = q / (v w), c = (nu + 1) / w / (1 + u), and D as in vector_math.py, the t of variance v
+# has the scale sqrt(v w / nu), so
 #
 #     (1)  log f            = D(nu / 2) - log(2 pi) / 2 - log(w / nu) / 2 - h - log(v) / 2 - (nu + 1) / 2 log(1 + u)
 #     (2)  d log f / d e    = - c e / v
@@ -113,8 +111,8 @@ def garch_logpdf(
 #     (4)  d log f / d nu   = (D'(nu / 2) - 2 / (nu w) - log(1 + u) + c u) / 2
 #
 # and as nu grows c tends to 1, (nu + 1) / 2 log(1 + u) to q / (2 v), and log(w / nu) to 0. With g[t] the cotangent of
-# log f[t], the variance passes on to the next time what it does there. Going back from the last time, of which no next
-# one is, lam[t] is the derivative of the whole for v[t]:
+# log f[t], lam[t] is the derivative of the cotangent-weighted sum with respect to v[t], by recursion backward in time
+# from lam = 0 after the last time:
 #
 #     (5)  lam[t]    = g[t] d log f[t] / d v[t] + beta lam[t+1]       + alpha lam[t+1] where y is missing
 #     (6)  d e[t]    = g[t] d log f[t] / d e[t] + 2 alpha e[t] lam[t+1]
@@ -127,7 +125,7 @@ def garch_logpdf(
 
 @compiled()
 def _check(y, location, log_scale, episode):
-    """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
+    """Raise ValueError if the inputs are inconsistent, so that no loop reads out of bounds."""
     if y.size != location.size or episode.size != location.size:
         raise ValueError("the GARCH density needs y, location and episode (time) of one length")
     for e in episode:
@@ -175,7 +173,7 @@ def _logpdf(y, location, log_scale, episode, alpha, beta, nu):
 
 @compiled(REORDER)
 def _local_slopes(y, e, v, nu, cotangent, d_e, d_v):
-    """Fill g times (2) and (3) for each time; return (4), summed."""
+    """Fill g times (2) and (3) for each time; return the sum of g times (4)."""
     inverse_w = 1.0 / (nu - 2.0)
     unit = 1.0 if nu == np.inf else (nu + 1.0) * inverse_w
     slope = t_constant_slope(0.5 * nu, 1) - 2.0 / nu * inverse_w

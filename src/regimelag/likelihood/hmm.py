@@ -1,17 +1,17 @@
-"""Exact recursions along a hidden chain of regimes whose transitions may move with time.
+"""Exact recursions for a hidden Markov model with time-varying transition probabilities.
 
 The recursions take ``log_obs`` (time, regime), ``transition_logits`` (step, origin, destination) and ``log_init``
-(regime). Row ``t`` of ``transition_logits`` drives the step from time ``t`` to ``t + 1``, so there are ``time - 1``
-rows, or one row for a constant matrix. Probabilities are the softmax over destinations, taken here. ``log_init`` is
-used as given and need not be normalised.
+(regime). Row ``t`` of ``transition_logits`` is the step from time ``t`` to ``t + 1``, so there are ``time - 1`` rows,
+or one for a constant matrix. Probabilities are the softmax over destinations, computed here. ``log_init`` is used as
+given and need not be normalised.
 
-``-inf`` is legal everywhere: a forbidden step, a regime that cannot have produced a row, a regime in which the chain
-cannot start. An origin whose exits are all forbidden is a dead end. Where a row is impossible given the rows before it,
-its log density and those of all later rows are ``-inf``, probabilities are NaN and paths are -1. NaN and ``+inf`` in an
-input do the same, but with densities NaN.
+``-inf`` is allowed everywhere: for an impossible step, a regime that cannot produce a row, or an impossible initial
+regime. An origin whose exits are all impossible is a dead end. If a row is impossible given the rows before it, its log
+density and those of all later rows are ``-inf``, probabilities are NaN and paths are -1. NaN and ``+inf`` in an input
+have the same result, except that densities are NaN.
 
-All of it is done with logarithms, each row normalised: slower than scaled probabilities, but nothing underflows.
-:mod:`regimelag.likelihood.hmm_draws` does the same for each posterior draw.
+All computations are in logarithms and each row is normalised: slower than scaled probabilities, but without underflow.
+:mod:`regimelag.likelihood.hmm_draws` applies the recursions to each posterior draw.
 
 References
 ----------
@@ -30,7 +30,7 @@ from regimelag.likelihood.numba_link import compiled
 
 @compiled()
 def check_shapes(log_obs, transition_logits, log_init):
-    """Raise ValueError unless the three inputs fit together, so that no recursion reads past an end."""
+    """Raise ValueError if the three inputs are inconsistent, so that no recursion reads out of bounds."""
     times, regimes = log_obs.shape
     steps, origins, destinations = transition_logits.shape
     if times < 1 or regimes < 1:
@@ -51,7 +51,7 @@ def check_shapes(log_obs, transition_logits, log_init):
 
 @compiled()
 def _is_broken(values):
-    """Whether an array holds NaN or ``+inf``."""
+    """Whether an array contains NaN or ``+inf``."""
     for value in values.flat:  # noqa: SIM110
         if not value < math.inf:
             return True
@@ -60,7 +60,7 @@ def _is_broken(values):
 
 @compiled()
 def _normalise(row):
-    """Subtract the log of the sum of exponentials from a row, in place, and return it."""
+    """Subtract the log-sum-exp of a row in place, and return it."""
     largest = -math.inf
     for k in range(row.size):
         if not row[k] <= largest:
@@ -93,8 +93,8 @@ def _log_softmax(transition_logits):
 #     log_density[t] = log sum_j predicted[t,j] o[t,j]                       = log p(y_t | y_<t)
 #     filtered[t,j]  = predicted[t,j] o[t,j] / exp(log_density[t])
 #
-# The log densities sum to the log-likelihood. If init does not sum to one, the first of them carries its total; if an
-# origin is a dead end, the next of them carries what is lost there. Predicted probabilities are given normalised.
+# The log densities sum to the log likelihood. If init does not sum to one, the first of them includes its total; after
+# a dead end, the next of them includes the lost probability. Predicted probabilities are normalised.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -150,25 +150,25 @@ def filter_forward(log_obs, transition_logits, log_init):
     Parameters
     ----------
     log_obs : array (time, regime)
-        Log density of each row of data under each regime, in nats.
+        Log density of each row in each regime, in nats.
     transition_logits : array (step, origin, destination)
-        Row ``t`` drives the step from ``t`` to ``t + 1``; one row for a constant matrix.
+        Row ``t`` is the step from ``t`` to ``t + 1``; one row for a constant matrix.
     log_init : array (regime)
         Log weights of the regimes at the first time, used as given.
 
     Returns
     -------
     predicted : array (time, regime)
-        Probability of each regime given the rows before.
+        Probability of each regime given the previous rows.
     filtered : array (time, regime)
-        Probability of each regime given the rows up to and including this one.
+        Probability of each regime given the rows up to this one.
     log_density : array (time)
-        log p(y_t | y_<t) in nats. The sum is the log-likelihood.
+        log p(y_t | y_<t) in nats. The sum is the log likelihood.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
     """
     check_shapes(log_obs, transition_logits, log_init)
     if _is_broken(log_obs) or _is_broken(transition_logits) or _is_broken(log_init):
@@ -193,7 +193,7 @@ def filter_forward(log_obs, transition_logits, log_init):
 
 @compiled()
 def _smoothed(filtered, message):
-    """Smoothed probabilities (time, regime) from the logs of filtered ones and of the backward message."""
+    """Smoothed probabilities (time, regime) from log filtered probabilities and log backward messages."""
     times, regimes = filtered.shape
     smoothed = np.empty((times, regimes))
     for t in range(times):
@@ -222,7 +222,7 @@ def smooth(log_obs, transition_logits, log_init):
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
     """
     check_shapes(log_obs, transition_logits, log_init)
     if _is_broken(log_obs) or _is_broken(transition_logits) or _is_broken(log_init):
@@ -238,7 +238,7 @@ def smooth(log_obs, transition_logits, log_init):
 def leave_one_out(log_obs, transition_logits, log_init):
     """Log density of each row given all other rows.
 
-    The rows must not enter each other's ``log_obs``: with a lagged response among the regressors the result is wrong.
+    ``log_obs`` of a row must not depend on other rows: with lagged responses as regressors the result is wrong.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def leave_one_out(log_obs, transition_logits, log_init):
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
     """
     check_shapes(log_obs, transition_logits, log_init)
     if _is_broken(log_obs) or _is_broken(transition_logits) or _is_broken(log_init):
@@ -272,10 +272,10 @@ def leave_one_out(log_obs, transition_logits, log_init):
 
 @compiled()
 def exact_loglik_and_adjoint(log_obs, transition_logits, log_init):
-    """Log-likelihood and gradient, free of underflow.
+    """Log likelihood and gradient without underflow.
 
-    :func:`regimelag.likelihood.hmm_loglik.loglik_and_adjoint` gives the same faster, and calls this when it must.
-    Parameters and returns are described there, with time as the first axis here.
+    :func:`regimelag.likelihood.hmm_loglik.loglik_and_adjoint` is faster and calls this function if it underflows. It
+    documents parameters and returns; here time is the first axis.
     """
     times, regimes = log_obs.shape
     d_logits = np.zeros(transition_logits.shape)
@@ -310,17 +310,17 @@ def exact_loglik_and_adjoint(log_obs, transition_logits, log_init):
 # ---------------------------------------------------------------------------------------------------------------------
 # Paths
 #
-# Sampling goes forward with the filter, then backward: the last regime from filtered[T-1], then each earlier one from
+# Forward filtering, backward sampling: the last regime is drawn from filtered[T-1], then each earlier one from
 # P(s_t = i | s_t+1 = j, y) ~ filtered[t,i] p[t,i,j].
 #
-# The most probable path keeps, for each regime, the best log probability of any path that ends in it, and where that
-# path came from [4]_.
+# The Viterbi recursion stores, for each regime, the largest log probability of a path that ends in it, and the previous
+# regime of that path [4]_.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled()
 def _choose(log_weights, uniform):
-    """Index drawn with probability proportional to exp(log_weights); never one with weight zero."""
+    """Draw an index with probability proportional to exp(log_weights), never one with weight zero."""
     largest = log_weights.max()
     total = 0.0
     for value in log_weights:
@@ -339,14 +339,14 @@ def _choose(log_weights, uniform):
 
 @compiled()
 def sample_paths(log_obs, transition_logits, log_init, uniforms):
-    """Draw a path of regimes from its distribution given all rows.
+    """Draw a regime path from its distribution given all rows.
 
     Parameters
     ----------
     log_obs, transition_logits, log_init
         As in :func:`filter_forward`.
     uniforms : array (time)
-        Numbers in [0, 1). The same numbers give the same path.
+        Uniform random numbers in [0, 1), which determine the path.
 
     Returns
     -------
@@ -356,7 +356,7 @@ def sample_paths(log_obs, transition_logits, log_init, uniforms):
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
     """
     check_shapes(log_obs, transition_logits, log_init)
     times = log_obs.shape[0]
@@ -378,7 +378,7 @@ def sample_paths(log_obs, transition_logits, log_init, uniforms):
 
 @compiled()
 def viterbi(log_obs, transition_logits, log_init):
-    """Find the most probable path of regimes given all rows [4]_.
+    """Most probable regime path given all rows [4]_.
 
     Parameters
     ----------
@@ -388,15 +388,15 @@ def viterbi(log_obs, transition_logits, log_init):
     Returns
     -------
     path : int array (time)
-        Regime at each time; of equal paths the one with the lowest regimes, last time first. -1 throughout if the data
-        are impossible or an input is NaN.
+        Regime at each time. Ties are resolved in favour of the lowest regime, starting from the last time. -1
+        throughout if the data are impossible or an input is NaN.
     log_joint : float
-        Log density of the rows and this path together, in nats.
+        Joint log density of the rows and this path, in nats.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
     """
     check_shapes(log_obs, transition_logits, log_init)
     times, regimes = log_obs.shape

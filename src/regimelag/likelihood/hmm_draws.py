@@ -1,4 +1,4 @@
-"""Recursions of :mod:`regimelag.likelihood.hmm` over posterior draws, the first axis."""
+"""Recursions of :mod:`regimelag.likelihood.hmm` for each posterior draw, the first axis."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 from regimelag.likelihood.hmm import check_shapes, filter_forward, leave_one_out, sample_paths, smooth, viterbi
 from regimelag.likelihood.numba_link import compiled
 
-# Below this, in probability, the scaled filter gives way to the exact one.
+# Probability below which the exact filter replaces the scaled one.
 SMALLEST = 1e-280
 
 
@@ -21,8 +21,8 @@ def _check_draws(log_obs, transition_logits, log_init):
 def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, log_density):
     """:func:`filter_forward` in scaled probabilities: ten times faster, but it underflows.
 
-    Returns False as soon as a probability, or what a row leaves of all of them, is so small that products of it might
-    underflow, or is NaN. What has been filled is then not to be used.
+    Returns False, with incomplete output, as soon as a probability or the total of a row is NaN or so small that
+    products of it may underflow.
     """
     times, regimes = log_obs.shape
     weights = np.empty(regimes)
@@ -60,7 +60,7 @@ def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, lo
 
 @compiled()
 def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
-    """Apply :func:`_filter_scaled` to each draw; return which of them may be used (draw)."""
+    """Apply :func:`_filter_scaled` to each draw; return which draws are valid (draw)."""
     certain = np.empty(log_obs.shape[0], dtype=np.bool_)
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]

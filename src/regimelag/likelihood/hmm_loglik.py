@@ -1,7 +1,7 @@
-"""Log-likelihood of a hidden Markov process and its gradient, in one pass.
+"""Log likelihood of a hidden Markov model and its gradient, in one pass.
 
-What a sampler calls thousands of times works with scaled probabilities and takes few logarithms. It proves for each
-call that underflow lost nothing, and turns to the exact recursion in :mod:`regimelag.likelihood.hmm` when it cannot.
+The function that a sampler calls thousands of times uses scaled probabilities and few logarithms. It checks on each
+call that underflow did not matter, and otherwise calls the exact recursion in :mod:`regimelag.likelihood.hmm`.
 
 References
 ----------
@@ -9,7 +9,7 @@ References
 .. [2] Hamilton, J. D. (1989). doi:10.2307/1912559
 """
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import MOVING_CURE, MOVING_RULE, agree, as_float, require
+from regimelag.likelihood.checks import as_float, require, require_chain
 from regimelag.likelihood.checks import shapes as static_shapes
 from regimelag.likelihood.hmm import exact_loglik_and_adjoint
 from regimelag.likelihood.linked_op import LinkedOp
@@ -39,16 +39,16 @@ CERTAIN = 1e-200
 
 
 def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike) -> TensorVariable:
-    """Log-likelihood of a hidden chain of regimes, with the regimes marginalised.
+    """Log likelihood of a hidden Markov model, with the regimes marginalised.
 
     Parameters
     ----------
     log_obs : tensor (..., time, regime)
-        Log density of each row of data under each regime, in nats. ``-inf`` where a regime cannot produce the row. The
-        number of regimes should be part of the type of one input: if it is unknown, a slow recursion is used.
+        Log density of each row in each regime, in nats; ``-inf`` if a regime cannot produce the row. The number of
+        regimes should be part of the static shape of one input, since the recursion is slow without it.
     transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination)
-        Row ``t`` drives the step from ``t`` to ``t + 1``. The softmax over the last axis is taken here. ``-inf``
-        forbids a step. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
+        Row ``t`` is the step from ``t`` to ``t + 1``. The softmax over the last axis is computed here. ``-inf`` makes a
+        step impossible. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
     log_init : tensor (..., regime) or (regime)
         Log weights of the regimes at the first time, used as given.
 
@@ -61,14 +61,14 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together.
+        If lengths are inconsistent at evaluation.
 
     Notes
     -----
-    The forward recursion is that of the filter in [1]_, the gradient that of [2]_; see
-    the comments of this module. Value and gradient cost one forward and one backward pass together.
+    The forward recursion is the filter of [1]_ and the gradient that of [2]_. Value and gradient together take one
+    forward and one backward pass; comments in this module have the derivation.
 
     References
     ----------
@@ -115,24 +115,9 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     if transition_logits.type.ndim != batch + 3:
         transition_logits = pt.expand_dims(transition_logits, -3)
     times, regimes = log_obs.type.shape[-2:]
-    steps, origins, destinations = transition_logits.type.shape[-3:]
-    require(
-        asked,
-        "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
-        came,
-        "check that the regime axis comes last in log_obs and log_init, and last twice in transition_logits",
-        holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
-    )
-    require(
-        asked,
-        MOVING_RULE,
-        came,
-        MOVING_CURE,
-        holds=steps in (None, 1) or times is None or steps == times - 1,
-    )
-    # The Op wants time last.
+    known = require_chain(asked, came, regimes, times, transition_logits, log_init)
+    # The Op has time as the last axis.
     by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
-    known = regimes or origins or destinations or log_init.type.shape[-1]
     return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
 
 
@@ -145,39 +130,39 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
 #     v[j,t] = o[j,t] * m[j,t]                             backward, m[j,T-1] = 1
 #     m[i,t] = sum_j p[i,j,t] v[j,t+1]
 #
-# The likelihood is sum_j a[j,T-1]. It is also z[t] = sum_i a[i,t] m[i,t] for every t, up to scale: the sum over all
-# steps i -> j of a[i,t] p[i,j,t] v[j,t+1], whose share of z[t] is the probability of that step given all data. With
+# The likelihood is sum_j a[j,T-1]. Up to scale it is also z[t] = sum_i a[i,t] m[i,t] for every t, the sum over all
+# steps i -> j of a[i,t] p[i,j,t] v[j,t+1], whose shares in z[t] are the step probabilities given all data. With
 # w[i,t] = a[i,t] / z[t],
 #
 #     d loglik / d log_obs[i,t]  = w[i,t] m[i,t]                                smoothed probability
 #     d loglik / d logits[i,j,t] = w[i,t] p[i,j,t] (v[j,t+1] - m[i,t])          expected minus predicted steps
 #     d loglik / d log_init[i]   = smoothed probability at time 0
 #
-# Scaling. At each time o is divided by its maximum and p sums to one over destinations, so a and v never grow. Each is
-# brought back to size one every RESCALE_EVERY times. The factors of `a` go into the log-likelihood; those of `v` cancel
-# in w m and w v.
+# Scaling. At each time o is divided by its maximum and p sums to one over destinations, so a and v never grow. Both are
+# rescaled to one every RESCALE_EVERY times. The factors of `a` enter the log likelihood; those of `v` cancel in w m and
+# w v.
 #
-# What underflow can do. No entry of o, p, a or v exceeds one, but for those of `a` before the first rescaling, which do
-# not exceed the number of regimes. Whatever is lost at one step is below 1e-306, so it can change the likelihood by no
-# more than a share of about 1e-306 / z[t]. If z[t] >= CERTAIN at every step, the sum of all that was lost is nothing.
-# If not, the two passes may have lost the paths that matter (two absorbing regimes, early evidence for one and stronger
-# late evidence for the other), and the caller turns to the exact recursion. NaN, dead ends and impossible rows all end
-# as a z[t] that is zero or NaN, so they take the same way out.
+# Underflow. No entry of o, p, a or v exceeds one, except that `a` may reach the number of regimes before the first
+# rescaling. A value lost to underflow at one step is below 1e-306, so it changes the likelihood by a relative amount of
+# at most about 1e-306 / z[t]. If z[t] >= CERTAIN at every step, the total loss is negligible. Otherwise the two passes
+# may have lost the paths that matter (two absorbing regimes, with early data for one and more late data for the other),
+# and the caller uses the exact recursion. NaN, dead ends and impossible rows all give a z[t] of zero or NaN, with the
+# same consequence.
 #
-# Memory. A series of a million rows spends more time on fetching new memory than on arithmetic. So p is made where the
-# gradient of the logits will be, a where the smoothed probabilities will be, and m takes the place of o.
+# Memory. For a million rows, allocating memory takes longer than arithmetic. Therefore p is stored in the array of the
+# gradient of the logits, a in that of the smoothed probabilities, and m replaces o.
 #
-# Number of regimes. Functions take a tuple, `each`, with one entry a regime. Its length is part of its type, so LLVM
-# knows it, unrolls the loops over regimes, and keeps in registers what `registers` holds.
+# Number of regimes. Functions take a tuple, `each`, with one entry per regime. Its length is part of its type, so LLVM
+# unrolls the loops over regimes, and keeps the arrays of `registers` in registers.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled(CONTRACT)
 def _passes(each, obs, p, a, v):
-    """Run both passes in one loop: neither waits for the other, so the processor overlaps them.
+    """Run both passes in one loop: neither depends on the other, so the processor overlaps them.
 
-    ``a`` arrives with its first time and leaves as the forward messages, ``v`` leaves as the backward ones. Returns the
-    factors taken out of ``a``. A ``p`` of one step holds throughout.
+    ``a`` has its first time on entry and the forward messages on return; ``v`` has the backward messages on return.
+    Returns the scale factors of ``a``. A ``p`` of one step applies to all steps.
     """
     steps = obs.shape[1] - 1
     hop = 1 if p.shape[2] == steps else 0
@@ -224,7 +209,7 @@ def _passes(each, obs, p, a, v):
 
 @compiled(CONTRACT)
 def _weigh(each, p, v, m, a):
-    """Fill ``m``, and return 1 / z (step) and how many steps are in doubt."""
+    """Fill ``m``; return 1 / z (step) and the number of steps at which underflow may matter."""
     steps = a.shape[1] - 1
     is_moving = p.shape[2] == steps
     z = np.zeros(steps)
@@ -247,7 +232,7 @@ def _weigh(each, p, v, m, a):
 
 @compiled(REORDER)
 def _expect(each, inverse, p, v, m, a):
-    """Turn ``p`` into the gradient of the logits and ``a`` into smoothed probabilities."""
+    """Convert ``p`` to the gradient of the logits and ``a`` to smoothed probabilities, in place."""
     steps = inverse.size
     is_moving = p.shape[2] == steps
     for i in range(len(each)):
@@ -270,9 +255,9 @@ def _expect(each, inverse, p, v, m, a):
 
 @compiled(CONTRACT)
 def _start(each, log_obs, log_init, a):
-    """Fill the first time of ``a``, divided by its maximum; return its part of the log-likelihood.
+    """Fill the first time of ``a``, divided by its maximum; return its contribution to the log likelihood.
 
-    Other times of ``log_obs`` lose their own maximum, and so does this one in the sum of them, hence the subtraction.
+    The caller's sum of maxima of ``log_obs`` includes that of the first time, which is therefore subtracted.
     """
     largest = log_obs[0, 0] + log_init[0]
     largest_obs = log_obs[0, 0]
@@ -291,10 +276,10 @@ def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, smoothed, d
     Parameters
     ----------
     each : tuple of float
-        Any numbers, as many as there are regimes.
+        One arbitrary number per regime.
     log_obs : array (regime, time)
     logits : array (origin, destination, step)
-        As many steps as ``time - 1``, or one that holds throughout.
+        ``time - 1`` steps, or one for a constant matrix.
     log_init : array (regime)
     work : array (2, regime, time)
         Overwritten.
@@ -304,8 +289,8 @@ def scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, smoothed, d
     Returns
     -------
     float
-        The log-likelihood. NaN if underflow may have mattered, or an input is NaN or ``+inf``, or the data are
-        impossible; the gradients are then meaningless.
+        The log likelihood. NaN, with invalid gradients, if underflow may matter, an input is NaN or ``+inf``, or the
+        data are impossible.
     """
     obs, v, a, p = work[0], work[1], smoothed, d_logits
     loglik = _start(each, log_obs, log_init, a) + fill_scaled_exp(each, log_obs, obs)
@@ -330,7 +315,7 @@ _POINTER = ctypes.POINTER(ctypes.c_double)
 
 @ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_int64] * 3, *[_POINTER] * 6)
 def _exact(regimes, times, steps, *pointers):
-    """Exact recursion: gradients are filled into the last three arrays."""
+    """Exact recursion; it fills the last three arrays with gradients."""
     shapes = [(regimes, times), (regimes, regimes, steps), (regimes,)] * 2
     arrays = map(np.ctypeslib.as_array, pointers, shapes)
     log_obs, logits, log_init, smoothed, d_logits, d_log_init = arrays
@@ -342,33 +327,51 @@ def _exact(regimes, times, steps, *pointers):
     return loglik
 
 
-# The exact recursion is seldom needed and takes seconds to compile. So it is called back in Python, which compiles it
-# when it is.
+# The exact recursion is rarely needed and takes seconds to compile. It is called through Python, which compiles it at
+# first use.
 llvmlite.binding.add_symbol("regimelag.exact", ctypes.cast(_exact, ctypes.c_void_p).value)
-CALL_EXACT = types.ExternalFunction(
+_CALL_EXACT = types.ExternalFunction(
     "regimelag.exact", types.float64(*[types.int64] * 3, *[types.CPointer(types.float64)] * 6)
 )
 
 
 @compiled()
+def call_exact(log_obs, logits, log_init, smoothed, d_logits, d_log_init):
+    """Log likelihood by the exact recursion; the last three arrays are filled with gradients."""
+    arrays = log_obs.ctypes, logits.ctypes, log_init.ctypes, smoothed.ctypes, d_logits.ctypes, d_log_init.ctypes
+    return _CALL_EXACT(log_init.size, log_obs.shape[1], logits.shape[2], *arrays)
+
+
+@compiled()
+def check_chain(regimes, times, logits, log_init):
+    """Raise ValueError if shapes are inconsistent, so that no loop reads out of bounds."""
+    if times < 1:
+        raise ValueError("the log likelihood needs log_obs with at least one time")
+    if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
+        raise ValueError("the log likelihood needs one number of regimes in log_obs, log_init and transition_logits")
+    if logits.shape[2] not in (1, times - 1):
+        raise ValueError("the log likelihood needs one step of transition_logits, or one fewer than times in log_obs")
+
+
+@compiled()
 def loglik_and_adjoint(each, log_obs, logits, log_init):
-    """Log-likelihood and its gradient with respect to every input.
+    """Log likelihood and its gradient with respect to every input.
 
     Parameters
     ----------
     each : tuple of float
-        Any numbers, as many as there are regimes; one for a number of regimes that is not known when it is compiled.
+        One arbitrary number per regime; a single one if the number of regimes is unknown at compilation.
     log_obs : array (regime, time)
-        Log density of each row of data under each regime, in nats.
+        Log density of each row in each regime, in nats.
     logits : array (origin, destination, step)
-        As many steps as ``time - 1``, or one that holds throughout.
+        ``time - 1`` steps, or one for a constant matrix.
     log_init : array (regime)
         Log weights of the regimes at the first time, used as given.
 
     Returns
     -------
     loglik : float
-        Log density of all rows, in nats. ``-inf`` if the data are impossible.
+        Log likelihood in nats; ``-inf`` if the data are impossible.
     d_log_obs : array (regime, time)
         Smoothed probabilities.
     d_logits : array (origin, destination, step)
@@ -379,51 +382,35 @@ def loglik_and_adjoint(each, log_obs, logits, log_init):
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes are inconsistent.
 
     Notes
     -----
-    Gradients are zero where the data are impossible, and NaN, like the value, where an input is NaN or ``+inf``.
+    Gradients are zero if the data are impossible. Value and gradients are NaN if an input is NaN or ``+inf``.
     """
     regimes, times = log_obs.shape
-    steps = logits.shape[2]
-    if times < 1:
-        raise ValueError("markov_loglik needs log_obs (time, regime) with at least one time")
-    if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
-        raise ValueError("markov_loglik needs one number of regimes in log_obs, log_init and transition_logits")
-    if steps not in (1, times - 1):
-        raise ValueError("markov_loglik needs one step of transition_logits, or one fewer than times in log_obs")
+    check_chain(regimes, times, logits, log_init)
     d_log_obs, d_logits, d_log_init = np.empty(log_obs.shape), np.empty(logits.shape), np.empty(regimes)
     loglik = math.nan
     if regimes == len(each):
         work = np.empty((2, regimes, times))
         loglik = scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, d_log_obs, d_logits, d_log_init)
     if math.isnan(loglik):
-        loglik = CALL_EXACT(
-            regimes,
-            times,
-            steps,
-            log_obs.ctypes,
-            logits.ctypes,
-            log_init.ctypes,
-            d_log_obs.ctypes,
-            d_logits.ctypes,
-            d_log_init.ctypes,
-        )
+        loglik = call_exact(log_obs, logits, log_init, d_log_obs, d_logits, d_log_init)
     return loglik, d_log_obs, d_logits, d_log_init
 
 
 class LoglikOp(LinkedOp):
-    """Value and gradient of a log-likelihood: inputs -> (loglik, gradients of the inputs).
+    """Value and gradient of a log likelihood: inputs -> (loglik, gradients of the inputs).
 
-    One pass gives both, so the Op emits the gradient together with the value and its pullback multiplies.
+    One pass computes both, so the Op returns the gradient with the value, and its pullback multiplies.
     """
 
     __props__: ClassVar[tuple[str, ...]] = ("regimes",)
     builder: ClassVar[str]
 
     def __init__(self, regimes: int | None) -> None:
-        # How many there are, if that is known; numba has a fast function for each number.
+        # Number of regimes if known; numba compiles a fast function for each number.
         self.regimes = regimes
 
     def static(self):
@@ -443,7 +430,7 @@ class LoglikOp(LinkedOp):
 
 
 class MarkovLoglik(LoglikOp):
-    """Log-likelihood of a hidden Markov chain, of (log_obs, transition_logits, log_init)."""
+    """Log likelihood of a hidden Markov model, as a function of (log_obs, transition_logits, log_init)."""
 
     gufunc_signature = "(k,t),(k,k,s),(k)->(),(k,t),(k,k,s),(k)"
     loop = loglik_and_adjoint

@@ -1,6 +1,6 @@
-"""Joint log density of several responses under each regime: Student-t, normal as its limit."""
+"""Joint log density of several responses in each regime: Student-t, and the normal as its limit."""
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: D102
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from regimelag.likelihood.density import FARTHEST, LogpdfAdjointOp, LogpdfOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
 
-# Times that are worked on together, so that what is known of them stays in the nearest cache.
+# Number of times processed together, so that intermediate values stay in the L1 cache.
 BLOCK = 256
-# As many as an integer has bits for.
+# Patterns of observed responses are bits of an int64.
 MOST_RESPONSES = 62
 
 
@@ -33,35 +33,35 @@ def joint_logpdf(
     correlation: TensorLike,
     nu: TensorLike,
 ) -> TensorVariable:
-    """Log density at each time under each regime, multivariate Student-t of all responses that are observed.
+    """Multivariate Student-t log density of all observed responses in each period and regime.
 
     Parameters
     ----------
     y : tensor (..., response, time)
-        Responses; NaN where one is missing, which leaves the marginal distribution of the others.
+        Responses; NaN where missing. Missing responses are marginalised.
     location : tensor (..., response, regime, time)
         In units of ``y``.
     log_scale : tensor (..., episode, response, regime)
         Log of the scales of the t. A standard deviation is a scale times sqrt(nu / (nu - 2)).
     episode : integer tensor (..., time)
-        Row of ``log_scale`` that holds at each time.
+        Index of each period's episode in ``log_scale``.
     correlation : tensor (..., response, response)
-        Residual correlation, the same in all regimes and episodes. It is read as the mean of itself and its transpose.
+        Residual correlation, the same in all regimes and episodes; the mean of it and its transpose is used.
     nu : tensor (...)
         Degrees of freedom, positive; infinity for the multivariate normal.
 
     Returns
     -------
     tensor (..., regime, time)
-        In nats; 0, with zero gradients, where no response is observed. NaN, with NaN gradients, where the correlation
-        of those observed is not positive definite.
+        In nats; 0, with zero gradients, where no response is observed; NaN, with NaN gradients, where the correlation
+        of the observed responses is not positive definite.
 
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of ``log_scale``.
+        If lengths are inconsistent at evaluation, or an episode is out of range.
 
     Examples
     --------
@@ -102,16 +102,16 @@ def _check_shapes(**inputs: TensorVariable) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Times come in runs of one episode in which the same responses are observed. Within a run the scales are numbers and
-# the correlation of the observed responses is one matrix, factored once for each pattern of observed responses. So the
-# work is plain loops over times, response by response, with a logarithm that LLVM can turn into vector instructions.
-# Any order of episodes and patterns is right; long runs are fast.
+# Times are processed in runs of one episode with the same observed responses. Within a run the scales are constant, and
+# the correlation of the observed responses is one matrix, factorised once per pattern of observed responses. The
+# computations are loops over times, response by response, that LLVM can vectorise, logarithm included. Any order of
+# episodes and patterns is correct; long runs are fast.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled()
 def _check(y, location, log_scale, episode, correlation):
-    """Raise ValueError unless the inputs fit together, so that no loop reads past an end."""
+    """Raise ValueError if the inputs are inconsistent, so that no loop reads out of bounds."""
     responses, regimes, times = location.shape
     if responses > MOST_RESPONSES:
         raise ValueError("the joint density needs no more than 62 responses")
@@ -142,7 +142,7 @@ def _check(y, location, log_scale, episode, correlation):
 
 @compiled()
 def _patterns(y):
-    """Number whose bits say which responses are observed at each time (time)."""
+    """Observed responses at each time (time), as bits of an integer."""
     pattern = np.zeros(y.shape[1], np.int64)
     for a in range(y.shape[0]):
         bit, values = 1 << a, y[a]
@@ -153,7 +153,7 @@ def _patterns(y):
 
 @compiled()
 def _place(pattern, patterns):
-    """Position of a pattern among others, or their number if it is new."""
+    """Position of a pattern in an array, or its length if it is not there."""
     p = 0
     while p < patterns.size and patterns[p] != pattern:
         p += 1
@@ -162,7 +162,7 @@ def _place(pattern, patterns):
 
 @compiled()
 def _distinct(pattern):
-    """The patterns that occur, in the order of their first times."""
+    """Distinct patterns, in the order of their first times."""
     found = np.empty_like(pattern)
     count = 0
     for t in range(pattern.size):
@@ -175,7 +175,7 @@ def _distinct(pattern):
 
 @compiled()
 def _end_of_run(pattern, episode, start):
-    """First time at or after ``start`` that is of another pattern or episode, or beyond a block."""
+    """First time from ``start`` on with another pattern or episode, at most a block later."""
     stop, last = start + 1, min(start + BLOCK, episode.size)
     while stop < last and episode[stop] == episode[start] and pattern[stop] == pattern[start]:
         stop += 1
@@ -185,7 +185,7 @@ def _end_of_run(pattern, episode, start):
 # ---------------------------------------------------------------------------------------------------------------------
 # Student-t of the d observed responses, and the normal as its limit for infinite nu
 #
-# The marginal distribution of some responses is that of their sub-vector, with the sub-matrix S of the correlation.
+# The marginal distribution of some responses is a t of the sub-vector, with the sub-matrix S of the correlation.
 # With z_a = (y_a - m_a) / sigma_a, S = L L', v = L^-1 z, w = L^-T v = S^-1 z, u = v'v / nu and
 # c = (nu + d) / nu / (1 + u):
 #
@@ -195,22 +195,22 @@ def _end_of_run(pattern, episode, start):
 #     d / d S         = (c w w' - S^-1) / 2
 #     d / d nu        = (D_d'(nu / 2) - log(1 + u) + c u) / 2
 #
-# As nu grows, (nu + d) / 2 log(1 + u) tends to v'v / 2, and the rest has its limits in floating point. The adjoint
-# takes log(1 + u) back from log f, which costs no logarithm.
+# As nu grows, (nu + d) / 2 log(1 + u) tends to v'v / 2, and the rest reaches its limits in floating point. The adjoint
+# recovers log(1 + u) from log f without a logarithm.
 #
-# What is kept of L is r_i = 1 / L_ii, on the diagonal, and F_ij = L_ij / L_ii below it. Then v and x = w / r take no
-# product but those with F:
+# L is stored as r_i = 1 / L_ii on the diagonal and F_ij = L_ij / L_ii below it. Then v and x = w / r need only products
+# with F:
 #
 #     v_i = r_i z_i - sum_{j<i} F_ij v_j             x_i = v_i - sum_{j>i} F_ji x_j
 #
-# If S is not positive definite, its factor is NaN. What is read of the correlation R is (R + R') / 2: then the gradient
-# is that of each entry by itself, and not of symmetric pairs alone.
+# If S is not positive definite, its factor is NaN. The correlation R enters as (R + R') / 2, so that the gradient is
+# that of each entry, not of symmetric pairs only.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled()
 def _factor(observed, correlation, factor):
-    """Fill ``factor`` with that of the observed responses; return the log determinant of their correlation."""
+    """Fill ``factor`` with the factor of the observed responses' correlation; return its log determinant."""
     log_det = 0.0
     for i in range(observed.size):
         pivot = correlation[observed[i], observed[i]]
@@ -231,7 +231,7 @@ def _factor(observed, correlation, factor):
 
 @compiled()
 def _factors(responses, patterns, correlation, nu):
-    """For each pattern the number of responses, which they are, their factor, and the log density at zero distance.
+    """For each pattern: number of observed responses, their indices, their factor, and log density at zero distance.
 
     Shapes are (pattern), (pattern, response), (pattern, response, response) and (pattern).
     """
@@ -249,7 +249,7 @@ def _factors(responses, patterns, correlation, nu):
 
 @compiled(CONTRACT)
 def _standardise(y, location, inverse_scale, root, z, v):
-    """Fill ``z`` (time), and ``v`` with what it starts from."""
+    """Fill ``z`` (time), and ``v`` with its initial values."""
     for t in range(z.size):
         distance = (y[t] - location[t]) * inverse_scale
         distance = FARTHEST if distance > FARTHEST else distance
@@ -274,8 +274,8 @@ def _add_square(values, squares):
 def _whiten(y, location, log_scale, observed, factor, k, start, z, v, inverse_scale, squares):
     """Fill z and v (observed response, time), ``inverse_scale`` (observed response) and ``squares`` (time).
 
-    Squares are sums of v^2. Return the sum of the log scales. Slices are along the last axis alone, so that numba knows
-    them to be contiguous.
+    ``squares`` are sums of v^2. Returns the sum of the log scales. Slices are along the last axis only, so that numba
+    knows that they are contiguous.
     """
     length, volume = squares.size, 0.0
     stop = start + length
@@ -293,7 +293,7 @@ def _whiten(y, location, log_scale, observed, factor, k, start, z, v, inverse_sc
 
 @compiled()
 def _unwhiten(factor, d, length, v):
-    """Turn v, in the first d responses and ``length`` times of ``v``, into x."""
+    """Replace the first d responses and ``length`` times of ``v`` by x."""
     for i in range(d - 2, -1, -1):
         for j in range(i + 1, d):
             _subtract(factor[j, i], v[j, :length], v[i, :length])
@@ -301,7 +301,7 @@ def _unwhiten(factor, d, length, v):
 
 @compiled(CONTRACT)
 def _density(squares, head, nu, d, log_obs):
-    """Fill ``log_obs`` (time) from the squared distances and the log density at none."""
+    """Fill ``log_obs`` (time) from squared distances and the log density at zero distance."""
     if nu == np.inf:
         for t in range(log_obs.size):
             log_obs[t] = head - 0.5 * squares[t]
@@ -313,7 +313,7 @@ def _density(squares, head, nu, d, log_obs):
 
 @compiled(REORDER)
 def _density_adjoint(squares, head, slope, nu, d, log_obs, cotangent, weight):
-    """Fill ``weight`` (time) with c times the cotangent; return the sums over times of the cotangent and of d nu."""
+    """Fill ``weight`` (time) with c times the cotangent; return sums over time of the cotangent and of d nu."""
     inverse_nu, per_log = 1.0 / nu, 2.0 / (nu + d)
     unit = 1.0 + d * inverse_nu
     total = d_nu = 0.0
@@ -329,7 +329,7 @@ def _density_adjoint(squares, head, slope, nu, d, log_obs, cotangent, weight):
 
 @compiled(REORDER)
 def _pull(weight, x, root, inverse_scale, z, d_location):
-    """Fill ``d_location`` (time); return the sums over times of c w_a z_a and c w_a x_a times the cotangent."""
+    """Fill ``d_location`` (time); return sums over time of c w_a z_a and c w_a x_a times the cotangent."""
     of_scale = of_square = 0.0
     for t in range(z.size):
         of_z = weight[t] * x[t] * root
@@ -349,7 +349,7 @@ def _moment(weight, left, right):
 
 @compiled()
 def _add_moments(factor, d, weight, x, moment):
-    """Add the sum over times of c w w' times the cotangent, below the diagonal, from x (observed response, time)."""
+    """Add the sum over time of c w w' times the cotangent to the lower triangle, from x (observed response, time)."""
     length = weight.size
     for i in range(1, d):
         for j in range(i):
@@ -358,9 +358,9 @@ def _add_moments(factor, d, weight, x, moment):
 
 @compiled()
 def _add_d_correlation(observed, factor, moment, total, d_correlation):
-    """Add the gradient of one pattern, from the sums over its times of c w w' (lower triangle) and of the cotangent.
+    """Add the gradient of one pattern, from sums over its times of c w w' (lower triangle) and of the cotangent.
 
-    S^-1 = B' B with B = L^-1, of which each column solves for a unit vector as v does for z.
+    S^-1 = B' B with B = L^-1, whose columns solve for unit vectors, as v does for z.
     """
     d = observed.size
     inverse = np.zeros((d, d))

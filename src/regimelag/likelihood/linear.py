@@ -1,12 +1,12 @@
-"""Linear predictor with coefficients by episode, and products with a constant matrix.
+"""Linear predictors with coefficients by episode, and products with a constant matrix.
 
     out[m,t] = sum_c coefficients[e(t),c,m] covariates[c,t]
 
-Locations of the regimes and logits of the transitions are such sums over few covariates, for many times. Both Ops avoid
-BLAS's `dot`, which PyTensor's numba backend compiles in 12 to 17 s per variant.
+Locations of regimes and transition logits are such sums over few covariates and many times. Both Ops avoid BLAS's
+`dot`, which PyTensor's numba backend compiles in 12 to 17 s per variant.
 """
 
-# PyTensor fixes the names and arguments of the methods of an Op.
+# PyTensor prescribes the names and arguments of an Op's methods.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 def linear_predictor(
     covariates: TensorLike, coefficients: TensorLike, episode: TensorLike | None = None
 ) -> TensorVariable:
-    """Linear predictor whose coefficients change from episode to episode.
+    """Linear predictor whose coefficients differ between episodes.
 
     ``out[m, t] = sum_c coefficients[episode[t], c, m] * covariates[c, t]``
 
@@ -35,9 +35,9 @@ def linear_predictor(
     covariates : tensor (..., covariate, time)
         Regressors.
     coefficients : tensor (..., episode, covariate, column)
-        A set of coefficients for each episode.
+        Coefficients of each episode.
     episode : int tensor (..., time), optional
-        Row of ``coefficients`` that holds at each time; the first throughout if it is left out.
+        Index of each period's episode in ``coefficients``; zero throughout by default.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def linear_predictor(
     Raises
     ------
     RegimelagError
-        If dimensions or lengths that are known when the graph is built do not fit together.
+        If dimensions or lengths known at graph construction are inconsistent.
     ValueError
-        If lengths found when the graph is evaluated do not fit together, or an episode is not a row of `coefficients`.
+        If lengths are inconsistent at evaluation, or an episode is out of range.
     """
     covariates, coefficients = map(as_float, (covariates, coefficients))
     one = episode is None
@@ -83,9 +83,9 @@ def linear_map(matrix: np.ndarray, vectors: TensorLike) -> TensorVariable:
     Parameters
     ----------
     matrix : array (entry, column)
-        The constant.
+        Constant matrix.
     vectors : tensor (..., entry)
-        What it is applied to.
+        Row vectors.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def linear_map(matrix: np.ndarray, vectors: TensorLike) -> TensorVariable:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Time is the last axis, and rows come in runs of one episode; so each run, covariate and column is one plain loop over
-# neighbours. Without any episode numbers the first set of coefficients holds throughout. The predictor is linear in
-# each argument. With g[m,t] the cotangent of out[m,t],
+# Time is the last axis and is processed in runs of one episode, so each run, covariate and column is one loop over
+# contiguous values. An empty array of episodes stands for the first one throughout. The predictor is linear in each
+# argument. With g[m,t] the cotangent of out[m,t],
 #
 #     d coefficients[e,c,m] = sum_{t: e(t) = e} g[m,t] covariates[c,t]
 #     d covariates[c,t]     = sum_m g[m,t] coefficients[e(t),c,m]
@@ -114,7 +114,7 @@ def linear_map(matrix: np.ndarray, vectors: TensorLike) -> TensorVariable:
 
 @compiled()
 def _check(covariates, times, coefficients, episode):
-    """Raise ValueError unless all fit together; the first two are lengths, ``coefficients`` is a shape."""
+    """Raise ValueError if the inputs are inconsistent; the first two are lengths, ``coefficients`` is a shape."""
     if covariates != coefficients[1]:
         raise ValueError(
             "the predictor needs as many covariates in coefficients (episode, covariate, ...) as there are"
@@ -128,7 +128,7 @@ def _check(covariates, times, coefficients, episode):
 
 @compiled()
 def _run(times, episode, start):
-    """Episode at the time ``start``, and the first time after it that is in another."""
+    """Episode at the time ``start``, and the first later time in another one."""
     if episode.size == 0:
         return 0, times
     stop = start + 1
@@ -219,7 +219,7 @@ class Predictor(LinkedOp):
 
 
 class PredictorDCoefficients(LinkedOp):
-    """Adjoint of :class:`Predictor` for the coefficients, which it takes for their shape alone."""
+    """Adjoint of :class:`Predictor` for the coefficients, of which it uses only the shape."""
 
     gufunc_signature = "(c,t),(n),(m,t),(e,c,m)->(e,c,m)"
     loop = _d_coefficients
@@ -242,7 +242,7 @@ class PredictorDCoefficients(LinkedOp):
 
 
 def _d_covariates(coefficients: TensorVariable, episode: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
-    """Gradient (covariate, time): the predictor of the cotangents, with transposed coefficients."""
+    """Gradient (covariate, time): the predictor of the cotangent with transposed coefficients."""
     return Blockwise(Predictor())(cotangent, coefficients.swapaxes(-2, -1), episode)
 
 

@@ -1,4 +1,4 @@
-"""An Op around a compiled loop, with its registration with PyTensor's numba backend."""
+"""Base class of Ops that run a compiled loop, registered with PyTensor's numba backend."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from regimelag.likelihood.numba_link import VERSION, link
 
 
 def _plain(value: np.ndarray) -> Any:
-    """The argument that a loop takes for an input: a number, or a contiguous array."""
+    """Argument of a loop for an input: a number, or a contiguous array."""
     return value.item() if value.ndim == 0 else np.require(value, requirements=["C", "W"])
 
 
 class LinkedOp(Op):
     """Op that computes its outputs by one loop, in PyTensor's Python mode and, linked by symbol, in its numba mode.
 
-    A subclass sets ``loop``, a function from :func:`compiled` of all inputs, contiguous, those without dimensions as
-    numbers. The loop allocates what it returns: an output, or a tuple of them. It checks what it must to stay inside
-    its inputs, and raises ValueError.
+    A subclass sets ``loop``, a function from :func:`compiled` of all inputs: contiguous arrays, or numbers for inputs
+    without dimensions. The loop allocates and returns an output, or a tuple of them. It checks its inputs against
+    reading out of bounds, and raises ValueError.
     """
 
     __props__: ClassVar[tuple[str, ...]] = ()
     loop: ClassVar[Any]
 
     def static(self) -> tuple[Any, ...]:
-        """Arguments of the loop before the inputs, which are part of what is compiled."""
+        """Arguments of the loop that precede the inputs and are part of its type."""
         return ()
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
@@ -42,7 +42,7 @@ class LinkedOp(Op):
 
 @register_funcify_default_op_cache_key(LinkedOp)
 def _call_linked(op: LinkedOp, node: Apply, **kwargs: Any) -> tuple[Any, int]:  # noqa: ARG001
-    """Numba function of the inputs of an Op, as PyTensor wants it: numbers come and go as arrays of no dimension."""
+    """Numba function of an Op's inputs in PyTensor's convention: numbers are arrays without dimensions."""
     dtypes = {"float64": types.float64, "int64": types.int64}
     kinds, given = [], []
     for n, variable in enumerate(node.inputs):

@@ -1,8 +1,8 @@
-"""Compile the package's loops once, and let other compiled code call them as one calls a C library.
+"""Compile the package's loops once, and link them by symbol.
 
-numba compiles a cached function into each function that calls it, and PyTensor wraps an Op in five layers of those, so
-a loop would be optimised five times over for each new model. :func:`link` therefore enters a compiled loop under a
-symbol into the table in which LLVM looks up what a module lacks.
+numba compiles a cached function into each function that calls it, and PyTensor wraps an Op in five such layers, so a
+loop would be optimised five times for each new model. :func:`link` therefore registers a compiled loop as a symbol that
+LLVM resolves, as for a call of a C library.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# What the compiler may do to sums and products: fuse them, or reorder sums as well.
+# Permitted compiler optimisations: fused multiply-add, or reordering of sums as well.
 CONTRACT: frozenset[str] = frozenset({"contract"})
 REORDER: frozenset[str] = frozenset({"contract", "reassoc"})
 
-# Changes with any loop: compiled code and PyTensor's cache of what calls it hold for one version of all of them.
+# Hash of all loops: compiled code, and PyTensor's cache of its callers, are valid for one version of all of them.
 VERSION = int.from_bytes(
     hashlib.sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).digest()[:6]
 )
@@ -30,14 +30,14 @@ _LINKED: list[Any] = []
 
 
 def compiled(fastmath: frozenset[str] = frozenset(), **options: Any) -> Callable[[Any], Any]:
-    """Decorate a loop: compile it with numba and keep it in numba's file cache until any loop of the package changes.
+    """Decorator that compiles a loop with numba and caches it on disk until any loop of the package changes.
 
-    numba itself watches the file of a function alone, and not the functions of other files that are compiled into it.
+    numba itself checks only the file of the function, not functions of other files that it calls.
 
     Parameters
     ----------
     fastmath : frozenset of str
-        Liberties of the compiler, as `numba.njit` has them.
+        Permitted optimisations, as for `numba.njit`.
     **options
         Passed on to `numba.njit`.
     """
@@ -52,14 +52,14 @@ def compiled(fastmath: frozenset[str] = frozenset(), **options: Any) -> Callable
 
 @cache
 def link(loop: Any, arguments: tuple[types.Type, ...]) -> Callable[[tuple[Any, ...]], Any]:
-    """Compile a loop for arguments of these types, for numba code to call with one tuple of them.
+    """Compile a loop for arguments of these types; numba code calls the result with one tuple.
 
     Parameters
     ----------
     loop : numba dispatcher
         From :func:`compiled`.
     arguments : tuple of numba.types.Type
-        What it takes. Arguments of other types are cast by the call, or refused.
+        Argument types. Arguments of other types are cast, or refused.
     """
     loop.compile(arguments)
     found = loop.overloads[arguments]

@@ -1,6 +1,6 @@
-"""Exponential, logarithm, softmax and constants of the t density, for vectorisation by LLVM.
+"""Exponential, logarithm, softmax and constants of the t density that LLVM can vectorise.
 
-A call into the C library cannot be vectorised; these functions are plain arithmetic on doubles and on their bits.
+Calls of the C library cannot be vectorised; these functions use arithmetic on doubles and their bits only.
 """
 
 import math
@@ -15,9 +15,9 @@ from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 
 HALF_LOG_TWO_PI = 0.9189385332046727418
 LOG_TWO = 0.6931471805599453
-# Below this the exponential of a double is zero.
+# Arguments below this have an exponential of zero.
 LOWEST = -708.0
-# Half the degrees of freedom from which the expansion of the constant of the t is exact to rounding.
+# Half the degrees of freedom from which the expansion of the t constant is exact up to rounding.
 FAR_ENOUGH = 16.0
 
 SQRT_HALF_BITS = np.uint64(0x3FE6A09E00000000)
@@ -49,7 +49,7 @@ def bits_to_float(typing_context, bits):  # noqa: ARG001
 
 @intrinsic
 def registers(typing_context, rows, columns):  # noqa: ARG001
-    """Room for one double for each pair of entries of two tuples, in memory that no array can overlap."""
+    """Array of one double per pair of entries of two tuples, in memory that no other array overlaps."""
     count = ir.Constant(ir.IntType(64), len(rows) * len(columns))
 
     def generate(context, builder, signature, args):  # noqa: ARG001
@@ -60,14 +60,14 @@ def registers(typing_context, rows, columns):  # noqa: ARG001
 
 # ---------------------------------------------------------------------------------------------------------------------
 # exp(x) for x <= 0. With n = round(x / log 2) and r = x - n log 2, exp(x) = 2^n exp(r) and |r| <= 0.347. Adding
-# 1.5 * 2^52 rounds to an integer and leaves that integer in the low bits of the sum, from where a shift moves it into
-# the exponent. The Taylor series to r^13 is exact to rounding on that range.
+# 1.5 * 2^52 rounds to an integer, which is then in the low bits of the sum and is shifted into the exponent. The Taylor
+# series to r^13 is exact up to rounding in that range.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled(CONTRACT)
 def exp_nonpositive(x):
-    """Exponential of ``x <= 0``; zero below -708, where doubles end. NaN stays NaN."""
+    """Exponential of ``x <= 0``; zero below -708, the range of doubles. NaN stays NaN."""
     rounded = x * 1.4426950408889634 + 6755399441055744.0
     n = rounded - 6755399441055744.0
     r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
@@ -92,18 +92,18 @@ def exp_nonpositive(x):
 # ---------------------------------------------------------------------------------------------------------------------
 # Softmax and exponential over regimes, for all times
 #
-# Functions of ``each`` take a tuple with one entry a regime; hmm_loglik.py says why.
+# ``each`` is a tuple with one entry per regime; see hmm_loglik.py.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled(CONTRACT)
 def _softmax_of_two(logits, p):
-    """Softmax over the destination of (origin, destination, step), with one exponential a pair."""
+    """Softmax over the destination of (origin, destination, step), with one exponential per pair."""
     for i in range(2):
         to0, to1, p0, p1 = logits[i, 0], logits[i, 1], p[i, 0], p[i, 1]
         for step in range(to0.size):
             ratio = exp_nonpositive(-abs(to0[step] - to1[step]))
-            # The last term is zero, but NaN for +inf: no softmax can weigh that.
+            # The last term is zero, or NaN for +inf, whose softmax is undefined.
             larger = 1.0 / (1.0 + ratio) + 0.0 * max(to0[step], to1[step])
             smaller = ratio * larger
             p0[step] = larger if to0[step] >= to1[step] else smaller
@@ -170,7 +170,7 @@ def fill_scaled_exp(each, log_obs, obs):
 # ---------------------------------------------------------------------------------------------------------------------
 # log(1 + u) for u >= 0. s = 1 + u = 2^k m with m in [sqrt(1/2), sqrt(2)), from the bits of s. With
 # w = (m - 1) / (m + 1), log m = 2 w + w R(w^2) and |w| <= 0.172, where the minimax polynomial R of FreeBSD's e_log.c is
-# within 2^-58.45. What 1 + u lost to rounding is u - (s - 1), and adds that much over s.
+# within 2^-58.45. The rounding error of 1 + u is u - (s - 1), which is divided by s and added.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +179,7 @@ def log1p_nonnegative(u):
     """log(1 + u) for ``0 <= u < inf``."""
     s = 1.0 + u
     bits = float_to_bits(s) + ONE_MINUS_SQRT_HALF_BITS
-    # An integer below 2^52 in the low bits of the float 2^52 is that float plus the integer.
+    # An integer below 2^52 in the low bits of the double 2^52 gives 2^52 plus the integer.
     k = bits_to_float((bits >> EXPONENT_SHIFT) | TWO_TO_52_BITS) - (4503599627370496.0 + 1023.0)
     f = bits_to_float((bits & MANTISSA_BITS) + SQRT_HALF_BITS) - 1.0
     inverse = 1.0 / ((2.0 + f) * s)
@@ -198,15 +198,15 @@ def log1p_nonnegative(u):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The constant of the t density of d responses against that of the normal
+# Normalising constant of the t density of d responses, relative to that of the normal
 #
 # With x = nu / 2, D_d(x) = log Gamma(x + d/2) - log Gamma(x) - d/2 log x. For d = 1 it has the expansion
 #
 #     D_1(x) = - sum_{n>=1} (1 - 4^-n) B_2n / (n (2n - 1) x^(2n-1)),      B the Bernoulli numbers,
 #
-# which vanishes as nu grows, without the cancellation of the two gammas. Below FAR_ENOUGH the gammas give D_1, and its
-# derivative climbs there by psi(x + 1/2) - psi(x) = 1/(2 x (x + 1/2)) + psi(x + 3/2) - psi(x + 1). The steps of a half
-# from x to x + d/2 give the others:
+# which vanishes as nu grows, without cancellation of the two gamma functions. Below FAR_ENOUGH the gamma functions give
+# D_1, and its derivative follows from psi(x + 1/2) - psi(x) = 1/(2 x (x + 1/2)) + psi(x + 3/2) - psi(x + 1). D_d for d
+# > 1 is a sum over half steps from x to x + d/2:
 #
 #     D_d(x) = sum_{j<d} D_1(x + j/2) + log(1 + j / 2x) / 2.
 # ---------------------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def log1p_nonnegative(u):
 
 @compiled()
 def _excess_of_one(x):
-    """D_1(x) of the comment above."""
+    """D_1(x) as defined above."""
     if x < FAR_ENOUGH:
         return math.lgamma(x + 0.5) - math.lgamma(x) - 0.5 * math.log(x)
     r = 1.0 / (x * x)
@@ -223,7 +223,7 @@ def _excess_of_one(x):
 
 @compiled()
 def _excess_slope_of_one(x):
-    """Derivative of D_1(x) of the comment above."""
+    """Derivative of D_1(x)."""
     climb = -0.5 / x
     while x < FAR_ENOUGH:
         climb += 0.5 / (x * (x + 0.5))
@@ -235,7 +235,7 @@ def _excess_slope_of_one(x):
 
 @compiled()
 def t_constant(x, d):
-    """D_d(x) of the comment above."""
+    """D_d(x) as defined above."""
     total = 0.0
     for j in range(d):
         total += _excess_of_one(x + 0.5 * j) + 0.5 * math.log1p(0.5 * j / x)
@@ -244,7 +244,7 @@ def t_constant(x, d):
 
 @compiled()
 def t_constant_slope(x, d):
-    """Derivative of D_d(x) of the comment above."""
+    """Derivative of D_d(x)."""
     total = 0.0
     for j in range(d):
         total += _excess_slope_of_one(x + 0.5 * j) - 0.25 * j / (x * (x + 0.5 * j))

@@ -1,1 +1,1 @@
-"""The model of a spec: in PyMC, evaluated at draws, and simulated."""
+"""The model of a spec in PyMC, evaluated at draws, and simulated."""

@@ -1,4 +1,4 @@
-"""The model evaluated once at many draws, in chunks that bound the memory."""
+"""Evaluate the model once at many draws, in chunks of bounded memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from regimelag.spec.model_spec import ModelSpec
 
 @dataclass
 class Chunk:
-    """Some draws, with the model evaluated at them.
+    """The model evaluated at some draws.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Chunk:
     quantities : Quantities
         The model at these draws.
     y : ndarray
-        Standardised responses (time, response), NaN where there is none, or none of its own past.
+        Standardised responses (time, response); NaN where the response or one of its own lags is missing.
     """
 
     draws: Draws
@@ -47,7 +47,7 @@ class Chunk:
         return log_observation(self.quantities, self.y), self.quantities.logits, self.quantities.log_initial
 
     def take(self, places: np.ndarray) -> Chunk:
-        """Select draws, without evaluating anything again."""
+        """Select draws without evaluating the model again."""
         at = self.quantities
         some = Chunk(_take(self.draws, places), at.take(places), self.y)
         if "hmm" in self.__dict__:
@@ -58,7 +58,7 @@ class Chunk:
 class AtDraws:
     """The model at all draws of a dataset.
 
-    If all draws fit in one chunk, it is evaluated once and kept. Otherwise each measure evaluates every chunk anew.
+    If all draws fit in one chunk, it is evaluated once and stored. Otherwise each measure evaluates every chunk again.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class AtDraws:
         return np.concatenate([measure(chunk) for chunk in self._chunks()])
 
     def labelled(self, measure: Callable[[Chunk], np.ndarray], **coords: object) -> xr.DataArray:
-        """The same (chain, draw, ...), with named axes behind."""
+        """Values (chain, draw, ...) of a measure at all draws, with named trailing axes."""
         return unstack_draws(self.measured(measure), self.parameters, **coords)
 
     def thinned(self, step: int) -> AtDraws:

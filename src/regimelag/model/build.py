@@ -1,6 +1,6 @@
-"""From a spec and a panel to a PyMC model with named coordinates, made of the terms in `regimelag.spec.terms`.
+"""Build the PyMC model of a spec and a panel from the terms in `regimelag.spec.terms`.
 
-Everything is in standardised units. The graph is kept small and free of two-dimensional `dot`, which compiles slowly.
+All values are standardised. The graph is small and has no two-dimensional `dot`, which compiles slowly.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from regimelag.spec.transitions import stationary_distribution
 
 Tensor = Any
 
-# How a sampler moves entries that have distributions of their own, by their support.
+# Transforms, by support, of entries with distributions of their own.
 TRANSFORMS = {"real": None, "positive": log, "unit": logodds}
-# PyTensor makes its folder when it first compiles. Asked for here, it is missed when the package is loaded, not later.
+# Reading it creates PyTensor's compilation folder, so that an unwritable one fails on import.
 COMPILED_TO = pytensor.config.compiledir
 
 
 def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Coordinates of the model's named dimensions."""
+    """Coordinates of the model's dimensions."""
     numbered = {nm.LAG: spec.max_lag, nm.OWN_LAG: spec.autoregression}
     lags = {dim: list(range(1, last + 1)) for dim, last in numbered.items()}
     return coordinates(spec, list(panel[nm.EPISODE].to_numpy())) | lags
@@ -62,7 +62,7 @@ def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
 
 @one_thread_at_a_time
 def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
-    """Build the PyMC model; it is yours to extend and to sample as you like.
+    """Build the PyMC model, which can be extended and sampled by any PyMC code.
 
     Parameters
     ----------
@@ -75,33 +75,33 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     -------
     pymc.Model
         Free variables with named dimensions, and one potential, `log_likelihood`, in which regimes and point lags are
-        marginalised.
-        Data are shared variables, as `pymc.Data` makes them; `model_data` makes their arrays.
+        marginalised. Data are shared variables, as made by `pymc.Data`; `model_data` makes their arrays.
 
     Raises
     ------
     PanelError
-        Where the panel does not fit the spec.
+        If the panel does not fit the spec.
 
     Notes
     -----
     Given regime k at time t in episode e(t), response a is Student-t with location ``intercept[a, k] +
     contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l] x[t -
     l] + control_effect[a] . c[t] + sum_p autoregression[a, p] * y[t - p, a]`` and log scale ``log_scale[a] + v[k] +
-    log_scale_episode[a, e]``; where its own past is missing a response has no density. Several responses are jointly t
-    with a residual correlation under the prior of Lewandowski, Kurowicka & Joe (2009), doi:10.1016/j.jmva.2009.04.008;
-    one that is missing drops out. A point lag is marginalised like the regimes. The log location of another kernel may
-    move by episode and response, pooled. The step into t has logits ``alpha[i, j] + sum_d (driver_effect[d, j] +
-    driver_origin[d, i, j]) z[t - 1, d]``; time-varying transitions follow Diebold, Lee & Weinbach (1994) and Filardo
-    (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward recursion of Hamilton (1989),
-    doi:10.2307/1912559. Where each response has a chain of its own, intercepts, scales and effects go by the regime of
-    that chain, which has its own v, alpha and drivers' effects; the recursion runs over joint regimes. With
-    GARCH(1,1) the log scale is that of the unconditional standard deviation, and the conditional variance follows the
-    response's own past: Bollerslev (1987), doi:10.2307/1925546.
+    log_scale_episode[a, e]``. A response has no density if it or one of its own lags is missing. Several responses are
+    jointly t with a residual correlation whose prior is that of Lewandowski, Kurowicka & Joe (2009),
+    doi:10.1016/j.jmva.2009.04.008. Point lags are marginalised like regimes. The log location of other kernels may vary
+    by episode and response, partially pooled.
+
+    The step into t has logits ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``;
+    time-varying transition probabilities follow Diebold, Lee & Weinbach (1994) and Filardo (1994),
+    doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward recursion of Hamilton (1989),
+    doi:10.2307/1912559. If each response has its own regime process, intercepts, scales and effects depend on that
+    process, which has its own v, alpha and driver effects, and the recursion runs over joint regimes. With GARCH(1,1)
+    the log scale is that of the unconditional standard deviation: Bollerslev (1987), doi:10.2307/1925546.
     """
     check_panel(spec, panel)
-    # Every distribution below has parameters that are valid by construction, so PyMC need not check them at each step.
-    # A model of its own, also inside the `with` block of another, whose names it would share otherwise.
+    # All distributions have valid parameters by construction, so PyMC need not check them at each step.
+    # model=None: inside the `with` block of another model it would otherwise share its names.
     with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
@@ -118,7 +118,7 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
 
 
 def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
-    """The panel's arrays as the model holds them: time last, and nothing left to rearrange at each step of a sampler.
+    """The panel's arrays in the layout of the model, with time as the last axis.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        ``response_value`` (response, time), NaN where it has no density; ``signal_value`` (lagged series, L + time), of
-        signals, then controls; ``covariate`` (1 + contemporaneous signals + controls, time), of which the first is one;
-        ``driver_value`` (1 + drivers, time - 1), the same; ``episode_index`` (time). With autoregression also
-        ``own_past`` (response * own lag, time), zero where it is missing. With point lags also ``point_value`` (point
-        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
+        ``response_value`` (response, time), NaN without a density; ``signal_value`` (lagged series, L + time), signals
+        then controls; ``covariate`` (1 + contemporaneous signals + controls, time) and ``driver_value`` (1 + drivers,
+        time - 1), each with a first row of ones; ``episode_index`` (time). With autoregression also ``own_past``
+        (response * own lag, time), zero where missing. With point lags also ``point_value`` (point signal, regime or
+        one, time * combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
@@ -151,7 +151,7 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
         nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
     }
     if spec.autoregression:
-        # A row that lacks any of it has no density.
+        # A row with a missing own lag has no density.
         held[nm.OWN_PAST] = np.nan_to_num(own_past(panel)).reshape(rows, -1).T.copy()
     return held | _point_data(spec, panel) if spec.point_signals else held
 
@@ -170,9 +170,9 @@ def _point_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _as_data(name: str, values: np.ndarray) -> Tensor:
-    """The array as model data; its length in time, the last axis, stays open, so that another window can be set.
+    """The array as model data, with time, the last axis, of unknown length, so that another window can be set.
 
-    As `pymc.Data` does, which would refuse NaN, that marks a missing response, and turn int64 into int32.
+    `pymc.Data` would refuse NaN, which marks a missing response, and convert int64 to int32.
     """
     data = pytensor.shared(values, name=name, shape=(*values.shape[:-1], None))
     pm.modelcontext(None).register_data_var(data)
@@ -180,7 +180,7 @@ def _as_data(name: str, values: np.ndarray) -> Tensor:
 
 
 def _value(term: Term, own: tuple[str, ...] = ()) -> Tensor:
-    """The term as random variables of the model being built; `own` are dimensions in front of its own."""
+    """Random variables of a term; `own` are additional leading dimensions."""
     dims = (*own, *term.dims)
     if term.raw is None:
         return term.entering(_variable(term.name, term.resolved, dims, term.zero_sum), pt)
@@ -230,10 +230,9 @@ def _mixed(name: str, prior: Resolved, dims: tuple[str, ...]) -> Tensor:
 def _table(
     terms: Sequence[Term], cells: Callable[[np.ndarray], np.ndarray] = np.asarray, own: tuple[str, ...] = ()
 ) -> Tensor:
-    """Sum of terms (*cell), each as its random variables times a constant array, of which `cells` makes another.
+    """Sum of terms (*cell), each a product of random variables and a constant array mapped by `cells`.
 
-    Broadcasting would read as well, but each of its steps, and each of their gradients, is a node of the graph to
-    compile; here a term is one node, and the same for all.
+    Broadcasting would add a node to the graph for each step and its gradient; here a term is one node.
     """
     entered, shape = [], ()
     for term in terms:
@@ -245,7 +244,7 @@ def _table(
 
 
 def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
-    """Location (response, joint regime, time) but for point lags."""
+    """Location (response, joint regime, time) without point lags."""
     responses, joint = len(spec.responses), len(spec.joint_regimes)
     coefficients = _table(terms.location, partial(expand_to_joint, spec)).reshape((1, -1, responses * joint))
     covariate = data[nm.COVARIATE]
@@ -258,7 +257,7 @@ def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects
 
 
 def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
-    """Effect times lagged series, summed over all without a point lag (response * joint regime, time)."""
+    """Effect times lagged series, summed over series without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
     for place, lag in enumerate(terms.lags):
         if isinstance(lag.series.kernel, Point):
@@ -280,9 +279,9 @@ def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], 
 
 
 def _entering(spec: ModelSpec) -> np.ndarray | None:
-    """Which of a signal's lagged sums enters where (episode, sum, response, 1); None if there is one for all.
+    """Which lagged sum of a signal enters where (episode, sum, response, 1); None if there is one for all.
 
-    There is a sum for each response, each episode, or each pair of both, where the lag differs between them.
+    There is one sum per response, per episode, or per pair of both, depending on where the lag differs.
     """
     responses, episodes = len(spec.responses), _episodes()
     whose = np.eye(responses) if spec.lag_by_response else np.ones((1, responses))
@@ -293,7 +292,7 @@ def _entering(spec: ModelSpec) -> np.ndarray | None:
 
 
 def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
-    """Weights of a signal, (lag) or (response or one, episode or one, lag) where they differ, and departures (lag)."""
+    """Lag weights (lag) or (response or one, episode or one, lag), and signed deviations (lag) or None."""
     kernel = lag.series.kernel
     names = kernel.priors(spec.max_lag)
     parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
@@ -304,7 +303,7 @@ def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
 
 
 def _by_lag(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor) -> Tensor:
-    """Location (response, joint regime, time * combination) with the point lags' terms, lags innermost."""
+    """Location (response, joint regime, time * combination) with point lags, lags innermost."""
     responses, regimes = len(spec.responses), len(spec.joint_regimes)
     location = location[..., None]
     for n, signal in enumerate(spec.point_signals):
@@ -325,12 +324,12 @@ def _repeated(values: Tensor, count: int) -> Tensor:
 def _log_observation(
     spec: ModelSpec, terms: Terms, y: Tensor, episode: Tensor, location: Tensor, log_scale: Tensor
 ) -> Tensor:
-    """Log density of all responses together (joint regime, time)."""
+    """Joint log density of all responses (joint regime, time)."""
     family, shape = spec.family, {term.name: _value(term) for term in terms.shape}
     if not isinstance(family, Elliptical):
         scale = log_scale[:, 0][episode].T
         z = (y[0] - location[0]) / pt.exp(scale)
-        # A missing response has density one; the other branch gets a residual whose gradient is finite.
+        # A missing response has density one; its residual is replaced to keep the gradient of the other branch finite.
         missing = pt.isnan(z)
         return pt.where(missing, 0.0, family.log_density(pt.where(missing, 0.0, z), shape, pt) - scale)
     nu = family.degrees_of_freedom(shape)
@@ -345,12 +344,12 @@ def _log_observation(
 
 
 def _episodes() -> int:
-    """How many episodes the model being built has."""
+    """Number of episodes of the model being built."""
     return len(pm.modelcontext(None).coords[nm.EPISODE])
 
 
 class _ZeroSumMatrix(ZeroSumTransform):
-    """PyMC's transform over the last axis as one product with a constant matrix, which compiles in half the time."""
+    """PyMC's zero-sum transform over the last axis as one matrix product, which compiles in half the time."""
 
     def __init__(self, size: int) -> None:
         super().__init__([-1])
@@ -358,16 +357,16 @@ class _ZeroSumMatrix(ZeroSumTransform):
         self.matrix = np.vstack([np.eye(size - 1) - 1 / (root + size), np.full((1, size - 1), -1 / root)])
 
     def backward(self, value: Tensor, *rv_inputs: Tensor) -> Tensor:  # noqa: ARG002
-        """Free values (..., n - 1) to values (..., n) that sum to zero."""
+        """Map free values (..., n - 1) to values (..., n) with sum zero."""
         return linear_map(self.matrix.T, value)
 
     def forward(self, value: Tensor, *rv_inputs: Tensor) -> Tensor:  # noqa: ARG002
-        """Undo :meth:`backward`."""
+        """Inverse of `backward`."""
         return linear_map(self.matrix, value)
 
 
 def _marginal_loglik(spec: ModelSpec, terms: Terms, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihood marginal over regimes and point lags, from log densities (combination * joint regime, time)."""
+    """Log likelihood marginal over regimes and point lags, from log densities (combination * joint regime, time)."""
     count = len(spec.joint_regimes)
     if count == 1:
         logits, log_initial = pt.zeros((1, 1)), pt.zeros(1)
@@ -382,7 +381,7 @@ def _marginal_loglik(spec: ModelSpec, terms: Terms, log_obs: Tensor, data: Mappi
 
 
 def _own(spec: ModelSpec) -> tuple[str, ...]:
-    """The dimension in front of what belongs to a chain, if there are several."""
+    """Leading dimension of parameters of a regime process; empty if responses share one."""
     return (nm.RESPONSE,) if spec.own_regimes else ()
 
 
@@ -397,7 +396,7 @@ def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]
 
 
 def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
-    """Log distribution of the first joint regime (joint regime)."""
+    """Log initial distribution (joint regime)."""
     count = len(spec.joint_regimes)
     if terms.initial:
         return _table(terms.initial, partial(chain_entries_on_joint, spec), _own(spec))
@@ -409,7 +408,7 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
 
 @one_thread_at_a_time
 def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
-    """Draw from the prior of all free and deterministic variables of a model, and of its point lags.
+    """Draw free and deterministic variables of a model, and its point lags, from the prior.
 
     Parameters
     ----------
@@ -418,20 +417,20 @@ def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int
     model : pymc.Model
         From `build_model`.
     draws : int
-        How many.
+        Number of draws.
     random_seed : int, optional
         Seed.
 
     Returns
     -------
     xarray.Dataset
-        With dimensions chain (one), draw and the model's own.
+        With dimensions chain (one), draw and those of the model.
     """
-    # All constraints hold by construction, so plain forward draws are draws from the prior. Python mode: compiling
+    # All constraints hold by construction, so forward draws are draws from the prior. In Python mode, since compiling
     # would cost more than it saves.
     variables = [*model.free_RVs, *model.deterministics]
     values = pm.draw(variables, draws=draws, random_seed=random_seed, mode="FAST_COMPILE")
-    # pm.draw gives a single draw no axis of its own.
+    # pm.draw returns a single draw without a draw axis.
     drawn = values if draws > 1 else [np.expand_dims(value, 0) for value in values]
     prior = labelled(model, {str(v.name): np.expand_dims(d, 0) for v, d in zip(variables, drawn, strict=True)})
     rng = np.random.default_rng(random_seed)
@@ -446,7 +445,7 @@ def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int
 
 
 def labelled(model: pm.Model, values: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """Values (chain, draw, *variable) of a model's variables under the model's names of dimensions and coordinates."""
+    """Values (chain, draw, *variable) of a model's variables, with the model's dimensions and coordinates."""
     data: dict[str, Any] = {}
     used: dict[str, Any] = {}
     for name, found in values.items():

@@ -1,11 +1,10 @@
-"""Prior of the residual correlation of several responses.
+"""LKJ prior of the residual correlation of several responses.
 
-The distribution is that of Lewandowski, Kurowicka & Joe (2009) [1]_, with density proportional to ``det(R) ** (eta -
-1)``. It is held by partial correlations: p[i,j], i < j, of assets i and j given those before i. They are independent,
-any values in (-1, 1) are those of a correlation matrix, and (p[i,j] + 1) / 2 ~ Beta(b, b), b = eta + (assets - 2 - i) /
-2. So forward draws need no more than Beta variables, and a sampler no more than an interval for each. `pymc.LKJCorr`
-has the same distribution, but a loop to draw from it, and for its variable a Cholesky factor with constants among the
-entries.
+The density is proportional to ``det(R) ** (eta - 1)``, Lewandowski, Kurowicka & Joe (2009) [1]_. The parameters are
+partial correlations p[i,j], i < j, of responses i and j given those before i. They are independent, all values in (-1,
+1) give a correlation matrix, and (p[i,j] + 1) / 2 ~ Beta(b, b), b = eta + (n - 2 - i) / 2 for n responses. Forward
+draws need only Beta variables, and a sampler only an interval transform. `pymc.LKJCorr` has the same distribution, but
+draws in a loop and has a Cholesky factor with constant entries as its variable.
 
 References
 ----------
@@ -28,23 +27,23 @@ Tensor = Any
 
 
 def residual_correlation(name: str, size: int, eta: float) -> Tensor:
-    """Correlation matrix with an LKJ prior, for the model that is being built.
+    """Correlation matrix with an LKJ prior, in the model on the context stack.
 
     Parameters
     ----------
     name : str
-        The free variable is called ``{name}_partial``.
+        The free variable is named ``{name}_partial``.
     size : int
-        Number of assets, 2 or more.
+        Number of responses, at least 2.
     eta : float
-        Shape, positive: 1 for the uniform distribution, larger values for weaker correlation. Any entry r of the matrix
+        Positive shape: 1 for the uniform distribution, larger values for weaker correlation. Each entry r of the matrix
         has (r + 1) / 2 ~ Beta(b, b), b = eta + (size - 2) / 2.
 
     Returns
     -------
-    tensor (asset, asset)
-        The matrix. The free variable holds size (size - 1) / 2 partial correlations, in the order of
-        `numpy.triu_indices`; with two assets it is the correlation.
+    tensor (response, response)
+        The matrix. The free variable has size (size - 1) / 2 partial correlations in the order of `numpy.triu_indices`;
+        for two responses it is the correlation.
     """
     first, _ = np.triu_indices(size, 1)
     shape = eta + (size - 2 - first) / 2
@@ -64,17 +63,17 @@ def _partial(shape: Tensor, size: Tensor) -> Tensor:
 
 
 def _partial_logp(value: Tensor, shape: Tensor) -> Tensor:
-    """Log density, proportional to ``(1 - value ** 2) ** (shape - 1)``; smaller than what PyMC finds for `_partial`."""
+    """Log density, proportional to ``(1 - value ** 2) ** (shape - 1)``; a smaller graph than PyMC's."""
     log_total = (2.0 * shape - 1.0) * math.log(2.0) + 2.0 * pt.gammaln(shape) - pt.gammaln(2.0 * shape)
     return (shape - 1.0) * pt.log1p(-(value**2)) - log_total
 
 
 def _matrix(partial: Tensor, size: int) -> Tensor:
-    """Correlations from partial ones, by taking one asset after another out of those that are given.
+    """Correlations from partial correlations, by removing one conditioning response after another.
 
-    With r[i,j] the correlation given the assets up to and including m,
-    ``r[i,j] sqrt((1 - p[m,i]^2) (1 - p[m,j]^2)) + p[m,i] p[m,j]`` is that given the assets before m. With p[m,m] = 1
-    that holds for i = m too. It begins with the last two assets, so it has nothing to do if there are only two.
+    If r[i,j] is the correlation given the responses up to m, ``r[i,j] sqrt((1 - p[m,i]^2) (1 - p[m,j]^2)) + p[m,i]
+    p[m,j]`` is that given the responses before m. With p[m,m] = 1 this also holds for i = m. The recursion starts with
+    the last two responses.
     """
     first, second = np.triu_indices(size, 1)
     pairs = np.arange(len(first))

@@ -1,7 +1,7 @@
-"""The model evaluated at draws, with numpy: locations, scales, transition logits and densities.
+"""Evaluate the model at draws with NumPy: locations, scales, transition logits and densities.
 
-The arrays are those of `regimelag.spec.terms`, which the sampler's graph is made of too. The simulator draws from it,
-and everything that is computed after sampling is computed with it, so the sampler's graph can stay small.
+The constant arrays are those of `regimelag.spec.terms`, as in the PyMC model. The simulator and all results computed
+after sampling use these functions, so the sampled graph stays small.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Draws = dict[str, np.ndarray]
 
 
 class Feedback(NamedTuple):
-    """What the conditional variance takes from the past, over the unconditional variance of the row's episode.
+    """Dependence of the conditional variance on the past, relative to the unconditional variance of the episode.
 
     Attributes
     ----------
@@ -43,36 +43,36 @@ class Feedback(NamedTuple):
     first: np.ndarray
 
     def next(self, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Variance (draw) of a row from the squared residual and the variance of the row before."""
+        """Variance (draw) of a row, from the squared residual and the variance of the previous row."""
         return 1.0 - self.alpha - self.beta + self.alpha * square + self.beta * variance
 
 
 class Quantities(NamedTuple):
     """Model quantities evaluated at draws of the parameters.
 
-    Regimes are joint ones here: where each response has a chain of its own, one for each combination of their regimes,
-    as `ModelSpec.joint_regimes` numbers them.
+    Regimes are joint regimes: if each response has its own regime process, one for each combination, numbered as in
+    `ModelSpec.joint_regimes`.
 
     Attributes
     ----------
     location : ndarray
-        (draw, response, time, regime), standardised units.
+        (draw, response, time, regime), standardised.
     log_scale : ndarray
-        (draw, response, episode, regime); where the scale follows the past, of the unconditional standard deviation.
+        (draw, response, episode, regime), standardised; with GARCH, of the unconditional standard deviation.
     episode : ndarray
-        (time) index of the episode of each row.
+        (time) index of each row's episode.
     correlation : ndarray
-        (draw, response, response) of the residuals.
+        (draw, response, response) correlation of the residuals.
     family : Family
         Distribution of the residuals.
     shape : dict of str to ndarray
-        (draw) of each of its shape parameters.
+        (draw) values of each shape parameter.
     logits : ndarray
-        (draw, step, origin, destination); one step if there are no drivers.
+        (draw, step, origin, destination); one step without drivers.
     log_initial : ndarray
         (draw, regime).
     feedback : Feedback or None
-        How the scale follows the past; None where it does not.
+        Dependence of the scale on the past; None without.
     """
 
     location: np.ndarray
@@ -86,7 +86,7 @@ class Quantities(NamedTuple):
     feedback: Feedback | None = None
 
     def shape_over(self, axes: int) -> Draws:
-        """Shape parameters with so many axes of length one behind the draws'."""
+        """Shape parameters with `axes` trailing axes of length one."""
         return {name: values.reshape(-1, *(1,) * axes) for name, values in self.shape.items()}
 
     def take(self, places: np.ndarray) -> Quantities:
@@ -98,13 +98,13 @@ class Quantities(NamedTuple):
         return self._replace(shape=shape, feedback=feedback, **picked)
 
     def after_first_row(self, variance: np.ndarray) -> Quantities:
-        """All rows but the first, with the variance (draw) of the second as `variance_ahead` has it."""
+        """All rows but the first, with the variance (draw) of the second, from `variance_ahead`."""
         feedback = None if self.feedback is None else self.feedback._replace(first=variance)
         return self._replace(location=self.location[:, :, 1:], episode=self.episode[1:], feedback=feedback)
 
 
 def stack_draws(parameters: xr.Dataset) -> Draws:
-    """Arrays with all (chain, draw) pairs on one leading axis; a dataset without these dimensions is a single draw."""
+    """Arrays with all (chain, draw) pairs on one leading axis; a dataset without them is a single draw."""
     sample = [dim for dim in (nm.CHAIN, nm.DRAW) if dim in parameters.dims]
     stacked = {}
     for name, values in parameters.data_vars.items():
@@ -115,14 +115,14 @@ def stack_draws(parameters: xr.Dataset) -> Draws:
 
 
 def unstack_draws(values: np.ndarray, parameters: xr.Dataset, **coords: object) -> xr.DataArray:
-    """Undo `stack_draws` for values (draw, ...): chain and draw as in `parameters`, and named axes behind them."""
+    """Inverse of `stack_draws` for values (draw, ...), with named trailing axes."""
     sample = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
     shape = tuple(len(coord) for coord in sample.values())
     return xr.DataArray(values.reshape(*shape, *values.shape[1:]), dims=(*sample, *coords), coords={**sample, **coords})
 
 
 def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[tuple[slice, Draws]]:
-    """Split draws so that a (draw, time, regime) array stays below the budget of entries."""
+    """Split draws so that a (draw, time, regime) array has at most `budget` entries."""
     total = len(next(iter(draws.values())))
     size = max(1, budget // max(rows, 1))
     for first in range(0, total, size):
@@ -131,9 +131,9 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
 
 
 def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weights of a lagged series (draw, response, episode, regime, lag), and signed departures (draw, lag) if any.
+    """Weights of a lagged series (draw, response, episode, regime, lag), and signed deviations (draw, lag) or None.
 
-    The axes response, episode and regime have length one where the lag does not differ along them.
+    The axes response, episode and regime have length one where the lag does not vary.
     """
     kernel, label = series.kernel, series.name if isinstance(series, Signal) else nm.control_label(series.name)
     parameters = {name: draws[nm.lag_parameter(label, name)] for name in kernel.names(spec.max_lag)}
@@ -149,7 +149,7 @@ def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tupl
 
 
 def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
-    """Deviations of the log location of a signal's kernel (draw, response, episode); None if there are none."""
+    """Deviations of the log location of a signal's kernel (draw, response, episode), or None."""
     by_episode = draws.get(nm.lag_parameter(signal.name, nm.EPISODE))
     by_response = draws.get(nm.lag_parameter(signal.name, nm.RESPONSE))
     moves = [] if by_episode is None else [by_episode[:, None, :]]
@@ -158,7 +158,7 @@ def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
 
 
 def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
-    """Sum of terms (draw, *cell). Deviations that the draws do not hold are zero."""
+    """Sum of terms (draw, *cell). Deviations missing from the draws are zero."""
     total = np.zeros(())
     for term in terms:
         if term.name in draws or not term.zero_sum:
@@ -168,22 +168,22 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Cumulative lagged effect (draw, signal, response, episode, regime), standardised units."""
+    """Cumulative lagged effect of signals (draw, signal, response, episode, regime), standardised."""
     return _lagged_effects(spec, draws, episodes)[:, : len(spec.lagged_signals)]
 
 
 def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """The same of lagged signals, and then of lagged controls."""
+    """Cumulative lagged effects of signals, then controls."""
     return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
 
 
 def log_scales(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Log residual scale (draw, response, episode, regime), standardised units, by each response's own regimes."""
+    """Log residual scale (draw, response, episode, regime), standardised, by the response's own regimes."""
     return table(model_terms(spec, episodes).log_scale, draws).transpose(0, 2, 1, 3)
 
 
 def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    """Location (draw, response, time, regime), standardised units, by each response's own regimes."""
+    """Location (draw, response, time, regime), standardised, by the response's own regimes."""
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
@@ -215,7 +215,7 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
 def iterate_own_past(
     spec: ModelSpec, draws: Draws, y: np.ndarray, history: np.ndarray, *, known: np.ndarray | None = None
 ) -> np.ndarray:
-    """Responses (draw, time, response) with what their own past adds, from those without it.
+    """Add the own lags to responses (draw, time, response), recursively.
 
     Parameters
     ----------
@@ -224,12 +224,17 @@ def iterate_own_past(
     draws : dict of str to ndarray
         Parameters (draw, ...).
     y : ndarray
-        Responses (draw, time, response) whose location leaves out the own past, standardised.
+        Standardised responses (draw, time, response) without own lags in their location.
     history : ndarray
-        Responses of the rows before (own lag, response) or (draw, own lag, response), the nearest first; a missing one
-        is taken for the mean.
+        Responses before the first row (own lag, response) or (draw, own lag, response), the most recent first; a
+        missing one is replaced by the mean.
     known : ndarray, optional
-        Responses (time, response) that stay what they are, NaN where there is none.
+        Responses (time, response) to keep as they are, NaN elsewhere.
+
+    Returns
+    -------
+    ndarray
+        Standardised responses (draw, time, response).
     """
     if not spec.autoregression:
         return y
@@ -245,16 +250,16 @@ def iterate_own_past(
 
 
 def without_own_past(spec: ModelSpec, draws: Draws) -> Draws:
-    """The draws of a model whose location leaves out the own past."""
+    """Draws with zero coefficients of the own lags."""
     if not spec.autoregression:
         return draws
     return draws | {nm.AUTOREGRESSION: np.zeros_like(draws[nm.AUTOREGRESSION])}
 
 
 def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
-    """Probabilities (..., joint regime), summed to those of each response's chain (..., response, regime).
+    """Marginalise probabilities (..., joint regime) to each response's own regimes (..., response, regime).
 
-    With one chain for all they are (..., regime) as they came.
+    With a shared regime process they are returned unchanged (..., regime).
     """
     if not spec.own_regimes:
         return values
@@ -262,14 +267,14 @@ def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.nda
 
 
 def regime_paths_by_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
-    """Paths (..., time) of joint regimes, as those of each response's chain (..., time, response) if it has one."""
+    """Map paths (..., time) of joint regimes to each response's own regimes (..., time, response), if any."""
     return spec.joint_regimes[path] if spec.own_regimes else path
 
 
 def chain_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
-    """Logits (draw, 1 + driver, origin, destination) of each chain: one for all responses, or one for each.
+    """Logits (draw, 1 + driver, origin, destination) of each regime process: a shared one, or one per response.
 
-    Row 0 holds the logits with the drivers at their mean, row 1 + d what a standard deviation of driver d adds.
+    Row 0 has the logits with all drivers at their mean, row 1 + d the effect of one standard deviation of driver d.
     """
     terms = model_terms(spec, 1).transition
     if not terms:
@@ -281,7 +286,7 @@ def chain_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
 
 
 def joint_table(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """The same (draw, 1 + driver, origin, destination) for joint regimes: logits of independent chains add up."""
+    """Logits (draw, 1 + driver, origin, destination) of joint regimes; those of independent processes add."""
     chains = chain_tables(spec, draws)
     if not spec.own_regimes:
         return chains[0]
@@ -290,7 +295,7 @@ def joint_table(spec: ModelSpec, draws: Draws) -> np.ndarray:
 
 
 def expected_durations(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """Expected duration in rows (draw, regime), or (draw, response, regime), with the drivers at their mean."""
+    """Expected duration in periods (draw, regime), or (draw, response, regime), with drivers at their mean."""
     durations = []
     for rows in chain_tables(spec, draws):
         logits = rows[:, 0]
@@ -301,7 +306,7 @@ def expected_durations(spec: ModelSpec, draws: Draws) -> np.ndarray:
 
 
 def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    """Logits (draw, step, origin, destination); row t drives the step from t to t + 1."""
+    """Logits (draw, step, origin, destination); row t is the step from t to t + 1."""
     rows = joint_table(spec, draws)
     if not spec.drivers:
         return rows
@@ -310,13 +315,13 @@ def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.nd
 
 
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
-    """Log distribution of the first regime (draw, regime)."""
+    """Log initial distribution (draw, regime)."""
     count = logits.shape[-1]
     terms = model_terms(spec, 1).initial
     if terms and nm.INITIAL in draws:
         if not spec.own_regimes:
             return table(terms, draws)
-        # The chains are independent: their log probabilities add up.
+        # The processes are independent: their log probabilities add.
         chains = [table(terms, {nm.INITIAL: draws[nm.INITIAL][:, a]}) for a in range(len(spec.responses))]
         return expand_to_joint(spec, np.stack(chains, axis=1)).sum(axis=1)
     if spec.regimes.initial == "stationary" and count > 1:
@@ -325,7 +330,7 @@ def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray
 
 
 def transitions(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Transition logits (draw, step, origin, destination), and log distribution of the first regime (draw, regime)."""
+    """Transition logits (draw, step, origin, destination), and log initial distribution (draw, regime)."""
     logits = transition_logits(spec, panel, draws)
     return logits, log_initial(spec, draws, logits)
 
@@ -355,25 +360,25 @@ def _feedback(spec: ModelSpec, draws: Draws) -> Feedback | None:
 
 
 def conditional_log_scales(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
-    """Log scale (draw, response, time, regime) of each row given the responses y (time, response) before it."""
+    """Log scale (draw, response, time, regime) of each row given the past responses y (time, response)."""
     log_scale = at_draws.log_scale[:, :, at_draws.episode]
     if at_draws.feedback is None:
         return log_scale
-    # A variance that the family's scale makes its own: that of a t with scale one is nu / (nu - 2).
+    # Variance of the family with scale one: nu / (nu - 2) for Student-t.
     own = at_draws.family.variance(at_draws.shape_over(1))
     moved = 0.5 * np.log(_relative_variances(at_draws, at_draws.feedback, y)[:, :-1] / own)
     return log_scale + moved[:, None, :, None]
 
 
 def variance_ahead(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
-    """Variance (draw) of the row after the last, over the unconditional one; one where the scale has no past."""
+    """Variance (draw) of the row after the last, relative to the unconditional one; one without GARCH."""
     if at_draws.feedback is None:
         return np.ones(len(at_draws.location))
     return _relative_variances(at_draws, at_draws.feedback, y)[:, -1]
 
 
 def _relative_variances(at_draws: Quantities, feedback: Feedback, y: np.ndarray) -> np.ndarray:
-    """Conditional over unconditional variance (draw, 1 + time) of each row, and of the row after the last."""
+    """Conditional over unconditional variance (draw, 1 + time) of each row and the row after the last."""
     residual = (y[:, 0] - at_draws.location[:, 0, :, 0]) * np.exp(-at_draws.log_scale[:, 0, at_draws.episode, 0])
     variance = np.empty((residual.shape[1] + 1, len(residual)))
     variance[0] = feedback.first
@@ -385,7 +390,7 @@ def _relative_variances(at_draws: Quantities, feedback: Feedback, y: np.ndarray)
 def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     """Joint log density (draw, time, regime) of the responses y (time, response) in each regime.
 
-    Missing responses drop out of it; a row without any has zero.
+    Missing responses are marginalised; a row without responses has zero.
     """
     draws, _, rows, regimes = at_draws.location.shape
     density = np.zeros((draws, rows, regimes))
@@ -401,7 +406,7 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
 def _joint_log_density(
     at_draws: Quantities, y: np.ndarray, log_scale: np.ndarray, at: np.ndarray, these: np.ndarray
 ) -> np.ndarray:
-    """Log density (draw, row, regime) of the responses `these` on the rows `at`, on which no other is observed."""
+    """Log density (draw, row, regime) of the responses `these` on rows `at`, where no others are observed."""
     log_scale = log_scale[:, these][:, :, at]
     z = (y[at][:, these].T[None, :, :, None] - at_draws.location[:, these][:, :, at]) / np.exp(log_scale)
     shape, family, size = at_draws.shape_over(2), at_draws.family, len(these)
@@ -418,13 +423,13 @@ def _joint_log_density(
 
 
 def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Quantities, np.ndarray]:
-    """The quantities without the point lags' terms, and log densities (draw, combination, time, regime) with them.
+    """Quantities without point lags, and log densities (draw, combination, time, regime) with them.
 
-    Regimes are joint ones.
+    Regimes are joint regimes.
     """
     lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
     count = len(draws[nm.INTERCEPT])
-    # No weight is at lag zero, so these terms vanish.
+    # Lag zero has no weight, so these terms vanish.
     sizes = {nm.EPISODE: panel.sizes[nm.EPISODE], nm.REGIME: spec.regimes.count}
     nowhere = {
         nm.lag_parameter(signal.name, "point"): np.zeros((count, *(sizes[dim] for dim in spec.point_dims(signal))))
@@ -447,7 +452,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
 
 
 def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a regime path (draw, time) from the Markov chain, without looking at responses."""
+    """Draw a regime path (draw, time) from the transition probabilities, unconditional on responses."""
     draws = len(logits)
     cumulative = np.cumsum(softmax(logits, np), axis=-1)
     path = np.empty((draws, rows), dtype=np.int64)
@@ -463,13 +468,13 @@ def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np
 def draw_responses(
     at_draws: Quantities, path: np.ndarray, rng: np.random.Generator, *, missing: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw responses (draw, time, response) given regime paths, standardised units.
+    """Draw standardised responses (draw, time, response) given regime paths.
 
-    Where the scale follows the past, what is drawn on the rows `missing` (time) does not enter the rows after them.
+    With GARCH, values drawn on the rows `missing` (time) do not affect later rows.
     """
     draws, responses, rows, _ = at_draws.location.shape
     every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
-    # An index between slices would go to the front; so response goes behind first.
+    # NumPy moves the axis of an index between slices to the front, so the response axis is moved last before.
     location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
     scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
     family, shape = at_draws.family, at_draws.shape_over(1)
@@ -487,7 +492,7 @@ def draw_responses(
 
 
 def _with_feedback(feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-    """Residuals (draw, time) over the unconditional standard deviation, from such of unit variance."""
+    """Residuals (draw, time) relative to the unconditional standard deviation, from unit-variance residuals."""
     residual, variance = np.empty(unit.shape), feedback.first
     for t in range(unit.shape[1]):
         residual[:, t] = np.sqrt(variance) * unit[:, t]

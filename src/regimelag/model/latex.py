@@ -1,7 +1,4 @@
-r"""A model in mathematics, from its spec: equations as LaTeX, each led to by a sentence.
-
-`regimelag.build_model` is what is computed; this says it.
-"""
+r"""Equations of a model as LaTeX, each with an introductory sentence."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ from regimelag.spec.terms import Indices, Lag, Terms, kernel_symbol, model_terms
 
 
 class Line(NamedTuple):
-    """An equation, and the sentence that leads to it."""
+    """An equation and its introductory sentence."""
 
     words: str
     latex: str
 
 
 def _latex_of(kernel: Kernel, attribute: str, method: str) -> str:
-    """LaTeX that a class gives of one of its methods; empty if the method was replaced since."""
+    """LaTeX that a class states for one of its methods; empty if a subclass overrides the method."""
     for cls in type(kernel).__mro__:
         if vars(cls).get(attribute):
             return str(vars(cls)[attribute])
@@ -39,7 +36,7 @@ def _latex_of(kernel: Kernel, attribute: str, method: str) -> str:
 
 
 def kernel_formula(kernel: Kernel, max_lag: int) -> str:
-    """The weights as LaTeX; as functions of the parameters where the class gives no formula."""
+    """LaTeX of the weights, or a generic function of the parameters if the class has no formula."""
     given = _latex_of(kernel, "latex", "weights")
     if given:
         return given
@@ -52,7 +49,7 @@ def kernel_formula(kernel: Kernel, max_lag: int) -> str:
 
 
 def kernel_location(kernel: Kernel) -> str:
-    """The location of a kernel, which deviations move, as LaTeX."""
+    """LaTeX of a kernel's location."""
     own = (
         kernel_symbol(kernel, kernel.located, over_lags=False)
         if isinstance(kernel, LocationScaleKernel)
@@ -62,14 +59,14 @@ def kernel_location(kernel: Kernel) -> str:
 
 
 def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
-    """The model's equations, in the order in which they are read.
+    """Equations of the model, in reading order.
 
     Parameters
     ----------
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
-        Its data: episodes without a row drop out of the equations.
+        Its data; episodes without a row are omitted.
 
     Returns
     -------
@@ -84,7 +81,7 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
 
 
 def _observation(spec: ModelSpec, index: Indices) -> Line:
-    """The distribution of the responses given their regime."""
+    """Distribution of the responses given their regime."""
     several = len(spec.responses) > 1
     distribution = spec.family.symbol or text(spec.family.kind.replace("_", " "))
     given = r" \mid s_t = k" if index.regime else ""
@@ -104,13 +101,13 @@ def _observation(spec: ModelSpec, index: Indices) -> Line:
 
 
 def _family(spec: ModelSpec) -> Iterator[Line]:
-    """The density of a residual, where the family gives one that is not known by its name."""
+    """Density of a residual, if the family states one."""
     if spec.family.latex and not isinstance(spec.family, Elliptical):
         yield Line("With location zero and scale one its density is this.", spec.family.latex)
 
 
 def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
-    """The location: mean, same-period and lagged responses, controls."""
+    """Location: intercept, same-period and lagged covariates, controls."""
     by_name = {term.name: term.summands for term in terms.location}
     summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
@@ -139,18 +136,17 @@ def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
 
 
 def _whose(lag: Lag) -> str:
-    """What the lag weights are those of."""
     return f"control {lag.series.name}" if isinstance(lag.series, Control) else lag.series.name
 
 
 def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
-    """Dimension of pooled deviations in words, and their sum."""
+    """Dimensions of pooled deviations in words, and their sum as LaTeX."""
     sums = [f"{term.symbol} {term.raw.symbol}" for term in terms if term.raw]
     return " and ".join(f"{term.dims[-1]}s" for term in terms), " + ".join(sums)
 
 
 def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
-    """How the cumulative effect differs, if it does."""
+    """Variation of the cumulative effect, if any."""
     varying = [term for term in terms.effect if term.raw]
     if not varying or isinstance(lag.series, Control):
         return
@@ -164,7 +160,7 @@ def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
 
 
 def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
-    """The lag weights, and how their place moves."""
+    """Lag weights, and variation of their location."""
     kernel, unit = lag.series.kernel, period_name(spec.frequency)
     words = f"The {kernel.kind.replace('_', ' ')} lag weights of {_whose(lag)} sum to one over the lags 1 to "
     words += f"{spec.max_lag}, in {unit}."
@@ -181,7 +177,7 @@ def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
 
 
 def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
-    """The residual scale by regime and episode."""
+    """Residual scale by regime and episode."""
     if spec.volatility.moves:
         yield from _moving_scale(spec, terms, index)
         return
@@ -202,7 +198,7 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
 
 
 def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
-    """The residual scale that follows the past of the response."""
+    """Residual scale with GARCH."""
     held = {term.name: term for term in terms.log_scale}
     by_episode = nm.LOG_SCALE_EPISODE in held
     factor = (
@@ -223,7 +219,7 @@ def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Lin
 
 
 def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
-    """Transitions of the regimes, and the distribution of the first."""
+    """Transition probabilities and the initial distribution."""
     if not index.regime:
         return
     own = "a" if spec.own_regimes else ""
@@ -245,7 +241,7 @@ def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
 
 
 def prior_in_words(prior: Prior) -> str:
-    """A prior as PyMC spells it, those of single entries after it; long vectors by their length, sum and ends."""
+    """A prior as PyMC writes it, followed by priors of single entries; long vectors are abbreviated."""
     words = f"{prior.distribution}({', '.join(f'{key} = {_value(value)}' for key, value in prior.parameters.items())})"
     words += "" if prior.unit == "standardized" else f", {prior.unit}"
     others = [f"{label} {prior_in_words(one)}" for entries in prior.by.values() for label, one in entries.items()]
@@ -262,7 +258,7 @@ def _value(value: object) -> str:
 
 
 def _center(array: np.ndarray) -> str:
-    """The mean lag of masses; nothing of values that are none."""
+    """Mean lag of prior masses; empty for other values."""
     if array.min() < 0 or not array.sum() > 0:
         return ""
     return f", centred at lag {float(array @ np.arange(1, array.size + 1) / array.sum()):.3g}"

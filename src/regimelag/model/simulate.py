@@ -1,4 +1,4 @@
-"""Data from the model itself: `simulate` on any panel, and the example panel whose truth is known."""
+"""Simulated data: `simulate` on any panel, and the example panel with known truth."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from regimelag.spec.toml import read_spec
 
 SIMULATED = "simulated from the model; not market data"
 
-# Weekly standard deviations and correlations of silver's log return, the ten-year real yield's change and the broad
-# dollar index's log return, 2013 to January 2026, rounded.
+# Weekly standard deviations and correlations of the log return of silver, the change in the ten-year real yield and the
+# log return of the broad dollar index, 2013 to January 2026, rounded.
 WEEKLY_SD = {"silver_usd": 0.039, "real_yield_10y": 0.106, "dollar_index": 0.0070}
 WEEKLY_CORRELATION = np.array([[1.0, -0.27, -0.49], [-0.27, 1.0, 0.32], [-0.49, 0.32, 1.0]])
 RESPONSE_CENTER, RESPONSE_SCALE = 0.013, 0.105
@@ -47,26 +47,26 @@ def simulate(
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
-        Panel whose covariates, episodes and constants are used; with autoregression also its responses before the
-        window, of which a missing one is taken for the mean.
+        Panel with covariates, episodes and constants; with autoregression also with responses before the window, of
+        which missing ones are replaced by the mean.
     parameters : xarray.Dataset, optional
-        One value of each parameter, named as in the posterior, standardised units. Drawn from the prior if not given.
+        One value of each parameter, named as in the posterior, standardised. Drawn from the prior by default.
     random_seed : int, optional
         Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
     xarray.Dataset
-        The panel with `response_value` simulated (rows missing before stay missing) and the drawn `regime_path` (time),
-        or (time, response) if each response has a chain of its own, beside it. The constants are kept, so the
-        parameters stay true in the panel's standardised units.
+        The panel with simulated `response_value` (missing rows stay missing), and the drawn `regime_path` (time), or
+        (time, response) if each response has its own regime process. Constants are unchanged, so the parameters remain
+        valid in the panel's standardised units.
 
     Raises
     ------
     PanelError
         If the panel does not fit the spec.
     FitError
-        If `parameters` hold more than one draw, or are draws of a fit to a panel with other constants.
+        If `parameters` has more than one draw, or comes from a fit to a panel with other constants.
     """
     check_panel(spec, panel)
     seed = drawn_seed(FitError, "simulate", random_seed)
@@ -100,17 +100,17 @@ def simulate(
     own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)
     simulated[nm.REGIME_PATH] = (own, regime_paths_by_chain(spec, path[0]))
     if nm.LEVEL in simulated:
-        # The columns of the responses are not what their simulated values would come from.
+        # The levels of the responses do not match their simulated values.
         simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)
     simulated.attrs |= {"origin": SIMULATED, "random_seed": seed}
     return simulated
 
 
 def _example_frame(rng: np.random.Generator) -> pd.DataFrame:
-    """Weekly levels with the real data's volatilities and correlations; the response's level is a placeholder."""
+    """Weekly levels with the volatilities and correlations of real data; the response's level is a placeholder."""
     dates = pd.date_range("2012-01-06", "2026-01-23", freq="W-FRI", name="date")
     shape = (len(dates), len(WEEKLY_SD))
-    # Student-t moves with five degrees of freedom, scaled to unit variance: about the kurtosis of the real series.
+    # Student-t changes with five degrees of freedom and unit variance: about the kurtosis of the real series.
     normal = rng.standard_normal(shape) @ np.linalg.cholesky(WEEKLY_CORRELATION).T
     moves = normal * np.sqrt(3.0 / rng.chisquare(5.0, size=(len(dates), 1)))
     moves *= np.array(list(WEEKLY_SD.values()))
@@ -127,7 +127,7 @@ def _example_frame(rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _example_truth(panel: xr.Dataset, effect: float) -> xr.Dataset:
-    """The truth in the panel's standardised units; effects are elasticities times silver's sd over Bitcoin's."""
+    """True parameters, standardised; effects are elasticities times the ratio of silver's sd to Bitcoin's."""
     elasticity = float(panel[nm.scale_of(nm.SIGNAL)][0]) / RESPONSE_SCALE
     episodes = panel.sizes[nm.EPISODE]
     ladder = np.linspace(0.35, -0.35, episodes)
@@ -162,10 +162,11 @@ def example_panel(*, effect: float = ..., random_seed: int = ..., as_frame: Lite
 @overload
 def example_panel(*, effect: float = ..., random_seed: int = ..., as_frame: Literal[True]) -> pd.DataFrame: ...
 def example_panel(*, effect: float = 2.5, random_seed: int = 1, as_frame: bool = False) -> xr.Dataset | pd.DataFrame:
-    """Simulate a panel for the baseline model, with known truth; no market data in it.
+    """Simulate a panel of the baseline model with known truth; it contains no market data.
 
     Volatilities, correlations and persistence are those of the real weekly data from 2013 on. The lagged effect is
-    deliberately large: of an elasticity of 0.5 the verdict claims 12 % in panels of this length, of 1.1 about 80 %.
+    deliberately large: in panels of this length the verdict claims an elasticity of 0.5 in 12 % of samples, and one of
+    1.1 in about 80 %.
 
     Parameters
     ----------
@@ -174,15 +175,15 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1, as_frame: bool =
     random_seed : int
         Seed.
     as_frame : bool
-        Whether to return the weekly levels that the panel is made of, on which any model of these columns can be
-        fitted: a DataFrame (date, column) of ``silver_usd``, ``real_yield_10y``, ``dollar_index`` and ``btc_usd``.
+        Whether to return the weekly levels of the panel, to which any model of these columns can be fitted: a DataFrame
+        (date, column) of ``silver_usd``, ``real_yield_10y``, ``dollar_index`` and ``btc_usd``.
 
     Returns
     -------
     xarray.Dataset or pandas.DataFrame
-        A panel, with `regime_path` (time), and in ``attrs["truth"]`` the true values as JSON: ``effect`` (elasticity),
-        ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log
-        return), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
+        A panel with `regime_path` (time). ``attrs["truth"]`` has the true values as JSON: ``effect`` (elasticity),
+        ``contemporaneous`` (elasticity), ``mean_lag`` (weeks), ``scale`` of each regime in the mean episode (log return
+        per week), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
         each driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
     """
     spec = read_spec("btc_silver")
@@ -209,7 +210,7 @@ def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, x
     simulated = simulate(spec, draft, parameters=truth, random_seed=int(rng.integers(2**31)))
     returns = RESPONSE_CENTER + RESPONSE_SCALE * simulated[nm.RESPONSE_VALUE].to_series().droplevel(nm.RESPONSE)
     frame["btc_usd"] = 100.0 * np.exp(returns.reindex(frame.index, fill_value=0.0).cumsum())
-    # Before the first return's row there was no price: one that stands still is refused.
+    # No price before the row of the first return: a constant price is refused.
     frame["btc_usd"] = frame["btc_usd"].where(frame.index >= returns.index[0] - pd.Timedelta(weeks=1))
     return frame, simulated[nm.REGIME_PATH], truth
 

@@ -1,1 +1,1 @@
-"""From tables of levels to the labelled panel that a model is fitted to."""
+"""From data frames to the labelled panel that a model is fitted to."""

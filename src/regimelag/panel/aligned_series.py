@@ -1,4 +1,4 @@
-"""Every series of a spec on the panel's rows, and from which row on they can all be used."""
+"""Alignment of the series of a spec with the rows of a panel, and the first row that all can serve."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class AlignedSeries:
     series : Series
         Its part of the spec.
     legs : dict of str to OnRows
-        The columns that it is made from, on the rows, in their own units; its own first.
+        Aligned columns that it is made from, in their own units, its main column first.
     value : array of float (row)
-        The transformed level; NaN where any leg is missing.
+        Transformed values; NaN where any leg is missing.
     date : array of datetime64 (row)
-        Date of the oldest observation used on the row, NaT where any leg is missing.
+        Date of the oldest observation used; NaT where any leg is missing.
     other : array of float (row), optional
-        The transformed value of the column that it lies beyond.
+        Transformed values of the column to which it is orthogonalised.
     slope : float
-        What `take_beyond` found that one unit of the other column takes with it, NaN before and without.
+        Regression slope on that column, from `partial_out`; NaN before it and without such a column.
     """
 
     role: str
@@ -66,17 +66,17 @@ class AlignedSeries:
 
     @property
     def span(self) -> int:
-        """Rows that a value reaches back over."""
+        """Number of earlier rows that a value depends on."""
         return 0 if self.series.transform == "level" else self.series.periods
 
     @property
     def first_value(self) -> int:
-        """First row with a value; past the last row if there is none."""
+        """First row with a value; the number of rows if there is none."""
         present = np.flatnonzero(~np.isnan(self.value))
         return int(present[0]) if len(present) else len(self.value)
 
     def ready(self, spec: ModelSpec) -> int:
-        """First row of a window that this series can serve: with a lag it needs rows before it."""
+        """First row of a window that this series can serve, given the history that its lags need."""
         return self.first_value + spec.history_of(self.role)
 
 
@@ -86,19 +86,19 @@ def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
 
 
 def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> str:
-    """The series' columns in words, each in quotation marks unless spelled otherwise."""
+    """Columns of a series in words, quoted by default."""
     against = f" against {spell(series.against)}" if series.against else ""
     beyond = f" beyond {spell(series.beyond)}" if isinstance(series, Signal) and series.beyond else ""
     return f"{spell(series.column)}{against}{beyond}"
 
 
 def is_as_of(role: str, series: Series) -> bool:
-    """Whether rows hold values as published by their date, not the period's last observation."""
+    """Whether rows have the last value published by their date, not the period's last observation."""
     return role == nm.DRIVER or series.delay != NO_DELAY
 
 
 def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
-    """Columns that must be observed on a trading date: the first response's, and those that stand by their close."""
+    """Columns required on a trading date: the first response's, and those of signals and controls without delay."""
     needed: list[Series] = [*spec.responses[:1]]
     for role in (nm.SIGNAL, nm.CONTROL):
         needed += [series for series in parts(spec)[role] if not is_as_of(role, series)]
@@ -106,12 +106,12 @@ def trading_columns(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Episode of each row: the last one that has started by the row's date.
+    """Episode of each row: the last one to start on or before the row's date.
 
     Returns
     -------
     index : array of int (row)
-        Place in `labels`.
+        Position in `labels`.
     labels : tuple of str (episode)
         Episodes with at least one row, in order.
     """
@@ -122,7 +122,7 @@ def episode_rows(spec: ModelSpec, rows: pd.DatetimeIndex) -> tuple[npt.NDArray[n
 
 
 def published_columns(spec: ModelSpec) -> tuple[str, ...]:
-    """Columns of the series that stand by their publication."""
+    """Columns of the series that are aligned by publication date."""
     members = [(role, series) for role, held in parts(spec).items() for series in held]
     return tuple(dict.fromkeys(c for role, series in members if is_as_of(role, series) for c in series.columns))
 
@@ -135,19 +135,19 @@ def align_series(
     *,
     releases: Mapping[str, Releases] | None = None,
 ) -> list[AlignedSeries]:
-    """Put every series of the spec on the rows and transform it there.
+    """Align every series of the spec with the rows and transform it.
 
-    Drivers, and other series with a delay, hold what was published by the row's date; the rest hold the last
-    observation inside the row's period. A column with releases, where it stands by publication, is taken as it stood
-    on the row's date. Observations dated after the last row are not looked at. What a signal does beyond another column
-    waits for the window: see `take_beyond`.
+    Drivers, and other series with a delay, have the last value published by the row's date; all others have the last
+    observation inside the row's period. A column with releases, where it is aligned by publication date, has the value
+    as known on the row's date. Observations after the last row are not used. Orthogonalisation of signals depends on
+    the window and follows later; see `partial_out`.
 
     Raises
     ------
     PanelError
-        If a log return is asked of a value that is not positive.
+        If a log return requires a value that is not positive.
     """
-    # Nothing bounds the period of the first trading date, so it begins on that date.
+    # The first trading date has no predecessor, so its period begins on that date.
     inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
     return [
         _lay(role, series, source, rows, asked, releases or {})
@@ -187,7 +187,7 @@ def _lay(
 
 
 def combined(series: Series, levels: Mapping[str, FloatArray]) -> FloatArray:
-    """The series' level from those of its columns: its own alone, as a ratio, or as a difference."""
+    """Level of a series from its columns: one column, a ratio, or a difference."""
     own = levels[series.column]
     if not series.against:
         return own
@@ -209,7 +209,7 @@ def _check_positive(track: AlignedSeries, asked: str) -> None:
 def check_history(
     spec: ModelSpec, tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int, asked: str
 ) -> None:
-    """Refuse a window that begins before its series do; the error says how many rows came and where it could begin."""
+    """Refuse a window that begins before its series; the error states the first possible start."""
     late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(spec) > first]
     if not late:
         return
@@ -226,7 +226,7 @@ def check_history(
 
 
 def _too_seldom(late: Sequence[AlignedSeries], rows: pd.DatetimeIndex) -> str:
-    """The cure where columns are observed less often than there are rows, so that no change over a row is known."""
+    """Cure if columns are observed less often than once per row, so that one-row changes are unknown."""
     day = np.timedelta64(1, "D")
     apart = np.median(np.diff(rows.to_numpy()) / day) if len(rows) > 1 else np.inf
     for track in late:
@@ -248,7 +248,7 @@ def _what_came(track: AlignedSeries, rows: pd.DatetimeIndex, first: int, history
 
 
 def check_present(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
-    """Refuse missing values of a covariate on the rows used; the error names the rows whose level is missing."""
+    """Refuse missing values of a covariate on the rows used; the error names the rows."""
     gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
     if not len(gaps):
         return

@@ -1,12 +1,11 @@
-"""Closes as instants, and the effect of asynchronous closes on a lag.
+"""Times of closes, and the spurious lag caused by asynchronous closes.
 
-Let a response close at R(t) and a signal at S(t), t the row. If S(t) > R(t), what happens in (R(t), S(t)] moves the
-signal on row t and the response on row t + 1: the response seems to follow the signal by a row. That is a lag made by
-the clock. If S(t) < R(t), it moves the response on row t and the signal on row t + 1: the signal seems to follow, the
-same-row response loses that part, and no lag is made; in the reverse direction one is. Of two closes of one price, each
-row's returns being spread evenly over the row, the correlation made is the hours between them over the row's length;
-busy hours make more of it. (Scholes and Williams, 1977, Journal of Financial Economics 5, 309-327,
-doi:10.1016/0304-405X(77)90041-1, treat returns of prices that are not made at the same time.)
+Let the response close at R(t) and the signal at S(t) on row t. If S(t) > R(t), news in (R(t), S(t)] moves the signal on
+row t and the response on row t + 1: a spurious lag of one row. If S(t) < R(t), news in between moves the response on
+row t and the signal on row t + 1: the same-row effect is reduced, and only the reverse direction has a spurious lag.
+For two closes of one price, with returns spread evenly over the row, the spurious correlation is the gap in hours
+divided by the length of the row; it is larger if those hours are volatile. See Scholes & Williams (1977),
+doi:10.1016/0304-405X(77)90041-1.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 HOUR = np.timedelta64(1, "h")
-# A part of the row this small makes a correlation far below what any panel can tell from none.
+# The spurious correlation of a smaller share of the row cannot be detected in any panel.
 LEAST_SHARE = 0.01
 
 
 class ClockGap(NamedTuple):
-    """Typical gap between a column's close and a response's.
+    """Typical gap between the close of a column and the close of a response.
 
     Attributes
     ----------
     role, name : str
-        Of the signal or control.
+        Role and name of the signal or control.
     column, response_column : str
         The two columns.
     hours : float
-        Median over the window's rows of the column's close less the response's. Where either hour is unknown, that
-        between their days, NaN on the same day.
+        Median over the window of the column's close minus the response's. If either time of day is unknown, the gap
+        between their days, or NaN on the same day.
     share : float
-        The same over the typical length of a row.
+        The gap divided by the typical length of a row.
     """
 
     role: str
@@ -56,7 +55,7 @@ class ClockGap(NamedTuple):
 
 
 def close_instants(dates: DateArray, close: str) -> DateArray:
-    """Instants at which values of these dates were made.
+    """Times in UTC at which values of these dates were observed.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def close_instants(dates: DateArray, close: str) -> DateArray:
     Returns
     -------
     array of datetime64
-        UTC. Of an hour that comes twice, when clocks go back, the first; an hour that is skipped counts as its end.
+        UTC. When clocks go back, the first of two equal local times; a skipped local time counts as the end of the gap.
     """
     clock, zone = close.split()
     hours, minutes = clock.split(":")
@@ -79,12 +78,12 @@ def close_instants(dates: DateArray, close: str) -> DateArray:
 
 
 def _hours_after(one: DateArray, close: str, other: DateArray, other_close: str) -> FloatArray:
-    """Hours from the other close to the one, row by row."""
+    """Hours from the second close to the first, by row."""
     return (close_instants(one, close) - close_instants(other, other_close)) / HOUR
 
 
 def _typical_hours(one: DateArray, close: str, other: DateArray, other_close: str) -> float:
-    """Median hours from the other close to the one; between their days where either hour is unknown."""
+    """Median hours from the second close to the first; days if a time is unknown."""
     if close and other_close:
         return float(np.nanmedian(_hours_after(one, close, other, other_close)))
     return float(np.nanmedian((one - other) / HOUR)) or np.nan
@@ -96,7 +95,7 @@ def clock_gaps(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Aligned
     Parameters
     ----------
     spec : ModelSpec
-        The model; it holds the closes.
+        The model, with the closes.
     rows : DatetimeIndex (row)
         Rows up to the end of the window.
     tracks : sequence of AlignedSeries
@@ -117,13 +116,13 @@ def clock_gaps(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[Aligned
 
 
 def lags_by_clock(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[ClockGap]:
-    """The gaps that make a lag: a signal with a kernel closes after a response, by a hundredth of a row or more."""
+    """Gaps that cause a spurious lag: a lagged signal closes at least a hundredth of a row after a response."""
     lagged = {signal.name for signal in spec.lagged_signals}
     return [gap for gap in gaps if gap.role == nm.SIGNAL and gap.name in lagged and gap.share >= LEAST_SHARE]
 
 
 def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
-    """Sentences on closes: which there are, which make a lag or hide one, which are not known."""
+    """Sentences on the closes: known ones, those that cause or hide a lag, and unknown ones."""
     closes = spec.closes
     by_close = {signal.name for signal in spec.signals if not is_as_of(nm.SIGNAL, signal)}
     mine = [gap for gap in gaps if gap.role == nm.SIGNAL and gap.name in by_close]
@@ -138,7 +137,7 @@ def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
 
 
 def sentence(gap: ClockGap) -> str:
-    """Warning of a signal that closes after the response."""
+    """Warning that a signal closes after the response."""
     return (
         f"Column {gap.column!r} of signal {gap.name!r} closes {gap.hours:.3g} hours after the response's "
         f"{gap.response_column!r}, typically: what happens in between stands on this row of the signal and on the next "
@@ -159,15 +158,15 @@ def _on_lead(gap: ClockGap) -> str:
 def check_known(
     spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int, asked: str
 ) -> None:
-    """Refuse a driver that is known at its own close, where that comes after the close of the response's row.
+    """Refuse a driver without a delay whose close is later than that of the response.
 
-    Without a delay a value counts as known at its own close, and the step into the next row may use it only if that is
-    no later than the response's close. Values with a delay are known on a later day, and `as_of` takes care of them.
+    Without a delay a value is known at its own close. The step into the next row may use it only if that is no later
+    than the response's close. Values with a delay are known on a later day; see `as_of`.
 
     Raises
     ------
     PanelError
-        Naming driver, column, the first such row and the cure.
+        With the driver, the column, the first such row and the cure.
     """
     closes = spec.closes
     answers = [column for response in spec.responses for column in response.columns if column in closes]
@@ -202,6 +201,6 @@ def _check_leg(
 
 
 def gaps_as_json(gaps: Sequence[ClockGap]) -> str:
-    """Hours by which each column closes after the first response's own, for a panel's attributes."""
+    """Gap of each column to the first response's main column, in hours, for the attributes of a panel."""
     own = gaps[0].response_column if gaps else ""
     return json.dumps({g.column: g.hours for g in gaps if g.response_column == own and not np.isnan(g.hours)})

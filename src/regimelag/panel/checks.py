@@ -16,7 +16,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_from_toml
 
-# A control that is the response one row before, if for rounding.
+# Correlation above which a covariate counts as the lagged response, up to rounding.
 SAME = 0.999
 REMAKE = "make the panel anew with make_panel(spec, frame, ...)"
 
@@ -41,10 +41,9 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     Raises
     ------
     PanelError
-        If a variable is missing or has other dimensions, names differ from the spec's, times do not ascend, the
-        signals' history is not `spec.history` rows long, that of the responses not as long as their autoregression, a
-        covariate is missing or infinite, episodes are others, or the panel was made with other columns, transforms or
-        delays.
+        If variables, dimensions, names, episodes, or the history of signals and responses differ from what the spec
+        requires, times do not ascend, a covariate is missing or infinite, or the panel was made with other columns,
+        transforms or delays.
     """
     check_spec(spec, "a panel that fits a spec")
     asked = f"a panel that fits the model {spec.name!r}"
@@ -62,7 +61,7 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
 
 
 def _layout(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
-    """Dimensions of every variable that a panel has."""
+    """Dimensions of every variable of a panel."""
     layout: dict[str, tuple[str, ...]] = {nm.EPISODE_INDEX: (nm.TIME,), nm.DRIVER_DATE: (nm.TIME, nm.DRIVER)}
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         layout[nm.value_of(role)] = (spec.time_of(role), role)
@@ -105,7 +104,7 @@ def _check_times(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 
 def _check_history(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
-    """Check that the responses' own past is as long as the spec asks for."""
+    """Check that the history of the responses has the length of the autoregression."""
     held = panel.get(nm.RESPONSE_HISTORY)
     if held is None and not spec.autoregression:
         return
@@ -150,7 +149,7 @@ def _check_values(panel: xr.Dataset, role: str, asked: str) -> None:
 
 
 def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
-    """Check that slopes stand where the spec asks for them; panels made by hand need not have any."""
+    """Check that orthogonalised signals, and no others, have slopes; hand-made panels may have none."""
     if nm.BEYOND_SLOPE not in panel.data_vars:
         return
     held = panel[nm.BEYOND_SLOPE]
@@ -161,7 +160,7 @@ def _check_beyond(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 
 def panel_spec(panel: xr.Dataset, asked: str) -> ModelSpec:
-    """Read the spec stored in a panel; refuse a panel without one."""
+    """Spec stored in a panel; refuse a panel without one."""
     if not isinstance(panel, xr.Dataset) or "spec" not in panel.attrs:
         came = "no attribute 'spec'" if isinstance(panel, xr.Dataset) else f"a {type(panel).__name__}"
         raise PanelError(asked, "the argument is a panel from make_panel", came, REMAKE)
@@ -169,7 +168,7 @@ def panel_spec(panel: xr.Dataset, asked: str) -> ModelSpec:
 
 
 def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
-    """Compare the panel's origin with the spec; panels made by hand need not have one."""
+    """Compare the panel's stored spec with the spec; hand-made panels may have none."""
     if "spec" not in panel.attrs:
         return
     try:
@@ -191,7 +190,7 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 
 def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
-    """Names of covariates that are made of a response, by their column or by their values."""
+    """Names of covariates made from a response's column, and of controls equal to a response one row before."""
     columns = {response.column for response in spec.responses}
     levels = [response.level_columns for response in spec.responses]
     own = {
@@ -210,10 +209,10 @@ def lagged_response_covariates(spec: ModelSpec, panel: xr.Dataset) -> list[str]:
 
 
 def panel_hash(panel: xr.Dataset) -> str:
-    """SHA-256 over the names, dimensions and values of all variables and coordinates.
+    """SHA-256 of the names, dimensions and values of all variables and coordinates.
 
-    Attributes, the order of variables, and how a file format stores text and dates do not enter, so the hash outlives a
-    save and a load.
+    It does not depend on attributes, the order of variables, or the encoding of text and dates in a file format, so it
+    survives saving and loading.
 
     Parameters
     ----------
@@ -241,7 +240,7 @@ def constants_hash(panel: xr.Dataset) -> str:
 
 
 def _canonical(values: np.ndarray[Any, Any]) -> bytes:
-    """The same bytes for the same content: fixed byte order and width, one NaN, one zero, text in UTF-8."""
+    """Canonical bytes of an array: fixed byte order and width, one NaN, one zero, text in UTF-8."""
     if values.size == 0:
         return b""
     if values.dtype.kind == "M":

@@ -1,4 +1,4 @@
-"""`describe_panel`: every series of a panel, in its own unit."""
+"""`describe_panel`: summary of every series of a panel, in its own unit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = {
 
 
 def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
-    """Describe every series of a panel in its own unit.
+    """Summarise every series of a panel in its own unit.
 
     Parameters
     ----------
@@ -36,16 +36,26 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame (role, name)
-        ``column`` (in words where there are several), ``transform`` in words, ``delay``, ``close``; ``hours_after``,
-        by how many hours a signal or control closes after the response, typically; ``beyond_slope``, what one unit of
-        the column that a signal lies beyond takes with it; ``first`` and ``last`` row with a value in the window,
-        ``observations`` and ``missing`` there, ``history`` (rows held before the window); ``mean``, ``sd``, ``min``,
-        ``max`` over the window, in its own unit (a log return of 0.01 is about one per cent); ``age_days``, for
-        drivers the median number of days between the row and the observation used; ``data_from`` and ``data_to``, the
-        range of what was given, and ``longest_gap``, the most days between two observations within the window (of
-        several columns the shortest range and the longest gap); ``closes_differ``, the rows on which a column was last
-        observed on another day than the response. ``attrs["notes"]`` is a list of sentences on what was done, what was
-        left out and why.
+        ``column`` (an expression if there are several), ``transform`` in words, ``delay``, ``close``;
+
+        ``hours_after``: typical hours by which a signal or control closes after the response;
+
+        ``beyond_slope``: slope of an orthogonalised signal on the other column;
+
+        ``first`` and ``last`` row with a value in the window, ``observations`` and ``missing`` in the window,
+        ``history`` (rows before it);
+
+        ``mean``, ``sd``, ``min``, ``max`` in the window, in the series' unit (a log return of 0.01 is about one per
+        cent);
+
+        ``age_days``: for drivers, the median age of the observation used;
+
+        ``data_from`` and ``data_to``: range of the input data, and ``longest_gap``: largest number of days between two
+        observations in the window (of several columns, the shortest range and the longest gap);
+
+        ``closes_differ``: number of rows on which a column's last observation is of another day than the response's.
+
+        ``attrs["notes"]`` is a list of sentences on the changes made to the data.
 
     See Also
     --------
@@ -54,7 +64,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     Raises
     ------
     PanelError
-        If this is no panel.
+        If the argument is not a panel.
     """
     spec = panel_spec(panel, "describe_panel")
     check_panel(spec, panel)
@@ -62,7 +72,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     rows = {
         (role, series.name): _describe(panel, role, series)
         | _on_source(panel, role, series, spec.closes)
-        # A driver may share its column with a control, but stands by its publication, not by its close.
+        # A driver may share its column with a control, but it is aligned by publication date, not by close.
         | {"closes_differ": 0 if is_as_of(role, series) else len(_differing(differ, series))}
         for role, members in parts(spec).items()
         for series in members
@@ -75,7 +85,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
 
 
 def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
-    """Rows on which any of the series' columns was last observed on another day than the response."""
+    """Rows on which a column's last observation is of another day than the response's."""
     return {row for column in series.columns for row in differ.get(column, [])}
 
 
@@ -105,7 +115,7 @@ def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
 
 
 def _on_source(panel: xr.Dataset, role: str, series: Series, closes: Mapping[str, str]) -> dict[str, Any]:
-    """Close and range of the columns that a series is made from; blank for panels made by hand."""
+    """Close and range of the columns of a series; blank for hand-made panels."""
     held = json.loads(panel.attrs.get("ranges", "{}"))
     mine = [held[column] for column in series.columns if column in held]
     beside = json.loads(panel.attrs.get("hours_after", "{}"))

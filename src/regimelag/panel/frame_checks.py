@@ -1,4 +1,4 @@
-"""Checks of a frame of observations."""
+"""Checks of a data frame of observations."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import pandas as pd
 
 from regimelag.errors import PanelError
 
-# Names of the column of dates, in any case.
+# Names of the date column; case is ignored.
 DATE_NAMES = ("date", "time", "datetime", "observation_date")
-# Nanoseconds since 1970 in 64 bits reach from 1677 to 2262; panels and NetCDF files keep dates in that unit.
+# Range of 64-bit nanoseconds since 1970, the unit of dates in panels and NetCDF files.
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
 
 
 def truncate_list(items: Iterable[Any], *, most: int = 4) -> str:
-    """The first few items and how many there are, dates without their time of day."""
+    """The first items, and the number of items if there are more; dates without time of day."""
     texts = [str(pd.Timestamp(i).date()) if isinstance(i, (pd.Timestamp, np.datetime64)) else str(i) for i in items]
     listed = ", ".join(texts[:most])
     return listed if len(texts) <= most else f"{listed}, ... ({len(texts)} in all)"
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """Cure for an unknown name."""
+    """Cure for an unknown name: the nearest known one."""
     match = difflib.get_close_matches(name, known, n=1)
     return f"write {match[0]!r}" if match else f"choose one of: {truncate_list(known, most=20)}"
 
 
 def check_frame(frame: object, asked: str) -> pd.DataFrame:
-    """Check the frame's dates and column names.
+    """Check the dates and column names of a frame.
 
     Parameters
     ----------
     frame : DataFrame (date, column)
-        Observations, one row a date.
+        Observations, one row per date.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
     Raises
     ------
     PanelError
-        Unless the index holds days without time zone or time of day, ascending, each once, and column names differ.
+        Unless the index has unique, ascending days without time zone or time of day, and column names are unique.
     """
     if not isinstance(frame, pd.DataFrame):
         raise PanelError(asked, "the data are a pandas.DataFrame", _what(frame), _as_frame(frame))
@@ -75,7 +75,7 @@ def _what(given: object) -> str:
 
 
 def _as_frame(given: Any) -> str:
-    """Cure: conversion of a value to a frame."""
+    """Cure: code that converts the value to a frame."""
     if isinstance(given, pd.Series):
         return f"pass a DataFrame: frame.to_frame({str(given.name or 'price')!r}), with the column's name in the spec"
     if hasattr(given, "to_pandas"):
@@ -86,7 +86,7 @@ def _as_frame(given: Any) -> str:
 
 
 def _one_level(index: pd.MultiIndex) -> str:
-    """Cure: selection of one asset of rows by asset and date."""
+    """Cure: code that selects one asset of an index by asset and date."""
     dated = [isinstance(level, pd.DatetimeIndex) for level in index.levels]
     if sum(dated) != 1:
         return "frame = frame.reset_index().set_index(name), with the name of the column that holds the dates"
@@ -130,16 +130,16 @@ def _check_index(index: pd.Index, asked: str) -> None:
 
 
 def take_columns(frame: pd.DataFrame, columns: Iterable[str], asked: str) -> pd.DataFrame:
-    """Copy the named columns as floats, dates in nanoseconds.
+    """Copy the named columns as floats, with dates in nanoseconds.
 
     Parameters
     ----------
     frame : DataFrame (date, column)
-        A frame that `check_frame` has passed.
+        A frame checked by `check_frame`.
     columns : iterable of str
-        Columns wanted; one that is named twice comes once.
+        Columns to take; repeated names count once.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def take_columns(frame: pd.DataFrame, columns: Iterable[str], asked: str) -> pd.
     Raises
     ------
     PanelError
-        If a column is missing, is not numeric, or holds an infinite value.
+        If a column is missing, is not numeric, or contains an infinite value.
     """
     taken = {column: _numbers(frame, column, asked) for column in dict.fromkeys(columns)}
     index = pd.DatetimeIndex(frame.index).as_unit("ns")
@@ -182,7 +182,7 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
 
 
 def _first_strange(cells: pd.Series) -> str:
-    """The first cell that is no number, and its date."""
+    """First cell that is not a number, and its date."""
     strange = cells[cells.notna() & ~cells.map(lambda cell: isinstance(cell, numbers.Real) and not _is_truth(cell))]
     if not len(strange):
         return ", though all its cells are numbers"

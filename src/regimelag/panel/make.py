@@ -1,8 +1,8 @@
-"""The panel: one xarray Dataset with everything a model needs to know about the data.
+"""make_panel: an xarray Dataset with all data of a model.
 
-Rows are periods of the spec's frequency. Responses, signals and controls stand on the row of their own close; drivers
-hold what was published by the row's date. The panel does not shift drivers: the model uses the driver of row t - 1 for
-the step into t.
+Rows are periods of the spec's frequency. Responses, signals and controls are dated by their own close; drivers have the
+last value published by the row's date. The panel does not shift drivers: the model uses the driver of row t - 1 for the
+step into t.
 """
 
 from __future__ import annotations
@@ -59,50 +59,58 @@ def make_panel(
     Parameters
     ----------
     spec : ModelSpec
-        Which columns, how transformed, on which rows.
+        Columns, transforms and frequency.
     frame : DataFrame (date, column)
-        Observations in their own units, as often as you have them, on any mix of calendars (blank where a market was
-        closed), or already one a period. Not changed.
+        Observations in their own units, at any frequency and on any mix of calendars (NaN where a market was closed),
+        or one per period. It is not modified.
     start, end : date-like, optional
-        First and last row date of the estimation window, both included. By default the first row that every series and
-        the lags can serve, and the last complete period.
+        First and last row of the estimation window, inclusive. By default the first row that all series and lags can
+        serve, and the last complete period.
     vintages : DataFrame, optional
-        Every value that was published of some columns, and when, as from `fetch_vintages`. A driver of such a column
-        then holds, on a row of day d, what was known on d, both ends of a change alike, and its delay is not used; so
-        do other series with a delay. The rest, same-week controls among them, hold the frame's values. Rows before the
-        first vintage have none.
+        All published values of some columns with publication dates, as from `fetch_vintages`. A driver of such a column
+        then has, on a row dated d, the values known on d, at both ends of a change, and its delay is ignored; so do
+        other series with a delay. Series without a delay, such as same-week controls, use `frame`. Rows before the
+        first vintage have no value.
 
     Returns
     -------
     xarray.Dataset
         Standardised ``response_value`` (time, response), ``signal_value`` (signal_time, signal), ``driver_value``
-        (time, driver), ``control_value`` (time, control); ``<role>_center`` and ``<role>_scale`` in their own units,
-        learned on the window's rows alone; ``driver_date`` (time, driver), the date of the observation used, the older
-        one of two; ``signal_beyond_slope`` (signal), by how many units the signal's column moves with one unit of the
-        column that it lies beyond, both transformed, learned on the window's rows alone, NaN where it is beyond none;
-        ``response_history`` (own_lag, response), with autoregression the responses of the rows before the window, the
-        nearest first, NaN where missing; ``episode_index`` (time); ``level`` (signal_time, leg), the columns themselves
-        on the rows, one leg for each column of each series, where scenarios go on from. Missing responses are NaN.
-        ``signal_time`` begins `spec.history` rows before ``time``.
-        Attributes hold the spec as TOML and, as JSON, notes on what was done, closes and ranges of the columns.
+        (time, driver), ``control_value`` (time, control); missing responses are NaN. ``signal_time`` begins
+        `spec.history` rows before ``time``.
+
+        ``<role>_center`` and ``<role>_scale``: constants of the standardisation in the series' units, from the window.
+
+        ``driver_date`` (time, driver): date of the observation used, the older one of two.
+
+        ``signal_beyond_slope`` (signal): regression slope of an orthogonalised signal on the other column, both
+        transformed, from the window; NaN for other signals.
+
+        ``response_history`` (own_lag, response), with autoregression: responses before the window, the most recent
+        first, NaN where missing.
+
+        ``episode_index`` (time); ``level`` (signal_time, leg): levels of the columns, one leg for each column of each
+        series, from which scenarios continue.
+
+        Attributes contain the spec as TOML and, as JSON, notes on the data, closes and ranges of the columns.
 
     Warns
     -----
     UserWarning
-        If a signal with a lag kernel typically closes after a response, by a hundredth of a row or more: what happens
-        in between makes a lag of one row. `describe_panel` has the hours.
+        If a lagged signal typically closes after a response, by at least a hundredth of a row, which causes a spurious
+        lag of one row. `describe_panel` reports the hours.
 
     Raises
     ------
     PanelError
-        If the frame breaks a rule, the window does not fit the data, the history is too short, a covariate is missing
-        or stale, a driver would not have been known by the close of its row, a price stands still or jumps tenfold, a
-        series is constant, nothing of a signal is left beyond another column, covariates determine a response exactly,
-        trading dates lie too far apart, or too few rows or responses remain.
+        If the frame breaks a rule; the window does not fit the data, or has too few rows or responses; the history is
+        too short; a covariate is missing or stale; a driver is known only after the close of its row; a price is
+        unchanged for long or jumps tenfold; a series is constant; another column explains a signal completely;
+        covariates determine a response exactly; or trading dates are too far apart.
 
     See Also
     --------
-    describe_panel : every series, in its own unit.
+    describe_panel : summary of every series, in its own unit.
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
@@ -134,8 +142,8 @@ def make_panel(
 def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None
-    # A bare number would be read as nanoseconds since 1970.
-    # So would a text such as 05/06/2020 by one country's habit, and "2020" as its first day.
+    # pandas reads a bare number as nanoseconds since 1970.
+    # It also guesses the order of day and month in 05/06/2020, and reads "2020" as its first day.
     plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
     day = pd.to_datetime(value, errors="coerce") if plain else None
     if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
@@ -184,7 +192,7 @@ def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None
 def _first_row(
     spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], start: pd.Timestamp | None, asked: str
 ) -> int:
-    """Place of the window's first row."""
+    """Position of the window's first row."""
     if start is None:
         first = _first_possible(spec, rows, tracks)
         check_history(spec, tracks, rows, first, asked)
@@ -203,7 +211,7 @@ def _first_row(
 
 
 def _first_possible(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries]) -> int:
-    """First row that every covariate and the lags can serve and every response has begun by; the last row at most."""
+    """First row that all covariates and lags can serve, not before any response begins; at most the last row."""
     begun = (track for track in tracks if track.role != nm.RESPONSE or track.first_value < len(rows))
     ready = (
         track.first_value + spec.autoregression if track.role == nm.RESPONSE else track.ready(spec) for track in begun
@@ -247,7 +255,7 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
 
 
 def _add_history(spec: ModelSpec, panel: xr.Dataset, tracks: Sequence[AlignedSeries], first: int) -> xr.Dataset:
-    """Add the responses of the rows before the window; those before the first row of the data are missing."""
+    """Add the responses before the window; those before the data begin are missing."""
     center, scale = (panel[of(nm.RESPONSE)].to_numpy() for of in (nm.center_of, nm.scale_of))
     values = np.full((spec.autoregression, len(tracks)), np.nan)
     for lag in range(1, min(spec.autoregression, first) + 1):
@@ -256,7 +264,7 @@ def _add_history(spec: ModelSpec, panel: xr.Dataset, tracks: Sequence[AlignedSer
 
 
 def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:
-    """Add every column of every series as it stands on the rows, in its own unit."""
+    """Add the levels of every column of every series, in its own unit."""
     legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
     labels = {
         nm.LEG_ROLE: [track.role for track, _, _ in legs],

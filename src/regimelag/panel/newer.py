@@ -1,4 +1,4 @@
-"""A newer panel as a fit reads it: in the fit's constants and episodes, behind the fit's own rows."""
+"""Extension of a fit's panel by a newer one, in the constants and episodes of the fit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from regimelag.panel.slicing import day_of, natural
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
-# Standardised values of the same data differ by rounding alone.
+# Larger differences of standardised values are revisions; smaller ones are rounding.
 REVISED = 1e-6
 
 
 def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.Dataset:
-    """The panel's values, standardised as the old panel's were, its slopes included.
+    """The panel's values, standardised with the constants and slopes of the old panel.
 
-    A signal beyond another column is NaN on rows too early for that column's transform.
+    An orthogonalised signal is NaN on rows where the other column's transform is not available.
     """
     other = panel.copy()
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
@@ -36,7 +36,7 @@ def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> x
 
 
 def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:
-    """Difference in each signal between the panel's own slope and the old one; NaN on rows too early."""
+    """Change of each signal from its own slope to the old one; NaN where it cannot be computed."""
     add = xr.zeros_like(panel[nm.SIGNAL_VALUE])
     for place, signal in enumerate(spec.signals):
         if not signal.beyond:
@@ -49,12 +49,12 @@ def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray
 
 
 def place_of_last(panel: xr.Dataset, old: xr.Dataset, asked: str) -> int:
-    """Place in the panel of the old panel's last row.
+    """Position in the panel of the old panel's last row.
 
     Raises
     ------
     PanelError
-        If the panel does not hold it.
+        If the panel does not contain it.
     """
     place = np.flatnonzero(panel[nm.TIME].to_numpy() == old[nm.TIME].to_numpy()[-1])
     if not len(place):
@@ -66,32 +66,32 @@ def place_of_last(panel: xr.Dataset, old: xr.Dataset, asked: str) -> int:
 
 
 def extend_panel(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str) -> tuple[xr.Dataset, list[str]]:
-    """The old panel's rows and the newer panel's rows after them, in the old constants.
+    """The old panel, extended by the later rows of a newer panel, in the old constants.
 
     Parameters
     ----------
     spec : ModelSpec
         The model of both.
     old : xarray.Dataset
-        The panel that a fit was made with.
+        The panel of a fit.
     panel : xarray.Dataset
-        A newer one, which holds the old one's last row and starts no earlier.
+        A newer one, which contains the last row of the old one and starts no earlier.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Returns
     -------
     xarray.Dataset
-        What the model's equations need. Rows of the old window hold the old values. Episodes that begin after the old
-        window are taken for its last one.
+        Rows of the old window have the old values. Episodes that begin after the old window are assigned to its last
+        one.
     list of str
-        Sentences: values of the old window that the newer panel has otherwise, and episodes that the fit does not know.
+        Sentences on revised values of the old window, and on episodes that the fit does not know.
 
     Raises
     ------
     PanelError
-        If the newer panel does not fit the spec, has other rows than the old one within the old window, starts before
-        it, ends before its last row, or starts too late for a signal beyond another column.
+        If the newer panel does not fit the spec, has other rows in the old window, starts before it, ends before its
+        last row, or starts too late for an orthogonalised signal.
     """
     check_panel(spec, panel)
     frequency = panel.attrs.get("frequency", spec.frequency)
@@ -127,7 +127,7 @@ def extend_panel(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset, asked: str
 
 
 def _episodes_after(old: xr.Dataset, panel: xr.Dataset, last: int) -> tuple[np.ndarray, list[str]]:
-    """Place among the old episodes of each row after the old window, and labels that are not among them."""
+    """Index in the old episodes of each row after the old window, and labels of unknown episodes."""
     known = [str(label) for label in old[nm.EPISODE].to_numpy()]
     labels = [str(label) for label in panel[nm.EPISODE].to_numpy()]
     used = [labels[place] for place in panel[nm.EPISODE_INDEX].to_numpy()[last + 1 :]]
@@ -136,7 +136,7 @@ def _episodes_after(old: xr.Dataset, panel: xr.Dataset, last: int) -> tuple[np.n
 
 
 def _revisions(old: xr.Dataset, newer: xr.Dataset, first: int, last: int) -> list[str]:
-    """Series with other values on the old window's rows, in words; both in the old constants."""
+    """Series with revised values in the old window, in words; both panels have the old constants."""
     said = []
     for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
         before = old[nm.value_of(role)].to_numpy()[-(old.sizes[nm.TIME] - first) :]

@@ -32,15 +32,19 @@ def panel_notes(
     spec : ModelSpec
         The model.
     source : DataFrame (date, column)
-        The columns used, as observed.
+        Observations of the columns used.
     rows : DatetimeIndex (row)
         Rows up to the end of the window.
     tracks : sequence of AlignedSeries
         All series on those rows.
     first : int
-        Place of the window's first row.
+        Position of the window's first row.
     gaps : sequence of ClockGap
-        How far the closes lie apart.
+        Gaps between closes.
+
+    Returns
+    -------
+    list of str
     """
     return [
         *_on_rows(spec, source, rows, first),
@@ -57,9 +61,9 @@ def panel_notes(
 
 
 def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> dict[str, list[str]]:
-    """By column, the rows of the window on which it was last observed on another day than the first response.
+    """Rows on which a column's last observation is of another day than the first response's, by column.
 
-    Delayed series do not stand by their own close and are left out, and so are rows on which either is missing.
+    Delayed series are not aligned by close and are left out, as are rows on which either is missing.
     """
     response = tracks[0].legs[tracks[0].series.column].date[first:]
     differ: dict[str, list[str]] = {}
@@ -75,10 +79,10 @@ def closes_that_differ(rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], 
 def ranges(
     source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int
 ) -> dict[str, dict[str, str | int]]:
-    """Of each column: range and number of its observations, and the longest gap between those the window draws on.
+    """Range and number of observations of each column, and its longest gap in the window.
 
-    Days of ``gap`` run from the observation of ``gap_from`` to the next one; ``after`` counts observations dated after
-    the last row, which are not used.
+    ``gap`` is in days from the observation of ``gap_from`` to the next; ``after`` counts unused observations after the
+    last row.
     """
     held: dict[str, dict[str, str | int]] = {}
     for track in tracks:
@@ -102,13 +106,13 @@ def ranges(
 
 
 def _own_closes(tracks: Sequence[AlignedSeries]) -> dict[str, OnRows]:
-    """The columns that stand on rows by their own close."""
+    """Columns that are aligned by their own close."""
     by_close = (track for track in tracks if not is_as_of(track.role, track.series))
     return {column: leg for track in by_close for column, leg in track.legs.items()}
 
 
 def _on_weekday(spec: ModelSpec, observed: pd.DatetimeIndex, window: pd.DatetimeIndex) -> list[str]:
-    """Weeks that end on another day than the one that every date of the source falls on."""
+    """Note on weeks that end on another weekday than all dates of the source."""
     weekdays = observed.day_name().unique()
     if not spec.frequency.startswith("W-") or len(weekdays) != 1 or weekdays[0] == window[0].day_name():
         return []
@@ -148,7 +152,7 @@ def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIn
 
 
 def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[str]:
-    """Rows before the window, and the series that begin too late for an earlier window."""
+    """Note on rows before the window, and the series that prevent an earlier start."""
     late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec) == first]
     if not first:
         return []
@@ -164,7 +168,7 @@ def _on_ranges(held: dict[str, dict[str, str | int]]) -> list[str]:
 
 
 def _on_still_prices(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int) -> list[str]:
-    """Rows with exactly the price of the row before, which a price that was carried over would have."""
+    """Note on rows with exactly the price of the previous row, as a price carried forward has."""
     notes = []
     for column, leg in _own_closes(tracks).items():
         if any(column in t.legs and t.series.transform in LOGARITHMIC for t in tracks):
@@ -198,7 +202,7 @@ def _on_responses(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first
 
 
 def _lacks_own_past(value: FloatArray, lags: int, first: int) -> npt.NDArray[np.bool_]:
-    """Whether any of so many rows before each row of the window (row) has no value."""
+    """Whether any of the previous `lags` rows has no value, by row of the window."""
     padded = np.concatenate([np.full(lags, np.nan), value])
     before = [padded[lags + first - lag : len(padded) - lag] for lag in range(1, lags + 1)]
     return np.isnan(before).any(axis=0) if lags else np.zeros(len(value) - first, dtype=bool)
@@ -232,7 +236,7 @@ def _on_beyond(tracks: Sequence[AlignedSeries]) -> list[str]:
 
 
 def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int) -> list[str]:
-    # Columns that stand by their publication come on days of their own and say nothing about closes.
+    # Columns aligned by publication date are published on other days and have no closes.
     observed = source.index[source[list(_own_closes(tracks))].notna().any(axis=1)]
     periods = rows.searchsorted(observed[observed <= rows[-1]])
     if len(np.unique(periods)) == len(periods):

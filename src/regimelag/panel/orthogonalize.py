@@ -1,4 +1,4 @@
-"""Signals net of another column: the part of a signal that the other does not explain."""
+"""Orthogonalised signals: the residual of a signal on another column."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import AlignedSeries
 from regimelag.panel.rows import FloatArray
 
-# A standard deviation this small beside the values themselves is rounding error.
+# A standard deviation this small relative to the values is rounding error.
 ROUNDING = 1e-10
 
 
 def is_constant(values: FloatArray, *, beside: FloatArray | None = None) -> bool:
-    """Whether values vary by no more than rounding error of their own size, or of the values beside them."""
+    """Whether values vary by no more than rounding error, relative to themselves or to `beside`."""
     size = np.nanmax(np.abs(values if beside is None else beside))
     return bool(np.nanstd(values, ddof=1) <= ROUNDING * size)
 
@@ -23,19 +23,18 @@ def is_constant(values: FloatArray, *, beside: FloatArray | None = None) -> bool
 def partial_out(track: AlignedSeries, first: int, asked: str) -> AlignedSeries:
     """Residual of a signal on another column, by least squares with an intercept.
 
-    With x the signal's transformed value and g the other column's, the slope is cov(x, g) / var(g) over the window's
-    rows, and the signal becomes x - slope * g on all rows, those of the history before the window included. Its mean
-    over the window is the regression's intercept, which standardisation then takes out: constants and slope together
-    say what the signal is on any other row.
+    With x the signal's transformed value and g the other column's, the slope is cov(x, g) / var(g) in the window. The
+    signal becomes x - slope * g on all rows, including the history before the window. The intercept is its mean in the
+    window, which standardisation removes, so constants and slope together define the signal on any other row.
 
     Parameters
     ----------
     track : AlignedSeries
-        A series without missing values from the history on; returned as it is if it is beyond nothing.
+        A series without missing values in history and window; returned unchanged if it is not orthogonalised.
     first : int
-        Place of the window's first row.
+        Position of the window's first row.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def partial_out(track: AlignedSeries, first: int, asked: str) -> AlignedSeries:
     Raises
     ------
     PanelError
-        If the other column's value is constant within the window, or explains all of the signal.
+        If the other column's value is constant in the window, or explains the signal completely.
     """
     if track.other is None:
         return track

@@ -1,4 +1,4 @@
-"""Checks of prices on the rows: neither carried over nor in two units."""
+"""Checks of prices: not carried forward, and in one unit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import AlignedSeries, is_as_of
 from regimelag.panel.rows import LOGARITHMIC, FloatArray
 
-# Bitcoin stood still to the cent over four days of 2012; a price filled over a long weekend stands for five.
+# Longest run of equal prices: Bitcoin had four equal days in 2012; a price filled over a long weekend has five.
 MOST_STILL = 4
-# No price that is traded widely moves tenfold within a row. Splits and changes of unit do: 10, 20, 100, 1000.
+# Splits and changes of unit multiply a price by 10, 20, 100 or 1000 in a row; trading does not.
 TENFOLD = 10.0
 
 
 def check_levels(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, asked: str) -> None:
-    """Refuse prices that stand still for long or jump tenfold, where the transform takes logarithms.
+    """Refuse prices that are unchanged for long or jump tenfold, if the transform takes logarithms.
 
     Parameters
     ----------
@@ -25,14 +25,14 @@ def check_levels(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, aske
     rows : DatetimeIndex (row)
         All rows.
     used : slice
-        The rows whose levels the window draws on.
+        Rows whose levels enter the window.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Raises
     ------
     PanelError
-        Naming column, dates and cure. Columns that stand by their publication may stand still.
+        With column, dates and cure. Columns aligned by publication date may be unchanged.
     """
     for column, leg in track.legs.items() if track.series.transform in LOGARITHMIC else ():
         seen = np.flatnonzero(~np.isnan(leg.level[used])) + used.start
@@ -73,7 +73,7 @@ def _check_still(track: AlignedSeries, column: str, level: FloatArray, rows: pd.
 
 
 def _longest_run(level: FloatArray) -> tuple[int, int] | None:
-    """Start and length of the longest run of equal values, if it is longer than it may be."""
+    """Start and length of the longest run of equal values, if it exceeds the limit."""
     edges = np.flatnonzero(np.diff(level, prepend=np.nan, append=np.nan) != 0.0)
     lengths = np.diff(edges)
     place = int(lengths.argmax())

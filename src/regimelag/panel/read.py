@@ -1,4 +1,4 @@
-"""Series from files, as frames that `make_panel` takes."""
+"""Read series from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import DATE_NAMES, check_frame, take_columns, truncate_list
 
-# A lone dot is FRED's blank.
+# FRED writes a missing value as a dot.
 BLANKS = frozenset({"", ".", "na", "n/a", "nan", "null"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}([ T]00:00(:00(\.0+)?)?)?")
@@ -27,20 +27,20 @@ def read_series(path: str | Path) -> pd.DataFrame:
     ----------
     path : str or Path
         A comma-separated text file in UTF-8 with one header line, or a file whose name ends in .parquet (needs
-        pyarrow). The dates are in the column named date, time, datetime or observation_date, in any case, or else in
-        the first column, written as 2026-01-23. Every other column is a series; blank cells, ".", "NA" and "NaN" are
+        pyarrow). Dates are in the column named date, time, datetime or observation_date, in any case, or else in the
+        first column, written as 2026-01-23. Every other column is a series; blank cells, ".", "NA" and "NaN" are
         missing values.
 
     Returns
     -------
     DataFrame (date, column)
-        Floats, in the file's units, over a DatetimeIndex named "date".
+        Floats, in the file's units, with a DatetimeIndex named "date".
 
     Raises
     ------
     PanelError
-        If there is no such file, it is empty or cannot be parsed, dates are missing, repeated, unsorted, or carry a
-        time zone or a time of day, column names repeat, or a cell is no finite number. Reading executes nothing.
+        If the file does not exist, is empty or cannot be parsed; dates are missing, repeated, unsorted, or have a time
+        zone or a time of day; column names repeat; or a cell is not a finite number.
     """
     file = Path(path)
     asked = f"read_series({str(path)!r})"
@@ -105,7 +105,7 @@ def _check_header(header: list[str], asked: str) -> None:
 
 
 def _date_column(header: list[str]) -> int:
-    """Place of the column with a date's name, or else the first column."""
+    """Position of the date column; the first column if none has a known name."""
     named = [place for place, name in enumerate(header) if name.lower() in DATE_NAMES]
     return named[0] if named else 0
 
@@ -134,7 +134,7 @@ def _parse_dates(texts: list[str], lines: list[int], name: str, asked: str) -> p
 
 
 def _parse_numbers(texts: list[str], name: str, dates: pd.DatetimeIndex, asked: str) -> np.ndarray:
-    # Python's float rounds correctly, so that every float written in full comes back to the last bit.
+    # Python's float parses exactly, so every float written in full is restored to the last bit.
     values = np.empty(len(texts))
     for row, text in enumerate(texts):
         if text.lower() in BLANKS:

@@ -1,9 +1,8 @@
-"""The rows of a panel, and which observation each row may use.
+"""Rows of a panel, and the observation that each row uses.
 
 A row covers the days after the previous row's date up to its own. Rows are the ends of calendar periods, or trading
-dates: those on which every column that must be there was observed. Two rules say which observation stands on a row:
-`last_inside` takes the last one dated inside the row's period and never an older one; `as_of` takes the last one
-published by the row's date, whatever its own date, unless it is stale.
+dates, on which all required columns were observed. `last_inside` aligns the last observation dated inside the row's
+period, never an older one. `as_of` aligns the last observation published by the row's date, unless it is stale.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ DateArray = npt.NDArray[np.datetime64]
 PERIODS = ("D", "B", "W", "ME", "QE")
 TRADING = "trading"
 
-# Transforms that need values above zero.
+# Transforms that need positive values.
 LOGARITHMIC = ("log_return", "trailing_gain")
 
-# Two publications may be late or missing, and markets close for up to ten days in a row (the Chinese New Year).
+# Two publications may be late or missing, and markets close for up to ten days (Chinese New Year).
 STALE_INTERVALS = 2
 LEAST_STALE_DAYS = 10
 
 
 class OnRows(NamedTuple):
-    """One column on the rows.
+    """One column aligned with the rows.
 
     Attributes
     ----------
     level : array of float (row)
-        The value that stands on each row, NaN if none does.
+        Value on each row; NaN if there is none.
     date : array of datetime64 (row)
-        Date of the observation used, NaT if none is.
+        Date of the observation used; NaT if there is none.
     rule : str
-        Which observation may stand on a row, for errors.
+        Which observations a row may use, for errors.
     """
 
     level: FloatArray
@@ -54,7 +53,7 @@ class OnRows(NamedTuple):
 
 
 def period_end(frequency: str) -> BaseOffset:
-    """The offset that steps from one row to the next.
+    """The pandas offset from one row to the next.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def period_end(frequency: str) -> BaseOffset:
 
 
 def row_dates(source: pd.DataFrame, frequency: str) -> pd.DatetimeIndex:
-    """Dates of all complete periods that the observations reach into.
+    """Dates of all complete periods with observations.
 
     Parameters
     ----------
@@ -89,8 +88,8 @@ def row_dates(source: pd.DataFrame, frequency: str) -> pd.DatetimeIndex:
     Returns
     -------
     DatetimeIndex (row)
-        From the period of the first observation on. A last period that ends after the last observation of all columns
-        is left out: it is not over.
+        From the period of the first observation on. The last period is omitted if it ends after the last observation of
+        all columns, since it is incomplete.
     """
     offset = period_end(frequency)
     observed = source.index[source.notna().any(axis=1)]
@@ -107,19 +106,18 @@ def trading_dates(source: pd.DataFrame, columns: Sequence[str]) -> pd.DatetimeIn
     source : DataFrame (date, column)
         Floats over ascending dates, in nanoseconds.
     columns : sequence of str
-        Columns that must be there.
+        Required columns.
 
     Returns
     -------
     DatetimeIndex (row)
-        No holiday of any of them; the last row is the last date on which all were observed.
     """
     return pd.DatetimeIndex(source.index[source[list(columns)].notna().all(axis=1)])
 
 
 def _place(positions: npt.NDArray[np.intp], observed: pd.Series, count: int) -> tuple[FloatArray, DateArray]:
-    """Put observations on rows; where several fall on one row, the last stays."""
-    # Positions ascend with the dates, so the last of each run of equal positions is the last observation.
+    """Assign observations to rows; the last of several on one row is used."""
+    # Positions are sorted by date, so the last of equal positions is the last observation.
     last = np.flatnonzero(np.diff(positions, append=count + 1))
     level = np.full(count, np.nan)
     date = np.full(count, np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
@@ -129,7 +127,7 @@ def _place(positions: npt.NDArray[np.intp], observed: pd.Series, count: int) -> 
 
 
 def last_inside(column: pd.Series, rows: pd.DatetimeIndex) -> OnRows:
-    """The last observation inside each row's period, never one from an earlier period.
+    """The last observation inside each row's period, never one of an earlier period.
 
     Parameters
     ----------
@@ -152,9 +150,8 @@ def last_inside(column: pd.Series, rows: pd.DatetimeIndex) -> OnRows:
 def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     """The last observation published by each row's date, unless it is stale.
 
-    An observation dated d is published at d + delay. It is stale on a row that comes more than twice the usual interval
-    after its publication, where the usual interval is the longer of the median day count between publications (several
-    observations may come out on one day) and between rows, and at least ten days may always pass.
+    An observation dated d is published at d + delay. It is stale on a row more than max(2 m, 10 days) after its
+    publication, with m the longer of the median intervals between distinct days of publication and between rows.
 
     Parameters
     ----------
@@ -168,7 +165,7 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
     Returns
     -------
     OnRows
-        Rows before the first publication, and rows whose last published value is stale, have none.
+        Without a value on rows before the first publication, and where the last published value is stale.
     """
     observed = column.dropna()
     published = pd.DatetimeIndex(observed.index) + to_offset(delay)
@@ -185,7 +182,7 @@ def as_of(column: pd.Series, rows: pd.DatetimeIndex, delay: str) -> OnRows:
 
 
 def stale_after(published: pd.DatetimeIndex, rows: pd.DatetimeIndex) -> pd.Timedelta:
-    """Twice the longer of the median steps between days of publication and between rows, and at least ten days."""
+    """Twice the longer of the median intervals between days of publication and between rows, at least ten days."""
     gaps = [float(np.median(np.diff(days.asi8))) for days in (published, rows) if len(days) > 1]
     days = STALE_INTERVALS * max(gaps, default=0.0) / pd.Timedelta(days=1).value
     return pd.Timedelta(days=max(int(np.ceil(days)), LEAST_STALE_DAYS))
@@ -197,22 +194,22 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
     Parameters
     ----------
     frame : DataFrame (date, column)
-        Observations in any units, on any mix of calendars: blank where a market was closed. Not changed.
+        Observations in any units, on any mix of calendars, NaN where a market was closed. It is not modified.
     frequency : str
-        "W-FRI" for Saturday-to-Friday weeks dated by their Friday, likewise "ME", "QE"; "D" makes every calendar day a
-        row, "B" every weekday, whose period reaches back over the weekend. Not "trading": which columns must be there
-        on a trading date follows from their roles in a spec.
+        "W-FRI" for weeks from Saturday to Friday dated by their Friday, and likewise other weekdays, "ME" and "QE"; "D"
+        for every calendar day, "B" for every weekday, whose period includes a preceding weekend. "trading" is refused,
+        since trading dates depend on the roles of columns in a spec.
 
     Returns
     -------
     DataFrame (row, column)
-        Floats in the same units, NaN where a column has no observation inside the period. A last period that ends after
-        the last observation of all columns is left out.
+        Floats in the same units, NaN where a column has no observation inside the period. The last period is omitted if
+        it ends after the last observation of all columns.
 
     Raises
     ------
     PanelError
-        If the frame's dates or columns break a rule, or the frequency is none of these.
+        If the frame's dates or columns break a rule, or the frequency is not supported.
 
     Examples
     --------
@@ -231,7 +228,7 @@ def to_frequency(frame: pd.DataFrame, frequency: str) -> pd.DataFrame:
 
 
 def rows_before(level: FloatArray, periods: int) -> FloatArray:
-    """The level so many rows before, NaN on the first ones."""
+    """The level `periods` rows before; NaN on the first rows."""
     before = np.full(len(level), np.nan)
     before[periods:] = level[:-periods]
     return before
@@ -245,16 +242,16 @@ def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | 
     level : array of float (row)
         In the unit of the series; positive for a log return or gain.
     kind : {"log_return", "difference", "level", "trailing_gain"}
-        What to do. A trailing gain is the positive part of a log return.
+        The transform. A trailing gain is the positive part of a log return.
     periods : int
         Rows that a difference, return or gain spans.
     base : array of float (row), optional
-        Where a change begins, in the level's units; by default the level `periods` rows before.
+        Level at the start of the change; by default the level `periods` rows before.
 
     Returns
     -------
     array of float (row)
-        NaN where a level needed is missing, and on the first `periods` rows unless the level itself is asked for.
+        NaN where a required level is missing, and on the first `periods` rows unless the transform is "level".
     """
     if kind == "level":
         return level.copy()
@@ -263,5 +260,5 @@ def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | 
     if kind in LOGARITHMIC:
         level, base = (np.log(np.where(ends > 0, ends, np.nan)) for ends in (level, base))
     change = level - base
-    # np.maximum keeps NaN.
+    # np.maximum propagates NaN.
     return np.maximum(change, 0.0) if kind == "trailing_gain" else change

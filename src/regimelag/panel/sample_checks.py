@@ -1,4 +1,4 @@
-"""Checks of the rows of a window."""
+"""Checks of the values in a window."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 LEAST_ROWS = 10
-# The square of a larger value overflows in a standard deviation.
+# The squares of larger values overflow in a standard deviation.
 LARGEST = 1e150
-# A share of a response's standard deviation that rounding of its copy may leave.
+# Residual share of a response's standard deviation that rounding of its copy may leave.
 COPY = 1e-4
 DETERMINED = "covariates and other responses leave something of a response to explain"
 
@@ -46,7 +46,7 @@ def check_window(
 
 
 def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: str) -> None:
-    """Refuse a response with fewer values than its mean has coefficients."""
+    """Refuse a response with fewer values than coefficients of its mean."""
     held = track.value[first:]
     observed = int((~np.isnan(held)).sum())
     explained = len(spec.contemporaneous_signals) + len(spec.controls) + spec.autoregression
@@ -63,7 +63,7 @@ def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: st
 
 
 def check_varies(tracks: Sequence[AlignedSeries], window: pd.DatetimeIndex, asked: str) -> None:
-    """Refuse series that do not vary within the window, or whose values are too large to square."""
+    """Refuse series that are constant in the window, or whose values are too large to square."""
     for track in tracks:
         held = track.value[-len(window) :]
         large = np.flatnonzero(np.abs(held) > LARGEST)
@@ -78,10 +78,10 @@ def check_varies(tracks: Sequence[AlignedSeries], window: pd.DatetimeIndex, aske
 
 
 def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int, asked: str) -> None:
-    """Refuse a response that covariates of its row, another response, or one lag of a signal determine exactly.
+    """Refuse a response that is an exact linear function of same-row covariates, another response or a signal's lag.
 
-    Nothing is left for the residual then: its scale goes to zero, and a sampler does not end. A copy of the response
-    under another name or in another unit comes to this, as does a column whose parts are all among the covariates.
+    The residual scale would go to zero, and sampling would not finish. Examples are a copy of the response under
+    another name or in another unit, and a column that is a sum of covariates.
     """
     rows = np.arange(first, len(tracks[0].value))
     responses = [track for track in tracks if track.role == nm.RESPONSE]
@@ -112,7 +112,7 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
 def _check_own_past(
     response: AlignedSeries, now: Sequence[AlignedSeries], rows: npt.NDArray[np.int64], lags: int, asked: str
 ) -> None:
-    """Refuse a same-row term that is the response some rows before: a copy of its past under another name."""
+    """Refuse a same-row covariate that equals an own lag of the response."""
     for other in now:
         for lag in range(1, lags + 1):
             later = rows[lag:] if rows[0] < lag else rows
@@ -123,7 +123,7 @@ def _check_own_past(
 
 
 def _determine(covariates: Sequence[FloatArray], y: FloatArray) -> bool:
-    """Whether an intercept and multiples of the covariates leave nothing of y but rounding."""
+    """Whether y is a linear function of the covariates, up to rounding."""
     values = np.array([y, *covariates])
     values = values[:, np.isfinite(values).all(axis=0)]
     if not covariates or values.shape[1] < 2 * len(values):
@@ -136,7 +136,7 @@ def _determine(covariates: Sequence[FloatArray], y: FloatArray) -> bool:
 
 
 def _check_steps(rows: pd.DatetimeIndex, asked: str) -> None:
-    """Refuse trading dates that lie further apart than markets close: a return over the hole would be none of a day."""
+    """Refuse trading dates further apart than markets close: the return would not be a daily one."""
     limit, steps = stale_after(rows, rows), np.diff(rows)
     if len(steps) and steps.max() > limit:
         place = int(steps.argmax())

@@ -1,4 +1,4 @@
-"""Levels of covariates after the window under a scenario, and the panels they imply."""
+"""Scenarios: future levels of covariates, and the panels that follow from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Leg = tuple[str, str, str]
 
 
 def future_dates(panel: xr.Dataset, horizon: int) -> pd.DatetimeIndex:
-    """Dates of the rows after the panel's last; of trading dates, the next business days."""
+    """Dates of the rows after the panel's last; for trading dates, the next business days."""
     frequency = panel.attrs["frequency"]
     offset = pd.offsets.BDay() if frequency == TRADING else period_end(frequency)
     last = pd.Timestamp(panel[nm.TIME].to_numpy()[-1])
@@ -39,33 +39,31 @@ def scenario(
     factors: Mapping[str, float] | None = None,
     over: int = 13,
 ) -> pd.DataFrame:
-    """Levels of columns after the window: they move evenly over some rows, and then stay.
+    """Future levels of columns that move evenly over some periods and then stay constant.
 
     Parameters
     ----------
     panel : xarray.Dataset
         From `make_panel`.
     horizon : int
-        Rows ahead.
+        Number of periods ahead.
     moves : mapping of str to float, optional
-        By how much a column has moved in the end, in its own units: ``{"real_yield_10y": -0.5}`` for 50 basis points
-        down.
+        Total change of a column, in its own units: ``{"real_yield_10y": -0.5}`` for a decline of 50 basis points.
     factors : mapping of str to float, optional
-        By what factor a column has changed in the end, evenly in logarithms: ``{"dollar_index": 0.97}`` for 3 per cent
-        down.
+        Total factor of a column, applied evenly in logarithms: ``{"dollar_index": 0.97}`` for a decline of 3 per cent.
     over : int
-        Rows that the move takes; more than `horizon` and it is not over by then.
+        Number of periods of the move; it is incomplete if this exceeds `horizon`.
 
     Returns
     -------
     DataFrame (date, column)
-        Levels in their own units, for `forecast`, which holds every other column where it is.
+        Levels in their own units, as input of `forecast`, which holds all other columns constant.
 
     Raises
     ------
     PanelError
-        If a column is not among the panel's covariates or is given twice, a factor is not above zero, or rows are not
-        whole numbers, at least one.
+        If a column is not among the panel's covariates or is given twice, a factor is not positive, or a number of
+        periods is not a positive integer.
     """
     asked = "a scenario"
     horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26")
@@ -95,12 +93,12 @@ def scenario(
 
 
 def level_columns(panel: xr.Dataset) -> list[Leg]:
-    """Every leg of the panel.
+    """All legs of the panel.
 
     Raises
     ------
     PanelError
-        If the panel holds no levels.
+        If the panel has no levels.
     """
     if nm.LEVEL not in panel.data_vars:
         raise PanelError("a look ahead of a panel", "the panel holds the columns' levels", "none", REMAKE)
@@ -109,7 +107,7 @@ def level_columns(panel: xr.Dataset) -> list[Leg]:
 
 
 def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
-    """Levels (row, history included) of a leg, in its own unit; NaN where none was observed."""
+    """Levels (row) of a leg including history, in its own unit; NaN where missing."""
     return panel[nm.LEVEL].to_numpy()[:, level_columns(panel).index(leg)]
 
 
@@ -127,7 +125,7 @@ def values_of_levels(panel: xr.Dataset, role: str, series: Series) -> FloatArray
 
 
 def last_observed(levels: FloatArray) -> float:
-    """The last level that was observed; NaN if none was."""
+    """The last observed level; NaN if there is none."""
     seen = levels[np.isfinite(levels)]
     return float(seen[-1]) if len(seen) else np.nan
 
@@ -142,11 +140,11 @@ def _check_columns(asked: str, given: list[str], known: list[str]) -> None:
 
 
 def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
-    """Refuse levels whose first date is not that of the row after the panel's last; other rows need no dates."""
+    """Refuse levels whose first date is not that of the row after the panel's last."""
     if not isinstance(rows, pd.DatetimeIndex):
         return
     last, following = pd.Timestamp(panel[nm.TIME].to_numpy()[-1]), future_dates(panel, 1)[0]
-    # Trading dates to come are not known: markets close for some days.
+    # Future trading dates are unknown: markets close for some days.
     if not last < rows[0] <= following + pd.Timedelta(days=7 if panel.attrs["frequency"] == TRADING else 0):
         came = f"its first row is {rows[0].date()}"
         cure = "make it with scenario(panel, ...) of the fit's own panel, regimelag.panel_of(idata)"
@@ -154,7 +152,7 @@ def _check_dates(asked: str, panel: xr.Dataset, rows: pd.Index) -> None:
 
 
 def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> dict[Leg, FloatArray]:
-    """Levels (step) of every covariate's legs: as given, and else where they are."""
+    """Future levels (step) of all legs: as given, otherwise constant."""
     asked = "a scenario"
     legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
     if given is not None:
@@ -178,9 +176,9 @@ def scenario_levels(panel: xr.Dataset, given: pd.DataFrame | None, horizon: int)
 def bootstrapped_levels(
     spec: ModelSpec, panel: xr.Dataset, horizon: int, *, paths: int, block: int, rng: np.random.Generator
 ) -> list[dict[Leg, FloatArray]]:
-    """Levels (step) that go on by blocks of the window's own one-row changes, of all covariates together.
+    """Future levels (step) from blocks of the window's one-row changes, drawn jointly for all covariates.
 
-    Moving blocks: Künsch (1989), doi:10.1214/aos/1176347265.
+    Moving-block bootstrap: Künsch (1989), doi:10.1214/aos/1176347265.
     """
     legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
     if not legs:
@@ -205,14 +203,14 @@ def bootstrapped_levels(
 def future_panels(
     spec: ModelSpec, panel: xr.Dataset, several: Iterable[Mapping[Leg, FloatArray]], horizon: int
 ) -> Iterator[xr.Dataset]:
-    """Panels of the window's last row and the rows after it, whose responses are missing, for each of several levels.
+    """Panels of the window's last row and the rows after it, with missing responses, one for each set of levels.
 
-    Transforms and constants are the window's; drivers are taken as known on their own row. The episode goes on. It is
-    one Dataset, whose rows to come are written anew each time: making one takes longer than what is asked of it.
+    Transforms and constants are those of the window, drivers are known on their own row, and the last episode
+    continues. The same Dataset is yielded each time with new values, since creating one takes longer than using it.
     """
     ahead = _rows_ahead(spec, panel, horizon)
     legs = [leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE]
-    # A row without an observation, such as a holiday's, holds the level before it.
+    # A row without an observation, such as a holiday's, has the previous level.
     past = {leg: np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float) for leg in legs}
     slopes = panel[nm.BEYOND_SLOPE].to_numpy()
     for levels in several:
@@ -247,7 +245,7 @@ def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
 
 
 def _transformed(role: str, series: Series, whole: Mapping[Leg, FloatArray], slope: float) -> FloatArray:
-    """The transformed series (row), in its own unit."""
+    """Transformed values (row) of a series, in its own unit."""
     own = {column: whole[role, series.name, column] for column in series.columns}
     value = transform(combined(series, own), series.transform, series.periods)
     beyond = getattr(series, "beyond", "")

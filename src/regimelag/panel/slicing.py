@@ -1,4 +1,4 @@
-"""A panel cut to some of its rows, with values in their own units, or standardised by some of its rows."""
+"""Slices of a panel, and conversion of its values to other units and constants."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from regimelag.spec.model_spec import ModelSpec
 
 
 def natural(panel: xr.Dataset, role: str) -> xr.DataArray:
-    """Values of a role's series in their own units, with the dimensions of the standardised ones."""
+    """Values of a role's series in their own units, with the same dimensions."""
     values = panel[nm.value_of(role)]
     return in_units(panel, role, values).transpose(*values.dims)
 
 
 def in_units[T: (xr.DataArray, np.ndarray)](panel: xr.Dataset, role: str, values: T) -> T:
-    """Standardised values of a role's series in the series' own units; of an array, the last axis is the series."""
+    """Convert standardised values of a role's series to their own units; the last axis is the series."""
     center, scale = (panel[of(role)] for of in (nm.center_of, nm.scale_of))
     if isinstance(values, xr.DataArray):
         return values * scale + center
@@ -28,14 +28,14 @@ def in_units[T: (xr.DataArray, np.ndarray)](panel: xr.Dataset, role: str, values
 
 
 def effect_scale(constants: xr.Dataset, role: str) -> xr.DataArray:
-    """Factor of a standardised effect (response, series): a unit of the response per unit of a role's series."""
+    """Factor of a standardised effect (response, series) to response units per unit of a role's series."""
     return constants[nm.scale_of(nm.RESPONSE)] / constants[nm.scale_of(role)]
 
 
 def in_natural_units(panel: xr.Dataset, terms: xr.DataArray) -> xr.DataArray:
-    """Log densities (..., time) of standardised responses as those of the responses themselves.
+    """Convert log densities (..., time) of standardised responses to those in the responses' own units.
 
-    A density is divided by the scale of each response that the row has.
+    Each density is divided by the scales of the responses observed on the row.
     """
     seen = panel[nm.RESPONSE_VALUE].copy(data=np.isfinite(used_responses(panel)))
     log_scale = (seen * np.log(panel[nm.scale_of(nm.RESPONSE)])).sum(nm.RESPONSE)
@@ -48,7 +48,7 @@ def day_of(panel: xr.Dataset, row: int) -> str:
 
 
 def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
-    """Rows first to stop of a panel, with the history before them and the episodes that are left."""
+    """Rows first to stop of a panel, with their history and remaining episodes."""
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
     panel = with_history(panel, history_before(panel, first))
     cut = panel.isel({nm.TIME: slice(first, stop), nm.SIGNAL_TIME: slice(first, history + stop)})
@@ -57,7 +57,7 @@ def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
 
 
 def last_rows(panel: xr.Dataset, rows: int) -> xr.Dataset:
-    """The last rows of a panel, with the history that its lags need and the episodes that still occur."""
+    """The last rows of a panel, with their history and remaining episodes."""
     have = panel.sizes[nm.TIME]
     if not 0 < rows <= have:
         rule = f"a panel of {have} rows is cut to at least one and at most all of them"
@@ -72,7 +72,7 @@ def keep_first_episodes(panel: xr.Dataset, episodes: int) -> xr.Dataset:
 
 
 def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Dataset:
-    """The whole panel, standardised by constants that were learned on its first `stop` rows.
+    """The whole panel, standardised with constants of its first `stop` rows.
 
     Parameters
     ----------
@@ -81,19 +81,19 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
     panel : xarray.Dataset
         Its data.
     stop : int
-        First row that is not learned from.
+        Number of rows to compute the constants from.
 
     Returns
     -------
     xarray.Dataset
-        The same rows. Values in their own units are what they were; centers and scales are those that `make_panel`
-        would learn, were it told to end before row `stop`.
+        The same rows and the same values in their own units; centres and scales are those of `make_panel` with a window
+        that ends before row `stop`.
 
     Raises
     ------
     PanelError
-        If a signal lies beyond another column, since the slope was learned on the whole window and the other column's
-        first moves are not in the panel; or a series does not vary on these rows.
+        If a signal is orthogonalised, since the slope depends on the whole window and the panel lacks the other
+        column's first changes; or if a series is constant on these rows.
     """
     asked = f"a panel that learns from its first {stop} rows"
     beyond = [signal.name for signal in spec.signals if signal.beyond]

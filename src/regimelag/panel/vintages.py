@@ -1,7 +1,7 @@
-"""Series as they stood on each row's day, from every value that was published and when.
+"""Vintages: series as known on each row's date.
 
-A revised series is more than one series. On a row of day d a driver is made from the series as it stood on d, both ends
-of a change alike: no level that was known then is set against one that was not.
+On a row dated d a driver is computed from the values known on d, at both ends of a change, so that no revised level is
+compared with an unrevised one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ LAYOUT = ("column", "date", "published", "value")
 
 
 class Releases(NamedTuple):
-    """Published values of one column, in the order of publication.
+    """Published values of one column, in order of publication.
 
     Attributes
     ----------
     date : array of datetime64 (date)
         Dates of observations, ascending.
     first : array of datetime64 (date)
-        When each date first had a value, NaT if never.
+        First publication of a value for each date; NaT if there is none.
     place : array of int (release)
-        Which date a release is of.
+        Index of each release in `date`.
     published : array of datetime64 (release)
-        When, ascending.
+        Publication dates, ascending.
     value : array of float (release)
-        What was published, NaN where a value was taken back.
+        Published values; NaN where a value was withdrawn.
     """
 
     date: DateArray
@@ -45,21 +45,21 @@ class Releases(NamedTuple):
 
 
 def read_vintages(vintages: pd.DataFrame | None, columns: Sequence[str], asked: str) -> dict[str, Releases]:
-    """Check a tidy frame of vintages and take it apart by column.
+    """Check a tidy frame of vintages and split it by column.
 
     Parameters
     ----------
     vintages : DataFrame, optional
         ``column``, ``date``, ``published``, ``value``, as from `fetch_vintages`.
     columns : sequence of str
-        Columns of the series that stand by their publication.
+        Columns that are aligned by publication date.
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
 
     Raises
     ------
     PanelError
-        If columns are missing or of the wrong kind, a release comes twice, or none is of a column wanted.
+        If columns are missing or of the wrong type, a release is repeated, or no release is of a required column.
     """
     if vintages is None:
         return {}
@@ -104,33 +104,33 @@ def _releases(tidy: pd.DataFrame) -> Releases:
     published, value = ordered["published"].to_numpy("datetime64[ns]"), ordered["value"].to_numpy(float)
     date, place = np.unique(ordered["date"].to_numpy("datetime64[ns]"), return_inverse=True)
     first = np.full(len(date), np.datetime64("NaT", "ns"))
-    # Backwards, so that the earliest stays.
+    # In reverse order, so that the earliest is kept.
     held = np.flatnonzero(~np.isnan(value))[::-1]
     first[place[held]] = published[held]
     return Releases(date, first, place, published, value)
 
 
 def as_of_vintages(releases: Releases, rows: pd.DatetimeIndex, periods: int) -> tuple[OnRows, FloatArray]:
-    """The newest observation on each row, and the one of `periods` rows before, both as known on the row's date.
+    """The newest observation on each row and the one of `periods` rows before, both as known on the row's date.
 
-    Which observation is the newest on a row, and when it is stale, follows `as_of`, with the day of its first
-    publication in the place of date and delay.
+    The newest observation of a row, and its staleness, follow `as_of`, with the first publication in place of date and
+    delay.
 
     Parameters
     ----------
     releases : Releases
-        Of one column.
+        Releases of one column.
     rows : DatetimeIndex (row)
         Dates of the rows.
     periods : int
-        How many rows a change spans.
+        Rows that a change spans.
 
     Returns
     -------
     OnRows
         The newest observation.
     array of float (row)
-        On row t, what was known on t of the observation that was the newest on row t - periods; NaN if there was none.
+        On row t, the value known on t of the observation that was the newest on row t - periods; NaN if there is none.
     """
     limit = stale_after(pd.DatetimeIndex(releases.date[releases.first <= rows[-1].to_datetime64()]), rows)
     rule = f"each row has a value published by its date and at most {limit.days} days before it (vintages)"
@@ -147,7 +147,7 @@ def as_of_vintages(releases: Releases, rows: pd.DatetimeIndex, periods: int) -> 
             newest[row], level[row], date[row] = last, known[last], releases.date[last]
         before = newest[row - periods] if row >= periods else -1
         if before >= 0:
-            # Had the value been taken back since, the one before it would do.
+            # If the value has been withdrawn since, use the one before it.
             before = _last_known(known[: before + 1])
             base[row] = known[before] if before >= 0 else np.nan
     return OnRows(level, date, rule), base

@@ -1,4 +1,4 @@
-"""Figures of results and evaluations, on matplotlib axes."""
+"""Figures of results and evaluations on matplotlib axes."""
 
 from regimelag.runtime.lazy import public_names
 

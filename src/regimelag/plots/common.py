@@ -1,4 +1,4 @@
-"""Colours, intervals, labels and checks that all figures share."""
+"""Colours, intervals, labels and checks shared by all figures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from regimelag.spec import names as nm
 
 POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "#6a4c93", "#3d8361", "#e0a458")
 SAMPLE = (nm.CHAIN, nm.DRAW)
-# Inches below which a legend beside the axes leaves too little of them.
+# Width in inches below which a legend is placed below the axes, not beside them.
 NARROW = 5.0
 
 
 def clean(ax: Axes) -> Axes:
-    """The axes without the frame's upper and right edge."""
+    """Remove the upper and right spines."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
 def of_one_response(asked: str, values: Any) -> None:
-    """Refuse a result of several responses: one is drawn on a pair of axes."""
+    """Refuse a result of several responses; one pair of axes shows one."""
     if nm.RESPONSE in values.dims:
         names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
         cure = f"select one, as in .sel(response={names[0]!r})"
@@ -46,17 +46,17 @@ def require_reading(asked: str, value: object, maker: str, kind: type, holds: Ca
 
 
 def color_of(place: int) -> str:
-    """Color of a regime, or of another of several things, by its place."""
+    """Color of a regime or another category, by its position."""
     return REGIME_COLORS[place % len(REGIME_COLORS)]
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """The axes given, or those of a new figure of this size in inches."""
+    """The given axes, or those of a new figure of this size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
 def axes_or_grid(axes: Any, rows: int, columns: int, width: float, height: float) -> np.ndarray:
-    """The axes given (row, column), or those of a new figure with rows of this height in inches."""
+    """The given axes (row, column), or a new grid with rows of this height in inches."""
     if axes is None:
         size = (width, height * rows)
         _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -64,47 +64,47 @@ def axes_or_grid(axes: Any, rows: int, columns: int, width: float, height: float
 
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a figure, from the top down; long names are wrapped."""
+    """Label rows 0, 1, ... of a figure from top to bottom; long labels are wrapped."""
     room = max(12, int(0.35 * _inches(ax)[0] * 72 / (0.55 * plt.rcParams["font.size"])))
     wrapped = ["\n".join(textwrap.fill(line, room) for line in label.split("\n")) for label in labels]
     ax.set(yticks=range(len(labels)), yticklabels=wrapped, ylim=(len(labels) - 0.5, -0.5))
 
 
 def label_dates(ax: Axes) -> None:
-    """Label an axis of dates in short, with as many labels as there is room for."""
+    """Label an axis of dates concisely, with as many labels as fit."""
     locator = AutoDateLocator(minticks=2, maxticks=max(3, int(1.2 * _inches(ax)[0])))
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float = 1.0, **options: Any) -> Axes:
-    """Wrap title and labels to the size of the axes, and add a legend with each label once.
+    """Wrap title and labels to the size of the axes, and add a legend without duplicates.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         The axes.
     inside : bool
-        Whether there is room for the legend inside; otherwise it is beside the axes.
+        Whether to place the legend inside the axes; otherwise it is beside them.
     below : bool
-        Whether it is below the axes, as it is in a narrow figure anyway.
+        Whether to place it below the axes, as in any narrow figure.
     left : float
-        Where a legend beside the axes begins, in widths of the axes.
+        Left edge of a legend beside the axes, in widths of the axes.
     **options
-        Of `matplotlib.axes.Axes.legend`.
+        Keywords of `matplotlib.axes.Axes.legend`.
     """
     width, height = _inches(ax)
     per_inch = 72 / (0.55 * plt.rcParams["font.size"])
-    # Tick labels and a title take a part of the figure, which the axes do not have.
+    # Tick labels and a title need space outside of the axes.
     for text, size in ((ax.title, 0.65 * width), (ax.xaxis.label, 0.7 * width), (ax.yaxis.label, 0.55 * height)):
         text.set_text(textwrap.fill(text.get_text(), max(12, int(per_inch * size))))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     place: dict[str, Any] = {"frameon": False}
     if below or (width < NARROW and not inside):
-        # Below the labels of the x axis, whatever the height of the axes.
+        # Below the labels of the x axis for any height of the axes.
         lines = ax.get_xlabel().count("\n") + bool(ax.get_xlabel()) + 2
         offset = ScaledTranslation(0, -1.4 * lines * plt.rcParams["font.size"] / 72, ax.figure.dpi_scale_trans)
-        # A column has a handle as wide as six letters beside its labels.
+        # The handle of a legend column is about six letters wide.
         longest = max((len(label) for label in handles), default=0) + 6
         place |= {
             "ncols": 2 if 2 * longest < per_inch * width else 1,
@@ -119,7 +119,7 @@ def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float =
 
 
 def _inches(ax: Axes) -> tuple[float, float]:
-    """Width and height of the part of the figure that the axes share with nothing else."""
+    """Width and height of the axes in inches."""
     width, height = ax.figure.get_figure(root=True).get_size_inches()
     spec = ax.get_subplotspec()
     rows, columns = spec.get_gridspec().get_geometry() if spec else (1, 1)
@@ -127,7 +127,7 @@ def _inches(ax: Axes) -> tuple[float, float]:
 
 
 def draw_interval(ax: Axes, y: float, quantiles: Sequence[float], color: str, label: str | None = None) -> None:
-    """Draw a median on row y with its 90 % interval, and its 50 % interval where there are five quantiles."""
+    """Draw a median at y with its 90 % interval, and its 50 % interval if there are five quantiles."""
     low, *inner, high = quantiles
     ax.plot([low, high], [y, y], color=color, linewidth=1.5 if len(inner) > 1 else 2)
     if len(inner) > 1:
@@ -136,5 +136,5 @@ def draw_interval(ax: Axes, y: float, quantiles: Sequence[float], color: str, la
 
 
 def draw_draws(ax: Axes, y: float, values: xr.DataArray, color: str, label: str | None = None) -> None:
-    """Draw the median, 50 and 90 % interval of draws on row y."""
+    """Draw the median, 50 % and 90 % intervals of draws at y."""
     draw_interval(ax, y, np.nanquantile(values.to_numpy(), [0.05, 0.25, 0.5, 0.75, 0.95]).tolist(), color, label)

@@ -1,4 +1,4 @@
-"""Figures of evaluations: calibration, comparison, robustness, scored forecasts."""
+"""Figures of evaluations: robustness, lead-lag correlations, comparison."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3
 
 
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the lagged effect in every check: median and 90 % interval, and the baseline's.
+    """Draw the lagged effect of every robustness check beside the baseline's, with 90 % intervals.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
-    """Draw correlations at all leads and lags with their band, and where the largest one lies.
+    """Draw correlations at all leads and lags with their band, and the lag of the largest one.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (adjustment, 2): correlations with the simultaneous 95 % band; the bootstrap's distribution of the lag at which
-        the absolute correlation is largest.
+        (adjustment, 2): correlations with the simultaneous 95 % band; bootstrap distribution of the lag with the
+        largest absolute correlation.
     """
     require_reading("plot_lead_lag", estimate, "lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims)
     adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
@@ -117,20 +117,20 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : pandas.DataFrame
-        From `compare`; where it was given nulls, each model's gain over its own.
+        From `compare`; with nulls, each model's gain over its own null.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Differences with two standard errors to either side; in the band they are too small to be distinguished from
+        Differences plus and minus two standard errors. Differences in the band are too small to be distinguished from
         zero.
 
     Raises
     ------
     FitError
-        If the table is another.
+        If the table is not from `compare`.
     """
     require_reading("plot_compare", table, 'compare({"lag": idata, "null": other})', pd.DataFrame, lambda _: True)
     gains = "gain" in table.columns
@@ -162,6 +162,6 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:
-    """A model's name, and below it its differences from the reference or its null's."""
+    """Name of a model, followed by its differences from the reference or from its null."""
     words = ", ".join(table.attrs.get("differences", {}).get(name, []))
     return "\n".join([name, *textwrap.wrap(f"null: {words}" if gains else words, 44)]) if words else name

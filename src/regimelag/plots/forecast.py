@@ -28,14 +28,14 @@ SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by blo
 
 
 def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
-    """Draw a response's forecast path: median, 50 and 90 % bands; prices on a log scale.
+    """Draw a response's forecast path: median, 50 % and 90 % bands; prices on a log scale.
 
     Parameters
     ----------
     forecast : xarray.Dataset
-        From `regimelag.forecast`; of several responses, one is selected.
+        From `regimelag.forecast`; select one of several responses.
     history : Series (date), optional
-        What came before, in the path's units.
+        Past values, in the path's units.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -46,7 +46,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     Raises
     ------
     FitError
-        If the forecast holds several responses.
+        If the forecast has several responses.
     """
     require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
     of_one_response("plot_forecast", forecast["path"])
@@ -61,14 +61,14 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
         ax.yaxis.set_minor_formatter(_few_labels(ax))
     scenario = str(forecast.attrs["scenario"])
     ax.set_title(f"Forecast from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
-    # Dollar signs are no mathematics here.
+    # A dollar sign is a currency here, not mathematics.
     ax.set_ylabel(str(forecast["path_unit"].item()), parse_math=False)
     label_dates(ax)
     return finish(ax)
 
 
 def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
-    """Median and central bands of draws over the last dimension."""
+    """Median and central bands of draws, which are the last dimension."""
     for (low, high), alpha in zip(BANDS, (0.2, 0.35), strict=True):
         edges = values.quantile([low, high], SAMPLE).to_numpy()
         ax.fill_between(x, *edges, color=POSTERIOR, alpha=alpha, linewidth=0, label=f"{100 * (high - low):.0f} %")
@@ -76,18 +76,18 @@ def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
 
 
 def _few_labels(ax: Axes) -> Any:
-    """Label minor ticks if the axis spans less than a decade, when hardly a major one is on it."""
+    """Label minor ticks if the axis spans less than a decade, with few major ticks."""
     low, high = ax.get_ylim()
     return StrMethodFormatter("{x:,g}") if high / low < 10.0 else NullFormatter()  # noqa: PLR2004
 
 
 def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw an impulse response with 50 and 90 % bands, and its median from each regime.
+    """Draw an impulse response with 50 % and 90 % bands, and its median from each initial regime.
 
     Parameters
     ----------
     response : xarray.Dataset
-        From `impulse_response`; of several responses, one is selected.
+        From `impulse_response`; select one of several responses.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -98,7 +98,7 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     FitError
-        If it holds several responses.
+        If it has several responses.
     """
     require_reading(
         "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one

@@ -1,4 +1,4 @@
-"""Figures of the lag and of the evidence for a lagged effect."""
+"""Figures of lags and of the evidence for a lagged effect."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Entries = list[tuple[str, xr.Dataset]]
 
 
 def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = None) -> np.ndarray:
-    """Draw lag weights and the distribution of the mean lag, prior behind posterior.
+    """Draw prior and posterior of the lag weights and of the mean lag.
 
-    A point lag is drawn as the probabilities of the lags, and their sum up to each lag. Where the lag differs between
-    episodes or regimes, each has a colour; the prior behind them is that of one of them.
+    A point lag is drawn as probabilities of the lags and their cumulative sum. If the lag differs between episodes or
+    regimes, each has a colour, and the prior is that of one of them.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
     prior : xarray.Dataset, optional
         The same with ``group="prior"``.
     axes : array of Axes, optional
-        (signal, 2) axes to draw on; with several responses a pair for each signal and response.
+        (signal, 2) axes to draw on; with several responses, one pair per signal and response.
 
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (signal, 2): weights with 50 and 90 % bands, and a histogram of the mean lag.
+        (signal, 2): weights with 50 % and 90 % bands, and a histogram of the mean lag in periods.
     """
     for one in (lag,) if prior is None else (lag, prior):
         require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
@@ -67,7 +67,7 @@ _POINT_WORDS = (("lag", "probability", "which lag"), ("lag", "probability", "thi
 
 
 def _pairs(lag: xr.Dataset) -> list[tuple[str, dict[str, str]]]:
-    """Name and place of each signal, and response where lags differ by it."""
+    """Label and selection of each signal, and of each response if lags differ between responses."""
     signals = [str(name) for name in lag[nm.SIGNAL].to_numpy()]
     if nm.RESPONSE not in lag["weights"].dims:
         return [(signal, {nm.SIGNAL: signal}) for signal in signals]
@@ -80,12 +80,12 @@ def _pairs(lag: xr.Dataset) -> list[tuple[str, dict[str, str]]]:
 
 
 def _is_point(one: xr.Dataset) -> bool:
-    """Whether each draw puts all weight on one lag."""
+    """Whether each draw has all weight on one lag."""
     return bool((one["weights"].max(nm.LAG) == 1).all())
 
 
 def _entries(one: xr.Dataset) -> Entries:
-    """The draws of each episode or regime between which they differ; all of them under one name if they do not."""
+    """Draws of each episode or regime if they differ; otherwise one entry."""
     weights = one["weights"]
     rest = [str(dim) for dim in weights.dims if dim not in (*SAMPLE, nm.LAG)]
     differing = [dim for dim in rest if bool((weights.max(dim) > weights.min(dim)).any())]
@@ -102,7 +102,7 @@ def _colors(entries: Entries) -> list[str]:
 
 
 def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: float = 0.9) -> None:
-    """Median line over the lags with bands of 50 % and the widest."""
+    """Median over the lags with a 50 % band and the widest band."""
     tail = (1 - widest) / 2
     rest = [dim for dim in values.dims if dim != nm.LAG]
     low, lower, median, upper, high = values.quantile([tail, 0.25, 0.5, 0.75, 1 - tail], dim=rest).to_numpy()
@@ -112,7 +112,7 @@ def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: fl
 
 
 def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) -> None:
-    """Bands of the weights, and histograms of the mean lag: outlines where there are several."""
+    """Bands of the weights, and histograms of the mean lag, as outlines if there are several."""
     weights_ax, mean_ax = pair
     size = entries[0][1].sizes[nm.LAG]
     bins = np.linspace(1, max(size, 2), min(2 * size, 60))
@@ -122,7 +122,7 @@ def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) 
         _bands(weights_ax, prior["weights"], PRIOR, "prior")
         mean_ax.hist(prior["mean_lag"].to_numpy().ravel(), bins, density=True, color=PRIOR, alpha=0.6, label="prior")
     for (label, one), color in zip(entries, _colors(entries), strict=True):
-        # Five bands of 90 % over each other would show nothing.
+        # Overlapping 90 % bands are illegible.
         _bands(weights_ax, one["weights"], color, label, widest=0.5 if several else 0.9)
         mean_ax.hist(one["mean_lag"].to_numpy().ravel(), bins, density=True, color=color, label=label, **style)
     weights_ax.set(ylim=(0, None))
@@ -130,7 +130,7 @@ def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) 
 
 
 def _probability(one: xr.Dataset) -> xr.DataArray:
-    """Probability of each lag: averaged over draws if the reading has it given their parameters, else counted."""
+    """Probability of each lag: averaged over draws if available, otherwise the share of draws."""
     values = one["weights"]
     if "probability" in one and not np.isnan(one["probability"].to_numpy()).any():
         values = one["probability"]
@@ -138,7 +138,7 @@ def _probability(one: xr.Dataset) -> xr.DataArray:
 
 
 def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) -> None:
-    """Bars of the probabilities, side by side where there are several, and their running sums."""
+    """Bars of the probabilities, side by side if there are several, and cumulative sums."""
     read = [(label, _probability(one), color) for (label, one), color in zip(entries, _colors(entries), strict=True)]
     if prior is not None:
         before = _probability(prior)
@@ -153,9 +153,9 @@ def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) ->
 
 
 def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the probability of no average lagged effect over the width of the slab.
+    """Draw the probability of no average lagged effect against the width of the slab.
 
-    Slabs that the fit's draws do not reach (Pareto k) have no point.
+    Slabs for which the draws of the fit are unreliable (Pareto k) have no point.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        A line a signal; a triangle that points down where the probability is only an upper bound.
+        One line per signal; a downward triangle where the probability is only an upper bound.
     """
     require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
     ax = axes_or_new(ax, 7, 3.6)

@@ -27,26 +27,26 @@ COLORS = {
 
 
 def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
-    """Draw every series of a panel over time, in their own units, one small figure each.
+    """Draw every series of a panel over time in its own unit, one axes per series.
 
     Parameters
     ----------
     panel : xarray.Dataset
         A panel from `make_panel`.
     axes : array of Axes, optional
-        As many axes to draw on as the panel has series.
+        One axes for each series of the panel.
 
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (series), in the order of `describe_panel`. The history before the window is shaded, episodes are parted by
-        vertical lines, missing responses are ticks at the bottom, and rows on which a column was last observed on
-        another day than the response are ticks at the top.
+        (series), in the order of `describe_panel`. The history before the window is shaded; vertical lines separate
+        episodes; ticks at the bottom mark missing responses, and ticks at the top rows on which a column's last
+        observation is of another day than the response's.
 
     Raises
     ------
     PanelError
-        If this is no panel, or there are too few or too many axes.
+        If the argument is not a panel, or the number of axes is wrong.
     """
     table = describe_panel(panel)
     if axes is None:
@@ -85,7 +85,7 @@ def _draw(ax: Axes, panel: xr.Dataset, role: str, name: str) -> None:
 
 
 def _ticks(ax: Axes, dates: np.ndarray, height: float) -> None:
-    """Short strokes at the bottom or the top edge."""
+    """Short ticks at the bottom or the top edge."""
     ax.plot(dates, np.full(len(dates), height), "|", color="black", markersize=6, transform=ax.get_xaxis_transform())
 
 
@@ -95,7 +95,7 @@ def _caption(ax: Axes, role: str, name: str, row: pd.Series) -> None:
     missing = f", {row['missing']} missing" if row["missing"] else ""
     differ = f", closes on another day: {row['closes_differ']}" if row["closes_differ"] else ""
     text = f"{role} {name}: {row['transform']} of {row['column']}{known}{late}{missing}{differ}"
-    # Dollar signs are no mathematics here.
+    # A dollar sign is a currency here, not mathematics.
     ax.set_title(text, loc="left", fontsize="small", parse_math=False)
 
 
@@ -106,7 +106,7 @@ def _starts(panel: xr.Dataset) -> np.ndarray:
 
 
 def _name_episodes(ax: Axes, panel: xr.Dataset) -> None:
-    """Names of several episodes inside the top of the first figure."""
+    """Names of episodes at the top of the first axes, if there are several."""
     labels = [str(label) for label in panel[nm.EPISODE].to_numpy()]
     if len(labels) > 1:
         low, high = ax.get_ylim()

@@ -1,4 +1,4 @@
-"""Figures of effects, drivers, regimes and their durations."""
+"""Figures of effects, drivers, regimes and durations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     probabilities : xarray.DataArray
         From `regime_probabilities`.
     path : xarray.DataArray, optional
-        True regime numbers (time) of simulated data, drawn as a strip on top.
+        True regimes (time) of simulated data, drawn as a strip at the top.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -73,7 +73,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
 
 
 def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
-    """Draw every effect of the signals with 50 and 90 % intervals, the prior's below it.
+    """Draw every effect of the signals with 50 % and 90 % intervals, posterior above prior.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
 
 
 def _effect_rows(effects: xr.Dataset) -> Any:
-    """Labelled draws, one row of the figure each."""
+    """Labels and draws, one for each row of the figure."""
     names = {
         "contemporaneous": "{} same period",
         "lagged": "{} lagged",
@@ -129,7 +129,7 @@ def _effect_rows(effects: xr.Dataset) -> Any:
 
 
 def _by_signal(values: xr.DataArray) -> Any:
-    """Each signal's draws, of each response if there are several."""
+    """Draws of each signal, and of each response if there are several."""
     for signal in values[nm.SIGNAL].to_numpy():
         one = values.sel({nm.SIGNAL: signal})
         if nm.RESPONSE not in one.dims:
@@ -140,14 +140,14 @@ def _by_signal(values: xr.DataArray) -> Any:
 
 
 def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the effect of a move of each driver on the probability of a regime.
+    """Draw the effect of a change in each driver on the probability of a regime.
 
     Parameters
     ----------
     changes : xarray.Dataset
         From `driver_effects`.
     regime : str, optional
-        Which regime; the most volatile by default.
+        The regime; by default the most volatile one.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -172,14 +172,14 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
 
 
 def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) -> Axes:
-    """Draw sampled regime paths, one line each: the certain ones agree, and give vertical edges.
+    """Draw sampled regime paths, one line each. Vertical edges show certain regime changes.
 
     Parameters
     ----------
     paths : xarray.DataArray
         From `regime_paths`.
     most : int
-        Number of paths to draw, spread evenly over the draws.
+        Maximum number of paths, spread evenly over the draws.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -208,7 +208,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
 
 
 def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw the durations of regimes: mean spell on sampled paths, and expectation with drivers at their mean.
+    """Draw the durations of regimes: mean on sampled paths, and expectation with drivers at their mean.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def _has(summary: pd.DataFrame, quantity: str) -> bool:
 
 
 def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
-    """Draw volatility and mean of each regime: medians and 90 % intervals.
+    """Draw volatility and mean of each regime with 90 % intervals.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures of scored forecasts, of calibration by simulation, and of the modes of a posterior."""
+"""Figures of forecast scores, simulation-based calibration, and the modes of a posterior."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from regimelag.spec import names as nm
 
 
 def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
-    """Draw the gain of each forecaster over the random walk, and the coverage of its 90 % band, by horizon.
+    """Draw the gain of each forecaster over the random walk and the coverage of its 90 % band, by horizon.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (response, 2): gain in log score per origin, and coverage; both with 90 % intervals.
+        (response, 2): gain in log score per origin, in nats, and coverage; both with 90 % intervals.
     """
     require_reading(
         "plot_backtest", table, "backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
@@ -70,7 +70,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
 
 
 def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
-    """Draw the log score of each new period, and the distribution of the PIT values against the uniform one.
+    """Draw the log score of each new period, and the distribution of the PIT values.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     Returns
     -------
     ndarray of matplotlib.axes.Axes
-        (2): log scores with their mean; of each response the empirical distribution function of its PIT values less
+        (2): log scores with their mean; for each response the empirical distribution function of its PIT values minus
         the uniform one, with the 95 % band of the Kolmogorov-Smirnov test.
     """
     require_reading("plot_score", scores, "score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
@@ -97,7 +97,7 @@ def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     axes[1].axhspan(-reach, reach, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
     for n, response in enumerate(scores[nm.RESPONSE].to_numpy()):
         pit = np.sort(scores["pit"].sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy())
-        # The function just before and at each value, so that its steps are drawn whole.
+        # Value of the step function just before and at each point.
         x = np.concatenate([[0.0], np.repeat(pit, 2), [1.0]])
         below = np.repeat(np.arange(len(pit) + 1) / len(pit), 2)
         axes[1].plot(x, below - x, color=color_of(n) if n else POSTERIOR, label=str(response))
@@ -119,7 +119,7 @@ def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        One row a mode, the heaviest on top; modes that the search did not find have draws and no weight.
+        One row per mode in descending order of weight; modes that the search did not find have draws but no weight.
     """
     require_reading("plot_modes", table, "modes(idata)", pd.DataFrame, lambda one: "log_posterior" in one.columns)
     ax = axes_or_new(ax, 8, 1.2 + 0.6 * len(table))
@@ -146,9 +146,9 @@ def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Of each quantity the empirical distribution function of its ranks less the uniform one. In the band, the one of
-        `regimelag.evaluation.sbc_table` shared among the quantities, all of them lie in 95 of 100 studies of a
-        calibrated model. Quantities that are not calibrated have a colour.
+        For each quantity the empirical distribution function of its ranks minus the uniform one. The band is that of
+        `regimelag.evaluation.sbc_table`, adjusted for the number of quantities: for a calibrated model all lines are in
+        it in 95 of 100 studies. Quantities that are not calibrated are coloured.
     """
     require_reading("plot_sbc", tree, "sbc(spec, panel)", xr.DataTree, lambda one: RANKS in one.children)
     table, columns = sbc_table(tree), sbc_columns(tree)

@@ -1,4 +1,4 @@
-"""Figure of the standard deviation of a response one period ahead."""
+"""Figure of the conditional standard deviation of a response."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from regimelag.spec import names as nm
 
 
 def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes:
-    """Draw the standard deviation of a response one period ahead: its median and 90 % band over draws.
+    """Draw the one-step-ahead standard deviation of a response: median and 90 % band over draws.
 
     Parameters
     ----------
     volatility : xarray.DataArray
-        From `conditional_volatility`; of several responses, one is selected.
+        From `conditional_volatility`; select one of several responses.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -34,7 +34,7 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
     Raises
     ------
     FitError
-        If the reading holds several responses.
+        If the result has several responses.
     """
     require_reading(
         "plot_volatility",

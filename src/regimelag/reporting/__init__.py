@@ -1,1 +1,1 @@
-"""Results and evaluations of a fit on one page."""
+"""Report of results and evaluations of a fit on one page."""

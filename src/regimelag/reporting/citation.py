@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from importlib import metadata
 
-# Of the version in pyproject.toml; CITATION.cff says the same, and a test holds them together.
+# Year of the version in pyproject.toml; a test compares it with CITATION.cff.
 YEAR = 2026
 
 
 def citation() -> str:
-    """Cite the installed version of regimelag.
+    """Citation of the installed version of regimelag.
 
     Returns
     -------
     str
-        A BibTeX entry of type ``misc``, which every style knows. Title, author and version are those of the installed
-        package's metadata; a fit holds the version that made it in ``attrs["versions"]``.
+        A BibTeX entry of type ``misc``, with title, author and version from the installed package's metadata. A fit
+        records the version that made it in ``attrs["versions"]``.
     """
     package = metadata.metadata("regimelag")
     name, version = package["Name"], package["Version"]
-    # Braces twice: BibTeX leaves the title's capitals alone, and does not take the authors for a person's name.
+    # Double braces: BibTeX keeps capitals in the title, and does not parse the authors as a person's name.
     fields = {
         "author": f"{{{package['Author']}}}",
         "title": f"{{{name}: {package['Summary']}}}",

@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 
 def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
-    """The series of the panel."""
+    """Series of the panel."""
     caption = "The series of the model."
     caption += " Dotted lines separate episodes." if panel.sizes[nm.EPISODE] > 1 else ""
     caption += " Shaded: history for the lags." if panel.sizes[nm.SIGNAL_TIME] > panel.sizes[nm.TIME] else ""
@@ -86,7 +86,7 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
 
 
 def volatility_figures(volatility: xr.DataArray) -> Iterator[Drawn]:
-    """The conditional standard deviation."""
+    """Conditional standard deviation."""
     caption = (
         "Standard deviation of the response one period ahead, given the rows before, in the unit of the response; "
     )
@@ -102,7 +102,7 @@ def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
 
 
 def check_figures(pit: xr.DataArray, robustness: pd.DataFrame | None) -> Iterator[Drawn]:
-    """One-step-ahead calibration, and the checks of robustness."""
+    """One-step-ahead calibration, and robustness checks."""
     responses = [str(name) for name in pit[nm.RESPONSE].to_numpy()]
     for response in responses:
         tail = _tail(response) if len(responses) > 1 else ""
@@ -115,12 +115,12 @@ def check_figures(pit: xr.DataArray, robustness: pd.DataFrame | None) -> Iterato
 
 
 def comparison_figures(comparison: pd.DataFrame) -> Iterator[Drawn]:
-    """Models side by side."""
+    """Comparison of models."""
     yield Drawn("comparison", "Differences in expected log predictive density.", plot_compare(comparison).figure)
 
 
 def _calibration(pit: xr.DataArray) -> Figure:
-    """ArviZ's figure of one response's transform."""
+    """ArviZ's figure of the PIT values of one response."""
     values = xr.DataArray(pit.dropna(nm.TIME).to_numpy(), dims=[nm.DRAW], name=str(pit[nm.RESPONSE].item()))
     tree = xr.DataTree.from_dict({"/pit": values.to_dataset()})
     plots = az.plot_ecdf_pit(tree, group="pit", sample_dims=[nm.DRAW], figure_kwargs={"figsize": (8, 3)})
@@ -132,7 +132,7 @@ def _calibration(pit: xr.DataArray) -> Figure:
 
 
 def _of_each_response(values: Any) -> Iterator[tuple[str, Any]]:
-    """The result of each response's regime process, or of the only one."""
+    """The result of each response's regime process, or of the shared one."""
     if nm.RESPONSE not in values.dims:
         yield "", values
         return
@@ -145,7 +145,7 @@ def _of(whose: str) -> str:
 
 
 def _tail(whose: str) -> str:
-    """The end of a file's name."""
+    """Suffix of a file name."""
     kept = "".join(letter if letter.isalnum() else "_" for letter in whose)
     return f"_{kept}" if kept else ""
 

@@ -1,4 +1,4 @@
-"""`report`: a fit on one page that needs no other file, with a folder of figures and tables beside it."""
+"""`report`: a self-contained HTML page on a fit, with a folder of figures and tables."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
+from regimelag.results.driver_report import driver_report, drivers_in_short
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
@@ -41,10 +42,10 @@ from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
 
 PAGE = "report.html"
-# Lists the files that `report` wrote with their hashes; what else lies in a folder is not replaced.
+# List of the files that `report` wrote, with hashes; a folder with other files is not replaced.
 WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
-# Of an inch of paper on the page: a figure of ten inches fills it, and all have letters of one size.
+# CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
 CSS_PIXELS = 96
 NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
@@ -58,7 +59,7 @@ class Section(NamedTuple):
     sentences: Sequence[str] = ()
     figures: Sequence[fg.Drawn] = ()
     tables: Sequence[str] = ()
-    # Tables for those who look closer.
+    # Tables that are collapsed at first.
     folded: Sequence[str] = ()
 
 
@@ -72,27 +73,27 @@ def report(
     moves: Mapping[str, float] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a report of a fit: one HTML page that needs no other file, figures, and tables for a paper.
+    """Write a report of a fit: a self-contained HTML page, figures, and tables for a paper.
 
     Parameters
     ----------
     idata : xarray.DataTree, str or Path
-        A fit, or the file that `save_fit` wrote.
+        A fit, or a file written by `save_fit`.
     folder : str or Path
-        Where to write: ``report.html``; ``figures``, each as PNG and PDF; ``tables``, each as CSV, whole, and as LaTeX
-        for the booktabs package, as shown; ``model.tex``, the equations and priors; ``.regimelag.json``, the list of
-        these files.
+        Folder to write: ``report.html``; ``figures``, as PNG and PDF; ``tables``, as CSV and, as shown on the page, as
+        LaTeX for the booktabs package; ``model.tex``, the equations and priors; ``.regimelag.json``, the list of these
+        files.
     comparison : pandas.DataFrame, optional
-        From `compare`: models side by side.
+        Comparison of models, from `compare`.
     robustness : pandas.DataFrame, optional
-        From `robustness`: whether the claim survives.
+        Robustness checks, from `robustness`.
     within : (float, float)
-        Range of lags that is asked about, as in `lag_report`.
+        Range of lags in periods whose probability is reported, as in `lag_report`.
     moves : mapping of str to float, optional
-        Size of each driver's move, as in `driver_effects`.
+        Size of each driver's change, as in `driver_effects`.
     overwrite : bool
-        Whether a report that is there may be replaced. It is replaced only once the new one is whole, and only if the
-        folder holds nothing else, and nothing that was changed.
+        Whether to replace an existing report. It is replaced only when the new one is complete, and only if the folder
+        has no other or modified files.
 
     Returns
     -------
@@ -102,23 +103,23 @@ def report(
     Raises
     ------
     FitError
-        If `folder` exists and `overwrite` is not set, or it holds what no report wrote, or cannot be written; if a
-        table is of another kind, or an argument is refused by a reading.
+        If `folder` exists and `overwrite` is not set, contains other files, or cannot be written; if a table is of
+        another function, model or data; or if an argument is invalid.
 
     Warns
     -----
     UserWarning
-        If a process was killed while it wrote to this folder: what it left is put in its place or removed.
+        If a process was killed while it wrote to this folder; its files are restored or removed.
 
     Notes
     -----
     Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
-    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict
-    allows.
+    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict and
+    `driver_report` allow.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
-        # Behind a link lies what is replaced; the link stays.
+        # The target of a link is replaced, not the link.
         target = Path(os.path.realpath(folder))
         recover(target)
         _check_target(target, asked, overwrite=overwrite)
@@ -129,12 +130,12 @@ def report(
     _check_judged("robustness", robustness, view, "robustness(rl.spec_of(idata), rl.panel_of(idata))")
     fit, spec, panel = view.fit, view.spec, view.panel.copy()
     mathematics = _mathematics(spec, panel)
-    # A panel made by hand does not say what it was made with.
+    # A hand-made panel has no stored spec.
     panel.attrs.setdefault("spec", fit.attrs["spec"])
     with explain_os_errors(asked, Path(folder)):
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
-        # Before anything is computed, so that a folder that cannot be written is known at once.
+        # Entered before anything is computed, so that an unwritable folder fails at once.
         with atomic_replace(target) as part:
             readings = _readings(view, within, moves)
             tables = _tables(fit, spec, panel, readings, comparison, robustness)
@@ -166,7 +167,7 @@ def _check_target(target: Path, asked: str, *, overwrite: bool) -> None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file within a folder, by its path there; empty for a link."""
+    """SHA-256 of each file in a folder by relative path; empty for a link."""
     return {
         name: "" if file.is_symlink() else hashlib.sha256(file.read_bytes()).hexdigest()
         for name, file in files_in(folder).items()
@@ -175,12 +176,12 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _parameters(spec: ModelSpec, panel: xr.Dataset) -> list[Parameter]:
-    """Free parameters of the model on the panel, with the priors as they were given."""
+    """Free parameters of the model on the panel, with their priors as given."""
     return model_terms(spec, panel.sizes[nm.EPISODE]).parameters()
 
 
 def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], maker: str) -> None:
-    """Refuse what is not that judgement's table, or has lost its words, as one that was read from a CSV has."""
+    """Refuse a table of another function, or one without its sentences, such as one read from CSV."""
     if table is not None and not (isinstance(table, pd.DataFrame) and set(words) <= set(table.attrs)):
         came = f"a {type(table).__name__}"
         came += f" without {' and '.join(words)} in attrs" if isinstance(table, pd.DataFrame) else ""
@@ -189,18 +190,18 @@ def _check_table(name: str, table: pd.DataFrame | None, words: Sequence[str], ma
 
 
 def _check_judged(name: str, table: pd.DataFrame | None, view: View, made: str) -> None:
-    """Refuse a table that judges other models or data than the fit's, as far as it says of what it is."""
+    """Refuse a table of other models or data than the fit's, if it records them."""
     own = made_with(view.spec, view.fit.attrs[nm.PANEL_HASH])
     if table is not None and own not in table.attrs.get(nm.MADE_WITH, [own]):
         rule = f"{name} judges the model that the fit is of, on the same panel"
         raise FitError("report", rule, "a table of other fits", f"pass {name}=rl.{made}")
 
 
-# ---- what is read
+# ---- results
 
 
 def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float] | None) -> dict[str, Any]:
-    """Every reading that the model has."""
+    """All results that apply to the model."""
     check_within("report", within)
     spec = view.spec
     found: dict[str, Any] = {
@@ -220,6 +221,7 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
     if spec.drivers:
+        found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
     return found
@@ -233,7 +235,7 @@ def _tables(
     comparison: pd.DataFrame | None,
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
-    """Every table, by the name of its files."""
+    """All tables, by file name."""
     tables = {
         "data": tb.data_table(panel),
         "priors": tb.prior_table(_parameters(spec, panel)),
@@ -247,6 +249,7 @@ def _tables(
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
     if "drivers" in readings:
+        tables["driver_report"] = tb.driver_claim_table(readings["driver_report"])
         tables["drivers"] = tb.driver_table(readings["drivers"])
     if robustness is not None:
         tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
@@ -256,7 +259,7 @@ def _tables(
     return tables
 
 
-# ---- what is said
+# ---- sentences
 
 
 def _sections(
@@ -266,7 +269,7 @@ def _sections(
     comparison: pd.DataFrame | None,
     robustness: pd.DataFrame | None,
 ) -> Iterator[Section]:
-    """The page's parts after the answer and before the provenance, but for the model, which is mathematics."""
+    """Sections of the page between verdict and provenance, without the model section."""
     notes = json.loads(panel.attrs.get("notes", "[]"))
     yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
     yield Section("model", "Model")
@@ -282,7 +285,9 @@ def _sections(
         drawn = list(fg.volatility_figures(readings["volatility"]))
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
     if "drivers" in readings:
-        yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
+        said = readings["driver_report"].attrs[nm.SENTENCES]
+        drawn = list(fg.driver_figures(readings))
+        yield Section("drivers", "Do the drivers move the regimes?", said, drawn, ["driver_report", "drivers"])
     checks = [*_coverage(view.spec, readings["pit"]), *describe_persistence(view.read(persistence))]
     checks += [*(view.read(model_warnings) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
@@ -296,7 +301,7 @@ def _sections(
 
 
 def _compared(comparison: pd.DataFrame) -> str:
-    """The caption of the models compared: what is inconclusive, and in what each differs from the reference."""
+    """Caption of the comparison: inconclusive pairs, and differences of each model from the reference."""
     gains = "gain" in comparison.columns
     given = "given the rows before it" if comparison.attrs.get("method") == LEAVE_FUTURE_OUT else "given all others"
     caption = "Gains of models over their own nulls" if gains else "Models"
@@ -318,7 +323,7 @@ def _window(panel: xr.Dataset) -> str:
 
 
 def _now(filtered: xr.DataArray) -> Iterator[str]:
-    """Sentence on the filtered regime at the end of the window."""
+    """Sentence on the filtered regime in the last period."""
     last = filtered.isel({nm.TIME: -1})
     date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
     responses = [str(name) for name in last[nm.RESPONSE].to_numpy()] if nm.RESPONSE in last.dims else [""]
@@ -335,7 +340,7 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
 
 
 def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
-    """The standard deviation one period ahead on the last row, beside its range in the window."""
+    """One-step-ahead standard deviation in the last period, and its range in the window."""
     mean, last = volatility.mean((nm.CHAIN, nm.DRAW)), volatility.isel({nm.TIME: -1})
     low, median, high = np.quantile(last, tb.LEVELS)
     period = period_name(spec.frequency).removesuffix("s")
@@ -348,7 +353,7 @@ def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
 
 
 def _no_caution(spec: ModelSpec) -> list[str]:
-    """Sentence on the warnings that were checked and do not apply."""
+    """Sentence on warnings that do not apply."""
     looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
     looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
     looked += ["a driver that separates the regimes"] if spec.drivers else []
@@ -356,7 +361,7 @@ def _no_caution(spec: ModelSpec) -> list[str]:
 
 
 def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
-    """Share of rows inside the one-step-ahead bands."""
+    """Sentence on the share of periods in the one-step-ahead bands."""
     given = "given the rows before and the row's own signals and controls" if same_period_terms(spec) else ""
     given = given or "given the rows before"
     for response in pit[nm.RESPONSE].to_numpy():
@@ -369,18 +374,18 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
         )
 
 
-# ---- what is written
+# ---- files
 
 
 def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Equations and parameters as MathML, with their words."""
+    """Equations and parameters as MathML, with their sentences."""
     lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
     rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in _parameters(spec, panel)]
     return {"equations": lines, "parameters": rows}
 
 
 def _mathml(latex: str, display: str = "inline") -> str:
-    """LaTeX as MathML; only a kernel's own LaTeX can be invalid."""
+    """LaTeX as MathML; the LaTeX of a user's kernel may be invalid."""
     try:
         return str(convert(latex, display=display))
     except Exception as problem:
@@ -390,7 +395,7 @@ def _mathml(latex: str, display: str = "inline") -> str:
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
-    """Equations and priors for a paper."""
+    """Equations and priors as LaTeX."""
     lines = [
         f"{line.words}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n" for line in equations(spec, panel)
     ]
@@ -410,7 +415,6 @@ def _page(
     tables: Mapping[str, tb.Table],
     pictures: Mapping[str, bytes],
 ) -> str:
-    """The page as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("regimelag.reporting", ""),
         autoescape=True,
@@ -421,14 +425,16 @@ def _page(
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
     # Where convergence diagnostics failed nothing is claimed.
-    now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
+    now = list(_now(readings["filtered"])) if "filtered" in readings and not problems else []
+    if "driver_report" in readings and not problems:
+        now.insert(0, drivers_in_short(readings["driver_report"]))
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,
         window=_window(view.panel),
         claim=spec.claim,
         answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
-        # Where convergence diagnostics failed the verdict says why.
+        # If convergence diagnostics failed, the verdict states why.
         problems=[] if shown["verdict"] else problems,
         notes=shown["notes"],
         sections=sections,

@@ -1,4 +1,4 @@
-"""Tables of a report: each whole as CSV, and as shown on the page and in LaTeX."""
+"""Tables of a report: complete as CSV, and as shown on the page and in LaTeX."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import xarray as xr
 
 from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
+from regimelag.results.driver_report import LEAST_STEPS
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes
@@ -27,12 +28,12 @@ from regimelag.spec.kernels import Point, RandomWalkKernel
 from regimelag.spec.term import Parameter
 
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
-# At and beyond this size numbers have one decimal, and thousands are parted.
+# From this size on numbers have one decimal and a thousands separator.
 LARGE = 100
 
 
 class Table(NamedTuple):
-    """A table: the whole frame, the part shown, and the caption."""
+    """A table: the complete frame, the part shown, and the caption."""
 
     frame: pd.DataFrame
     shown: pd.DataFrame
@@ -40,7 +41,7 @@ class Table(NamedTuple):
 
 
 def number(value: Any) -> str:
-    """A number to three digits, a date as ISO, nothing for what is missing."""
+    """Format a number to three digits, a date as ISO, a missing value as empty."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
         return ""
     if isinstance(value, pd.Timestamp):
@@ -53,7 +54,7 @@ def number(value: Any) -> str:
 
 
 def _minus(written: str) -> str:
-    """With a true minus sign, which does not break at the end of a line, and none before zero."""
+    """Use a true minus sign, which does not break at the end of a line, and none before zero."""
     return re.sub(r"-(?=0\.?0*(?!\d|\.))", "", written).replace("-", "\N{MINUS SIGN}")
 
 
@@ -67,7 +68,7 @@ def interval(low: float, median: float, high: float) -> str:
 
 
 def data_table(panel: xr.Dataset) -> Table:
-    """Describe the series of the panel."""
+    """Summary of the series of the panel."""
     frame = describe_panel(panel)
     kept = ["column", "transform", "delay", "close", "observations", "missing", "mean", "sd"]
     shown = frame[kept].map(number)
@@ -76,7 +77,7 @@ def data_table(panel: xr.Dataset) -> Table:
 
 
 def lag_table(report: pd.DataFrame) -> Table:
-    """The lag report: posterior beside prior, and the information gained."""
+    """The lag report: posterior, prior and information gain."""
     chances = [name for name in report["posterior"].columns if name.startswith("P(")]
     columns: dict[str, list[str]] = {}
     for group in ("posterior", "prior"):
@@ -101,10 +102,10 @@ def lag_table(report: pd.DataFrame) -> Table:
 
 
 def regime_table(summary: pd.DataFrame) -> Table:
-    """Volatility, mean, durations and shares of each regime; shares by year are in the figure and the CSV."""
-    kept = summary[summary["year"].isna()]
+    """Volatility, mean, durations and shares of each regime; shares by year and drivers have places of their own."""
+    kept = summary[summary["year"].isna() & (summary[nm.DRIVER] == "")]
     kept = kept.assign(value=[interval(*row) for row in kept[["5 %", "median", "95 %"]].itertuples(index=False)])
-    index = [name for name in ("quantity", nm.RESPONSE, nm.DRIVER, "unit") if len(kept[name].unique()) > 1]
+    index = [name for name in ("quantity", nm.RESPONSE, "unit") if len(kept[name].unique()) > 1]
     shown = kept.pivot_table(index=index, columns=nm.REGIME, values="value", aggfunc="first", sort=False)
     return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
@@ -116,26 +117,46 @@ def volatility_table(summary: pd.DataFrame) -> Table:
     return Table(summary, shown, "Conditional variance. Volatility per period; the half-life of a shock in periods.")
 
 
+def driver_claim_table(report: pd.DataFrame) -> Table:
+    """The driver report: changes in log odds, and what is claimed."""
+    keys = [nm.RESPONSE, nm.DRIVER, "from", "to"]
+    frame = report.set_index(keys if len(report[nm.RESPONSE].unique()) > 1 else keys[1:])
+    shown = pd.DataFrame(
+        {
+            "change in log odds": [interval(*row) for row in frame[["5 %", "median", "95 %"]].to_numpy(dtype=float)],
+            "P(> 0)": [probability(value) for value in frame["P(> 0)"]],
+            "steps": [number(value) for value in frame["steps"]],
+            "claimed": ["yes" if claimed else "no" for claimed in frame["claimed"]],
+        },
+        index=frame.index,
+    )
+    caption = (
+        "Change in the log odds of each step between two regimes, against staying, for a driver that is one standard "
+        "deviation higher: median and 90 % interval. Steps: of this kind on a sampled path, on average. A claim needs "
+        f"one sign with probability {report.attrs['threshold']:.4g} and {LEAST_STEPS} steps each way."
+    )
+    return Table(report.set_index(keys), shown, caption)
+
+
 def driver_table(changes: xr.Dataset) -> Table:
-    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
+    """Effects of a move of each driver on each regime's probability, in percentage points; log odds in the CSV."""
     reference = changes.attrs["reference"]
     columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
     columns[f"log odds against {reference}"] = ("log_odds", 1.0)
     others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
-    frames, shown = {}, {}
+    frames, shown = {}, pd.DataFrame(index=index)
     for title, (name, unit) in columns.items():
         found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
         frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        # Log odds of the reference against itself do not move.
-        fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
-        shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
+        if name != "log_odds":
+            shown[title] = [interval(*row) for row in rows]
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
     caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "
-    caption += f"probability in percentage points, and in the log odds against {reference}; median and 90 % interval."
-    return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
+    caption += "probability in percentage points; median and 90 % interval."
+    return Table(pd.concat(frames, axis=1), shown, caption)
 
 
 def mode_table(idata: xr.DataTree) -> Table:
@@ -164,7 +185,7 @@ def _sampled(idata: xr.DataTree) -> list[str]:
 
 
 def prior_table(parameters: Sequence[Parameter]) -> Table:
-    """Every free parameter and its prior."""
+    """Free parameters and their priors."""
     rows = [(one.name, one.meaning, prior_in_words(one.prior)) for one in parameters]
     frame = pd.DataFrame(rows, columns=["parameter", "meaning", "prior"]).set_index("parameter")
     return Table(frame, frame, "Free parameters and their priors, in standardised units unless said.")
@@ -184,12 +205,12 @@ def provenance_table(idata: xr.DataTree) -> Table:
 
 
 def judged_table(frame: pd.DataFrame, caption: str) -> Table:
-    """A table that a judgement returned, as it is."""
+    """Table of an evaluation, unchanged."""
     return Table(frame, frame.map(number), caption)
 
 
 def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
-    """Write each table as CSV, whole, and as LaTeX, as shown."""
+    """Write each table as CSV, complete, and as LaTeX, as shown."""
     folder.mkdir(parents=True)
     for name, table in tables.items():
         _flat(table.frame).to_csv(folder / f"{name}.csv")
@@ -200,7 +221,7 @@ def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row of names for the columns, so that any program reads the file."""
+    """The frame with one level of column names, which any program reads."""
     if frame.columns.nlevels == 1:
         return frame
     return frame.set_axis([" ".join(map(str, column)).strip() for column in frame.columns], axis=1)
@@ -214,12 +235,12 @@ def escaped(words: str) -> str:
 
 
 def to_html(table: Table) -> str:
-    """The table as HTML, escaped, without a caption."""
+    """Table as escaped HTML without a caption."""
     return _unindexed(table.shown).to_html(border=0, index=False, justify="left")
 
 
 def _unindexed(shown: pd.DataFrame) -> pd.DataFrame:
-    """The index as columns, a label only where it changes, so that the names of all columns stand in one row."""
+    """The index as columns, with repeated labels blank, so that all column names are in one row."""
     plain = shown.reset_index()
     keys = list(shown.index)
     for level in range(shown.index.nlevels - 1):

@@ -1,6 +1,6 @@
 """Information gain, probability of no effect, and prior sensitivity.
 
-Functions on plain arrays of draws first, then those that read a fit.
+Functions of arrays of draws come first, then functions of a fit.
 """
 
 from __future__ import annotations
@@ -28,53 +28,53 @@ from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 BINS, PER_BIN = 50, 20
-# Largest Pareto k at which importance weights are reliable, however many draws there are.
+# Largest Pareto k at which importance weights are reliable for any number of draws.
 UNSTABLE = 0.7
-# Draws below which no tail can be fitted.
+# Number of draws below which no tail is fitted.
 FEW = 100
-# Power-scaling sensitivity above which a quantity depends on what is scaled: Kallioinen et al. (2024).
+# Power-scaling sensitivity above which a quantity is sensitive: Kallioinen et al. (2024).
 SENSITIVE = 0.05
 
 
 def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: float | None = None) -> float:
-    """Kullback-Leibler divergence of a quantity's posterior from its prior, in nats, from draws of both.
+    """Information gain: Kullback-Leibler divergence of a quantity's posterior from its prior, in nats.
 
     Parameters
     ----------
     posterior, prior : ndarray
         Draws of the same quantity (draw).
     effective : float, optional
-        Effective number of posterior draws; all of them, if they are independent.
+        Effective number of posterior draws; by default all of them, for independent draws.
 
     Returns
     -------
     float
-        Nats. About zero, and as often below it as above, where both distributions are the same.
+        Nats. If both distributions are equal, about zero with either sign.
 
     Notes
     -----
-    Both distributions are cut into bins that are equally probable under the prior, up to 50 of them with 20 draws at
-    least in each, so the answer is that of the binned distributions: never more than the divergence itself, and at most
-    the log of the number of bins, 3.9. Finite draws add (occupied bins - 1) / (2 effective posterior draws), as in
-    Miller (1955), and (bins - 1) / (2 prior draws), since the bins' edges are quantiles of draws; both are taken off.
+    Draws are sorted into bins of equal prior probability, up to 50 with at least 20 draws each. The result is the
+    divergence of the binned distributions: a lower bound of the divergence, and at most the log of the number of bins,
+    3.9. Two biases are subtracted: (occupied bins - 1) / (2 effective posterior draws), Miller (1955), and (bins - 1) /
+    (2 prior draws), since the edges are quantiles of draws.
     """
     effective = len(posterior) if effective is None or not np.isfinite(effective) else min(effective, len(posterior))
     count = int(np.clip(min(len(prior), effective) // PER_BIN, 2, BINS))
     inner = np.unique(np.quantile(prior, np.arange(1, count) / count))
     after, before = (_shares(inner, draws) for draws in (posterior, prior))
-    # Under a discrete distribution quantiles coincide, and a bin may be left without a prior draw.
+    # Quantiles of a discrete distribution may coincide, which leaves a bin without a prior draw.
     used = (after > 0) & (before > 0)
     found = float(np.sum(after[used] * np.log(after[used] / before[used])))
     return found - (np.sum(after > 0) - 1) / (2 * effective) - (np.sum(before > 0) - 1) / (2 * len(prior))
 
 
 def _shares(inner: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Share of draws in each bin; an inner edge belongs to the bin above it."""
+    """Share of draws in each bin, closed on the left."""
     return np.bincount(np.searchsorted(inner, draws, side="right"), minlength=len(inner) + 1) / len(draws)
 
 
 def divergence(posterior: np.ndarray, prior: np.ndarray) -> float:
-    """Kullback-Leibler divergence of probabilities (lag) from prior probabilities, in nats; nothing is binned."""
+    """Kullback-Leibler divergence of probabilities (lag) from prior probabilities, in nats."""
     used = posterior > 0
     return float(np.sum(posterior[used] * np.log(posterior[used] / prior[used])))
 
@@ -87,20 +87,21 @@ def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tup
     draws : ndarray
         Draws (draw).
     effective : float, optional
-        Effective number of draws; all of them, if they are independent.
+        Effective number of draws; by default all of them, for independent draws.
 
     Returns
     -------
     density : float
-        The density, or a bound on it.
+        The density, or an upper bound.
     bound : bool
-        Whether it is a bound: fewer than 20 effective draws (5 % of them, if that is less) lie beyond zero.
+        Whether it is a bound: fewer than 20 effective draws (or 5 % of them, if that is less) lie beyond zero.
 
     Notes
     -----
-    A kernel estimate with Silverman's bandwidth, its centres drawn towards the mean so that it keeps the draws'
-    variance (West 1993): without that, a tail is too high. Where draws beyond zero are too few for it, the density is
-    taken to rise from zero to the bulk of the draws, so it is at most its average up to the 20th effective draw.
+    The estimate is a kernel density with Silverman's bandwidth, with centres shrunk to the mean so that it has the
+    variance of the draws (West 1993); otherwise tails are too high. If too few draws lie beyond zero, the density is
+    assumed to increase from zero to the bulk of the draws, so that its average up to the 20th effective draw is an
+    upper bound.
     """
     count = len(draws)
     effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
@@ -119,27 +120,27 @@ def density_at_zero(draws: np.ndarray, *, effective: float | None = None) -> tup
 
 @cache
 def _log_density(distribution: str, names: tuple[str, ...]) -> Callable[..., np.ndarray]:
-    """Log density of a distribution of PyMC, as a function of values (draw) and its parameters."""
+    """Log density of a PyMC distribution, as a function of values (draw) and its parameters."""
     at, parameters = pt.dvector("at"), [pt.dscalar(name) for name in names]
     prior = getattr(pm, distribution).dist(**dict(zip(names, parameters, strict=True)))
     return pytensor.function([at, *parameters], pm.logp(prior, at), mode="FAST_COMPILE")
 
 
 class Slab(NamedTuple):
-    """The prior of an effect that is not zero: a distribution of PyMC by its name, with its parameters."""
+    """Prior of a non-zero effect: name and parameters of a PyMC distribution."""
 
     distribution: str
     parameters: Mapping[str, Any]
 
     @property
     def scales(self) -> dict[str, float]:
-        """The parameters that a wider prior has larger."""
+        """Parameters that are larger in a wider prior."""
         in_unit = DISTRIBUTIONS[self.distribution].in_unit.split()
         location = "alpha" if self.distribution == "Cauchy" else "mu"
         return {name: value for name, value in self.parameters.items() if name in in_unit and name != location}
 
     def log_density(self, effect: np.ndarray | float, multiple: float = 1.0) -> np.ndarray:
-        """Log density of the prior made so many times as wide."""
+        """Log density of the prior, widened by a factor."""
         wide = {**self.parameters, **{name: multiple * value for name, value in self.scales.items()}}
         return _log_density(self.distribution, tuple(wide))(np.asarray(effect, dtype=float).ravel(), *wide.values())
 
@@ -147,42 +148,41 @@ class Slab(NamedTuple):
 def no_effect(
     effect: np.ndarray, prior: Slab, slabs: Sequence[float], *, effective: float | None = None
 ) -> pd.DataFrame:
-    """Probability that an effect is zero against a slab, over a range of slab widths, at prior odds one.
+    """Probability of no effect against a slab, for several slab widths, at prior odds one.
 
     Parameters
     ----------
     effect : ndarray
         Posterior draws (draw) of the effect under its prior.
     prior : Slab
-        That prior.
+        The prior.
     slabs : sequence of float
         Widths of the slab, as multiples of the prior's.
     effective : float, optional
-        Effective number of draws; all of them, if they are independent.
+        Effective number of draws; by default all of them, for independent draws.
 
     Returns
     -------
     pandas.DataFrame
-        One row a slab: ``multiple``, ``slab`` (its scale: of a normal, the standard deviation), ``bayes_factor`` of no
-        effect against an effect, ``probability`` of no effect, ``bound`` (the last two are upper bounds, the posterior
-        being too far from zero) and ``pareto_k`` of the importance weights that lead to this slab. Factor and
-        probability are missing where few draws carry the weights: where k exceeds min(0.7, 1 - 1 / log10(effective
-        draws)), the limit of Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as
-        its prior has them.
+        One row per slab: ``multiple``; ``slab``, its scale (the standard deviation of a normal); ``bayes_factor`` of no
+        effect against an effect; ``probability`` of no effect; ``bound``, whether both are upper bounds, since the
+        posterior is too far from zero; and ``pareto_k`` of the importance weights for this slab. Factor and probability
+        are missing if the weights are unreliable, with k above min(0.7, 1 - 1 / log10(effective draws)), the limit of
+        Vehtari, Simpson, Gelman, Yao & Gabry (2024), arXiv:1507.02646. A fit with this slab as its prior provides them.
 
     Notes
     -----
-    The wider the slab, the more probable is no effect, whatever the data: Lindley (1957),
-    doi:10.1093/biomet/44.1-2.187, Bartlett (1957). At the prior's own width the Bayes factor is the posterior's density
-    at zero over the prior's, Dickey (1971), doi:10.1214/aoms/1177693507, which holds since all other parameters are
-    independent of the effect a priori. For another width it is divided by the ratio of the marginal likelihoods of the
+    The wider the slab, the higher the probability of no effect for any data: Lindley (1957),
+    doi:10.1093/biomet/44.1-2.187, Bartlett (1957). At the prior's own width the Bayes factor is the ratio of posterior
+    to prior density at zero, Dickey (1971), doi:10.1214/aoms/1177693507; this requires that the effect is independent
+    of all other parameters a priori. For another width it is divided by the ratio of the marginal likelihoods of the
     two slabs, which is the posterior mean of the ratio of their densities.
 
-    Those ratios are the weights. For a normal slab m times as wide as the prior they grow as exp(a effect^2) with
-    a = (1 - 1 / m^2) / (2 sd^2), sd that of the prior, so under a normal posterior of variance v they have k = 2 a v. A
-    tail estimate from draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the two. The
-    weights of a posterior that equals the prior have k = 1 - 1 / m^2: from such a fit slabs of twice the prior's width
-    cannot be reached.
+    These ratios are the importance weights. For a normal slab of m times the prior's width they grow as exp(a effect^2)
+    with a = (1 - 1 / m^2) / (2 sd^2), sd the prior standard deviation, so under a normal posterior with variance v they
+    have k = 2 a v. An estimate from draws that hardly reach the tail can be lower; ``pareto_k`` is the larger of the
+    two. If the posterior equals the prior, k = 1 - 1 / m^2, so such a fit gives no result for slabs of twice the
+    prior's width.
     """
     count = len(effect)
     effective = count if effective is None or not np.isfinite(effective) else min(effective, count)
@@ -210,35 +210,35 @@ def no_effect(
 
 
 def largest_reliable_k(draws: float) -> float:
-    """Largest Pareto k at which importance weights of so many effective draws are reliable."""
+    """Largest Pareto k at which importance weights are reliable for this number of effective draws."""
     return float(min(UNSTABLE, 1 - 1 / np.log10(max(draws, 2))))
 
 
 def _pareto_k(log_weight: np.ndarray, r_eff: float = 1.0) -> float:
-    """Shape of the weights' upper tail: -inf if all are alike, as for the prior's own slab, inf of few draws."""
+    """Pareto k of the upper tail of weights: -inf if all are equal, as for the prior's width; inf for few draws."""
     if np.ptp(log_weight) == 0:
         return -np.inf
     if len(log_weight) < FEW:
         return np.inf
-    # psislw takes log likelihoods, whose inverses are the weights of leave-one-out.
+    # psislw expects log likelihoods, the negative log weights of leave-one-out.
     ratios = xr.DataArray(-log_weight, dims="draw")
     return float(ratios.azstats.psislw(dim="draw", r_eff=r_eff)[1])
 
 
 def effective_draws(draws: xr.DataArray) -> np.ndarray:
-    """Effective number of draws of each entry: of draws (chain, draw, ...), an array (...)."""
+    """Effective number of draws (...) of each entry of draws (chain, draw, ...)."""
     return az.ess(draws.to_dataset(name="value"))["value"].to_numpy()
 
 
 def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
-    """Names of the log priors that power-scaling moves: those of the signals' lagged effects and lag kernels.
+    """Names of the log priors to power-scale: those of the signals' lagged effects and lag kernels.
 
-    Of parameters in layers only the top one is moved, as Kallioinen et al. (2024) advise.
+    In a hierarchy only the top level is scaled, as recommended by Kallioinen et al. (2024).
     """
     terms = model_terms(spec, len(spec.episodes.labels()))
     lags = [lag for lag in terms.lags if isinstance(lag.series, Signal)]
     lagged = [*terms.effect, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
-    # Of pooled deviations the scale is on top; the steps of a walk are below its roughness.
+    # The top level is the scale of pooled deviations, and the roughness of a random walk.
     top = {next(term.parameters()).name for term in lagged if not term.name.endswith("_innovation")}
     top.discard(nm.CONTROL_LAGGED_EFFECT)
     return [name for name in map(str, log_prior.data_vars) if name in top]
@@ -256,16 +256,16 @@ def prior_sensitivity(
     log_prior : xarray.Dataset
         Log prior density (chain, draw) of each free variable.
     one_step : xarray.DataArray
-        Log densities (chain, draw, time) that sum to the log-likelihood.
+        Log densities (chain, draw, time) with the log likelihood as their sum.
     quantities : xarray.DataArray
         Posterior draws (chain, draw, quantity).
 
     Returns
     -------
     pandas.DataFrame
-        One row a quantity: the sensitivities ``prior`` and ``likelihood`` of `arviz.psense_summary`, of which above
-        0.05 is sensitive; ``prior_pull`` and ``likelihood_pull``, the change of the posterior mean per doubling of the
-        weight of the priors and of the likelihood, ln 2 times its covariance with their log density.
+        One row per quantity: the sensitivities ``prior`` and ``likelihood`` of `arviz.psense_summary` (sensitive above
+        0.05); ``prior_pull`` and ``likelihood_pull``, the change in the posterior mean per doubling of the weight of
+        the priors and of the likelihood: ln 2 times its covariance with their log density.
 
     Notes
     -----
@@ -286,7 +286,7 @@ def prior_sensitivity(
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger from repeating what the table says."""
+    """Disable a logger whose warnings the table repeats."""
     logger = logging.getLogger(name)
     before = logger.disabled
     logger.disabled = True
@@ -297,7 +297,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 def point_information(spec: ModelSpec, posterior: xr.Dataset, signal: str, at: dict[str, str]) -> float | None:
-    """Information gained on a point lag, from P(lag | y, parameters) averaged over draws; None for other kernels.
+    """Information gain on a point lag, from P(lag | y, parameters) averaged over draws; None for other kernels.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def point_information(spec: ModelSpec, posterior: xr.Dataset, signal: str, at: d
     signal : str
         The signal.
     at : dict
-        Which entry, of a lag that differs by regime.
+        Regime of the lag, if it differs by regime.
     """
     kernel = next(one.kernel for one in spec.lagged_signals if one.name == signal)
     masses = getattr(kernel, "prior_masses", None)

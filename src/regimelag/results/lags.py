@@ -1,4 +1,4 @@
-"""Lag distributions, and effects in their own units."""
+"""Lag distributions, and effects in the units of their series."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
 INTERVAL = (0.05, 0.95)
-# Rows after which a median lag of an impulse response is not looked for.
+# Largest median lag of an impulse response, in periods.
 LONGEST = 1000
 
 
@@ -45,12 +45,12 @@ def check_within(asked: str, within: Any) -> None:
 
 
 def elasticity_scale(constants: xr.Dataset) -> xr.DataArray:
-    """Factor of a standardised effect in units of the response per unit of the signal (response, signal)."""
+    """Factor of a standardised effect to response units per unit of the signal (response, signal)."""
     return only_one(effect_scale(constants, nm.SIGNAL))
 
 
 def only_one(values: xr.DataArray) -> xr.DataArray:
-    """Drop the dimension response if there is one."""
+    """Drop the dimension response, if any."""
     return values.isel({nm.RESPONSE: 0}, drop=True) if values.sizes[nm.RESPONSE] == 1 else values
 
 
@@ -64,31 +64,31 @@ def lag_distribution(
     idata : xarray.DataTree
         A fit.
     group : {"posterior", "prior"}
-        Which draws.
+        Group of draws.
     within : (float, float)
-        Range of lags, in rows of the panel, both ends included, whose mass is asked for.
+        Range of lags in periods, inclusive, whose weight is ``mass_within``.
 
     Returns
     -------
     xarray.Dataset
-        Per chain, draw and signal: ``weights`` (..., lag), non-negative, summing to one; ``response_curve`` (..., lag),
-        the response to one unit of the signal at each lag in their own units, averaged over regimes and episodes;
-        ``mean_lag``, ``median_lag``, ``peak_lag`` and ``mass_within``; in a posterior with a point lag
-        ``probability`` (..., lag), that of each lag given the draw's other parameters. Where the lag of a signal
-        differs between responses, episodes or regimes, all but the curve also carry that dimension; with several
-        responses so does the curve. Lags are in rows of the panel: weeks, if it is weekly. With autoregression also
-        ``impulse_mean_lag`` and ``impulse_median_lag``: those of the impulse response to a move of the signal, in which
-        the response's own past passes the weights on; NaN in draws whose own past does not die out.
+        By chain, draw and signal: ``weights`` (..., lag), non-negative with sum one; ``response_curve`` (..., lag), the
+        response to one unit of the signal at each lag, in response units, averaged over regimes and episodes;
+        ``mean_lag``, ``median_lag`` and ``peak_lag`` in periods; ``mass_within``; in the posterior of a point lag also
+        ``probability`` (..., lag) of each lag given the draw's other parameters. If the lag of a signal differs between
+        responses, episodes or regimes, all but the curve have that dimension; with several responses so does the curve.
+        With autoregression there are also ``impulse_mean_lag`` and ``impulse_median_lag`` of the impulse response to
+        the signal, which includes the response's own lags; NaN in explosive draws.
 
     Raises
     ------
     FitError
-        If the model has no lagged signal, or `within` is no range.
+        If the model has no lagged signal, or `within` is not a valid range.
 
     Notes
     -----
-    The coefficients of an unrestricted kernel, or of another with signed departures, may change sign. Its ``weights``
-    are their absolute values over the sum, and lags read from them are where the response moves, up or down.
+    The coefficients of the unrestricted kernel, and of others with signed deviations, may change sign. Their
+    ``weights`` are normalised absolute values, and lags computed from them describe the size of the response in either
+    direction.
     """
     view = View.of(idata)
     spec, parameters = view.spec, view.parameters(group)
@@ -107,7 +107,7 @@ def lag_distribution(
     if masses is not None:
         read["probability"] = masses
     read["mean_lag"] = (read["weights"] * read[nm.LAG]).sum(nm.LAG)
-    # The first lag at which half of the mass has come.
+    # First lag with a cumulative weight of at least one half.
     read["median_lag"] = (read["weights"].cumsum(nm.LAG) < 0.5).sum(nm.LAG) + 1  # noqa: PLR2004
     read["peak_lag"] = read["weights"].argmax(nm.LAG) + 1
     inside = (read[nm.LAG] >= low) & (read[nm.LAG] <= high)
@@ -128,16 +128,16 @@ def companion_root(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _dies_out(coefficients: xr.DataArray) -> xr.DataArray:
-    """Whether what an own past passes on dies out (...), from its coefficients (..., own lag)."""
+    """Whether the autoregression is stationary (...), from its coefficients (..., own lag)."""
     moved = coefficients.transpose(..., nm.OWN_LAG)
     return moved.isel({nm.OWN_LAG: 0}, drop=True).copy(data=companion_root(moved.to_numpy()) < 1)
 
 
 def _impulse_lags(read: xr.Dataset, coefficients: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Mean and median lag of lag weights that an own past passes on.
+    """Mean and median lag of the impulse response, from lag weights and autoregression.
 
-    The impulse response has the generating function W(z) / (1 - sum_p rho_p z^p), so its mean lag is that of the
-    weights plus sum_p p rho_p / (1 - sum_p rho_p), and its sum 1 / (1 - sum_p rho_p).
+    Its generating function is W(z) / (1 - sum_p rho_p z^p), so its mean lag is that of the weights plus sum_p p rho_p /
+    (1 - sum_p rho_p), and its sum 1 / (1 - sum_p rho_p).
     """
     dies, total = _dies_out(coefficients), 1 - coefficients.sum(nm.OWN_LAG)
     mean = read["mean_lag"] + (coefficients * coefficients[nm.OWN_LAG]).sum(nm.OWN_LAG) / total
@@ -160,7 +160,7 @@ def _impulse_lags(read: xr.Dataset, coefficients: xr.DataArray) -> dict[str, xr.
 
 
 def _probabilities(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray | None:
-    """Probability of each point lag given the other parameters of the draw; missing for other kernels, and no prior."""
+    """Probability of each point lag given the draw's other parameters; None for other kernels and the prior."""
     names = {signal.name: nm.lag_parameter(signal.name, "probability") for signal in spec.point_signals}
     held = [parameters[name].expand_dims({nm.SIGNAL: [signal]}) for signal, name in names.items() if name in parameters]
     if not held:
@@ -172,7 +172,7 @@ def _probabilities(spec: ModelSpec, parameters: xr.Dataset) -> xr.DataArray | No
 def _weights_and_curve(
     spec: ModelSpec, parameters: xr.Dataset, constants: xr.Dataset
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Weights of each signal, and effect times weights plus departures averaged over regimes and episodes."""
+    """Weights of each signal, and response curve averaged over regimes and episodes."""
     draws = stack_draws(parameters)
     coords = {nm.RESPONSE: constants[nm.RESPONSE].to_numpy(), nm.EPISODE: constants[nm.EPISODE].to_numpy()}
     coords[nm.REGIME] = np.array(spec.regimes.labels())
@@ -201,38 +201,41 @@ def _weights_and_curve(
 
 
 def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | None = 0) -> xr.Dataset:
-    """Effects of signals and controls in their own units: response per unit of the other variable.
+    """Effects of signals and controls in response units per unit of the covariate.
 
-    For two log returns that is per cent per per cent, an elasticity.
+    For two log returns the unit is per cent per per cent, an elasticity.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     group : {"posterior", "prior"}
-        Which draws.
+        Group of draws.
     random_seed : int, optional
-        Seed of the regime paths behind ``lagged_over_sample``.
+        Seed of the regime paths for ``lagged_over_sample``.
 
     Returns
     -------
     xarray.Dataset
-        Per chain and draw, as far as the model has them: ``lagged`` (signal), the cumulative lagged effect averaged
-        over regimes and episodes with equal weights; ``lagged_over_sample`` (signal), the same averaged over the
-        sample's periods; ``lagged_by_regime`` (signal, regime); ``lagged_by_episode`` (signal, episode);
-        ``contemporaneous`` (signal); ``control_effect`` (control), ``control_lagged_effect`` (lagged control),
-        cumulative, and ``control_mean_lag`` (lagged control), in rows: of them no claim is made. With autoregression
-        the lagged effects are direct effects, and ``long_run`` (signal) is ``lagged`` over one minus the sum of the
-        coefficients: what the cumulative response comes to once the own past has passed it on, NaN in draws in which
-        that does not die out. With several responses each also has response, in that response's units. Missing where a
-        signal has no effect of that kind.
+        By chain and draw, if the model has them:
+
+        - ``lagged`` (signal): cumulative lagged effect, averaged over regimes and episodes with equal weights;
+        - ``lagged_over_sample`` (signal): the same, averaged over the periods of the sample;
+        - ``lagged_by_regime`` (signal, regime), ``lagged_by_episode`` (signal, episode);
+        - ``contemporaneous`` (signal);
+        - ``control_effect`` (control), ``control_lagged_effect`` (lagged control), cumulative, and ``control_mean_lag``
+          (lagged control) in periods; no claim is made about controls;
+        - with autoregression, ``long_run`` (signal): ``lagged``, which is then a direct effect, divided by one minus
+          the sum of the autoregressive coefficients; NaN in explosive draws.
+
+        With several responses each also has the dimension response. NaN if a signal has no effect of that kind.
 
     Notes
     -----
-    ``lagged_over_sample`` is the mean of the effect over the periods with an observed response, each with the effect of
-    its episode and of its regime on a path sampled for the draw: given the data for the posterior, and from the Markov
-    chain with the sample's drivers for the prior. The paths of `regime_paths` with the same seed are the same. It has
-    the uncertainty about paths, which smoothed probabilities in their place would leave out.
+    ``lagged_over_sample`` averages over periods with an observed response. Each period has the effect of its episode
+    and of its regime on a path sampled for the draw: given the data for the posterior, and from the transition
+    probabilities with the sample's drivers for the prior. The paths are those of `regime_paths` with the same seed.
+    Unlike an average with smoothed probabilities, it includes the uncertainty about paths.
     """
     view = View.of(idata)
     read, every = _of_draws(view, group)
@@ -244,18 +247,18 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
 
 
 def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
-    """All of `effects` that needs no regime path and so no responses."""
+    """All of `effects` that needs no regime paths and thus no responses."""
     return _of_draws(View.of(idata), "posterior")[0]
 
 
 def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
-    """Effects without a path, and the lagged one by signal, episode and regime (and response) if there is any."""
+    """Effects without a path, and lagged effects by signal, episode and regime (and response), if any."""
     spec, parameters, constants = view.spec, view.parameters(group), view.constants
     scale = elasticity_scale(constants)
     read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
     every = None
     if spec.signals:
-        # All signals, so that none is lost for lacking one kind of effect.
+        # All signals, including those without one kind of effect.
         read = read.assign_coords({nm.SIGNAL: [signal.name for signal in spec.signals]})
     if spec.lagged_signals:
         episodes = constants[nm.EPISODE].to_numpy()
@@ -281,7 +284,7 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
         read["contemporaneous"] = now.rename({nm.CONTEMPORANEOUS_SIGNAL: nm.SIGNAL}) * scale
     if nm.CONTROL_EFFECT in parameters:
         control = only_one(parameters[nm.CONTROL_EFFECT])
-        # Not named control, which is its dimension.
+        # The name control is taken by its dimension.
         per_unit = only_one(effect_scale(constants, nm.CONTROL))
         read[nm.CONTROL_EFFECT] = control * per_unit
     if spec.lagged_controls:
@@ -295,10 +298,10 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
 
 
 def _shares_of_sample(view: View, group: str, seed: int | None) -> xr.DataArray:
-    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled regime path."""
+    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled path."""
     spec, panel, parameters = view.spec, view.panel, view.parameters(group)
     y, episode = panel[nm.RESPONSE_VALUE].to_numpy(), panel[nm.EPISODE_INDEX].to_numpy()
-    # Weight of each period (response, time, episode); they sum to one for each response.
+    # Weight of each period (response, time, episode), with sum one for each response.
     member = (episode[:, None] == np.arange(panel.sizes[nm.EPISODE])) & ~np.isnan(y).T[:, :, None]
     with np.errstate(invalid="ignore"):
         weight = member / member.sum(axis=(1, 2), keepdims=True)
@@ -322,7 +325,7 @@ def _shares_of_sample(view: View, group: str, seed: int | None) -> xr.DataArray:
 
     if group == "posterior":
         return view.at_draws.labelled(given_data, **over)
-    # Paths of the prior need the transitions alone.
+    # Prior paths need only the transition probabilities.
     chunks = in_chunks(stack_draws(parameters), len(y) * spec.joint_regimes.size)
     found = [shares(draw_regimes(*transitions(spec, panel, some), len(y), rng)) for _, some in chunks]
     return unstack_draws(np.concatenate(found), parameters, **over)

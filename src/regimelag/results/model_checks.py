@@ -16,12 +16,12 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
-# The last tenth of the lags, and how many times the mass that equal weights would put there is a pile.
+# Start of the last tenth of the lags, and the multiple of its uniform weight above which there is a warning.
 LAST, PILE = 0.9, 2.0
 FULL, EMPTY = 0.95, 0.05
-# A regime was visited once if one spell holds this share of its rows.
+# Share of a regime's periods in one spell from which on it counts as visited once.
 ONE_SPELL = 0.9
-# Steps that may lie beyond the values at which a driver separates the others.
+# Share of steps that may violate the separation by a driver.
 SLACK = 0.02
 MOST_DRAWS = 0.5
 ENOUGH = 100
@@ -38,13 +38,13 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
     Returns
     -------
     list of str
-        Sentences; empty if there is nothing to say.
+        Sentences; empty without warnings.
     """
     view = View.of(idata)
     spec = view.spec
     said = list(mass_at_max_lag(view.read(lag_distribution))) if spec.lagged_signals else []
     if spec.regimes.count > 1:
-        # Shares of years and of draws need few draws.
+        # A few hundred draws suffice for shares.
         some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
         smoothed = some.read(regime_probabilities, kind="smoothed")
         said += regime_is_calendar(smoothed, spec, episodes=view.panel.sizes[nm.EPISODE])
@@ -57,7 +57,7 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
 def mass_at_max_lag(lag: xr.Dataset) -> Iterator[str]:
     """Warn of signals with more than twice the uniform weight beyond 0.9 L.
 
-    Cut off at L, the mass of longer lags is added to the shorter: Park et al. (2024), Charniga et al. (2024).
+    Truncation at L moves the weight of longer lags to shorter ones: Park et al. (2024), Charniga et al. (2024).
     """
     largest = lag.sizes[nm.LAG]
     late = lag[nm.LAG] > LAST * largest
@@ -72,10 +72,10 @@ def mass_at_max_lag(lag: xr.Dataset) -> Iterator[str]:
 
 
 def regime_is_calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int) -> Iterator[str]:
-    """Regimes that fill some years and are absent from others (smoothed probabilities by year).
+    """Warn of regimes that cover some years and are absent in others, by smoothed probabilities.
 
-    A year of which the window holds less than half says nothing. With two regimes one is absent where the other fills
-    a year, so all regimes are named in one sentence.
+    Years with less than half of their periods in the window are ignored. With two regimes one is absent where the other
+    covers a year, so all regimes are named in one sentence.
     """
     years, rows = np.unique(smoothed["time.year"].to_numpy(), return_counts=True)
     by_year = smoothed.mean(SAMPLE).groupby("time.year").mean().sel(year=years[2 * rows >= rows.max()])
@@ -96,7 +96,7 @@ def regime_is_calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int
 
 
 def _of_the_years(spec: ModelSpec, episodes: int) -> str:
-    """Consequence and cure where regimes coincide with calendar periods."""
+    """Consequence and cure if regimes coincide with calendar periods."""
     said = "What is reported of a regime may be a property of these years."
     if not spec.episodes.starts:
         return f"{said} Write episodes.starts, so that the scale may differ between periods within a regime."
@@ -108,7 +108,7 @@ def _of_the_years(spec: ModelSpec, episodes: int) -> str:
 
 
 def _of_each_chain(values: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
-    """The reading of the one regime process, or of each response's, with whose it is in words."""
+    """Result of the shared regime process, or of each response's, with its owner in words."""
     if nm.RESPONSE not in values.dims:
         yield "", values
         return
@@ -126,10 +126,10 @@ def _rows(paths: xr.DataArray) -> np.ndarray:
 
 
 def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
-    """Regimes that are found in one spell alone, in most draws.
+    """Warn of regimes that are visited in one spell only, in most draws.
 
-    The spell is the longest on the draw's most probable path, `best`. A sampled path has stray rows of a regime beside
-    it, an outlier's say; nearly all of the regime's rows must lie in the spell.
+    The spell is the longest on the draw's most probable path, `best`. A sampled path may have isolated periods of a
+    regime outside of it, for example at outliers, so only nearly all of the regime's periods must be in the spell.
     """
     dates = pd.DatetimeIndex(paths[nm.TIME].to_numpy())
     row = np.arange(len(dates))
@@ -155,9 +155,9 @@ def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> It
 
 
 def _longest_spell(here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last row (draw) of the longest spell of each path; `here` (draw, time) is whether it is in the regime.
+    """First and last row (draw) of the longest spell of each path; `here` (draw, time) marks the regime.
 
-    A path that never is in the regime has an empty spell, which ends before it begins.
+    Without any spell the last row precedes the first.
     """
     length = np.zeros(here.shape, dtype=np.int64)
     length[:, 0] = here[:, 0]
@@ -168,18 +168,18 @@ def _longest_spell(here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> Iterator[str]:
-    """Drivers whose values separate the steps into a regime from the other steps, on most sampled paths.
+    """Warn of drivers that separate the steps into a regime from other steps, on most sampled paths.
 
     Given a path, the steps from each regime are a multinomial regression on the driver. Its maximum likelihood estimate
-    is not finite if, from every regime, all steps to a destination lie at values of the driver on one side of all
-    others, ties allowed: complete or quasi-complete separation, Albert & Anderson (1984), doi:10.1093/biomet/71.1.1.
-    The size of the effect is then that of the prior, whatever that is. Of the other steps 2 % may lie beyond: a path is
-    not certain to the row, and overlap that small hardly bounds the effect (Christmann & Rousseeuw 2001, Computational
-    Statistics & Data Analysis 37, 65-75).
+    is infinite if, from every regime, all steps to a destination are at driver values on one side of all others, ties
+    included: complete or quasi-complete separation, Albert & Anderson (1984), doi:10.1093/biomet/71.1.1. The size of
+    the effect is then determined by its prior. Up to 2 % of the other steps may overlap, since paths are uncertain and
+    so small an overlap hardly bounds the effect (Christmann & Rousseeuw 2001, Computational Statistics & Data Analysis
+    37, 65-75).
     """
     labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).to_numpy()
     by_origin = getattr(spec.regimes.transitions, "by_origin", False)
-    # Of two regimes, steps into one are separated where steps into the other are.
+    # With two regimes, steps into one are separated if steps into the other are.
     towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
     for whose, one in _of_each_chain(paths):
         rows = _rows(one)
@@ -201,16 +201,16 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
 
 
 def _driver_sigma(spec: ModelSpec, driver: str) -> float:
-    """Sigma of the prior of a driver's effect."""
+    """Prior sigma of a driver's effect."""
     parameters = {one.name: one for one in model_terms(spec, len(spec.episodes.labels())).parameters()}
     return float(parameters[nm.DRIVER_EFFECT].prior.at({nm.DRIVER: driver}).parameters["sigma"])
 
 
 def _beyond(rows: np.ndarray, value: np.ndarray, k: int, *, by_origin: bool) -> np.ndarray:
-    """Whether steps towards regime k lie above nearly all others from the same regime (draw).
+    """Whether steps into regime k have driver values above nearly all others from the same regime (draw).
 
-    A step from k itself is a step towards it if it stays. With one slope for all origins this must hold for each of
-    them, with slopes of their own for any. Origins with one outcome alone do not count.
+    A step from k counts as a step into k if it stays. With one slope for all origins this must be true for each origin,
+    with slopes by origin for any. Origins with only one outcome are ignored.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def _beyond(rows: np.ndarray, value: np.ndarray, k: int, *, by_origin: bool) -> 
     origin, towards = rows[:, :-1], rows[:, 1:] == k
     fits, both = [], []
     for i in np.unique(origin):
-        # The rarer of the two outcomes is the switch: into k from another regime, out of k from k itself.
+        # The rarer outcome is the switch: into k from another regime, out of k from k itself.
         high = value if i != k else -value
         switch, other = (origin == i) & (towards == (i != k)), (origin == i) & (towards != (i != k))
         edge = np.where(switch, high, np.inf).min(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The modes of a posterior: weights, shares of the draws, and differences."""
+"""Modes of a posterior: weights, shares of the draws, and differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.results.lags import lag_distribution
+from regimelag.results.lags import effects_of_draws, lag_distribution
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.inference_data import spec_of
 from regimelag.sampling.modes_dataset import RESERVED, free_variables, nearest_modes, within_chain_sd
@@ -20,11 +20,11 @@ from regimelag.spec.terms import model_terms
 
 LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
 MOST_DIFFERENCES = 4
-# Permutations are tried one by one: 720 for six regimes.
+# All permutations are tried: 720 for six regimes.
 MOST_REGIMES = 6
-# Regimes count as relabelled if that brings a mode to at most this share of its distance from the first.
+# Regimes count as relabelled if a permutation reduces the distance from the first mode to this share.
 CLOSE = 0.5
-# Of models that are not of a spec: what a variable is about, by a part of its name; the first that fits.
+# Kind of a variable of a model without a spec, by the first match of a part of its name.
 HABITS = {
     "lag": ("_lag_",),
     "persistence": ("stay", "transition", "initial"),
@@ -34,7 +34,7 @@ HABITS = {
 
 
 class Move(NamedTuple):
-    """One entry of one variable, at the first mode and at another."""
+    """Value of one entry of a variable at the first mode and at another."""
 
     distance: float
     kind: str
@@ -42,41 +42,41 @@ class Move(NamedTuple):
 
 
 def modes(idata: xr.DataTree) -> pd.DataFrame:
-    """Read out the catalogue of modes.
+    """Table of the modes found by `fit` or `sample`.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        What `fit` or `sample` returned.
+        Result of `fit` or `sample`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a mode, the heaviest first:
+        One row per mode in descending order of weight:
 
-        - ``weight``: Laplace's approximation; modes that the search did not find have none.
-        - ``log_posterior``: nats, of the sampler's free variables and standardised responses; only differences between
-          modes mean anything.
-        - ``starts``: how many starting points ended there.
-        - ``draws``: share of the posterior draws that are nearer to this mode than to any other. `diagnostics` reports
-          a mode with weight above 0.01 that no chain reached.
-        - ``chains``: the chains that have most of their draws there, by number.
-        - ``kind``: what differs from the first mode, by kind, each with its largest move. *labels* names a permutation
-          of the regimes that brings the mode close to the first, and what follows is what then still differs;
-          *persistence* is about transitions, *lag* about kernels (mean lags in rows), then *scale*, *effect*, *other*.
-        - ``differs``: the parameters furthest from the first mode's, as they are.
+        - ``weight``: Laplace's approximation; missing for modes that the search did not find.
+        - ``log_posterior``: in nats, for the unconstrained variables and standardised responses; only differences
+          between modes are meaningful.
+        - ``starts``: number of starting points that converged to it.
+        - ``draws``: share of the posterior draws nearest to this mode. `diagnostics` reports modes with weight above
+          0.01 that no chain reached.
+        - ``chains``: chains with most of their draws there, by number.
+        - ``kind``: differences from the first mode by kind, each with its largest change. *labels* is a permutation of
+          the regimes that brings the mode close to the first; further kinds describe the remaining differences:
+          *persistence* (transitions), *lag* (kernels, with mean lags in periods), *scale*, *effect*, *other*.
+        - ``differs``: parameters with the largest distance from the first mode, without a permutation.
 
     Raises
     ------
     FitError
-        If the tree holds no catalogue.
+        If the tree has no catalogue of modes.
 
     Notes
     -----
-    Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, so that
-    chains that sit in different modes do not lengthen the yardstick. Moves within one deviation are left unsaid. In
-    a model of your own a permutation of regimes is sought over the dimensions named regime, origin and destination, and
-    a variable's kind is read from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
+    Distances are Euclidean over the free variables, each entry in posterior standard deviations within chains, which do
+    not increase if chains are in different modes. Changes of less than one standard deviation are not reported. In a
+    model of your own, permutations apply to the dimensions named regime, origin and destination, and the kind of a
+    variable follows from its name ("sigma" is a scale, "transition" is persistence) or those dimensions.
     """
     require_fit("modes", idata)
     if "modes" not in idata.children:
@@ -102,7 +102,7 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
 
 
 def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, known: Mapping[str, str]) -> Iterator[Move]:
-    """Every entry that moves by more than one posterior sd from the first mode to another one."""
+    """Entries that differ by more than one posterior sd between the first mode and another."""
     for name in map(str, sd.data_vars):
         if name.endswith("_raw") or name not in here:
             continue
@@ -133,7 +133,7 @@ def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
 
 
 def _kind(name: str, dims: Sequence[object]) -> str:
-    """Kind of a variable of another model, by its name and dimensions."""
+    """Kind of a variable of another model, from its name and dimensions."""
     for kind, parts in HABITS.items():
         if any(part in name for part in parts):
             return kind
@@ -143,13 +143,13 @@ def _kind(name: str, dims: Sequence[object]) -> str:
 
 
 def _differences(catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
-    """The parameters in which mode n is furthest from the first, in words."""
+    """Parameters with the largest distance between mode n and the first, in words."""
     moves = _moves(catalogue.isel(mode=0), catalogue.isel(mode=n), sd, {})
     return "; ".join(move.text for move in sorted(moves, reverse=True)[:MOST_DIFFERENCES])
 
 
 def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) -> str:
-    """Differences between mode n and the first by kind, after exchanging labels."""
+    """Differences between mode n and the first by kind, after a permutation of labels."""
     first, here = catalogue.isel(mode=0), catalogue.isel(mode=n)
     said = []
     order = _relabelling(first, here, sd)
@@ -169,13 +169,13 @@ def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) ->
 
 
 def _labels(values: xr.Dataset, count: int) -> list[str]:
-    """Names of the regimes, or their numbers."""
+    """Names of the regimes, or their indices."""
     dim = next(dim for dim in LABELLED if values.sizes.get(dim) == count)
     return [str(label) for label in values[dim].to_numpy()]
 
 
 def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> tuple[int, ...] | None:
-    """The permutation of regimes that brings a mode close to the first; None if none does, or they are close as is."""
+    """Permutation of regimes that brings a mode close to the first; None without one, or if they are close."""
     names = [name for name in free_variables(first) if set(LABELLED) & set(first[name].dims)]
     counts = {first.sizes[dim] for name in names for dim in first[name].dims if dim in LABELLED}
     if len(counts) != 1 or not 2 <= (count := counts.pop()) <= MOST_REGIMES:  # noqa: PLR2004
@@ -193,7 +193,7 @@ def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> tuple[i
 
 
 def _relabelled(values: xr.Dataset, order: tuple[int, ...]) -> xr.Dataset:
-    """A mode whose regime k is the one that was number ``order[k]``; labels stay where they are."""
+    """A mode whose regime k is the former regime ``order[k]``; labels are unchanged."""
     moved = values.copy()
     for name, array in values.data_vars.items():
         picked = array
@@ -207,7 +207,7 @@ def _relabelled(values: xr.Dataset, order: tuple[int, ...]) -> xr.Dataset:
 
 
 def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataArray:
-    """Put values (..., regime, onward), whose regimes are relabelled, into the order of the relabelled others."""
+    """Permute the last axis of values (..., regime, onward) whose regimes are relabelled."""
     count = len(order)
     moved = values.transpose(..., nm.REGIME, nm.ONWARD).copy(deep=True)
     before = moved.to_numpy().copy()
@@ -218,20 +218,26 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 
 
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
-    """Mean lags in rows at the first mode and at mode n, of signals whose mean lag differs; empty if unknown."""
-    # A point lag is marginalised, so a catalogue holds none.
-    if "spec" not in idata.attrs or spec_of(idata).point_signals:
+    """Mean lags in periods at the first mode and mode n, of series whose mean lag differs; else empty."""
+    # A point lag is marginalised, so a catalogue has none.
+    spec = spec_of(idata) if "spec" in idata.attrs else None
+    if spec is None or spec.point_signals:
         return ""
     parameters = catalogue.drop_vars([name for name in catalogue.data_vars if name in RESERVED])
     two = parameters.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
     tree = xr.DataTree.from_dict({"/posterior": two, "/constant_data": idata["constant_data"].to_dataset()})
     tree.attrs = dict(idata.attrs)
-    lags = lag_distribution(tree)["mean_lag"].isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
-    said = []
+    said = list(_changed_lags(lag_distribution(tree)["mean_lag"])) if spec.lagged_signals else []
+    said += _changed_lags(effects_of_draws(tree)["control_mean_lag"], "the control ") if spec.lagged_controls else []
+    return ", ".join(said)
+
+
+def _changed_lags(mean_lag: xr.DataArray, whose: str = "") -> Iterator[str]:
+    """Each mean lag (chain, draw, ...) that differs between the first draw and the second, in words."""
+    lags = mean_lag.isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
     for index in np.ndindex(lags.shape[1:]):
         label = ", ".join(str(lags[dim].to_numpy()[i]) for dim, i in zip(lags.dims[1:], index, strict=True))
         before, after = (f"{float(lags.to_numpy()[(k, *index)]):.1f}" for k in (0, 1))
         if before != after:
-            said.append(f"mean lag of {label} {before} -> {after} rows")
-    return ", ".join(said)
+            yield f"mean lag of {whose}{label} {before} -> {after} rows"

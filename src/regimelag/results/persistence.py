@@ -1,7 +1,7 @@
-"""Persistence that a model leaves unexplained: residuals that are serially correlated, levels close to a unit root.
+"""Unexplained persistence: serially correlated residuals, and levels close to a unit root.
 
-Two independent persistent series look related: Granger & Newbold (1974), doi:10.1016/0304-4076(74)90034-7, Phillips
-(1986), doi:10.1016/0304-4076(86)90001-1. The verdict is withheld where either sign of it is found.
+Independent persistent series appear related: Granger & Newbold (1974), doi:10.1016/0304-4076(74)90034-7, Phillips
+(1986), doi:10.1016/0304-4076(86)90001-1. The verdict is withheld in either case.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from regimelag.spec import names as nm
 from regimelag.spec.series import Response, Signal
 
 LAGS = 8
-# Each of the two statistics passes its limit in 0.5 % of the fits whose residuals are not correlated.
+# Probability that each of the two statistics exceeds its limit without serial correlation.
 PASSED = 0.005
 FIRST_LIMIT, JOINT_LIMIT = float(stats.norm.isf(PASSED / 2)), float(stats.chi2.isf(PASSED, LAGS))
 # Lag-1 autocorrelation above which a series is close to a unit root.
 UNIT_ROOT = 0.9
-# Probability that an own past does not die out above which nothing is claimed.
+# Largest probability of an explosive autoregression with which a claim is allowed.
 MOST_EXPLOSIVE = 0.05
-# Below this many pairs of rows at a lag nothing is said; from it on the limits hold.
+# Number of pairs at a lag from which on the limits are valid.
 LEAST_PAIRS = 20
-# Draws of each chain over which the PIT is averaged.
+# Number of draws per chain to average the PIT over.
 ENOUGH = 100
-# A PIT of zero or one has no normal quantile.
+# The PIT is clipped, since zero and one have no normal quantile.
 SMALLEST = 1e-12
 
 
@@ -42,9 +42,9 @@ class Serial(NamedTuple):
     Attributes
     ----------
     first : float
-        The robust autocorrelation at lag 1, about standard normal where there is none; NaN of too few rows.
+        Robust autocorrelation at lag 1, approximately standard normal without serial correlation; NaN for too few rows.
     joint : float
-        Sum of the squares of those at lags 1 to 8, about chi-squared with 8 degrees of freedom.
+        Sum of squared robust autocorrelations at lags 1 to 8, approximately chi-squared with 8 degrees of freedom.
     """
 
     first: float
@@ -52,7 +52,7 @@ class Serial(NamedTuple):
 
     @property
     def found(self) -> bool:
-        """Whether either passes its 0.5 % limit."""
+        """Whether either statistic exceeds its 0.5 % limit."""
         return abs(self.first) > FIRST_LIMIT or self.joint > JOINT_LIMIT
 
 
@@ -62,21 +62,20 @@ def robust_autocorrelations(residual: np.ndarray, lags: int = LAGS) -> np.ndarra
     Parameters
     ----------
     residual : ndarray
-        Residuals (time), NaN where there is none: pairs with one of these drop out.
+        Residuals (time), NaN where missing; pairs with a missing one are dropped.
     lags : int
         Largest lag.
 
     Returns
     -------
     ndarray
-        (lag), each about standard normal where the residuals are not correlated, also if their variances are: the
-        denominator estimates the variance of the numerator without taking squares to be independent. NaN where a lag
-        has fewer than 20 pairs.
+        (lag). Each is approximately standard normal without serial correlation, also under heteroscedasticity, since
+        the denominator does not assume independent squares. NaN for lags with fewer than 20 pairs.
 
     Notes
     -----
-    Under GARCH and stochastic volatility the limits of the Ljung-Box test are passed in 5 to 10 % of the series at a
-    nominal 1 %, those of these forms in about 1 %.
+    Under GARCH and stochastic volatility the Ljung-Box test rejects in 5 to 10 % of series at a nominal 1 %, these
+    statistics in about 1 %.
     """
     u = residual - np.nanmean(residual) if np.isfinite(residual).any() else residual
     found = np.full(lags, np.nan)
@@ -89,15 +88,16 @@ def robust_autocorrelations(residual: np.ndarray, lags: int = LAGS) -> np.ndarra
 
 
 def serial_correlation(residual: np.ndarray) -> Serial:
-    """The two statistics of residuals (time)."""
+    """Both statistics of residuals (time)."""
     r = robust_autocorrelations(residual)
     return Serial(float(r[0]), float((r**2).sum()))
 
 
 def residual_scores(idata: xr.DataTree) -> xr.DataArray:
-    """Normal scores of one-step-ahead residuals (time, response), centred; NaN where the response is missing.
+    """Centred normal scores of one-step-ahead residuals (time, response); NaN where the response is missing.
 
-    The normal quantile of the PIT averaged over draws; a hundred draws of each chain say it to a hundredth of a score.
+    They are normal quantiles of the PIT averaged over draws. With 100 draws per chain their Monte Carlo error is about
+    0.01.
     """
     view = View.of(idata)
     some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
@@ -107,7 +107,7 @@ def residual_scores(idata: xr.DataTree) -> xr.DataArray:
 
 
 def lag_one_autocorrelation(values: np.ndarray) -> float:
-    """Correlation of values (time) with those one row before, over the rows that have both; NaN of too few."""
+    """Lag-1 autocorrelation of values (time), over observed pairs; NaN for too few."""
     pairs = np.stack([values[1:], values[:-1]])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if pairs.shape[1] < LEAST_PAIRS or not pairs.std(axis=1).all():
@@ -116,16 +116,16 @@ def lag_one_autocorrelation(values: np.ndarray) -> float:
 
 
 class Persistence(NamedTuple):
-    """What a fit shows of persistence.
+    """Persistence in a fit.
 
     Attributes
     ----------
     serial : dict of str to Serial
-        Of the residuals of each response.
+        Serial correlation of the residuals of each response.
     responses, signals : dict of str to float
-        Lag-1 autocorrelation of each response and signal, as the model uses it: transformed.
+        Lag-1 autocorrelation of each response and signal after its transform.
     explosive : dict of str to float
-        Of responses with autoregression, the probability that the largest companion root exceeds one.
+        For responses with autoregression, the probability that the largest companion root exceeds one.
     """
 
     serial: dict[str, Serial]
@@ -135,7 +135,7 @@ class Persistence(NamedTuple):
 
     @property
     def plain(self) -> dict[str, dict[str, float | None]]:
-        """Numbers by response, for attributes: None where there are too few rows."""
+        """Statistics by response for attributes; None for too few rows."""
         found = {
             name: {"r_1": one.first, "r_1^2 + ... + r_8^2": one.joint, "autocorrelation": self.responses[name]}
             for name, one in self.serial.items()
@@ -179,9 +179,9 @@ def _explosive(parameters: xr.Dataset) -> dict[str, float]:
 
 
 def unexplained(found: Persistence, response: Response, signal: Signal | None) -> Iterator[str]:
-    """Why no effect of a signal on a response may be claimed, with the cure; nothing if persistence is explained.
+    """Reasons why no effect of a signal on a response may be claimed, with cures; empty if there are none.
 
-    Without a signal, what there is to say of the response alone.
+    Without a signal, the reasons that concern the response only.
     """
     serial = found.serial[response.name]
     near = signal is not None and not _own(response, signal) and _near(found, response, signal)
@@ -205,7 +205,7 @@ def unexplained(found: Persistence, response: Response, signal: Signal | None) -
 
 
 def describe_persistence(found: Persistence) -> Iterator[str]:
-    """What was found of each response, whether it passes a limit or not."""
+    """Sentences on the statistics of each response, whether above a limit or not."""
     for name, serial in found.serial.items():
         if np.isfinite(serial.joint):
             yield (
@@ -226,14 +226,14 @@ def _near(found: Persistence, response: Response, signal: Signal) -> bool:
 
 
 def _own(response: Response, signal: Signal) -> bool:
-    """Whether the signal is the response's own past."""
+    """Whether the signal is an own lag of the response."""
     return response.level_columns == signal.level_columns
 
 
 def _cure(found: Persistence, response: Response) -> str:
-    """A spec whose residuals may not be correlated; all responses of a model have the same autoregression.
+    """Cure: a spec whose residuals may be uncorrelated. All responses of a model have the same autoregression.
 
-    Differences of a series far from a unit root are correlated too.
+    Differencing a series far from a unit root would itself cause serial correlation.
     """
     whose = "every response" if len(found.responses) > 1 else f"the response {response.name}"
     own = f"write autoregression = {response.autoregression + 1} for {whose}"
@@ -246,7 +246,7 @@ def _sentence(words: str) -> str:
 
 
 def _less_persistent(series: Response | Signal) -> str:
-    """How to take the unit root out of a series."""
+    """Cure: a transform that removes the unit root of a series."""
     whose = f"the {'response' if isinstance(series, Response) else 'signal'} {series.name}"
     if series.transform == "level":
         return f'write transform = "difference" for {whose}'

@@ -1,4 +1,4 @@
-"""One-step-ahead PIT residuals; uniform and independent if the model is right."""
+"""One-step-ahead PIT residuals, uniform and independent under the true model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regimelag.spec import names as nm
 
 
 def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
-    """Probability integral transform of each row given the rows before it.
+    """Probability integral transform (PIT) of each response given the previous rows.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (time, response), the predictive probability of a smaller value, averaged over draws, regimes by their
-        predicted probabilities; missing where the response is. If the model holds they are uniform and independent, but
-        for parameters that have seen the row: Diebold, Gunther & Tay (1998), doi:10.2307/2527342. Given the row's own
-        signals and controls.
+        (time, response), the predictive probability of a smaller value, averaged over draws, with regimes weighted by
+        their predicted probabilities and given the row's own signals and controls; NaN where the response is missing.
+        Under the true model and known parameters they are uniform and independent, Diebold, Gunther & Tay (1998),
+        doi:10.2307/2527342; here the parameters were estimated with the row.
     """
     view = View.of(idata)
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
@@ -38,9 +38,9 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
 
 
 def predictive_pit(eq: Quantities, distribution: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Probability of a value below y (draw, time, response), given regime probabilities (draw, time, regime).
+    """Predictive distribution function at y (draw, time, response), given regime probabilities (draw, time, regime).
 
-    NaN where y is missing. Each response by itself: a margin of a multivariate t is a t.
+    NaN where y is missing. Responses are treated separately: margins of a multivariate t are t.
     """
     z = (y.T[None, :, :, None] - eq.location) / np.exp(conditional_log_scales(eq, y))
     below = eq.family.cdf(z, eq.shape_over(3))

@@ -1,4 +1,4 @@
-"""The sentences of a result."""
+"""Sentences of a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regimelag.spec import names as nm
 
 
 class Sentences(list[str]):
-    """A list of sentences that prints as one sentence a line, and as a list in a notebook."""
+    """A list of sentences that prints one per line, and as a list in a notebook."""
 
     def __repr__(self) -> str:
         return "\n".join(self)
@@ -30,25 +30,25 @@ def sentences(result: Any) -> list[str]:
     Parameters
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
-        From `lag_report`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`, `forecast` or `diagnostics`,
-        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
-        fit: its diagnostics.
+        From `lag_report`, `driver_report`, `claims`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`,
+        `forecast` or `diagnostics`, or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``.
+        Of a fit: its diagnostics.
 
     Returns
     -------
     list of str
-        Empty if there is nothing to say. It prints as one sentence a line, and as a list in a notebook.
+        Possibly empty. It prints one sentence per line, and as a list in a notebook.
 
     Raises
     ------
     FitError
-        If the result carries no sentences.
+        If the result has no sentences.
     """
     if isinstance(result, list) and all(isinstance(one, str) for one in result):
         return Sentences(result)
     attrs = getattr(result, "attrs", {})
     if nm.SENTENCES in attrs:
-        # A file gives a list of one text back as a text.
+        # A file returns a list of one string as a string.
         said = attrs[nm.SENTENCES]
         return Sentences([said] if isinstance(said, str) else map(str, said))
     if isinstance(result, xr.DataTree) and "posterior" in result.children:

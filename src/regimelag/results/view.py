@@ -1,4 +1,4 @@
-"""A fit read once: spec, panel, draws, evaluated model and earlier results."""
+"""View: spec, panel, draws, evaluated model and earlier results of a fit, each read once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from regimelag.spec.model_spec import ModelSpec
 class View:
     """State shared by the results of a fit during one public call.
 
-    A public function begins with ``view = View.of(idata)`` and hands the view to the readings that it needs. Each part
-    is read, and checked, when it is first asked for. A view is never kept with the fit, which may change between calls.
+    A public function starts with ``view = View.of(idata)`` and passes the view to the functions that it calls. Each
+    part is read and checked at first use. A view is never stored in the fit, which may change between calls.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class View:
     Raises
     ------
     FitError
-        If the tree is no tree of draws.
+        If the argument is not a tree of draws.
     """
 
     def __init__(self, fit: xr.DataTree) -> None:
@@ -43,22 +43,22 @@ class View:
 
     @classmethod
     def of(cls, idata: xr.DataTree | View) -> View:
-        """The view itself, or a new one of a fit."""
+        """The view itself, or a new view of a fit."""
         return idata if isinstance(idata, View) else cls(idata)
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """The spec, as `spec_of` reads it."""
+        """The spec, from `spec_of`."""
         return spec_of(self.fit)
 
     @cached_property
     def panel(self) -> xr.Dataset:
-        """The panel, as `panel_of` reads it."""
+        """The panel, from `panel_of`."""
         return whole_panel(self.spec, self.fit)
 
     @cached_property
     def constants(self) -> xr.Dataset:
-        """The group constant_data: the panel without its responses, of which rows may have been selected."""
+        """Group constant_data: the panel without its responses; rows may have been selected."""
         return self.fit["constant_data"].to_dataset()
 
     def parameters(self, group: str = "posterior") -> xr.Dataset:
@@ -70,16 +70,16 @@ class View:
 
     @property
     def at_draws(self) -> AtDraws:
-        """The model at the posterior's draws."""
+        """The model at the posterior draws."""
         if self._at_draws is None:
             self._at_draws = AtDraws(self.spec, self.panel, self.parameters())
         return self._at_draws
 
     @cached_property
     def one_step(self) -> xr.DataArray:
-        """Log densities one step ahead (chain, draw, time), in nats of the responses' own units."""
+        """One-step-ahead log densities (chain, draw, time), in nats of the responses in their own units."""
         if "spec" in self.fit.attrs:
-            # Refuses selected rows.
+            # Raises an error if rows were selected.
             _ = self.panel
         if nm.ONE_STEP_AHEAD not in self.fit.children:
             raise FitError(
@@ -92,11 +92,11 @@ class View:
 
     @cached_property
     def diagnostics(self) -> list[str]:
-        """Sentences of `diagnostics`: those stored with the fit, if they are of these draws."""
+        """Sentences of `diagnostics`: the stored ones if they belong to these draws."""
         return stored_diagnostics(self.fit)
 
     def thinned(self, step: int) -> View:
-        """Every `step`-th draw of each chain; what was evaluated at all draws is not evaluated again."""
+        """Every `step`-th draw of each chain; an evaluated model is not evaluated again."""
         if step == 1:
             return self
         some = View(self.fit.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore"))
@@ -105,7 +105,7 @@ class View:
 
     def read[**P, T](self, reading: Callable[Concatenate[xr.DataTree, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of a function on this fit, computed once per set of arguments. Do not modify it."""
-        # A reading takes a view wherever it takes a fit; users need not know.
+        # Results accept a view in place of a fit, which is not part of their public signature.
         fit = cast("xr.DataTree", self)
         bound = inspect.signature(reading).bind(fit, *args, **kwargs)
         bound.apply_defaults()
@@ -113,7 +113,7 @@ class View:
         try:
             known = key in self._found
         except TypeError:
-            # Arguments that cannot be looked up, such as a mapping.
+            # Unhashable arguments, such as a mapping.
             return reading(fit, *args, **kwargs)
         if not known:
             self._found[key] = reading(fit, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The standard deviation of a response one period ahead, and what moves it where it follows the past."""
+"""Conditional standard deviation of a response, and its GARCH parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from regimelag.spec import names as nm
 
 
 def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
-    """Standard deviation of each response one period ahead, given the data up to the row before.
+    """One-step-ahead standard deviation of each response, given the previous rows.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, response), in the unit of the response (log return per week), at the parameters of each
-        draw. With GARCH(1,1) it is the conditional standard deviation; with regimes that of their mixture, weighed by
-        the predicted probabilities, so that fits of either can be set side by side. Given the row's own signals and
-        controls, as one-step-ahead densities are.
+        (chain, draw, time, response), in the unit of the response (such as log return per week). With GARCH(1,1) it is
+        the conditional standard deviation; with regimes that of their mixture, weighted by predicted probabilities, so
+        that both kinds of model are comparable. Like one-step-ahead densities it is given the row's own signals and
+        controls.
 
     Notes
     -----
-    The parameters have seen all rows. With E over regimes of predicted probability, the variance of the mixture is
-    E[s^2 + m^2] - E[m]^2.
+    Parameters are estimated from all rows. With E the expectation over regimes by predicted probability, the variance
+    of the mixture is E[s^2 + m^2] - E[m]^2.
     """
     view = View.of(idata)
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
@@ -49,24 +49,24 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
 
 
 def last_variance(view: View) -> np.ndarray:
-    """Variance (draw) of the row after the window over the unconditional one; one where the scale has no past."""
+    """Variance (draw) of the row after the window, relative to the unconditional one; one without GARCH."""
     return view.at_draws.measured(lambda chunk: variance_ahead(chunk.quantities, chunk.y))
 
 
 def volatility_summary(idata: xr.DataTree) -> pd.DataFrame:
-    """Persistence of the conditional variance and its level, where it follows the past.
+    """Persistence and level of the conditional variance of a model with GARCH.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        A fit of a model whose volatility moves, such as GARCH(1,1).
+        A fit of a model with dynamic volatility, such as GARCH(1,1).
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by quantity, columns 5 %, median and 95 %: ``unconditional volatility``, the standard deviation over a
-        period, averaged over episodes on the log scale, in the unit of the response; ``persistence``, alpha + beta;
-        ``half-life`` of a shock to the variance, in periods, infinite at a persistence of one; ``alpha`` and ``beta``,
+        Indexed by quantity, with columns 5 %, median and 95 %: ``unconditional volatility``, the standard deviation of
+        a period, averaged over episodes on the log scale, in the unit of the response; ``persistence``, alpha + beta;
+        ``half-life`` of a shock to the variance, in periods, infinite for a persistence of one; ``alpha`` and ``beta``,
         the weights of the last squared residual and of the last variance.
     """
     view = View.of(idata)

@@ -1,4 +1,4 @@
-"""Errors for compilation caches of numba and PyTensor that cannot be written to."""
+"""Errors of unwritable compilation caches of numba and PyTensor."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 
 from regimelag.errors import FitError, RegimelagError
 
-# No permission, a read-only file system, a file where a folder is wanted (HOME=/dev/null).
+# No permission, a read-only file system, a file in place of a folder (HOME=/dev/null).
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
-# The words of numba, of PyTensor, and of Python where there is no home.
+# Messages of numba, of PyTensor, and of Python without a home folder.
 NOWHERE = ("no locator available", "compiledir", "determine home directory")
 VARIABLES = "NUMBA_CACHE_DIR=/tmp/numba PYTENSOR_FLAGS=base_compiledir=/tmp/pytensor MPLCONFIGDIR=/tmp/matplotlib"
 
 
 @contextmanager
 def explain_read_only_cache() -> Iterator[None]:
-    """Turn errors on a read-only compilation cache into one that names the variables to set.
+    """Convert errors of a read-only compilation cache to one that names the variables to set.
 
     Raises
     ------
     FitError
-        In its place; any other error goes through.
+        In place of such an error; other errors propagate.
     """
     try:
         yield

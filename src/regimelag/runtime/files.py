@@ -1,8 +1,8 @@
-"""Files and folders that take the place of others whole or not at all.
+"""Atomic replacement of files and folders.
 
-What is written lies beside its target first, under a hidden name that ends in ``.part``. A file is then renamed, which
-the system does in one step. A folder that is replaced is moved aside (``.old``), the new one is renamed, and the old
-one removed: whenever the process is killed, one of the two is whole, and `recover` brings it to its place.
+New content is first written beside its target, under a hidden name that ends in ``.part``. A file is then renamed,
+which is atomic. An existing folder is renamed to ``.old``, the new folder takes its name, and the old one is removed:
+if the process is killed, one of the two is complete, and `recover` restores it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import Any
 from regimelag.errors import FitError, RegimelagError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-# What file managers write into folders.
+# Files that file managers create.
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-# How long a folder is waited for that another process may be replacing at this moment, in seconds.
+# Seconds to wait for a folder that another process may be replacing.
 SWAP = 1.0
-# Number of the format of fit files and study folders, and its name in them. It rises when a version of the package that
-# knows the older number could not read the file.
+# Version of the format of fit files and study folders, and its key. It increases when a release that knows only the
+# older version could not read the file.
 FORMAT, FORMAT_KEY = 1, "regimelag_format"
 
 
 def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
-    """Refuse another file format; `old` is the cure for that of version 0.1.0."""
+    """Refuse another file format; `old` is the cure for a file of version 0.1.0."""
     found, rule = held.get(FORMAT_KEY), f"it is of format {FORMAT}"
     if not isinstance(found, Integral):
         raise FitError(asked, rule, f"no {FORMAT_KEY}, as version 0.1.0 wrote", old)
@@ -45,7 +45,7 @@ def check_format(asked: str, held: Mapping[Any, Any], old: str) -> None:
 
 @contextmanager
 def explain_os_errors(asked: str, path: Path, kept: str = "", kind: type[RegimelagError] = FitError) -> Iterator[None]:
-    """Turn errors of the file system into errors with a cure; `kept` says what is not lost."""
+    """Convert errors of the file system to errors with a cure; `kept` states what is not lost."""
     try:
         yield
     except OSError as problem:
@@ -61,13 +61,13 @@ def explain_os_errors(asked: str, path: Path, kept: str = "", kind: type[Regimel
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Files and links within a folder by relative path, without those of file managers."""
+    """Files and links in a folder by relative path, without those of file managers."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
     return {path.relative_to(folder).as_posix(): path for path in paths if path.name not in JUNK}
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave the old one."""
+    """Write a file atomically."""
     part = _beside(path, "part")
     try:
         part.write_bytes(content)
@@ -79,7 +79,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def atomic_replace(target: Path) -> Iterator[Path]:
-    """An empty folder beside the target to write to, which takes the target's place once it is whole."""
+    """Yield an empty folder beside the target, which replaces the target on success."""
     part = _beside(target, "part")
     part.mkdir()
     try:
@@ -90,7 +90,7 @@ def atomic_replace(target: Path) -> Iterator[Path]:
         if not target.exists():
             part.replace(target)
         elif not any(target.iterdir()):
-            # An empty folder stays: it may be a mount point, or the working folder of a process.
+            # An empty folder is kept: it may be a mount point, or the working folder of a process.
             for child in part.iterdir():
                 child.replace(target / child.name)
         else:
@@ -107,15 +107,15 @@ def atomic_replace(target: Path) -> Iterator[Path]:
 
 
 def recover(target: Path) -> None:
-    """Put a folder back in its place that a process was replacing when it was killed, and say so."""
+    """Restore a folder that a killed process was replacing, and warn."""
     old = [path for path, _, _ in _left_behind(target) if path.suffix == ".old"]
     until = time.monotonic() + SWAP
     while old and not target.exists() and time.monotonic() < until:
-        # A process that is at it needs an instant.
+        # A running process needs an instant.
         time.sleep(SWAP / 20)
     if not old or target.exists():
         return
-    # The old one is moved aside once the new one is whole.
+    # The old folder is renamed once the new one is complete.
     new = old[-1].with_suffix(".part")
     back, which = (new, "new") if new.exists() else (old[-1], "old")
     with suppress(FileNotFoundError):
@@ -125,7 +125,7 @@ def recover(target: Path) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove temporary files of killed processes of this machine, and name them."""
+    """Remove temporary files of killed processes of this machine, and warn."""
     gone = [path for path, machine, process in _left_behind(target) if machine == _machine() and not _alive(process)]
     for path in gone:
         if path.is_dir():
@@ -138,13 +138,13 @@ def remove_leftovers(target: Path) -> None:
 
 
 def _to_disk(file: Path) -> None:
-    """Wait until a file's content has reached the disk, so that no power cut leaves its name alone."""
+    """Flush a file's content to disk, so that a power cut does not leave an empty file."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 
 
 def _beside(target: Path, kind: str) -> Path:
-    """A hidden path beside the target that names the machine and the process that write."""
+    """Hidden path beside the target, with the machine and process in its name."""
     return target.with_name(f".{target.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
 
 
@@ -161,7 +161,7 @@ def _machine() -> str:
 
 def _alive(process: int) -> bool:
     if os.name == "nt":
-        # There os.kill would end the process.
+        # On Windows os.kill would end the process.
         return True
     try:
         os.kill(process, 0)

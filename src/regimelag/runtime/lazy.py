@@ -1,4 +1,4 @@
-"""Public names of a package, as its stub lists them, loaded at first use."""
+"""Lazy loading of public names, as listed in a package's stub."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def public_names(package: str, file: str, *, moved: Mapping[str, str] = NONE) ->
     Parameters
     ----------
     package, file : str
-        Its ``__name__`` and ``__file__``; the stub lies beside the file.
+        Its ``__name__`` and ``__file__``; the stub is beside the file.
     moved : mapping of str to str
-        New places of names that the package had once. They still load, with a `FutureWarning`.
+        Current locations of former names, which still load with a `FutureWarning`.
     """
     load, list_names, names = lazy_loader.attach_stub(package, file)
 
@@ -40,7 +40,7 @@ def public_names(package: str, file: str, *, moved: Mapping[str, str] = NONE) ->
                 return load(name)
         except (AttributeError, ImportError):
             if name in names:
-                # What fails to load may be of a version that is not supported, which is then said in words.
+                # An unsupported version of a dependency may be the reason; the error then says so.
                 versions.check_versions(f"{package}.{name}")
                 raise
             close = difflib.get_close_matches(name, [*names, *moved], n=1)

@@ -1,4 +1,4 @@
-"""Plain Python values from what callers give: NumPy's numbers count as numbers, truth values do not."""
+"""Conversion of arguments to plain Python values. NumPy numbers are numbers; booleans are not."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from regimelag.errors import RegimelagError
 
 
 def is_whole(value: object) -> bool:
-    """Whether this is a whole number of any kind, and no truth value."""
+    """Whether this is an integer of any type, except a boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a finite number of any kind, and no truth value."""
+    """Whether this is a finite real number of any type, except a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def whole(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str, *, least: int = 1) -> int:
-    """Return the value as an `int`, or raise the error unless it is a whole number, `least` or more."""
+    """Return an integer of at least `least` as an `int`; otherwise raise the error."""
     if not is_whole(value) or value < least:
         raise error(asked, f"{name} is a whole number, at least {least}", f"{name} = {value!r}", cure)
     return int(value)
 
 
 def wholes(error: type[RegimelagError], asked: str, **counts: Any) -> dict[str, int]:
-    """Return counts, each 1 or more, as `int` by name."""
+    """Return counts, each at least 1, as `int` by name."""
     return {name: whole(error, asked, name, value, f"give {name} such a number") for name, value in counts.items()}
 
 
 def fraction(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str) -> float:
-    """Return the value as a `float`, or raise the error unless it lies between 0 and 1."""
+    """Return a number between 0 and 1 as a `float`; otherwise raise the error."""
     if not is_number(value) or not 0 < value < 1:
         raise error(asked, f"{name} lies between 0 and 1", f"{name} = {value!r}", cure)
     return float(value)
 
 
 def drawn_seed(error: type[RegimelagError], asked: str, random_seed: Any) -> int:
-    """Return the seed as an `int`, or a new one if it is None, so that it can be recorded; else raise the error."""
+    """Return the seed as an `int`; draw one if it is None, so that it can be recorded."""
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     cure = "write random_seed=1, or leave random_seed out"
@@ -50,11 +50,11 @@ def drawn_seed(error: type[RegimelagError], asked: str, random_seed: Any) -> int
 
 
 def as_plain(part: object) -> None:
-    """Turn the fields of a frozen dataclass into plain Python values, in place.
+    """Convert the fields of a frozen dataclass to plain Python values, in place.
 
-    Lists and arrays become tuples, NumPy's scalars those of Python, whole numbers in a field of floats become floats,
-    and a single number in a field for several becomes a tuple of one. So the part can be hashed, equals what TOML
-    rebuilds, and is written to TOML in one way only.
+    Lists and arrays become tuples, NumPy scalars become Python scalars, integers in a float field become floats, and a
+    single number in a field for several becomes a tuple. The object is then hashable, equals the one rebuilt from TOML,
+    and has one TOML form.
     """
     for item in fields(part):  # type: ignore[arg-type]
         given = getattr(part, item.name)

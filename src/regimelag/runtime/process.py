@@ -1,4 +1,4 @@
-"""Guards of a process: one thread in PyTensor, no work while a script is imported."""
+"""Process guards: one thread at a time in PyTensor, and no work while a script is imported."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Any
 
 from regimelag.errors import FitError
 
-# PyTensor changes its configuration for moments, for the whole process: of two threads that do so, one can leave the
-# changed configuration behind, and then graphs compiled later round otherwise. One that holds the lock may take it
-# again.
+# PyTensor changes its configuration temporarily, for the whole process. Of two threads that do so, one can leave the
+# changed configuration in place, and graphs compiled later then round differently. The lock is reentrant.
 ALONE = threading.RLock()
 
 
 def one_thread_at_a_time[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """Let one thread at a time into a function that uses PyTensor."""
+    """Serialise calls of a function that uses PyTensor."""
 
     @functools.wraps(function)
     def one_at_a_time(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -31,12 +30,12 @@ def one_thread_at_a_time[**P, T](function: Callable[P, T]) -> Callable[P, T]:
 
 
 def without_main_script(context: str | BaseContext | None) -> BaseContext:
-    """A context of `multiprocessing` whose processes do not import the script, for work that needs nothing from it.
+    """A `multiprocessing` context whose processes do not import the main script, for work that does not need it.
 
     Parameters
     ----------
     context : str or multiprocessing.context.BaseContext, optional
-        The context, or its start method; the default one of `multiprocessing` if there is none.
+        The context, or its start method; by default that of `multiprocessing`.
     """
     found = context if isinstance(context, BaseContext) else multiprocessing.get_context(context)
     return found if found.get_start_method() == "fork" else _Context(found)  # type: ignore[return-value]
@@ -50,7 +49,6 @@ class _Context:
         return getattr(self._context, name)
 
     def Process(self, *args: Any, **kwargs: Any) -> _Process:  # noqa: N802
-        """As of the context."""
         return _Process(self._context.Process(*args, **kwargs))  # type: ignore[attr-defined]
 
 
@@ -62,7 +60,7 @@ class _Process:
         return getattr(self._process, name)
 
     def start(self) -> None:
-        """Start while there seems to be no script, which is where `multiprocessing` looks for what to import."""
+        """Start while `__main__` has no file, so that `multiprocessing` imports no script."""
         script = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
@@ -72,11 +70,10 @@ class _Process:
 
 
 def refuse_while_imported(asked: str) -> None:
-    """Refuse to work in a process that `multiprocessing` has started and that is importing the script.
+    """Refuse to work in a process started by `multiprocessing` that is still importing the script.
 
-    A script whose calls do not stand under ``if __name__ == "__main__":`` runs again in each process that is started by
-    "spawn" or "forkserver". Python then imports it as ``__mp_main__``, which takes the place of ``__main__`` once the
-    import is done.
+    A script without ``if __name__ == "__main__":`` runs again in each process started by "spawn" or "forkserver".
+    Python imports it there as ``__mp_main__``, which replaces ``__main__`` when the import is done.
     """
     imported = sys.modules.get("__mp_main__")
     if imported is not None and sys.modules["__main__"] is not imported:

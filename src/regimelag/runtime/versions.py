@@ -1,4 +1,4 @@
-"""Installed versions against those that regimelag declares, and the command that installs what fits."""
+"""Comparison of installed versions with the declared requirements, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from packaging.requirements import Requirement
 
 from regimelag.errors import FitError
 
-# A fit uses private parts of these, so another version fails after compiling.
+# A fit uses private interfaces of these, so another version fails after compiling.
 COMPILERS = frozenset({"llvmlite", "numba", "nutpie", "pymc", "pytensor"})
 
 
 def declared(extra: str = "") -> list[Requirement]:
-    """Requirements of regimelag, or those that one of its extras adds."""
+    """Requirements of regimelag, or those added by one of its extras."""
     found = [Requirement(text) for text in metadata.requires("regimelag") or ()]
     always = [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     if not extra:
@@ -26,34 +26,34 @@ def declared(extra: str = "") -> list[Requirement]:
 
 
 def another(package: str) -> Requirement:
-    """Requirement on a package, without the installed version."""
+    """Requirement on a package that excludes the installed version."""
     (one,) = (one for one in declared() if one.name == package)
     return Requirement(f"{one.name}{one.specifier},!={metadata.version(package)}")
 
 
 def install_command(requirements: Iterable[Requirement]) -> str:
-    """The shell command that installs the requirements into this environment."""
+    """Shell command that installs the requirements into this environment."""
     python = shlex.quote(sys.executable)
-    # Environments that uv makes hold no pip; a folder of that name has no origin.
+    # Environments made by uv have no pip; a folder named pip has no origin.
     pip = getattr(find_spec("pip"), "origin", None)
     installer = f"{python} -m pip install" if pip else f"uv pip install --python {python}"
     return " ".join([installer, *(f'"{one.name}{one.specifier}"' for one in requirements)])
 
 
 def check_versions(asked: str, packages: Collection[str] = ()) -> None:
-    """Refuse versions outside of the declared ranges.
+    """Refuse dependencies outside of the declared version ranges.
 
     Parameters
     ----------
     asked : str
-        What the caller asked for, the first part of an error.
+        First part of an error message: what the caller asked for.
     packages : collection of str
-        Which packages are compared; all that are required if empty.
+        Packages to compare; all requirements if empty.
 
     Raises
     ------
     FitError
-        If a package is missing or of another version. The cure is a command for the shell.
+        If a package is missing or has another version. The cure is a shell command.
     """
     wrong = {}
     for one in declared():

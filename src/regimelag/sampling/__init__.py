@@ -1,1 +1,1 @@
-"""Fitting: modes, NUTS, the tree that holds a fit, its diagnostics, and its file."""
+"""Fitting: modes, NUTS, the DataTree of a fit, diagnostics, and files."""

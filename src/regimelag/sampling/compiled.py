@@ -1,9 +1,9 @@
 """A model compiled once, for the search of modes and for the sampler.
 
-PyTensor turns the log posterior and its gradient into one numba function. The sampler, nutpie, wants a C function of a
-vector and a pointer to data. Its own compiler makes one anew in each process, which takes longer than the sampling; so
-the C function is made here, where PyTensor's file cache keeps it. Variables are transformed to their own scale after
-sampling, for all draws at once, so that nothing but the log posterior has to be compiled.
+PyTensor compiles the log posterior and its gradient to one numba function. nutpie needs a C function of a vector and a
+pointer to data. Its own compiler builds one in each process, which takes longer than sampling, so the C function is
+built here and cached on disk by PyTensor. Variables are transformed to their own scale after sampling, for all draws at
+once, so that only the log posterior is compiled.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from regimelag.runtime.versions import another, install_command
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _DOUBLE_POINTER = types.CPointer(types.double)
-# What nutpie calls: (size, point, gradient, value, data) and (size, expanded size, point, expanded, data).
+# Signatures that nutpie calls: (size, point, gradient, value, data) and (size, expanded size, point, expanded, data).
 _LOGP = types.int64(types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
 _EXPAND = types.int64(types.uint64, types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
-# What its C function answers when the log posterior, or its gradient, is not finite.
+# Return value of the C function if the log posterior or its gradient is not finite.
 NOT_FINITE = 3
 
 
@@ -58,12 +58,12 @@ def _table(data: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 class CompiledModel:
-    """Log posterior and gradient on the unconstrained scale, starting points, and the way back to parameters.
+    """Log posterior and gradient on the unconstrained scale, starting points, and the map to parameters.
 
     Parameters
     ----------
     model : pymc.Model
-        What to compile.
+        The model to compile.
     """
 
     def __init__(self, model: pm.Model) -> None:
@@ -85,7 +85,7 @@ class CompiledModel:
         self._variables = self._back_from_points()
 
     def _pieces(self, points: Any) -> list[Any]:
-        """The free variables' values within points (..., parameter)."""
+        """Values of the free variables in points (..., parameter)."""
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in self._shapes])
         lead = points.shape[:-1] if points.ndim > 1 else ()
         return [
@@ -107,7 +107,7 @@ class CompiledModel:
             return pm.pytensorf.compile([point], [value, gradient], mode="NUMBA")
 
     def _back_from_points(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-        """Function from points (draw, parameter) to free variables and deterministics, through PyTensor's Python."""
+        """Function from points (draw, parameter) to free variables and deterministics, in PyTensor's Python mode."""
         names = {variable.name for variable in (*self.model.free_RVs, *self.model.deterministics)}
         variables = [variable for variable in self.model.unobserved_value_vars if variable.name in names]
         point, points = pt.vector(shape=(self.size,)), pt.matrix(shape=(None, self.size))
@@ -117,7 +117,7 @@ class CompiledModel:
         return lambda values: dict(zip(ordered, back(values), strict=True))
 
     def value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log posterior, Jacobian included, and its gradient (parameter); both NaN where they are not finite."""
+        """Log posterior including the Jacobian, and its gradient (parameter); both NaN if not finite."""
         point = np.ascontiguousarray(point, dtype=float)
         gradient, value = np.empty(self.size), np.empty(1)
         data = ctypes.c_void_p(self.table.ctypes.data)
@@ -125,7 +125,7 @@ class CompiledModel:
         return (float(value[0]), gradient) if status == 0 else (np.nan, np.full(self.size, np.nan))
 
     def on(self, data: Mapping[str, np.ndarray]) -> CompiledModel:
-        """The same compiled model on other data of the same dimensions; the length in time may differ."""
+        """The same compiled model with other data of the same dimensions; the length in time may differ."""
         other = copy.copy(self)
         other.data = {name: np.asarray(data[name], dtype=held.dtype, order="C") for name, held in self.data.items()}
         other.table = _table(other.data)
@@ -143,12 +143,12 @@ class CompiledModel:
         return {name: values.reshape((*lead, *values.shape[1:])) for name, values in found.items()}
 
     def point(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Point on the unconstrained scale (parameter) at these values of the free variables."""
+        """Point on the unconstrained scale (parameter) for values of the free variables."""
         return self._to_point(*(values[rv.name] for rv in self.model.free_RVs))
 
     @cached_property
     def _to_point(self) -> Callable[..., np.ndarray]:
-        """Function from the free variables to a point, through PyTensor's Python; made when first asked for."""
+        """Function from the free variables to a point, in PyTensor's Python mode; built at first use."""
         free = self.model.free_RVs
         given = [rv.type(name=rv.name) for rv in free]
         transforms = [self.model.rvs_to_transforms[rv] for rv in free]
@@ -161,9 +161,9 @@ class CompiledModel:
         return pytensor.function(given, point, mode="FAST_COMPILE", on_unused_input="ignore")
 
     def started_by(self, start: Callable[[int], np.ndarray]) -> CompiledPyMCModel:
-        """The model for nutpie's sampler, each chain starting where `start` says for that chain's seed.
+        """The model for nutpie's sampler. Each chain starts at ``start`` of that chain's seed.
 
-        The sampler stores points of the unconstrained scale, as the variable `POINT`.
+        The sampler stores points on the unconstrained scale, as the variable `POINT`.
         """
         parts = {
             "dims": {POINT: ("unconstrained_parameter",)},
@@ -195,7 +195,7 @@ class CompiledModel:
 
 @cache
 def _copy() -> Any:
-    """The C function by which nutpie turns a point into what it stores: the point itself."""
+    """C function that nutpie calls to expand a point; it copies the point."""
 
     def expand(size, expanded, point, stored, data):  # type: ignore[no-untyped-def] # noqa: ARG001
         for n in range(size):
@@ -206,19 +206,18 @@ def _copy() -> Any:
 
 
 class _Apart(CFunc):
-    """A C function that runs the code it was compiled with, whatever else the process has compiled.
+    """A C function that always runs the code compiled with it.
 
-    numba puts a copy of each function that is called into the caller's module, under its own name, and LLVM takes the
-    copy of that name that the process knew first. Copies are optimised for their callers, and may round otherwise, so
-    the process that compiles a model would draw other numbers than the next one, which loads it. Here the copies have
-    names of their own, and are nobody else's.
+    numba copies each called function into the caller's module under its name, and LLVM uses the first copy of that name
+    in the process. Copies are optimised for their callers and may round differently, so the process that compiles a
+    model would draw other numbers than a later process that loads it. Here the copies have unique names.
 
     Parameters
     ----------
     written : function
-        What to compile.
+        The function to compile.
     name : str
-        Name of the model's code, which no other code has.
+        Unique name of the model's code.
     """
 
     def __init__(self, written: Any, name: str) -> None:
@@ -242,7 +241,7 @@ class _Apart(CFunc):
 
 
 def _as_c_function(function: Any, size: int, held: list[np.ndarray]) -> Any:
-    """Wrap PyTensor's numba function of a point and the data into a C function, kept in PyTensor's file cache."""
+    """Wrap PyTensor's numba function of a point and the data in a C function, cached on disk by PyTensor."""
     arrays, place = [f"carray(point, ({size},))"], 0
     for values in held:
         shape = "".join(f"table[{place + 1 + n}], " for n in range(values.ndim))
@@ -264,12 +263,11 @@ def log_posterior(size, point, gradient, value, data):
         finite = finite and isfinite(slope[n])
     return 0 if finite else {NOT_FINITE}
 """
-    # numba finds the environment of a cached function again by the name of its module.
+    # numba finds the environment of a cached function by the name of its module.
     known = {"__name__": __name__, "function": function, "carray": numba.carray, "isfinite": math.isfinite}
     known |= {"address_as_void_pointer": address_as_void_pointer, "int64": np.int64}
     known |= {str(values.dtype): values.dtype.type for values in held}
-    # PyTensor's own key of the function, if it has one, says for which graph the C function holds. What is compiled in
-    # besides is in the source, here and there.
+    # PyTensor's key of the function, if any, identifies the graph; all other compiled code is in the source files.
     key = CACHED_SRC_FUNCTIONS.get(function.py_func)
     digest = None if key is None else hashlib.sha256((key + source + Path(__file__).read_text()).encode()).hexdigest()
     written = compile_numba_function_src(source, "log_posterior", known, cache_key=digest)

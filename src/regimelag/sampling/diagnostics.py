@@ -20,22 +20,22 @@ from regimelag.spec import names as nm
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
-# More chains than this are no advice.
+# Largest number of chains to recommend.
 MANY = 100
-# The attribute of a tree of stacked draws: JSON with the weights and how reliable they are.
+# Attribute of a tree of stacked draws: JSON with the weights and their reliability.
 STACKED = "stacked"
-# Attributes of a fit: its diagnostics as JSON, and a hash of what they were computed from.
+# Attributes of a fit: its diagnostics as JSON, and a hash of their inputs.
 STORED, STORED_OF = "diagnostics", "diagnostics_of"
 
 
 def extreme_entry(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
-    """The worst entry over all variables, and its label."""
+    """Largest or smallest entry over all variables, and its label."""
     worst, where = (-np.inf, "") if largest else (np.inf, "")
     for name, array in values.data_vars.items():
         stacked = array.stack(entry=array.dims) if array.ndim else array.expand_dims("entry")
         stacked = stacked.where(stacked.notnull(), drop=True)
         if not stacked.sizes["entry"]:
-            # Undefined: one chain, or an entry that never moves.
+            # Undefined for one chain, or for a constant entry.
             continue
         place = int(stacked.argmax("entry") if largest else stacked.argmin("entry"))
         value = float(stacked.isel(entry=place))
@@ -46,7 +46,7 @@ def extreme_entry(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
 
 
 def undefined_draws(values: xr.Dataset) -> list[str]:
-    """Variables with draws that are NaN or infinite, and how many numbers of each are."""
+    """Variables with NaN or infinite draws, and the number of such values."""
     bad = {
         name: (~np.isfinite(array)).sum().item() for name, array in values.data_vars.items() if array.dtype.kind == "f"
     }
@@ -54,7 +54,7 @@ def undefined_draws(values: xr.Dataset) -> list[str]:
 
 
 def require_fit(asked: str, idata: object) -> None:
-    """Refuse a value that is no tree of draws, such as a path, a spec or a panel."""
+    """Refuse a value that is not a tree of draws, such as a path, a spec or a panel."""
     if isinstance(idata, xr.DataTree):
         posterior = idata["posterior"].to_dataset() if "posterior" in idata.children else xr.Dataset()
         for dim in (nm.CHAIN, nm.DRAW) if posterior.data_vars else ():
@@ -71,7 +71,7 @@ def require_fit(asked: str, idata: object) -> None:
 
 
 def convergence(idata: xr.DataTree) -> dict[str, float | str]:
-    """Worst R-hat, bulk and tail effective sample size over all parameters, and the share of divergent draws.
+    """Worst R-hat and effective sample sizes over all parameters, divergences and BFMI.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     Returns
     -------
     dict
-        ``rhat``, ``ess_bulk``, ``ess_tail`` with ``..._of`` naming the parameter, ``divergent`` and
-        ``share_divergent``, ``bfmi`` (smallest over chains). Rank-normalised R-hat and effective sample sizes as in
+        ``rhat``, ``ess_bulk`` and ``ess_tail``, with the name of the parameter in ``..._of``; ``divergent`` and
+        ``share_divergent``; ``bfmi`` (smallest over chains). Rank-normalised R-hat and effective sample sizes follow
         Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221.
     """
     require_fit("convergence", idata)
     posterior = idata["posterior"].to_dataset()
     found: dict[str, float | str] = {}
-    # Entries that never move, such as a correlation's diagonal, have no R-hat: zero by zero.
+    # Constant entries, such as the diagonal of a correlation, have no R-hat: zero divided by zero.
     with np.errstate(divide="ignore", invalid="ignore"):
         found["rhat"], found["rhat_of"] = extreme_entry(az.rhat(posterior), largest=True)
         for kind in ("bulk", "tail"):
@@ -113,8 +113,8 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
     Returns
     -------
     list of str
-        Sentences; the first gives the numbers, each further one a problem with its cure. Of a stacked posterior: that
-        it is stacked, with its weights.
+        Sentences: the first has the numbers, each further one a problem with its cure. For a stacked posterior, the
+        weights.
     """
     require_fit("diagnostics", idata)
     if STACKED in idata.attrs:
@@ -176,7 +176,7 @@ def store_diagnostics(idata: xr.DataTree) -> None:
 
 
 def stored_diagnostics(idata: xr.DataTree) -> list[str]:
-    """The diagnostics that are stored with a tree, or computed anew where its draws are not those they are of."""
+    """Diagnostics stored with a tree; computed again if its draws have changed."""
     if STORED_OF in idata.attrs and idata.attrs[STORED_OF] == _diagnosed_hash(idata):
         return list(json.loads(idata.attrs[STORED]))
     return diagnostics(idata)
@@ -195,10 +195,9 @@ def _diagnosed_hash(idata: xr.DataTree) -> str:
 
 
 def _missed(idata: xr.DataTree) -> Iterator[str]:
-    """Modes with weight that no chain visited.
+    """Sentences on modes with weight that no chain visited.
 
-    Chains that visited separate modes disagree, whatever their shares, and R-hat shows it; of a mode without a chain it
-    shows nothing.
+    R-hat detects chains in separate modes, but not a mode without a chain.
     """
     if "modes" not in idata.children:
         return
@@ -216,7 +215,7 @@ def _missed(idata: xr.DataTree) -> Iterator[str]:
 
 
 def interruption(idata: xr.DataTree) -> str:
-    """A sentence on sampling that was interrupted; empty if it was not."""
+    """Sentence on interrupted sampling; empty if it was not interrupted."""
     chains, draws = ((idata.attrs.get(f"{name}_kept", 0), idata.attrs.get(name, 0)) for name in ("chains", "draws"))
     if all(kept >= asked for kept, asked in (chains, draws)):
         return ""
@@ -236,7 +235,7 @@ def _carrying_weight(idata: xr.DataTree) -> str:
 
 
 def _stacked_in_words(stacked: dict[str, Any]) -> list[str]:
-    """Sentences on stacked draws, to which R-hat and effective sample size do not apply."""
+    """Sentences on stacked draws, for which R-hat and effective sample size are not defined."""
     weights = ", ".join(f"chain {chain} {weight:.2f}" for chain, weight in stacked["weights"].items())
     said = (
         f"Stacked draws: resampled from chains that need not mix, by weights ({weights}) under which they predict best "

@@ -1,4 +1,4 @@
-"""`fit` and `sample`: from a model to draws, started from the modes that carry weight."""
+"""`fit` and `sample`: NUTS with chains that start in the modes with weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from regimelag.sampling.sampler import NutsSampler, Sampler, sampler_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
-# How often a prior draw that breaks a constraint is drawn again: six ordered components keep one draw in 720.
+# Maximum number of prior draws until one satisfies all constraints; six ordered components accept one in 720.
 TRIES = 5000
 
 
@@ -48,7 +48,7 @@ def fit(
     progressbar: bool = True,
     **kwargs: Any,
 ) -> xr.DataTree:
-    """Fit a model: find the modes, start chains within those that carry weight, and sample with NUTS.
+    """Fit a model: find the modes, start chains in those with weight, and sample with NUTS.
 
     Parameters
     ----------
@@ -59,22 +59,22 @@ def fit(
     sampler : Sampler, optional
         Settings of the sampler.
     draws, tune, chains, cores, target_accept, starts, nuts_sampler
-        The same settings as keywords, in place of `sampler`: those that are left out are the defaults of `Sampler`.
+        The same settings as keywords instead of `sampler`; the defaults are those of `Sampler`.
     random_seed : int, optional
         Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
     prior_draws : int
-        Draws of the prior and its predictive.
+        Number of draws from the prior and the prior predictive.
     progressbar : bool
         Whether to show progress.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
+        Passed on to `nutpie.sample` or `pymc.sample`; unknown keywords are refused.
 
     Returns
     -------
     xarray.DataTree
-        A fit: see `as_fit` for its groups; `modes` holds the catalogue. Interrupting (Ctrl-C) returns what was drawn so
-        far: `diagnostics` says how many draws and chains that is, and attrs have what was asked for (``draws``,
-        ``chains``) and what was kept (``draws_kept``, ``chains_kept``).
+        A fit: see `as_fit` for its groups; `modes` is the catalogue of modes. Interrupting (Ctrl-C) returns the draws
+        so far: `diagnostics` reports their number, and attrs have the requested (``draws``, ``chains``) and the kept
+        numbers (``draws_kept``, ``chains_kept``).
 
     Raises
     ------
@@ -85,14 +85,14 @@ def fit(
 
     See Also
     --------
-    sample : The same for a PyMC model of your own.
+    sample : The same for any PyMC model.
 
     Notes
     -----
-    Fits in several threads of a process take turns, so that each has the draws of a fit alone.
+    Fits in several threads of a process run one after another, so that draws do not depend on other threads.
 
     After ``signal.signal(signal.SIGTERM, signal.default_int_handler)`` the signal that batch systems and containers
-    send before they end a process does what Ctrl-C does.
+    send before they end a process has the effect of Ctrl-C.
     """
     refuse_while_imported("fit")
     check_versions("fit", COMPILERS)
@@ -131,39 +131,38 @@ def sample(
 ) -> xr.DataTree:
     """Sample any PyMC model as `fit` does: find modes, start chains in them, run NUTS.
 
-    For a model of your own, one that uses `markov_loglik`, say. Where `pymc.sample` starts all chains near one point,
-    here the catalogue of modes says what there is to be missed.
+    Use it for a model of your own, such as one with `markov_loglik`. Unlike `pymc.sample`, which starts all chains near
+    one point, it finds the modes of the posterior first, so that a missed mode is reported.
 
     Parameters
     ----------
     model : pymc.Model
-        The model. All its free variables are continuous, and have a prior that can be drawn from.
+        The model. All free variables must be continuous, with priors that can be drawn from.
     sampler : Sampler, optional
-        Settings of the sampler. A starting point that breaks a constraint (of an ordered transform, say) is drawn
-        again.
+        Settings of the sampler. A starting point that violates a constraint (of an ordered transform, for example) is
+        drawn again.
     draws, tune, chains, cores, target_accept, starts, nuts_sampler
-        The same settings as keywords, in place of `sampler`: those that are left out are the defaults of `Sampler`.
+        The same settings as keywords instead of `sampler`; the defaults are those of `Sampler`.
     random_seed : int, optional
         Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
     progressbar : bool
         Whether to show progress.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`; what the one that runs does not know is refused.
+        Passed on to `nutpie.sample` or `pymc.sample`; unknown keywords are refused.
 
     Returns
     -------
     xarray.DataTree
-        Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue, which `modes` reads
-        out; seed and settings in attrs.
-        Neither log_likelihood nor any predictive group: what a model of your own leaves out of `observed` only you can
-        compute. For a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C) returns what was drawn so far,
-        as in `fit`.
+        Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue that `modes`
+        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group, since PyMC does not
+        know observations in a `pymc.Potential`; for a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C)
+        returns the draws so far, as in `fit`.
 
     Raises
     ------
     FitError
         If an argument is out of range or unknown, the model has discrete or no free variables, a prior cannot be drawn
-        from, the log posterior is finite at no starting point, or sampling was interrupted before the first draw.
+        from, the log posterior is not finite at any starting point, or sampling was interrupted before the first draw.
     """
     refuse_while_imported("sample")
     check_versions("sample", COMPILERS)
@@ -206,13 +205,13 @@ def sample(
 
 
 def _constant_data(model: pm.Model) -> xr.Dataset:
-    """The model's data, under its dimensions, as `pymc.sample` keeps them."""
+    """The model's data with their dimensions, as `pymc.sample` stores them."""
     held = {str(data.name): np.asarray(data.get_value())[None, None] for data in model.data_vars}
     return labelled(model, held).isel({nm.CHAIN: 0, nm.DRAW: 0}, drop=True)
 
 
 def _say_nothing(text: str) -> None:
-    """Keep quiet."""
+    """Discard a progress message."""
 
 
 def _carrying(modes: list[Mode]) -> str:
@@ -222,18 +221,18 @@ def _carrying(modes: list[Mode]) -> str:
 
 
 def find_modes_from_prior(compiled: CompiledModel, *, starts: int, random_seed: int) -> list[Mode]:
-    """Find the modes from starting points drawn from the prior; the same seed gives the same modes."""
+    """Find the modes from starting points drawn from the prior, determined by the seed."""
     seeds = np.random.SeedSequence(random_seed).generate_state(starts)
     points = [_prior_point(compiled, int(seed)) for seed in seeds]
-    # L-BFGS multiplies short vectors: threads that wait for each other take ten times as long on a busy machine.
+    # L-BFGS multiplies short vectors: on a busy machine several threads take ten times as long as one.
     with threadpool_limits(limits=1):
         return find_modes(compiled.value_and_gradient, points)
 
 
 def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
-    """A draw from the prior that keeps the model's constraints, by rejection; the last one tried, if none does.
+    """A prior draw that satisfies the model's constraints, by rejection; the last draw if none does.
 
-    PyMC's prior draws know nothing of transforms that restrict the support, such as an ordering.
+    PyMC's prior draws ignore transforms that restrict the support, such as an ordering.
     """
     point = compiled.prior_point(seed)
     for again in np.random.SeedSequence(seed).generate_state(TRIES):

@@ -1,4 +1,4 @@
-"""The tree that holds a fit: posterior, prior, both predictive groups, densities, data and provenance."""
+"""The DataTree of a fit: posterior, prior, predictive groups, densities, data and provenance."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy"
 
 
 def spec_of(idata: xr.DataTree) -> ModelSpec:
-    """The spec that a fit was made with.
+    """The spec of a fit.
 
     Raises
     ------
     FitError
-        If the tree is no fit of regimelag's.
+        If the tree is not a fit of regimelag.
     """
     require_fit("reading a fit", idata)
     if not isinstance(idata.attrs.get("spec"), str):
@@ -85,18 +85,18 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
 
 
 def panel_of(idata: xr.DataTree) -> xr.Dataset:
-    """The panel that a fit was made with, rebuilt from its data groups.
+    """The panel of a fit, rebuilt from its data groups.
 
     Raises
     ------
     FitError
-        If the tree is no fit, or rows or series of it were selected.
+        If the tree is not a fit, or rows or series of it were selected.
     """
     return whole_panel(spec_of(idata), idata)
 
 
 def whole_panel(spec: ModelSpec, idata: xr.DataTree) -> xr.Dataset:
-    """The same of a fit whose spec has been read."""
+    """The panel of a fit whose spec is known; refuse a tree with selected rows or series."""
     panel = held_panel(idata)
     _check_whole(spec, panel)
     time, reach = panel[nm.TIME].to_numpy(), panel[nm.SIGNAL_TIME].to_numpy()
@@ -114,7 +114,7 @@ def held_panel(idata: xr.DataTree) -> xr.Dataset:
 
 
 def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
-    """Refuse data or draws of which a response, a regime or another label was selected: the model has them all."""
+    """Refuse data or draws from which a response, a regime or another label was selected."""
     regimes = list(spec.regimes.labels())
     labels = {
         nm.RESPONSE: [one.name for one in spec.responses],
@@ -135,12 +135,12 @@ def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
 
 
 def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> xr.Dataset:
-    """Parameter draws of the posterior or the prior, of a fit whose spec has been read or of a tree without one.
+    """Parameter draws of the posterior or the prior, of a fit with this spec or of a tree without one.
 
     Raises
     ------
     FitError
-        If the tree has no such group or no draw in it, or labels of it were selected.
+        If the tree has no such group or no draws in it, or labels of it were selected.
     """
     if group not in idata.children:
         raise FitError(
@@ -163,7 +163,7 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
 
 
 def _require_defined(asked: str, parameters: xr.Dataset) -> None:
-    """Refuse draws that are NaN or infinite."""
+    """Refuse NaN or infinite draws."""
     undefined = undefined_draws(parameters)
     if undefined:
         cure = "sample again; if the draws come from a file, copy the file again from where it was saved"
@@ -180,20 +180,20 @@ def as_fit(
     prior_draws: int = 1000,
     random_seed: int | None = None,
 ) -> xr.DataTree:
-    """Make a fit of samples: the road back from your own ``pm.sample(build_model(spec, panel))``.
+    """Convert samples of your own ``pm.sample`` of a model from `build_model` to a fit.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        With a group posterior that holds the model's parameters; other groups are kept, but for log_likelihood.
+        With the model's parameters in the group posterior; other groups are kept, except log_likelihood.
     spec : ModelSpec
         The model.
     panel : xarray.Dataset
         Its data.
     model : pymc.Model, optional
-        The model that was sampled, if it was extended; its priors enter prior and log_prior.
+        The sampled model, if it was extended; its priors enter prior and log_prior.
     prior_draws : int
-        Number of draws from the prior and its predictive.
+        Number of draws from the prior and the prior predictive.
     random_seed : int, optional
         Seed of the prior and the predictive draws. By default one is drawn; it is recorded in
         ``attrs["predictive_seed"]`` either way.
@@ -202,20 +202,18 @@ def as_fit(
     -------
     xarray.DataTree
         With groups posterior, prior, prior_predictive, posterior_predictive, one_step_ahead, log_prior, observed_data,
-        constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a
-        fresh regime path, in standard deviations of the response, as observed_data are. The one-step-ahead log
-        densities (chain, draw, time) sum to the log-likelihood, in nats of the responses in their own units; zero where
-        no response was observed.
+        constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a new
+        regime path, standardised like observed_data. The one-step-ahead log densities (chain, draw, time) sum to the
+        log likelihood, in nats of the responses in their own units; zero where no response was observed.
 
-        There is no group log_likelihood, so `arviz.loo` and `arviz.compare` refuse a fit. They would take what they
-        find there for independent observations. `leave_one_out` and `one_step_ahead` return trees that ArviZ takes.
+        There is no group log_likelihood, so that `arviz.loo` and `arviz.compare` refuse a fit: they would treat its
+        values as conditionally independent. `leave_one_out` and `one_step_ahead` return trees for ArviZ.
 
     Raises
     ------
     FitError
-        If the posterior lacks a parameter of the model or has draws of one that are NaN or infinite, or if the draws,
-        or ``model``, were made with another spec or panel, as far as they say. For the regimes of a fit on newer data
-        see `regime_probabilities`.
+        If the posterior lacks a parameter of the model or has NaN or infinite draws, or if the draws or ``model``
+        record another spec or panel. For regimes on newer data see `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
@@ -256,9 +254,9 @@ def as_fit(
 
 
 def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
-    """Log density of each row given those before it (chain, draw, time); regimes and point lags are marginalised.
+    """Log density of each row given the previous rows (chain, draw, time), with regimes and point lags marginalised.
 
-    In nats of the responses' own units; zero on a row without a response.
+    In nats of the responses in their own units; zero on a row without a response.
     """
     if not spec.point_signals:
         return in_natural_units(panel, _one_step_terms(AtDraws(spec, panel, parameters)))
@@ -273,7 +271,7 @@ def _one_step_terms(at: AtDraws) -> xr.DataArray:
 
 
 def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
-    """Responses (chain, draw, time, response), replicated over the window with a fresh regime path."""
+    """Replicated responses (chain, draw, time, response) over the window, with a new regime path."""
     rows = at.panel[nm.TIME].to_numpy()
 
     def replicate(chunk: Chunk) -> np.ndarray:
@@ -281,7 +279,7 @@ def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
         y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(rows), rng), rng)
         if not spec.autoregression:
             return y
-        # In place of the own past of the data comes that of the replication.
+        # Own lags are those of the replication, not of the data.
         past = np.nan_to_num(own_past(at.panel))
         y = y - np.einsum("nap,tap->nta", chunk.draws[nm.AUTOREGRESSION], past)
         return iterate_own_past(spec, chunk.draws, y, history_before(at.panel, 0))
@@ -290,7 +288,7 @@ def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Provenance of a fit as text and numbers, since files hold no dicts."""
+    """Provenance of a fit as text and numbers, since files cannot store dicts."""
     return {
         "spec": spec_to_toml(spec),
         "panel_attrs": json.dumps(dict(panel.attrs)),
@@ -302,7 +300,7 @@ def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
 
 
 def made_with(spec: ModelSpec, panel_sha256: str) -> str:
-    """SHA-256 of a model and the panel it is fitted to; the model's name and claim do not enter."""
+    """SHA-256 of a model, without name and claim, and of its panel."""
     return hashlib.sha256(f"{spec_to_toml(_unnamed(spec))}{panel_sha256}".encode()).hexdigest()
 
 
@@ -311,13 +309,13 @@ def _unnamed(spec: ModelSpec) -> ModelSpec:
 
 
 def installed() -> dict[str, str]:
-    """Versions of packages and Python, and the platform, which determine the draws."""
+    """Versions of packages and Python, and the platform, on which draws depend."""
     own = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     return {name: metadata.version(name) for name in PACKAGES} | own
 
 
 def _check_made_with(idata: xr.DataTree, spec: ModelSpec, panel: xr.Dataset) -> None:
-    """Refuse draws that say that they were made with another spec, or are in another panel's standard deviations."""
+    """Refuse draws that record another spec, or that are in another panel's standardised units."""
     asked, rule = "as_fit", "draws go with the spec and the panel that they were made with"
     if "spec" in idata.attrs and _unnamed(spec_of(idata)) != _unnamed(spec):
         then, now = (dataclasses.asdict(_unnamed(one)) for one in (spec_of(idata), spec))
@@ -343,11 +341,11 @@ def _holds_last_row(panel: xr.Dataset, old: xr.Dataset) -> bool:
 
 
 def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: pm.Model | None) -> None:
-    """Refuse samples, or a model, that hold other data than the panel's; samples need not hold any."""
+    """Refuse samples, or a model, with other data than the panel's; samples may have none."""
     held = {} if model is None else {str(data.name): data.get_value() for data in model.data_vars}
     if nm.PANEL_HASH not in idata.attrs and "constant_data" in idata.children:
         held |= {str(name): values.to_numpy() for name, values in idata["constant_data"].to_dataset().items()}
-    # A fit keeps the panel's arrays, samples those of the model, whose axes are in another order.
+    # A fit stores the panel's arrays, samples those of the model, with axes in another order.
     wanted = {name: (values, panel.get(name)) for name, values in model_data(spec, panel).items()}
     other = [name for name, ways in wanted.items() if name in held and not any(_alike(held[name], way) for way in ways)]
     if other:
@@ -385,9 +383,9 @@ def _checked_posterior(idata: xr.DataTree, model: pm.Model) -> xr.Dataset:
 
 
 def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapping[str, Any]) -> str:
-    """Difference of a parameter's dimensions from the model's, in words; empty if none.
+    """Difference of a parameter's dimensions from the model's in words; empty if there is none.
 
-    Labels are compared only where the draws have any under the same name.
+    Labels are compared only if the draws have a coordinate of that name.
     """
     own = [dim for dim in values.dims if dim not in (nm.CHAIN, nm.DRAW)]
     if not dims or not all(dims):
@@ -406,7 +404,7 @@ def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapp
 def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
     """Log prior density of each free variable, summed over its entries (chain, draw).
 
-    `pm.compute_log_prior` gives the same in a loop over draws; here the graph takes all draws at once.
+    `pm.compute_log_prior` loops over draws; here one call evaluates all of them.
     """
     plain = remove_value_transforms(model)
     values = [plain.rvs_to_values[rv] for rv in plain.free_RVs]

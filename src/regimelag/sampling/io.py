@@ -1,4 +1,4 @@
-"""Fits to and from files, NetCDF or Zarr; reading executes nothing."""
+"""Save and load fits as NetCDF or Zarr. Reading executes no code."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from regimelag.runtime.files import (
 from regimelag.sampling.diagnostics import undefined_draws
 from regimelag.sampling.inference_data import spec_of
 
-# In a file: JSON with a hash of each group's numbers, so that a file of which a part is lost is known.
+# File attribute: JSON with a hash of each group's values, to detect an incomplete file.
 HASHES = "groups_sha256"
-# Files of a Zarr folder: what is said of a group or an array, and the pieces of an array.
+# Files of a Zarr folder: metadata of a group or an array, and chunks of an array.
 ZARR = re.compile(r"(.+/)?(zarr\.json|c(/\d+)*)")
 
 
@@ -49,23 +49,23 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     path : str or Path
         A NetCDF file (``.nc``) or a Zarr folder (``.zarr``).
     overwrite : bool
-        Whether a fit that is there may be replaced. It is replaced only once the new file is whole.
+        Whether to replace an existing fit. It is replaced only when the new file is complete.
 
     Returns
     -------
     Path
-        What was written.
+        The file or folder.
 
     Raises
     ------
     FitError
-        If something is there and `overwrite` is not set, or it is no fit; if the ending is another, the tree is no fit,
-        or the path cannot be written. The fit in memory stays as it is.
+        If the path exists and `overwrite` is not set, or is not a fit; if the suffix is not known, the tree is not a
+        fit, or the path cannot be written. The fit in memory is unchanged.
 
     Warns
     -----
     UserWarning
-        If a process was killed while it wrote to this path: what it left is removed.
+        If a process was killed while it wrote to this path; its temporary files are removed.
     """
     spec_of(idata)
     if not isinstance(path, (str, Path)):
@@ -74,7 +74,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
     _check_ending(Path(path))
     asked = f"save_fit to {path}"
     with explain_os_errors(asked, Path(path), "the fit is still in memory"):
-        # Behind a link lies what is replaced; the link stays.
+        # The target of a link is replaced, not the link.
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
@@ -82,9 +82,9 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         remove_leftovers(target)
         tree = idata.copy()
         tree.attrs |= {FORMAT_KEY: FORMAT, HASHES: json.dumps(_hashes(tree))}
-        # Both are made in memory and written from here: HDF5 ends the process where a disk is full.
+        # Both formats are built in memory and written here: HDF5 aborts the process if the disk is full.
         if Path(path).suffix == ".nc":
-            # A copy: Python crashes where the view that xarray returns is collected as garbage, after an error.
+            # A copy: Python crashes if the view returned by xarray is garbage-collected after an error.
             with _locks_of_this_process():
                 written = bytes(tree.to_netcdf(engine="h5netcdf"))
             write_whole(target, written)
@@ -100,7 +100,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
 
 @contextmanager
 def _locks_of_this_process() -> Iterator[None]:
-    """Let xarray use locks of this process: a Dask cluster, which it would ask, knows of no file in memory."""
+    """Make xarray use locks of this process: those of a Dask cluster do not work with files in memory."""
     dask = sys.modules.get("dask")
     if dask is None:
         yield
@@ -110,7 +110,7 @@ def _locks_of_this_process() -> Iterator[None]:
 
 
 def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> None:
-    """Refuse to replace an existing file, unless it is a fit and may be replaced."""
+    """Refuse to replace an existing file unless it is a fit and `overwrite` is set."""
     if not target.exists():
         return
     if not overwrite:
@@ -123,7 +123,7 @@ def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> 
 
 
 def _strange_file(target: Path) -> str:
-    """Reason why a file is no fit; empty if it is one."""
+    """Reason why a file is not a fit; empty if it is one."""
     if target.is_dir():
         return "is a folder"
     try:
@@ -134,7 +134,7 @@ def _strange_file(target: Path) -> str:
 
 
 def _strange_folder(target: Path) -> str:
-    """Reason why a folder is not a fit alone; empty if it is, or is empty."""
+    """Reason why a folder is not only a fit; empty if it is one, or has no files."""
     if not target.is_dir():
         return "is a file"
     files = files_in(target)
@@ -149,7 +149,7 @@ def _strange_folder(target: Path) -> str:
 
 
 def load_fit(path: str | Path) -> xr.DataTree:
-    """Load a fit that `save_fit` wrote, whole, into memory.
+    """Load a fit written by `save_fit` into memory.
 
     Parameters
     ----------
@@ -159,19 +159,19 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        The fit; its spec is rebuilt from the file, and executes nothing.
+        The fit. Loading executes no code from the file.
 
     Raises
     ------
     FitError
-        If there is no such file, it holds no fit, or not all that was saved; if it is of version 0.1.0, or of a format
-        that is newer than this version of the package.
+        If the file does not exist, is not a fit, is incomplete, comes from version 0.1.0, or has a newer format than
+        this version of the package reads.
 
     Warns
     -----
     UserWarning
-        If draws are NaN or infinite. If a process was killed while it replaced this fit: the one that is whole is put
-        in its place.
+        If draws are NaN or infinite, or if a process was killed while it replaced this fit; the complete version is
+        restored.
     """
     source = Path(path)
     asked = f"load_fit({str(source)!r})"
@@ -182,14 +182,14 @@ def load_fit(path: str | Path) -> xr.DataTree:
         raise FitError(asked, "the path exists", "nothing is there", "check the path")
     try:
         if source.suffix == ".nc":
-            # From memory: xarray keeps a file that it could not read open, and would not see that it was replaced.
+            # Read from memory: xarray keeps unreadable files open, and would not notice their replacement.
             with xr.open_datatree(io.BytesIO(source.read_bytes()), engine="h5netcdf") as tree:
                 loaded = _in_memory(tree)
         else:
             with xr.open_datatree(source, engine="zarr", consolidated=False) as tree:
                 loaded = _in_memory(tree)
     except Exception as problem:
-        # Of whatever kind: a damaged file can break its reader anywhere.
+        # Any exception: a damaged file can break its reader anywhere.
         rule, came = "the file is a whole NetCDF or Zarr store", f"{type(problem).__name__}: {problem}"
         raise FitError(asked, rule, came, "copy the file again, or fit and save again") from problem
     if "spec" in loaded.attrs:
@@ -212,12 +212,12 @@ def _old_file(source: Path) -> str:
 
 
 def _in_memory(tree: xr.DataTree) -> xr.DataTree:
-    """The tree with all its numbers; `DataTree.load` leaves out a variable that has the name of its group."""
+    """The tree with all its values; `DataTree.load` skips a variable with the name of its group."""
     return xr.DataTree.from_dict({node.path: node.to_dataset(inherit=False).load() for node in tree.subtree})
 
 
 def _hashes(tree: xr.DataTree) -> dict[str, str]:
-    """SHA-256 of the numbers of each group."""
+    """SHA-256 of the values of each group."""
     found = {}
     for name, group in tree.children.items():
         digest = hashlib.sha256()
@@ -229,7 +229,7 @@ def _hashes(tree: xr.DataTree) -> dict[str, str]:
 
 
 def _numbers(values: np.ndarray) -> bytes:
-    """The numbers of an array as they come back from a file, where None is NaN; empty for text and dates."""
+    """Values of an array as read from a file, where None becomes NaN; empty for text and dates."""
     if values.dtype.kind == "O":
         try:
             values = values.astype(float)
@@ -239,7 +239,7 @@ def _numbers(values: np.ndarray) -> bytes:
 
 
 def _check_hashes(tree: xr.DataTree, asked: str) -> None:
-    """Refuse a tree changed since it was saved, and drop its hashes."""
+    """Refuse a tree that has changed since it was saved, and remove its hashes."""
     recorded, held = json.loads(tree.attrs.pop(HASHES, "{}")), _hashes(tree)
     came = [f"group {name} is missing" for name in recorded if name not in held]
     for name in recorded:

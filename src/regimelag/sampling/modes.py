@@ -1,7 +1,7 @@
 """Modes of a posterior from many starting points, with weights by Laplace's approximation.
 
-A chain can sit in a minor mode without a divergence, so chains start dispersed within the modes that carry weight, and
-the catalogue goes into the fit.
+A chain can stay in a minor mode without divergences. Chains therefore start dispersed in the modes with weight, and the
+catalogue of modes is stored in the fit.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from regimelag.errors import FitError
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
-# Two optima are one mode if they are this close in log posterior and, in standard deviations of the Laplace
-# approximation, in place. L-BFGS stops well inside both.
+# Two optima are one mode if they are this close in log posterior and in location, in standard deviations of the Laplace
+# approximation. The tolerance of L-BFGS is far smaller.
 SAME_HEIGHT, SAME_PLACE = 0.1, 0.5
-# Modes below this share of the best one's Laplace weight get no chain.
+# No chain starts in a mode below this share of the largest weight.
 NEGLIGIBLE = 0.01
-# Points that climb, to tell whether draws have reached a mode, and the share of them that decides.
+# Number of optimisations that decide whether draws have reached a mode, and the share that must.
 CLIMBS, SOME = 20, 0.25
-# Starts scatter by this multiple of the Laplace standard deviations, wider than the posterior, so that R-hat can
-# notice.
+# Starting points are dispersed by this multiple of the Laplace standard deviations, wider than the posterior, as R-hat
+# requires.
 DISPERSION = 1.5
 
 
 class Mode(NamedTuple):
-    """A local optimum of the log posterior on the sampler's unconstrained scale.
+    """A local maximum of the log posterior on the unconstrained scale.
 
     Attributes
     ----------
     point : ndarray
-        (parameter) where it lies.
+        (parameter) location.
     log_posterior : float
-        Its height, with the Jacobian of the transformation.
+        Log posterior there, including the Jacobian of the transform.
     log_evidence : float
-        Laplace's approximation of the log mass around it.
+        Laplace's approximation of the log probability mass around it.
     spread : ndarray
-        (parameter, parameter) square root of the inverse of minus the Hessian.
+        (parameter, parameter) square root of the inverse negative Hessian.
     starts : int
-        How many starting points ended here.
+        Number of starting points that converged to it.
     """
 
     point: np.ndarray
@@ -53,12 +53,12 @@ class Mode(NamedTuple):
 
 
 def find_modes(value_and_gradient: ValueAndGradient, starts: Sequence[np.ndarray]) -> list[Mode]:
-    """Climb from every starting point and keep the distinct optima, the one with most mass first.
+    """Maximise from every starting point and return the distinct maxima in descending order of mass.
 
     Raises
     ------
     FitError
-        If the log posterior is finite at none of the starting points.
+        If the log posterior is not finite at any starting point.
     """
     modes: list[Mode] = []
     for start in starts:
@@ -88,24 +88,24 @@ def is_reached(
     draws: Sequence[np.ndarray],
     seed: int,
 ) -> bool:
-    """Whether draws have reached the mass of a mode to which few draws, or none, are nearest.
+    """Whether draws have reached the mass of a mode to which few or no draws are nearest.
 
-    An optimum can lie off the bulk of the mass around it, and its Laplace approximation can put mass where there is
-    none. So gradients decide: draws have reached the mode if those closest to it climb to it, and a mode is no mass of
-    its own if points of its Laplace approximation climb elsewhere.
+    A maximum can lie away from the mass around it, and its Laplace approximation can have mass where the posterior has
+    none. Therefore optimisations decide: draws have reached the mode if those closest to it converge to it, and a mode
+    has no mass of its own if points of its Laplace approximation converge elsewhere.
 
     Parameters
     ----------
     modes : sequence of Mode
         All modes.
     place : int
-        Which of them is asked about.
+        Index of the mode in question.
     value_and_gradient : callable
-        Of the log posterior.
+        Log posterior and its gradient.
     draws : sequence of ndarray
         (parameter) each, the draws closest to the mode.
     seed : int
-        Draws from the Laplace approximation.
+        Seed for draws from the Laplace approximation.
     """
     rng = np.random.default_rng(seed)
     own = [_scattered(modes[place], value_and_gradient, 1.0, rng) for _ in range(CLIMBS)]
@@ -117,21 +117,21 @@ def is_reached(
 
 
 def mode_weights(modes: Sequence[Mode]) -> np.ndarray:
-    """Posterior weights of the modes by Laplace's approximation (mode), summing to one."""
+    """Posterior weights of the modes (mode) by Laplace's approximation, with sum one."""
     evidence = np.array([mode.log_evidence for mode in modes])
     mass = np.exp(evidence - evidence.max())
     return mass / mass.sum()
 
 
 def start_weights(modes: Sequence[Mode]) -> np.ndarray:
-    """Probabilities with which chains start in each mode (mode): their weights, without the negligible ones."""
+    """Probabilities that a chain starts in each mode (mode): weights without negligible modes."""
     weights = mode_weights(modes)
     weights = np.where(weights < NEGLIGIBLE * weights.max(), 0.0, weights)
     return weights / weights.sum()
 
 
 def dispersed_start(modes: Sequence[Mode], value_and_gradient: ValueAndGradient, seed: int) -> np.ndarray:
-    """Draw a mode by its weight and scatter around it; the same seed gives the same point."""
+    """Draw a mode by its weight and a point around it, determined by the seed."""
     rng = np.random.default_rng(seed)
     mode = modes[rng.choice(len(modes), p=start_weights(modes))]
     return _scattered(mode, value_and_gradient, DISPERSION, rng)
@@ -140,9 +140,9 @@ def dispersed_start(modes: Sequence[Mode], value_and_gradient: ValueAndGradient,
 def _scattered(
     mode: Mode, value_and_gradient: ValueAndGradient, dispersion: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A point around a mode, a multiple of the Laplace approximation's standard deviations away."""
+    """A point around a mode, dispersed by a multiple of the Laplace standard deviations."""
     step = dispersion * mode.spread @ rng.standard_normal(len(mode.point))
-    # Laplace is poor in the tails: halve the step until the point is one the posterior could have drawn.
+    # Laplace is poor in the tails: halve the step until the point is plausible under the posterior.
     floor = mode.log_posterior - 2.0 * dispersion**2 * len(mode.point)
     for _ in range(20):
         height, gradient = value_and_gradient(mode.point + step)
@@ -179,7 +179,7 @@ def _matching(modes: Sequence[Mode], point: np.ndarray, height: float) -> int | 
 
 
 def _laplace(value_and_gradient: ValueAndGradient, point: np.ndarray, height: float) -> Mode:
-    """Hessian by central differences of the gradient; directions without curvature get the prior's unit variance."""
+    """Hessian by central differences of the gradient; flat directions get unit variance, as a priori."""
     size, h = len(point), 1e-4
     hessian = np.empty((size, size))
     for n in range(size):

@@ -1,4 +1,4 @@
-"""The catalogue of modes, as a fit keeps it, and where the draws are among them."""
+"""Catalogue of modes as stored in a fit, and assignment of draws to modes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.modes import CLIMBS, Mode, is_reached, mode_weights
 from regimelag.spec import names as nm
 
-# Whether draws that are nearest to other modes have reached the mass of this one; NaN where that was not asked.
+# Whether draws nearest to other modes have reached the mass of this one; NaN if not computed.
 REACHED = "reached"
-# What the catalogue holds besides the model's variables, and names that its dimensions have.
+# Names in the catalogue other than the model's variables.
 RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, nm.MODE, nm.CHAIN, nm.DRAW})
-# Modes of less weight may go without draws; of the others, those whose share is below this part of their weight are
-# looked at.
+# Modes below the first value may have no draws. Others are examined if their share of draws is below the second times
+# their weight.
 LEAST_WEIGHT, FEW = 0.01, 0.1
 
 
 def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
-    """The modes as a dataset: weight, height, starts, and each variable's value there.
+    """The modes as a dataset: weight, log posterior, number of starts, and the value of each variable.
 
-    Free variables and deterministics are told apart by their attribute ``role``.
+    The attribute ``role`` distinguishes free variables and deterministics.
     """
     values = compiled.constrained(np.stack([mode.point for mode in modes]))
     free = {v.name for v in compiled.model.free_RVs}
@@ -40,7 +40,7 @@ def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
 
 
 def free_variables(catalogue: xr.Dataset) -> list[str]:
-    """Names of the free variables in a catalogue: without deterministics, and without its own columns."""
+    """Names of the free variables in a catalogue."""
     names = [str(name) for name, values in catalogue.data_vars.items() if values.attrs.get("role") != "deterministic"]
     return [name for name in names if name not in RESERVED]
 
@@ -48,20 +48,20 @@ def free_variables(catalogue: xr.Dataset) -> list[str]:
 def within_chain_sd(posterior: xr.Dataset) -> xr.Dataset:
     """Posterior standard deviations within chains (...); NaN for constants.
 
-    Chains that sit in different modes do not lengthen this yardstick.
+    They do not increase if chains are in different modes.
     """
     variance = posterior.var(nm.DRAW).mean(nm.CHAIN)
     return variance.where(variance > 0) ** 0.5
 
 
 def nearest_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
-    """Number of the mode nearest to each draw (chain, draw), in standard deviations within chains."""
+    """Index of the mode nearest to each draw (chain, draw), in standard deviations within chains."""
     nearest = _squared_distances(catalogue, posterior).argmin(axis=1)
     return nearest.reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
 
 
 def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
-    """From each draw to each mode (chain and draw, mode), over the free variables that both have."""
+    """Squared distances of draws to modes (chain and draw, mode) over the free variables in both."""
     names = [name for name in free_variables(catalogue) if name in posterior]
     sd = within_chain_sd(posterior[names])
 
@@ -74,7 +74,7 @@ def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarr
 
 
 def _with_few_draws(catalogue: xr.Dataset, distances: np.ndarray) -> dict[int, float]:
-    """Share of the draws nearest to each mode with weight that has none, or far fewer than its weight asks for."""
+    """Share of draws of each mode with weight that has none, or far fewer than its weight."""
     shares = np.bincount(distances.argmin(axis=1), minlength=distances.shape[1]) / len(distances)
     weight = catalogue["weight"].to_numpy()
     few = np.flatnonzero((weight > LEAST_WEIGHT) & (shares < FEW * weight))
@@ -82,10 +82,10 @@ def _with_few_draws(catalogue: xr.Dataset, distances: np.ndarray) -> dict[int, f
 
 
 def missed_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> list[int]:
-    """Modes with weight that the chains have missed, by number.
+    """Indices of modes with weight that the chains have missed.
 
-    A mode to which no draw is nearest is missed unless `with_reached` found that draws have reached its mass; one to
-    which few are, only if it found that they have not.
+    A mode without nearest draws is missed unless `with_reached` found that draws have reached its mass; a mode with
+    few, only if it found that they have not.
     """
     few = _with_few_draws(catalogue, _squared_distances(catalogue, posterior))
     unknown = np.full(catalogue.sizes[nm.MODE], np.nan)
@@ -96,7 +96,7 @@ def missed_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> list[int]:
 def with_reached(
     catalogue: xr.Dataset, posterior: xr.Dataset, compiled: CompiledModel, modes: Sequence[Mode], seed: int
 ) -> xr.Dataset:
-    """The catalogue, and whether draws have reached the modes to which few are nearest."""
+    """The catalogue, with whether draws have reached the modes to which few are nearest."""
     distances, reached = _squared_distances(catalogue, posterior), np.full(len(modes), np.nan)
     for n in _with_few_draws(catalogue, distances):
         margin = distances[:, n] - np.delete(distances, n, axis=1).min(axis=1)
@@ -106,7 +106,7 @@ def with_reached(
 
 
 def _unconstrained(compiled: CompiledModel, posterior: xr.Dataset, places: np.ndarray) -> list[np.ndarray]:
-    """Some draws, by their place over chains and draws, on the sampler's scale (parameter)."""
+    """Some draws, by position over chains and draws, on the unconstrained scale (parameter)."""
     names, length = [str(rv.name) for rv in compiled.model.free_RVs], posterior.sizes[nm.DRAW]
     draws = posterior[names].transpose(nm.CHAIN, nm.DRAW, ...)
     return [

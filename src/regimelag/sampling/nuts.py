@@ -1,4 +1,4 @@
-"""NUTS, by nutpie or by PyMC, each chain from a starting point of its own."""
+"""NUTS by nutpie or PyMC, with one starting point per chain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sample_nutpie(
     settings: dict[str, Any],
 ) -> xr.DataTree:
     """Sample with nutpie from dispersed starts; an interrupt returns the draws so far."""
-    # nutpie hands each chain a seed of its own, so each chain gets its own start, whatever the order they begin in.
+    # nutpie passes each chain its own seed, so starting points do not depend on the order of chains.
     sampled = nutpie.sample(
         compiled.started_by(start),
         seed=seed,
@@ -64,7 +64,7 @@ def sample_pymc(
 
 
 def _complete_draws(sampled: xr.DataTree, name: str) -> xr.DataTree:
-    """Keep the draws that every started chain has of a variable; in an interrupted run chains differ in length."""
+    """Keep the draws that all started chains have; after an interrupt chains differ in length."""
     posterior = sampled["posterior"].to_dataset()
     drawn = posterior[name].notnull()
     done = drawn.all([dim for dim in drawn.dims if dim not in (nm.CHAIN, nm.DRAW)])

@@ -1,4 +1,4 @@
-"""Settings of the sampler, one object for every function that fits."""
+"""Settings of the sampler for every function that fits."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Sampler:
     Parameters
     ----------
     draws, tune : int
-        Draws of each chain that are kept, and draws before them that adapt step size and mass matrix.
+        Number of draws kept per chain, and of tuning draws that adapt step size and mass matrix.
     chains : int
         Number of chains.
     cores : int, optional
-        Chains that run at the same time. By default as many as the machine has cores; in functions that run many fits
-        at once, such as `backtest`, one.
+        Number of chains to run in parallel. By default the number of cores; one in functions that run many fits in
+        parallel, such as `backtest`.
     target_accept : float
-        Acceptance probability that the step size is adapted to, between 0 and 1.
+        Target acceptance probability of the step size adaptation, between 0 and 1.
     starts : int
-        Starting points of the search for modes, drawn from the prior.
+        Number of starting points of the mode search, drawn from the prior.
     nuts_sampler : {"nutpie", "pymc"}
-        The library whose NUTS runs.
+        Library for NUTS.
     options : mapping
         Further keywords of `nutpie.sample` or `pymc.sample`, such as ``{"maxdepth": 12}``.
 
@@ -44,7 +44,7 @@ class Sampler:
 
     See Also
     --------
-    fit : Takes the same settings as keywords.
+    fit : Accepts the same settings as keywords.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class Sampler:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The settings that draws depend on, as JSON can hold them."""
+        """Settings on which draws depend, as JSON values."""
         settings = {name: getattr(self, name) for name in _NAMES if name != "cores"}
         return json.loads(json.dumps(settings, default=repr))
 
@@ -105,23 +105,23 @@ _NAMES = tuple(one.name for one in fields(Sampler))
 def sampler_of(
     function: Callable[..., Any], sampler: Sampler | None, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Sampler:
-    """The settings of a call of `fit` or `sample`: its `Sampler`, or one made of its keywords.
+    """Settings of a call of `fit` or `sample`: its `Sampler`, or one made from its keywords.
 
     Parameters
     ----------
     function : callable
-        What was called.
+        The function called.
     sampler : Sampler, optional
-        What came as ``sampler``.
+        Argument ``sampler`` of the call.
     given : mapping
-        Settings that came as keywords; None for those that did not come.
+        Settings given as keywords; None for those that were not.
     options : mapping
         Keywords for the library that samples.
 
     Raises
     ------
     FitError
-        If both came, or a setting is out of range.
+        If both were given, or a setting is out of range.
     """
     asked, given = function.__name__, {name: value for name, value in given.items() if value is not None}
     if sampler is not None:
@@ -141,23 +141,23 @@ def sampler_of(
 
 
 def require_sampler(asked: str, sampler: object) -> Sampler:
-    """Refuse a value that is no `Sampler`."""
+    """Refuse a value that is not a `Sampler`."""
     if not isinstance(sampler, Sampler):
         came = f"sampler = {sampler!r}"
         cure = "write sampler=regimelag.Sampler(draws=500, chains=2)"
-        # Nutpie has a keyword of that name; PyMC's users look for a library under it.
+        # nutpie has a keyword `sampler`; PyMC users may expect it to name a library.
         named = f"{cure}, or nuts_sampler of fit for another library" if isinstance(sampler, str) else cure
         raise FitError(asked, "sampler is a Sampler", came, named)
     return sampler
 
 
 def sampler_of_refits(asked: str, sampler: object) -> Sampler:
-    """The settings of a study's fits: they share one compiled model, as only nutpie can, and run on one core each.
+    """Settings of the fits of a study, which share one compiled model and run on one core each.
 
     Raises
     ------
     FitError
-        If the settings are no `Sampler`, or one of PyMC's NUTS.
+        If the settings are not a `Sampler`, or select PyMC's NUTS, which cannot share a compiled model.
     """
     checked = require_sampler(asked, sampler)
     if checked.nuts_sampler != "nutpie":

@@ -1,4 +1,4 @@
-"""Check of the keywords that `fit` and `sample` pass on, before anything is compiled."""
+"""Check of the keywords that `fit` and `sample` pass on, before compilation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from pymc.step_methods.hmc.base_hmc import BaseHMC
 
 from regimelag.errors import FitError
 
-# What is set here already, by the name that fit and sample have for it; empty where they have none.
+# Keywords that are already set, with their names in fit and sample; empty if they have none.
 SET = {
     "nutpie": {"compiled_model": "", "seed": "random_seed", "progress_bar": "progressbar", "save_warmup": ""},
     "pymc": dict.fromkeys(("initvals", "init", "compute_convergence_checks", "model"), "")
     | {"random_seed": "random_seed", "progressbar": "progressbar"},
 }
 
-# Names that nutpie.sample still takes and warns of.
+# Deprecated names that nutpie.sample accepts with a warning.
 OLD = {"low_rank_modified_mass_matrix", "transform_adapt", "use_grad_based_mass_matrix"}
-# Settings behind the signatures that are asked for most, for the closest match.
+# Common settings that are not in the signatures, for the closest match.
 COMMON = {"nutpie": ("maxdepth",), "pymc": ("max_treedepth",)}
 
 
 def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own: Collection[str]) -> None:
-    """Refuse keywords that neither the caller nor the sampler has, naming the closest one.
+    """Refuse keywords that neither the function nor the sampler has, and suggest the closest one.
 
     Parameters
     ----------
     asked : str
-        The function that was called.
+        The function called.
     nuts_sampler : {"nutpie", "pymc"}
-        Whose keywords are known.
+        Library that would receive them.
     given : mapping
-        What would be passed on, by name.
+        Keywords to pass on.
     own : collection of str
         Names of the function's own parameters.
     """
@@ -68,7 +68,7 @@ def _signature(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def _takes(nuts_sampler: str, name: str) -> bool:
-    """Whether the library takes a keyword that is not in the signature of its sampling function."""
+    """Whether the library accepts a keyword that is not in the signature of its sampling function."""
     if nuts_sampler == "pymc":
         return name in {"nuts", "step_kwargs", *_signature(pm.NUTS.__init__), *_signature(BaseHMC.__init__)}
     return name in OLD or any(_has(kind.LowRank(0), name) for kind in (_lib.PyNutsSettings, _lib.PyMclmcSettings))
@@ -78,6 +78,6 @@ def _has(settings: Any, name: str) -> bool:
     """Whether nutpie's settings, which no signature lists, have that name."""
     try:
         settings.update({name: None})
-    except (AttributeError, TypeError, ValueError) as problem:  # It has the name and wants another value, or has not.
+    except (AttributeError, TypeError, ValueError) as problem:  # AttributeError alone means that the name is unknown.
         return not isinstance(problem, AttributeError)
     return True

@@ -1,4 +1,4 @@
-"""Whether a panel and the installed versions are those that a fit was made with."""
+"""Comparison of a fit with a panel and the installed versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT = 12
 
 
 def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
-    """Say whether a panel, its spec and the installed versions are those that a fit was made with.
+    """Compare the data, spec and versions of a fit with a panel and the installed packages.
 
     Parameters
     ----------
@@ -32,23 +32,23 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by what is compared, columns ``then``, ``now`` and ``same``: ``fit file``, the hash recorded when the
-        fit was made against that of the data it holds; ``data``, against that of ``panel``; ``spec``, the fit's against
-        the panel's, by name; ``version of ...`` of each package that can move a draw, of Python and of the platform. In
-        attrs ``verdict``, a list of sentences: whether the data are the same and, if not, which columns differ, on how
-        many rows, from when on and by how much; which versions differ; whether sampling was interrupted.
+        One row per comparison, with columns ``then``, ``now`` and ``same``: ``fit file``, the recorded hash of the data
+        and that of the stored data; ``data``, the recorded hash and that of ``panel``; ``spec``, by name; ``version of
+        ...`` each package that affects draws, Python and the platform. ``attrs["verdict"]`` is a list of sentences:
+        whether the data are the same and, if not, which columns differ, on how many rows, from which date and by how
+        much; which versions differ; whether sampling was interrupted.
 
     Raises
     ------
     FitError
-        If the tree is no fit.
+        If the tree is not a fit.
     PanelError
-        If ``panel`` is no panel.
+        If ``panel`` is not a panel.
 
     Notes
     -----
-    With the same data, spec, versions, seed and settings `fit` gives the same draws on the same machine, bit by bit.
-    Other versions, and other processors, can round otherwise; the posterior is the same within Monte Carlo error.
+    With the same data, spec, versions, seed and settings `fit` returns identical draws on the same machine. Other
+    versions and processors may round differently; the posterior is then the same within Monte Carlo error.
     """
     spec, other = spec_of(idata), panel_spec(panel, "verify(idata, panel)")
     recorded, held, given = idata.attrs[nm.PANEL_HASH], panel_hash(held_panel(idata)), panel_hash(panel)
@@ -92,7 +92,7 @@ def _windows(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
 
 
 def _columns(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
-    """Columns as they stand on the rows of both panels, in their own units."""
+    """Sentences on columns that differ on rows of both panels, in their own units."""
     labels = (nm.LEG_ROLE, nm.LEG_SERIES, nm.LEG_COLUMN)
     if nm.LEVEL not in old or nm.LEVEL not in new:
         return
@@ -115,7 +115,7 @@ def _columns(old: xr.Dataset, new: xr.Dataset) -> Iterator[str]:
 
 
 def _unlike(old: xr.Dataset, new: xr.Dataset) -> list[str]:
-    """Names of variables of which one panel has others than the other."""
+    """Names of variables with different values or labels in the two panels."""
     names = sorted({*map(str, old.variables), *map(str, new.variables)})
     return [
         name

@@ -1,8 +1,7 @@
 """Response families: distributions of a residual with location zero and scale one.
 
-Given its regime, a response is ``location + scale * z``; a family says how z is distributed. Log density, distribution
-function, random draws, variance, LaTeX and words follow from its class, so a family of a user's script works wherever
-those of the package do once it is in `FAMILIES`.
+Given its regime, a response is ``location + scale * z``; a family is the distribution of z. A family defined in a
+user's script works everywhere in the package once it is registered in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ HALF_LOG_TWO_PI = 0.5 * np.log(2.0 * np.pi)
 
 
 class Family:
-    """Base of all families: shape parameters with their priors, and the distribution that follows from their values.
+    """Base class of response families: shape parameters, their priors, and the distribution of z.
 
-    Parameter values broadcast against the residuals. `log_density` and `terms` are all that a fit needs; `cdf` is for
-    forecasts' calibration, `draw` for forecasts, simulation and predictive draws, `variance` for standard deviations.
+    Parameter values broadcast against the residuals. A fit needs `log_density` and `terms` only; forecast calibration
+    needs `cdf`, simulation and predictive draws need `draw`, and standard deviations need `variance`.
 
     Attributes
     ----------
     kind : str
-        Name of the family in a spec, and in `FAMILIES`.
+        Name of the family in a spec, and its key in `FAMILIES`.
     words : str
-        Its name in sentences.
+        Name in sentences.
     symbol : str
         LaTeX of the distribution, as in ``y ~ symbol(location, scale^2)``.
     latex : str
@@ -48,7 +47,6 @@ class Family:
     latex: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Keep plain numbers, so that the family stays hashable and TOML can hold it."""
         as_plain(self)
 
     def terms(self) -> tuple[Term, ...]:
@@ -56,7 +54,7 @@ class Family:
         return ()
 
     def log_density(self, z: Array, parameters: Mapping[str, Array], xp: Any = np) -> Array:
-        """Log density of residuals z, in nats.
+        """Log density of residuals.
 
         Parameters
         ----------
@@ -65,16 +63,21 @@ class Family:
         parameters : mapping of str to array
             A value for each name in `terms`.
         xp : module
-            Array namespace: `numpy` or `pytensor.tensor`, whose gradient follows from the operations used.
+            Array namespace: `numpy` or `pytensor.tensor`, which derives the gradient.
+
+        Returns
+        -------
+        array
+            Log density of each residual, in nats.
         """
         raise NotImplementedError
 
     def cdf(self, z: Array, parameters: Mapping[str, Array]) -> Array:
-        """Probability of a residual below z."""
+        """Cumulative distribution function of z."""
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, size: tuple[int, ...], parameters: Mapping[str, Array]) -> np.ndarray:
-        """Random residuals of this size."""
+        """Draw residuals of shape `size`."""
         raise NotImplementedError
 
     def variance(self, parameters: Mapping[str, Array]) -> Array:
@@ -83,9 +86,9 @@ class Family:
 
 
 class Elliptical(Family):
-    """Families that several responses can have jointly: Student-t, and its limit, the normal.
+    """Base class of families with a joint density of several responses: Student-t and its limit, the normal.
 
-    The density depends on z through the quadratic form in the inverse correlation matrix alone.
+    The density depends on z only through the quadratic form z' R^-1 z, with R the correlation matrix.
     """
 
     def degrees_of_freedom(self, parameters: Mapping[str, Array]) -> Array:
@@ -93,11 +96,11 @@ class Elliptical(Family):
         raise NotImplementedError
 
     def radial(self, square: Array, size: int, parameters: Mapping[str, Array]) -> Array:
-        """Log density of `size` residuals from their quadratic form, but for the determinant of the correlation."""
+        """Joint log density of `size` residuals, without log |R| / 2, from their quadratic form."""
         raise NotImplementedError
 
     def log_density(self, z: Array, parameters: Mapping[str, Array], xp: Any = np) -> Array:  # noqa: ARG002
-        """Log density of residuals z, in nats; NumPy alone, since the model has an operation of its own for it."""
+        """Log density of residuals z, in nats. NumPy only: the model has its own PyTensor Op."""
         return self.radial(z**2, 1, parameters)
 
 
@@ -115,15 +118,15 @@ class Normal(Elliptical):
         return np.inf
 
     def radial(self, square: Array, size: int, parameters: Mapping[str, Array]) -> Array:  # noqa: ARG002
-        """Log density of `size` residuals from their quadratic form."""
+        """Joint log density of `size` residuals, without log |R| / 2, from their quadratic form."""
         return -size * HALF_LOG_TWO_PI - 0.5 * square
 
     def cdf(self, z: Array, parameters: Mapping[str, Array]) -> Array:  # noqa: ARG002
-        """Probability of a residual below z."""
+        """Cumulative distribution function of z."""
         return special.ndtr(z)
 
     def draw(self, rng: np.random.Generator, size: tuple[int, ...], parameters: Mapping[str, Array]) -> np.ndarray:  # noqa: ARG002
-        """Random residuals."""
+        """Draw residuals of shape `size`."""
         return rng.standard_normal(size)
 
     def variance(self, parameters: Mapping[str, Array]) -> Array:  # noqa: ARG002
@@ -155,13 +158,12 @@ class StudentT(Elliptical):
     rate: float = 0.1
 
     def __post_init__(self) -> None:
-        """Require positive numbers."""
         super().__post_init__()
         for name in ("shape", "rate"):
             require_positive("a student_t family", name, getattr(self, name))
 
     def terms(self) -> tuple[Term, ...]:
-        """The degrees of freedom, less two."""
+        """Degrees of freedom minus two."""
         prior = Prior("Gamma", alpha=self.shape, beta=self.rate)
         return (Term(nm.TAIL, prior, r"\nu - 2", "degrees of freedom less two"),)
 
@@ -170,17 +172,17 @@ class StudentT(Elliptical):
         return parameters[nm.TAIL] + 2.0
 
     def radial(self, square: Array, size: int, parameters: Mapping[str, Array]) -> Array:
-        """Log density of `size` residuals from their quadratic form."""
+        """Joint log density of `size` residuals, without log |R| / 2, from their quadratic form."""
         nu = self.degrees_of_freedom(parameters)
         head = special.gammaln((nu + size) / 2) - special.gammaln(nu / 2) - 0.5 * size * np.log(nu * np.pi)
         return head - (nu + size) / 2 * np.log1p(square / nu)
 
     def cdf(self, z: Array, parameters: Mapping[str, Array]) -> Array:
-        """Probability of a residual below z."""
+        """Cumulative distribution function of z."""
         return stats.t.cdf(z, self.degrees_of_freedom(parameters))
 
     def draw(self, rng: np.random.Generator, size: tuple[int, ...], parameters: Mapping[str, Array]) -> np.ndarray:
-        """Random residuals."""
+        """Draw residuals of shape `size`."""
         return rng.standard_t(self.degrees_of_freedom(parameters), size=size)
 
     def variance(self, parameters: Mapping[str, Array]) -> Array:

@@ -1,4 +1,4 @@
-"""ModelSpec: frozen, and validated when made."""
+"""ModelSpec: the frozen, validated specification of a model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
-# More would take minutes where one lag takes a second.
+# The cost of the likelihood is proportional to the number of combinations.
 MOST_COMBINATIONS = 1000
-# The recursions cost the square of their number.
+# The cost of the recursions grows with the square of the number of regimes.
 MOST_JOINT_REGIMES = 16
 
 
 FREQUENCY = re.compile(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)")
-# What other names of a frequency stand for: those of pandas, and words.
+# Aliases of each frequency: pandas offsets and words.
 MEANT = {
     "W-FRI": "WEEK WEEKS WEEKLY",
     "W-SUN": "W",
@@ -44,7 +44,7 @@ MEANT = {
 
 
 def nearest_frequency(frequency: object) -> str:
-    """The frequency in quotes that is nearest to one that is refused, and why it is not the same."""
+    """Quoted supported frequency nearest to a refused one, with the reason if they differ."""
     text = str(frequency).strip()
     week = re.fullmatch(r"\d*(W-(?:MON|TUE|WED|THU|FRI|SAT|SUN))[A-Z]*", text.upper())
     if week:
@@ -65,14 +65,13 @@ def nearest_frequency(frequency: object) -> str:
 
 
 def period_name(frequency: str) -> str:
-    """The unit of a lag in words."""
+    """Unit of a lag in words, such as weeks."""
     return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
         frequency[:1], "periods"
     )
 
 
 def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> None:
-    """Require a tuple of one kind of series."""
     known = isinstance(members, tuple)
     strange = [part for part in members if not isinstance(part, kind)] if isinstance(members, tuple) else [members]
     came = f"a {type(strange[0]).__name__}" if strange else ""
@@ -81,7 +80,7 @@ def _check_kind(asked: str, role: str, kind: type[Series], members: object) -> N
 
 
 def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
-    """Require a kernel that a file can hold and rebuild, with a prior that can be met."""
+    """Require a registered kernel, with a valid prior and valid parameter names."""
     check_registered(asked, "kernel", kernel, KERNELS, "regimelag.spec.kernels.KERNELS")
     kernel.validate(max_lag)
     taken = {
@@ -101,46 +100,46 @@ def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A regime-switching regression with uncertain lags, before it meets data.
+    """Specification of a regime-switching regression with uncertain lags; it contains no data.
 
     Parameters
     ----------
     name : str
         Name of the model.
     responses : tuple of Response
-        What is explained. Several share one chain of regimes unless ``responses_vary`` says otherwise, and their
-        residuals are jointly Student-t.
+        Variables to explain. Several responses share one regime process unless ``responses_vary`` contains "regimes",
+        and their residuals have a joint distribution.
     signals, drivers, controls : tuple
-        What explains it; each may be empty.
+        Explanatory variables by role; each tuple may be empty.
     claim : str
-        The claim that the model states, in a sentence or two.
+        The claim that the model states, in one or two sentences.
     frequency : str
-        Rows of the panel, as a pandas period end: "D", "B", "W-MON" to "W-SUN", "ME" or "QE"; or "trading", the dates
-        on which the first response and every signal and control without a delay were observed. Returns then span from
-        one such date to the next, over weekends and holidays.
+        Frequency of the panel, as a pandas period end: "D", "B", "W-MON" to "W-SUN", "ME" or "QE"; or "trading", the
+        dates on which the first response and every signal and control without a delay were observed. Returns then span
+        from one such date to the next, over weekends and holidays.
     max_lag : int
-        L, the largest lag, in rows.
+        L, the largest lag, in periods.
     episodes : Episodes
-        Stretches over which scale and effects may differ.
+        Sample periods with their own scale or effects.
     regimes : Regimes
-        The hidden chain.
+        Number, names, initial distribution and transition model of the regimes.
     priors : mapping of str to Prior
-        Priors that replace the model's own, by the parameter's name in the posterior. Those of pymc_extras and PreliZ
+        Priors that replace the defaults, by name of the parameter in the posterior. Priors of pymc_extras and PreliZ
         are accepted. Stored as `Priors`.
     family : Family, or str
-        Distribution of the residuals: `StudentT`, `Normal`, a class of your own, or the kind of one.
+        Distribution of the residuals: `StudentT`, `Normal`, an instance of a registered class, or the kind of one.
     volatility : Volatility, or {"constant", "garch"}
-        What moves the residual scale within a regime and an episode: nothing, or the response's own past, as GARCH(1,1)
-        has it. The latter goes with one response, one regime, Student-t or normal residuals, and no point lag.
+        Dynamics of the residual scale within a regime and an episode: constant, or GARCH(1,1). GARCH requires one
+        response, one regime, Student-t or normal residuals, and no point lag.
     responses_vary : tuple of {"effect", "lag", "regimes"}
-        What differs between several responses. Of the lagged response, pooled: effect and lag. With "regimes" each has
-        a chain of its own: its own volatilities and their order, durations and driver effects; the chains are
-        independent, and the likelihood runs over all joint regimes, 16 at most.
+        What differs between several responses. "effect" and "lag" partially pool the lagged effect and the lag. With
+        "regimes" each response has its own regime process, with its own volatilities, durations and driver effects; the
+        processes are independent, and the likelihood runs over all joint regimes, at most 16.
 
     Raises
     ------
     SpecError
-        Where a part breaks a rule; the message names the rule and the cure.
+        If a part breaks a rule; the message states the rule and the cure.
     """
 
     name: str
@@ -159,7 +158,6 @@ class ModelSpec:
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
 
     def __post_init__(self) -> None:
-        """Check the parts against each other."""
         as_plain(self)
         asked = f"the model {self.name!r}"
         registries: dict[str, dict[str, Any]] = {"family": FAMILIES, "volatility": VOLATILITIES}
@@ -258,16 +256,16 @@ class ModelSpec:
             check_priors(self, asked)
 
     def changed(self, **changes: Any) -> ModelSpec:
-        """The same model with other parts; priors of parameters and entries that it then lacks are dropped."""
+        """Copy with some fields replaced; priors of parameters that the copy does not have are dropped."""
         bare = replace(self, **(changes | {"priors": Priors()}))
         given = changes.get("priors", self.priors)
         return replace(bare, priors=kept_priors(bare, Priors(given)))
 
     def _check_own_values(self, asked: str) -> None:
-        """Refuse a response that would explain itself, or another, in the same period: the scale would go to zero.
+        """Refuse a response as a covariate of the same period, where the scale would go to zero.
 
-        Whatever the transforms: given the past, each determines the others. What is published late holds the past: its
-        own past belongs to `autoregression`, which forecasts iterate.
+        Transforms do not matter: given the past, each determines the other. A delayed covariate holds the past of the
+        response, which belongs to `autoregression`, since forecasts iterate it.
         """
         taken: dict[frozenset[str], str] = {}
         for response in self.responses:
@@ -299,7 +297,6 @@ class ModelSpec:
             )
 
     def _check_lags(self, asked: str) -> None:
-        """Check that lags can vary as asked, and that sums over point lags stay affordable."""
         require_choices(asked, "responses_vary", self.responses_vary, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
             fixed = not signal.kernel.movable
@@ -329,7 +326,6 @@ class ModelSpec:
         )
 
     def _check_chains(self, asked: str) -> None:
-        """Check that chains of their own stay affordable, and that no lag asks whose regime it belongs to."""
         if not self.own_regimes:
             return
         joint = self.regimes.count ** len(self.responses)
@@ -349,13 +345,13 @@ class ModelSpec:
         )
 
     def to_toml(self) -> str:
-        """The spec as TOML text; `regimelag.read_spec` reads a file that holds it."""
+        """Spec as TOML text, as in a file that `regimelag.read_spec` reads."""
         from regimelag.spec.toml import spec_to_toml  # noqa: PLC0415 - reading a spec makes one of these
 
         return spec_to_toml(self)
 
     def _check_volatility(self, asked: str) -> None:
-        """Check that a scale that follows the past of the response has one response, one scale and one location."""
+        """Check that a dynamic scale has one response, one regime and an elliptical family."""
         where = "regimelag.spec.volatility.VOLATILITIES"
         check_registered(asked, "volatility model", self.volatility, VOLATILITIES, where)
         if not self.volatility.moves:
@@ -394,12 +390,12 @@ class ModelSpec:
 
     @property
     def own_regimes(self) -> bool:
-        """Whether each response has a chain of regimes of its own."""
+        """Whether each response has its own regime process."""
         return "regimes" in self.responses_vary and len(self.responses) > 1 and self.regimes.count > 1
 
     @property
     def joint_regimes(self) -> np.ndarray:
-        """Number of each response's regime in each joint regime (joint regime, response); alike if they share one."""
+        """Regime of each response in each joint regime (joint regime, response); equal if they share one process."""
         regimes, responses = range(self.regimes.count), len(self.responses)
         if self.own_regimes:
             return np.array(list(itertools.product(regimes, repeat=responses)))
@@ -417,7 +413,7 @@ class ModelSpec:
 
     @property
     def lag_combinations(self) -> int:
-        """How many combinations of point lags there are; one without a point lag."""
+        """Number of combinations of point lags; one without a point lag."""
         return self.max_lag ** sum(self.regimes.count if kernel.by_regime else 1 for kernel in self.point_kernels)
 
     @property
@@ -426,7 +422,7 @@ class ModelSpec:
         return "lag" in self.episodes.vary
 
     def point_dims(self, signal: Signal) -> tuple[str, ...]:
-        """Dimensions along which the point lag of a signal differs."""
+        """Dimensions along which the point lag of a signal varies."""
         by_regime = isinstance(signal.kernel, Point) and signal.kernel.by_regime
         return (nm.REGIME,) if by_regime else ()
 
@@ -442,9 +438,9 @@ class ModelSpec:
 
     @property
     def depends_on_past_responses(self) -> bool:
-        """Whether the density of a row, given its regime, depends on the responses of rows before it.
+        """Whether the density of a period, given its regime, depends on past responses.
 
-        Leave-one-out then has no meaning: the density of a row given all others holds those after it too.
+        Leave-one-out cross-validation is then undefined: later responses contain the one left out.
         """
         columns = {response.column for response in self.responses}
         levels = [response.level_columns for response in self.responses]
@@ -481,13 +477,13 @@ class ModelSpec:
 
     @property
     def history(self) -> int:
-        """Rows of pre-sample history that the lags need."""
+        """Pre-sample periods that the lags need."""
         return self.max_lag if self.lagged_signals or self.lagged_controls else 0
 
     def history_of(self, role: str) -> int:
-        """Rows before the window on which the series of a role are held."""
+        """Periods before the window for which the series of a role have values."""
         return self.history if role == nm.SIGNAL or (role == nm.CONTROL and self.lagged_controls) else 0
 
     def time_of(self, role: str) -> str:
-        """The dimension of a panel along which the series of a role are held."""
+        """Dimension of a panel along which the series of a role have values."""
         return nm.SIGNAL_TIME if role == nm.SIGNAL or self.history_of(role) else nm.TIME

@@ -1,4 +1,4 @@
-"""Dimension, variable and group names, spelled here and nowhere else."""
+"""Names of dimensions, variables and groups, each defined once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ REGIME_PATH = "regime_path"
 
 ONE_STEP_AHEAD = "one_step_ahead"
 LOG_LIKELIHOOD = "log_likelihood"
-# Attributes: of a fit, of its draws, of a table that judges fits.
+# Attributes of a fit, of its posterior, and of a table that compares fits.
 PANEL_HASH = "panel_sha256"
 CONSTANTS_HASH = "constants_sha256"
 MADE_WITH = "made_with"
@@ -76,12 +76,12 @@ SENTENCES = "sentences"
 
 
 def lag_parameter(series: str, parameter: str) -> str:
-    """Name of a kernel parameter of a signal, or of a control by its `control_label`."""
+    """Name of a kernel parameter of a signal, or of a control given by its `control_label`."""
     return f"{series}_lag_{parameter}"
 
 
 def control_label(control: str) -> str:
-    """What a control is called in names of kernel parameters, where a signal may have its name."""
+    """Label of a control in names of kernel parameters, distinct from a signal of the same name."""
     return f"control_{control}"
 
 
@@ -91,10 +91,10 @@ def value_of(role: str) -> str:
 
 
 def center_of(role: str) -> str:
-    """Name of the constant that was subtracted, in their own units."""
+    """Name of the constant subtracted from a role's values, in their own units."""
     return f"{role}_center"
 
 
 def scale_of(role: str) -> str:
-    """Name of the constant that the centred values were divided by, in their own units."""
+    """Name of the constant that centred values are divided by, in their own units."""
     return f"{role}_scale"

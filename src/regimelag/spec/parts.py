@@ -19,17 +19,18 @@ REGIME_NAMES = {1: ("all weather",), 2: ("calm", "turbulent"), 3: ("calm", "midd
 
 @dataclass(frozen=True)
 class Episodes:
-    """Stretches of time over which scale and effects may differ.
+    """Sample periods with their own scale or effects.
 
     Parameters
     ----------
     starts : tuple of date
-        First day of each episode but the first, ascending. Episodes with no row in the window drop out.
+        First day of each episode except the first, ascending. Episodes without an observation in the window are
+        dropped.
     names : tuple of str
-        One name per episode, the one before the first start included; generated from the dates if empty.
+        One name per episode, including the one before the first start; generated from the dates if empty.
     vary : tuple of {"scale", "effect", "lag"}
-        What differs between episodes, pooled. With "lag" the location of a kernel differs; kernels without a location
-        and point lags are refused.
+        What differs between episodes, partially pooled. "lag" varies the location of a kernel; kernels without a
+        location and point lags are refused.
     """
 
     starts: tuple[dt.date, ...] = ()
@@ -37,7 +38,6 @@ class Episodes:
     vary: tuple[Literal["scale", "effect", "lag"], ...] = ("scale", "effect")
 
     def __post_init__(self) -> None:
-        """Check order, names and what varies."""
         as_plain(self)
         asked = "episodes"
         require_tuple(asked, "starts", self.starts)
@@ -65,10 +65,11 @@ class Episodes:
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
                 "name the period before the first start too, or leave names out",
             )
+            _require_not_all(asked, "episode", self.names)
         require_choices(asked, "vary", self.vary, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
-        """One name per episode, the first included."""
+        """One name per episode, including the first."""
         if self.names:
             return self.names
         if not self.starts:
@@ -76,21 +77,27 @@ class Episodes:
         return (f"before {self.starts[0]}", *(f"from {start}" for start in self.starts))
 
 
+def _require_not_all(asked: str, kind: str, names: tuple[str, ...]) -> None:
+    """Keep the word that stands in tables for all episodes or regimes together."""
+    rule = f'no {kind} of several is named "all", which tables use for all of them'
+    require(len(names) == 1 or "all" not in names, asked, rule, ", ".join(map(str, names)), 'write "every" for "all"')
+
+
 @dataclass(frozen=True)
 class Regimes:
-    """The hidden chain.
+    """The hidden regime process.
 
     Parameters
     ----------
     count : int
         Number of regimes, ordered by volatility.
     names : tuple of str
-        Their names, from the least volatile up; by default what they are (calm, turbulent).
+        Names in ascending order of volatility; by default calm, turbulent, and so on.
     initial : {"uniform", "stationary", "dirichlet"}
-        Distribution of the first regime: equal probabilities, the stationary distribution of the first transition
-        matrix, or free with a flat Dirichlet prior.
+        Initial distribution: equal probabilities, the stationary distribution of the first transition matrix, or free
+        with a flat Dirichlet prior.
     transitions : Transitions
-        What moves the chain from regime to regime.
+        Transition model.
     """
 
     count: int = 2
@@ -99,7 +106,6 @@ class Regimes:
     transitions: Transitions = field(default_factory=Markov)
 
     def __post_init__(self) -> None:
-        """Check count, names and initial distribution."""
         as_plain(self)
         require(
             is_whole(self.count) and self.count >= 1,
@@ -118,6 +124,7 @@ class Regimes:
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
                 "name each regime once, from the least volatile up, or leave names out",
             )
+            _require_not_all("regimes", "regime", self.names)
 
         check_registered(
             "regimes",
@@ -129,6 +136,6 @@ class Regimes:
         self.transitions.validate(self.count)
 
     def labels(self) -> tuple[str, ...]:
-        """One name per regime, from the least volatile up."""
+        """One name per regime, in ascending order of volatility."""
         default = REGIME_NAMES.get(self.count, tuple(f"volatility {k + 1}" for k in range(self.count)))
         return self.names or default

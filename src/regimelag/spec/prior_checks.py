@@ -1,4 +1,4 @@
-"""Whether the priors that a spec replaces belong to its parameters."""
+"""Checks of the priors that a spec replaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_priors(spec: ModelSpec, asked: str) -> None:
-    """Require that the priors that a spec replaces belong to its parameters."""
+    """Require that each replaced prior belongs to a parameter of the spec and fits it."""
     episodes = spec.episodes.labels()
     parameters = {one.name: one for one in model_terms(spec, len(episodes)).parameters()}
     defaults = {one.name: one.prior for one in default_terms(spec, len(episodes)).parameters()}
@@ -51,7 +51,7 @@ def check_priors(spec: ModelSpec, asked: str) -> None:
 
 
 def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior]:
-    """Those of some priors, and of their entries, whose parameters and entries the model has."""
+    """Priors, and their entries, of which the model has the parameter and the coordinate."""
     episodes = spec.episodes.labels()
     coords = coordinates(spec, episodes)
     own = {one.name: prior_labels(one, coords) for one in model_terms(spec, len(episodes)).parameters()}
@@ -59,7 +59,7 @@ def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior
 
 
 def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str) -> None:
-    """Require a coefficient of one response for a prior that is an elasticity."""
+    """Require that a prior in elasticity units belongs to a coefficient of one response."""
     if prior.unit == "standardized":
         return
     cure = 'write unit = "standardized", or leave unit out'
@@ -71,7 +71,7 @@ def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str)
 
 
 def _check_lengths(labels: Mapping[str, Sequence[str]], prior: Prior, where: str) -> None:
-    """Require lists of parameters as long as the parameter's last dimension."""
+    """Require lists of parameters as long as the last dimension."""
     if DISTRIBUTIONS[prior.distribution].support == "vector":
         return
     for name, value in prior.parameters.items():

@@ -1,4 +1,4 @@
-"""Priors as data: a distribution with its parameters, for a parameter as a whole and for single entries of it."""
+"""Priors as data: a distribution and its parameters, for a whole parameter and for single entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY = "by_"
 
 
 class Known(NamedTuple):
-    """A distribution of PyMC: its support, its sets of parameters (required, optional), and those that have a unit."""
+    """A PyMC distribution: support, sets of parameters (required, optional), and parameters that have a unit."""
 
     support: Support
     parameters: tuple[tuple[str, str], ...]
@@ -52,7 +52,7 @@ DISTRIBUTIONS = {
     "Categorical": Known("vector", (("p", ""),)),
 }
 POSITIVE = frozenset({"sigma", "nu", "b", "s", "lam", "scale", "eta", "a"})
-# Which supports lie within which, but for those that the parameters bound.
+# Supports contained in each support; supports bounded by parameters are decided in `Prior.within`.
 WITHIN = {"real": {"real", "positive", "unit"}, "positive": {"positive", "unit"}, "unit": {"unit"}}
 ENDS = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "unit": (0.0, 1.0)}
 
@@ -65,19 +65,19 @@ class Prior:
     distribution : str
         Name of the distribution, as PyMC spells it: "Normal", "StudentT", "HalfNormal", "LogNormal", ...
     unit : {"standardized", "elasticity"}
-        Unit of location and scale, of the prior of a coefficient. *standardized*: standard deviations of the response
-        per standard deviation of the other variable, which change with the window. *elasticity*: the response's unit
-        per unit of the other variable: of two log returns per cent per per cent.
+        Unit of location and scale in the prior of a coefficient. *standardized*: standard deviations of the response
+        per standard deviation of the covariate; both depend on the window. *elasticity*: units of the response per
+        unit of the covariate; for two log returns, per cent per per cent.
     dims : tuple of str
-        Dimensions of the parameter, where a class such as a kernel declares one: ``("lag",)``.
+        Dimensions of the parameter where a kernel or another class declares them, such as ``("lag",)``.
     **parameters : float, tuple of float, or mapping of str to Prior
         Parameters of the distribution, as PyMC spells them (mu, sigma, nu, ...). ``by_signal``, ``by_control``,
-        ``by_driver``, ``by_regime``, ``by_response`` and ``by_episode`` hold priors of single entries, by name.
+        ``by_driver``, ``by_regime``, ``by_response`` and ``by_episode`` map coordinate labels to priors of entries.
 
     Raises
     ------
     SpecError
-        If the distribution or a parameter is unknown, a parameter no finite number, or the unit another.
+        If the distribution, a parameter or the unit is unknown, or a parameter is not a finite number.
 
     Examples
     --------
@@ -108,6 +108,8 @@ class Prior:
         rule = f"a prior in another unit is one of {in_units}"
         require(unit == "standardized" or bool(scales), asked, rule, distribution, 'write unit = "standardized"')
         by = {name.removeprefix(BY): value for name, value in parameters.items() if name.startswith(BY)}
+        rule, came = "entries are distinguished in one way", " and ".join(f"{BY}{dim}" for dim in by)
+        require(len(by) <= 1, asked, rule, came, f"leave {came.rpartition(' and ')[2]} out")
         object.__setattr__(self, "distribution", distribution)
         object.__setattr__(self, "parameters", own)
         object.__setattr__(self, "unit", unit)
@@ -116,16 +118,15 @@ class Prior:
 
     @classmethod
     def of(cls, value: Any, asked: str = "a prior") -> Self:
-        """The prior that a table, a `pymc_extras.prior.Prior` or a PreliZ distribution describes.
+        """Prior from a table, a `pymc_extras.prior.Prior` or a PreliZ distribution.
 
         Parameters
         ----------
         value : Prior, mapping, or object
-            A mapping has a key ``distribution``. Of other objects those with ``distribution`` and ``parameters`` are
-            read, as those of pymc_extras, and PreliZ distributions, whose class has the name and ``params_dict`` the
-            parameters.
+            A mapping needs the key ``distribution``. An object with ``distribution`` and ``parameters`` is read as a
+            prior of pymc_extras; one with ``params_dict``, as a PreliZ distribution with the name of its class.
         asked : str
-            What the caller asked for, the first part of an error.
+            First part of an error message: what the caller asked for.
         """
         if isinstance(value, cls):
             return value
@@ -144,14 +145,14 @@ class Prior:
         raise SpecError(asked, rule, f"a {type(value).__name__}", cure)
 
     def at(self, labels: Mapping[str, str]) -> Prior:
-        """The prior of one entry, from the entry's label along each dimension."""
+        """Prior of one entry, given its label along each dimension."""
         for dim, entries in self.by.items():
             if labels.get(dim) in entries:
                 return entries[labels[dim]]
         return self
 
     def kept(self, labels: Mapping[str, Sequence[str]]) -> Prior:
-        """The prior with those of its entries that a parameter with these labels has."""
+        """The prior, restricted to entries with these labels."""
         plain = self.to_plain()
         for dim, entries in self.by.items():
             held = {label: one for label, one in entries.items() if label in labels.get(dim, ())}
@@ -161,25 +162,25 @@ class Prior:
         return Prior(**plain)
 
     def relabelled(self, dim: str, label: str, other: str) -> Prior:
-        """The prior with the entry of another label beside that of a label, if it has one; the same distribution."""
+        """The prior with the entry of one label, if any, repeated for another label."""
         held = self.by.get(dim, {})
         plain = self.to_plain() | ({f"{BY}{dim}": held | {other: held[label]}} if label in held else {})
         return Prior(**plain)
 
     def every(self) -> Iterator[Prior]:
-        """The prior itself, and those of single entries."""
+        """The prior itself, and the priors of single entries."""
         yield self
         for entries in self.by.values():
             yield from entries.values()
 
     def scaled(self, factor: float) -> dict[str, Any]:
-        """Parameters of the distribution, of the variable multiplied by a positive factor."""
+        """Parameters of the distribution after the variable is multiplied by a positive factor."""
         in_unit = DISTRIBUTIONS[self.distribution].in_unit.split()
         arrays = {name: np.asarray(one) if isinstance(one, tuple) else one for name, one in self.parameters.items()}
         return {name: factor * value if name in in_unit else value for name, value in arrays.items()}
 
     def within(self, support: Support) -> bool:
-        """Whether this distribution, without those of single entries, has all its mass in a support."""
+        """Whether this distribution, priors of single entries aside, has all its mass in a support."""
         own = DISTRIBUTIONS[self.distribution].support
         if own != "bounded":
             return own in WITHIN.get(support, ())
@@ -188,7 +189,7 @@ class Prior:
         return low <= ends[0] and ends[1] <= high
 
     def to_plain(self) -> dict[str, Any]:
-        """The prior as a table, which `of` turns back."""
+        """The prior as a table that `of` reads."""
         plain: dict[str, Any] = {"distribution": self.distribution}
         plain |= {name: list(held) if isinstance(held, tuple) else held for name, held in self.parameters.items()}
         plain |= {} if self.unit == "standardized" else {"unit": self.unit}
@@ -197,11 +198,9 @@ class Prior:
         return plain | {f"{BY}{dim}": held for dim, held in entries.items()}
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Refuse: a prior does not change."""
         raise AttributeError(f"a Prior does not change: make another one with the {name} that you want")
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same."""
         return isinstance(other, Prior) and self.to_plain() == other.to_plain()
 
     def __hash__(self) -> int:
@@ -219,13 +218,13 @@ class Prior:
 
 
 class Priors(Mapping[str, Prior]):
-    """Priors of a model that replace its own, by the parameter's name in the posterior; hashable, and never changed.
+    """Immutable, hashable mapping of parameter names to the priors that replace a model's defaults.
 
     Parameters
     ----------
     priors : mapping of str to Prior, table, or Prior of pymc_extras or PreliZ
-        ``{"effect": Prior("Normal", sigma=0.3), "silver_lag_location": Prior("LogNormal", mu=2.0, sigma=0.4)}``.
-        The table of priors of a report, and the variables of `build_model`, have the names.
+        ``{"effect": Prior("Normal", sigma=0.3), "silver_lag_location": Prior("LogNormal", mu=2.0, sigma=0.4)}``. Names
+        are those of the table of priors in a report and of the variables of `build_model`.
     """
 
     __slots__ = ("_held",)
@@ -254,22 +253,22 @@ class Priors(Mapping[str, Prior]):
 
 
 class Resolved(NamedTuple):
-    """Priors of all entries of a parameter: one distribution for all, or one for each.
+    """Priors of all entries of a parameter.
 
     Attributes
     ----------
     distributions : tuple of str
-        The name of the distribution that all have, or that of each entry, in C order.
+        One distribution for all entries, or one per entry in C order.
     parameters : tuple of dict
-        As many: parameters in standardised units; where all have one distribution, a float or an array of the
-        parameter's shape.
+        Parameters in standardised units, one dictionary per distribution. With a single distribution each value is a
+        float or an array of the parameter's shape.
     """
 
     distributions: tuple[str, ...]
     parameters: tuple[dict[str, Any], ...]
 
     def entry(self, n: int) -> tuple[str, dict[str, Any]]:
-        """Distribution and parameters of an entry, counted in C order."""
+        """Distribution and parameters of an entry, by its index in C order."""
         if len(self.distributions) > 1:
             return self.distributions[n], self.parameters[n]
         held = {key: np.ravel(value)[n] if np.ndim(value) else value for key, value in self.parameters[0].items()}
@@ -277,16 +276,16 @@ class Resolved(NamedTuple):
 
 
 def resolve(prior: Prior, labels: Mapping[str, list[str]], factors: np.ndarray | float = 1.0) -> Resolved:
-    """Priors of the entries of a parameter.
+    """Resolve a prior to the priors of all entries, in standardised units.
 
     Parameters
     ----------
     prior : Prior
-        The prior of the parameter, with those of single entries.
+        Prior of the parameter, with priors of single entries.
     labels : mapping of str to list of str
-        Names along each dimension of the parameter over which priors may differ, in order.
+        Labels along each dimension over which priors may differ, in order.
     factors : ndarray
-        What turns a coefficient in the units of its series into a standardised one, of each entry.
+        Factor of each entry that converts a coefficient from the units of its series to a standardised one.
     """
     shape = tuple(map(len, labels.values()))
     factors = np.broadcast_to(factors, shape)
@@ -306,7 +305,7 @@ def resolve(prior: Prior, labels: Mapping[str, list[str]], factors: np.ndarray |
 
 
 def _check_parameters(asked: str, distribution: str, given: Mapping[str, Any]) -> None:
-    """Require the parameters of the distribution, and those that scale or shape to be positive."""
+    """Require the parameters of the distribution, with positive scale and shape parameters."""
     known, each = DISTRIBUTIONS[distribution], []
     for required, optional in known.parameters:
         needed, allowed = set(required.split()), {*required.split(), *optional.split()}
@@ -328,7 +327,7 @@ def _check_parameters(asked: str, distribution: str, given: Mapping[str, Any]) -
 
 
 def _number(asked: str, name: str, value: Any) -> Any:
-    """A finite number, or several as a tuple."""
+    """A finite number, or a tuple of them."""
     if isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0)):
         return tuple(_number(asked, name, one) for one in value)
     plain: Any = value.item() if hasattr(value, "item") else value

@@ -1,4 +1,4 @@
-"""Kernels, families, transition and volatility models by their kinds, those of a user's script included."""
+"""Registration check of kernels, families, transition models and volatility models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from regimelag.errors import require
 
 
 def check_registered(asked: str, what: str, part: object, registry: Mapping[str, type[Any]], where: str) -> None:
-    """Require an instance of a class that a file can hold and rebuild.
+    """Require an instance of a registered class, which a TOML file can describe and rebuild.
 
     Parameters
     ----------
     asked, what : str
-        For errors: what was asked for, and what the part is, as "kernel".
+        For errors: what was asked for, and the noun for the part, such as "kernel".
     part : object
         The instance.
     registry : mapping of str to type
-        Known classes by kind.
+        Registered classes by kind.
     where : str
-        For errors: where the registry is, as "regimelag.spec.kernels.KERNELS".
+        For errors: import path of the registry, such as "regimelag.spec.kernels.KERNELS".
     """
     cls = type(part)
     require(

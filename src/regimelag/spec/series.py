@@ -1,4 +1,4 @@
-"""The series of a spec: a column of the data and what is made of it, in each of four roles."""
+"""Series of a spec in four roles: a column of the data, its transform and its publication delay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 
 NO_DELAY = "0D"
-# Rows that a driver's change spans by default.
+# Default span of a driver's change, in periods.
 DRIVER_SPAN = 13
 # Midnight at the end of a day is written 24:00: 00:00 would be the day's beginning.
 CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
@@ -26,7 +26,7 @@ CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
 
 @dataclass(frozen=True)
 class Series:
-    """A variable made from one column of the data, or from one column against another.
+    """A variable made from one column of the data, or from one column relative to another.
 
     Parameters
     ----------
@@ -35,24 +35,22 @@ class Series:
     column : str
         Column of the data frame.
     transform : {"log_return", "difference", "level", "trailing_gain"}
-        What is done to the column, on the panel's rows. A trailing gain is the positive part of the log return over
-        `periods` rows: zero unless the price stands above where it stood that many rows ago. Signals and controls may
-        be trailing gains. Their values overlap, as those of every change over several rows do, which is legal: only
-        responses must not overlap.
+        Transform of the column at the panel's frequency. A trailing gain is the positive part of the log return over
+        `periods` periods: zero unless the price exceeds its value that many periods ago. Signals and controls may be
+        trailing gains. Values of changes over several periods overlap, which is allowed except for responses.
     periods : int
-        Number of rows that a return, gain or difference spans.
+        Number of periods that a return, gain or difference spans.
     delay : str
         Publication delay as a pandas offset: a value dated d is known at d + delay. "0D" is known at its own close,
         "1B" on the next business day, "W-MON" on the next Monday.
     against : str
-        A second column that the column is taken against, on the rows and before the transform. Where the transform
-        takes logarithms (log_return, trailing_gain) the level is the ratio column / against, otherwise (difference,
-        level) the difference column - against. Both columns stand on the rows by the same rule and with the same
-        delay; a row that lacks either has no value. Empty for the column alone.
+        Second column, applied before the transform: the level is the ratio column / against if the transform takes
+        logarithms (log_return, trailing_gain), and the difference column - against otherwise (difference, level). Both
+        columns are aligned by the same rule and with the same delay; a value requires both. Empty for the column alone.
     close : str
-        Local time and zone at which the values of the column are made: "16:00 America/New_York", "24:00 UTC" (the end
-        of the day, which 00:00 is not). A value dated d is of that hour on day d; daylight saving follows from the
-        zone. It belongs to the column, wherever the spec uses it. Empty if it is not known: then only dates count.
+        Local time and zone at which values of the column are observed: "16:00 America/New_York", or "24:00 UTC" for the
+        end of the day (00:00 is its beginning). A value dated d is observed at that time on day d; daylight saving
+        follows from the zone. All series of one column share it. Empty if unknown: then only dates are compared.
     """
 
     name: str
@@ -64,7 +62,6 @@ class Series:
     close: str = ""
 
     def __post_init__(self) -> None:
-        """Check names, transform, span, delay and close."""
         as_plain(self)
         asked = f"a {type(self).__name__.lower()} named {self.name!r}"
         for name in ("name", "column"):
@@ -114,17 +111,17 @@ class Series:
 
     @property
     def level_columns(self) -> frozenset[str]:
-        """Columns of the level before its transform; a level and its inverse have the same."""
+        """Columns of the level before its transform; the same for a level and its inverse."""
         return frozenset({self.column, self.against} - {""})
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the data frame that the variable is made from, its own first."""
+        """Columns of the data frame that the variable needs, its main column first."""
         return (self.column, self.against) if self.against else (self.column,)
 
 
 def _is_close(close: object) -> bool:
-    """Whether this is empty, or a time of day and a zone that the machine knows."""
+    """Whether the value is empty, or a time of day and a known zone."""
     match = CLOSE.fullmatch(close) if isinstance(close, str) else None
     if match is None:
         return close == ""
@@ -136,12 +133,12 @@ def _is_close(close: object) -> bool:
 
 
 def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
-    """Close of each column whose close is given, by column.
+    """Close of each column that has one, by column.
 
     Raises
     ------
     SpecError
-        If two series say different things of one column.
+        If two series state different closes for one column.
     """
     closes: dict[str, str] = {}
     for one in series:
@@ -153,7 +150,7 @@ def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
 
 
 def _check_second(series: Series, field_name: str, other: str) -> None:
-    """Require that a field names no column, or another than the series' own."""
+    """Require that a field is empty or names a column other than the series' own."""
     require(
         isinstance(other, str) and other != series.column and (not other or bool(other.strip())),
         f"a {type(series).__name__.lower()} named {series.name!r}",
@@ -164,7 +161,7 @@ def _check_second(series: Series, field_name: str, other: str) -> None:
 
 
 def _check_gain(series: Series, reason: str) -> None:
-    """Refuse a trailing gain where it makes no sense."""
+    """Refuse a trailing gain, with the reason."""
     require(
         series.transform != "trailing_gain",
         f"a {type(series).__name__.lower()} named {series.name!r}",
@@ -175,7 +172,7 @@ def _check_gain(series: Series, reason: str) -> None:
 
 
 def _check_slash(series: Signal | Control) -> None:
-    """Refuse a name that cannot be part of a variable's name in a file."""
+    """Refuse a slash in a name, which variable names in a file cannot contain."""
     if isinstance(series.kernel, NoLag) and isinstance(series, Control):
         return
     role = type(series).__name__.lower()
@@ -190,23 +187,22 @@ def _check_slash(series: Signal | Control) -> None:
 
 @dataclass(frozen=True)
 class Response(Series):
-    """A variable to explain: returns of an asset, by default.
+    """A variable to explain, by default the log returns of an asset.
 
-    Its value is taken at its own close, and rows do not overlap, so delay and periods stay at their defaults.
+    It is observed at its own close and its values do not overlap, so `delay` and `periods` keep their defaults.
 
     Parameters
     ----------
     name, column, transform, periods, delay, against, close
         See `Series`.
     autoregression : int
-        Number p of its own lags in its location, as transformed values of the p rows before, each with a coefficient
-        that is pooled towards zero, the later the more: Normal(0, 0.3 / lag). All responses of a model have the same.
+        Number p of own lags in the location. The coefficient of lag l has the prior Normal(0, 0.3 / l). All responses
+        of a model have the same p.
     """
 
     autoregression: int = 0
 
     def __post_init__(self) -> None:
-        """Also refuse a delay, overlapping rows and a gain cut off at zero."""
         super().__post_init__()
         asked = f"a response named {self.name!r}"
         require(
@@ -235,21 +231,20 @@ class Response(Series):
 
 @dataclass(frozen=True)
 class Signal(Series):
-    """A variable that the response follows, in the same period and with a lag.
+    """The predictor whose lagged effect on the response is estimated.
 
     Parameters
     ----------
     name, column, transform, periods, delay, against, close
         See `Series`.
     contemporaneous : bool
-        Whether the response may also answer within the same period (the coefficient that DESIGN calls b0).
+        Whether the signal also has a coefficient in the same period.
     kernel : Kernel
         Lag kernel over 1..max_lag.
     beyond : str
-        A column whose part is taken out: the signal is what is left of its transformed value once the other column's
-        value, transformed in the same way on the same rows, has explained what it can. That is the residual of a
-        least-squares regression with intercept, learned on the window's rows alone and applied to the history before
-        them. Empty for the whole signal.
+        A column to which the signal is orthogonalised: the signal becomes the residual of a least-squares regression
+        with intercept of its transformed value on that column's, transformed in the same way. The regression is
+        estimated on the window and also applied to the history before it. Empty for no orthogonalisation.
     """
 
     contemporaneous: bool = True
@@ -257,7 +252,6 @@ class Signal(Series):
     beyond: str = ""
 
     def __post_init__(self) -> None:
-        """Also refuse a signal that does nothing, or that lies beyond itself."""
         super().__post_init__()
         _check_second(self, "beyond", self.beyond)
         require(
@@ -285,27 +279,26 @@ class Signal(Series):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the data frame that the variable is made from, its own first, each once."""
+        """Distinct columns of the data frame that the variable needs, its main column first."""
         return tuple(dict.fromkeys((*super().columns, self.beyond))) if self.beyond else super().columns
 
 
 @dataclass(frozen=True)
 class Driver(Series):
-    """A variable that moves the transition probabilities; its value at t - 1 drives the step into t.
+    """A covariate of the transition probabilities; its value at t - 1 enters the step into t.
 
     Parameters
     ----------
     name, column, transform, delay, against, close
         See `Series`.
     periods : int, optional
-        Number of rows that a change spans: 13 unless given, a quarter of weekly rows. A level spans one.
+        Number of periods that a change spans; 13 by default, a quarter of weekly data. A level spans one.
     """
 
     transform: Transform = "difference"
     periods: int | None = None  # type: ignore[assignment] # a number from __post_init__ on
 
     def __post_init__(self) -> None:
-        """Fill in the span; also refuse a gain cut off at zero."""
         if self.periods is None:
             object.__setattr__(self, "periods", 1 if self.transform == "level" else DRIVER_SPAN)
         super().__post_init__()
@@ -314,25 +307,24 @@ class Driver(Series):
 
 @dataclass(frozen=True)
 class Control(Series):
-    """A variable in the mean, with its value of the same period and one coefficient for all regimes.
+    """A covariate of the mean, in the same period, with one coefficient for all regimes.
 
-    With a kernel its past enters too, as that of a signal does, with one effect for all regimes and episodes. It is
-    estimated, reported and forecast, and no claim is made of it: a macroeconomic series that moves both markets, each
-    with its own delay, is no longer taken for a response to the signal.
+    With a kernel it also has a lagged effect, equal in all regimes and episodes. The effect is estimated, reported and
+    forecast, but no claim is made about it. Use one for a common cause, such as a macroeconomic series that affects
+    signal and response with different delays.
 
     Parameters
     ----------
     name, column, transform, periods, delay, against, close
         See `Series`.
     kernel : Kernel
-        Lag kernel over 1..max_lag; by default there is no lagged term. A point lag is for signals.
+        Lag kernel over 1..max_lag; by default there is no lagged term. Point kernels are refused.
     """
 
     transform: Transform = "difference"
     kernel: Kernel = field(default_factory=NoLag)
 
     def __post_init__(self) -> None:
-        """Also refuse a kernel that is none, or that is marginalised."""
         super().__post_init__()
         asked = f"a control named {self.name!r}"
         require(

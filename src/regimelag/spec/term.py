@@ -1,4 +1,4 @@
-"""A term: a parameter with its prior, what it is called in mathematics and in words, and where it enters the model."""
+"""A term: a parameter with its prior, symbol and meaning, and where it enters the model."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Parameter(NamedTuple):
     Attributes
     ----------
     name, symbol, meaning : str
-        Its name in the posterior, in LaTeX, and in words.
+        Name in the posterior, LaTeX symbol, and noun phrase.
     prior : Prior
-        Its prior.
+        Prior.
     dims : tuple of str
-        Its dimensions over which priors may differ.
+        Dimensions over which priors may differ.
     slope_on : str
-        Of a coefficient, the role of the variables that it is the slope on; empty otherwise.
+        For a coefficient, the role of its covariates; empty otherwise.
     """
 
     name: str
@@ -37,33 +37,33 @@ class Parameter(NamedTuple):
 
 
 class Term(NamedTuple):
-    """What a model holds of one kind: a free parameter, or pooled deviations, and where its entries enter.
+    """A free parameter, or partially pooled deviations, and where its entries enter the model.
 
     Attributes
     ----------
     name : str
-        Its name in the posterior.
+        Name in the posterior.
     prior : Prior
-        Prior of the parameter; of pooled deviations, of their scale.
+        Prior of the parameter; for pooled deviations, of their scale.
     symbol, meaning : str
-        LaTeX with indices, and a noun phrase for tables; of pooled deviations those of their scale.
+        LaTeX with indices, and a noun phrase for tables; for pooled deviations, of their scale.
     dims : tuple of str
-        Its dimensions, named as in `regimelag.spec.names`.
+        Dimensions, named as in `regimelag.spec.names`.
     enters : ndarray (*parameter, *cell), optional
-        What each entry adds to each cell of the table that the term belongs to; None if it enters otherwise.
+        Contribution of each entry to each cell of the table that the term belongs to; None if it enters otherwise.
     summands : tuple of str
-        LaTeX of what it adds to the table's equation.
+        LaTeX of its summands in the equation of the table.
     zero_sum : int
-        Over how many of its last dimensions it sums to zero.
+        Number of trailing dimensions over which it sums to zero.
     raw : Parameter, optional
-        Of pooled deviations, the deviations over their scale: ``{name}_raw``, a sum-to-zero normal of sigma one. The
-        scale is ``{name}_sd``, and the term their product: non-centred, since the data are weak.
+        For pooled deviations, ``{name}_raw``: the deviations divided by their scale, a sum-to-zero normal with sigma
+        one. The scale is ``{name}_sd`` and the term their product. Non-centred, since the data are weakly informative.
     transform : callable, optional
-        From the parameter and the array namespace to what enters.
+        Function of the parameter and the array namespace whose value enters.
     slope_on : str
-        Of a coefficient, the role of the variables that it is the slope on; its prior may be an elasticity.
+        For a coefficient, the role of its covariates; its prior may be an elasticity.
     resolved : Resolved
-        On a panel, the priors of all its entries, in standardised units.
+        On a panel, the priors of all its entries in standardised units.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Term(NamedTuple):
     resolved: Resolved = UNRESOLVED
 
     def parameters(self) -> Iterator[Parameter]:
-        """Its free parameters: itself, or the scale and the deviations over it."""
-        # The others are those of one vector, which has one prior.
+        """Free parameters: the term itself, or the scale and the scaled deviations."""
+        # The remaining dimensions are those of a vector with one joint prior.
         own = self.dims[: len(self.dims) - max(self.zero_sum, int(self.prior.distribution == "Dirichlet"))]
         name = self.name if self.raw is None else f"{self.name}_sd"
         yield Parameter(name, self.symbol, self.meaning, self.prior, own, self.slope_on)
@@ -89,11 +89,11 @@ class Term(NamedTuple):
             yield self.raw
 
     def with_prior_of(self, priors: Mapping[str, Prior]) -> Term:
-        """The term with the prior that is given for its name; of pooled deviations, for the name of their scale."""
+        """The term with the replacement for its prior, if any; for pooled deviations, that of their scale."""
         return self._replace(prior=priors.get(next(self.parameters()).name, self.prior))
 
     def entering(self, values: Array, xp: Any = np) -> Array:
-        """What enters, from the term's values (..., *parameter)."""
+        """The values that enter, from values (..., *parameter) of the term."""
         return values if self.transform is None else self.transform(values, xp)
 
 
@@ -103,7 +103,7 @@ def normal(sd: Any, mean: Any = 0.0) -> Prior:
 
 
 def zero_sum_normal(sd: float) -> Prior:
-    """Normal prior of values that sum to zero; each of n has standard deviation ``sd * sqrt(1 - 1 / n)``."""
+    """Sum-to-zero normal prior; each of n values has standard deviation ``sd * sqrt(1 - 1 / n)``."""
     return Prior("ZeroSumNormal", sigma=sd)
 
 
@@ -118,9 +118,9 @@ def pooled(
     zero_sum: int = 1,
     slope_on: str = "",
 ) -> Term:
-    """Deviations that sum to zero over their last dimensions and share a half-normal scale over the others.
+    """Deviations that sum to zero over their last dimensions, with a half-normal scale for the others.
 
-    Gelman (2006), doi:10.1214/06-BA117A, on half-normal and half-t priors of such scales.
+    Gelman (2006), doi:10.1214/06-BA117A, discusses such priors of scales.
     """
     raw = Parameter(f"{name}_raw", symbols[1], meanings[1], zero_sum_normal(1.0))
     prior = Prior("HalfNormal", sigma=sd)
@@ -128,13 +128,13 @@ def pooled(
 
 
 def index_of(*parts: str) -> str:
-    """A subscript of those parts that are there."""
+    """LaTeX subscript of the non-empty parts."""
     kept = ",".join(part for part in parts if part)
     return f"_{{{kept}}}" if kept else ""
 
 
 def text(name: str) -> str:
-    """A name as upright text inside mathematics: without what means something to LaTeX or, on a page, to HTML."""
+    """A name as upright text in LaTeX, without characters special to LaTeX or HTML."""
     for special in ("\\", "{", "}", "$", "&", "#", "%", "_", "^", "~", "<", ">"):
         name = name.replace(special, "\\_" if special == "_" else " ")
     return rf"\text{{{name}}}"

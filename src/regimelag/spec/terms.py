@@ -1,8 +1,8 @@
 """The terms of a model: its free parameters, and where each of them enters.
 
-This is the model, written once. A table is a sum of terms, each a parameter and a constant array that says where it
-enters. `regimelag.model.build` turns terms into random variables and linear maps, `regimelag.model.evaluate` applies
-the same arrays to draws, and `regimelag.model.latex` prints their symbols, meanings and priors.
+A table is a sum of terms, each a parameter and a constant array that says where it enters. `regimelag.model.build`
+turns terms into random variables and linear maps, `regimelag.model.evaluate` applies the same arrays to draws, and
+`regimelag.model.latex` prints their symbols, meanings and priors.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from regimelag.spec.transitions import Steps
 if TYPE_CHECKING:
     from regimelag.spec.model_spec import ModelSpec
 
-# Standard deviation of the coefficient of the first own lag; of a later one, that over the lag.
+# Prior standard deviation of the coefficient of own lag l, times l.
 OWN_SD = 0.3
 
 
 class Indices(NamedTuple):
-    """Subscripts that a model needs: empty where there is only one of a kind."""
+    """LaTeX subscripts; empty for a dimension of length one."""
 
     response: str
     regime: str
@@ -38,7 +38,7 @@ class Indices(NamedTuple):
 
     @classmethod
     def of(cls, spec: ModelSpec, episodes: int) -> Indices:
-        """Subscripts of a model with so many episodes."""
+        """Subscripts of a model with this number of episodes."""
         return cls(
             response="a" if len(spec.responses) > 1 else "",
             regime="k" if spec.regimes.count > 1 else "",
@@ -47,14 +47,14 @@ class Indices(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """The lag weights of a signal or a control.
+    """Lag weights of a signal or a control.
 
     Attributes
     ----------
     series : Signal or Control
-        Whose they are.
+        The series.
     label : str
-        What it is called in the names of the kernel's parameters.
+        Its label in the names of the kernel's parameters.
     kernel : tuple of Term
         Parameters of its kernel.
     moves : tuple of Term
@@ -73,12 +73,12 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): of one, of same-period signals, of controls, and of each response's
-        own past, lag by lag.
+        Coefficients (covariate, response, regime): intercept, same-period signals, controls, and own lags of each
+        response.
     effect : tuple of Term
         Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls.
     lags : tuple of Lag
-        One for each lagged signal, and then for each lagged control.
+        One for each lagged signal, then one for each lagged control.
     log_scale : tuple of Term
         Log scales (episode, response, regime).
     shape : tuple of Term
@@ -88,9 +88,9 @@ class Terms(NamedTuple):
     correlation : tuple of Term
         Correlation of the residuals of several responses.
     transition : tuple of Term
-        Logits (1 + driver, origin, destination) of a chain; of each response's chain, if it has one.
+        Logits (1 + driver, origin, destination) of the regime process, or of each response's own.
     initial : tuple of Term
-        Log probabilities (regime) of the first regime.
+        Log probabilities (regime) of the initial distribution.
     """
 
     location: tuple[Term, ...]
@@ -117,7 +117,7 @@ class Terms(NamedTuple):
         return [parameter for term in self.every() for parameter in term.parameters()]
 
     def each(self, change: Callable[[Term], Term]) -> Terms:
-        """The terms, each changed."""
+        """The terms after a function is applied to each."""
         lags = tuple(
             lag._replace(kernel=tuple(map(change, lag.kernel)), moves=tuple(map(change, lag.moves)))
             for lag in self.lags
@@ -127,7 +127,7 @@ class Terms(NamedTuple):
 
 
 def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:
-    """The terms of a model on a panel, with standardised priors; episodes without a row drop out of them."""
+    """Terms of a model on a panel, with standardised priors and without episodes that have no observations."""
     coords = coordinates(spec, list(panel[nm.EPISODE].to_numpy()))
 
     def resolved(term: Term) -> Term:
@@ -139,7 +139,7 @@ def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:
 
 
 def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: xr.Dataset) -> np.ndarray:
-    """What turns a coefficient in the units of its series into a standardised one, of each entry (*parameter)."""
+    """Factor of each entry (*parameter) from a coefficient in the units of its series to a standardised one."""
     role = parameter.slope_on
     if all(one.unit == "standardized" for one in parameter.prior.every()):
         return np.ones(tuple(map(len, labels.values())))
@@ -150,12 +150,12 @@ def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: 
 
 @lru_cache(maxsize=32)
 def model_terms(spec: ModelSpec, episodes: int) -> Terms:
-    """The terms of a model with so many episodes."""
+    """Terms of a model with this number of episodes, with its replaced priors."""
     return default_terms(spec, episodes).each(lambda term: term.with_prior_of(spec.priors))
 
 
 def default_terms(spec: ModelSpec, episodes: int) -> Terms:
-    """The terms, with their own priors."""
+    """Terms with their default priors."""
     index = Indices.of(spec, episodes)
     several = spec.regimes.count > 1
     steps = steps_of(spec)
@@ -176,7 +176,7 @@ def default_terms(spec: ModelSpec, episodes: int) -> Terms:
 
 
 def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]]:
-    """Names along each dimension of a model's parameters."""
+    """Labels along each dimension of a model's parameters."""
     regimes = list(spec.regimes.labels())
     series = {
         nm.RESPONSE: spec.responses,
@@ -199,14 +199,14 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
 
 
 def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Names of the entries of a parameter along each dimension over which its prior may differ, as `by_` has them."""
+    """Labels of a parameter's entries along each dimension over which its prior may differ."""
     signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL)
     renamed = dict.fromkeys(signals, nm.SIGNAL) | {nm.LAGGED_CONTROL: nm.CONTROL}
     return {renamed.get(dim, dim): list(map(str, coords[dim])) for dim in parameter.dims}
 
 
 def steps_of(spec: ModelSpec) -> Steps:
-    """What the transition model needs to know of a spec."""
+    """What the transition model needs from a spec."""
     drivers = tuple(driver.name for driver in spec.drivers)
     return Steps(spec.regimes.count, drivers, "a" if spec.own_regimes else "")
 
@@ -261,7 +261,7 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
 
 
 def _own_summand(index: Indices, lag: int) -> str:
-    """What one own lag adds to the location."""
+    """LaTeX of an own lag's summand in the location."""
     return rf"\rho{index_of(index.response, str(lag))}\, y{index_of(f't-{lag}', index.response)}"
 
 
@@ -318,7 +318,7 @@ def _deviations(
     enters: np.ndarray,
     slope_on: str = "",
 ) -> Term:
-    """Pooled deviations over the last of the dimensions."""
+    """Pooled deviations over the last dimensions."""
     dim = dims[-1]
     meanings = f"how far {dim}s differ in the {what}", f"each {dim}'s deviation over that; they sum to zero"
     return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters, slope_on=slope_on)
@@ -331,7 +331,7 @@ def _lag(spec: ModelSpec, series: Signal | Control, episodes: int) -> Lag:
     label = series.name if whose else nm.control_label(series.name)
     priors_of = kernel.priors(spec.max_lag)
     if isinstance(kernel, Point):
-        # No sampler moves it: it is marginalized, and each draw of a fit holds one.
+        # It is marginalized, not sampled; each posterior draw contains one.
         priors_of = {"point": Prior("Categorical", p=kernel.prior_masses(spec.max_lag))}
     parameters = tuple(
         Term(
@@ -380,7 +380,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
     )
     if count > 1:
         own = index.response if spec.own_regimes else ""
-        # Row k says how much of each gap lies below regime k, centered over regimes. Gaps are positive, so regimes are
+        # Row k has the share of each gap below regime k, centered over regimes. Gaps are positive, so regimes are
         # ordered.
         steps = np.tril(np.ones((count, count - 1)), -1)
         steps -= steps.mean(axis=0)
@@ -409,7 +409,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
 
 
 def _correlation() -> Iterator[Term]:
-    """The residuals' correlation, held by partial correlations; see `regimelag.model.correlation`."""
+    """Correlation of the residuals, from partial correlations; see `regimelag.model.correlation`."""
     prior = Prior("LKJ", eta=2.0)
     yield Term(f"{nm.CORRELATION}_partial", prior, "R", "correlation of the residuals of a row")
 
@@ -429,25 +429,25 @@ def _initial(spec: ModelSpec, steps: Steps) -> Iterator[Term]:
 
 
 def expand_to_joint(spec: ModelSpec, values: np.ndarray, axis: int = -2) -> np.ndarray:
-    """Values (..., response, ..., regime) of each response's regimes, on joint regimes; `axis` is the responses'."""
+    """Map values (..., response, ..., regime) to joint regimes; `axis` is that of the responses."""
     if not spec.own_regimes:
         return values
     return np.stack([np.take(values, a, axis)[..., at] for a, at in enumerate(spec.joint_regimes.T)], axis)
 
 
 def chain_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
-    """What enters a chain's probabilities (*parameter, regime), as entering those of joint regimes: they multiply.
+    """Map the `enters` array (*parameter, regime) of initial log probabilities to joint regimes.
 
-    (response, *parameter, joint regime) where each response has a chain.
+    The processes are independent, so their log probabilities add: (response, *parameter, joint regime).
     """
     return np.stack([enters[..., at] for at in spec.joint_regimes.T]) if spec.own_regimes else enters
 
 
 def step_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
-    """What enters a chain's logits (*parameter, row, origin, destination), as entering those of joint regimes.
+    """Map the `enters` array (*parameter, row, origin, destination) of logits to joint regimes.
 
-    The chains are independent, so a joint step has the product of their probabilities, and their logits add up:
-    (response, *parameter, row, joint origin, joint destination). One chain for all stays as it is.
+    The processes are independent, so their logits add: (response, *parameter, row, joint origin, joint destination). A
+    shared regime process is returned unchanged.
     """
     if not spec.own_regimes:
         return enters
@@ -455,18 +455,18 @@ def step_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
 
 
 def kernel_symbol(kernel: Kernel, name: str, *, over_lags: bool) -> str:
-    """LaTeX symbol of a kernel's parameter; its name where the class gives none."""
+    """LaTeX symbol of a kernel's parameter; its name if the class has none."""
     found = _by_name(kernel, "symbols", name)
     return found or text(name.replace("_", " ")) + ("_l" if over_lags else "")
 
 
 def kernel_words(kernel: Kernel, name: str) -> str:
-    """What a kernel's parameter means; its name where the class does not say."""
+    """Meaning of a kernel's parameter; its name if the class has none."""
     kind = kernel.kind.replace("_", " ")
     return _by_name(kernel, "words", name) or f"{name.replace('_', ' ')}, a parameter of the {kind} kernel"
 
 
 def _by_name(kernel: Kernel, attribute: str, name: str) -> str:
-    """An entry of a mapping of the kernel's class, or of the first base that has one."""
+    """Entry of a mapping of the kernel's class or of its nearest base that has it."""
     held = (vars(cls).get(attribute, {}) for cls in type(kernel).__mro__)
     return next((one[name] for one in held if name in one), "")

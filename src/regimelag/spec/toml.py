@@ -1,4 +1,4 @@
-"""Specs as TOML text and files: reading executes nothing, writing loses nothing."""
+"""Read and write specs as TOML. Reading executes no code; writing loses nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from regimelag.spec.priors import Priors
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 from regimelag.spec.volatility import VOLATILITIES, Volatility
 
-# Classes by kind, those of a user's script included.
+# Classes by kind; a user's script may register more.
 REGISTRIES: dict[type, dict[str, type[Any]]] = {
     Kernel: KERNELS,
     Family: FAMILIES,
@@ -59,7 +59,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def _from_plain(hint: Any, value: Any, where: str) -> Any:
-    """Turn what TOML holds into what the annotation asks for, naming the place where it does not fit."""
+    """Convert a TOML value to the annotated type, or raise an error that names its place."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         # One entry, or a list of them.
@@ -110,7 +110,7 @@ def _record(cls: Any, value: Any, where: str) -> Any:
 
 
 def _registered(base: type, value: Any, where: str) -> Any:
-    """An instance of the class that is registered under a kind, in a table, or alone where all else has defaults."""
+    """Instance of a registered class, from a table with its kind or from the kind alone."""
     registry, name = REGISTRIES[base], where.rpartition(".")[2]
     given = {"kind": value} if isinstance(value, str) and base is not Kernel else value
     first = next(iter(registry))
@@ -121,7 +121,7 @@ def _registered(base: type, value: Any, where: str) -> Any:
 
 
 def spec_to_toml(spec: ModelSpec) -> str:
-    """The spec as TOML text, from which `spec_from_toml` rebuilds an equal spec."""
+    """Spec as TOML text, from which `spec_from_toml` rebuilds an equal spec."""
     return tomli_w.dumps(_to_plain(spec))
 
 
@@ -131,9 +131,9 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
     Raises
     ------
     SpecError
-        Where the text is no TOML, a key is unknown, or a rule is broken.
+        If the text is not valid TOML, a key is unknown, or a rule is broken.
     """
-    # A class that was registered since is another one.
+    # The registered classes are part of the cache key: a script may register more.
     return _spec_from_toml(text, where, tuple(cls for registry in REGISTRIES.values() for cls in registry.values()))
 
 
@@ -147,20 +147,20 @@ def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSp
 
 
 def _model_folder() -> Path:
-    """The bundled models: inside the installed package, or beside `src` in a checkout."""
+    """Folder of the bundled models: in the installed package, or beside `src` in a checkout."""
     packaged = Path(str(resources.files("regimelag"))) / "models"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "models"
 
 
 def _closest(file: Path, known: list[str]) -> str:
-    """What may have been meant: a bundled model, or a TOML file of the folder that was looked in."""
+    """Nearest bundled model or TOML file of the folder, for an error message."""
     beside = sorted(str(one) for one in file.parent.glob("*.toml"))
     close = difflib.get_close_matches(str(file), [*known, *beside], n=1)
     return f"write read_spec({close[0]!r})" if close else f"check the path, or use one of {known}"
 
 
 def read_spec(path: str | Path) -> ModelSpec:
-    """Read a model spec from a TOML file, or a bundled model that comes with the package.
+    """Read a model spec from a TOML file, or a bundled model.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def read_spec(path: str | Path) -> ModelSpec:
     Raises
     ------
     SpecError
-        If there is no such file or name, or its content breaks a rule. Reading executes nothing.
+        If there is no such file or bundled model, or its content breaks a rule.
     """
     file = Path(path)
     if not file.is_file():
@@ -197,16 +197,16 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     Parameters
     ----------
     spec : ModelSpec
-        What to write.
+        Spec to write.
     path : str or Path
-        Where to.
+        File to write.
     overwrite : bool
-        Whether an existing file may be replaced.
+        Whether to replace an existing file.
 
     Returns
     -------
     Path
-        The file written.
+        The file.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Transition models: what moves a chain from regime to regime, one small class each.
+"""Transition models: probabilities of steps between regimes.
 
-A transition model is the list of terms that make up the logits of a step; the softmax over destinations is taken by the
-model. Stationary distribution, durations, forecasts and simulation follow from the logits, so a transition model of a
-user's script works wherever that of the package does once it is in `TRANSITIONS`.
+A transition model is a list of terms that sum to the logits of a step; the model takes the softmax over destinations.
+Stationary distribution, durations, forecasts and simulation follow from the logits. A transition model defined in a
+user's script works everywhere in the package once it is registered in `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from regimelag.spec import names as nm
 from regimelag.spec.term import Term, index_of, normal, pooled, text, zero_sum_normal
 
 Array = Any
-# Sigma of the sum-to-zero normal priors of the log weights of the regimes to go to, and of what a standard deviation of
-# a driver adds to them. The log odds between two regimes are a difference of two: their sd is sqrt(2) times sigma.
+# Sigma of the sum-to-zero normal priors of the destinations' log weights, and of the effect of a standard deviation of
+# a driver on them. The log odds of two regimes are a difference of two weights: their sd is sqrt(2) times sigma.
 LEAVE_SD, DRIVER_SD = 1.0, 0.7
-# Scale of the half-normal prior of how far origins differ in what a driver does.
+# Scale of the half-normal prior of the sd of a driver's effect between origins.
 ORIGIN_SD = 0.3
 
 
 class Steps(NamedTuple):
-    """What a transition model needs to know of the model that it is part of.
+    """What a transition model needs to know of the spec.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Steps(NamedTuple):
     drivers : tuple of str
         Names of the drivers.
     own : str
-        Index of the response in LaTeX, where each response has a chain of its own; empty otherwise.
+        LaTeX index of the response if each has its own regime process; empty otherwise.
     """
 
     regimes: int
@@ -44,27 +44,26 @@ class Steps(NamedTuple):
 
 
 class Transitions:
-    """Base of all transition models.
+    """Base class of transition models.
 
     Attributes
     ----------
     kind : str
-        Name in a spec, and in `TRANSITIONS`.
+        Name in a spec, and key in `TRANSITIONS`.
     """
 
     kind: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Keep plain numbers, so that the model stays hashable and TOML can hold it."""
         as_plain(self)
 
     def validate(self, regimes: int) -> None:
-        """Raise `SpecError` where the model cannot have so many regimes."""
+        """Raise `SpecError` if the model does not allow this number of regimes."""
 
     def terms(self, steps: Steps) -> tuple[Term, ...]:
-        """Terms of the logits (1 + driver, origin, destination) of one chain.
+        """Terms of the logits (1 + driver, origin, destination) of one regime process.
 
-        Row 0 holds the logits with all drivers at their mean, row 1 + d what a standard deviation of driver d adds.
+        Row 0 has the logits with all drivers at their mean, row 1 + d the effect of one standard deviation of driver d.
         """
         raise NotImplementedError
 
@@ -74,27 +73,27 @@ class Transitions:
         return rf"\ell{index_of(steps.own, 'i', 'j')}({held})"
 
     def latex(self, steps: Steps) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Sentences and equations about the terms, after that of the softmax."""
+        """Sentences and equations on the terms, printed after the softmax."""
         return []
 
 
 @dataclass(frozen=True)
 class Markov(Transitions):
-    """First-order Markov chain: geometric durations, given the drivers.
+    """First-order Markov chain with geometric durations, given the drivers.
 
-    The diagonal is the log odds of staying, which is the log of the expected duration minus one period. The rest of a
-    row is normalised, so that the odds hold whatever the preference among the other regimes. Time-varying transitions
-    follow Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545.
+    The diagonal is the log odds of staying: the log of the expected duration minus one period. The other entries of a
+    row are normalised, so that these odds do not depend on the weights of the destinations. Time-varying transition
+    probabilities follow Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545.
 
     Parameters
     ----------
     expected_duration : float or tuple of float
-        Prior median of each regime's expected duration, in periods, with all drivers at their mean; one for all
-        regimes, or one for each. Stored as a tuple.
+        Prior median of the expected duration with all drivers at their mean, in periods: one for all regimes, or one
+        for each. Stored as a tuple.
     expected_duration_log_sd : float
-        The expected duration minus one period is log-normal a priori, with this log standard deviation.
+        Log standard deviation of the log-normal prior of the expected duration minus one period.
     by_origin : bool
-        Whether what a driver does differs between the regimes that a step comes from.
+        Whether driver effects differ between the origins of a step.
     """
 
     kind: ClassVar[str] = "markov"
@@ -104,7 +103,6 @@ class Markov(Transitions):
     by_origin: bool = False
 
     def __post_init__(self) -> None:
-        """Require durations above one period."""
         super().__post_init__()
         durations = self.expected_duration if isinstance(self.expected_duration, tuple) else (self.expected_duration,)
         asked = "a markov transition model"
@@ -116,7 +114,7 @@ class Markov(Transitions):
         require(isinstance(self.by_origin, bool), asked, "by_origin is true or false", came, cure)
 
     def validate(self, regimes: int) -> None:
-        """Require one expected duration, or one for each regime."""
+        """Require one expected duration, or one per regime."""
         durations = np.size(self.expected_duration)
         require(
             durations in (1, regimes),
@@ -127,7 +125,7 @@ class Markov(Transitions):
         )
 
     def terms(self, steps: Steps) -> tuple[Term, ...]:
-        """Log odds of staying, log weights of the regimes to go to, and effects of drivers."""
+        """Log odds of staying, log weights of the destinations, and driver effects."""
         count, own = steps.regimes, steps.own
         regimes, rows = np.eye(count), np.eye(1 + len(steps.drivers))
         durations = np.log(np.broadcast_to(np.asarray(self.expected_duration), count) - 1)
@@ -197,7 +195,7 @@ class Markov(Transitions):
         return " + ".join(terms)
 
     def latex(self, steps: Steps) -> list[tuple[str, str]]:
-        """What the diagonal holds."""
+        """The odds on the diagonal."""
         words = "The diagonal holds the log odds of staying"
         words += ", with all drivers at their mean" if steps.drivers else ""
         stay = rf"\alpha{index_of(steps.own, 'i', 'i')}"
@@ -206,12 +204,12 @@ class Markov(Transitions):
 
 
 def _normalized(leave: Array, xp: Any) -> Array:
-    """Log shares (..., onward) of the regimes to go to, from their log weights."""
+    """Log shares (..., onward) of the destinations, from their log weights."""
     return leave - xp.log(xp.sum(xp.exp(leave), axis=-1, keepdims=True))
 
 
 def onward_masks(count: int) -> np.ndarray:
-    """Masks (onward, origin, destination) of the n-th regime other than the origin, for each n."""
+    """Masks (onward, origin, destination) of the n-th destination other than the origin, for each n."""
     masks = np.zeros((count - 1, count, count))
     for origin in range(count):
         others = [j for j in range(count) if j != origin]
@@ -222,7 +220,7 @@ def onward_masks(count: int) -> np.ndarray:
 def stationary_distribution(transition: Array, count: int, xp: Any) -> Array:
     """Stationary probabilities (..., regime) of transition matrices (..., origin, destination) of `count` regimes.
 
-    ``pi (I - P + 1) = 1``, with 1 the matrix of ones, has them as its only solution.
+    They are the unique solution of ``pi (I - P + 1) = 1``, with 1 the matrix of ones.
     """
     return xp.linalg.solve(xp.swapaxes(np.eye(count) - transition + 1.0, -1, -2), np.ones(count))
 

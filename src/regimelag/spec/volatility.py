@@ -1,13 +1,13 @@
-"""Volatility models: what moves the residual scale within a regime and an episode, one small class each.
+"""Volatility models: dynamics of the residual scale within a regime and an episode.
 
-A model whose scale moves gives the weights of the last squared residual and of the last variance, so that the
-conditional variance over its unconditional value s^2 is
+A dynamic model defines the weights of the last squared residual and of the last variance, so that the conditional
+variance divided by its unconditional value s^2 is
 
     v[t] = 1 - alpha - beta + alpha e[t-1]^2 + beta v[t-1],    v[1] = 1,
 
-with e the residual over s. Likelihood, one-step-ahead densities, forecasts and simulation follow from these weights, so
-a volatility model of a user's script, such as ARCH or an exponentially weighted average, works wherever those of the
-package do once it is in `VOLATILITIES`.
+with e the residual divided by s. Likelihood, one-step-ahead densities, forecasts and simulation follow from these
+weights. A model defined in a user's script, such as ARCH or an exponentially weighted average, works everywhere in the
+package once it is registered in `VOLATILITIES`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ Array = Any
 
 
 class Volatility:
-    r"""Base of all volatility models.
+    r"""Base class of volatility models.
 
     Attributes
     ----------
     kind : str
-        Name in a spec, and in `VOLATILITIES`.
+        Name in a spec, and key in `VOLATILITIES`.
     words : str
-        Its name in sentences.
+        Name in sentences.
     moves : bool
-        Whether the scale follows past responses. A density then depends on the responses before it, so there are no
-        leave-one-out densities.
+        Whether the scale depends on past responses. There are then no leave-one-out densities.
     latex : str
         LaTeX of the conditional variance, with ``v_t``, the residual ``\varepsilon_t`` and ``s``.
     """
@@ -46,27 +45,31 @@ class Volatility:
     latex: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Keep plain numbers, so that the model stays hashable and TOML can hold it."""
         as_plain(self)
 
     def terms(self) -> tuple[Term, ...]:
-        """Its parameters: scalars, with their priors, symbols and meanings."""
+        """Scalar parameters, with their priors, symbols and meanings."""
         return ()
 
     def weights(self, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Weights of the last squared residual and of the last variance: not negative, with a sum of at most 1.
+        """Weights of the last squared residual and of the last variance.
 
         Parameters
         ----------
         parameters : mapping of str to array
-            A value for each name in `terms`: NumPy's or PyTensor's.
+            A value for each name in `terms`, as NumPy or PyTensor arrays.
+
+        Returns
+        -------
+        alpha, beta : array
+            Non-negative, with a sum of at most 1.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Constant(Volatility):
-    """A scale that regimes and episodes alone move."""
+    """A scale that depends on regime and episode only."""
 
     kind: ClassVar[str] = "constant"
     words: ClassVar[str] = "constant volatility"
@@ -77,9 +80,8 @@ class Constant(Volatility):
 class Garch(Volatility):
     """GARCH(1,1), stationary by construction: Bollerslev (1986), doi:10.1016/0304-4076(86)90063-1.
 
-    Persistence is alpha + beta, and the ARCH share alpha / (alpha + beta), so that each prior says one thing: shocks to
-    the variance fade with a half-life of log(1/2) / log(persistence) periods, and the share says how much of the
-    variance comes from the last period alone.
+    The parameters are the persistence alpha + beta and the ARCH share alpha / (alpha + beta). Shocks to the variance
+    have a half-life of log(1/2) / log(persistence) periods.
     """
 
     kind: ClassVar[str] = "garch"
@@ -87,7 +89,7 @@ class Garch(Volatility):
     latex: ClassVar[str] = r"v_t = (1 - \pi) s^2 + \pi a \varepsilon_{t-1}^2 + \pi (1 - a) v_{t-1}"
 
     def terms(self) -> tuple[Term, ...]:
-        """Persistence of the variance, and its ARCH share."""
+        """Persistence of the variance, and the ARCH share."""
         return (
             Term(
                 nm.GARCH_PERSISTENCE,

@@ -1,4 +1,4 @@
-"""The table of a calibration by simulation: which quantities are calibrated."""
+"""Table of simulation-based calibration, by quantity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
 from regimelag.spec import names as nm
 
 RANKS = "prior_sbc"
-# Family-wise error of the verdict.
+# Family-wise error rate of the verdict.
 LEVEL = 0.05
 
 
@@ -28,17 +28,16 @@ def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by quantity, columns ``mean rank`` (0.5 if calibrated; below, the posterior lies too high), ``p`` of a
-        simultaneous test of the ranks' distribution function, ``p, Holm`` adjusted for the number of quantities, and
-        ``verdict``: not calibrated where that is below 0.05, so that a right model has any such verdict in one study of
-        twenty at most. ``attrs`` count ``simulations``; ``failed``, without ranks, which the test places where they
-        speak most against calibration; and those that have ranks and are kept, but ``unmixed`` (R-hat above 1.05),
-        ``divergent`` (in any draw) or ``noisy`` (effective sample size below the number of thinned draws).
+        Indexed by quantity, with columns ``mean rank`` (0.5 if calibrated; lower if the posterior is too high), ``p``
+        of a simultaneous test of the ranks' distribution function, ``p, Holm`` adjusted for the number of quantities,
+        and ``verdict``: not calibrated if that is below 0.05, so that at most one in twenty studies of a correct model
+        has such a verdict. ``attrs`` count ``simulations``; ``failed`` ones without ranks, which the test counts at the
+        most unfavourable ranks; and simulations that are kept but ``unmixed`` (R-hat above 1.05), ``divergent`` (in any
+        draw) or ``noisy`` (effective sample size below the number of thinned draws).
 
     Notes
     -----
-    The test is the one behind the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022),
-    doi:10.1007/s11222-022-10090-6.
+    The test underlies the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6.
     """
     if RANKS not in tree.children or "settings" not in tree.attrs:
         raise FitError("sbc_table", "the tree is what sbc() returned", f"groups {sorted(tree.children)}", "pass that")
@@ -57,18 +56,18 @@ def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
 
 
 def sbc_columns(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Ranks (simulation), on (0, 1), of each quantity."""
+    """Ranks (simulation) on (0, 1) of each quantity."""
     ranks = tree[RANKS].to_dataset().isel({nm.CHAIN: 0}, drop=True)
     return {name: column for values in ranks.data_vars.values() for name, column in _entries(values)}
 
 
 def _entries(values: xr.DataArray) -> list[tuple[str, np.ndarray]]:
-    """Columns of a quantity (draw), each under its name and labels."""
+    """Columns (draw) of a quantity, with their names and labels."""
     dims = [dim for dim in values.dims if dim != nm.DRAW]
     found = []
     for place in np.ndindex(*(values.sizes[dim] for dim in dims)):
         one = values.isel(dict(zip(dims, place, strict=True)))
-        # A dimension without names is told by place.
+        # A dimension without coordinates is labelled by position.
         label = ", ".join(str(one[dim].item() if dim in one.coords else n) for dim, n in zip(dims, place, strict=True))
         found.append((f"{values.name}[{label}]" if dims else str(values.name), one.to_numpy()))
     return found

@@ -1,9 +1,9 @@
 """Simulation-based calibration: ranks of prior truths among posterior draws.
 
-A truth is drawn from the prior, a response simulated from it on the panel's covariates, the model fitted, and the truth
-ranked among the draws. If simulator, model, sampler and readings are all right, every rank is uniform: Talts,
-Betancourt, Simpson, Vehtari & Gelman (2018), arXiv:1804.06788. Ranks of parameters alone cannot see some errors, such
-as a posterior that is the prior, so quantities that depend on the data are ranked too: Modrak et al. (2023),
+A truth is drawn from the prior, responses are simulated from it given the panel's covariates, the model is fitted, and
+the truth is ranked among the draws. If simulator, model, sampler and results are correct, all ranks are uniform: Talts,
+Betancourt, Simpson, Vehtari & Gelman (2018), arXiv:1804.06788. Ranks of parameters alone do not detect some errors,
+such as a posterior equal to the prior, so quantities that depend on the data are ranked too: Modrak et al. (2023),
 doi:10.1214/23-BA1404.
 """
 
@@ -49,11 +49,11 @@ from regimelag.spec.toml import spec_to_toml
 
 Build = Callable[[ModelSpec, xr.Dataset], pm.Model]
 
-# Chains that disagree more than this sample something else than one posterior.
+# R-hat above which chains count as unmixed.
 UNMIXED = RHAT_LIMIT
-# A fit that does not mix well enough is run once again, so many times as long.
+# A fit that does not mix is run again, longer by this factor.
 LONGER = 4
-# Truths that are drawn at a time.
+# Number of truths drawn at once.
 BLOCK = 25
 SAMPLER = Sampler(draws=400, tune=400, chains=2, target_accept=0.9, starts=4)
 TRUTH, DIAGNOSTICS = "truth", "diagnostics"
@@ -62,7 +62,7 @@ SIMULATION = "simulation"
 
 @dataclass(frozen=True)
 class Study:
-    """Settings of a calibration; hashable, so that a process compiles its model once."""
+    """Settings of a study; hashable, so that a process compiles its model once."""
 
     spec: ModelSpec
     panel: xr.Dataset = field(compare=False, repr=False)
@@ -73,7 +73,7 @@ class Study:
     thinned: int
 
     def settings(self) -> dict[str, Any]:
-        """Settings that the ranks depend on, for JSON."""
+        """Settings that affect the ranks, as JSON values."""
         return {
             "study": "sbc",
             "spec": spec_to_toml(self.spec),
@@ -98,67 +98,66 @@ def sbc(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    """Calibrate a model by simulation: rank prior truths among the draws of its posterior.
+    """Simulation-based calibration of a model: rank prior truths among posterior draws.
 
     Parameters
     ----------
     spec : ModelSpec
-        The model that the truths and the data come from.
+        Model of the truths and the simulated data.
     panel : xarray.Dataset
-        Panel whose covariates, episodes and missing rows are used; its responses are not.
+        Panel with covariates, episodes and missing rows; its responses are not used.
     simulations : int
-        How many.
+        Number of simulations.
     rows : int, optional
-        Use the last so many rows of the panel.
+        Use only this number of last rows of the panel.
     sampler : Sampler
-        Settings of each fit; `nuts_sampler` is "nutpie". By default two chains of 400 draws, after 400 of tuning, with
-        ``target_accept=0.9`` and a search for modes from four starting points.
+        Settings of each fit; `nuts_sampler` is "nutpie". By default two chains of 400 draws after 400 tuning draws,
+        with ``target_accept=0.9`` and a mode search from four starting points.
     thinned : int
-        Draws that a rank is taken among: equally spaced, so that they are nearly independent. A fit whose worst bulk
-        effective sample size is smaller, or whose R-hat exceeds 1.05, is run again four times as long; what is too
-        small even so is counted as noisy.
+        Number of draws to rank the truth among, equally spaced so that they are nearly independent. A fit whose worst
+        bulk effective sample size is smaller, or whose R-hat exceeds 1.05, is run again four times as long; if the
+        sample size is still too small, the simulation counts as noisy.
     build : callable
-        Of a spec and a panel, to the model that is fitted; a function of a module, since it is sent to other processes.
-        By default the right one, `build_model`: another shows whether the study would notice an error.
+        Function of a spec and a panel that returns the model to fit, defined in a module, since it is sent to other
+        processes. The default `build_model` is the correct one; another shows whether the study detects an error.
     executor : concurrent.futures.Executor, optional
-        Where the fits run, such as a Dask cluster's ``client.get_executor()``; by default processes of this machine,
+        Executor of the fits, such as a Dask cluster's ``client.get_executor()``; by default processes of this machine,
         one per core, which do not import the script.
     folder : str or Path, optional
-        Where each finished simulation is kept, as JSON. Called again, only what is missing or failed is run.
+        Folder for finished simulations, as JSON. A later call runs only missing and failed ones.
     random_seed : int, optional
-        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or else a new one.
-        Simulation n depends on it and on n alone, so more simulations can be added to a folder.
+        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, or else a new one. Simulation n
+        depends only on the seed and n, so more simulations can be added to a folder.
     progressbar : bool
-        Whether to say on standard error how far it is.
+        Whether to print progress to standard error.
 
     Returns
     -------
     xarray.DataTree
-        ``prior_sbc``: for each quantity the rank of the truth, jittered within its bin and scaled to (0, 1), with
-        dimensions chain (one), draw (simulation) and the quantity's own, which ``arviz.plot_ecdf_pit(tree,
-        group="prior_sbc")`` draws; ties, which quantities in whole weeks have, are broken at random. ``truth``
-        (simulation): the same quantities' true values. ``diagnostics`` (simulation): ``rhat`` and ``ess_bulk``, the
-        worst over quantities, ``divergent`` draws, ``longer``, whether the fit was run again, and ``error``, a text
-        that is empty unless the simulation has no ranks. Attributes hold the settings and the counts.
+        ``prior_sbc``: the rank of the truth of each quantity, jittered within its bin and scaled to (0, 1), with
+        dimensions chain (one), draw (simulation) and those of the quantity, as input of ``arviz.plot_ecdf_pit(tree,
+        group="prior_sbc")``; ties, as between whole weeks, are broken at random. ``truth`` (simulation): the true
+        values. ``diagnostics`` (simulation): ``rhat`` and ``ess_bulk``, the worst over quantities, ``divergent`` draws,
+        ``longer``, whether the fit was run again, and ``error``, a text, empty unless the simulation has no ranks.
+        Attributes have the settings and counts.
 
     Raises
     ------
     FitError
-        If an argument is out of range, the folder holds another study, the executor breaks, or every simulation failed.
+        If an argument is out of range, the folder has another study, the executor breaks, or every simulation failed.
     PanelError
         If the panel does not fit the spec.
 
     Notes
     -----
-    Quantities are all variables of the model, entry by entry, and ``log_joint`` (of the sampler's scale),
-    ``log_likelihood``, ``mean_regime`` (mean number of the regime along the path), ``lagged_effect`` (overall, by
-    regime and by episode), ``mean_lag``, ``median_lag`` and ``peak_lag``. Regimes are ordered by gaps that are
-    positive, so a forward draw of the prior respects the order by itself and nothing has to be rejected. No fit is left
-    out: see `sbc_table` for how those without ranks are counted.
+    Quantities are all entries of the model's variables, and ``log_joint`` (on the unconstrained scale),
+    ``log_likelihood``, ``mean_regime`` (mean index of the regime along the path), ``lagged_effect`` (overall, by regime
+    and by episode), ``mean_lag``, ``median_lag`` and ``peak_lag``. Regimes are ordered by positive gaps, so prior draws
+    satisfy the order without rejection. No fit is left out: `sbc_table` explains how fits without ranks are counted.
     """
     check_panel(spec, panel)
     panel = panel if rows is None else last_rows(panel, whole(FitError, "sbc", "rows", rows, "give rows such a number"))
-    # A folder keeps settings as JSON, which knows no number of NumPy's.
+    # Settings are stored as JSON, which has no NumPy numbers.
     study = Study(
         spec,
         panel,
@@ -189,13 +188,13 @@ def _check(study: Study) -> None:
 
 @lru_cache(maxsize=1)
 def _prepared(study: Study) -> tuple[pm.Model, CompiledModel]:
-    """The model that truths are drawn from, and the one that is fitted, compiled; once a process."""
+    """Model of the truths, and the compiled model to fit; once per process."""
     return build_model(study.spec, study.panel), CompiledModel(study.build(study.spec, study.panel))
 
 
 @lru_cache(maxsize=4)
 def _truths(study: Study, block: int) -> xr.Dataset:
-    """Draws from the prior for a block of simulations: one costs nearly as much as all of them."""
+    """Prior draws for a block of simulations; one draw costs nearly as much as a block."""
     seed = np.random.SeedSequence([study.random_seed, block, BLOCK]).generate_state(1)[0]
     return draw_prior(study.spec, _prepared(study)[0], BLOCK, random_seed=int(seed))
 
@@ -207,7 +206,7 @@ def one_simulation(study: Study, number: int) -> Result:
     parameters = _truths(study, number // BLOCK).isel({nm.DRAW: [number % BLOCK]})
     panel = simulate(study.spec, study.panel, parameters=parameters, random_seed=seeds[0])
     _check_finite(panel, study.panel)
-    # Covariates are those that the fitted model was built with, whatever it did to them.
+    # Covariates are those of the fitted model, which may differ from the panel's.
     simulated = model_data(study.spec, panel)
     responses = {name: simulated[name] for name in (nm.RESPONSE_VALUE, nm.OWN_PAST) if name in simulated}
     plan = compiled.on(compiled.data | responses)
@@ -219,7 +218,7 @@ def one_simulation(study: Study, number: int) -> Result:
     truth = _quantities(study.spec, panel, parameters, path, xr.DataArray([[height]], dims=(nm.CHAIN, nm.DRAW)))
     modes = find_modes_from_prior(plan, starts=study.sampler.starts, random_seed=seeds[1])
     start = partial(dispersed_start, modes, plan.value_and_gradient)
-    # Whether chains are long enough is asked of the chains alone, not of the truth, so going on does not bias ranks.
+    # The decision to run longer depends on the chains only, not on the truth, so ranks are unbiased.
     for times in (1, LONGER):
         drawn, divergent = _sampled(study, panel, plan, start, seeds[1], times)
         mixing = _mixing(drawn[list(truth.data_vars)])
@@ -232,12 +231,12 @@ def one_simulation(study: Study, number: int) -> Result:
 def _sampled(
     study: Study, panel: xr.Dataset, plan: CompiledModel, start: Callable[[int], np.ndarray], seed: int, times: int
 ) -> tuple[xr.Dataset, int]:
-    """Draws of all quantities (chain, draw, ...), so many times as long as the study says, and how many diverged."""
+    """Draws of all quantities (chain, draw, ...), `times` as many as the study's, and number of divergences."""
     longer = replace(study.sampler, draws=times * study.sampler.draws, tune=times * study.sampler.tune)
     fitted = sample_nutpie(plan, start, seed, False, longer.nuts)
     posterior, statistics = fitted["posterior"].to_dataset(), fitted["sample_stats"].to_dataset()
     posterior, _ = with_point_lags(study.spec, panel, posterior, np.random.default_rng(seed))
-    # Probabilities of point lags have no truth to be ranked; the draws of the lags do.
+    # Probabilities of point lags have no truth; draws of the lags do.
     held = [nm.lag_parameter(signal.name, "probability") for signal in study.spec.point_signals]
     posterior = posterior.drop_vars([*held, nm.LAG], errors="ignore") if held else posterior
     paths = regime_paths(_tree(study.spec, panel, posterior), random_seed=seed)
@@ -246,7 +245,7 @@ def _sampled(
 
 
 def _check_finite(panel: xr.Dataset, template: xr.Dataset) -> None:
-    """Refuse responses that overflowed: the model would take them for missing."""
+    """Refuse responses that overflowed, which the model would treat as missing."""
     lost = ~np.isfinite(panel[nm.RESPONSE_VALUE]) & np.isfinite(template[nm.RESPONSE_VALUE])
     if bool(lost.any()):
         came = f"{int(lost.sum())} that are not"
@@ -254,7 +253,7 @@ def _check_finite(panel: xr.Dataset, template: xr.Dataset) -> None:
 
 
 def _tree(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataTree:
-    """The least that readings need; a fit has much more."""
+    """Minimal tree for the functions of a fit."""
     groups = {"posterior": parameters, "observed_data": panel[[nm.RESPONSE_VALUE]]}
     groups["constant_data"] = panel.drop_vars([nm.RESPONSE_VALUE, nm.REGIME_PATH])
     tree = xr.DataTree.from_dict(groups)
@@ -265,7 +264,7 @@ def _tree(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Data
 def _quantities(
     spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, paths: xr.DataArray, log_joint: xr.DataArray
 ) -> xr.Dataset:
-    """Everything that is ranked (chain, draw, ...)."""
+    """All ranked quantities (chain, draw, ...)."""
     found = dict(parameters.data_vars) | {"log_joint": log_joint}
     at = AtDraws(spec, panel, parameters)
     found["log_likelihood"] = at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2].sum(axis=-1))
@@ -276,27 +275,27 @@ def _quantities(
         lags, read = lag_distribution(tree), effects_of_draws(tree)
         found |= {name: lags[name] for name in ("mean_lag", "median_lag", "peak_lag")}
         for name in [str(name) for name in read.data_vars if str(name).startswith("lagged")]:
-            # Signals without a kernel have no lagged effect.
+            # Signals with kernel none have no lagged effect.
             found[name.replace("lagged", "lagged_effect")] = read[name].sel({nm.SIGNAL: lags[nm.SIGNAL]})
     return xr.Dataset(found)
 
 
 def _ranked(truth: xr.Dataset, drawn: xr.Dataset, thinned: int, rng: np.random.Generator) -> Result:
-    """Ranks of the true values among thinned draws, ties at random; and the true values."""
+    """Ranks of the true values among thinned draws, with ties at random; and the true values."""
     draws = stack_draws(drawn)
     every = np.linspace(0, len(draws["log_joint"]) - 1, thinned).round().astype(int)
     rank, true = truth.copy(), {str(name): values.to_numpy() for name, values in truth.data_vars.items()}
     for name, value in true.items():
         few = draws[name][every]
         ties = rng.integers(0, (few == value).sum(axis=0) + 1)
-        # Jittered within its bin, a rank that is uniform on 0, 1, ..., thinned becomes uniform on (0, 1).
+        # With jitter, a rank that is uniform on 0, 1, ..., thinned becomes uniform on (0, 1).
         jittered = (few < value).sum(axis=0) + ties + rng.random(value.shape)
         rank[name] = rank[name].copy(data=jittered / (thinned + 1))
     return {"rank": _plain(rank), "truth": _plain(truth)}
 
 
 def _plain(found: xr.Dataset) -> Result:
-    """As plain data, without the attributes that readings give."""
+    """Values as plain data without attributes."""
     whole = found.to_dict()
     parts = {kind: {name: one | {"attrs": {}} for name, one in whole[kind].items()} for kind in ("coords", "data_vars")}
     return parts | {"dims": whole["dims"], "attrs": {}}
@@ -307,7 +306,7 @@ def _mixing(drawn: xr.Dataset) -> dict[str, float]:
     flat = [values.transpose(nm.CHAIN, nm.DRAW, ...).to_numpy() for values in drawn.data_vars.values()]
     joined = np.concatenate([values.reshape(*values.shape[:2], -1) for values in flat], axis=-1)
     chains = {"chain_axis": 0, "draw_axis": 1}
-    # What never moves, such as a peak that all draws agree on, has neither.
+    # Constant quantities, such as a peak lag equal in all draws, have neither.
     with np.errstate(invalid="ignore"):
         rhat, ess = array_stats.rhat(joined, **chains), array_stats.ess(joined, **chains)
     return {"rhat": float(np.nanmax(rhat)), "ess_bulk": float(np.nanmin(ess))}

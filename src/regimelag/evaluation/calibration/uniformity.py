@@ -1,4 +1,4 @@
-"""Whether ranks are uniform: a simultaneous test of their distribution function, and Holm's adjustment."""
+"""Simultaneous test of the uniformity of ranks, and Holm's adjustment."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-# Sets of uniform ranks that a p-value is compared with: the smallest possible one is 1 / (SETS + 1).
+# Number of simulated sets of uniform ranks; the smallest p value is 1 / (SETS + 1).
 SETS = 20_000
 
 
 def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndarray:
-    """P-values of uniformity on (0, 1), exact in the sense of a Monte Carlo test.
+    """P values of uniformity on (0, 1), by an exact Monte Carlo test.
 
     At each of the points 1 / bins, 2 / bins, ... the number of values below is binomial. The statistic is the smallest
-    of the two-sided binomial p-values, compared with its distribution under uniform values: the ranks leave the
-    simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6, just if this p-value is
-    small.
+    two-sided binomial p value, compared with its distribution under uniformity. The p value is small if and only if the
+    ranks leave the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6.
 
     Parameters
     ----------
     values : ndarray
         (run, quantity).
     bins : int
-        Number of equal intervals; one more than the draws that a rank was taken among.
+        Number of equal intervals; one more than the number of ranked draws.
     unknown : int
-        Runs without a value. They are counted where they make the p-value smallest: all below, or all above the rest.
+        Number of runs without a value. They are placed below or above all others, whichever gives the smaller p value.
 
     Returns
     -------
@@ -39,7 +38,7 @@ def ecdf_p_values(values: np.ndarray, *, bins: int, unknown: int = 0) -> np.ndar
     below = (values[:, None, :] <= points[None, :, None]).sum(axis=0)
     place = np.arange(bins - 1)[:, None]
     statistic = np.minimum(tail[place, below], tail[place, below + unknown]).min(axis=0)
-    # Ties are exact but for rounding.
+    # The tolerance treats rounding differences as ties.
     return (1 + np.searchsorted(distribution, statistic * (1 + 1e-9), side="right")) / (SETS + 1)
 
 
@@ -51,14 +50,14 @@ def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.nda
     runs : int
         Number of values.
     bins : int
-        Number of equal intervals between whose edges the function is looked at.
+        Number of equal intervals at whose edges the function is evaluated.
     level : float
         Probability that the function of uniform values leaves the band at any edge.
 
     Returns
     -------
     points, low, high : ndarray
-        (bins - 1): the inner edges, and the smallest and largest share below that lies within the band.
+        (bins - 1): the inner edges, and the bounds of the share below.
     """
     tail, distribution = _null(runs, bins)
     inside = tail > np.quantile(distribution, level)
@@ -81,7 +80,7 @@ def _null(runs: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """P-values adjusted for their number, whatever their dependence.
+    """Holm's adjusted p values, valid under any dependence.
 
     Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 65-70.
     """

@@ -1,1 +1,1 @@
-"""Models compared by predictive density."""
+"""Comparison of models by predictive density."""

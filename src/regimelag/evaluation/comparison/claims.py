@@ -1,4 +1,4 @@
-"""What several models, or signals, that were tried on one data set say together."""
+"""Claims that hold for several models or signals tried on one data set."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ ErrorRate = Literal["fwer", "fdr"]
 
 
 def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -> pd.DataFrame:
-    """Claims of lagged responses that hold for all models and signals that were tried on one data set.
+    """Claims of lagged responses, corrected for the number of models and signals tried on one data set.
 
     Parameters
     ----------
     fits : mapping of str to xarray.DataTree
-        Every fit that was looked at, by the name of its model, whatever it showed.
+        All fits that were tried, by name of the model, whatever their results.
     error_rate : {"fwer", "fdr"}
-        What is controlled: the probability of any false claim of either sign (family-wise error rate, by the step-down
-        procedure of Holm), or the expected share of false ones among the claims (false discovery rate, by the step-up
-        procedure of Benjamini & Hochberg); at 2 in a hundred, as the verdict of one fit.
+        Error rate to control at 2 %, as for the verdict of one fit: the probability of any false claim of either sign
+        (family-wise error rate, step-down procedure of Holm), or the expected share of false claims (false discovery
+        rate, step-up procedure of Benjamini & Hochberg).
 
     Returns
     -------
     pandas.DataFrame
-        One row for each model, response and signal: ``probability`` of the more probable sign of the average lagged
-        effect, ``sign``; ``alone``, whether the verdict of this fit by itself claims it; ``claimed``, whether the
-        error rate allows it among all rows; ``withheld``, why nothing may be claimed of it, or empty. In attrs the
-        sentences, and ``error_rate``.
+        One row per model, response and signal: ``probability`` of the more probable sign of the average lagged effect,
+        ``sign``; ``alone``, whether the verdict of this fit claims it; ``claimed``, whether the error rate allows the
+        claim among all rows; ``withheld``, the reason why no claim is allowed, or empty. ``attrs`` have the sentences
+        and ``error_rate``.
 
     Raises
     ------
     FitError
-        If there is no fit, or no fit with a lagged signal, or the error rate is another.
+        If there is no fit, no fit with a lagged signal, or the error rate is unknown.
 
     Notes
     -----
-    That a response is there *in every model* needs no correction for the number of models: each of them has to claim it
-    alone. That it is there *in some model* does. Holm (1979), Scandinavian Journal of Statistics 6, 65-70; Benjamini &
-    Hochberg (1995), doi:10.1111/j.2517-6161.1995.tb02031.x. One minus the probability of a sign stands for a one-sided
-    p value, to which it is equal asymptotically under a flat prior, Casella & Berger (1987),
-    doi:10.1080/01621459.1987.10478396. Rows whose verdict is withheld count among those that were tried.
+    A claim that there is a response *in every model* needs no correction for the number of models, since each of them
+    must claim it alone. A claim that there is one *in some model* does. Holm (1979), Scandinavian Journal of Statistics
+    6, 65-70; Benjamini & Hochberg (1995), doi:10.1111/j.2517-6161.1995.tb02031.x. One minus the probability of a sign
+    is used as a one-sided p value, which it equals asymptotically under a flat prior, Casella & Berger (1987),
+    doi:10.1080/01621459.1987.10478396. Rows with a withheld verdict count as tried.
     """
     if error_rate not in get_args(ErrorRate):
         raise FitError(
@@ -70,7 +70,7 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
 
 
 def allowed(p: np.ndarray, error_rate: ErrorRate) -> np.ndarray:
-    """Which of several one-sided p values (test) are small enough together, each with 0.01 to spend."""
+    """Which one-sided p values (test) are jointly significant, at level 0.01 per sign."""
     order, count = np.argsort(p, kind="stable"), len(p)
     rank = np.arange(1, count + 1)
     if error_rate == "fwer":
@@ -84,7 +84,7 @@ def allowed(p: np.ndarray, error_rate: ErrorRate) -> np.ndarray:
 
 
 def _rows(name: str, view: View) -> list[dict[str, object]]:
-    """A row for each response and lagged signal of a fit."""
+    """One row for each response and lagged signal of a fit."""
     spec, problems = view.spec, view.diagnostics[1:]
     if not spec.lagged_signals:
         return []
@@ -108,7 +108,7 @@ def _rows(name: str, view: View) -> list[dict[str, object]]:
 
 
 def _said(table: pd.DataFrame, error_rate: ErrorRate) -> list[str]:
-    """What all models say of each response and signal, in words."""
+    """Sentences on all models together, by response and signal."""
     rate = "family-wise error rate" if error_rate == "fwer" else "false discovery rate"
     tried = f"{len(table)} lagged effects in {table['model'].nunique()} models were tried"
     said = [f"{tried}; the {rate} of claims is at most {2 * FALSE_CLAIM:g}, if priors and likelihoods are right."]

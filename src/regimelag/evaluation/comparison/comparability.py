@@ -14,14 +14,14 @@ from regimelag.spec import names as nm
 
 
 def check_alike(fits: Mapping[str, xr.DataTree]) -> None:
-    """Refuse fits of other responses, rows, missing values or standardisation than the first's."""
+    """Refuse fits with other responses, rows, missing values or standardisation than the first."""
     rule = "models are compared on the same responses, row for row"
     cure = "; models of other responses are compared by their gains over nulls of their own, nulls={...}"
     _check(fits, _differs, "compare", rule, cure)
 
 
 def check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
-    """Refuse fits on other rows than the first's, or with values missing on others."""
+    """Refuse fits with other rows, or other missing values, than the first."""
     _check(fits, _other_rows, "compare", "gains are compared on the same rows", "")
 
 
@@ -38,7 +38,7 @@ def _check(
 
 
 def _same_window(panels: Iterable[xr.Dataset]) -> str:
-    """Cure: panels on the rows that all fits share."""
+    """Cure: code that makes panels on the common rows."""
     start, end = (pick(day_of(panel, row) for panel in panels) for pick, row in ((max, 0), (min, -1)))
     return f'make all panels of one frame by make_panel(spec, frame, start="{start}", end="{end}"), and fit again'
 
@@ -64,7 +64,7 @@ def _differs(one: xr.Dataset, other: xr.Dataset) -> str:
 
 
 def _other_rows(one: xr.Dataset, other: xr.Dataset) -> str:
-    """In which rows with a response two panels differ, in words; empty if in none."""
+    """Rows with a response in one of two panels only, in words; empty if there are none."""
     if not np.array_equal(one[nm.TIME], other[nm.TIME]):
         return f"rows {_span(other)}, not {_span(one)}"
     seen, others = (~np.isnan(natural(panel, nm.RESPONSE).to_numpy()).all(axis=1) for panel in (one, other))

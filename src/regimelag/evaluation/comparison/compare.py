@@ -1,4 +1,4 @@
-"""Models compared by what they predict: one table, and in words what may be said of it."""
+"""Comparison of models by predictive density: a table, and sentences on what it supports."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ LEAVE_ONE_OUT, LEAVE_FUTURE_OUT = "leave-one-out", "leave-future-out"
 
 
 class Scores(NamedTuple):
-    """Predictive densities of fits, by name, and how they came about.
+    """Predictive densities of fits by name, and their method.
 
     Attributes
     ----------
     by_name : dict of str to object
         Scores of all fits, by one method.
     faults : dict of str to list of str
-        What speaks against each fit or its refits, in words.
+        Convergence problems of each fit or its refits, in words.
     method : str
         leave-one-out or leave-future-out.
     condition : str
-        What the densities are given, in words.
+        What the densities are conditional on, in words.
     attrs : dict
-        What to record.
+        Attributes to record.
     """
 
     by_name: dict[Any, Any]
@@ -78,59 +78,57 @@ def compare(
     sampler: Sampler = SAMPLER,
     random_seed: int | None = None,
 ) -> pd.DataFrame:
-    """Compare models of the same data by their predictive densities, row by row.
+    """Compare models of the same data by their predictive densities.
 
-    Densities of a row given all others (leave-one-out) are compared where all models have them. Where a row's density
-    depends on past responses, as under GARCH or with autoregression, a model has none: then all models of the table are
-    refitted on the rows up to several origins, and compared by what they predict one step ahead (leave-future-out).
+    Leave-one-out densities of a row given all others are compared if all models have them. Models whose densities
+    depend on past responses, through GARCH or autoregression, do not: then all models are refitted on the rows up to
+    several origins, and compared by their one-step-ahead densities (leave-future-out).
 
-    A claim about the lag of a signal is tried against the same model with kernel none for it, which keeps the
+    To test a claim about the lag of a signal, compare with the same model with kernel none for it, which keeps the
     same-period term: ``dataclasses.replace(signal, kernel=regimelag.kernels.NoLag())``.
 
     Parameters
     ----------
     fits : mapping of str to xarray.DataTree
-        Two fits or more, by name, of the same responses on the same rows.
+        At least two fits by name, with the same responses on the same rows.
     reference : str, optional
-        The model that the others are set against; the first by default. Give the model whose claim is tried.
+        Model to compare all others with, such as the model of the claim; by default the first.
     nulls : mapping of str to xarray.DataTree, optional
-        The fit of each model's own null, by the same names. Then gains over nulls are compared, and the models may be
-        of different responses, such as a direction and its reverse: each null has its model's responses, and all have
-        the same rows.
+        The fit of each model's own null, by the same names. Then gains over nulls are compared, and the models may have
+        different responses, such as a direction and its reverse: each null has its model's responses, and all have the
+        same rows.
     sampler : Sampler
-        Settings of the refits of leave-future-out; `nuts_sampler` is "nutpie". By default two chains of 500 draws,
-        after 500 of tuning, and a search for modes from six starting points.
+        Settings of the refits of leave-future-out; `nuts_sampler` is "nutpie". By default two chains of 500 draws after
+        500 tuning draws, and a mode search from six starting points.
     random_seed : int, optional
         Seed of these refits. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
     pandas.DataFrame
-        One row a model, best first. ``elpd``, expected log predictive density, the sum over rows of the joint log
-        density of the row's responses in their own units (nats), and its standard error; ``parameters``, their
-        effective number (missing of leave-future-out); ``difference`` of the elpd from the reference's and its standard
-        error, over rows in pairs; ``weight`` by stacking; ``reading``, whether the model predicts *better* or *worse*
-        than the reference or the data are *inconclusive*; ``reliability``, the Pareto k in words, or the largest R-hat
-        of the refits. In attrs: ``verdict``, a list of sentences, which say in what models differ and where that is no
-        test of a lag; ``differences``, by model, what it has and lacks beside the reference, from the specs;
-        ``method``, leave-one-out or leave-future-out; ``condition``, what the densities are given; ``reference``,
-        ``rows``.
+        One row per model, best first: ``elpd``, expected log predictive density, the sum over rows of the joint log
+        density of the responses in their own units (nats), and its standard error; ``parameters``, their effective
+        number (missing for leave-future-out); ``difference`` of the elpd from the reference's and its standard error,
+        from paired rows; ``weight`` by stacking; ``reading``: *better*, *worse* or *inconclusive*, compared with the
+        reference; ``reliability``, from Pareto k, or the largest R-hat of the refits.
 
-        With `nulls`, one row a model, the reference first: ``rows``; ``gain``, the elpd of the model less that of its
-        null (nats), and its standard error; ``reading``, whether the model predicts *better* or *worse* than its null
-        or the data are *inconclusive*; ``difference`` of the gain from the reference's and its standard error, over
-        rows in pairs; ``reliability`` of the model and of its null. Attrs are the same; ``differences`` are those of
-        the null from its model.
+        In attrs: ``verdict``, a list of sentences, including differences between models and whether they test a lag;
+        ``differences`` in spec from the reference, by model; ``method``, leave-one-out or leave-future-out;
+        ``condition``, what the densities are conditional on; ``reference``; ``rows``.
+
+        With `nulls`, one row per model, the reference first: ``rows``; ``gain``, the elpd of the model minus that of
+        its null (nats), and its standard error; ``reading``: *better*, *worse* or *inconclusive*, compared with its
+        null; ``difference`` of the gain from the reference's and its standard error, from paired rows; ``reliability``
+        of the model and of its null. Attrs are the same; ``differences`` are those of the null from its model.
 
     Raises
     ------
     FitError
-        If there are fewer than two fits, ``reference`` is none of them, or their responses, rows, missing values or
-        standardisation differ. With ``nulls``, also if they are not one for each model, on its responses; the models'
-        own responses may differ.
+        If there are fewer than two fits, ``reference`` is not one of them, or their responses, rows, missing values or
+        standardisation differ. With ``nulls``, also unless there is one per model, with its responses; responses may
+        then differ between models.
     PanelError
-        If leave-future-out is needed and a signal lies beyond another column, or a series does not vary before the
-        first origin.
+        If leave-future-out is needed and a signal is orthogonalised, or a series is constant before the first origin.
 
     See Also
     --------
@@ -139,22 +137,21 @@ def compare(
 
     Notes
     -----
-    Densities are exact for each draw; that the parameters have seen the row is undone by Pareto-smoothed importance
-    sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4. Weights: Yao, Vehtari, Simpson & Gelman
+    Densities are exact for each draw. Pareto-smoothed importance sampling corrects for the use of the row in the
+    posterior: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4. Weights: Yao, Vehtari, Simpson & Gelman
     (2018), doi:10.1214/17-BA1091.
 
-    The data distinguish two models if the difference is at least 4 nats and at least two standard errors, over 100 rows
-    or more, still is so without the rows whose Pareto k is too large, and neither fit's diagnostics find fault. Smaller
+    The data distinguish two models if the difference is at least 4 nats and at least two standard errors, over at least
+    100 rows, also without the rows with a large Pareto k, and the diagnostics of both fits find no fault. Smaller
     differences have standard errors that are too small, and errors far from normal: Sivula, Magnusson, Matamoros &
     Vehtari (2020), arXiv:2008.10296. An inconclusive difference does not mean that both models predict equally well.
 
-    A leave-one-out density is given the row's own signals and controls, and all other rows, later ones too. It answers
-    whether a term helps to describe a week, not whether a forecaster would have gained.
+    A leave-one-out density is conditional on the row's own signals and controls and on all other rows, including later
+    ones. It measures whether a term helps to describe a week, not whether it helps to forecast.
 
-    Leave-future-out scores the second half of the rows. Centers, scales and parameters are learned on the rows up to an
-    origin, kept for 26 rows, and then learned anew; regimes and the conditional variance are carried on from row to
-    row. It takes about a minute for a model of 682 weeks. Buerkner, Gabry & Vehtari (2020),
-    doi:10.1080/00949655.2020.1783262.
+    Leave-future-out scores the second half of the rows. Centres, scales and parameters are estimated on the rows up to
+    an origin and updated every 26 rows; regimes and the conditional variance are filtered from row to row. It takes
+    about a minute for a model of 682 weeks. Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262.
     """
     named = _named(fits, reference)
     if nulls is not None:
@@ -186,10 +183,10 @@ def compare(
 def compare_gains(
     pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], *, sampler: Sampler = SAMPLER, random_seed: int | None = None
 ) -> pd.DataFrame:
-    """Compare the gains of models over their own nulls, of pairs (model, null): `compare` with nulls.
+    """Compare the gains of models over their own nulls, from pairs (model, null): `compare` with nulls.
 
-    Two densities of different responses have different units, and cannot be set against each other. A gain is a ratio
-    of densities of one response, so gains can. The rule by which the data distinguish is that of `compare`.
+    Densities of different responses have different units and cannot be compared. Gains are ratios of densities of one
+    response, so they can. The decision rule is that of `compare`.
     """
     for name, pair in pairs.items():
         check_alike({name: pair[0], f"the null of {name}": pair[1]})
@@ -244,7 +241,7 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
 
 
 def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, random_seed: int | None) -> Scores:
-    """Scores of all fits by one method: leave-one-out if all have such densities, leave-future-out otherwise."""
+    """Scores of all fits by one method: leave-one-out if all have such densities, else leave-future-out."""
     sampler_of_refits(asked, sampler)
     seed = drawn_seed(FitError, asked, random_seed)
     specs, panels = [spec_of(idata) for idata in fits.values()], [panel_of(idata) for idata in fits.values()]
@@ -262,7 +259,7 @@ def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, rando
     unused = [np.isnan(used_responses(panel)) for panel in panels]
     alike = np.all([one == unused[0] for one in unused], axis=(0, 2))
     if not alike.all():
-        # A model with own past has no density where that is missing, and no other is scored there either.
+        # With autoregression, rows with missing own lags have no density; they are omitted for all models.
         times = panels[0][nm.TIME].to_numpy()[alike]
         for name, score in found.items():
             kept = np.isin(score.elpd_i[nm.TIME].to_numpy(), times)
@@ -292,7 +289,7 @@ def _reliability(score: Any) -> str:
 
 
 def _between(scores: tuple[Any, ...], others: tuple[Any, ...], faults: list[str]) -> ElpdDifference:
-    """What the data tell of the difference of two gains."""
+    """Reading of the difference of two gains."""
     if scores is others:
         return SAME
     gain, other = (model.elpd_i.to_numpy() - null.elpd_i.to_numpy() for model, null in (scores, others))

@@ -16,18 +16,18 @@ from regimelag.spec.terms import model_terms
 from regimelag.spec.transitions import Transitions
 from regimelag.spec.volatility import Volatility
 
-# What makes two series the same variable, whatever their names and roles.
+# Fields that define a variable, whatever its name and role.
 DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
-# Parts of a spec that are compared below, or that change no posterior.
+# Parts of a spec that are compared below, or that do not affect the posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
-# In what regimes differ from a variance that follows past responses.
+# Parts in which a model with regimes differs from one with GARCH.
 RIVALS = ("regimes", "drivers", "volatility")
 
 
 @dataclass(frozen=True)
 class Covariate:
-    """A variable in the location of the response: its terms, from all signals and controls that are made of it."""
+    """A variable in the location of the response, with the terms of all signals and controls made from it."""
 
     name: str
     definition: tuple[Any, ...]
@@ -48,15 +48,15 @@ class Contrast:
     Parameters
     ----------
     differences : tuple of str
-        Each to be read after "the model is the reference": "without the lagged term of silver".
+        Complements of "the model is the reference", such as "without the lagged term of silver".
     lost, gained : tuple of str
-        Variables of which the model lacks, or has in addition, both the same-period and the lagged term: a difference
-        in what both predict is no test of their lag.
+        Variables of which the model lacks, or adds, both the same-period and the lagged term, so that the difference in
+        predictive density does not test their lag.
     nulls : mapping of str to str
-        The fit that is the right null for such a variable's lag, where it is among those compared.
+        For such a variable, the fit among those compared that is the null for its lag.
     regimes_over_clustering : int
-        Where one of them has regimes in the place of a variance that follows past responses, and all else is the same:
-        1 if that is the model, -1 if it is the reference; 0 otherwise.
+        If one of them has regimes instead of GARCH and all else is equal: 1 if that is the model, -1 if it is the
+        reference; 0 otherwise.
     """
 
     differences: tuple[str, ...]
@@ -67,7 +67,7 @@ class Contrast:
 
 
 def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSpec] | None = None) -> Contrast:
-    """Set a model against its reference; `others` are all models of the comparison, by name."""
+    """Compare a model with its reference; `others` are all models of the comparison, by name."""
     pairs = list(_matched(covariates(reference), covariates(spec)))
     lost = tuple(one.name for one, other in pairs if one is not None and other is None and _claimed(one))
     gained = tuple(other.name for one, other in pairs if other is not None and one is None and _claimed(other))
@@ -82,30 +82,30 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 
 
 def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
-    """Whether the one has regimes, with their drivers, in place of the other's variance, and nothing else differs."""
+    """Whether the only difference is that one has regimes with drivers and the other GARCH."""
     if regimes.regimes.count == 1 or not clustering.volatility.moves:
         return False
     if len(regimes.responses) > 1 or regimes.point_signals or regimes.family != clustering.family:
         return False
-    # Priors are compared of the parameters that both have.
+    # Only priors of parameters in both models are compared.
     mine, theirs = ({name: getattr(one, name) for name in RIVALS} for one in (regimes, clustering))
     common = regimes.changed(**theirs).priors
     return not spec_differences(regimes.changed(priors=common), clustering.changed(**mine))
 
 
 def _claimed(one: Covariate) -> bool:
-    """Whether it is a signal with both terms, of whose lag a claim is made."""
+    """Whether it is a signal with both terms, whose lag is subject to a claim."""
     return not one.control and one.terms == {SAME_PERIOD, LAGGED}
 
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
-    """The null for the lag of a signal: the same model with kernel none for it."""
+    """Null model for the lag of a signal: the same with kernel none for it."""
     signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
     return spec.changed(signals=tuple(signals))
 
 
 def covariates(spec: ModelSpec) -> list[Covariate]:
-    """Variables in the location, each once."""
+    """Distinct variables in the location."""
     found: dict[tuple[Any, ...], Covariate] = {}
     for series in (*spec.signals, *spec.controls):
         key, kernel = _definition(series), getattr(series, "kernel", NoLag())
@@ -121,7 +121,7 @@ def covariates(spec: ModelSpec) -> list[Covariate]:
 
 
 def spec_differences(reference: ModelSpec, spec: ModelSpec) -> list[str]:
-    """In what a model differs from its reference; empty if in nothing but names.
+    """Differences of a model from its reference; empty if only names differ.
 
     Parameters
     ----------
@@ -131,8 +131,7 @@ def spec_differences(reference: ModelSpec, spec: ModelSpec) -> list[str]:
     Returns
     -------
     list of str
-        Each to be read after "the model is the reference": "without the lagged term of silver", "with 1 regime instead
-        of 2".
+        Complements of "the model is the reference": "without the lagged term of silver", "with 1 regime instead of 2".
     """
     return [
         *_in_covariates(reference, spec),
@@ -164,7 +163,7 @@ def _matched(
 
 
 def _redefined(one: Covariate, other: Covariate) -> Iterator[str]:
-    """Differences in definition between two variables of the same name."""
+    """Differences in definition between variables of the same name."""
     for name, before, after in zip(DEFINING, one.definition, other.definition, strict=True):
         if before != after:
             yield f"with {name} {_plain(after)} instead of {_plain(before)} for {one.name}"
@@ -220,18 +219,18 @@ def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Fields of the responses, by place, other than those that define their values."""
+    """Differing fields of the responses, by position, except those that define their values."""
     for one, other in zip(reference.responses, spec.responses, strict=False):
         for words in _fields(one, other, {"name", "close", *DEFINING}):
             yield f"with {words} of response {one.name}"
 
 
 def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Regimes, episodes and priors."""
+    """Differences in regimes, episodes and priors."""
     if reference.regimes.count != spec.regimes.count:
         count = spec.regimes.count
         yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
-    # Without a lagged effect nothing of it varies, and its priors are idle.
+    # Without a lagged effect its variation and priors do not matter.
     lagged = bool(reference.lagged_signals and spec.lagged_signals)
     before, after = (
         tuple(one for one in each.episodes.vary if lagged or not _of_a_lag(one)) for each in (reference, spec)
@@ -245,7 +244,7 @@ def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_priors(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Priors that one of both replaces, of parameters that both have."""
+    """Priors that one of them replaces, of parameters in both."""
     before, after = (
         {one.name: one.prior for one in model_terms(each, len(each.episodes.labels())).parameters()}
         for each in (reference, spec)
@@ -266,7 +265,7 @@ def _in_the_rest(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
-    """Fields in which two parts of the same kind differ."""
+    """Differing fields of two parts of the same kind."""
     for one in dataclasses.fields(before):
         old, new = getattr(before, one.name), getattr(after, one.name)
         if one.name not in skipped and old != new:

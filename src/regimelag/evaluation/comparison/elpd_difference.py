@@ -1,4 +1,4 @@
-"""Whether the data distinguish two models, and how a paper may say it."""
+"""Decision whether the data distinguish two models, in words."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BETTER, WORSE, INCONCLUSIVE, REFERENCE = "better", "worse", "inconclusive", "ref
 
 @dataclass(frozen=True)
 class ElpdDifference:
-    """A difference of predictive density, and what may be said of it.
+    """A difference in predictive density, and its reading.
 
     Parameters
     ----------
     difference, se : float
-        In nats, with its standard error.
+        Difference and its standard error, in nats.
     reading : str
         better, worse, inconclusive; or reference.
     why_not : str
@@ -36,7 +36,7 @@ class ElpdDifference:
 
     @classmethod
     def of(cls, terms: np.ndarray, others: np.ndarray, bad: np.ndarray, *, faulty: bool) -> Self:
-        """Judge two sets of terms (row), of which some rows are unreliable, of fits of which some may be faulty."""
+        """Difference of two sets of terms (row); `bad` marks unreliable rows, `faulty` unreliable fits."""
         difference, se = paired_difference(terms, others)
         why_not = _why_not(terms, others, bad)
         if not why_not and faulty:
@@ -48,11 +48,11 @@ SAME = ElpdDifference(0.0, 0.0, REFERENCE)
 
 
 def paired_difference(terms: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Sum of the differences of two sets of terms (row), and its standard error over rows.
+    """Sum of the differences of two sets of terms (row), and its standard error.
 
-    Where models differ in how volatility moves, neighbouring rows differ alike. The standard error allows for that, by
-    Newey & West (1987), doi:10.2307/1913610, with Bartlett weights over the cube root of the rows; it is never below
-    that of independent rows.
+    Differences of models with different volatility dynamics are serially correlated. The standard error is that of
+    Newey & West (1987), doi:10.2307/1913610, with Bartlett weights up to the cube root of the number of rows; it is
+    never below that of independent rows.
     """
     difference = np.ravel(np.asarray(terms) - np.asarray(others))
     rows, apart = len(difference), difference - difference.mean()
@@ -63,12 +63,12 @@ def paired_difference(terms: np.ndarray, others: np.ndarray) -> tuple[float, flo
 
 
 def unreliable(score: Any) -> np.ndarray:
-    """Which rows (row) of ArviZ's leave-one-out score have a Pareto k too large for their density to be relied on."""
+    """Rows of ArviZ's leave-one-out score with a Pareto k that is too large."""
     return ~(score.pareto_k.to_numpy().ravel() <= score.good_k)
 
 
 def compare_elpd(score: Any, other: Any, *, faulty: bool) -> ElpdDifference:
-    """Judge the difference of two leave-one-out scores."""
+    """Difference of two leave-one-out scores, with its reading."""
     bad = unreliable(score) | unreliable(other)
     return ElpdDifference.of(score.elpd_i.to_numpy(), other.elpd_i.to_numpy(), bad, faulty=faulty)
 
@@ -99,7 +99,7 @@ def describe_models(
     faults: Mapping[str, list[str]],
     contrasts: Mapping[str, Contrast],
 ) -> list[str]:
-    """Sentences on a comparison of models with one of them."""
+    """Sentences on a comparison of models with a reference."""
     said = []
     for name, telling in tellings.items():
         if telling.reading == REFERENCE:
@@ -113,7 +113,7 @@ def describe_models(
 
 
 def _on_clustering(found: Contrast, telling: ElpdDifference) -> str:
-    """Whether regimes add anything beyond volatility clustering, where that is in what the two models differ."""
+    """Sentence on whether regimes improve on volatility clustering, if the two models differ only in that."""
     if not found.regimes_over_clustering:
         return ""
     if telling.reading == INCONCLUSIVE:
@@ -125,7 +125,7 @@ def _on_clustering(found: Contrast, telling: ElpdDifference) -> str:
 
 
 def _claim(reference: str, tellings: Mapping[str, ElpdDifference], contrasts: Mapping[str, Contrast]) -> str:
-    """The one sentence that a paper would print."""
+    """Sentence on the claim, suitable for a paper."""
     by = {
         reading: [f"{name}{_besides(contrasts[name])}" for name, one in tellings.items() if one.reading == reading]
         for reading in (WORSE, BETTER, INCONCLUSIVE)
@@ -141,14 +141,14 @@ def _claim(reference: str, tellings: Mapping[str, ElpdDifference], contrasts: Ma
 
 
 def _besides(found: Contrast) -> str:
-    """What a model lacks, or has, besides a lag."""
+    """Terms that a model lacks or adds besides a lag."""
     terms = [f"also lacks the same-period term of {name}" for name in found.lost]
     terms += [f"also has the same-period term of {name}" for name in found.gained]
     return f" (which {_listed(terms)})" if terms else ""
 
 
 def describe_contrast(found: Contrast, name: str, reference: str) -> str:
-    """In what a model differs from its reference; where that is no test of a lag, which comparison is."""
+    """Differences of a model from its reference; if they do not test a lag, the comparison that does."""
     if not found.differences:
         return f"The models of {name} and {reference} are the same."
     begun = name[0].upper() + name[1:] if name.startswith("the ") else name

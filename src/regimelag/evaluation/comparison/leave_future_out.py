@@ -1,6 +1,6 @@
-"""Leave-future-out: the model on the rows up to an origin, judged on the rows after it.
+"""Leave-future-out: fit the model on the rows up to an origin, and score later rows.
 
-For `compare` with refits at origins that all models share; for `arviz.lfo_cv` where it asks for them.
+`compare` uses refits at common origins; `arviz.lfo_cv` chooses its own.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from regimelag.sampling.sampler import Sampler, require_sampler
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
-# Rows from one refit of a comparison to the next, and its settings.
+# Rows between refits of a comparison, and their settings.
 EVERY = 26
-# Enough for a weight that goes to zero to be below a thousandth.
+# Enough for vanishing weights to be below 0.001.
 EM_STEPS = 5000
 SAMPLER = Sampler(draws=500, tune=500, chains=2, starts=6)
 
 
 @dataclass(frozen=True)
 class FutureScore:
-    """Log predictive densities of rows that the parameters have not seen, under the names of ArviZ's scores.
+    """Out-of-sample log predictive densities, with the attributes of ArviZ's scores.
 
     Parameters
     ----------
     elpd_i : xarray.DataArray
-        (time) log density of each row with a response after the first origin, given the rows before it, averaged over
+        (time) log density of each row with a response after the first origin, given the previous rows, averaged over
         the posterior of the last refit, in nats of the responses in their own units.
     refits : int
-        How many.
+        Number of refits.
     rhat : float
         Their largest R-hat.
     """
@@ -51,7 +51,7 @@ class FutureScore:
     refits: int
     rhat: float
 
-    # No effective number of parameters, and nothing that importance sampling would have to be trusted for.
+    # No effective number of parameters, and no importance sampling.
     p: float = np.nan
     good_k: float = np.inf
 
@@ -62,24 +62,24 @@ class FutureScore:
 
     @property
     def se(self) -> float:
-        """Its standard error over rows."""
+        """Standard error of the sum over rows."""
         return float(np.sqrt(self.elpd_i.size) * self.elpd_i.std(ddof=1))
 
     @property
     def pareto_k(self) -> xr.DataArray:
-        """Zero of each row (time)."""
+        """Zero for each row (time): there is no importance sampling."""
         return xr.zeros_like(self.elpd_i)
 
     @property
     def reliability(self) -> str:
-        """What was done, in words."""
+        """Number of refits and their largest R-hat, in words."""
         return f"{self.refits} refits, the largest R-hat {self.rhat:.2f}"
 
 
 def future_stacking_weights(scores: list[FutureScore]) -> np.ndarray:
-    """Weights (score), summing to one, of the mixture with the highest leave-future-out density.
+    """Weights (score) with sum one of the mixture with the highest leave-future-out density.
 
-    By expectation maximisation: the objective is concave in the weights, and no step lowers it.
+    By expectation maximisation: the objective is concave in the weights, and no step decreases it.
     """
     log_density = np.stack([score.elpd_i.to_numpy() for score in scores], axis=-1)
     density = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
@@ -90,7 +90,7 @@ def future_stacking_weights(scores: list[FutureScore]) -> np.ndarray:
 
 
 def origins(panel: xr.Dataset) -> list[int]:
-    """First rows that a refit has not seen: from half of the rows with a response on."""
+    """First rows after each origin: from half of the rows with a response on."""
     rows = np.flatnonzero(np.isfinite(panel[nm.RESPONSE_VALUE].to_numpy()).any(axis=1))
     return list(range(int(rows[len(rows) // 2]), panel.sizes[nm.TIME], EVERY))
 
@@ -98,8 +98,8 @@ def origins(panel: xr.Dataset) -> list[int]:
 def future_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_seed: int) -> FutureScore:
     """Refit a model on the rows up to each origin, and score the rows until the next one step ahead.
 
-    Centers and scales are learned on the rows up to the origin. An episode that has not begun by then has no parameters
-    yet: its rows are judged as if the last one went on.
+    Centres and scales are computed on the rows up to the origin. An episode that begins later has no parameters yet;
+    its rows are scored as if the last one continued.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def future_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_se
     sampler : Sampler
         Settings of each refit.
     random_seed : int
-        Seed, from which each origin has its own.
+        Seed, from which the seed of each origin is derived.
     """
     starts, terms, rhat = origins(panel), [], []
     for start, stop in zip(starts, [*starts[1:], panel.sizes[nm.TIME]], strict=True):
@@ -126,13 +126,13 @@ def future_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_se
 
 
 def _log_mean(terms: xr.DataArray) -> xr.DataArray:
-    """Log of the mean over draws of densities whose logs these are."""
+    """Log of the mean over draws of densities, from their logs."""
     draws = terms.sizes[nm.CHAIN] * terms.sizes[nm.DRAW]
     return terms.reduce(special.logsumexp, (nm.CHAIN, nm.DRAW)) - np.log(draws)
 
 
 def future_condition(panel: xr.Dataset, reasons: Iterable[str]) -> str:
-    """Why densities are those of leave-future-out, and what they are given, in words."""
+    """Why densities are leave-future-out, and what they are conditional on, in words."""
     first, count = origins(panel)[0], len(origins(panel))
     return (
         f"Leave-one-out densities do not exist where {'; '.join(dict.fromkeys(reasons))}. All models are therefore "
@@ -143,43 +143,42 @@ def future_condition(panel: xr.Dataset, reasons: Iterable[str]) -> str:
 
 
 class LeaveFutureOut(az.SamplingWrapper):
-    """Refits of a fit's model, for `arviz.lfo_cv`: nothing after the origin is known, the units least of all.
+    """Refits of a fit's model for `arviz.lfo_cv`, standardised on the rows up to each origin.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        A fit; its model and its data are used, its draws are not.
+        A fit; its model and data are used, its draws are not.
     sampler : Sampler, optional
         Settings of each refit; by default those of `fit`.
     random_seed : int, optional
-        Seed, from which each origin has its own. By default one is drawn; it is the attribute ``random_seed`` either
-        way.
+        Seed, from which the seed of each origin is derived. By default one is drawn; it is the attribute
+        ``random_seed`` either way.
 
     Raises
     ------
     FitError
-        If rows are to be left out that are not all rows from one on.
+        If the rows to leave out are not all rows from one on.
     PanelError
-        If a signal lies beyond another column, or a series does not vary before the first origin.
+        If a signal is orthogonalised, or a series is constant before the first origin.
 
     See Also
     --------
-    regimelag.one_step_ahead : What goes in as data.
+    regimelag.one_step_ahead : The tree to pass to `arviz.lfo_cv`.
 
     Notes
     -----
-    Leave-future-out: Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262. A row is scored
-    by its density one step ahead, of responses in their own units, regimes and point lags marginalised; several rows by
-    the chain rule, given the rows between. The density is given the row's own signals and controls, which nobody knows
-    beforehand: only without same-row terms in the model is the score that of a forecast. Standardisation is learned on
-    the rows up to the origin. An episode that has not begun by then has no parameters yet: its rows are judged as if
-    the last one went on, until a refit knows better.
+    Leave-future-out: Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262. A row is scored by its
+    one-step-ahead density, with regimes and point lags marginalised, for responses in their own units; several rows by
+    the chain rule. The density is conditional on the row's own signals and controls, which are unknown beforehand: it
+    scores a forecast only for models without same-row terms. Standardisation uses the rows up to the origin. An episode
+    that begins later has no parameters yet; its rows are scored as if the last one continued, until the next refit.
 
-    A claim about the lag of a signal is tried against refits of the same model with kernel none for it, which keeps the
-    same-period term.
+    To test a claim about the lag of a signal, compare with refits of the same model with kernel none for it, which
+    keeps the same-period term.
 
-    Origins count rows with a response. ``method="approx"`` refits only where importance sampling fails, so an episode
-    that begins behind the first origin may never get parameters of its own: take ``method="exact"`` there.
+    Origins count rows with a response. ``method="approx"`` refits only when importance sampling fails, so an episode
+    that begins after the first origin may never get its own parameters; use ``method="exact"`` in that case.
 
     Examples
     --------
@@ -190,7 +189,7 @@ class LeaveFutureOut(az.SamplingWrapper):
     def __init__(self, idata: xr.DataTree, *, sampler: Sampler | None = None, random_seed: int | None = None) -> None:
         asked = "LeaveFutureOut"
         sampler = Sampler() if sampler is None else require_sampler(asked, sampler)
-        # Nothing reads the prior of a refit.
+        # The prior of a refit is not used.
         super().__init__(
             model=spec_of(idata),
             idata_orig=one_step_ahead(idata),
@@ -199,7 +198,7 @@ class LeaveFutureOut(az.SamplingWrapper):
         self.panel, self.random_seed = panel_of(idata), drawn_seed(FitError, asked, random_seed)
 
     def sel_observations(self, idx: Any) -> tuple[xr.Dataset, xr.Dataset]:
-        """The panel up to the origin, and the rows after it, in the units learned up to the origin.
+        """The panel up to the origin, and the whole panel, standardised on the rows up to the origin.
 
         Parameters
         ----------
@@ -209,7 +208,7 @@ class LeaveFutureOut(az.SamplingWrapper):
         Returns
         -------
         tuple of xarray.Dataset
-            Two panels. The second has all rows, since a row's density needs those before it.
+            Two panels. The second has all rows, since densities depend on previous rows.
         """
         rows, out = seen_rows(self.panel), np.atleast_1d(idx)
         if not len(out) or not np.array_equal(out, np.arange(out[0], len(rows))) or out[0] < 1:
@@ -231,11 +230,11 @@ class LeaveFutureOut(az.SamplingWrapper):
         return fit(self.model, modified_observed_data, random_seed=seed, **self.sample_kwargs)
 
     def get_inference_data(self, fitted_model: xr.DataTree) -> xr.DataTree:
-        """Return the fit as it is."""
+        """Return the fit unchanged."""
         return fitted_model
 
     def log_likelihood__i(self, excluded_obs: xr.Dataset, idata__i: xr.DataTree) -> xr.DataArray:
-        """Log density (chain, draw, time) of each row after the fit's last, given those before it.
+        """Log density (chain, draw, time) of each row after the fit's last, given the previous rows.
 
         In nats of the responses in their own units.
         """

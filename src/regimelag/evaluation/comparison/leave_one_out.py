@@ -1,4 +1,4 @@
-"""Leave-one-out terms of a fit: the density of each row given all other rows, exact for each draw."""
+"""Leave-one-out densities of a fit, exact for each draw."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ LEAVE_ONE_OUT = {
 
 
 def leave_one_out_terms(idata: xr.DataTree) -> xr.DataArray:
-    """Log density of each row given all other rows, log p(y_t | y_-t, theta), per draw (chain, draw, time).
+    """Log density of each row given all other rows, log p(y_t | y_-t, theta), by draw (chain, draw, time).
 
-    In nats of the responses in their own units. Rows without a response are left out. These terms are what PSIS wants:
-    the parameters' posterior without row t is proportional to their posterior over this density.
+    In nats of the responses in their own units, for rows with a response. These are the terms for PSIS: the posterior
+    without row t is proportional to the posterior divided by this density.
 
     Raises
     ------
     FitError
-        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
-        those of the rows after it, and the terms would be wrong.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: later rows then
+        depend on the row left out, and the terms would be wrong.
     """
     return _terms(View.of(idata).at_draws)
 
 
 def pointwise(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
-    """The same for draws (chain, draw, ...) of the parameters that are no fit yet; point lags are marginalised."""
+    """Leave-one-out terms for draws (chain, draw, ...) of the parameters, with point lags marginalised."""
     return _terms(AtDraws(spec, panel, parameters))
 
 
@@ -66,9 +66,9 @@ def _without_lags(at: AtDraws) -> np.ndarray:
 
 
 def past_dependence(spec: ModelSpec, panel: xr.Dataset) -> str:
-    """Why a row enters the densities of the rows after it, in words; empty if it does not.
+    """Why the densities of later rows depend on a row, in words; empty if they do not.
 
-    Then there are no leave-one-out densities: those rows would have to do without it.
+    If they do, leave-one-out densities are not defined.
     """
     own = lagged_response_covariates(spec, panel)
     if own:

@@ -1,4 +1,4 @@
-"""The two log densities of a fit, each in a tree of its own for ArviZ: leave-one-out and one step ahead."""
+"""Leave-one-out and one-step-ahead log densities of a fit, each as a tree for ArviZ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_SAME_ROW = "The models have no same-row signals or controls."
 
 
 def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
-    """Leave-one-out log densities of a fit, ``log p(y_t | y_-t, theta)`` for each draw, in a tree for ArviZ.
+    """Leave-one-out log densities of a fit, ``log p(y_t | y_-t, theta)`` for each draw, as a tree for ArviZ.
 
     Parameters
     ----------
@@ -28,37 +28,37 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        Groups posterior, the free variables, and log_likelihood with ``response_value`` (chain, draw, time): the joint
-        log density of the row's responses given all other rows, in nats of the responses in their own units; regimes
-        and point lags are marginalised. Rows without a response are left out. `arviz.loo`, `arviz.compare` and
-        `arviz.plot_khat` take it; ``idata["leave_one_out"] = leave_one_out(idata)`` keeps it with the fit.
+        Groups posterior, with the free variables, and log_likelihood with ``response_value`` (chain, draw, time): the
+        joint log density of the row's responses given all other rows, in nats of the responses in their own units, with
+        regimes and point lags marginalised. Rows without a response are omitted. It is an input of `arviz.loo`,
+        `arviz.compare` and `arviz.plot_khat`; ``idata["leave_one_out"] = leave_one_out(idata)`` stores it in the fit.
 
     Raises
     ------
     FitError
-        If densities depend on past responses, through autoregression, a covariate or the volatility: a row then enters
-        the densities of the rows after it, and these terms would be wrong. `compare` then leaves the future out for all
-        models.
+        If densities depend on past responses, through autoregression, a covariate or the volatility: later rows then
+        depend on the row left out, and the terms would be wrong. `compare` uses leave-future-out for such models.
 
     See Also
     --------
-    one_step_ahead : The densities that sum to the log-likelihood.
-    compare : Fits compared by these terms.
+    one_step_ahead : Densities that sum to the log likelihood.
+    compare : Comparison of fits by these terms.
 
     Notes
     -----
-    For each draw the terms are exact: predicted times backward message, normalised, weighs the regimes' densities. So
-    what `arviz.loo` has left to undo by importance sampling is that the parameters have seen the row. A row's density
-    is given the row's own signals and controls. There is no group posterior_predictive, as `arviz.loo_pit` would ask
-    for: that of a fit has regime paths drawn afresh, and is not the distribution of a row given the others. Nor is
-    there log_prior: these terms do not sum to the log-likelihood, which `arviz.psense_summary` needs.
+    The terms are exact for each draw: densities of the regimes are weighted by the normalised product of predicted
+    probabilities and backward messages. The importance sampling of `arviz.loo` corrects only for the use of the row in
+    the posterior of the parameters. The density is conditional on the row's own signals and controls. There is no
+    posterior_predictive for `arviz.loo_pit`: that of a fit has new regime paths, and is not the distribution of a row
+    given the others. There is no log_prior for `arviz.psense_summary` either, since the terms do not sum to the log
+    likelihood.
     """
     view = View.of(idata)
     return _for_arviz(view, view.read(leave_one_out_terms))
 
 
 def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
-    """One-step-ahead log densities of a fit, ``log p(y_t | y_<t, theta)`` for each draw, in a tree for ArviZ.
+    """One-step-ahead log densities of a fit, ``log p(y_t | y_<t, theta)`` for each draw, as a tree for ArviZ.
 
     Parameters
     ----------
@@ -68,19 +68,19 @@ def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        Groups posterior, the free variables; log_likelihood with ``response_value`` (chain, draw, time): the joint log
-        density of the row's responses given the rows before it, in nats of the responses in their own units; and
-        log_prior. Rows without a response are left out. The terms sum to the log-likelihood, so `arviz.psense_summary`
-        takes this tree, and `arviz.lfo_cv` with the refits of `regimelag.evaluation.LeaveFutureOut`.
+        Groups posterior, with the free variables; log_likelihood with ``response_value`` (chain, draw, time): the joint
+        log density of the row's responses given the previous rows, in nats of the responses in their own units; and
+        log_prior. Rows without a response are omitted. The terms sum to the log likelihood, so the tree is an input of
+        `arviz.psense_summary`, and of `arviz.lfo_cv` with refits by `regimelag.evaluation.LeaveFutureOut`.
 
     See Also
     --------
-    leave_one_out : The densities for `arviz.loo` and `arviz.compare`.
+    leave_one_out : Densities for `arviz.loo` and `arviz.compare`.
 
     Notes
     -----
-    The parameters have seen all rows, so an average of these terms over the posterior is in-sample. `arviz.loo` of
-    them is no leave-one-out score: they are not densities of a row given all others.
+    The parameters are estimated from all rows, so a posterior average of these terms is in-sample. `arviz.loo` of them
+    is not a leave-one-out score, since they are not densities of a row given all others.
     """
     view = View.of(idata)
     tree = _for_arviz(view, view.one_step.isel({nm.TIME: seen_rows(view.panel)}))
@@ -95,15 +95,15 @@ def _for_arviz(view: View, terms: xr.DataArray) -> xr.DataTree:
 
 
 def seen_rows(panel: xr.Dataset) -> np.ndarray:
-    """Places of the rows with a response that has a density."""
+    """Positions of rows with a response that has a density."""
     return np.flatnonzero(np.isfinite(used_responses(panel)).any(axis=1))
 
 
 def condition(*specs: ModelSpec) -> str:
-    """What leave-one-out densities under these models are conditional on, in words."""
+    """What leave-one-out densities of these models are conditional on, in words."""
     return f"{same_row_condition(*specs)} {FUTURE}"
 
 
 def same_row_condition(*specs: ModelSpec) -> str:
-    """What densities under these models are given of their own row, in words."""
+    """Same-row covariates that densities of these models are conditional on, in words."""
     return SAME_ROW if any(spec.contemporaneous_signals or spec.controls for spec in specs) else NO_SAME_ROW

@@ -1,4 +1,4 @@
-"""Scores of predictive terms: leave-one-out and stacking weights by ArviZ, Pareto k in words."""
+"""Leave-one-out scores and stacking weights by ArviZ, and Pareto k in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regimelag.spec import names as nm
 
 
 def free_parameters(idata: xr.DataTree | View) -> xr.Dataset:
-    """Draws of the posterior's free variables, or of all, where no catalogue says which they are."""
+    """Draws of the free variables, or of all variables if there is no catalogue of modes."""
     view = View.of(idata)
     if "modes" not in view.fit.children:
         return view.parameters()
@@ -25,23 +25,23 @@ def free_parameters(idata: xr.DataTree | View) -> xr.Dataset:
 
 
 def loo_score(posterior: xr.Dataset, terms: xr.DataArray) -> Any:
-    """ArviZ's leave-one-out score, with its rows, of terms (chain, draw, ...) that go with these draws.
+    """ArviZ's pointwise leave-one-out score of terms (chain, draw, ...) of these draws.
 
-    The terms are densities of a row given all other rows and the parameters; that the parameters have seen the row is
-    undone by Pareto-smoothed importance sampling: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4.
+    The terms are densities of a row given all other rows and the parameters. Pareto-smoothed importance sampling
+    corrects for the use of the row in the posterior: Vehtari, Gelman & Gabry (2017), doi:10.1007/s11222-016-9696-4.
     """
     tree = xr.DataTree.from_dict({"/posterior": posterior, "/log_likelihood": terms.to_dataset(name=nm.RESPONSE_VALUE)})
     with warnings.catch_warnings():
-        # What it warns of, high Pareto k, is said in the result.
+        # The warning of high Pareto k is part of the result.
         warnings.simplefilter("ignore", UserWarning)
         return az.loo(tree, pointwise=True)
 
 
 def stacking_weights(scores: list[Any]) -> np.ndarray:
-    """Weights (score), summing to one, whose mixture has the highest leave-one-out density: ArviZ's stacking."""
+    """Weights (score) with sum one of the mixture with the highest leave-one-out density, by ArviZ."""
     if len(scores) == 1:
         return np.ones(1)
-    # A constant for each row changes nothing in the weights, and keeps densities from vanishing in all models.
+    # A constant per row does not affect the weights, and avoids underflow of all densities.
     best = np.max([score.elpd_i for score in scores], axis=0)
     shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
     for score in shifted.values():
@@ -52,7 +52,7 @@ def stacking_weights(scores: list[Any]) -> np.ndarray:
 
 
 def reliability(score: Any) -> str:
-    """How far the leave-one-out densities can be trusted, in words."""
+    """Reliability of the leave-one-out densities in words."""
     k, high = score.pareto_k.to_numpy().ravel(), int(unreliable(score).sum())
     if not high:
         return f"all {k.size} Pareto k below {score.good_k:.2f}: leave-one-out densities are reliable"

@@ -1,4 +1,4 @@
-"""Stacking of chains that do not mix: predictive weights, and draws by these weights."""
+"""Stacking of chains that do not mix: predictive weights, and draws with these weights."""
 
 from __future__ import annotations
 
@@ -28,43 +28,44 @@ DRAWS_HASH = "draws_sha256"
 
 
 def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
-    """Weigh chains that do not mix by how well they predict together.
+    """Weight chains that do not mix by their joint predictive density.
 
-    Chains that sit in different modes say nothing about the modes' masses, so their plain average is arbitrary. Here
-    chains that mix with each other form a cluster, each cluster is taken for a model of its own, and the weights are
-    those whose mixture has the highest leave-one-out predictive density. They answer for prediction: a mode with most
-    of the posterior mass can get no weight, if another predicts better.
+    Chains in different modes do not estimate the probability masses of the modes, so their plain average is arbitrary.
+    Here chains that mix form a cluster, each cluster is treated as a model, and the weights maximise the leave-one-out
+    predictive density of the mixture. The weights optimise prediction: a mode with most of the posterior mass can have
+    no weight, if another predicts better.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        A fit, or a tree of your own with groups posterior and log_likelihood. Of a fit the exact leave-one-out
-        densities of each draw are computed; of another tree the only variable in log_likelihood is taken as it is:
-        pointwise terms (chain, draw, ...), which for a hidden chain are leave-one-out densities too
+        A fit, or a tree of your own with groups posterior and log_likelihood. For a fit exact leave-one-out densities
+        of each draw are computed; for another tree the only variable in log_likelihood is used: pointwise terms (chain,
+        draw,
+        ...), which for a hidden Markov model must be leave-one-out densities too
         (``regimelag.likelihood.hmm_draws.leave_one_out_draws``).
     rhat_limit : float
-        Two chains mix if no variable has an R-hat between the two above this. A cluster is a set of chains that mix
-        pair by pair (complete linkage). The default is far wider than the 1.01 that `diagnostics` asks of a fit: two
-        chains alone give a noisy R-hat, and chains that visit the same modes slowly belong together, since between
-        clusters that predict alike it is noise that decides the weights. Two chains that never meet reach about 1.8.
+        Two chains mix if no variable has a larger R-hat between them. A cluster is a set of chains that mix pairwise
+        (complete linkage). The default is larger than the 1.01 of `diagnostics`: R-hat of two chains is noisy, and
+        chains that visit the same modes slowly should be one cluster, since noise determines the weights of clusters
+        with equal predictions. Two chains in separate modes reach about 1.8.
 
     Returns
     -------
     xarray.Dataset
-        ``weight`` (chain), summing to one, equal within a cluster; ``member_of`` (chain), the cluster's number;
-        ``rhat`` (chain, other_chain), largest over variables; per cluster ``cluster_weight``, ``elpd`` (expected log
-        predictive density, nats), ``elpd_difference`` from the best cluster and its standard error ``difference_se``,
-        ``largest_pareto_k``, and ``reliability``, the Pareto k in words.
+        ``weight`` (chain), with sum one, equal within a cluster; ``member_of`` (chain), the cluster's number; ``rhat``
+        (chain, other_chain), largest over variables; by cluster ``cluster_weight``, ``elpd`` (expected log predictive
+        density, nats), ``elpd_difference`` from the best cluster and its standard error ``difference_se``,
+        ``largest_pareto_k``, and ``reliability``, Pareto k in words.
 
     Raises
     ------
     FitError
         If there is one chain or fewer than 100 draws in each, `rhat_limit` is not above 1, there are no pointwise
-        terms, or the response's past is among a fit's covariates.
+        terms, or the densities of a fit depend on past responses.
 
     See Also
     --------
-    stacked_posterior : Draws by these weights.
+    stacked_posterior : Draws with these weights.
 
     Notes
     -----
@@ -109,29 +110,29 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
 def stacked_posterior(
     idata: xr.DataTree, stacking: xr.Dataset, *, draws: int | None = None, random_seed: int | None = 0
 ) -> xr.DataTree:
-    """Draws from the chains by their stacking weights, as one chain in random order.
+    """Resample the chains by their stacking weights, as one chain in random order.
 
     Parameters
     ----------
     idata : xarray.DataTree
-        What `stack_chains` weighed.
+        Argument of `stack_chains`.
     stacking : xarray.Dataset
-        What it returned.
+        Result of `stack_chains`.
     draws : int, optional
-        How many; as many as there are by default. A chain's share is its weight to within one draw.
+        Number of draws; by default that of `idata`. A chain's share equals its weight to within one draw.
     random_seed : int, optional
         Seed of the resampling.
 
     Returns
     -------
     xarray.DataTree
-        The tree with every group that goes with the posterior's draws resampled alike; readings take it as they take a
-        fit. The attribute ``stacked`` holds the weights, and `diagnostics` says what the draws are.
+        The tree with all groups of the posterior's draws resampled alike; functions of a fit accept it. The attribute
+        ``stacked`` has the weights, and `diagnostics` describes the draws.
 
     Raises
     ------
     FitError
-        If the weights are those of other chains, or `draws` is no positive number.
+        If the weights are those of other chains, or `draws` is not a positive integer.
     """
     posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
@@ -154,7 +155,7 @@ def stacked_posterior(
 
 
 def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
-    """Log predictive terms (chain, draw, ...): leave-one-out of a fit, those given of another tree."""
+    """Log predictive terms (chain, draw, ...): leave-one-out for a fit, as given for another tree."""
     if "spec" in idata.attrs:
         return leave_one_out_terms(idata)
     given = idata["log_likelihood"].to_dataset() if "log_likelihood" in idata.children else xr.Dataset()
@@ -169,7 +170,7 @@ def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
 
 
 def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
-    """Largest R-hat over variables between each two chains (chain, other chain); one on the diagonal."""
+    """Largest R-hat over variables of each pair of chains (chain, other chain); one on the diagonal."""
     count = posterior.sizes[nm.CHAIN]
     rhat = np.ones((count, count))
     for i, j in combinations(range(count), 2):
@@ -178,8 +179,8 @@ def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
 
 
 def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
-    """Number of the cluster of each chain (chain), in order of appearance; within one all pairs are below the limit."""
-    # R-hat is not defined for chains that never move: such chains stay apart.
+    """Cluster of each chain (chain), numbered by appearance; within one all pairs are below the limit."""
+    # R-hat is undefined for constant chains, which form their own clusters.
     distance = np.nan_to_num(rhat - 1.0, nan=FAR, posinf=FAR).clip(0.0)
     tree = linkage(squareform(distance, checks=False), "complete")
     found = fcluster(tree, limit - 1.0, "distance")
@@ -188,14 +189,14 @@ def _clusters(rhat: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _picked(weights: np.ndarray, length: int, total: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Chain and draw of each draw picked (total): systematic resampling, in random order."""
+    """Chain and draw of each selected draw (total): systematic resampling, in random order."""
     rng = np.random.default_rng(seed)
     places = np.searchsorted(np.cumsum(np.repeat(weights / length, length)), (np.arange(total) + rng.random()) / total)
     return np.divmod(rng.permutation(np.minimum(places, len(weights) * length - 1)), length)
 
 
 def _resampled(group: xr.Dataset, posterior: xr.Dataset, picked: tuple[np.ndarray, np.ndarray]) -> xr.Dataset:
-    """A group at the draws picked, if it goes with the posterior's draws; else as it is."""
+    """A group at the selected draws if it has the posterior's draws; otherwise unchanged."""
     if not all(dim in group.dims and group[dim].equals(posterior[dim]) for dim in (nm.CHAIN, nm.DRAW)):
         return group
     chains, draws = (xr.DataArray(place, dims=nm.DRAW) for place in picked)

@@ -1,4 +1,4 @@
-"""Forecasts from origins in the past, each with what was known there, beside baselines that know less."""
+"""Backtest: forecasts from past origins with the data known there, compared with baselines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BASELINES: dict[str, type[Baseline]] = {RANDOM_WALK: RandomWalk, "GARCH(1,1)-t":
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that a run of a backtest needs but its number."""
+    """Settings and data of a backtest, shared by its runs."""
 
     spec: ModelSpec
     panel: xr.Dataset
@@ -69,66 +69,65 @@ def backtest(
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
-    """Forecast from origins in the past, and score what came by baselines' standards.
+    """Forecast from past origins, and compare scores with those of baselines.
 
     Parameters
     ----------
     spec : ModelSpec
-        The model. Beside it runs the same without its signals, a random walk and GARCH(1,1) with Student-t shocks.
+        The model. Its baselines are the model without signals, a random walk and GARCH(1,1) with Student-t shocks.
     panel : xarray.Dataset
         Its data, from `make_panel`.
     start : date-like
-        Date of the first origin: its row is the last one known to the first forecast.
+        Date of the first origin, the last row known to the first forecast.
     horizons : sequence of int
-        Rows ahead; what is forecast is the sum of the response over them (a log return of so many rows).
+        Periods ahead; the forecast is of the sum of the response over them (a log return over the horizon).
     every : int
-        Rows from one refit to the next. In between parameters stay, and regimes are filtered on.
+        Periods between refits. In between parameters are constant, and regimes are filtered.
     stride : int
-        Rows from one origin to the next.
+        Periods between origins.
     rows : int or "all"
-        Rows of a refit's window: the last so many (a rolling origin), or all up to the origin (an expanding one).
+        Window of a refit: this number of last rows (rolling origin), or all rows up to the origin (expanding).
     baselines : mapping of str to class, optional
-        Further forecasters by name, each a class such as `RandomWalk`: made with the responses (time, response) in
-        their own units, the first row and the last row that it may learn from, it has a method ``draw(origin, horizon,
-        seed)`` that gives responses (draw, step, response) after row `origin`.
+        Further forecasters by name. Each is a class such as `RandomWalk`, constructed from the responses (time,
+        response) in their own units, the first row and the last row to learn from. Its method ``draw(origin, horizon,
+        seed)`` returns responses (draw, step, response) after row `origin`.
     sampler : Sampler
-        Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
-        and a search for modes from six starting points.
+        Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws after 500 tuning draws,
+        and a mode search from six starting points.
     executor : concurrent.futures.Executor, optional
-        Where the refits run, such as a Dask cluster's ``client.get_executor()``; processes of this machine by default.
+        Executor of the refits, such as a Dask cluster's ``client.get_executor()``; by default processes of this
+        machine.
     folder : str or Path, optional
-        Where each finished refit with its origins is kept; a backtest that was stopped goes on from there, and refits
-        that failed are tried again.
+        Folder for finished refits and their origins. A later call runs only missing and failed refits.
     random_seed : int, optional
-        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or else a new one. The
-        same seed gives the same scores, on any executor, stopped in between or not.
+        Seed, recorded in ``attrs["random_seed"]``. By default that of the folder, or else a new one. Scores depend only
+        on the seed, not on the executor or interruptions.
     progressbar : bool
-        Whether to say on standard error how far it is.
+        Whether to print progress to standard error.
 
     Returns
     -------
     DataFrame
-        One row for each origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
-        ``forecaster``, ``observed`` and ``median`` (own units), ``crps``, ``log score``, ``PIT``,
-        ``inside 50 %``, ``inside 90 %``, and the largest ``R-hat`` of a refit. `regimelag.evaluation.backtest_table`
-        sums it up.
-        ``attrs["notes"]`` says in what the model without signals differs: in their same-period terms too, so that it is
-        no test of a lag. For that, run the backtest again with kernel none for the signal, and compare the scores.
+        One row per origin, horizon, response and forecaster: ``origin`` (date), ``horizon``, ``response``,
+        ``forecaster``, ``observed`` and ``median`` (own units), ``crps``, ``log score``, ``PIT``, ``inside 50 %``,
+        ``inside 90 %``, and the largest ``R-hat`` of a refit. `regimelag.evaluation.backtest_table` summarises it.
+        ``attrs["notes"]`` states how the model without signals differs: also in their same-period terms, so that it
+        does not test a lag. For such a test, run another backtest with kernel none for the signal, and compare the
+        scores.
 
     Raises
     ------
     FitError
-        If a number is out of range, a response's past is among the covariates, or a refit fails.
+        If a number is out of range, a covariate depends on past responses, or a refit fails.
     PanelError
-        If the panel does not fit the spec, holds no levels, or has too few rows before `start` or none after it.
+        If the panel does not fit the spec, has no levels, or has too few rows before `start` or none after it.
 
     Notes
     -----
-    Nothing from after an origin enters its forecasts: constants and parameters are learned on the refit's window,
-    and signals, drivers and controls go on by blocks of moves of the rows up to the origin (`forecast` with
-    ``scenario="bootstrap"``). An episode that begins after the refit is taken for the one before it. CRPS: Matheson &
-    Winkler (1976), doi:10.1287/mnsc.22.10.1087. The log score is that of a kernel density estimate from the draws,
-    alike for all forecasters.
+    Forecasts use no data after their origin: constants and parameters are estimated on the refit's window, and signals,
+    drivers and controls continue with blocks of changes up to the origin (`forecast` with ``scenario="bootstrap"``). An
+    episode that begins after the refit is treated as the previous one. CRPS: Matheson & Winkler (1976),
+    doi:10.1287/mnsc.22.10.1087. The log score is that of a kernel density estimate from the draws, for all forecasters.
     """
     check_panel(spec, panel)
     level_columns(panel)
@@ -177,7 +176,7 @@ def backtest(
 
 
 def _first_and_last(spec: ModelSpec, panel: xr.Dataset, start: Day, horizon: int) -> tuple[int, int]:
-    """Rows of the first origin and of the last that anything came after."""
+    """Rows of the first origin, and of the last with an observation after it."""
     dates = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
     day = read_day(start, "start", "backtest")
     first, last = int(dates.searchsorted(dates[0] if day is None else day)), len(dates) - 1 - horizon
@@ -205,7 +204,7 @@ def one_refit(plan: Plan, number: int) -> Result:
 
 
 def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model | Baseline]]:
-    """The model, its null without signals, and the baselines, learned on the rows up to a refit."""
+    """The model, its null without signals, and the baselines, estimated on the rows up to a refit."""
     panel, first = plan.panel, 0 if plan.rows is None else max(refit + 1 - plan.rows, 0)
     bare = without_signals(plan.spec)
     specs = {plan.spec.name: plan.spec} | ({NO_SIGNAL: bare} if plan.spec.signals else {})
@@ -217,7 +216,7 @@ def _forecasters(plan: Plan, refit: int, seed: int) -> Iterator[tuple[str, Model
 
 
 def _named(baselines: Mapping[str, type[Baseline]] | None, spec: ModelSpec) -> dict[str, type[Baseline]]:
-    """Forecasters of the caller's, under names that no other has."""
+    """The caller's forecasters; their names must be unique."""
     given = dict(baselines or {})
     taken = sorted({spec.name, NO_SIGNAL, *BASELINES} & set(given))
     if taken:
@@ -231,12 +230,12 @@ def _named(baselines: Mapping[str, type[Baseline]] | None, spec: ModelSpec) -> d
 
 
 def without_signals(spec: ModelSpec) -> ModelSpec:
-    """The null that runs beside the model."""
+    """The model without its signals."""
     return spec.changed(signals=())
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:
-    """The panel with the signals that the spec still has."""
+    """The panel restricted to the signals of the spec."""
     names = [signal.name for signal in spec.signals]
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
     cut = panel.sel({nm.SIGNAL: names}).isel({nm.SIGNAL_TIME: slice(history - spec.history, None)})
@@ -245,7 +244,7 @@ def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:
 
 
 class Model:
-    """A model fitted once, that forecasts from any later row."""
+    """A fitted model that forecasts from any later row."""
 
     def __init__(self, spec: ModelSpec, panel: xr.Dataset, first: int, refit: int, plan: Plan, seed: int) -> None:
         panel = window(panel, first, panel.sizes[nm.TIME])
@@ -270,7 +269,7 @@ class Model:
 
 
 def _scored(plan: Plan, name: str, forecaster: Model | Baseline, origin: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Scores of one origin, for each response and horizon at which all rows were observed."""
+    """Scores of one origin, by response and horizon, if all rows of the horizon were observed."""
     panel, longest = plan.panel, max(plan.horizons)
     drawn = np.cumsum(forecaster.draw(origin, longest, seed), axis=1)
     came = natural(panel, nm.RESPONSE).to_numpy()[origin + 1 :]

@@ -1,4 +1,4 @@
-"""Forecasters that know only the response's own past."""
+"""Baseline forecasters that use only the response's own past."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DRAWS = 2000
 
 
 class Baseline(Protocol):
-    """Learned on rows up to one, it forecasts from any later row.
+    """Protocol of a forecaster, estimated on rows up to one and used at any later row.
 
-    Made with the responses (time, response) in their own units, the first row to learn from, and the last.
+    It is constructed from the responses (time, response) in their own units, the first row to learn from, and the last.
     """
 
     def __init__(self, values: np.ndarray, first: int, refit: int) -> None: ...
@@ -27,7 +27,7 @@ class Baseline(Protocol):
 
 
 class RandomWalk:
-    """A level that goes up as often as down: returns drawn from those observed up to the origin, without their mean."""
+    """Random walk without drift: returns drawn from those up to the origin, minus their mean."""
 
     def __init__(self, values: np.ndarray, first: int, refit: int) -> None:  # noqa: ARG002
         self.values, self.first = values, first
@@ -49,7 +49,7 @@ class Garch:
         self.values, self.first = values, first
         known = values[first : refit + 1]
         self.scale = np.nanstd(known, axis=0)
-        # The optimiser wants a variance of about one.
+        # The optimiser expects a variance of about one.
         self.parameters = [estimate_garch(own) for own in (known / self.scale).T]
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
@@ -59,14 +59,14 @@ class Garch:
             known = self.values[self.first : origin + 1, a] / self.scale[a]
             fixed, nu = _garch_model(known).fix(parameters), float(parameters["nu"])
             shocks = partial(_unit_t, nu, np.random.default_rng([seed, a]))
-            # Its own generator cannot be seeded call by call.
+            # arch cannot seed its own generator for a single call.
             simulated = fixed.forecast(horizon=horizon, method="simulation", simulations=DRAWS, rng=shocks)
             drawn.append(self.scale[a] * simulated.simulations.values[-1])
         return np.stack(drawn, axis=-1)
 
 
 def estimate_garch(values: np.ndarray) -> pd.Series:
-    """Maximum-likelihood parameters of a GARCH(1,1)-t, by name, from one series (time) of about unit variance."""
+    """Maximum likelihood parameters of a GARCH(1,1)-t by name, from a series (time) of about unit variance."""
     return _garch_model(values).fit(disp="off").params
 
 
@@ -76,5 +76,5 @@ def _garch_model(values: np.ndarray) -> Any:
 
 
 def _unit_t(nu: float, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-    """Student-t shocks of variance one."""
+    """Student-t shocks with unit variance."""
     return rng.standard_t(nu, size) * np.sqrt((nu - 2.0) / nu)

@@ -45,7 +45,7 @@ from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
 
 Scenario = pd.DataFrame | Literal["held", "bootstrap"]
-# Draws share this many bootstrapped paths of the covariates.
+# Number of bootstrapped covariate paths shared by the draws, and block length in periods.
 PATHS, BLOCK = 250, 13
 
 
@@ -56,47 +56,45 @@ def forecast(
     scenario: Scenario = "held",
     random_seed: int | None = None,
 ) -> xr.Dataset:
-    """Draw future responses, one path for each posterior draw.
+    """Draw future responses, one path per posterior draw.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     horizon : int
-        Rows ahead; those of the frame, if `scenario` is one.
+        Number of periods ahead; that of the frame, if `scenario` is one.
     scenario : {"held", "bootstrap"} or DataFrame
-        What signals, drivers and controls do. *held*: the columns stay where they stood on the last row, so signals do
-        not move, and a driver's change over 13 rows fades as its past falls out of it. *bootstrap*: they go on by
-        blocks of 13 rows of the window's own moves, all columns together, and the forecast is integrated over them. A
-        frame (row, column), such as `scenario` makes, gives levels in the columns' own units; columns not in it are
-        held constant.
+        Future covariates. *held*: columns keep their last levels, so signals do not change, and a driver's change over
+        13 periods fades out. *bootstrap*: columns continue with blocks of 13 periods of the window's own changes, drawn
+        jointly, and the forecast is integrated over them. A frame (row, column), as made by `scenario`, has levels in
+        the columns' own units; all other columns are held constant.
     random_seed : int, optional
         Seed. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
 
     Returns
     -------
     xarray.Dataset
-        ``response_value`` (chain, draw, step), of each row (log returns, by default); ``path``, the level that follows,
-        or, where the panel does not know the last level, the level relative to that, a ratio for log returns and a
-        difference for differences; and ``regime_probability`` (chain, draw, step, regime), given the data and drivers
-        up to the row before. With several responses, each also has response. Coordinates ``date`` (step), the row's
-        date, and ``path_unit``, what the path is. In ``attrs``: ``origin``, the date of the last row; ``scenario``;
+        ``response_value`` (chain, draw, step), the response in each period (log returns, by default); ``path``, its
+        level, or, if the last level is unknown, the level relative to the last one (a ratio for log returns, a
+        difference for differences); and ``regime_probability`` (chain, draw, step, regime), given data and drivers up
+        to the previous period. With several responses, each also has response. Coordinates ``date`` (step), and
+        ``path_unit``, the meaning of the path. In ``attrs``: ``origin``, the date of the last row; ``scenario``;
         ``condition``, what the forecast is conditional on, in words; and ``random_seed``.
 
     Raises
     ------
     FitError
-        If the horizon is not a whole number of rows, the scenario none of these, or a response's past is among the
-        covariates.
+        If the horizon is not a whole number of periods, the scenario is unknown, or a covariate depends on past
+        responses.
     PanelError
-        If the scenario names columns that the panel has not, or the panel holds no levels.
+        If the scenario has unknown columns, or the panel has no levels.
 
     Notes
     -----
-    The parameters come from the posterior, the regime on the last row from the filtered distribution, and both go
-    forward together, so that all uncertainty is in the draws. With autoregression each path feeds on itself; where one
-    of the last responses is missing it is drawn too. The last episode goes on. A price is the exponential of a sum of
-    Student-t returns, which has no mean: read quantiles.
+    Parameters are posterior draws and the last regime is drawn from the filtered distribution, so that the draws
+    contain all uncertainty. With autoregression each path is iterated; a missing last response is drawn too. The last
+    episode continues. A price is the exponential of a sum of Student-t returns and has no mean: use quantiles.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -129,7 +127,7 @@ def _check(scenario: object) -> None:
 
 
 def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
-    """Refuse a model whose responses feed on their own past: a path ahead would have to as well."""
+    """Refuse a model with covariates that depend on past responses, which are unknown in a forecast."""
     own = lagged_response_covariates(spec, panel)
     if own:
         raise FitError(
@@ -143,7 +141,7 @@ def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:
 def _levels(
     spec: ModelSpec, panel: xr.Dataset, scenario: Scenario, horizon: int, draws: int, rng: np.random.Generator
 ) -> list[dict[Leg, np.ndarray]]:
-    """Levels of the covariates, one for all draws, or one for each of as many shares of them."""
+    """Levels of the covariates: one set for all draws, or one per group of draws."""
     if isinstance(scenario, pd.DataFrame):
         return [scenario_levels(panel, scenario, horizon)]
     if scenario == "held":
@@ -152,10 +150,9 @@ def _levels(
 
 
 def _begun(view: View, distribution: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Distribution of the joint regime on the last row (draw, regime), last responses (draw, own lag, response).
+    """Distribution of the last joint regime (draw, regime), and last responses (draw, own lag, response).
 
-    One of these that is missing is drawn from the model, on a path of the regimes given the data, on which the forecast
-    then goes on.
+    A missing last response is drawn from the model, on a regime path given the data, which the forecast then continues.
     """
     spec, panel = view.spec, view.panel
     rows, lags = panel.sizes[nm.TIME], spec.autoregression
@@ -167,7 +164,7 @@ def _begun(view: View, distribution: np.ndarray, rng: np.random.Generator) -> tu
     first, draws = max(rows - lags, 0), view.at_draws.draws
     scale = conditional_log_scales(evaluate(spec, panel, draws), used_responses(panel))[:, :, first:]
     eq = evaluate(spec, panel, without_own_past(spec, draws))
-    # Each row has the scale that follows from the responses before it, as if it were an episode.
+    # Each row has its own conditional scale, as if it were an episode.
     eq = eq._replace(
         location=eq.location[:, :, first:], log_scale=scale, episode=np.arange(rows - first), feedback=None
     )
@@ -185,10 +182,10 @@ def _drawn(
     variance: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses (draw, step, response) without their own past, standardised, and regimes (draw, step, regime).
+    """Standardised responses (draw, step, response) without own lags, and regimes (draw, step, regime).
 
-    `last` holds the distribution of the joint regime on the last row from which those of the steps follow, and that by
-    which the paths begin; `variance` is that of the row after it.
+    `last` has the distribution of the last joint regime from which those of the steps follow, and that of the paths'
+    starts; `variance` is that of the row after it.
     """
     distribution, begun = last
     with np.errstate(divide="ignore"):
@@ -259,12 +256,12 @@ def _condition(spec: ModelSpec, scenario: Scenario) -> str:
 
 
 def same_period_terms(spec: ModelSpec) -> bool:
-    """Whether a row's response depends on signals or controls of its own row."""
+    """Whether a response depends on signals or controls of its own period."""
     return bool(spec.contemporaneous_signals or spec.controls)
 
 
 def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) -> np.ndarray:
-    """Levels (draw, step) of one response from its values; relative to the last one if that is not known."""
+    """Levels (draw, step) of a response from its values, relative to the last level if that is unknown."""
     response = spec.responses[place]
     if response.transform == "level":
         return values
@@ -275,7 +272,7 @@ def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) ->
 
 
 def _path_unit(panel: xr.Dataset, spec: ModelSpec, place: int) -> str:
-    """What the path of one response is."""
+    """Meaning of the path of a response."""
     response = spec.responses[place]
     logs = response.transform in LOGARITHMIC
     what = (" / " if logs else " - ").join(response.columns)
@@ -285,7 +282,7 @@ def _path_unit(panel: xr.Dataset, spec: ModelSpec, place: int) -> str:
 
 
 def _last_level(panel: xr.Dataset, spec: ModelSpec, place: int) -> float:
-    """Last level of a response that was observed; NaN if the panel knows none, or it is against another column."""
+    """Last observed level of a response; NaN if unknown, or if the series has a second column."""
     response = spec.responses[place]
     leg = (nm.RESPONSE, response.name, response.column)
     if response.against or leg not in level_columns(panel):

@@ -1,4 +1,4 @@
-"""Scores of forecasts, and their table with intervals."""
+"""Scores of forecasts, and their summary with intervals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from regimelag.runtime.versions import declared, install_command
 from regimelag.spec import names as nm
 
 RANDOM_WALK = "random walk"
-# Central bands, by the names of their columns.
+# Probability of each central band, by column name.
 BANDS = {"inside 50 %": 0.5, "inside 90 %": 0.9}
 RESAMPLED = 1000
 
 
 def extra(module: str) -> Any:
-    """A module that comes with the extra `backtest`.
+    """Import a module of the optional dependencies `backtest`.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def extra(module: str) -> Any:
 
 
 def inside(below: Any, band: Any) -> Any:
-    """Whether a PIT value lies inside a central band."""
+    """Whether a PIT value is inside a central band."""
     return np.abs(below - 0.5) <= band / 2
 
 
@@ -45,15 +45,14 @@ def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
     Parameters
     ----------
     observed : float
-        What came.
+        Observed value.
     drawn : array of float (draw)
         Draws of the forecast.
 
     Returns
     -------
     dict
-        ``observed``, ``median``, ``crps``, ``log score`` (higher is better), ``PIT``, ``inside 50 %``,
-        ``inside 90 %``.
+        ``observed``, ``median``, ``crps``, ``log score`` (higher is better), ``PIT``, ``inside 50 %``, ``inside 90 %``.
     """
     rules = extra("scoringrules")
     below = float((drawn < observed).mean())
@@ -68,7 +67,7 @@ def verified(observed: float, drawn: np.ndarray) -> dict[str, Any]:
 
 
 def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFrame:
-    """Sum up a backtest: mean scores and coverage, with intervals that know that neighbouring origins overlap.
+    """Summarise a backtest: mean scores and coverage, with intervals that allow for overlapping horizons.
 
     Parameters
     ----------
@@ -80,15 +79,16 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     Returns
     -------
     DataFrame
-        Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the
-        ``50 %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the
-        random walk, per origin, with its bounds. ``attrs["warnings"]`` says how many refits' chains disagree,
-        ``attrs["notes"]`` in what the model without signals differs, if the scores still have their attrs.
+        Indexed by response, horizon and forecaster: ``origins``; mean ``crps`` and ``log score``; coverage of the ``50
+        %`` and ``90 %`` bands, each with the bounds of its 90 % interval; and ``gain`` in log score over the random
+        walk per origin, with its bounds. ``attrs["warnings"]`` reports refits whose chains disagree, and
+        ``attrs["notes"]`` how the model without signals differs, if the scores have attrs.
 
     Notes
     -----
     Intervals are percentiles of a stationary bootstrap over origins (Politis & Romano 1994,
-    doi:10.1080/01621459.1994.10476870) by `arch`, with blocks twice the horizon and at least 13 origins long.
+    doi:10.1080/01621459.1994.10476870) by `arch`, with a mean block length of twice the horizon and at least 13
+    origins.
     """
     index = ["response", "horizon", "forecaster"]
     rows = []
@@ -126,7 +126,7 @@ def _on_chains(scores: pd.DataFrame) -> list[str]:
 
 
 def _interval(values: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """5 and 95 % points of the means (column) over resampled origins (row)."""
+    """5 % and 95 % quantiles of the means (column) over resampled origins (row)."""
     resampled = extra("arch.bootstrap").StationaryBootstrap(min(block, len(values)), values, seed=seed)
     means = resampled.apply(lambda drawn: drawn.mean(axis=0), RESAMPLED)
     return np.quantile(means, 0.05, axis=0), np.quantile(means, 0.95, axis=0)

@@ -1,4 +1,4 @@
-"""What a move of a signal does to the response's path, regime by regime."""
+"""Impulse response of a response's path to a signal, by initial regime."""
 
 from __future__ import annotations
 
@@ -33,42 +33,41 @@ START = "start"
 def impulse_response(
     idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
 ) -> xr.Dataset:
-    """Impulse response: the response's cumulative path with minus without a move of a signal.
+    """Impulse response: the response's cumulative path with a change in a signal, minus the path without it.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
     shock : float or sequence of float
-        The move, in the signal's own unit (a log return, by default): on row 0, or on rows 0, 1, ... , none of them
-        after `horizon`.
+        Change in the signal, in its own unit (a log return, by default), in period 0, or in periods 0, 1, ..., at most
+        `horizon`.
     signal : str, optional
-        Which signal; needed if the model has several.
+        The signal; required if the model has several.
     horizon : int
-        Rows after row 0.
+        Number of periods after period 0.
 
     Returns
     -------
     xarray.Dataset
-        ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each row, in its natural
-        units, when the chain is in regime ``start`` on row 0; ``averaged`` (chain, draw, step), over where the chain
-        is on the window's last row (the filtered distribution). With several responses, each also has response.
-        In ``attrs``: ``signal``; ``shock``, the sum of the move, and ``shock_rows``, over how many rows; ``frequency``
-        of the rows; and ``extrapolation``, which says where the move lies outside those that the window saw answered,
-        empty if it does not.
+        ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each period, in the
+        response's unit, given regime ``start`` in period 0; ``averaged`` (chain, draw, step), averaged over the
+        filtered distribution of the window's last regime. With several responses, each also has response. In ``attrs``:
+        ``signal``; ``shock``, the total change, and ``shock_rows``, its number of periods; ``frequency``; and
+        ``extrapolation``, which states where the change exceeds those in the window, empty if it does not.
 
     Raises
     ------
     FitError
-        If the signal is not the model's, the shock or horizon are not numbers, the shock goes on after the horizon, or
-        a response's past is among the covariates.
+        If the signal is unknown, shock or horizon are not numbers, the shock is longer than the horizon, or a covariate
+        depends on past responses.
 
     Notes
     -----
-    A row's response has the effect of its own regime, whatever the regime was when the signal moved, so the path is an
-    expectation over regimes, which move with all drivers at their mean. The last episode goes on. The same-period
-    response is on row 0. With autoregression the response's own past passes each answer on. The path is linear in the
-    shock; that a large move is answered in proportion is an assumption.
+    A period's response has the effect of its own regime, whatever the regime when the signal changed, so the path is an
+    expectation over regimes, with all drivers at their mean. The last episode continues. The same-period response is in
+    period 0. With autoregression the response's own lags propagate the effect. The path is linear in the shock, which
+    is an assumption for large changes.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -136,7 +135,7 @@ def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, 
 
 
 def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
-    """Response (draw, response, regime, step) of each row, were the chain in that regime on it."""
+    """Response (draw, response, regime, step) in each period, given the regime of that period."""
     answers = np.zeros((*coefficients.shape[:-1], horizon + 1))
     for row, move in enumerate(moves):
         reach = min(coefficients.shape[-1], horizon + 1 - row)
@@ -153,7 +152,7 @@ def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.nd
         transition = chains[a if spec.own_regimes else 0]
         distribution = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
         for step in range(steps):
-            # From start i the chain is in j: (draw, i, j).
+            # Probability of regime j given start i: (draw, i, j).
             expected[:, step, a] = np.einsum("dij,dj->di", distribution, answers[:, a, :, step])
             distribution = distribution @ transition
     expected = _with_own_past(spec, draws, expected)
@@ -163,9 +162,9 @@ def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.nd
 
 
 def _with_own_past(spec: ModelSpec, draws: Draws, expected: np.ndarray) -> np.ndarray:
-    """Expectations (draw, step, response, start) with what the response's own past adds.
+    """Expectations (draw, step, response, start) including the response's own lags.
 
-    Its coefficients are the same in all regimes, so the expectation obeys the same recursion as the response.
+    Their coefficients are equal in all regimes, so the expectation follows the same recursion as the response.
     """
     found = expected.copy()
     for step in range(expected.shape[1]):
@@ -175,9 +174,9 @@ def _with_own_past(spec: ModelSpec, draws: Draws, expected: np.ndarray) -> np.nd
 
 
 def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
-    """Where the move lies outside those that the window saw answered, in words.
+    """Where the change exceeds the changes in the window, in words.
 
-    A move of the last rows is in the window, but its answer is not: sums that end within the lags' reach do not count.
+    Changes in the last rows are excluded, since the window does not include all of their response.
     """
     values = natural(panel, nm.SIGNAL).sel({nm.SIGNAL: signal.name}).to_numpy()
     answered = values[: len(values) - (spec.max_lag if signal in spec.lagged_signals else 0)]

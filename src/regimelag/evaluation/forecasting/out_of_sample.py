@@ -24,7 +24,7 @@ from regimelag.results.volatility import last_variance
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
-# Returns of the same data differ by rounding alone.
+# Larger differences of returns are revisions; smaller ones are rounding.
 REVISED = 1e-6
 
 
@@ -34,31 +34,30 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     idata : xarray.DataTree
-        A fit, from a file, say, that was saved before these rows existed.
+        A fit, for example from a file saved before these rows existed.
     panel : xarray.Dataset
-        From `make_panel` with the same spec on newer data: it holds the fit's last row and those after it.
+        From `make_panel` with the same spec on newer data, with the fit's last row and later ones.
 
     Returns
     -------
     xarray.Dataset
-        Of the rows after the fit's window that have a response: ``log_score`` (time), the log of the predictive density
-        of the row's responses in their own units, averaged over the posterior; ``pit`` (time, response), the predictive
-        probability of a lower value, missing where the response is; ``inside`` (time, response, band), 1 where the
-        response fell into the central band of that probability; ``coverage`` (response, band), its mean over time. In
-        attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged density of all rows together;
+        For rows after the fit's window with a response: ``log_score`` (time), the log of the predictive density of the
+        row's responses in their own units, averaged over the posterior; ``pit`` (time, response), the predictive
+        probability of a lower value, NaN where the response is missing; ``inside`` (time, response, band), 1 if the
+        response is in the central band of that probability; ``coverage`` (response, band), its mean over time. In
+        attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged joint density of all rows;
         ``condition``, what the densities are conditional on; and ``warnings``.
 
     Raises
     ------
     PanelError
         If the panel does not fit the spec, lacks the fit's last row, has no response after it, or reaches an episode
-        that the fit knows nothing of.
+        that is not in the fit.
 
     Notes
     -----
-    The regime is filtered on through the new rows; the parameters stay as they were. Everything is in the fit's
-    constants. PIT: Dawid (1984), doi:10.2307/2981683; the log score is proper: Gneiting & Raftery (2007),
-    doi:10.1198/016214506000001437.
+    The regime is filtered through the new rows; parameters and constants are those of the fit. PIT: Dawid (1984),
+    doi:10.2307/2981683; the log score is proper: Gneiting & Raftery (2007), doi:10.1198/016214506000001437.
     """
     view = View.of(idata)
     spec, old = view.spec, view.panel
@@ -66,7 +65,7 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
     tail = _tail(spec, old, panel)
     eq = evaluate(spec, tail, view.at_draws.draws)
     y = used_responses(tail)
-    # The fit's last row is in the filtered distribution, and in the variance of the row after it, already.
+    # The filtered distribution and the variance of the next row already include the fit's last row.
     new = eq.after_first_row(last_variance(view))
     density = np.pad(log_observation(new, y[1:]), ((0, 0), (1, 0), (0, 0)))
     with np.errstate(divide="ignore"):
@@ -111,7 +110,7 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
 
 
 def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset:
-    """The rows with the fit's episodes."""
+    """The rows with the episodes of the fit."""
     known = [str(label) for label in old[nm.EPISODE].to_numpy()]
     labels = [str(label) for label in tail[nm.EPISODE].to_numpy()]
     used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]
@@ -131,7 +130,7 @@ def _condition(spec: ModelSpec) -> str:
 
 
 def _warnings(idata: xr.DataTree, dates: pd.DatetimeIndex, old: xr.Dataset, panel: xr.Dataset) -> list[str]:
-    """Sentences on rows that existed when the fit was made, and on data that were revised since."""
+    """Sentences on rows that existed when the fit was made, and on revised data."""
     said = []
     made = pd.Timestamp(dt.datetime.fromisoformat(idata.attrs["created_at"])).tz_localize(None)
     early = int((dates <= made).sum())

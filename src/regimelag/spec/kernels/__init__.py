@@ -1,4 +1,4 @@
-"""Lag kernels, one small class each, and the table of their kinds."""
+"""Lag kernels, and the registry of their kinds."""
 
 from regimelag.spec.kernels.base import Kernel, LagKernel, NoLag, lags, log_normal, softmax
 from regimelag.spec.kernels.by_lag import Dirichlet, RandomWalkKernel, Smooth, Unrestricted, random_walk

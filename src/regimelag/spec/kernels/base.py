@@ -1,8 +1,8 @@
-"""Base of all lag kernels: weights over the lags 1..L, on any array type.
+"""Base class of lag kernels: weights over the lags 1..L, for NumPy and PyTensor arrays.
 
-A kernel says which parameters it has, with their priors stated in periods, and turns parameter values into weights. It
-knows nothing of samplers: `weights` takes the array namespace (`numpy`, or `pytensor.tensor`) as an argument, the lag
-is always the last axis, and every parameter that is a scalar in the model may carry leading (chain, draw) axes.
+A kernel declares its parameters, with priors in periods of the panel, and maps parameter values to weights. `weights`
+takes the array namespace (`numpy` or `pytensor.tensor`) as an argument. The lag is the last axis, and every scalar
+parameter of the model may carry leading (chain, draw) axes.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ def softmax(log_weights: Array, xp: Any) -> Array:
 
 
 def lags(max_lag: int) -> np.ndarray:
-    """Lags 1..L as floats. Lag l stands for delays between l - 1/2 and l + 1/2, whose midpoint it is."""
+    """Lags 1..L as floats. Lag l is the midpoint of delays from l - 1/2 to l + 1/2 periods."""
     return np.arange(1, max_lag + 1, dtype=float)
 
 
 class Kernel:
-    """Base of all kernels: its parameters with their priors, and the weights that follow from their values.
+    """Base class of kernels: parameters with priors, and the lag weights as a function of their values.
 
     Attributes
     ----------
     kind : str
-        Name of the kernel in a spec, and in ``KERNELS``.
+        Name of the kernel in a spec, and its key in ``KERNELS``.
     movable : bool
-        Whether the kernel has a location, which can be moved for an episode or a response.
+        Whether the kernel has a location that may differ between episodes or responses.
     latex : str
-        For reports: the weights as LaTeX, up to the factor that makes them sum to one.
+        LaTeX of the weights in reports, up to the normalising constant.
     symbols, words : mapping of str to str
-        For reports: LaTeX symbol and meaning of each parameter, by name; those of base classes count too.
+        LaTeX symbol and meaning of each parameter in reports, by parameter name. Entries of base classes are inherited.
     location_latex : str
-        For reports: LaTeX of the location that `moved` moves, where it is no parameter itself.
+        LaTeX of the location that `shift_location` shifts, if it is not itself a parameter.
 
-    Reports describe what a class leaves out by its name and those of its parameters.
+    Where a class leaves these empty, reports use the names of the class and its parameters.
     """
 
     kind: ClassVar[str] = ""
@@ -65,14 +65,13 @@ class Kernel:
     location_latex: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Keep plain numbers and tuples, so that the kernel stays hashable and TOML can hold it."""
         as_plain(self)
 
     def validate(self, max_lag: int) -> None:
-        """Raise `SpecError` where the prior cannot be met with lags 1..L."""
+        """Raise `SpecError` if the prior is inconsistent with lags 1..L."""
 
     def names(self, max_lag: int) -> tuple[str, ...]:
-        """Names of the parameters that `weights` needs."""
+        """Names of the parameters that `weights` takes."""
         return tuple(self.priors(max_lag))
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
@@ -80,54 +79,59 @@ class Kernel:
         raise NotImplementedError
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
-        """Weights over the lags 1..L (..., lag); they are non-negative and sum to one.
+        """Lag weights.
 
         Parameters
         ----------
         parameters : mapping of str to array
-            A value for each name in `priors`; a parameter over lags has them on its last axis.
+            A value for each name in `priors`. A parameter with an entry per lag has the lag on its last axis.
         max_lag : int
             L.
         xp : module
             Array namespace: `numpy` or `pytensor.tensor`.
+
+        Returns
+        -------
+        array (..., lag)
+            Weights of the lags 1..L, non-negative and with sum one.
         """
         raise NotImplementedError
 
     def shift_location(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
-        """The parameters with the log of the location moved by a deviation; both may carry the same leading axes."""
+        """Parameters with the log location shifted by `deviation`, which may have the same leading axes."""
         raise NotImplementedError
 
     def signed_deviation(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array | None:  # noqa: ARG002
-        """Signed coefficients (..., lag), summing to zero, added to effect times weights; None if there are none."""
+        """Signed coefficients (..., lag) with sum zero, added to effect times weights; None if there are none."""
         return None
 
     @property
     def has_signed_deviation(self) -> bool:
-        """Whether the kernel has signed coefficients beside its weights."""
+        """Whether the kernel adds signed coefficients to its weights."""
         return type(self).signed_deviation is not Kernel.signed_deviation
 
 
 @dataclass(frozen=True)
 class NoLag(Kernel):
-    """No lagged response at all: the null on timing."""
+    """No lagged response: the null hypothesis on timing."""
 
     kind: ClassVar[str] = "none"
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
-        """Nothing to estimate."""
+        """Empty, as there are no parameters."""
         return {}
 
 
 @dataclass(frozen=True)
 class LagKernel(Kernel):
-    """Base of the kernels with a lag; the fields are the prior, in periods of the panel (weeks, for weekly data).
+    """Base class of kernels with a lagged response. Priors are in periods of the panel, such as weeks.
 
     Parameters
     ----------
     mean_lag : float
-        Prior mean of the mean lag.
+        Prior mean of the mean lag, in periods.
     spread : float
-        Prior mean of the standard deviation of the lag weights.
+        Prior mean of the standard deviation of the lag weights, in periods.
     """
 
     mean_lag: float = 9.0

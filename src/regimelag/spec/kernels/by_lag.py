@@ -21,8 +21,15 @@ Array = Any
 class Dirichlet(LagKernel):
     """Free weights on the simplex, around a gamma hump.
 
-    A Dirichlet distribution with base weights p and concentration k has mean lag varying with variance V / (k + 1), V
-    the variance of the lag under p. So k follows from the prior standard deviation of the mean lag.
+    With base weights p and concentration k, the mean lag has prior variance V / (k + 1), where V is the variance of the
+    lag under p. The concentration follows from `mean_lag_sd`.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag, in periods.
+    spread : float
+        Standard deviation of the gamma hump, in periods.
     """
 
     kind: ClassVar[str] = "dirichlet"
@@ -52,7 +59,7 @@ class Dirichlet(LagKernel):
         )
 
     def priors(self, max_lag: int) -> dict[str, Prior]:
-        """Dirichlet prior on the weights themselves."""
+        """Dirichlet prior on the weights."""
         base, concentration = self._base(max_lag)
         return {"weights": Prior("Dirichlet", a=concentration * base, dims=(nm.LAG,))}
 
@@ -69,14 +76,14 @@ def random_walk(innovations: Array, xp: Any) -> Array:
 
 @dataclass(frozen=True)
 class RandomWalkKernel(LagKernel):
-    """A kernel that departs from a gamma hump by a random walk over lags, so that neighbouring lags are alike.
+    """Base class of kernels that add a random walk over lags to a gamma hump, so that weights are smooth.
 
     Parameters
     ----------
     mean_lag, spread : float
-        Mean and standard deviation of the gamma hump that the walk starts from.
+        Mean and standard deviation of the gamma hump, in periods.
     roughness : float
-        Scale of the half-normal prior of the walk's standard deviation per lag.
+        Scale of the half-normal prior of the standard deviation of the walk's steps.
     """
 
     symbols: ClassVar[Mapping[str, str]] = {"roughness": r"\rho", "innovation": r"\Delta r_l"}
@@ -115,10 +122,10 @@ class Smooth(RandomWalkKernel):
 
 @dataclass(frozen=True)
 class Unrestricted(RandomWalkKernel):
-    """One signed coefficient per lag: effect times a gamma hump plus a random walk that sums to zero.
+    """One signed coefficient per lag: effect times a gamma hump, plus a random walk with sum zero.
 
-    The effect stays the cumulative one, and the response curve may overshoot. Roughness is in standardised units of
-    effect per lag. The smoothness prior follows Shiller (1973).
+    The effect remains the cumulative effect, and the impulse response may overshoot. Roughness is in standardised units
+    of effect per lag. The smoothness prior follows Shiller (1973).
     """
 
     kind: ClassVar[str] = "unrestricted"
@@ -131,5 +138,5 @@ class Unrestricted(RandomWalkKernel):
         return self._hump(max_lag) + 0.0 * parameters["roughness"][..., None]
 
     def signed_deviation(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:  # noqa: ARG002
-        """The walk (..., lag)."""
+        """The random walk (..., lag)."""
         return self._walk(parameters, xp)

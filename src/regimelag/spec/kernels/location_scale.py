@@ -28,18 +28,18 @@ def gamma_weights(mean: Array, spread: Array, max_lag: int, xp: Any) -> Array:
 
 @dataclass(frozen=True)
 class LocationScaleKernel(LagKernel):
-    """A kernel whose mean lag and spread are both free.
+    """Base class of kernels with free mean lag and spread.
 
     Parameters
     ----------
     mean_lag, mean_lag_sd : float
-        Prior mean and standard deviation of the mean lag, before truncation to 1..L.
+        Prior mean and standard deviation of the mean lag before truncation to 1..L, in periods.
     spread, spread_sd : float
-        Prior mean and standard deviation of the standard deviation of the lag weights.
+        Prior mean and standard deviation of the standard deviation of the lag weights, in periods.
     """
 
     movable: ClassVar[bool] = True
-    # The parameter that is the location.
+    # Name of the location parameter.
     located: ClassVar[str] = "location"
     symbols: ClassVar[Mapping[str, str]] = {"location": "m", "spread": r"\varsigma"}
     words: ClassVar[Mapping[str, str]] = {
@@ -85,7 +85,7 @@ class LogNormal(LocationScaleKernel):
     )
 
     def weights(self, parameters: Mapping[str, Array], max_lag: int, xp: Any = np) -> Array:
-        """Log-normal weights (..., lag), mean and spread turned into those of the logarithm."""
+        """Log-normal weights (..., lag); mean and spread are converted to those of the log lag."""
         location, spread = parameters["location"], parameters["spread"]
         sigma2 = xp.log1p((spread / location) ** 2)
         mu = xp.log(location) - sigma2 / 2
@@ -95,10 +95,10 @@ class LogNormal(LocationScaleKernel):
 
 @dataclass(frozen=True)
 class NegativeBinomial(LocationScaleKernel):
-    """Negative binomial on l - 1 = 0, 1, ..., whose spread always exceeds the Poisson's.
+    """Negative binomial on l - 1 = 0, 1, ..., with a spread above that of the Poisson distribution.
 
-    Its variance is m + e^2 with m = mean lag - 1, so the free parameter is the excess e; the prior of e is set so that
-    the total spread has the stated mean at the prior mean lag.
+    The variance is m + e^2, with m = mean lag - 1. The free parameter is the excess e. Its prior is set so that the
+    spread has the stated mean at the prior mean lag.
     """
 
     kind: ClassVar[str] = "negative_binomial"
@@ -114,7 +114,7 @@ class NegativeBinomial(LocationScaleKernel):
     }
 
     def validate(self, max_lag: int) -> None:
-        """Also require a spread above the Poisson's, and a mean lag above one."""
+        """Also require a mean lag above one, and a spread above the Poisson limit."""
         super().validate(max_lag)
         require(
             self.mean_lag > 1,
@@ -201,7 +201,7 @@ class Beta(LocationScaleKernel):
         }
 
     def shift_location(self, parameters: Mapping[str, Array], deviation: Array, xp: Any = np) -> dict[str, Array]:
-        """The odds of the fraction times the exponential of the deviation, so that it stays below one."""
+        """Multiply the odds of the fraction by the exponential of the deviation, so that it stays below one."""
         odds = parameters["fraction"] / (1 - parameters["fraction"]) * xp.exp(deviation)
         return dict(parameters) | {"fraction": odds / (1 + odds)}
 

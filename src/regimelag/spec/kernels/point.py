@@ -1,4 +1,4 @@
-"""A response after one unknown lag."""
+"""Point kernel: the whole lagged response at one unknown lag."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Array = Any
 
 @dataclass(frozen=True)
 class Point(LagKernel):
-    """One lag, and it is not known which: categorical over 1..L, and marginalised exactly.
+    """One unknown lag: categorical over 1..L, marginalised exactly.
 
-    The lag is no parameter that a sampler moves, so a posterior over lags keeps all its modes (Celeux, Hurn & Robert
-    2000, doi:10.1080/01621459.2000.10474285). Each draw of a fit holds a draw of the lag and the probability of every
-    lag given that draw's other parameters.
+    The lag is not sampled by NUTS, so its posterior keeps all modes (Celeux, Hurn & Robert 2000,
+    doi:10.1080/01621459.2000.10474285). Each posterior draw contains a draw of the lag, and the probability of every
+    lag given the other parameters of that draw.
 
     Parameters
     ----------
     mean_lag, spread : float
-        Mean and standard deviation of the gamma hump that the prior masses follow, before truncation to 1..L.
+        Mean and standard deviation of the gamma prior masses before truncation to 1..L, in periods.
     masses : tuple of float
-        Prior masses of the lags 1..L instead of the hump; they are normalised.
+        Prior masses of the lags 1..L in place of the gamma masses; they are normalised.
     by_regime : bool
-        Whether each regime has a lag of its own, independent of the others.
+        Whether each regime has its own, independent lag.
     """
 
     kind: ClassVar[str] = "point"
@@ -46,7 +46,7 @@ class Point(LagKernel):
     by_regime: bool = False
 
     def validate(self, max_lag: int) -> None:
-        """Require one mass a lag, none negative and some positive, or a hump that can be met."""
+        """Require one non-negative mass per lag with a positive sum, or a valid mean lag and spread."""
         if not self.masses:
             super().validate(max_lag)
         numbers = isinstance(self.masses, tuple) and all(map(is_number, self.masses))
@@ -74,11 +74,11 @@ class Point(LagKernel):
         )
 
     def names(self, max_lag: int) -> tuple[str, ...]:  # noqa: ARG002
-        """The lag itself, which is not among the parameters that a sampler moves."""
+        """The lag itself, which is not a sampled parameter."""
         return ("point",)
 
     def priors(self, max_lag: int) -> dict[str, Prior]:  # noqa: ARG002
-        """Nothing that a sampler moves."""
+        """Empty, as no parameter is sampled."""
         return {}
 
     def prior_masses(self, max_lag: int) -> np.ndarray:
@@ -98,7 +98,7 @@ def combinations(kernels: Sequence[Point], regimes: int, max_lag: int) -> tuple[
     Parameters
     ----------
     kernels : sequence of Point
-        One a signal.
+        One per signal.
     regimes : int
         Number of regimes.
     max_lag : int
@@ -107,7 +107,7 @@ def combinations(kernels: Sequence[Point], regimes: int, max_lag: int) -> tuple[
     Returns
     -------
     lags : int array (combination, kernel, regime)
-        A lag for each signal and regime; the same in all regimes unless the kernel has one for each.
+        Lag of each signal and regime; equal across regimes unless the kernel has ``by_regime``.
     log_mass : array (combination)
         Log prior masses; they sum to one.
     """
