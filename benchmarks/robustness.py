@@ -66,17 +66,21 @@ def table_of(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
     for case in (TRUE, FALSE):
         results = [one for number, one in found.items() if CASES[number // BLOCK] == case and ERROR not in one]
         tables = [checked(one["lines"]) for one in results if one["claimed"]]
-        rates = {"claims, of all panels": share(len(tables), len(results))}
+        rates = {"claims, of all panels": _count(len(tables), len(results))}
         for check in list(dict.fromkeys(name for table in tables for name in table["check"])):
             outcomes = [table.set_index("check")["outcome"].get(check, NOT_TRIED) for table in tables]
             tried = [outcome for outcome in outcomes if outcome in (SURVIVED, LOST)]
-            rates[check] = share(tried.count(SURVIVED), len(tried))
-        rates["all that decide"] = share(sum(table.attrs["survives"] for table in tables), len(tables))
+            rates[check] = _count(tried.count(SURVIVED), len(tried))
+        rates["all that decide"] = _count(sum(table.attrs["survives"] for table in tables), len(tables))
         for limit in LIMITS:
             kept = sum(bool((_signs(table) >= limit).all()) for table in tables)
-            rates[f"all rivals, sign kept at {limit:g}"] = share(kept, len(tables))
+            rates[f"all rivals, sign kept at {limit:g}"] = _count(kept, len(tables))
         columns[case] = rates
     return pd.DataFrame(columns).rename_axis("check").reset_index()
+
+
+def _count(count: int, of: int) -> str:
+    return f"{count} of {of}: {share(count, of)}"
 
 
 def _signs(table: pd.DataFrame) -> pd.Series:

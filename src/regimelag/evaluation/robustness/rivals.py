@@ -60,7 +60,7 @@ def rivals(spec: ModelSpec, panel: xr.Dataset, signal: str) -> list[Rival]:
         try:
             made.append(make(spec, panel, signal))
         except SpecError as problem:
-            made.append(Rival(label, note=f"{NOT_MADE}{problem.rule}, and the model has {problem.came}"))
+            made.append(Rival(label, note=f"{NOT_MADE}it asks that {problem.rule}; here {problem.came}"))
     return made
 
 

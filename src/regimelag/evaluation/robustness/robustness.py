@@ -103,12 +103,12 @@ def robustness(
 
     Notes
     -----
-    The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
-    one lagged signal and one response (``attrs["threshold"]``), its verdict would not be withheld, the sign keeps 0.95
-    with each rival explanation that could be tried, no lead has a sign as sure, and no fit failed. Rows left out are
-    told and decide nothing: with fewer rows a true effect is lost as well. That a claim survives does not make it
-    causal, and a rival that was not tried, for want of controls for example, may still be the explanation. A check with
-    ``R-hat`` above 1.05 in its short refit is marked in its note.
+    The claim *survives* if the sign of the effect has the probability that `lag_report` asks for, 0.99 of one lagged
+    signal and one response (``attrs["threshold"]``), in the model as it is and with each rival explanation that could
+    be tried, its verdict would not be withheld, no lead has a sign as sure, and no fit failed. Rows left out are told
+    and decide nothing: with fewer rows a true effect is lost as well; there the sign is kept at 0.95. That a claim
+    survives does not make it causal, and a rival that was not tried, for want of controls for example, may still be the
+    explanation. A check with ``R-hat`` above 1.05 in its short refit is marked in its note.
     """
     asked = "robustness"
     sampler = sampler_of_refits(asked, sampler)

@@ -8,7 +8,7 @@ import pandas as pd
 from regimelag.spec import names as nm
 
 BASELINE, RIVAL, LEAD, LEAVE_OUT, MODEL_FREE = "baseline", "rival", "lead", "leave-out", "model-free"
-# The probability of the sign that a refit keeps, of an effect that is found at the verdict's decision threshold.
+# The probability of the sign that a refit with fewer rows keeps, of an effect that is found at the decision threshold.
 KEPT = 0.95
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
@@ -53,9 +53,8 @@ def _outcome(table: pd.DataFrame, row: pd.Series, *, positive: bool) -> str:
         return NOT_TRIED
     if row["kind"] == LEAD:
         return LOST if _is_found(table, row) else SURVIVED
-    if row["kind"] == BASELINE:
-        return SURVIVED if _is_found(table, row) else LOST
-    return SURVIVED if (row["P(> 0)"] if positive else 1 - row["P(> 0)"]) >= KEPT else LOST
+    least = KEPT if row["kind"] == LEAVE_OUT else table.attrs["threshold"]
+    return SURVIVED if (row["P(> 0)"] if positive else 1 - row["P(> 0)"]) >= least else LOST
 
 
 def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -123,7 +122,10 @@ def _on_rivals(table: pd.DataFrame) -> list[str]:
     rows = _of(table, RIVAL)
     effects = {row["check"]: f"with {row['check']} in the model: {_effect(row)}" for _, row in rows.iterrows()}
     found = _of(table, BASELINE)[OUTCOME].iloc[0] == SURVIVED
-    words = {SURVIVED: "The sign is kept", LOST: f"The sign is not kept (probability below {KEPT})"}
+    words = {
+        SURVIVED: "The sign is kept",
+        LOST: f"The sign is not kept (probability below {table.attrs['threshold']:g})",
+    }
     said = []
     for outcome, begun in (words if found else {}).items():
         which = _checks(table, RIVAL, outcome)
@@ -131,7 +133,7 @@ def _on_rivals(table: pd.DataFrame) -> list[str]:
     tried = [*_checks(table, RIVAL, SURVIVED), *_checks(table, RIVAL, LOST)]
     if not found and tried:
         said.append(f"The effect is, {'; '.join(effects[check] for check in tried)}.")
-    left = [f"{row['check']}, {row['note']}" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
+    left = [f"{row['check']} ({row['note']})" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
     return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
 
 
