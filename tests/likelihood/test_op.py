@@ -273,7 +273,6 @@ def test_lengths_found_late_are_refused(mode):
         function(random(5, 2, 2))
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_density_finds_the_ends_of_short_and_long_runs_of_episodes():
     episode = np.repeat([0, 1, 0, 2, 1, 0], [1, 256, 257, 2, 900, 3])
     y, location, log_scale = random(episode.size), random(2, episode.size, seed=1), random(3, 2, seed=2)
@@ -284,6 +283,7 @@ def test_density_finds_the_ends_of_short_and_long_runs_of_episodes():
             run(StudentTLogpdf(), y, location, log_scale, np.append(episode[:-1], wrong), 4.0)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("of", ["predictor", "gradients"])
 def test_predictor_refuses_an_episode_without_coefficients(of, mode):
     """The gradients alone too, since PyTensor then leaves the predictor itself out."""
