@@ -107,7 +107,7 @@ def _check(y, location, log_scale, episode):
 
 @compiled()
 def _end_of_run(episode, start):
-    """First time from ``start`` on in another episode."""
+    """First time at or after ``start`` that is in another episode."""
     stop = start + 1
     while stop < episode.size and episode[stop] == episode[start]:
         stop += 1

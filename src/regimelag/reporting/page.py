@@ -112,8 +112,9 @@ def report(
 
     Notes
     -----
-    Sections: verdict, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers, checks,
-    comparison, provenance and citation. The page makes no claim that the verdict of `lag_report` does not allow.
+    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
+    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict
+    allows.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -199,7 +200,6 @@ def _check_judged(name: str, table: pd.DataFrame | None, view: View, made: str) 
 
 
 def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float] | None) -> dict[str, Any]:
-    """All results that apply to the model."""
     check_within("report", within)
     spec = view.spec
     found: dict[str, Any] = {
@@ -232,7 +232,6 @@ def _tables(
     comparison: pd.DataFrame | None,
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
-    """All tables, by file name."""
     tables = {
         "data": tb.data_table(panel),
         "priors": tb.prior_table(_parameters(spec, panel)),
@@ -372,7 +371,6 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
 
 
 def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Equations and parameters as MathML, with their sentences."""
     lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
     rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in _parameters(spec, panel)]
     return {"equations": lines, "parameters": rows}
@@ -389,7 +387,6 @@ def _mathml(latex: str, display: str = "inline") -> str:
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
-    """Equations and priors as LaTeX."""
     lines = [
         f"{line.words}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n" for line in equations(spec, panel)
     ]
@@ -418,7 +415,7 @@ def _page(
     )
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # No claims if convergence diagnostics failed.
+    # Where convergence diagnostics failed nothing is claimed.
     now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(

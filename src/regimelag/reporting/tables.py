@@ -117,7 +117,7 @@ def volatility_table(summary: pd.DataFrame) -> Table:
 
 
 def driver_table(changes: xr.Dataset) -> Table:
-    """Effects of a change in each driver on regime probabilities, in percentage points, and on log odds."""
+    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
     reference = changes.attrs["reference"]
     columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
     columns[f"log odds against {reference}"] = ("log_odds", 1.0)
@@ -128,7 +128,7 @@ def driver_table(changes: xr.Dataset) -> Table:
         found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
         frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        # Log odds of the reference against itself are constant.
+        # Log odds of the reference against itself do not move.
         fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
         shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
     sizes = changes["move"].to_series()

@@ -31,7 +31,8 @@ def sentences(result: Any) -> list[str]:
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
         From `lag_report`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`, `forecast` or `diagnostics`,
-        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. For a fit, its diagnostics.
+        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. Of a
+        fit: its diagnostics.
 
     Returns
     -------
