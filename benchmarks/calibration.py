@@ -99,6 +99,7 @@ def lively() -> rl.ModelSpec:
     flagship = rl.read_spec("btc_silver")
     drivers = tuple(dataclasses.replace(driver, periods=1) for driver in flagship.drivers)
     priors = {
+        **flagship.priors,
         "driver_effect": rl.Prior("ZeroSumNormal", sigma=2.0),
         "log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0),
     }

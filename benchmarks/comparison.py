@@ -19,7 +19,8 @@ import xarray as xr
 
 import regimelag as rl
 
-BASELINE, NULLS = "btc_silver", ("same_week_only", "no_silver", "no_drivers", "one_regime")
+BASELINE = "btc_silver"
+NULLS = ("no_late_macro", "same_week_only", "no_silver", "no_drivers", "one_regime")
 # Rivals to regimes; one of them has no leave-one-out densities, so all are refitted.
 VOLATILITY = ("garch", "one_regime")
 DIRECTIONS = {"silver -> bitcoin": BASELINE, "bitcoin -> silver": "reversed"}

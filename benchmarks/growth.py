@@ -31,7 +31,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 # process it starts, so this process must be small when it starts those that measure memory.
 
 KIBIBYTE = 1024
-FLAGSHIP = "btc_silver"
+FLAGSHIP = "no_late_macro"
 Work = Callable[[], object]
 
 
@@ -64,7 +64,8 @@ def compiled_flagship() -> tuple[Any, Any, Any]:
     import regimelag as rl
     from regimelag.sampling.compiled import CompiledModel
 
-    spec, panel = rl.read_spec(FLAGSHIP), rl.example_panel()
+    spec = rl.read_spec(FLAGSHIP)
+    panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2013-01-01")
     return spec, panel, CompiledModel(rl.build_model(spec, panel))
 
 

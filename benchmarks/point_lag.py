@@ -24,8 +24,8 @@ CALLS = 100
 
 
 def variants() -> dict[str, rl.ModelSpec]:
-    """The baseline model with a gamma kernel and with a point lag."""
-    fixed = rl.read_spec("btc_silver")
+    """The model `no_late_macro` with its gamma kernel and with a point lag."""
+    fixed = rl.read_spec("no_late_macro")
     signal = dataclasses.replace(fixed.signals[0], kernel=rl.kernels.Point())
     return {"gamma": fixed, "point": dataclasses.replace(fixed, signals=(signal,))}
 
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-most", type=float, default=10.0)
     options = parser.parse_args()
-    panel = rl.example_panel().drop_vars("regime_path")
+    panel = rl.make_panel(variants()["gamma"], rl.example_panel(as_frame=True), start="2013-01-01")
     models = {name: CompiledModel(rl.build_model(spec, panel)) for name, spec in variants().items()}
     found = {name: [] for name in models}
     for _ in range(options.rounds):

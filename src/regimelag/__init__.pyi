@@ -16,6 +16,7 @@ from .panel.read import read_series
 from .panel.scenarios import scenario
 from .reporting.citation import citation
 from .reporting.page import report
+from .results.driver_report import driver_report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
@@ -59,6 +60,7 @@ __all__ = [
     "describe_panel",
     "diagnostics",
     "driver_effects",
+    "driver_report",
     "effects",
     "errors",
     "evaluation",

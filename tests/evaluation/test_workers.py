@@ -185,7 +185,7 @@ spec = small_spec(signals=(signal,), **nothing)
 panel = hand_panel(spec, 60)
 few = dict(sampler=rl.Sampler(draws=60, tune=100, chains=2, starts=2), progressbar=False)
 ranks = rl.evaluation.sbc(spec, panel, simulations=3, thinned=10, build=build, random_seed=1, **few)
-checks = rl.robustness(spec, panel, shifts=1, **few)
+checks = rl.robustness(spec, panel, **few)
 frame = rl.example_panel(as_frame=True)
 flagship = rl.read_spec("same_week_only")
 scores = rl.backtest(

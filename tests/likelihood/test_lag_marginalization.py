@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pymc as pm
 import pytensor
@@ -42,8 +44,18 @@ def fast(*inputs):
     return turned(lambda *values: run(LagMarginalLoglik(len(values[0])), *values), *inputs)
 
 
+def filled(loop, *inputs):
+    """Value of a loop that fills the gradients, and the gradients."""
+
+    def value_and_adjoint(*values):
+        gradients = list(map(np.empty_like, values))
+        return loop(*values, *gradients), *gradients
+
+    return turned(value_and_adjoint, *inputs)
+
+
 def exact(*inputs):
-    return turned(lag_marginalization.exact_lag_loglik_and_adjoint, *inputs)
+    return filled(lag_marginalization.exact_loglik_and_adjoint, *inputs)
 
 
 VALUES = [fast, exact]
@@ -51,13 +63,8 @@ VALUES = [fast, exact]
 
 def is_scaled(*inputs):
     """Whether scaled probabilities alone give the answer."""
-    regimes = inputs[0].shape[2]
-
-    def scaled(*values):
-        gradients = list(map(np.empty_like, values))
-        return lag_marginalization._scaled((0.0,) * regimes, *values, *gradients), *gradients
-
-    return not np.isnan(turned(scaled, *inputs)[0])
+    each = (0.0,) * inputs[0].shape[2]
+    return not np.isnan(filled(partial(lag_marginalization.scaled_loglik_and_adjoint, each), *inputs)[0])
 
 
 def make_lags(seed, lags, regimes, times, constant=False, forbidden=0.0, spread=2.0):
@@ -425,7 +432,7 @@ def test_shapes_that_do_not_fit_are_refused():
         (log_obs, logits, log_init[:1], log_prior),
         (log_obs, logits, log_init, log_prior[:-1]),
     ):
-        with pytest.raises(ValueError, match="lag_marginal_loglik needs"):
+        with pytest.raises(ValueError, match="log likelihood needs"):
             fast(*wrong)
         for verb in (lag_draws.filter_lags_draws, lag_draws.leave_one_out_lags_draws):
             with pytest.raises(ValueError, match=r"readings need|recursions need"):
@@ -488,7 +495,7 @@ def test_lengths_found_late_are_refused(mode):
     function = pytensor.function([late_logits, late_prior], loglik, mode=mode)
     function(logits, log_prior)
     for wrong in [(logits, log_prior[:2]), (logits[:2], log_prior), (logits[:, :1], log_prior)]:
-        with pytest.raises(ValueError, match="lag_marginal_loglik needs"):
+        with pytest.raises(ValueError, match="log likelihood needs"):
             function(*wrong)
 
 
@@ -498,7 +505,6 @@ def test_lengths_found_late_are_refused(mode):
         (0, np.zeros((2, 4))),
         (0, np.zeros((2, 4, 2))),
         (0, np.zeros((3, 4, 3))),
-        (0, pt.dtensor3()),
         (1, np.zeros((4, 2, 2))),
         (1, np.zeros(2)),
         (2, np.zeros(3)),
@@ -508,11 +514,16 @@ def test_lengths_found_late_are_refused(mode):
 )
 def test_builder_refuses_what_does_not_fit(position, wrong):
     inputs = [np.zeros((2, 4, 3)), np.zeros((3, 2, 2)), np.zeros(2), np.zeros(3)]
-    if isinstance(wrong, pt.TensorVariable):
-        inputs[1:3] = pt.dtensor3(), pt.dvector()
     inputs[position] = wrong
     with pytest.raises(RegimelagError, match=r"rule: (.|\n)*came: (.|\n)*cure: "):
         lag_marginal_loglik(*inputs)
+
+
+def test_a_number_of_regimes_that_is_not_known_takes_the_exact_recursion():
+    inputs = make_lags(4, 3, 2, 6)
+    unknown = turned(lambda *values: run(LagMarginalLoglik(None), *values), *inputs)
+    for left, right in zip(unknown, fast(*inputs), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-12)
 
 
 def test_second_derivatives_are_refused():

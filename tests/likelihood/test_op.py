@@ -11,6 +11,7 @@ import pytest
 from builders import chain_loglik, run
 from oracles import enumerate_chain, simple_lag_sum
 from pytensor.gradient import verify_grad
+from scipy import stats
 
 from regimelag.errors import RegimelagError
 from regimelag.likelihood.density import StudentTLogpdf, student_t_logpdf
@@ -273,6 +274,16 @@ def test_lengths_found_late_are_refused(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_density_finds_the_ends_of_short_and_long_runs_of_episodes():
+    episode = np.repeat([0, 1, 0, 2, 1, 0], [1, 256, 257, 2, 900, 3])
+    y, location, log_scale = random(episode.size), random(2, episode.size, seed=1), random(3, 2, seed=2)
+    expected = stats.t(4.0, location, np.exp(log_scale)[episode].T).logpdf(y)
+    np.testing.assert_allclose(run(StudentTLogpdf(), y, location, log_scale, episode, 4.0), expected, rtol=1e-10)
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match="every episode to be a row of log_scale"):
+            run(StudentTLogpdf(), y, location, log_scale, np.append(episode[:-1], wrong), 4.0)
+
+
 @pytest.mark.parametrize("of", ["predictor", "gradients"])
 def test_predictor_refuses_an_episode_without_coefficients(of, mode):
     """The gradients alone too, since PyTensor then leaves the predictor itself out."""

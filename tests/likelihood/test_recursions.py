@@ -239,7 +239,7 @@ def test_nan_in_is_nan_out(regimes, position, bad, value_and_adjoint):
 def test_unequal_shapes_are_refused():
     log_obs, logits, log_init = make_chain(2, 12, 2)
     for wrong in [(logits[:-1], log_init), (logits, log_init[:1]), (logits[:, :1], log_init)]:
-        with pytest.raises(ValueError, match="markov_loglik needs"):
+        with pytest.raises(ValueError, match="log likelihood needs"):
             chain_loglik(log_obs, *wrong)
         with pytest.raises(ValueError, match="the chain recursions need"):
             hmm.filter_forward(log_obs, *wrong)

@@ -10,6 +10,7 @@ import regimelag as rl
 READINGS = [
     "diagnostics",
     "driver_effects",
+    "driver_report",
     "effects",
     "forecast",
     "lag_distribution",

@@ -216,6 +216,15 @@ STRUCTURE = {
         "name the period before the first start too",
         changed(names=("early", "late")),
     ),
+    "an episode named all": Case(
+        rl.Episodes,
+        {"starts": (dt.date(2020, 1, 1),), "names": ("early", "all")},
+        'write "every"',
+        changed(names=("early", "every")),
+    ),
+    "a regime named all": Case(
+        rl.Regimes, {"names": ("calm", "all")}, 'write "every"', changed(names=("calm", "every"))
+    ),
     "what varies": Case(rl.Episodes, {"vary": ("scal",)}),
     "what varies, without a list": Case(rl.Episodes, {"vary": "scale"}),
     "what varies, not alike": Case(rl.Episodes, {"vary": ("zzz",)}, "choose from", changed(vary=["effect"])),
@@ -461,6 +470,12 @@ PRIORS = {
     "number": Case(normal, {"sigma": "wide"}),
     "entries": Case(
         normal, {"sigma": 1.0, "by_signal": WIDE}, "write by_signal = {name", changed(by_signal={"metal": WIDE})
+    ),
+    "entries by two": Case(
+        normal,
+        {"sigma": 1.0, "by_signal": {"metal": WIDE}, "by_response": {"coin": WIDE}},
+        "leave by_response out",
+        without("by_response"),
     ),
     "entries of an entry": Case(
         normal,
@@ -905,6 +920,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
     for reading, says in (
         (rl.lag_distribution, "fit a model whose signal has a kernel"),
         (rl.driver_effects, "fit a model with [[drivers]]"),
+        (rl.driver_report, "fit a model with [[drivers]]"),
         (lambda fit: rl.evaluation.impulse_response(fit, shock=0.1), "fit a model with a table [[signals]]"),
     ):
         with pytest.raises(rl.errors.FitError) as caught:

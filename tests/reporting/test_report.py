@@ -16,6 +16,7 @@ from builders import bare_spec, garch_spec, hand_panel, prior_fit, small_spec
 
 import regimelag as rl
 from regimelag.reporting.tables import interval, number
+from regimelag.results.driver_report import drivers_in_short
 from regimelag.results.verdict import probability
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -99,7 +100,8 @@ def test_figures_and_tables_are_beside_it(page):
     assert embedded == {path.read_bytes() for path in figures.glob("*.png")}
     written = {path.stem for path in tables.glob("*.csv")}
     assert written == {path.stem for path in tables.glob("*.tex")}
-    assert written == {*("data", "priors", "parameters", "modes", "lag_report", "regimes", "drivers", "provenance")}
+    expected = {"data", "priors", "parameters", "modes", "lag_report", "regimes", "driver_report", "drivers"}
+    assert written == expected | {"provenance"}
     for path in tables.glob("*.tex"):
         latex = path.read_text(encoding="utf-8")
         assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 1
@@ -120,6 +122,12 @@ def test_it_says_what_the_readings_say(page, idata):
         for level in ("5 %", "median", "95 %")
     )
     assert interval(low, median, high) in said
+    drivers = rl.driver_report(idata)
+    assert all(sentence in said for sentence in rl.sentences(drivers))
+    held = pd.read_csv(page.parent / "tables" / "driver_report.csv", index_col=[0, 1, 2, 3])
+    np.testing.assert_allclose(held["median"], drivers["median"], rtol=1e-12)
+    # Diagnostics of the short fit fail, so the answer says nothing of drivers.
+    assert (drivers_in_short(drivers) in said) == (len(rl.diagnostics(idata)) == 1)
     assert idata.attrs["panel_sha256"] in said
     assert f"Origin: {rl.panel_of(idata).attrs['origin']}." in said
 
@@ -211,9 +219,9 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert "script" not in reader.tags
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     # Prior draws are no posterior; where the diagnostics find fault, nothing is claimed of the day either.
-    assert ("the regime is" in said or "the regime of asset is" in said) == (
-        spec.regimes.count > 1 and len(rl.diagnostics(fit)) == 1
-    )
+    trusted = len(rl.diagnostics(fit)) == 1
+    assert ("the regime is" in said or "the regime of asset is" in said) == (spec.regimes.count > 1 and trusted)
+    assert ("No driver is shown to move the regimes" in said) == (bool(spec.drivers) and trusted)
 
 
 @pytest.mark.slow
@@ -228,9 +236,9 @@ def test_judgements_are_shown(idata, tmp_path):
     odds = rl.driver_effects(idata, moves={"real yield": -0.5})["log_odds"].sel(driver="real yield", regime="turbulent")
     median = drivers.loc[("real yield", "turbulent"), "log odds against calm median"]
     assert median == pytest.approx(float(odds.median()))
-    latex = (page.parent / "tables" / "drivers.tex").read_text(encoding="utf-8")
-    assert "log odds against calm" in latex
-    assert latex.count("& reference ") == 2
+    # Log odds are in the table of claims; those of the move are in the CSV alone.
+    assert "log odds" not in (page.parent / "tables" / "drivers.tex").read_text(encoding="utf-8")
+    assert "change in log odds" in (page.parent / "tables" / "driver_report.tex").read_text(encoding="utf-8")
     assert "real yield \N{MINUS SIGN}0.5" in said
 
 

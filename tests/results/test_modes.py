@@ -98,6 +98,19 @@ def test_a_lag_is_said_in_rows():
     assert rl.modes(tree)["kind"][1] == f"lag (mean lag of metal {lags[0]:.1f} -> {lags[1]:.1f} rows)"
 
 
+def test_the_lag_of_a_control_is_said_of_a_model_without_lagged_signals():
+    """As in the null without the signal, whose controls may act late."""
+
+    def shifted(mode, sd):
+        for name in [name for name in mode.data_vars if str(name).startswith("control_dollar_lag_")]:
+            mode[name].values += 3 * sd[name].values
+
+    spec = small_spec(signals=(), controls=(rl.Control("dollar", "dollar", kernel=KERNEL),))
+    tree = own(spec, shifted)
+    tree["modes"]["reached"] = ("mode", [np.nan, np.nan])
+    assert rl.modes(tree)["kind"][1].startswith("lag (mean lag of the control dollar ")
+
+
 def test_exchanged_labels_are_told_from_real_differences():
     spec = small_spec()
     tree = own(spec, lambda mode, sd: None, draws=100)

@@ -49,27 +49,46 @@ def test_draws_that_are_zero_support_neither_sign():
     assert claims(0.0, negative=0.5) == Claims()
 
 
-def test_nothing_else_is_claimed_without_a_sign():
-    sure = Comparison(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]]))
-    assert claims(0.98, regimes=sure, episodes=sure, information=3.0) == Claims()
+def test_regimes_alone_are_compared_without_a_sign():
+    one, other = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]])
+    sure = Comparison(one, other, other)
+    alone = claims(0.98, regimes=sure, episodes=sure, information=3.0)
+    assert alone == Claims(regimes=((1, 0),), regime_signs=((0, 1),), regime_differences=((0, 1),))
+    assert claims(0.98, episodes=sure, information=3.0) == Claims()
+    assert claims(0.98, regimes=sure, trusted=False) == Claims()
     assert claims(0.999, regimes=sure, episodes=sure, information=3.0, trusted=False) == Claims()
     assert claims(0.999, regimes=sure, episodes=sure, information=3.0) == Claims(
-        1, ((1, 0),), ((1, 0),), True, ((0, 1),), ((0, 1),)
+        1, ((1, 0),), ((1, 0),), True, ((0, 1),), ((0, 1),), ((0, 1),)
     )
 
 
 def test_differences_need_their_share_of_the_pairs():
     def of(*rows):
-        return Comparison(np.array(rows), np.array(rows))
+        return Comparison(*[np.array(rows)] * 3)
 
     two = claims(1.0, regimes=of([0.0, 0.991], [0.009, 0.0]))
-    assert two.regimes == two.regime_signs == ((0, 1),)
+    assert two.regimes == two.regime_signs == two.regime_differences == ((0, 1),)
     less = claims(1.0, regimes=of([0.0, 0.989], [0.011, 0.0]))
-    assert less.regimes == less.regime_signs == ()
+    assert less.regimes == less.regime_signs == less.regime_differences == ()
     # Three pairs: 1 - 0.01 / 3 = 0.99667.
     three = claims(1.0, episodes=of([0.0, 0.996, 0.997], [0.004, 0.0, 0.5], [0.003, 0.5, 0.0]))
     assert three.episodes == three.episode_signs == ((0, 2),)
     assert claims(1.0, episodes=of([0.0])).episodes == ()
+
+
+@pytest.mark.parametrize("positive", [0.5, 1.0])
+def test_differences_between_regimes_share_their_budget_with_signals_and_responses(positive):
+    def of(*rows):
+        return Comparison(*[np.array(rows)] * 3)
+
+    pair = of([0.0, 0.994], [0.006, 0.0])
+    assert claims(positive, regimes=pair).regimes == ((0, 1),)
+    two = claims(positive, regimes=pair, family=2)
+    assert two.regimes == two.regime_signs == two.regime_differences == ()
+    assert claims(positive, regimes=of([0.0, 0.996], [0.004, 0.0]), family=2).regimes == ((0, 1),)
+    # Two signals and three pairs: 1 - 0.01 / 6 = 0.99833.
+    three = of([0.0, 0.998, 0.9985], [0.002, 0.0, 0.5], [0.0015, 0.5, 0.0])
+    assert claims(positive, regimes=three, family=2).regimes == ((0, 2),)
 
 
 @pytest.mark.parametrize(("information", "said"), [(0.24, False), (0.25, True)])
@@ -82,10 +101,11 @@ def test_claims_of_draws_are_those_of_their_probabilities():
     effect = rng.normal(2.0, 0.5, 4000)
     by = np.stack([effect - 1.0, effect + 1.0, effect + rng.normal(0, 1.0, 4000)], axis=-1)
     made = verdict_claims(effect, by_regime=by[:, :2], by_episode=by, information=0.3)
-    assert made == Claims(1, ((1, 0),), ((1, 0),), True)
+    assert made == Claims(1, ((1, 0),), ((1, 0),), True, regime_differences=((1, 0),))
     assert verdict_claims(-effect).direction == -1
     # With all signs turned the same regimes are stronger.
-    assert verdict_claims(-effect, by_regime=-by[:, :2], by_episode=-by) == made._replace(direction=-1, lag=False)
+    turned = made._replace(direction=-1, lag=False, regime_differences=((0, 1),))
+    assert verdict_claims(-effect, by_regime=-by[:, :2], by_episode=-by) == turned
 
 
 @pytest.mark.parametrize(
@@ -141,14 +161,30 @@ def test_probabilities_of_a_stronger_effect_are_those_of_two_normals():
 def test_equal_magnitudes_are_seldom_said_to_differ(truth, sd):
     """A flat prior and a normal likelihood: each order is claimed in 1 % of the fits at most, so 2 % together.
 
-    The magnitudes are compared without the decision about the average effect: with three regimes it may be passed on
-    account of the third.
+    The magnitudes of regimes are compared whatever is decided of the average effect; those of episodes only after it,
+    which may be claimed on account of a third.
     """
     fits, correlation, (one, two) = 2000, 0.4, sd
     covariance = [[one**2, correlation * one * two], [correlation * one * two, two**2]]
     center = np.random.default_rng(9).multivariate_normal(truth, covariance, fits)
     claimed = int((quadrants(center, sd, correlation).max(axis=1) >= decision_threshold()).sum())
     assert stats.binomtest(claimed, fits, 0.02, alternative="greater").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.4, 3.0])
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_a_constant_effect_is_seldom_said_to_differ(truth, correlation):
+    """Draws of normal posteriors of one effect in two regimes, the one known half as well, whatever its average is."""
+    rng, fits, size = np.random.default_rng(10), 1000, 1000
+    root = np.linalg.cholesky([[1.0, correlation * 2.0], [correlation * 2.0, 4.0]])
+    centers = truth + rng.standard_normal((fits, 2)) @ root.T
+    drawn = (center + rng.standard_normal((size, 2)) @ root.T for center in centers)
+    made = [verdict_claims(by_regime.mean(axis=1), by_regime=by_regime) for by_regime in drawn]
+    claimed = sum(bool(one.regime_differences) for one in made)
+    # A flat prior says nothing of the difference, so that the rate is the nominal one.
+    assert stats.binomtest(claimed, fits, 0.02).pvalue > 1e-4
+    assert all(one.regime_differences for one in made if one.regimes or one.regime_signs)
+    assert truth == 3.0 or any(one.regime_differences and not one.direction for one in made)
 
 
 @pytest.mark.parametrize("family", [1, 3])
@@ -196,8 +232,8 @@ def test_words_of_a_response_that_is_there():
     assert said.startswith("A positive lagged effect of silver. Cumulative elasticity 2.0")
     assert "calm" in said
     assert "P(> 0) above 0.999" in said
-    assert "; neither is shown to be stronger, P(stronger in calm) = 0." in said
-    assert "and P(stronger in turbulent) = 0." in said
+    assert "; no difference is shown, P(higher in turbulent than in calm) = 0." in said
+    assert ", where a claim needs 0.99 for one sign. By episodes" in said
     assert "; none is shown to be stronger than another." in said
     assert "By episodes: one" in said
     assert "1.30 nats gained; it lies within 4 to 13 with probability 1.00" in said
@@ -220,9 +256,37 @@ def test_words_of_a_difference():
     assert (
         "the sign of the effect differs: positive in turbulent and negative in calm; the effect is stronger in" in said
     )
+    # The difference is known, and of neither that it is the stronger one.
+    rng = np.random.default_rng(12)
+    lower = rng.normal(-0.6, 1.0, 4000)
+    known = {"calm": lower, "turbulent": lower + rng.normal(1.0, 0.1, 4000)}
+    said = verdict(dataclasses.replace(found, by_regime=known))
+    assert "; the effect is higher in turbulent than in calm. By episodes" in said
     alone = verdict(dataclasses.replace(found, by_regime={}, by_episode={}, deviations=()))
     assert "regimes" not in alone
     assert "episodes" not in alone
+
+
+def test_words_of_a_difference_whose_average_is_not_claimed():
+    found = weak(rivals=("volatility by regime",), lag_gap={"episodes": (0.5, 0.4)})
+    rng = np.random.default_rng(11)
+    apart = {"calm": rng.normal(-0.1, 0.4, 4000), "turbulent": rng.normal(3.0, 0.5, 4000)}
+    found = dataclasses.replace(found, by_regime=apart)
+    assert claims_of(found) == Claims(regimes=((1, 0),), regime_differences=((1, 0),))
+    said = verdict(found)
+    assert said.startswith("A lagged effect of silver that differs between regimes. By regimes: calm -0.")
+    assert (
+        "; the effect is stronger in turbulent than in calm. The average effect is not distinguished from none." in said
+    )
+    assert f"P(> 0) = {np.mean(found.effect > 0):.3f}" in said
+    assert "; its place is said only if the average effect is claimed." in said
+    assert "Rival explanations in the model: volatility by regime." in said
+    assert "on average 1.11 times where the power is 0.8" in said
+    assert "1.10 times where the power is 0.8 and 1.29 times" in verdict(dataclasses.replace(found, family=3))
+    assert not any(word in said for word in ("ot identified", "By episodes", "lies within", "between episodes"))
+    withheld = dataclasses.replace(found, withheld=("Residuals are correlated.",))
+    assert claims_of(withheld) == Claims()
+    assert "turbulent" not in verdict(withheld)
 
 
 def test_words_of_a_lag_that_is_its_prior():
@@ -245,7 +309,15 @@ def test_words_where_nothing_is_identified():
     assert "P(no average lagged effect) is 0.55 to 0.93 over 5 slab widths, 0.25 to 4 times the prior's" in said
     assert "equals the prior" in said
     assert "(information gain 0.06 nats)" in said
-    assert not any(word in said for word in ("calm", "turbulent", "By episodes", "lies within"))
+    higher = np.mean(found.by_regime["turbulent"] > found.by_regime["calm"])
+    chance = f"P(higher in turbulent than in calm) = {higher:.3f}"
+    words = f"Between regimes no difference is shown, {chance}, where a claim needs 0.99 for one sign."
+    assert words in said
+    assert words.replace("0.99 ", "0.995 ") in verdict(weak(family=2))
+    three = dict.fromkeys(("one", "two", "three"), found.effect)
+    assert "Between regimes no difference is shown. " in verdict(weak(by_regime=three))
+    assert not any(word in said for word in ("By regimes", "By episodes", "lies within", "Rival", "exaggerated"))
+    assert "etween regimes" not in verdict(weak(by_regime={}, deviations=()))
     size = (stats.norm.ppf(0.995) + stats.norm.ppf(0.8)) * found.effect.std()
     assert f"an effect of about {size:.2f} would be claimed" in verdict(weak(family=2))
     assert "0.995 for one sign" in verdict(weak(family=2))

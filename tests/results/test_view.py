@@ -58,6 +58,7 @@ def test_lag_report_evaluates_the_model_once_and_takes_the_stored_diagnostics(id
         rl.regime_summary,
         model_warnings,
         rl.driver_effects,
+        rl.driver_report,
         rl.effects,
         lambda fit: rl.effects(fit, group="prior"),
         rl.leave_one_out,

@@ -21,6 +21,7 @@ READINGS = {
     "convergence": convergence,
     "diagnostics": rl.diagnostics,
     "driver_effects": rl.driver_effects,
+    "driver_report": rl.driver_report,
     "effects": rl.effects,
     "prior effects": lambda fit: rl.effects(fit, group="prior"),
     "impulse_response": lambda fit: rl.evaluation.impulse_response(fit, shock=0.1, signal="metal", horizon=4),

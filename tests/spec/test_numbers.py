@@ -103,7 +103,6 @@ def refused():
         "prior_draws": lambda value: rl.as_fit(xr.DataTree(), spec, panel, prior_draws=value),
         "simulations": lambda value: rl.evaluation.sbc(spec, panel, random_seed=1, simulations=value),
         "rows": lambda value: rl.evaluation.sbc(spec, panel, random_seed=1, rows=value),
-        "shifts": lambda value: rl.robustness(spec, panel, shifts=value),
         "starts": lambda value: rl.Sampler(starts=value),
         "block": lambda value: rl.evaluation.lead_lag(panel, block=value),
         "over": lambda value: rl.scenario(panel, over=value),

@@ -6,9 +6,6 @@ from pytensor.tensor import TensorLike, TensorVariable, as_tensor_variable
 
 from regimelag.errors import RegimelagError
 
-MOVING_RULE = "row t of transition_logits drives the step from t to t + 1, so there are time - 1 rows, or 1 if constant"
-MOVING_CURE = "drop the row that would drive the step into the first time (put it into log_init) or out of the last"
-
 
 def as_float(values: TensorLike) -> TensorVariable:
     """The values as a float64 variable."""
@@ -60,3 +57,30 @@ def require_aligned(
         holds=agree(y.type.shape[-1], location.type.shape[-1], episode.type.shape[-1])
         and agree(location.type.shape[-2], log_scale.type.shape[-1]),
     )
+
+
+def require_chain(
+    asked: str,
+    came: str,
+    regimes: int | None,
+    times: int | None,
+    transition_logits: TensorVariable,
+    log_init: TensorVariable,
+) -> int | None:
+    """Require consistent numbers of regimes and steps; return the number of regimes, None if unknown."""
+    steps, origins, destinations = transition_logits.type.shape[-3:]
+    require(
+        asked,
+        "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
+        came,
+        "check the regime axes: first in log_obs (regime, time, lag), last in log_obs (time, regime) and elsewhere",
+        holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
+    )
+    require(
+        asked,
+        "row t of transition_logits drives the step from t to t + 1, so there are time - 1 rows, or 1 if constant",
+        came,
+        "drop the row that would drive the step into the first time (put it into log_init) or out of the last",
+        holds=steps in (None, 1) or times is None or steps == times - 1,
+    )
+    return regimes or origins or destinations or log_init.type.shape[-1]

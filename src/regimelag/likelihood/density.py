@@ -20,6 +20,8 @@ from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative,
 
 # Standardised residuals are clipped at this value, so that squares and derivatives are finite.
 FARTHEST = 1e140
+# Number of times whose episodes are compared together.
+BLOCK = 256
 
 
 def student_t_logpdf(
@@ -100,16 +102,18 @@ def _check(y, location, log_scale, episode):
         raise ValueError("the log density needs y, episode (time) and location (regime, time) of one length")
     if log_scale.shape[1] != location.shape[0]:
         raise ValueError("the log density needs as many regimes in log_scale as in location")
-    for e in episode:
-        if not 0 <= e < log_scale.shape[0]:
-            raise ValueError("the log density needs every episode to be a row of log_scale (episode, regime)")
 
 
 @compiled()
 def _end_of_run(episode, start):
-    """First time at or after ``start`` that is in another episode."""
-    stop = start + 1
-    while stop < episode.size and episode[stop] == episode[start]:
+    """First time after ``start`` in another episode; times are compared in blocks, which LLVM vectorises."""
+    here, stop, others = episode[start], start + 1, 0
+    while stop + BLOCK <= episode.size and others == 0:
+        block = episode[stop : stop + BLOCK]
+        for t in range(block.size):
+            others += block[t] != here
+        stop += BLOCK if others == 0 else 0
+    while stop < episode.size and episode[stop] == here:
         stop += 1
     return stop
 
@@ -170,6 +174,8 @@ def _logpdf(y, location, log_scale, episode, nu):
     start = 0
     while start < y.size:
         stop = _end_of_run(episode, start)
+        if not 0 <= episode[start] < log_scale.shape[0]:
+            raise ValueError("the log density needs every episode to be a row of log_scale (episode, regime)")
         for k in range(location.shape[0]):
             scale = log_scale[episode[start], k]
             _run(y[start:stop], location[k, start:stop], scale, nu, log_obs[k, start:stop])

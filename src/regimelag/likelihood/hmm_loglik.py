@@ -27,7 +27,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import MOVING_CURE, MOVING_RULE, agree, as_float, require
+from regimelag.likelihood.checks import as_float, require, require_chain
 from regimelag.likelihood.checks import shapes as static_shapes
 from regimelag.likelihood.hmm import exact_loglik_and_adjoint
 from regimelag.likelihood.linked_op import LinkedOp
@@ -115,24 +115,9 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     if transition_logits.type.ndim != batch + 3:
         transition_logits = pt.expand_dims(transition_logits, -3)
     times, regimes = log_obs.type.shape[-2:]
-    steps, origins, destinations = transition_logits.type.shape[-3:]
-    require(
-        asked,
-        "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
-        came,
-        "check that the regime axis comes last in log_obs and log_init, and last twice in transition_logits",
-        holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
-    )
-    require(
-        asked,
-        MOVING_RULE,
-        came,
-        MOVING_CURE,
-        holds=steps in (None, 1) or times is None or steps == times - 1,
-    )
+    known = require_chain(asked, came, regimes, times, transition_logits, log_init)
     # The Op has time as the last axis.
     by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
-    known = regimes or origins or destinations or log_init.type.shape[-1]
     return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
 
 
@@ -345,9 +330,27 @@ def _exact(regimes, times, steps, *pointers):
 # The exact recursion is rarely needed and takes seconds to compile. It is called through Python, which compiles it at
 # first use.
 llvmlite.binding.add_symbol("regimelag.exact", ctypes.cast(_exact, ctypes.c_void_p).value)
-CALL_EXACT = types.ExternalFunction(
+_CALL_EXACT = types.ExternalFunction(
     "regimelag.exact", types.float64(*[types.int64] * 3, *[types.CPointer(types.float64)] * 6)
 )
+
+
+@compiled()
+def call_exact(log_obs, logits, log_init, smoothed, d_logits, d_log_init):
+    """Log likelihood by the exact recursion; the last three arrays are filled with gradients."""
+    arrays = log_obs.ctypes, logits.ctypes, log_init.ctypes, smoothed.ctypes, d_logits.ctypes, d_log_init.ctypes
+    return _CALL_EXACT(log_init.size, log_obs.shape[1], logits.shape[2], *arrays)
+
+
+@compiled()
+def check_chain(regimes, times, logits, log_init):
+    """Raise ValueError if shapes are inconsistent, so that no loop reads out of bounds."""
+    if times < 1:
+        raise ValueError("the log likelihood needs log_obs with at least one time")
+    if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
+        raise ValueError("the log likelihood needs one number of regimes in log_obs, log_init and transition_logits")
+    if logits.shape[2] not in (1, times - 1):
+        raise ValueError("the log likelihood needs one step of transition_logits, or one fewer than times in log_obs")
 
 
 @compiled()
@@ -386,30 +389,14 @@ def loglik_and_adjoint(each, log_obs, logits, log_init):
     Gradients are zero if the data are impossible. Value and gradients are NaN if an input is NaN or ``+inf``.
     """
     regimes, times = log_obs.shape
-    steps = logits.shape[2]
-    if times < 1:
-        raise ValueError("markov_loglik needs log_obs (time, regime) with at least one time")
-    if log_init.size != regimes or logits.shape[0] != regimes or logits.shape[1] != regimes:
-        raise ValueError("markov_loglik needs one number of regimes in log_obs, log_init and transition_logits")
-    if steps not in (1, times - 1):
-        raise ValueError("markov_loglik needs one step of transition_logits, or one fewer than times in log_obs")
+    check_chain(regimes, times, logits, log_init)
     d_log_obs, d_logits, d_log_init = np.empty(log_obs.shape), np.empty(logits.shape), np.empty(regimes)
     loglik = math.nan
     if regimes == len(each):
         work = np.empty((2, regimes, times))
         loglik = scaled_loglik_and_adjoint(each, log_obs, logits, log_init, work, d_log_obs, d_logits, d_log_init)
     if math.isnan(loglik):
-        loglik = CALL_EXACT(
-            regimes,
-            times,
-            steps,
-            log_obs.ctypes,
-            logits.ctypes,
-            log_init.ctypes,
-            d_log_obs.ctypes,
-            d_logits.ctypes,
-            d_log_init.ctypes,
-        )
+        loglik = call_exact(log_obs, logits, log_init, d_log_obs, d_logits, d_log_init)
     return loglik, d_log_obs, d_logits, d_log_init
 
 

@@ -1,9 +1,9 @@
-"""Readings of a point lag that is marginalised, draw by draw of the posterior.
+"""Posterior quantities of a marginalised point lag, for each posterior draw.
 
-Each function takes ``log_obs`` (draw, lag, time, regime), ``transition_logits`` (draw, step, origin, destination),
-``log_init`` (draw, regime) and ``log_prior`` (lag). Given a lag the data are a hidden Markov process, so all of them
-weigh the recursions of :mod:`regimelag.likelihood.hmm` for each lag. Conventions for ``-inf``, NaN and ``+inf`` are
-those of that module.
+Given a lag the data follow a hidden Markov model, so the recursions of :mod:`regimelag.likelihood.hmm` are run for each
+lag and weighted. Inputs are ``log_obs`` (draw, lag, time, regime), ``transition_logits`` (draw, step, origin,
+destination), ``log_init`` (draw, regime) and ``log_prior`` (lag), with the conventions of that module for ``-inf``, NaN
+and ``+inf``. ValueError is raised if shapes are inconsistent.
 """
 
 from __future__ import annotations
@@ -14,104 +14,60 @@ from regimelag.likelihood.hmm import filter_forward
 from regimelag.likelihood.hmm_draws import filter_forward_draws, leave_one_out_draws
 
 
-def _check(log_obs, transition_logits, log_init, log_prior):
-    if len(log_obs) < 1 or len(transition_logits) != len(log_obs) or len(log_init) != len(log_obs):
-        raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
-    if log_obs.shape[1] < 1 or log_prior.shape != log_obs.shape[1:2]:
-        raise ValueError("the lag readings need log_prior (lag) with as many lags as log_obs (draw, lag, time, regime)")
-
-
 def _for_each_lag(reading, log_obs, transition_logits, log_init):
-    """Apply a reading of draws to each lag: (draw, lag, time)."""
+    """Apply a function of draws to each lag: (draw, lag, ...)."""
     shared = np.ascontiguousarray(transition_logits), np.ascontiguousarray(log_init)
     return np.stack([reading(np.ascontiguousarray(log_obs[:, c]), *shared) for c in range(log_obs.shape[1])], axis=1)
 
 
-def _without_inf(log_prior):
-    """The prior with NaN for ``+inf``, which has no probability."""
-    return np.where(log_prior < np.inf, log_prior, np.nan)
-
-
-def _log_density(*inputs):
-    return filter_forward_draws(*inputs)[2]
-
-
-def _log_sum(values, axis):
-    """Log of the sum of exponentials along an axis."""
-    with np.errstate(invalid="ignore"):
-        return np.logaddexp.reduce(values, axis=axis)
+def _filter_each_lag(log_obs, transition_logits, log_init, log_prior):
+    """One-step-ahead log densities under each lag (draw, lag, time), and the log prior, NaN where it was ``+inf``."""
+    if len(log_obs) < 1 or len(transition_logits) != len(log_obs) or len(log_init) != len(log_obs):
+        raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
+    if log_obs.shape[1] < 1 or log_prior.shape != log_obs.shape[1:2]:
+        raise ValueError("the lag readings need log_prior (lag) with as many lags as log_obs (draw, lag, time, regime)")
+    steps = _for_each_lag(lambda *inputs: filter_forward_draws(*inputs)[2], log_obs, transition_logits, log_init)
+    return steps, np.where(log_prior < np.inf, log_prior, np.nan)
 
 
 def filter_lags_draws(log_obs, transition_logits, log_init, log_prior):
     """One-step-ahead log densities with regimes and lag marginalised, and the posterior of the lag.
 
-    Parameters
-    ----------
-    log_obs : array (draw, lag, time, regime)
-        Log density of each row under each regime and lag, in nats.
-    transition_logits : array (draw, step, origin, destination)
-        Row ``t`` drives the step from ``t`` to ``t + 1``; one row for a constant matrix.
-    log_init : array (draw, regime)
-        Log weights of the regimes at the first time, used as given.
-    log_prior : array (lag)
-        Log prior probability of each lag, used as given; ``-inf`` forbids it.
-
     Returns
     -------
     log_density : array (draw, time)
-        log p(y_t | y_<t) in nats. The sum over time is the log-likelihood.
+        log p(y_t | y_<t) in nats. The sum over time is the log likelihood.
     probability : array (draw, lag)
-        Probability of each lag given all rows. NaN for draws under which the data are impossible or an input is NaN.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together.
+        Posterior probability of each lag. NaN for draws in which the data are impossible or an input is NaN.
     """
-    _check(log_obs, transition_logits, log_init, log_prior)
-    steps = _for_each_lag(_log_density, log_obs, transition_logits, log_init)
+    steps, log_prior = _filter_each_lag(log_obs, transition_logits, log_init, log_prior)
     with np.errstate(invalid="ignore"):
-        joint = np.cumsum(steps, axis=-1) + _without_inf(log_prior)[:, None]
-        total = _log_sum(joint, axis=1)
-        log_density = np.diff(total, axis=-1, prepend=np.zeros((len(total), 1)))
+        joint = np.cumsum(steps, axis=-1) + log_prior[:, None]
+        total = np.logaddexp.reduce(joint, axis=1)
+        log_density = np.diff(total, axis=-1, prepend=0.0)
         log_density[total == -np.inf] = -np.inf
         return log_density, np.exp(joint[..., -1] - total[:, -1:])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Leave-one-out. With L[c] the likelihood under lag c and f[c,t] = p(y_t | y_-t, c),
-#
-#     p(y_t | y_-t) = sum_c prior[c] L[c] / sum_c prior[c] L[c] / f[c,t],
-#
-# where L[c] / f[c,t] is the density of all rows but t under lag c. Where row t is impossible under the lag, both are
-# zero, and that density is taken from the filter, with a density of one for the row.
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def leave_one_out_lags_draws(log_obs, transition_logits, log_init, log_prior):
     """Log density of each row given all other rows, with regimes and lag marginalised.
 
-    The rows must not enter each other's ``log_obs``: with a lagged response among the regressors the result is wrong.
-
-    Parameters
-    ----------
-    log_obs, transition_logits, log_init, log_prior
-        As in :func:`filter_lags_draws`.
+    The result is wrong if a row enters the ``log_obs`` of another, as with a lagged response among the regressors.
 
     Returns
     -------
     array (draw, time)
         log p(y_t | y_-t) in nats. NaN where the other rows alone are impossible.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together.
     """
-    _check(log_obs, transition_logits, log_init, log_prior)
-    steps = _for_each_lag(_log_density, log_obs, transition_logits, log_init)
+    # With L[c] the likelihood under lag c and f[c,t] = p(y_t | y_-t, c),
+    #
+    #     p(y_t | y_-t) = sum_c prior[c] L[c] / sum_c prior[c] L[c] / f[c,t],
+    #
+    # where L[c] / f[c,t] is the density of all rows but t under lag c. Where row t is impossible under the lag, both
+    # are zero, and that density is taken from the filter, with a density of one for the row.
+    steps, log_prior = _filter_each_lag(log_obs, transition_logits, log_init, log_prior)
     alone = _for_each_lag(leave_one_out_draws, log_obs, transition_logits, log_init)
-    joint = steps.sum(axis=-1) + _without_inf(log_prior)
+    joint = steps.sum(axis=-1) + log_prior
     with np.errstate(invalid="ignore"):
         others = joint[..., None] - alone
         # Where the other rows alone are impossible under a lag, it counts for nothing.
@@ -120,7 +76,7 @@ def leave_one_out_lags_draws(log_obs, transition_logits, log_init, log_prior):
             rows = log_obs[d, c].copy()
             rows[t] = 0.0
             others[d, c, t] = log_prior[c] + filter_forward(rows, transition_logits[d], log_init[d])[2].sum()
-        return _log_sum(joint, axis=1)[:, None] - _log_sum(others, axis=1)
+        return np.logaddexp.reduce(joint, axis=1)[:, None] - np.logaddexp.reduce(others, axis=1)
 
 
 def sample_lags(probability, uniforms):
@@ -137,11 +93,6 @@ def sample_lags(probability, uniforms):
     -------
     int array (draw)
         Position of the lag, never one of probability zero; -1 where the probabilities are NaN.
-
-    Raises
-    ------
-    ValueError
-        If there is not one number for each draw.
     """
     if uniforms.shape != probability.shape[:1]:
         raise ValueError("sample_lags needs uniforms (draw) with as many draws as probability (draw, lag)")

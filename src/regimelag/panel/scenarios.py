@@ -111,6 +111,19 @@ def levels_of(panel: xr.Dataset, leg: Leg) -> FloatArray:
     return panel[nm.LEVEL].to_numpy()[:, level_columns(panel).index(leg)]
 
 
+def values_of_levels(panel: xr.Dataset, role: str, series: Series) -> FloatArray | None:
+    """A series (row) in its own unit, computed from the levels that the panel holds; None if they are not held.
+
+    A row without an observation, such as a holiday's, holds the level before it. Rows too early for the transform are
+    NaN.
+    """
+    legs = [(role, series.name, column) for column in series.columns]
+    if nm.LEVEL not in panel.data_vars or not {*legs} <= {*level_columns(panel)}:
+        return None
+    filled = {leg: np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float) for leg in legs}
+    return _transformed(role, series, filled, np.nan)
+
+
 def last_observed(levels: FloatArray) -> float:
     """The last observed level; NaN if there is none."""
     seen = levels[np.isfinite(levels)]

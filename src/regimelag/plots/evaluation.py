@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.elpd_difference import BETTER, INCONCLUSIVE, LEAST_NATS, LEAST_SE, REFERENCE, WORSE
-from regimelag.evaluation.robustness.summary import BASELINE, DIRECTION, LEAD, LEAVE_OUT, PLACEBO
+from regimelag.evaluation.robustness.summary import BASELINE, LEAD, LEAVE_OUT, RIVAL
 from regimelag.plots.common import (
     POSTERIOR,
     PRIOR,
@@ -29,10 +29,9 @@ from regimelag.spec.model_spec import period_name
 
 KINDS = {
     BASELINE: POSTERIOR,
+    RIVAL: REGIME_COLORS[2],
     LEAVE_OUT: POSTERIOR,
     LEAD: REGIME_COLORS[3],
-    DIRECTION: REGIME_COLORS[1],
-    PLACEBO: PRIOR,
 }
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 

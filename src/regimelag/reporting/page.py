@@ -24,6 +24,7 @@ from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
+from regimelag.results.driver_report import driver_report, drivers_in_short
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
@@ -46,7 +47,7 @@ WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
 # CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
 CSS_PIXELS = 96
-NOT_TRIED = "The claim was not tried by placebos and refits: pass robustness=rl.robustness(spec, panel)."
+NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
 
@@ -112,9 +113,9 @@ def report(
 
     Notes
     -----
-    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
-    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict
-    allows.
+    Sections: the verdict, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
+    checks, comparison, provenance and citation. The page makes no claim beyond those of `lag_report` and
+    `driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -219,6 +220,7 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
     if spec.drivers:
+        found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
     return found
@@ -245,6 +247,7 @@ def _tables(
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
     if "drivers" in readings:
+        tables["driver_report"] = tb.driver_claim_table(readings["driver_report"])
         tables["drivers"] = tb.driver_table(readings["drivers"])
     if robustness is not None:
         tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
@@ -280,7 +283,9 @@ def _sections(
         drawn = list(fg.volatility_figures(readings["volatility"]))
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
     if "drivers" in readings:
-        yield Section("drivers", "Drivers", [], list(fg.driver_figures(readings)), ["drivers"])
+        said = readings["driver_report"].attrs[nm.SENTENCES]
+        drawn = list(fg.driver_figures(readings))
+        yield Section("drivers", "Do the drivers move the regimes?", said, drawn, ["driver_report", "drivers"])
     checks = [*_coverage(view.spec, readings["pit"]), *describe_persistence(view.read(persistence))]
     checks += [*(view.read(model_warnings) or _no_caution(view.spec))]
     checks += robustness.attrs["summary"] if robustness is not None else [NOT_TRIED]
@@ -415,8 +420,10 @@ def _page(
     )
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # Where convergence diagnostics failed nothing is claimed.
-    now = _now(readings["filtered"]) if "filtered" in readings and not problems else []
+    # No claims if convergence diagnostics failed.
+    now = list(_now(readings["filtered"])) if "filtered" in readings and not problems else []
+    if "driver_report" in readings and not problems:
+        now.insert(0, drivers_in_short(readings["driver_report"]))
     drawings = [drawn for section in sections for drawn in section.figures]
     return environment.get_template("template.html").render(
         spec=spec,

@@ -16,6 +16,7 @@ import xarray as xr
 
 from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
+from regimelag.results.driver_report import LEAST_STEPS
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes
@@ -101,10 +102,10 @@ def lag_table(report: pd.DataFrame) -> Table:
 
 
 def regime_table(summary: pd.DataFrame) -> Table:
-    """Volatility, mean, durations and shares of each regime; shares by year are in the figure and the CSV."""
-    kept = summary[summary["year"].isna()]
+    """Volatility, mean, durations and shares of each regime; shares by year and drivers have places of their own."""
+    kept = summary[summary["year"].isna() & (summary[nm.DRIVER] == "")]
     kept = kept.assign(value=[interval(*row) for row in kept[["5 %", "median", "95 %"]].itertuples(index=False)])
-    index = [name for name in ("quantity", nm.RESPONSE, nm.DRIVER, "unit") if len(kept[name].unique()) > 1]
+    index = [name for name in ("quantity", nm.RESPONSE, "unit") if len(kept[name].unique()) > 1]
     shown = kept.pivot_table(index=index, columns=nm.REGIME, values="value", aggfunc="first", sort=False)
     return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
@@ -116,26 +117,46 @@ def volatility_table(summary: pd.DataFrame) -> Table:
     return Table(summary, shown, "Conditional variance. Volatility per period; the half-life of a shock in periods.")
 
 
+def driver_claim_table(report: pd.DataFrame) -> Table:
+    """The driver report: changes in log odds, and what is claimed."""
+    keys = [nm.RESPONSE, nm.DRIVER, "from", "to"]
+    frame = report.set_index(keys if len(report[nm.RESPONSE].unique()) > 1 else keys[1:])
+    shown = pd.DataFrame(
+        {
+            "change in log odds": [interval(*row) for row in frame[["5 %", "median", "95 %"]].to_numpy(dtype=float)],
+            "P(> 0)": [probability(value) for value in frame["P(> 0)"]],
+            "steps": [number(value) for value in frame["steps"]],
+            "claimed": ["yes" if claimed else "no" for claimed in frame["claimed"]],
+        },
+        index=frame.index,
+    )
+    caption = (
+        "Change in the log odds of each step between two regimes, against staying, for a driver that is one standard "
+        "deviation higher: median and 90 % interval. Steps: of this kind on a sampled path, on average. A claim needs "
+        f"one sign with probability {report.attrs['threshold']:.4g} and {LEAST_STEPS} steps each way."
+    )
+    return Table(report.set_index(keys), shown, caption)
+
+
 def driver_table(changes: xr.Dataset) -> Table:
-    """Effects of a move of each driver on each regime's probability, in percentage points, and on its log odds."""
+    """Effects of a move of each driver on each regime's probability, in percentage points; log odds in the CSV."""
     reference = changes.attrs["reference"]
     columns = {"next period": ("next_period", 100.0), "long run": ("long_run", 100.0)}
     columns[f"log odds against {reference}"] = ("log_odds", 1.0)
     others = [dim for dim in changes["log_odds"].dims if dim not in (nm.CHAIN, nm.DRAW)]
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
-    frames, shown = {}, {}
+    frames, shown = {}, pd.DataFrame(index=index)
     for title, (name, unit) in columns.items():
         found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
         frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
-        # Log odds of the reference against itself do not move.
-        fixed = (index.get_level_values(nm.REGIME) == reference) & (name == "log_odds")
-        shown[title] = ["reference" if still else interval(*row) for still, row in zip(fixed, rows, strict=True)]
+        if name != "log_odds":
+            shown[title] = [interval(*row) for row in rows]
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
     caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "
-    caption += f"probability in percentage points, and in the log odds against {reference}; median and 90 % interval."
-    return Table(pd.concat(frames, axis=1), pd.DataFrame(shown, index=index), caption)
+    caption += "probability in percentage points; median and 90 % interval."
+    return Table(pd.concat(frames, axis=1), shown, caption)
 
 
 def mode_table(idata: xr.DataTree) -> Table:

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.results.lags import lag_distribution
+from regimelag.results.lags import effects_of_draws, lag_distribution
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.inference_data import spec_of
 from regimelag.sampling.modes_dataset import RESERVED, free_variables, nearest_modes, within_chain_sd
@@ -216,20 +216,26 @@ def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataA
 
 
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
-    """Mean lags in periods at the first mode and mode n, of signals whose mean lag differs; else empty."""
+    """Mean lags in periods at the first mode and mode n, of series whose mean lag differs; else empty."""
     # A point lag is marginalised, so a catalogue has none.
-    if "spec" not in idata.attrs or spec_of(idata).point_signals:
+    spec = spec_of(idata) if "spec" in idata.attrs else None
+    if spec is None or spec.point_signals:
         return ""
     parameters = catalogue.drop_vars([name for name in catalogue.data_vars if name in RESERVED])
     two = parameters.isel(mode=[0, n]).rename({nm.MODE: nm.DRAW}).expand_dims(nm.CHAIN)
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
     tree = xr.DataTree.from_dict({"/posterior": two, "/constant_data": idata["constant_data"].to_dataset()})
     tree.attrs = dict(idata.attrs)
-    lags = lag_distribution(tree)["mean_lag"].isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
-    said = []
+    said = list(_changed_lags(lag_distribution(tree)["mean_lag"])) if spec.lagged_signals else []
+    said += _changed_lags(effects_of_draws(tree)["control_mean_lag"], "the control ") if spec.lagged_controls else []
+    return ", ".join(said)
+
+
+def _changed_lags(mean_lag: xr.DataArray, whose: str = "") -> Iterator[str]:
+    """Each mean lag (chain, draw, ...) that differs between the first draw and the second, in words."""
+    lags = mean_lag.isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
     for index in np.ndindex(lags.shape[1:]):
         label = ", ".join(str(lags[dim].to_numpy()[i]) for dim, i in zip(lags.dims[1:], index, strict=True))
         before, after = (f"{float(lags.to_numpy()[(k, *index)]):.1f}" for k in (0, 1))
         if before != after:
-            said.append(f"mean lag of {label} {before} -> {after} rows")
-    return ", ".join(said)
+            yield f"mean lag of {whose}{label} {before} -> {after} rows"

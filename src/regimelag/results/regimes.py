@@ -221,6 +221,8 @@ def driver_effects(
 ) -> xr.Dataset:
     """Effects of a move of each driver on the regimes' probabilities and log odds.
 
+    How large they are, for moves of any size. Whether a driver moves the regimes at all is decided by `driver_report`.
+
     Parameters
     ----------
     idata : xarray.DataTree
@@ -302,11 +304,21 @@ def _closest(given: object, known: Iterable[str]) -> str:
 def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, reference: int) -> np.ndarray:
     """Changes (draw, driver, regime) in log odds against the reference, or response before regime, over origins.
 
-    In log P(j | i) / P(r | i) the denominator of the softmax cancels, so it moves by slope[i, j] - slope[i, r].
+    That of log P(j | i) / P(r | i) is that of the step to j less that of the step to r, both against staying in i.
     """
-    slopes = np.stack([one[:, 1:].mean(axis=2) for one in chain_tables(spec, draws)], axis=2)
-    changes = moves[:, None, None] * (slopes - slopes[..., [reference]])
+    steps = step_log_odds(spec, draws).mean(axis=3).swapaxes(1, 2)
+    changes = moves[:, None, None] * (steps - steps[..., [reference]])
     return changes if spec.own_regimes else changes[:, :, 0]
+
+
+def step_log_odds(spec: ModelSpec, draws: Draws) -> np.ndarray:
+    """Changes (draw, regime process, driver, origin, destination) in log odds for a standard deviation of each driver.
+
+    The log odds are those of the step against staying, log P(j | i) / P(i | i): the denominator of the softmax cancels,
+    so they move by slope[i, j] - slope[i, i].
+    """
+    slopes = np.stack([one[:, 1:] for one in chain_tables(spec, draws)], axis=1)
+    return slopes - np.diagonal(slopes, axis1=-2, axis2=-1)[..., None]
 
 
 def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np.ndarray:

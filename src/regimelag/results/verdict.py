@@ -1,17 +1,25 @@
 """The verdict on a lagged response: the rule on plain numbers, and the words.
 
-The rule, in this order:
+The rule has two families of claims, each with an error budget of its own; that of drivers is in
+`regimelag.results.driver_report`. None asks for a claim of another.
 
 1. Draws that the diagnostics find fault with support no claim.
 2. The verdict is withheld where residuals are serially correlated, or response and signal are both close to a unit
    root (`regimelag.results.persistence`).
-3. A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n being the
-   number of effects that the fit could make such a claim of: lagged signals times responses. If priors and likelihood
-   are right, at most about two fits in a hundred claim a response where there is none, however many signals they hold.
-4. All that follows is said only after that. The effect is said to be stronger in one of n regimes (or episodes) than in
-   another if, with probability 1 - 0.01 / (number of pairs) at least, it is larger in magnitude and has one sign there;
-   its sign is said to differ if it is positive in one and negative in the other with that probability.
-5. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
+3. *Level.* A lagged response is claimed if its average effect has one sign with probability 1 - 0.01 / n at least, n
+   being the number of effects that the fit could make such a claim of: lagged signals times responses. If priors and
+   likelihood are right, at most about two fits in a hundred claim a response where there is none, however many signals
+   they hold.
+4. *State dependence.* The effect is said to be higher in one of several regimes than in another if their difference has
+   one sign with probability 1 - 0.01 / m at least, m being n times the number of pairs of regimes. It is said to be
+   stronger there if, with that probability, it is larger in magnitude and has one sign there, and its sign is said to
+   differ if it is positive in one and negative in the other; either implies the sign of the difference. An effect that
+   is there in one regime alone may have a small average, so the average need not be claimed.
+5. All that follows is said only of a response whose level is claimed. The effect is said to be stronger in one episode
+   than in another, or of another sign, as in regimes, with 0.01 for the pairs of episodes. An episode does not return,
+   so a difference between two of them may be due to anything else that changed in between: it qualifies a response, and
+   is no evidence for one.
+6. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 
 A claim comes with the rival explanations that the model has in it and those that it has not, and with the factor by
 which effects that pass such a threshold are exaggerated.
@@ -51,17 +59,22 @@ class Comparison(NamedTuple):
         is known less precisely.
     opposite : ndarray
         (place, place): the effect is positive in the first and negative in the second.
+    higher : ndarray
+        (place, place): the effect in the first less that in the second is positive. Of two places the average has the
+        sign of the stronger one, so that "stronger" alone would hardly be claimed where the average is not.
     """
 
     stronger: np.ndarray
     opposite: np.ndarray
+    higher: np.ndarray
 
     @classmethod
     def of(cls, draws: np.ndarray) -> Self:
         """Probabilities of draws (draw, place) of the effect in each regime or episode."""
-        size = abs(draws)[:, None, :]
-        signed = [(sign * draws[:, :, None] > size).mean(axis=0) for sign in (1, -1)]
-        return cls(np.maximum(*signed), ((draws[:, :, None] > 0) & (draws[:, None, :] < 0)).mean(axis=0))
+        first, second = draws[:, :, None], draws[:, None, :]
+        signed = [(sign * first > abs(second)).mean(axis=0) for sign in (1, -1)]
+        opposite, higher = ((first > 0) & (second < 0)).mean(axis=0), (first > second).mean(axis=0)
+        return cls(np.maximum(*signed), opposite, higher)
 
 
 class Claims(NamedTuple):
@@ -70,13 +83,16 @@ class Claims(NamedTuple):
     Attributes
     ----------
     direction : int
-        1 or -1: a lagged response of that sign; 0: none is claimed, and nothing else is.
+        1 or -1: an average lagged response of that sign; 0: none is claimed, nor anything of episodes and of the lag.
     regimes, episodes : tuple of (int, int)
         Pairs (stronger, weaker) by place, between whose effects a difference in magnitude is claimed.
     lag : bool
         Whether the place of the lag is said.
     regime_signs, episode_signs : tuple of (int, int)
         Pairs (positive, negative) by place, between whose effects a difference in sign is claimed.
+    regime_differences : tuple of (int, int)
+        Pairs (higher, lower) by place, between whose effects a difference is claimed; all pairs of `regimes` and
+        `regime_signs` are among them, in one order or the other.
     """
 
     direction: int = 0
@@ -85,6 +101,7 @@ class Claims(NamedTuple):
     lag: bool = False
     regime_signs: Pairs = ()
     episode_signs: Pairs = ()
+    regime_differences: Pairs = ()
 
 
 def decision_threshold(family: float = 1) -> float:
@@ -142,23 +159,32 @@ def claims(
     Claims
     """
     negative = 1 - positive if negative is None else negative
-    if not trusted or max(positive, negative) < decision_threshold(family):
+    if not trusted:
         return Claims()
-    return Claims(
+    made = Claims(
+        regimes=_sure(regimes.stronger, family) if regimes else (),
+        regime_signs=_sure(regimes.opposite, family) if regimes else (),
+        regime_differences=_sure(regimes.higher, family) if regimes else (),
+    )
+    if max(positive, negative) < decision_threshold(family):
+        return made
+    return made._replace(
         direction=1 if positive > negative else -1,
-        regimes=_sure(regimes.stronger) if regimes else (),
         episodes=_sure(episodes.stronger) if episodes else (),
         lag=bool(information >= INFORMATION),
-        regime_signs=_sure(regimes.opposite) if regimes else (),
         episode_signs=_sure(episodes.opposite) if episodes else (),
     )
 
 
-def _sure(probability: np.ndarray) -> Pairs:
+def _sure(probability: np.ndarray, family: int = 1) -> Pairs:
     """Pairs whose probability (place, place) suffices for a claim."""
     places = len(probability)
-    least = decision_threshold(max(places * (places - 1) // 2, 1))
+    least = decision_threshold(family * _pairs(places))
     return tuple((i, j) for i, j in permutations(range(places), 2) if probability[i, j] >= least)
+
+
+def _pairs(places: int) -> int:
+    return max(places * (places - 1) // 2, 1)
 
 
 def verdict_claims(
@@ -296,13 +322,14 @@ def verdict(found: Findings) -> str:
     if found.withheld:
         return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:
-        return " ".join(_not_identified(found))
+        return " ".join(_of_states_alone(found, made) if made.regime_differences else _not_identified(found))
     said = [_response(found, made)]
     if found.by_regime:
-        said.append(_compared("regimes", found.by_regime, made.regimes, made.regime_signs))
+        said.append(_regimes(found, made))
     if found.by_episode:
-        said.append(_compared("episodes", found.by_episode, made.episodes, made.episode_signs))
-    return " ".join([*said, _place(found, made), *_lag_gaps(found), *_protection(found), _exaggerated(found)])
+        said.append(_episodes(found, made))
+    said += [_place(found, made), *_lag_gaps(found), *_protection(found), _exaggerated(found.family)]
+    return " ".join(said)
 
 
 def _interval(draws: np.ndarray, digits: int) -> str:
@@ -359,47 +386,86 @@ def _response(found: Findings, made: Claims) -> str:
 
 
 def _not_identified(found: Findings) -> list[str]:
-    level, sd = decision_threshold(found.family), found.effect.std()
-    moved = "equals the prior" if found.information < INFORMATION else "differs from the prior"
-    lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
-    said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none."]
-    said.append(f"{_effect(found)}. A claim needs {level:.4g} for one sign.")
-    said.append(
-        f"With the effect's posterior standard deviation of {sd:.2f}, an effect of about "
-        f"{detectable(sd, found.family):.2f} would be claimed with probability {POWER:g}."
-    )
-    said.append(_none(found))
-    said.append(
-        f"The posterior of the {found.lag_name}, {lag} {found.unit}, {moved}, {before} (information gain "
-        f"{_nats(found)}); the lag of an effect that may be none should not be interpreted."
-    )
+    said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none.", *_average(found)]
+    if found.by_regime:
+        said.append(f"Between regimes {_no_difference(found)}.")
+    said.append(f"{_lag(found)}; the lag of an effect that may be none should not be interpreted.")
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
     return said
+
+
+def _of_states_alone(found: Findings, made: Claims) -> list[str]:
+    """A difference between regimes is claimed, and no average effect."""
+    said = [f"A lagged effect of {found.name} that differs between regimes. {_regimes(found, made)}"]
+    said += ["The average effect is not distinguished from none.", *_average(found)]
+    said.append(f"{_lag(found)}; its place is said only if the average effect is claimed.")
+    return [*said, *_protection(found), _exaggerated(found.family * _pairs(len(found.by_regime)))]
+
+
+def _average(found: Findings) -> list[str]:
+    """Of an average effect that is not claimed: its size, what would be claimed, and whether there is none."""
+    sd = found.effect.std()
+    size = f"With the effect's posterior standard deviation of {sd:.2f}, an effect of about "
+    size += f"{detectable(sd, found.family):.2f} would be claimed with probability {POWER:g}."
+    return [f"{_effect(found)}. A claim needs {decision_threshold(found.family):.4g} for one sign.", size, _none(found)]
+
+
+def _lag(found: Findings) -> str:
+    """The mean lag, and whether the data moved it."""
+    moved = "equals the prior" if found.information < INFORMATION else "differs from the prior"
+    lag, before = _interval(found.lag, 1), _interval(found.prior_lag, 1)
+    return (
+        f"The posterior of the {found.lag_name}, {lag} {found.unit}, {moved}, {before} (information gain "
+        f"{_nats(found)})"
+    )
 
 
 def _nats(found: Findings) -> str:
     return f"{max(found.information, 0.0):.2f} nats"
 
 
-def _compared(kind: str, by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> str:
-    """Effects side by side, and between which of them a difference in magnitude or in sign is claimed."""
-    labels = list(by)
-    said = [f"By {kind}: " + ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())]
+def _regimes(found: Findings, made: Claims) -> str:
+    """Effects by regime, and between which of them a difference is claimed."""
+    labels, said = list(found.by_regime), _ordered(found.by_regime, made.regimes, made.regime_signs)
+    known = {frozenset(pair) for pair in (*made.regimes, *made.regime_signs)}
+    rest = [f"in {labels[i]} than in {labels[j]}" for i, j in made.regime_differences if {i, j} not in known]
+    said += [f"the effect is higher {', '.join(rest)}"] if rest else []
+    return "; ".join([_listing("regimes", found.by_regime), *(said or [_no_difference(found)])]) + "."
+
+
+def _no_difference(found: Findings) -> str:
+    """That no difference between regimes is claimed, and of two regimes with what probability there is one."""
+    labels = list(found.by_regime)
+    if len(labels) != 2:  # noqa: PLR2004
+        return "no difference is shown"
+    one, other = found.by_regime.values()
+    chance = _chance(f"higher in {labels[1]} than in {labels[0]}", float(np.mean(other > one)))
+    return f"no difference is shown, {chance}, where a claim needs {decision_threshold(found.family):.4g} for one sign"
+
+
+def _episodes(found: Findings, made: Claims) -> str:
+    """Effects by episode, and between which of them a difference in magnitude or in sign is claimed."""
+    said = _ordered(found.by_episode, made.episodes, made.episode_signs)
+    return (
+        "; ".join([_listing("episodes", found.by_episode), *(said or ["none is shown to be stronger than another"])])
+        + "."
+    )
+
+
+def _listing(kind: str, by: Mapping[str, np.ndarray]) -> str:
+    return f"By {kind}: " + ", ".join(f"{label} {_interval(draws, 2)}" for label, draws in by.items())
+
+
+def _ordered(by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> list[str]:
+    """Where the effect is stronger, and where its sign differs."""
+    labels, said = list(by), []
     if opposite:
         signs = ", ".join(f"positive in {labels[i]} and negative in {labels[j]}" for i, j in opposite)
         said.append(f"the sign of the effect differs: {signs}")
     if stronger:
         said.append(f"the effect is stronger {', '.join(f'in {labels[i]} than in {labels[j]}' for i, j in stronger)}")
-    elif len(labels) == 2:  # noqa: PLR2004
-        found = Comparison.of(np.stack(list(by.values()), axis=-1)).stronger
-        chances = [_chance(f"stronger in {labels[i]}", float(found[i, 1 - i])) for i in (0, 1)]
-        said.append(
-            f"neither is shown to be stronger, {' and '.join(chances)}, where a claim needs {decision_threshold():g}"
-        )
-    else:
-        said.append("none is shown to be stronger than another")
-    return f"{'; '.join(said)}."
+    return said
 
 
 def _place(found: Findings, made: Claims) -> str:
@@ -426,8 +492,8 @@ def _protection(found: Findings) -> list[str]:
     return said
 
 
-def _exaggerated(found: Findings) -> str:
-    factors = [f"{exaggeration(power, found.family):.2f} times where the power is {power:g}" for power in (0.8, 0.5)]
+def _exaggerated(family: int) -> str:
+    factors = [f"{exaggeration(power, family):.2f} times where the power is {power:g}" for power in (0.8, 0.5)]
     return f"Effects that pass this threshold are exaggerated: on average {' and '.join(factors)}."
 
 

@@ -7,8 +7,6 @@ count of drawn lags: Rao-Blackwell), and one joint draw of the lags, on which al
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -34,18 +32,7 @@ def with_point_lags(
 
 
 def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
-    """Probabilities and draws of the point lags for each draw of the other parameters.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        A model with point lags.
-    panel : xarray.Dataset
-        Its data.
-    parameters : xarray.Dataset
-        Draws (chain, draw, ...) of the other parameters.
-    rng : numpy.random.Generator
-        Draws the lags.
+    """Probabilities and draws of the point lags for each draw (chain, draw, ...) of the other parameters.
 
     Returns
     -------
@@ -54,11 +41,10 @@ def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, 
         ``<signal>_lag_probability`` (chain, draw, ..., lag), with the dimension regime where it differs by it; and
         ``log_density`` (chain, draw, time), one step ahead, with regimes and lags marginalised.
     """
-    draws, rows = stack_draws(parameters), panel.sizes[nm.TIME]
     lags, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
-    size = rows * spec.joint_regimes.size * len(lags)
+    size = panel.sizes[nm.TIME] * spec.joint_regimes.size * len(lags)
     probability, chosen, density = [], [], []
-    for part, some in in_chunks(draws, size):
+    for part, some in in_chunks(stack_draws(parameters), size):
         eq, log_obs = log_observation_by_lag(spec, panel, some)
         log_density, masses = filter_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass)
         probability.append(masses)
@@ -73,18 +59,17 @@ def _by_signal(
     spec: ModelSpec, parameters: xr.Dataset, lags: np.ndarray, probability: np.ndarray, chosen: np.ndarray
 ) -> xr.Dataset:
     """Each signal's lag and its probabilities, from those of combinations (draw, combination)."""
-    coords: dict[str, Any] = {nm.REGIME: list(spec.regimes.labels())}
     read = xr.Dataset()
     for place, signal in enumerate(spec.point_signals):
         dims = spec.point_dims(signal)
         mine = lags[:, place] if nm.REGIME in dims else lags[:, place, :1]
         # Indicator (combination, regime, lag) of the lag that each combination gives the signal.
         shown = mine[..., None] == np.arange(1, spec.max_lag + 1)
-        shape = (len(chosen), *(len(coords[dim]) for dim in dims))
+        own = {dim: list(spec.regimes.labels()) for dim in dims}
+        shape = (len(chosen), *map(len, own.values()))
         point = mine[chosen].reshape(shape)
         mass = np.einsum("nc,ckl->nkl", probability, shown.astype(float)).reshape((*shape, spec.max_lag))
-        own = {dim: coords[dim] for dim in dims}
         read[nm.lag_parameter(signal.name, "point")] = unstack_draws(point, parameters, **own)
-        with_lag = own | {nm.LAG: np.arange(1, spec.max_lag + 1)}
-        read[nm.lag_parameter(signal.name, "probability")] = unstack_draws(mass, parameters, **with_lag)
+        own_lag = {nm.LAG: np.arange(1, spec.max_lag + 1)}
+        read[nm.lag_parameter(signal.name, "probability")] = unstack_draws(mass, parameters, **own, **own_lag)
     return read

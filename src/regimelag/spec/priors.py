@@ -108,6 +108,8 @@ class Prior:
         rule = f"a prior in another unit is one of {in_units}"
         require(unit == "standardized" or bool(scales), asked, rule, distribution, 'write unit = "standardized"')
         by = {name.removeprefix(BY): value for name, value in parameters.items() if name.startswith(BY)}
+        rule, came = "entries are distinguished in one way", " and ".join(f"{BY}{dim}" for dim in by)
+        require(len(by) <= 1, asked, rule, came, f"leave {came.rpartition(' and ')[2]} out")
         object.__setattr__(self, "distribution", distribution)
         object.__setattr__(self, "parameters", own)
         object.__setattr__(self, "unit", unit)

@@ -1,1 +1,1 @@
-"""Placebos and refits."""
+"""Refits that try a claim about a lag: rival explanations and altered data."""

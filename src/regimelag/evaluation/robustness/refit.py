@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from regimelag.evaluation.comparison.elpd_difference import unreliable
-from regimelag.evaluation.comparison.leave_one_out import past_dependence, pointwise
-from regimelag.evaluation.comparison.psis_loo import loo_score
 from regimelag.evaluation.parallel_runs import Result
 from regimelag.model.build import build_model, model_data
 from regimelag.panel.own_past import used_responses
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
+from regimelag.results.persistence import persistence, unexplained
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import convergence
 from regimelag.sampling.fit import find_modes_from_prior
@@ -44,13 +42,16 @@ class Refit:
     template : xarray.Dataset
         A panel of the same sizes but for time, that fits the spec; the model is built on it.
     signal : str
-        The signal whose lagged effect is read, if the model has it.
+        The signal whose lagged effect is read.
+    residuals : bool
+        Whether residuals are read for persistence, which withholds a verdict.
     """
 
     spec: ModelSpec
     panel: xr.Dataset
     template: xr.Dataset
     signal: str
+    residuals: bool = False
 
 
 def compiled_on(task: Refit) -> CompiledModel:
@@ -81,10 +82,9 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
     Returns
     -------
     dict
-        ``rows`` with a response; ``rhat``, ``divergent``; where there are leave-one-out densities ``elpd`` (row), that
-        of each such row given all others, and ``bad_pareto``, how many of them are not reliable. If the model has the
-        signal's lag: ``effect`` and ``mean_lag``, 5 %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the
-        effect's posterior mean over its standard deviation, in absolute value; ``weights`` (lag), their mean.
+        ``rows`` with a response; ``rhat``, ``divergent``; of the signal's lagged effect, ``effect`` and ``mean_lag``, 5
+        %, median and 95 %; ``positive``, P(effect > 0); ``statistic``, the effect's posterior mean over its standard
+        deviation, in absolute value. If residuals are read: ``withheld``, why a verdict would be.
     """
     posterior, found = posterior_of(task, sampler, seed)
     result = {
@@ -92,26 +92,27 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
         "rhat": float(found["rhat"]),
         "divergent": int(found["divergent"]),
     }
-    if not past_dependence(task.spec, task.panel):
-        score = loo_score(posterior, pointwise(task.spec, task.panel, posterior))
-        result |= {"elpd": score.elpd_i.to_numpy().tolist(), "bad_pareto": int(unreliable(score).sum())}
-    return result | _lagged(task, posterior) if task.signal in _names(task.spec) else result
-
-
-def _names(spec: ModelSpec) -> list[str]:
-    return [signal.name for signal in spec.lagged_signals]
+    return result | _lagged(task, posterior)
 
 
 def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
     """What is said of the signal's lagged effect."""
-    tree = xr.DataTree.from_dict({"/posterior": posterior, "/constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
+    groups = {"posterior": posterior, "observed_data": task.panel[[nm.RESPONSE_VALUE]]}
+    tree = xr.DataTree.from_dict(groups | {"constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
     tree.attrs = provenance(task.spec, task.panel)
     effect = effects_of_draws(tree)["lagged"].sel({nm.SIGNAL: task.signal}).to_numpy().ravel()
     lag = lag_distribution(tree).sel({nm.SIGNAL: task.signal})
-    return {
+    read = {"withheld": _withheld(task, tree)} if task.residuals else {}
+    return read | {
         "effect": np.quantile(effect, QUANTILES).tolist(),
         "positive": float((effect > 0).mean()),
         "statistic": float(abs(effect.mean()) / effect.std(ddof=1)),
         "mean_lag": np.quantile(lag["mean_lag"], QUANTILES).tolist(),
-        "weights": lag["weights"].mean([dim for dim in lag["weights"].dims if dim != nm.LAG]).to_numpy().tolist(),
     }
+
+
+def _withheld(task: Refit, tree: xr.DataTree) -> list[str]:
+    """Why a verdict on the signal would be withheld."""
+    found = persistence(tree)
+    signal = next(one for one in task.spec.signals if one.name == task.signal)
+    return [why for response in task.spec.responses for why in unexplained(found, response, signal)]

@@ -12,17 +12,14 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError, PanelError
-from regimelag.evaluation.comparison.elpd_difference import paired_difference
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.lead_lag import lead_lag
-from regimelag.evaluation.robustness.placebos import effective_shifts, slopes_over_shifts
 from regimelag.evaluation.robustness.plan import Check, plan_checks, tasks_of
 from regimelag.evaluation.robustness.refit import Refit, refit
-from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, PLACEBO, RHAT_LIMIT, add_findings
+from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, OUTCOME, RHAT_LIMIT, add_findings
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.sample_checks import LEAST_ROWS
 from regimelag.results.verdict import decision_threshold
-from regimelag.runtime.plain import whole
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
@@ -30,9 +27,9 @@ from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.toml import spec_to_toml
 
 COLUMNS = (
-    *("kind", "check", nm.SIGNAL, nm.RESPONSE, "shift", "left out", "rows"),
+    *("kind", "check", nm.SIGNAL, nm.RESPONSE, "left out", "rows"),
     *("effect 5 %", "effect median", "effect 95 %", "P(> 0)"),
-    *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "gain", "gain se", "R-hat", "note"),
+    *("mean lag 5 %", "mean lag median", "mean lag 95 %", "statistic", "R-hat", OUTCOME, "note"),
 )
 
 SAMPLER = Sampler(draws=500, tune=500, chains=2, starts=4)
@@ -43,14 +40,13 @@ def robustness(
     panel: xr.Dataset,
     *,
     signal: str | None = None,
-    shifts: int = 20,
     sampler: Sampler = SAMPLER,
     executor: Executor | None = None,
     folder: str | Path | None = None,
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
-    """Try the claim of a lagged response: placebos, a lead, the reverse direction, rows left out.
+    """Try the claim of a lagged response: rival explanations, a lead, rows left out.
 
     Parameters
     ----------
@@ -60,8 +56,6 @@ def robustness(
         Its data, from `make_panel`.
     signal : str, optional
         The lagged signal that the claim is about; needed where the model has several. The others stay as they are.
-    shifts : int
-        How many circular shifts of the signal; fewer if the panel has no room for so many, `max_lag` rows apart.
     sampler : Sampler
         Settings of each refit; `nuts_sampler` is "nutpie". By default two chains of 500 draws, after 500 of tuning,
         and a search for modes from four starting points.
@@ -80,22 +74,24 @@ def robustness(
     -------
     pandas.DataFrame
         One row a check: ``kind``; ``check`` in words; ``signal`` and ``response`` (several are separated by commas);
-        ``shift``, in rows, of a placebo; ``left out``, the year, episode or moves that a refit does without; ``rows``
-        with a response; 5 %, median and 95 % of the lagged effect averaged over regimes and episodes, in units of the
-        response per unit of the signal, and ``P(> 0)``; the same of the ``mean lag`` (of a lead: the mean lead), in
-        periods of the panel; ``statistic``, the effect's posterior mean over its standard deviation, in absolute
-        value; ``gain``, by how much the lagged part improves the expected log predictive density of the rows, each
-        given all others, in nats, and its standard error, missing where densities depend on past responses; the largest
-        ``R-hat``; ``note``. ``attrs["summary"]`` is a list of sentences; ``attrs["placebo_p"]``,
-        ``attrs["effective_shifts"]`` and ``attrs["survives"]`` hold what they say in numbers.
+        ``left out``, the year, episode or moves that a refit does without; ``rows`` with a response; 5 %, median and
+        95 % of the lagged effect averaged over regimes and episodes, in units of the response per unit of the signal,
+        and ``P(> 0)``; the same of the ``mean lag`` (of a lead: the mean lead), in periods of the panel; ``statistic``,
+        the effect's posterior mean over its standard deviation, in absolute value; the largest ``R-hat``; ``outcome``,
+        "survived", "lost", "not tried" or "failed"; ``note``. ``attrs["summary"]`` is a list of sentences;
+        ``attrs["survives"]`` says whether the claim survives, ``attrs["withheld"]`` why its verdict would be withheld.
 
-        Kinds: *baseline*, the model as it is. *lead*: the model with time reversed, so that the kernel weighs the
-        signal's next L rows, beside the model itself on the same rows; the last L rows have no such future and drop
-        out. *direction*: signal and response exchanged, beside the model itself on the same rows; the first L rows are
-        the history of the response and drop out. *placebo*: the lagged part of the signal, history and window as one
-        ring, shifted in time. *leave-out*: responses of the first calendar year, of each episode, and of the five rows
-        with the largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the
-        largest correlation and the lead-lag ratio.
+        Kinds: *baseline*, the model as it is. *rival*: the model with one rival explanation added. *lead*: the model
+        with time reversed, so that the kernel weighs the signal's next L rows; the last L rows have no such future and
+        drop out. *leave-out*: responses of the first calendar year, of each episode, and of the five rows with the
+        largest moves set missing. *model-free*: `regimelag.evaluation.lead_lag`; its note has the lag of the largest
+        correlation and the lead-lag ratio.
+
+        Rivals: *late controls*, every control without a kernel gets a log-normal one, as wide as those of the bundled
+        models and with its mean at the signal's prior mean lag; the prior of its effect is StudentT(3, 0, 0.5) in
+        standard deviations. The controls' values before the window come from the levels that the panel holds; without
+        them the first L rows serve as history, and the model itself is fitted to the other rows too. *own past*, one
+        more own lag of the response. *GARCH errors*, one regime without drivers, whose variance follows GARCH(1,1).
 
     Raises
     ------
@@ -107,43 +103,32 @@ def robustness(
 
     Notes
     -----
-    A gain is always one over the model *without that signal's lagged part and with all else*, the same-row term
-    included, on the same rows: the claim is about the lag. So each direction is measured against its own null.
-
-    Only the lagged part of the signal is shifted. The same-row term, which the null has too, stays true; moved as well,
-    it would leave a common cause of the same row in the residual, and placebos would differ from the null in two
-    things. Neighbouring shifts are dependent, through the kernel and the signal's own dependence: the autocorrelation
-    of the least-squares slope over all rotations says how many independent ones the shifts are worth, and the placebo
-    p-value is never below one over one plus that number.
-
     The claim *survives* if the sign of the effect has on all rows the probability that `lag_report` asks for, 0.99 of
-    one lagged signal and one response (``attrs["threshold"]``), the placebo p-value is at most 0.1, no lead has a sign
-    as sure, the lag gains more than nothing and more than the reverse direction, the sign keeps 0.95 in every refit
-    with rows left out, and no fit failed. That it survives does not make it causal. A check with ``R-hat`` above 1.05
-    in its short refit is marked in its note.
+    one lagged signal and one response (``attrs["threshold"]``), its verdict would not be withheld, the sign keeps 0.95
+    with each rival explanation that could be tried, no lead has a sign as sure, and no fit failed. Rows left out are
+    told and decide nothing: with fewer rows a true effect is lost as well. That a claim survives does not make it
+    causal, and a rival that was not tried, for want of controls for example, may still be the explanation. A check with
+    ``R-hat`` above 1.05 in its short refit is marked in its note.
     """
     asked = "robustness"
     sampler = sampler_of_refits(asked, sampler)
-    # A folder keeps settings as JSON, which knows no number of NumPy's.
-    shifts = whole(FitError, asked, "shifts", shifts, "write shifts=20, or shifts=0 for none", least=0)
     random_seed = seed_of_study(asked, folder, random_seed)
     check_panel(spec, panel)
     name = _lagged_signal(spec, signal)
     rows, least = panel.sizes[nm.TIME], 2 * spec.max_lag + LEAST_ROWS
     if rows < least:
-        rule = f"a panel has {least} rows at least, since a lead and the reverse direction each cost {spec.max_lag}"
+        rule = f"a panel has {least} rows at least, since a lead and late controls each cost up to {spec.max_lag}"
         raise PanelError(asked, rule, f"{rows} rows", "widen the window, or lower max_lag")
-    checks = plan_checks(spec, panel, name, shifts)
+    checks = plan_checks(spec, panel, name)
     tasks = tasks_of(checks)
     results = run_all(
-        partial(_one_refit, spec, panel, name, shifts, sampler, random_seed),
+        partial(_one_refit, spec, panel, name, sampler, random_seed),
         range(len(tasks)),
         settings={
             "study": "robustness",
             "spec": spec_to_toml(spec),
             "panel": panel_hash(panel),
             "signal": name,
-            "shifts": shifts,
             **sampler.plain,
             "random_seed": random_seed,
             "code": code_hash(),
@@ -157,14 +142,15 @@ def robustness(
     if ERROR in base:
         raise FitError(asked, "the model itself can be fitted", base[ERROR], "try regimelag.fit(spec, panel)")
     responses = [response.name for response in spec.responses]
-    lines = [_row(check, found) | _series(check, name, responses) for check in checks]
+    series = {nm.SIGNAL: name, nm.RESPONSE: ", ".join(responses)}
+    lines = [line_of(check, found) | series for check in checks]
     lines += [_model_free(panel, name, response, spec.max_lag) for response in responses]
-    table = pd.DataFrame(lines, columns=list(COLUMNS)).astype({"shift": "Int64"}).fillna({"left out": ""})
-    table.attrs["effective_shifts"] = _effective(panel, name, np.array(base["weights"]), checks)
+    table = pd.DataFrame(lines, columns=list(COLUMNS)).fillna({"left out": ""})
+    table.attrs["withheld"] = base["withheld"]
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs["random_seed"] = random_seed
     table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
-    table.attrs |= {nm.SIGNAL: name, nm.RESPONSE: ", ".join(responses)}
+    table.attrs |= series
     return add_findings(table)
 
 
@@ -179,41 +165,26 @@ def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
     return signal
 
 
-def _one_refit(
-    spec: ModelSpec, panel: xr.Dataset, signal: str, shifts: int, sampler: Sampler, seed: int, number: int
-) -> Result:
+def _one_refit(spec: ModelSpec, panel: xr.Dataset, signal: str, sampler: Sampler, seed: int, number: int) -> Result:
     """The fit of that number. The plan is made anew where it runs: it is made faster than sent."""
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    return refit(tasks_of(plan_checks(spec, panel, signal, shifts))[number], sampler, own)
+    return refit(tasks_of(plan_checks(spec, panel, signal))[number], sampler, own)
 
 
-def _series(check: Check, signal: str, responses: list[str]) -> dict[str, Any]:
-    """Signal, response, shift and left-out rows of a check."""
-    pair = (signal, ", ".join(responses))
-    named = dict(zip((nm.SIGNAL, nm.RESPONSE), pair[::-1] if check.reverse else pair, strict=True))
-    return named | {"shift": check.shift, "left out": check.left_out}
-
-
-def _row(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
+def line_of(check: Check, found: dict[Refit, Result]) -> dict[str, Any]:
     """A check's line of the table."""
-    row: dict[str, Any] = {"kind": check.kind, "check": check.check, "note": check.note}
+    row: dict[str, Any] = {"kind": check.kind, "check": check.check, "left out": check.left_out, "note": check.note}
     if check.task is None:
         return row
     result = found[check.task]
-    null = {} if check.null is None else found[check.null]
-    failed = [each[ERROR] for each in (result, null) if ERROR in each]
-    if failed:
-        return row | {"note": f"{FAILED}{failed[0]}"}
+    if ERROR in result:
+        return row | {"note": f"{FAILED}{result[ERROR]}"}
     row |= {"rows": result["rows"], "P(> 0)": result["positive"], "statistic": result["statistic"]}
     for name, key in (("effect", "effect"), ("mean lag", "mean_lag")):
         row |= {f"{name} {part}": value for part, value in zip(("5 %", "median", "95 %"), result[key], strict=True)}
-    notes, worst = [check.note], max(result["rhat"], null.get("rhat", 1.0))
-    if null:
-        row |= dict(zip(("gain", "gain se"), paired_difference(result["elpd"], null["elpd"]), strict=True))
-        bad = result["bad_pareto"] + null["bad_pareto"]
-        notes.append(f"{bad} rows with a large Pareto k" if bad else "")
-    notes.append(f"R-hat above {RHAT_LIMIT}" if worst > RHAT_LIMIT else "")
-    return row | {"R-hat": worst, "note": "; ".join(note for note in notes if note)}
+    unmixed = f"R-hat above {RHAT_LIMIT}" if result["rhat"] > RHAT_LIMIT else ""
+    notes = [check.note, unmixed, *result.get("withheld", [])]
+    return row | {"R-hat": result["rhat"], "note": "; ".join(note for note in notes if note)}
 
 
 def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> dict[str, Any]:
@@ -229,9 +200,3 @@ def _model_free(panel: xr.Dataset, signal: str, response: str, max_lag: int) -> 
     # Its lag is no mean lag, and its ratio no statistic of an effect: they stay out of these columns.
     named = {"kind": MODEL_FREE, "check": f"cross-correlation with {response}", nm.SIGNAL: signal}
     return named | {nm.RESPONSE: response, "rows": int(read.attrs["rows"]), "note": note}
-
-
-def _effective(panel: xr.Dataset, signal: str, weights: np.ndarray, checks: list[Check]) -> float:
-    """Effective number of the placebos' shifts."""
-    used = np.array([check.shift for check in checks if check.kind == PLACEBO], dtype=int)
-    return effective_shifts(slopes_over_shifts(panel, signal, weights), used)

@@ -5,46 +5,57 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from regimelag.evaluation.robustness.placebos import placebo_p
 from regimelag.spec import names as nm
 
-BASELINE, LEAD, DIRECTION, PLACEBO, LEAVE_OUT = "baseline", "lead", "direction", "placebo", "leave-out"
-MODEL_FREE = "model-free"
-# An effect that is found at the verdict's decision threshold is kept by a refit with fewer rows if this sure still.
+BASELINE, RIVAL, LEAD, LEAVE_OUT, MODEL_FREE = "baseline", "rival", "lead", "leave-out", "model-free"
+# The probability of the sign that a refit keeps, of an effect that is found at the verdict's decision threshold.
 KEPT = 0.95
-# With some twenty shifts no p much below 0.05 can be had.
-PLACEBO_LIMIT = 0.1
 # Refits are short; beyond this their chains disagree.
 RHAT_LIMIT = 1.05
+# A column of the table, and its values.
+OUTCOME = "outcome"
+SURVIVED, LOST, NOT_TRIED, BROKE = "survived", "lost", "not tried", "failed"
 # With this a note begins if a fit failed.
 FAILED = "failed: "
 
 
 def add_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Store the findings and their sentences in attrs.
+    """Store outcomes, and the findings with their sentences in attrs.
 
     Parameters
     ----------
     table : DataFrame
-        The checks, with the signal's and the response's name, ``effective_shifts`` and ``threshold`` in attrs: the
-        probability of one sign from which on an effect is found.
+        The checks, with the signal's and the response's name and ``threshold`` in attrs: the probability of one sign
+        from which on an effect is found. ``withheld`` holds why a verdict would be.
 
     Returns
     -------
     DataFrame
-        The same, with ``placebo_p``, ``survives`` and ``summary`` in attrs.
+        The same, with the column ``outcome``, and ``survives`` and ``summary`` in attrs.
     """
-    # A shifted signal whose fit failed counts as one that does as well.
-    placebos = _of(table, PLACEBO)["statistic"].to_numpy(dtype=float, na_value=np.inf)
-    observed = float(_of(table, BASELINE)["statistic"].iloc[0])
-    table.attrs["placebo_p"] = placebo_p(observed, placebos, table.attrs["effective_shifts"])
-    broken = _broken(table)
-    table.attrs["survives"] = not broken
-    said = [_verdict(table, broken), _on_placebos(table, placebos, observed), _on_lead(table), _on_directions(table)]
-    said += [_on_leaving_out(table), *_on_model_free(table), _on_failures(table), _on_chains(table)]
+    base = _of(table, BASELINE).iloc[0]
+    table[OUTCOME] = [_outcome(table, row, positive=base["P(> 0)"] > 1 - base["P(> 0)"]) for _, row in table.iterrows()]
+    table.attrs["survives"] = not _broken(table)
+    said = [_verdict(table), *_on_withholding(table), *_on_rivals(table), *_on_lead(table), _on_leaving_out(table)]
+    said += [*_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
     return table
+
+
+def _outcome(table: pd.DataFrame, row: pd.Series, *, positive: bool) -> str:
+    """What became of the sign in a check; empty for the one without a model."""
+    if row["kind"] == MODEL_FREE:
+        return ""
+    if row["note"].startswith(FAILED):
+        return BROKE
+    if np.isnan(row["P(> 0)"]):
+        return NOT_TRIED
+    if row["kind"] == LEAD:
+        return LOST if _is_found(table, row) else SURVIVED
+    if row["kind"] == BASELINE:
+        return SURVIVED if _is_found(table, row) else LOST
+    return SURVIVED if (row["P(> 0)"] if positive else 1 - row["P(> 0)"]) >= KEPT else LOST
 
 
 def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -70,91 +81,71 @@ def _effect(row: pd.Series) -> str:
     )
 
 
-def _gain(row: pd.Series) -> str:
-    if np.isnan(row["gain"]):
-        return "what is not known"
-    return f"{row['gain']:+.1f} nats (standard error {row['gain se']:.1f})"
-
-
-def _lost(table: pd.DataFrame) -> list[str]:
-    """Refits with rows left out in which the sign of the effect is lost, or another."""
-    positive = _of(table, BASELINE)["effect median"].iloc[0] > 0
-    left = _of(table, LEAVE_OUT).dropna(subset="P(> 0)")
-    kept = (left["P(> 0)"] if positive else 1 - left["P(> 0)"]) >= KEPT
-    return list(left["check"][~kept])
+def _checks(table: pd.DataFrame, kind: str, outcome: str) -> list[str]:
+    """Checks of a kind with an outcome."""
+    rows = _of(table, kind)
+    return list(rows["check"][rows[OUTCOME] == outcome])
 
 
 def _broken(table: pd.DataFrame) -> list[str]:
     """Checks that the claim fails, in words; empty if it survives."""
     broken = []
-    if not _is_found(table, _of(table, BASELINE).iloc[0]):
+    if _checks(table, BASELINE, LOST):
         broken.append("the sign of the effect is not established on all rows")
-    if table.attrs["placebo_p"] > PLACEBO_LIMIT:
-        below = _of(table, PLACEBO)["statistic"] < _of(table, BASELINE)["statistic"].iloc[0]
-        broken.append("too few shifts to tell it from chance" if below.all() else "shifted signals do as well")
-    if _is_found(table, _of(table, LEAD).iloc[-1]):
+    if table.attrs.get("withheld"):
+        broken.append("its verdict is withheld")
+    if lost := _checks(table, RIVAL, LOST):
+        broken.append(f"the sign is lost with {', '.join(lost)} in the model")
+    if _checks(table, LEAD, LOST):
         broken.append("the response leads the signal too")
-    gains = _of(table, DIRECTION)["gain"].to_numpy(dtype=float)
-    if len(gains) == 2 and not gains[0] > max(gains[1], 0.0) and not np.isnan(gains).any():  # noqa: PLR2004
-        broken.append("the reverse direction gains as much" if gains[0] > 0 else "the lag does not help to predict")
-    lost = _lost(table)
-    if lost:
-        broken.append(f"the sign is lost {', '.join(lost)}")
-    return broken + ([f"{len(_failed(table))} checks failed"] if len(_failed(table)) else [])
+    failed = int((table[OUTCOME] == BROKE).sum())
+    return [*broken, f"{failed} checks failed"] if failed else broken
 
 
-def _failed(table: pd.DataFrame) -> pd.DataFrame:
-    """Checks of which a fit failed."""
-    return table[table["note"].str.startswith(FAILED)]
-
-
-def _verdict(table: pd.DataFrame, broken: list[str]) -> str:
-    base = _of(table, BASELINE).iloc[0]
+def _verdict(table: pd.DataFrame) -> str:
+    base, broken = _of(table, BASELINE).iloc[0], _broken(table)
     said = f"The lagged effect of {table.attrs[nm.SIGNAL]} on {table.attrs[nm.RESPONSE]} is {_effect(base)}"
     if not broken:
-        lacking = _of(table, BASELINE)["gain"].isna().all()
-        return f"{said}; it survives all checks{', which compare no predictions' if lacking else ''}."
-    if not _is_found(table, base):
+        tried = " that could be tried" if _checks(table, RIVAL, NOT_TRIED) else ""
+        return f"{said}; it survives every rival explanation{tried}, and the response does not lead the signal."
+    if base[OUTCOME] == LOST:
         return f"{said}: no lagged effect is found, so there is none that could survive."
     return f"{said}; it does not survive: {'; '.join(broken)}."
 
 
-def _on_placebos(table: pd.DataFrame, placebos: np.ndarray, observed: float) -> str:
-    if not len(placebos):
-        return "No shifted signal was tried: the panel has no room for a shift, or none was asked for."
-    effective = table.attrs["effective_shifts"]
-    return (
-        f"Of {len(placebos)} shifted signals {int((placebos >= observed).sum())} have a statistic as large as the "
-        f"observed {observed:.2f}: placebo p = {table.attrs['placebo_p']:.3f}. The shifts are worth "
-        f"{effective:.1f} independent ones, so none below {1 / (1 + effective):.3f} can be claimed."
-    )
+def _on_withholding(table: pd.DataFrame) -> list[str]:
+    why = table.attrs.get("withheld")
+    return [f"The verdict is withheld. {' '.join(why)}"] if why else []
 
 
-def _on_lead(table: pd.DataFrame) -> str:
-    lag, lead = (row for _, row in _of(table, LEAD).iterrows())
-    found = "is found too" if _is_found(table, lead) else "is not found"
-    said = f"A lead of the response {found}: its effect is {_effect(lead)}."
-    if np.isnan(lead["gain"]) and np.isnan(lag["gain"]):
-        return said
-    return f"{said} On the same rows the lead gains {_gain(lead)} over its null, the lag {_gain(lag)}."
+def _on_rivals(table: pd.DataFrame) -> list[str]:
+    """Rival explanations by what became of the sign; the effects alone where none is found to begin with."""
+    rows = _of(table, RIVAL)
+    effects = {row["check"]: f"with {row['check']} in the model: {_effect(row)}" for _, row in rows.iterrows()}
+    found = _of(table, BASELINE)[OUTCOME].iloc[0] == SURVIVED
+    words = {SURVIVED: "The sign is kept", LOST: f"The sign is not kept (probability below {KEPT})"}
+    said = []
+    for outcome, begun in (words if found else {}).items():
+        which = _checks(table, RIVAL, outcome)
+        said += [f"{begun} {'; '.join(effects[check] for check in which)}."] if which else []
+    tried = [*_checks(table, RIVAL, SURVIVED), *_checks(table, RIVAL, LOST)]
+    if not found and tried:
+        said.append(f"The effect is, {'; '.join(effects[check] for check in tried)}.")
+    left = [f"{row['check']}, {row['note']}" for _, row in rows.iterrows() if row[OUTCOME] == NOT_TRIED]
+    return [*said, f"Rival explanations not tried: {'; '.join(left)}."] if left else said
 
 
-def _on_directions(table: pd.DataFrame) -> str:
-    rows = [row for _, row in _of(table, DIRECTION).iterrows()]
-    if len(rows) == 1:
-        return f"The reverse direction, {rows[0]['check']}, was {rows[0]['note']}."
-    if all(np.isnan(row["gain"]) for row in rows):
-        names = " and ".join(row["check"] for row in rows)
-        return f"What {names} gain over their nulls is not computed: see the notes of these checks."
-    said = [f"{row['check']} gains {_gain(row)}" for row in rows]
-    return f"Over their own nulls, on the same rows, {' and '.join(said)}."
+def _on_lead(table: pd.DataFrame) -> list[str]:
+    leads = [row for _, row in _of(table, LEAD).iterrows()]
+    found = {LOST: "is found too", SURVIVED: "is not found", BROKE: "was not fitted"}
+    return [f"A lead of the response {found[row[OUTCOME]]}: its effect is {_effect(row)}." for row in leads]
 
 
 def _on_leaving_out(table: pd.DataFrame) -> str:
-    left, lost = _of(table, LEAVE_OUT), _lost(table)
+    left, lost = _of(table, LEAVE_OUT), _checks(table, LEAVE_OUT, LOST)
     medians = left["effect median"]
     span = f"the median effect is {medians.min():.2f} to {medians.max():.2f} over {len(left)} refits"
-    if not _is_found(table, _of(table, BASELINE).iloc[0]):
+    if _of(table, BASELINE)[OUTCOME].iloc[0] == LOST:
         brought = [row["check"] for _, row in left.iterrows() if _is_found(table, row)]
         return f"With rows left out {span}; an effect is found in {', '.join(brought) if brought else 'none of them'}."
     return f"With rows left out {span}; its sign is {'lost ' + ', '.join(lost) if lost else 'kept in all of them'}."
@@ -165,8 +156,8 @@ def _on_model_free(table: pd.DataFrame) -> list[str]:
 
 
 def _on_failures(table: pd.DataFrame) -> str:
-    failed = _failed(table)
-    return f"Fits failed in: {', '.join(failed['check'])}; their notes say why." if len(failed) else ""
+    failed = table["check"][table[OUTCOME] == BROKE]
+    return f"Fits failed in: {', '.join(failed)}; their notes say why." if len(failed) else ""
 
 
 def _on_chains(table: pd.DataFrame) -> str:

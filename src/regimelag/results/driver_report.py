@@ -1,0 +1,187 @@
+"""Whether drivers move the regimes: the log odds of entering and of leaving them, and the rule for a claim.
+
+The rule: a driver is claimed to change the log odds of a step between two regimes if the change has one sign with
+probability 1 - 0.01 / n at least. n is the number of changes that the fit could make such a claim of: drivers times
+contrasts, times responses where each has a regime process of its own. A contrast is a pair of regimes, or each of its
+two directions where the effect of a driver differs by origin. At least 5 steps each way between the two regimes have to
+be expected on the sampled paths, and the convergence diagnostics have to hold.
+
+This family of claims has its own error budget. No claim of a lagged response, or of a difference between regimes, is
+asked for, nor does it ask for this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from regimelag.errors import FitError
+from regimelag.results.regimes import regime_paths, step_log_odds
+from regimelag.results.verdict import INTERVAL, POWER, decision_threshold, exaggeration, probability
+from regimelag.results.view import View
+from regimelag.spec import names as nm
+
+# Steps that have to be expected each way between two regimes.
+LEAST_STEPS = 5
+FROM, TO, STEPS, CLAIMED, POSITIVE = "from", "to", "steps", "claimed", "P(> 0)"
+
+
+def driver_report(idata: xr.DataTree) -> pd.DataFrame:
+    """Report how each driver changes the log odds of entering and of leaving regimes, and what is claimed.
+
+    Which driver moves the regimes is decided here, in log odds for one standard deviation. What a move of any size does
+    to probabilities is in `driver_effects`.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each ``response``, ``driver`` and step ``from`` one regime ``to`` another: ``5 %``, ``median`` and
+        ``95 %`` of the change in log P(to | from) / P(from | from), the log odds of the step against staying, for a
+        driver that is one standard deviation higher; ``P(> 0)``; ``steps``, the number of such steps on a sampled path,
+        on average; and ``claimed``. ``response`` is "all" where several responses share the regime process. In attrs
+        the sentences; ``threshold``, the probability of a sign that a claim needs; and ``contrasts``, the number of
+        changes that share the error budget.
+
+    Raises
+    ------
+    FitError
+        If the model has no drivers.
+
+    Notes
+    -----
+    The rule is in the docstring of ``regimelag.results.driver_report``: a sign with probability 1 - 0.01 / contrasts,
+    and at least 5 steps each way. With ``by_origin`` unset a driver has one slope for each destination, so that the
+    change for the step back is the negative, and both are one contrast.
+
+    Time-varying transition probabilities: Diebold, Lee & Weinbach (1994); Filardo (1994),
+    doi:10.1080/07350015.1994.10524545.
+    """
+    view = View.of(idata)
+    if not view.spec.drivers:
+        raise FitError("driver_report", "the model has drivers", "none", "fit a model with [[drivers]]")
+    table, problems = driver_claims(view), view.diagnostics[1:]
+    table[CLAIMED] &= not problems
+    table.attrs[nm.SENTENCES] = list(_said(table, problems))
+    return table
+
+
+def driver_claims(view: View) -> pd.DataFrame:
+    """The table without its sentences, whatever the diagnostics say."""
+    spec, labels = view.spec, view.spec.regimes.labels()
+    whose = [response.name for response in spec.responses]
+    whose = whose if spec.own_regimes or len(whose) == 1 else ["all"]
+    change = step_log_odds(spec, view.at_draws.draws)
+    counts = _steps(view.read(regime_paths), len(labels))
+    places = list(permutations(range(len(labels)), 2))
+    tied = np.allclose(change, -change.swapaxes(-1, -2), rtol=0, atol=1e-9)
+    contrasts = len(whose) * len(spec.drivers) * len(places) // (2 if tied else 1)
+    threshold, rows = decision_threshold(contrasts), []
+    for p, response in enumerate(whose):
+        for d, driver in enumerate(spec.drivers):
+            for i, j in places:
+                draws = change[:, p, d, i, j]
+                low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
+                above, sure = float((draws > 0).mean()), max((draws > 0).mean(), (draws < 0).mean()) >= threshold
+                often = min(counts[p, i, j], counts[p, j, i]) >= LEAST_STEPS
+                rows.append(
+                    {
+                        nm.RESPONSE: response,
+                        nm.DRIVER: driver.name,
+                        FROM: labels[i],
+                        TO: labels[j],
+                        "5 %": low,
+                        "median": median,
+                        "95 %": high,
+                        POSITIVE: above,
+                        STEPS: counts[p, i, j],
+                        CLAIMED: bool(sure and often),
+                    }
+                )
+    table = pd.DataFrame(rows)
+    table.attrs = {"threshold": threshold, "contrasts": contrasts}
+    return table
+
+
+def _steps(paths: xr.DataArray, regimes: int) -> np.ndarray:
+    """Mean number of steps (regime process, origin, destination) on the sampled paths."""
+    rows = paths.transpose(nm.CHAIN, nm.DRAW, nm.TIME, ...).to_numpy()
+    rows = rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2], -1)
+    pairs = regimes * rows[:, :-1] + rows[:, 1:]
+    counts = [np.bincount(pairs[..., p].ravel(), minlength=regimes**2) for p in range(pairs.shape[-1])]
+    return np.stack(counts).reshape(-1, regimes, regimes) / len(rows)
+
+
+# ---- words
+
+
+def drivers_in_short(table: pd.DataFrame) -> str:
+    """Which drivers move the regimes and which way, and of which that is not claimed."""
+    said, rest = [], []
+    for name, rows in _contrasts(table):
+        ways = [
+            f"{'raises' if row['median'] > 0 else 'lowers'} the odds of {_step(row)}"
+            for _, row in rows[rows[CLAIMED]].iterrows()
+        ]
+        said += [f"a rise of {name} {' and '.join(ways)}"] if ways else []
+        rest += [] if ways else [name]
+    if not said:
+        return f"No driver is shown to move the regimes ({', '.join(rest)})."
+    silent = f" No effect on the regimes is claimed of {', '.join(rest)}." if rest else ""
+    return f"Drivers that move the regimes: {'; '.join(said)}.{silent}"
+
+
+def _contrasts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name of each driver, and its rows without those that repeat another with the sign turned."""
+    several, order = len(table[nm.RESPONSE].unique()) > 1, list(dict.fromkeys(table[FROM]))
+    once = [_untied(table) or order.index(one[FROM]) < order.index(one[TO]) for _, one in table.iterrows()]
+    for (response, driver), rows in table[once].groupby([nm.RESPONSE, nm.DRIVER], sort=False):
+        yield f"{driver} ({response})" if several else str(driver), rows
+
+
+def _untied(table: pd.DataFrame) -> bool:
+    return bool(table.attrs["contrasts"] == len(table))
+
+
+def _step(row: pd.Series) -> str:
+    return f"entering {row[TO]} from {row[FROM]}"
+
+
+def _said(table: pd.DataFrame, problems: list[str]) -> Iterator[str]:
+    """What is claimed of each driver, with the numbers, and by how much claims are exaggerated."""
+    if problems:
+        yield f"Convergence diagnostics failed, and nothing is claimed of drivers. {' '.join(problems)}"
+        return
+    for name, rows in _contrasts(table):
+        for _, row in rows.iterrows():
+            back = "" if _untied(table) else f", and those of leaving it for {row[FROM]} by the opposite"
+            numbers = f"{row['median']:.2f} ({row['5 %']:.2f} to {row['95 %']:.2f})"
+            yield (
+                f"{name}: a rise of one standard deviation changes the log odds of {_step(row)} by {numbers}{back}; "
+                f"{_claim(table, row)}."
+            )
+    if table[CLAIMED].any():
+        contrasts = table.attrs["contrasts"]
+        factors = [f"{exaggeration(power, contrasts):.2f} times where the power is {power:g}" for power in (POWER, 0.5)]
+        yield f"Changes that pass this threshold are exaggerated: on average {' and '.join(factors)}."
+
+
+def _claim(table: pd.DataFrame, row: pd.Series) -> str:
+    """Whether the change is claimed, and why not."""
+    chance = probability(row[POSITIVE])
+    chance = f"P(> 0) {chance}" if " " in chance else f"P(> 0) = {chance}"
+    if row[CLAIMED]:
+        return f"claimed, {chance}"
+    pair = table[[{one[FROM], one[TO]} == {row[FROM], row[TO]} for _, one in table.iterrows()]]
+    fewest = pair.loc[pair[nm.RESPONSE] == row[nm.RESPONSE], STEPS].min()
+    if fewest < LEAST_STEPS:
+        return f"not claimed, {fewest:.1f} steps are expected one way, where {LEAST_STEPS} are asked for"
+    return f"not claimed, {chance}, where a claim needs {table.attrs['threshold']:.4g} for one sign"
