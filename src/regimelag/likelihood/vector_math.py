@@ -67,7 +67,7 @@ def registers(typing_context, rows, columns):  # noqa: ARG001
 
 @compiled(CONTRACT)
 def exp_nonpositive(x):
-    """Exponential of ``x <= 0``; zero below -708, the range of doubles. NaN stays NaN."""
+    """Exponential of ``x <= 0``; zero below -708, where it leaves the range of normal doubles. NaN stays NaN."""
     rounded = x * 1.4426950408889634 + 6755399441055744.0
     n = rounded - 6755399441055744.0
     r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10

@@ -191,7 +191,6 @@ def _value(term: Term, own: tuple[str, ...] = ()) -> Tensor:
 
 
 def _variable(name: str, prior: Resolved, dims: tuple[str, ...], zero_sum: int = 0) -> Tensor:
-    """A free variable with this prior."""
     if len(prior.distributions) > 1:
         return _mixed(name, prior, dims)
     arguments: dict[str, Any] = dict(prior.parameters[0])
@@ -344,7 +343,6 @@ def _log_observation(
 
 
 def _episodes() -> int:
-    """Number of episodes of the model being built."""
     return len(pm.modelcontext(None).coords[nm.EPISODE])
 
 

@@ -81,7 +81,6 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
 
 
 def _observation(spec: ModelSpec, index: Indices) -> Line:
-    """Distribution of the responses given their regime."""
     several = len(spec.responses) > 1
     distribution = spec.family.symbol or text(spec.family.kind.replace("_", " "))
     given = r" \mid s_t = k" if index.regime else ""
@@ -107,7 +106,6 @@ def _family(spec: ModelSpec) -> Iterator[Line]:
 
 
 def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
-    """Location: intercept, same-period and lagged covariates, controls."""
     by_name = {term.name: term.summands for term in terms.location}
     summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
@@ -123,7 +121,6 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
 
 
 def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
-    """The lagged response to a signal or a control."""
     name, value = text(lag.series.name), "x"
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
     effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if moves else '')}"
@@ -146,7 +143,6 @@ def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
 
 
 def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
-    """Variation of the cumulative effect, if any."""
     varying = [term for term in terms.effect if term.raw]
     if not varying or isinstance(lag.series, Control):
         return
@@ -160,7 +156,6 @@ def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
 
 
 def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
-    """Lag weights, and variation of their location."""
     kernel, unit = lag.series.kernel, period_name(spec.frequency)
     words = f"The {kernel.kind.replace('_', ' ')} lag weights of {_whose(lag)} sum to one over the lags 1 to "
     words += f"{spec.max_lag}, in {unit}."
@@ -177,7 +172,6 @@ def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
 
 
 def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
-    """Residual scale by regime and episode."""
     if spec.volatility.moves:
         yield from _moving_scale(spec, terms, index)
         return
@@ -198,7 +192,6 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
 
 
 def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
-    """Residual scale with GARCH."""
     held = {term.name: term for term in terms.log_scale}
     by_episode = nm.LOG_SCALE_EPISODE in held
     factor = (

@@ -174,7 +174,7 @@ def _lay(
         published = is_as_of(role, series)
         legs[name] = as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
         bases[name] = rows_before(legs[name].level, series.periods)
-    # np.minimum keeps NaT.
+    # np.minimum propagates NaT.
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
     track = AlignedSeries(role, series, legs, np.full(len(rows), np.nan), date)
     _check_positive(track, asked)

@@ -70,7 +70,6 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
 
 
 def _what(given: object) -> str:
-    """Class of a value, with its library."""
     return f"a {type(given).__module__.partition('.')[0]}.{type(given).__name__}".replace("a builtins.", "a ")
 
 

@@ -158,7 +158,6 @@ def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
 
 
 def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeIndex:
-    """All rows that the data cover."""
     if spec.frequency != TRADING:
         rows = row_dates(source, spec.frequency)
         came = f"{source.notna().any(axis=1).sum()} dates with an observation, and no complete period "
@@ -175,7 +174,6 @@ def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeI
 
 
 def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None, asked: str) -> pd.DatetimeIndex:
-    """All rows up to the end of the window."""
     rows = _all_rows(spec, source, asked)
     if end is None:
         return rows
@@ -192,7 +190,6 @@ def _rows_to_end(spec: ModelSpec, source: pd.DataFrame, end: pd.Timestamp | None
 def _first_row(
     spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], start: pd.Timestamp | None, asked: str
 ) -> int:
-    """Position of the window's first row."""
     if start is None:
         first = _first_possible(spec, rows, tracks)
         check_history(spec, tracks, rows, first, asked)
@@ -264,7 +261,6 @@ def _add_history(spec: ModelSpec, panel: xr.Dataset, tracks: Sequence[AlignedSer
 
 
 def _add_levels(panel: xr.Dataset, tracks: Sequence[AlignedSeries], rows: int) -> xr.Dataset:
-    """Add the levels of every column of every series, in its own unit."""
     legs = [(track, column, leg) for track in tracks for column, leg in track.legs.items()]
     labels = {
         nm.LEG_ROLE: [track.role for track, _, _ in legs],

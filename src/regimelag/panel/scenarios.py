@@ -19,7 +19,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Series
 
-# A leg of a panel: role, name of the series, column.
+# A leg of a panel: role, series, column.
 Leg = tuple[str, str, str]
 
 

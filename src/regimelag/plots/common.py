@@ -119,7 +119,6 @@ def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float =
 
 
 def _inches(ax: Axes) -> tuple[float, float]:
-    """Width and height of the axes in inches."""
     width, height = ax.figure.get_figure(root=True).get_size_inches()
     spec = ax.get_subplotspec()
     rows, columns = spec.get_gridspec().get_geometry() if spec else (1, 1)

@@ -69,7 +69,6 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
 
 
 def _draw(ax: Axes, panel: xr.Dataset, role: str, name: str) -> None:
-    """One series with its episodes, history and missing rows."""
     held = natural(panel, role).sel({role: name})
     time, values = held[held.dims[0]].to_numpy(), held.to_numpy()
     center = float(panel[nm.center_of(role)].sel({role: name}))
@@ -85,7 +84,6 @@ def _draw(ax: Axes, panel: xr.Dataset, role: str, name: str) -> None:
 
 
 def _ticks(ax: Axes, dates: np.ndarray, height: float) -> None:
-    """Short ticks at the bottom or the top edge."""
     ax.plot(dates, np.full(len(dates), height), "|", color="black", markersize=6, transform=ax.get_xaxis_transform())
 
 
@@ -100,7 +98,6 @@ def _caption(ax: Axes, role: str, name: str, row: pd.Series) -> None:
 
 
 def _starts(panel: xr.Dataset) -> np.ndarray:
-    """First row of each episode."""
     _, first = np.unique(panel[nm.EPISODE_INDEX].to_numpy(), return_index=True)
     return panel[nm.TIME].to_numpy()[first]
 

@@ -104,7 +104,6 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
 
 
 def _effect_rows(effects: xr.Dataset) -> Any:
-    """Labels and draws, one for each row of the figure."""
     names = {
         "contemporaneous": "{} same period",
         "lagged": "{} lagged",
@@ -129,7 +128,6 @@ def _effect_rows(effects: xr.Dataset) -> Any:
 
 
 def _by_signal(values: xr.DataArray) -> Any:
-    """Draws of each signal, and of each response if there are several."""
     for signal in values[nm.SIGNAL].to_numpy():
         one = values.sel({nm.SIGNAL: signal})
         if nm.RESPONSE not in one.dims:

@@ -120,7 +120,6 @@ def comparison_figures(comparison: pd.DataFrame) -> Iterator[Drawn]:
 
 
 def _calibration(pit: xr.DataArray) -> Figure:
-    """ArviZ's figure of the PIT values of one response."""
     values = xr.DataArray(pit.dropna(nm.TIME).to_numpy(), dims=[nm.DRAW], name=str(pit[nm.RESPONSE].item()))
     tree = xr.DataTree.from_dict({"/pit": values.to_dataset()})
     plots = az.plot_ecdf_pit(tree, group="pit", sample_dims=[nm.DRAW], figure_kwargs={"figsize": (8, 3)})

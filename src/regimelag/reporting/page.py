@@ -113,9 +113,9 @@ def report(
 
     Notes
     -----
-    Sections: the answer, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
-    checks, comparison, provenance and citation. Nothing on the page is claimed beyond what `lag_report`'s verdict and
-    `driver_report` allow.
+    Sections: the verdict, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
+    checks, comparison, provenance and citation. The page makes no claim beyond those of `lag_report` and
+    `driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -201,7 +201,6 @@ def _check_judged(name: str, table: pd.DataFrame | None, view: View, made: str) 
 
 
 def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float] | None) -> dict[str, Any]:
-    """All results that apply to the model."""
     check_within("report", within)
     spec = view.spec
     found: dict[str, Any] = {
@@ -235,7 +234,6 @@ def _tables(
     comparison: pd.DataFrame | None,
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
-    """All tables, by file name."""
     tables = {
         "data": tb.data_table(panel),
         "priors": tb.prior_table(_parameters(spec, panel)),
@@ -378,7 +376,6 @@ def _coverage(spec: ModelSpec, pit: xr.DataArray) -> Iterator[str]:
 
 
 def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Equations and parameters as MathML, with their sentences."""
     lines = [(line.words, _mathml(line.latex, display="block")) for line in equations(spec, panel)]
     rows = [(_mathml(one.symbol), one.meaning, prior_in_words(one.prior), one.name) for one in _parameters(spec, panel)]
     return {"equations": lines, "parameters": rows}
@@ -395,7 +392,6 @@ def _mathml(latex: str, display: str = "inline") -> str:
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
-    """Equations and priors as LaTeX."""
     lines = [
         f"{line.words}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n" for line in equations(spec, panel)
     ]
@@ -424,7 +420,7 @@ def _page(
     )
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # Where convergence diagnostics failed nothing is claimed.
+    # No claims if convergence diagnostics failed.
     now = list(_now(readings["filtered"])) if "filtered" in readings and not problems else []
     if "driver_report" in readings and not problems:
         now.insert(0, drivers_in_short(readings["driver_report"]))

@@ -121,7 +121,6 @@ def _years(years: np.ndarray) -> str:
 
 
 def _rows(paths: xr.DataArray) -> np.ndarray:
-    """Paths (draw, time) with chain and draw stacked."""
     return paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
 
 
@@ -201,7 +200,6 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
 
 
 def _driver_sigma(spec: ModelSpec, driver: str) -> float:
-    """Prior sigma of a driver's effect."""
     parameters = {one.name: one for one in model_terms(spec, len(spec.episodes.labels())).parameters()}
     return float(parameters[nm.DRIVER_EFFECT].prior.at({nm.DRIVER: driver}).parameters["sigma"])
 

@@ -116,7 +116,6 @@ def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, known: Mapping[s
 
 
 def _known_kinds(idata: xr.DataTree) -> dict[str, str]:
-    """Kind of each variable of a spec's model."""
     if "spec" not in idata.attrs:
         return {}
     spec = spec_of(idata)
@@ -169,7 +168,6 @@ def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) ->
 
 
 def _labels(values: xr.Dataset, count: int) -> list[str]:
-    """Names of the regimes, or their indices."""
     dim = next(dim for dim in LABELLED if values.sizes.get(dim) == count)
     return [str(label) for label in values[dim].to_numpy()]
 

@@ -172,7 +172,6 @@ def persistence(idata: xr.DataTree) -> Persistence:
 
 
 def _explosive(parameters: xr.Dataset) -> dict[str, float]:
-    """Probability that the largest companion root of each response exceeds one."""
     coefficients = parameters[nm.AUTOREGRESSION].transpose(nm.RESPONSE, ..., nm.OWN_LAG)
     roots = companion_root(coefficients.to_numpy())
     return {str(name): float((own > 1).mean()) for name, own in zip(coefficients[nm.RESPONSE].data, roots, strict=True)}

@@ -32,7 +32,7 @@ def sentences(result: Any) -> list[str]:
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
         From `lag_report`, `driver_report`, `claims`, `compare`, `verify`, `robustness`, `backtest`, `describe_panel`,
         `forecast` or `diagnostics`, or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``.
-        Of a fit: its diagnostics.
+        For a fit, its diagnostics.
 
     Returns
     -------

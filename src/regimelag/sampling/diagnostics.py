@@ -183,7 +183,6 @@ def stored_diagnostics(idata: xr.DataTree) -> list[str]:
 
 
 def _diagnosed_hash(idata: xr.DataTree) -> str:
-    """SHA-256 of the inputs of the diagnostics: draws, sampler statistics, modes, settings."""
     digest = hashlib.sha256()
     for name in ("posterior", "sample_stats", "modes"):
         if name in idata.children:

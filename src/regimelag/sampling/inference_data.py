@@ -59,6 +59,15 @@ PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy"
 def spec_of(idata: xr.DataTree) -> ModelSpec:
     """The spec of a fit.
 
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    ModelSpec
+
     Raises
     ------
     FitError
@@ -86,6 +95,16 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
 
 def panel_of(idata: xr.DataTree) -> xr.Dataset:
     """The panel of a fit, rebuilt from its data groups.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        A fit.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `make_panel`.
 
     Raises
     ------
@@ -163,7 +182,6 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
 
 
 def _require_defined(asked: str, parameters: xr.Dataset) -> None:
-    """Refuse NaN or infinite draws."""
     undefined = undefined_draws(parameters)
     if undefined:
         cure = "sample again; if the draws come from a file, copy the file again from where it was saved"

@@ -203,7 +203,6 @@ def load_fit(path: str | Path) -> xr.DataTree:
 
 
 def _old_file(source: Path) -> str:
-    """Cure for a fit file of version 0.1.0."""
     engine = 'engine="h5netcdf"' if source.suffix == ".nc" else 'engine="zarr", consolidated=False'
     return (
         f"read its groups with xarray.open_datatree({str(source)!r}, {engine}), whose attrs hold the spec and the "
@@ -217,7 +216,6 @@ def _in_memory(tree: xr.DataTree) -> xr.DataTree:
 
 
 def _hashes(tree: xr.DataTree) -> dict[str, str]:
-    """SHA-256 of the values of each group."""
     found = {}
     for name, group in tree.children.items():
         digest = hashlib.sha256()

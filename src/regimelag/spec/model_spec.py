@@ -440,7 +440,7 @@ class ModelSpec:
     def depends_on_past_responses(self) -> bool:
         """Whether the density of a period, given its regime, depends on past responses.
 
-        Leave-one-out cross-validation is then undefined: later responses contain the one left out.
+        Leave-one-out densities are then not defined, since later densities depend on the response left out.
         """
         columns = {response.column for response in self.responses}
         levels = [response.level_columns for response in self.responses]

@@ -71,7 +71,6 @@ def _check_unit(spec: ModelSpec, parameter: Parameter, prior: Prior, where: str)
 
 
 def _check_lengths(labels: Mapping[str, Sequence[str]], prior: Prior, where: str) -> None:
-    """Require lists of parameters as long as the last dimension."""
     if DISTRIBUTIONS[prior.distribution].support == "vector":
         return
     for name, value in prior.parameters.items():

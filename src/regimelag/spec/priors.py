@@ -327,7 +327,6 @@ def _check_parameters(asked: str, distribution: str, given: Mapping[str, Any]) -
 
 
 def _number(asked: str, name: str, value: Any) -> Any:
-    """A finite number, or a tuple of them."""
     if isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0)):
         return tuple(_number(asked, name, one) for one in value)
     plain: Any = value.item() if hasattr(value, "item") else value

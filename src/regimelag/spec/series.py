@@ -20,7 +20,7 @@ Transform = Literal["log_return", "difference", "level", "trailing_gain"]
 NO_DELAY = "0D"
 # Default span of a driver's change, in periods.
 DRIVER_SPAN = 13
-# Midnight at the end of a day is written 24:00: 00:00 would be the day's beginning.
+# 24:00 is midnight at the end of a day; 00:00, at its beginning, is not a close.
 CLOSE = re.compile(r"(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00) (?P<zone>\S+)")
 
 
@@ -161,7 +161,6 @@ def _check_second(series: Series, field_name: str, other: str) -> None:
 
 
 def _check_gain(series: Series, reason: str) -> None:
-    """Refuse a trailing gain, with the reason."""
     require(
         series.transform != "trailing_gain",
         f"a {type(series).__name__.lower()} named {series.name!r}",

@@ -261,7 +261,6 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
 
 
 def _own_summand(index: Indices, lag: int) -> str:
-    """LaTeX of an own lag's summand in the location."""
     return rf"\rho{index_of(index.response, str(lag))}\, y{index_of(f't-{lag}', index.response)}"
 
 
@@ -318,7 +317,6 @@ def _deviations(
     enters: np.ndarray,
     slope_on: str = "",
 ) -> Term:
-    """Pooled deviations over the last dimensions."""
     dim = dims[-1]
     meanings = f"how far {dim}s differ in the {what}", f"each {dim}'s deviation over that; they sum to zero"
     return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters, slope_on=slope_on)

@@ -34,7 +34,7 @@ REGISTRIES: dict[type, dict[str, type[Any]]] = {
     Transitions: TRANSITIONS,
     Volatility: VOLATILITIES,
 }
-# How a value is written in TOML.
+# Description of the TOML form of each type, for errors.
 WORDS = {
     int: "a whole number, without quotes or a decimal point",
     float: "a number, without quotes",
@@ -47,7 +47,7 @@ WORDS = {
 def _to_plain(value: Any) -> Any:
     if isinstance(value, (Kernel, Family, Transitions, Volatility)):
         held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
-        # What is as its class makes it is named alone; a kernel says its prior lags.
+        # An instance with defaults is written as its kind alone, except a kernel, whose prior lags are written out.
         return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held
     if isinstance(value, Priors):
         return {name: prior.to_plain() for name, prior in value.items()}
@@ -62,11 +62,11 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
     """Convert a TOML value to the annotated type, or raise an error that names its place."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        # One entry, or a list of them.
+        # A single entry, or a list.
         hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Mapping:
-        # Priors by name, which the spec reads.
+        # Priors by name; the spec converts them.
         return value
     if hint in REGISTRIES:
         return _registered(hint, value, where)
@@ -147,7 +147,6 @@ def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSp
 
 
 def _model_folder() -> Path:
-    """Folder of the bundled models: in the installed package, or beside `src` in a checkout."""
     packaged = Path(str(resources.files("regimelag"))) / "models"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "models"
 

@@ -204,7 +204,6 @@ class Markov(Transitions):
 
 
 def _normalized(leave: Array, xp: Any) -> Array:
-    """Log shares (..., onward) of the destinations, from their log weights."""
     return leave - xp.log(xp.sum(xp.exp(leave), axis=-1, keepdims=True))
 
 

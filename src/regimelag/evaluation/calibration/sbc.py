@@ -264,7 +264,6 @@ def _tree(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Data
 def _quantities(
     spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, paths: xr.DataArray, log_joint: xr.DataArray
 ) -> xr.Dataset:
-    """All ranked quantities (chain, draw, ...)."""
     found = dict(parameters.data_vars) | {"log_joint": log_joint}
     at = AtDraws(spec, panel, parameters)
     found["log_likelihood"] = at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2].sum(axis=-1))

@@ -67,7 +67,7 @@ def ecdf_band(runs: int, *, bins: int, level: float) -> tuple[np.ndarray, np.nda
 
 @lru_cache(maxsize=8)
 def _null(runs: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two-sided binomial p-values (point, count), and the sorted statistics of uniform sets."""
+    """Two-sided binomial p values (point, count), and sorted statistics of uniform sets."""
     points, counts = np.arange(1, bins)[:, None] / bins, np.arange(runs + 1)
     distribution = stats.binom(runs, points)
     tail = np.minimum(1.0, 2.0 * np.minimum(distribution.cdf(counts), distribution.sf(counts - 1)))

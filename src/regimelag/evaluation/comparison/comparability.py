@@ -38,7 +38,6 @@ def _check(
 
 
 def _same_window(panels: Iterable[xr.Dataset]) -> str:
-    """Cure: code that makes panels on the common rows."""
     start, end = (pick(day_of(panel, row) for panel in panels) for pick, row in ((max, 0), (min, -1)))
     return f'make all panels of one frame by make_panel(spec, frame, start="{start}", end="{end}"), and fit again'
 

@@ -163,7 +163,6 @@ def _matched(
 
 
 def _redefined(one: Covariate, other: Covariate) -> Iterator[str]:
-    """Differences in definition between variables of the same name."""
     for name, before, after in zip(DEFINING, one.definition, other.definition, strict=True):
         if before != after:
             yield f"with {name} {_plain(after)} instead of {_plain(before)} for {one.name}"
@@ -226,7 +225,6 @@ def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    """Differences in regimes, episodes and priors."""
     if reference.regimes.count != spec.regimes.count:
         count = spec.regimes.count
         yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
@@ -265,7 +263,6 @@ def _in_the_rest(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
-    """Differing fields of two parts of the same kind."""
     for one in dataclasses.fields(before):
         old, new = getattr(before, one.name), getattr(after, one.name)
         if one.name not in skipped and old != new:

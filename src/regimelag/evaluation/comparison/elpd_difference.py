@@ -141,7 +141,6 @@ def _claim(reference: str, tellings: Mapping[str, ElpdDifference], contrasts: Ma
 
 
 def _besides(found: Contrast) -> str:
-    """Terms that a model lacks or adds besides a lag."""
     terms = [f"also lacks the same-period term of {name}" for name in found.lost]
     terms += [f"also has the same-period term of {name}" for name in found.gained]
     return f" (which {_listed(terms)})" if terms else ""

@@ -235,7 +235,6 @@ def without_signals(spec: ModelSpec) -> ModelSpec:
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:
-    """The panel restricted to the signals of the spec."""
     names = [signal.name for signal in spec.signals]
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
     cut = panel.sel({nm.SIGNAL: names}).isel({nm.SIGNAL_TIME: slice(history - spec.history, None)})
@@ -257,7 +256,7 @@ class Model:
         self.rhat = float(found["rhat"])
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, in its own unit."""
+        """Responses (draw, step, response) after the origin, in their own units."""
         stop = origin + 1 - self.first
         panel = self.panel.isel({nm.TIME: slice(stop), nm.SIGNAL_TIME: slice(stop + self.spec.history)})
         groups = {"/posterior": self.posterior, "/observed_data": panel[[nm.RESPONSE_VALUE]]}

@@ -22,7 +22,7 @@ class Baseline(Protocol):
     def __init__(self, values: np.ndarray, first: int, refit: int) -> None: ...
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, in its own unit."""
+        """Responses (draw, step, response) after the origin, in their own units."""
         ...
 
 
@@ -33,7 +33,7 @@ class RandomWalk:
         self.values, self.first = values, first
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, in its own unit."""
+        """Responses (draw, step, response) after the origin, in their own units."""
         rng = np.random.default_rng(seed)
         drawn = []
         for own in self.values[self.first : origin + 1].T:
@@ -53,7 +53,7 @@ class Garch:
         self.parameters = [estimate_garch(own) for own in (known / self.scale).T]
 
     def draw(self, origin: int, horizon: int, seed: int) -> np.ndarray:
-        """Responses (draw, step, response) after the origin, in its own unit."""
+        """Responses (draw, step, response) after the origin, in their own units."""
         drawn = []
         for a, parameters in enumerate(self.parameters):
             known = self.values[self.first : origin + 1, a] / self.scale[a]
@@ -76,5 +76,4 @@ def _garch_model(values: np.ndarray) -> Any:
 
 
 def _unit_t(nu: float, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-    """Student-t shocks with unit variance."""
     return rng.standard_t(nu, size) * np.sqrt((nu - 2.0) / nu)

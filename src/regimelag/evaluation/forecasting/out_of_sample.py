@@ -1,4 +1,4 @@
-"""Scores of a fit on rows after its window, with its parameters held constant."""
+"""Scores of a fit on periods after its window, with its parameters held constant."""
 
 from __future__ import annotations
 
@@ -110,7 +110,6 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
 
 
 def _in_episodes_of(tail: xr.Dataset, old: xr.Dataset, asked: str) -> xr.Dataset:
-    """The rows with the episodes of the fit."""
     known = [str(label) for label in old[nm.EPISODE].to_numpy()]
     labels = [str(label) for label in tail[nm.EPISODE].to_numpy()]
     used = [labels[place] for place in tail[nm.EPISODE_INDEX].to_numpy()]

@@ -110,7 +110,15 @@ class RandomWalkKernel(LagKernel):
 
 @dataclass(frozen=True)
 class Smooth(RandomWalkKernel):
-    """Softmax of a Gaussian random walk around the log of a gamma hump; roughness is on the log scale."""
+    """Softmax of a Gaussian random walk around the log of a gamma hump.
+
+    Parameters
+    ----------
+    mean_lag, spread : float
+        Mean and standard deviation of the gamma hump, in periods.
+    roughness : float
+        Scale of the half-normal prior of the standard deviation of the walk's steps, on the log scale.
+    """
 
     kind: ClassVar[str] = "smooth"
     latex: ClassVar[str] = r"w_l \propto p_l \exp(\rho\, r_l), \quad r_l \text{ a centred random walk over lags}"
@@ -124,8 +132,16 @@ class Smooth(RandomWalkKernel):
 class Unrestricted(RandomWalkKernel):
     """One signed coefficient per lag: effect times a gamma hump, plus a random walk with sum zero.
 
-    The effect remains the cumulative effect, and the impulse response may overshoot. Roughness is in standardised units
-    of effect per lag. The smoothness prior follows Shiller (1973).
+    The effect remains the cumulative effect, and the impulse response may overshoot. The smoothness prior follows
+    Shiller (1973).
+
+    Parameters
+    ----------
+    mean_lag, spread : float
+        Mean and standard deviation of the gamma hump, in periods.
+    roughness : float
+        Scale of the half-normal prior of the standard deviation of the walk's steps, in standardised units of effect
+        per lag.
     """
 
     kind: ClassVar[str] = "unrestricted"

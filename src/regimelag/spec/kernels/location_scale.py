@@ -64,7 +64,15 @@ class LocationScaleKernel(LagKernel):
 
 @dataclass(frozen=True)
 class Gamma(LocationScaleKernel):
-    """Gamma hump: softmax of the gamma log density at the lag midpoints."""
+    """Gamma hump: softmax of the gamma log density at the lag midpoints.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag before truncation to 1..L, in periods.
+    spread, spread_sd : float
+        Prior mean and standard deviation of the standard deviation of the lag weights, in periods.
+    """
 
     kind: ClassVar[str] = "gamma"
     latex: ClassVar[str] = r"w_l \propto l^{\kappa - 1} e^{-\kappa l / m}, \quad \kappa = (m / \varsigma)^2"
@@ -76,7 +84,15 @@ class Gamma(LocationScaleKernel):
 
 @dataclass(frozen=True)
 class LogNormal(LocationScaleKernel):
-    """Log-normal hump, with a heavier right tail than the gamma."""
+    """Log-normal hump, with a heavier right tail than the gamma.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag before truncation to 1..L, in periods.
+    spread, spread_sd : float
+        Prior mean and standard deviation of the standard deviation of the lag weights, in periods.
+    """
 
     kind: ClassVar[str] = "lognormal"
     latex: ClassVar[str] = (
@@ -99,6 +115,13 @@ class NegativeBinomial(LocationScaleKernel):
 
     The variance is m + e^2, with m = mean lag - 1. The free parameter is the excess e. Its prior is set so that the
     spread has the stated mean at the prior mean lag.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag before truncation to 1..L, in periods.
+    spread, spread_sd : float
+        Prior mean and standard deviation of the standard deviation of the lag weights, in periods.
     """
 
     kind: ClassVar[str] = "negative_binomial"
@@ -159,6 +182,13 @@ class Beta(LocationScaleKernel):
     concentration n, with spread^2 = L^2 f (1 - f) / (n + 1), has a log-normal prior whose median gives the stated
     spread at the prior mean lag, and whose log standard deviation is 2 spread_sd / spread. Ghysels, Sinko & Valkanov
     (2007), doi:10.1080/07474930600972467.
+
+    Parameters
+    ----------
+    mean_lag, mean_lag_sd : float
+        Prior mean and standard deviation of the mean lag, in periods.
+    spread, spread_sd : float
+        Prior mean and standard deviation of the standard deviation of the lag weights, in periods.
     """
 
     kind: ClassVar[str] = "beta"
