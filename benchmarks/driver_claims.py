@@ -49,10 +49,10 @@ from false_claims import (
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.evaluate import stack_draws
+from regimelag.results.decision import Comparison, decision_threshold, verdict_claims
 from regimelag.results.driver_report import LEAST_STEPS, STRICTER, driver_claims
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.regimes import regime_paths
-from regimelag.results.verdict import Comparison, decision_threshold, verdict_claims
 
 MODEL, MOVED = "btc_silver", "dollar"
 CLUSTERS, LEVELS = ("garch", "stochastic volatility"), ("levels 0.9", "levels 1")

@@ -38,8 +38,8 @@ from scipy import signal, stats
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.build import model_data
+from regimelag.results.decision import FALSE_CLAIM, detectable, verdict_claims
 from regimelag.results.persistence import UNIT_ROOT, lag_one_autocorrelation, persistence, unexplained
-from regimelag.results.verdict import FALSE_CLAIM, detectable, verdict_claims
 from regimelag.results.view import View
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.diagnostics import RHAT_LIMIT, extreme_entry

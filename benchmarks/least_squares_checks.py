@@ -20,7 +20,7 @@ from robustness import FALSE, TRUE
 from scipy import stats
 
 from regimelag.kernels import Gamma, LogNormal
-from regimelag.results.verdict import decision_threshold
+from regimelag.results.decision import decision_threshold
 
 MODEL, SHIFTS, LARGEST = "no_late_macro", 20, 5
 FOUND, KEPT = (float(stats.norm.ppf(one)) for one in (decision_threshold(), 0.95))

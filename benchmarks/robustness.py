@@ -27,7 +27,7 @@ from regimelag.evaluation.robustness.plan import plan_checks
 from regimelag.evaluation.robustness.refit import refit
 from regimelag.evaluation.robustness.robustness import line_of
 from regimelag.evaluation.robustness.summary import KEPT, LOST, NOT_TRIED, RIVAL, SURVIVED, add_findings
-from regimelag.results.verdict import decision_threshold
+from regimelag.results.decision import decision_threshold
 
 TRUE, FALSE = "elasticity 1.5", "late dollar"
 SIGNAL = "silver"

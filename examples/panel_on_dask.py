@@ -27,7 +27,7 @@ import xarray as xr
 from distributed import Client, as_completed
 
 import regimelag as rl
-from regimelag.results.verdict import decision_threshold
+from regimelag.results.decision import decision_threshold
 from regimelag.sampling.diagnostics import convergence
 
 # True cumulative elasticities of the simulated assets, each the name of one.

@@ -8,7 +8,7 @@ from scipy import stats
 import regimelag as rl
 from regimelag.evaluation.comparison import claims as module
 from regimelag.evaluation.comparison.claims import _said, allowed
-from regimelag.results.verdict import decision_threshold, exaggeration
+from regimelag.results.decision import decision_threshold, exaggeration
 
 
 def test_one_effect_is_claimed_as_the_verdict_does():

@@ -22,7 +22,7 @@ from regimelag.evaluation.robustness.summary import add_findings
 from regimelag.model.evaluate import evaluate, stack_draws
 from regimelag.panel.make import check_panel
 from regimelag.panel.own_past import own_past, used_responses
-from regimelag.results.verdict import claims, decision_threshold
+from regimelag.results.decision import claims, decision_threshold
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 

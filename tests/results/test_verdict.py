@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regimelag.results.verdict import (
+from regimelag.results.decision import (
     INFORMATION,
     POWER,
     Claims,
     Comparison,
-    Findings,
     claims,
-    claims_of,
     decision_threshold,
     detectable,
-    verdict,
     verdict_claims,
 )
+from regimelag.results.verdict import Findings, claims_of, verdict
 from regimelag.spec.model_spec import period_name
 
 

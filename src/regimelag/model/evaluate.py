@@ -150,10 +150,8 @@ def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tupl
 
 def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
     """Deviations of the log location of a signal's kernel (draw, response, episode), or None."""
-    by_episode = draws.get(nm.lag_parameter(signal.name, nm.EPISODE))
-    by_response = draws.get(nm.lag_parameter(signal.name, nm.RESPONSE))
-    moves = [] if by_episode is None else [by_episode[:, None, :]]
-    moves += [] if by_response is None else [by_response[:, :, None]]
+    axes = {nm.EPISODE: np.s_[:, None, :], nm.RESPONSE: np.s_[:, :, None]}
+    moves = [draws[name][at] for dim, at in axes.items() if (name := nm.lag_parameter(signal.name, dim)) in draws]
     return sum(moves[1:], start=moves[0]) if moves else None
 
 

@@ -24,8 +24,9 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.results.decision import POWER, decision_threshold, exaggeration
 from regimelag.results.regimes import regime_paths, step_log_odds
-from regimelag.results.verdict import INTERVAL, POWER, decision_threshold, exaggeration, probability
+from regimelag.results.verdict import INTERVAL, probability
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 

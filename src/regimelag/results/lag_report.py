@@ -12,10 +12,11 @@ import xarray as xr
 
 from regimelag.errors import FitError, SpecError
 from regimelag.results import evidence
+from regimelag.results.decision import INFORMATION
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
-from regimelag.results.verdict import INFORMATION, LAG_GAP, Findings, verdict
+from regimelag.results.verdict import LAG_GAP, Findings, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
@@ -114,8 +115,8 @@ def lag_report(
 
     Notes
     -----
-    The verdict's rule is in the docstring of ``regimelag.results.verdict``: a lagged response is claimed if its average
-    effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is claimed
+    The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
+    average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is claimed
     at its own threshold, with or without that; a difference between episodes and the place of the lag only with it.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially

@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.results.decision import FALSE_CLAIM, decision_threshold
 from regimelag.results.lags import effects_of_draws
 from regimelag.results.persistence import persistence, unexplained
-from regimelag.results.verdict import FALSE_CLAIM, decision_threshold
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 

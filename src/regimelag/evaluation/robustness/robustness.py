@@ -19,7 +19,7 @@ from regimelag.evaluation.robustness.refit import Refit, refit
 from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, OUTCOME, RHAT_LIMIT, add_findings
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.sample_checks import LEAST_ROWS
-from regimelag.results.verdict import decision_threshold
+from regimelag.results.decision import decision_threshold
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
