@@ -174,6 +174,7 @@ def _sure(probability: np.ndarray, family: int = 1) -> Pairs:
 
 
 def count_pairs(places: int) -> int:
+    """Number of pairs of regimes or episodes, one at least."""
     return max(places * (places - 1) // 2, 1)
 
 

@@ -116,8 +116,9 @@ def lag_report(
     Notes
     -----
     The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
-    average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is claimed
-    at its own threshold, with or without that; a difference between episodes and the place of the lag only with it.
+    average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is
+    claimed at its own threshold, with or without that; a difference between episodes and the place of the lag only with
+    it.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially
     correlated, or response and signal both have a lag-1 autocorrelation above 0.9. The residuals are normal scores of
