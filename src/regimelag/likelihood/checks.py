@@ -66,14 +66,18 @@ def require_chain(
     times: int | None,
     transition_logits: TensorVariable,
     log_init: TensorVariable,
+    axis: str,
 ) -> int | None:
-    """Require consistent numbers of regimes and steps; return the number of regimes, None if unknown."""
+    """Require consistent numbers of regimes and steps; return the number of regimes, None if unknown.
+
+    `axis` says where the regimes of log_obs are: "first" or "last".
+    """
     steps, origins, destinations = transition_logits.type.shape[-3:]
     require(
         asked,
         "log_obs, transition_logits (both axes) and log_init have the same number of regimes",
         came,
-        "check the regime axes: first in log_obs (regime, time, lag), last in log_obs (time, regime) and elsewhere",
+        f"check that the regime axis comes {axis} in log_obs, last in log_init, and last twice in transition_logits",
         holds=agree(regimes, origins, destinations, log_init.type.shape[-1]),
     )
     require(

@@ -115,7 +115,7 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
     if transition_logits.type.ndim != batch + 3:
         transition_logits = pt.expand_dims(transition_logits, -3)
     times, regimes = log_obs.type.shape[-2:]
-    known = require_chain(asked, came, regimes, times, transition_logits, log_init)
+    known = require_chain(asked, came, regimes, times, transition_logits, log_init, "last")
     # The Op has time as the last axis.
     by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
     return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]

@@ -74,7 +74,7 @@ def lag_marginal_loglik(
     if transition_logits.type.ndim == 2:  # noqa: PLR2004
         transition_logits = transition_logits[None]
     regimes, times, _ = log_obs.type.shape
-    known = require_chain(asked, came, regimes, times, transition_logits, log_init)
+    known = require_chain(asked, came, regimes, times, transition_logits, log_init, "first")
     return LagMarginalLoglik(known)(log_obs, pt.moveaxis(transition_logits, -3, -1), log_init, log_prior)[0]
 
 
