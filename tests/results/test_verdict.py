@@ -405,7 +405,7 @@ def test_the_documents_state_the_rule_in_force():
         assert f"{decision_threshold():g}" in words, name
         # One figure for the smallest effect, with its power.
         assert (
-            f"elasticity of {'about ' if name == 'docs/lags.md' else ''}1.1 is claimed with probability {POWER:g}"
+            f"elasticity of {'about ' if name == 'docs/lags.md' else ''}1.2 is claimed with probability {POWER:g}"
             in words
         )
     assert f"information gain of {INFORMATION:g} nats" in " ".join(texts["docs/lags.md"].split())

@@ -165,8 +165,8 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1, as_frame: bool =
     """Simulate a panel of the baseline model with known truth; it contains no market data.
 
     Volatilities, correlations and persistence are those of the real weekly data from 2013 on. The lagged effect is
-    deliberately large: in panels of this length the verdict claims an elasticity of 0.5 in 12 % of samples, and one of
-    1.1 in about 80 %.
+    deliberately large: in panels of this length the verdict claims an elasticity of 0.5 in 14 % of samples, and one of
+    1.2 in about 80 %.
 
     Parameters
     ----------
