@@ -369,7 +369,7 @@ class Failing(Executor):
 @pytest.mark.slow
 def test_failed_refits_are_said_and_never_dropped(here):
     spec, panel = known(1.0)
-    made = rl.robustness(spec, panel, executor=Failing(2), **QUICK)
+    made = rl.robustness(spec, panel, executor=Failing(1), **QUICK)
     assert of(made, "baseline")["note"].iloc[0] == ""
     failed = made[~made["kind"].isin(["baseline", "model-free"]) & ~made["note"].str.startswith("not made")]
     assert (failed["note"].str.startswith("failed: lost")).all()
