@@ -188,7 +188,7 @@ def _check_slash(series: Signal | Control) -> None:
 class Response(Series):
     """A variable to explain, by default the log returns of an asset.
 
-    It is observed at its own close and its values do not overlap, so `delay` and `periods` keep their defaults.
+    It is observed at its own close and its values do not overlap, so ``delay`` and ``periods`` keep their defaults.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Kernel:
     symbols, words : mapping of str to str
         LaTeX symbol and meaning of each parameter in reports, by parameter name. Entries of base classes are inherited.
     location_latex : str
-        LaTeX of the location that `shift_location` shifts, if it is not itself a parameter.
+        LaTeX of the location that ``shift_location`` shifts, if it is not itself a parameter.
 
     Where a class leaves these empty, reports use the names of the class and its parameters.
     """

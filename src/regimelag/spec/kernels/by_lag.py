@@ -22,7 +22,7 @@ class Dirichlet(LagKernel):
     """Free weights on the simplex, around a gamma hump.
 
     With base weights p and concentration k, the mean lag has prior variance V / (k + 1), where V is the variance of the
-    lag under p. The concentration follows from `mean_lag_sd`.
+    lag under p. The concentration follows from ``mean_lag_sd``.
 
     Parameters
     ----------
