@@ -72,8 +72,8 @@ def run(arguments, folder, **options):
     )
 
 
-# Each starts Python twice; these three differ most.
-QUICK = ("a script", "no file, as in a notebook", "forkserver")
+# Each starts Python twice.
+QUICK = ("a script",)
 
 
 @pytest.mark.parametrize("way", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in WAYS])

@@ -18,12 +18,11 @@ from regimelag.model.build import build_model, model_data
 from regimelag.sampling.compiled import CompiledModel
 
 THREE = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
+LARGE = ("baseline", "three regimes")
 SPECS = {"three regimes": THREE, "one regime": bare_spec(family="normal")}
 
 
-@pytest.fixture(
-    scope="module", params=["baseline", pytest.param("three regimes", marks=pytest.mark.slow), "one regime"]
-)
+@pytest.fixture(scope="module", params=[*(pytest.param(name, marks=pytest.mark.slow) for name in LARGE), "one regime"])
 def case(request, flagship, example):
     """A spec, a panel and a longer one; the baseline model is the one that the session fits, so compiled already."""
     if request.param == "baseline":
