@@ -86,7 +86,8 @@ def environment(uv, folder, *wanted) -> Path:
 
 def test_the_sdist_holds_what_it_should_and_nothing_stray(in_sdist):
     assert {name.split("/")[0] for name in in_sdist} == SHIPPED
-    assert not [name for name in in_sdist if STRAY.search(name)]
+    # The tables that docs/rivals.md plots are results of our own simulations: they belong to the page.
+    assert not [name for name in in_sdist if STRAY.search(name) and not name.startswith("docs/measured/")]
 
 
 def test_the_wheel_holds_the_package_and_its_models(in_wheel, built):
