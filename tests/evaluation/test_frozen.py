@@ -35,7 +35,11 @@ def frozen(spec, draws=5):
 NAMES = ["one", "beyond", "two, own regimes", "own past", "garch", "garch and own past"]
 
 
-@pytest.mark.parametrize("spec", [SPEC, BEYOND, TWO, OWN, GARCH, BOTH], ids=NAMES)
+# Each compiles a model for two windows.
+SLOW = [pytest.param(one, marks=pytest.mark.slow) for one in (SPEC, TWO, OWN, GARCH)]
+
+
+@pytest.mark.parametrize("spec", [SLOW[0], BEYOND, *SLOW[1:], BOTH], ids=NAMES)
 def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
     """The one-step terms of all rows, in the fit's constants and slope, are what a fit of them all would hold."""
     idata = frozen(spec)

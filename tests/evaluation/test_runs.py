@@ -70,6 +70,7 @@ def quiet(tmp_path):
     return tmp_path / "notes", options
 
 
+@pytest.mark.slow
 def test_results_come_in_order_and_an_error_is_a_result(quiet):
     notes, options = quiet
     found = run_all(partial(raises_at_two, notes), [3, 1, 2, 0], **options)

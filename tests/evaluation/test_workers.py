@@ -214,6 +214,7 @@ def test_what_cannot_be_pickled_is_said_before_anything_runs(tmp_path):
     assert "same folder" in caught.value.cure
 
 
+@pytest.mark.slow
 def test_what_cannot_be_imported_elsewhere_is_said(monkeypatch, tmp_path):
     ghost = types.ModuleType("ghost")
     ghost.__spec__ = types.SimpleNamespace(name="ghost")

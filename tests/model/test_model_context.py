@@ -75,6 +75,7 @@ def outside():
     return {name: plain(call()) for name, call in CALLS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", MODELS)
 def test_results_are_those_of_outside(models, outside):
     made = MODELS[models]()

@@ -95,6 +95,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_average_over_the_sample_in_plain_loops(shape):
     """The mean of the effect over the periods with a response: of its episode and of its regime on the draw's path."""
