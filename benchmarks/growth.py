@@ -31,7 +31,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 # process it starts, so this process must be small when it starts those that measure memory.
 
 KIBIBYTE = 1024
-FLAGSHIP = "no_late_macro"
+BASELINE = "no_late_macro"
 Work = Callable[[], object]
 
 
@@ -59,24 +59,24 @@ def recursions_work(regimes: int, length: int) -> tuple[Work, int]:
 
 
 @cache
-def compiled_flagship() -> tuple[Any, Any, Any]:
+def compiled_baseline() -> tuple[Any, Any, Any]:
     """Its spec, the example's panel, and the compiled model."""
     import regimelag as rl
     from regimelag.sampling.compiled import CompiledModel
 
-    spec = rl.read_spec(FLAGSHIP)
+    spec = rl.read_spec(BASELINE)
     panel = rl.make_panel(spec, rl.example_panel(as_frame=True), start="2013-01-01")
     return spec, panel, CompiledModel(rl.build_model(spec, panel))
 
 
-def flagship_work(length: int) -> tuple[Work, int]:
+def baseline_work(length: int) -> tuple[Work, int]:
     """The same of the baseline model's log density and gradient; its inputs are the model's data."""
     import numpy as np
 
     from regimelag.model.build import model_data
     from regimelag.spec import names as nm
 
-    spec, panel, plan = compiled_flagship()
+    spec, panel, plan = compiled_baseline()
     point = plan.prior_point(1)
     plan.value_and_gradient(point)
     longer = panel.isel(
@@ -92,7 +92,7 @@ def flagship_work(length: int) -> tuple[Work, int]:
 
 def make_work(what: str, length: int) -> tuple[Work, int]:
     """What to measure, by its name: a number of regimes, or the baseline model."""
-    return flagship_work(length) if what == FLAGSHIP else recursions_work(int(what), length)
+    return baseline_work(length) if what == BASELINE else recursions_work(int(what), length)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -181,12 +181,12 @@ def print_times(name: str, lengths: Sequence[int], rounds: int) -> float:
 
 def regimes_of(name: str) -> int:
     """Number of regimes."""
-    return 2 if name == FLAGSHIP else int(name)
+    return 2 if name == BASELINE else int(name)
 
 
 def label(name: str) -> str:
     """How a line begins."""
-    return "flagship" if name == FLAGSHIP else f"{name} regimes"
+    return "baseline model" if name == BASELINE else f"{name} regimes"
 
 
 def main() -> int:
@@ -195,13 +195,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="times each length is timed, in turns")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--regimes", type=int, nargs="+", default=[2, 3], help="numbers of regimes")
-    parser.add_argument("--no-flagship", action="store_true", help="leave out the whole log density")
+    parser.add_argument("--no-baseline", action="store_true", help="leave out the whole log density")
     parser.add_argument("--most-time", type=float, help="largest ratio of times per row that passes")
     parser.add_argument("--most-bytes", type=float, help="most memory per row and regime that passes")
     options = parser.parse_args()
 
     recursions = [str(regimes) for regimes in options.regimes]
-    names = recursions if options.no_flagship else [*recursions, FLAGSHIP]
+    names = recursions if options.no_baseline else [*recursions, BASELINE]
     memory = print_memory(names, max(options.lengths))
     ratios = {name: print_times(name, options.lengths, options.rounds) for name in names}
     failed = False
