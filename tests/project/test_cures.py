@@ -180,6 +180,21 @@ SERIES = {
     ),
     "beyond itself": Case(rl.Signal, {"name": "a", "column": "a", "beyond": "a"}, "drop beyond", without("beyond")),
     "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "trailing_gain"}),
+    "driver of losses": Case(rl.Driver, {"name": "a", "column": "a", "transform": "loss"}),
+    "driver of new highs": Case(rl.Driver, {"name": "a", "column": "a", "transform": "new_high"}),
+    "response of new highs": Case(
+        rl.Response,
+        {"name": "a", "column": "a", "transform": "new_high", "periods": 52},
+        'transform = "log_return" and periods = 1',
+        changed(transform="log_return", periods=1),
+    ),
+    "new high above one price": Case(rl.Signal, {"name": "a", "column": "a", "transform": "new_high"}),
+    "new high above one price, as a gain": Case(
+        rl.Control,
+        {"name": "a", "column": "a", "transform": "new_high"},
+        'transform = "gain"',
+        changed(transform="gain"),
+    ),
     "kernel by name": Case(
         rl.Signal,
         {"name": "a", "column": "a", "kernel": "gamma"},
@@ -304,6 +319,15 @@ SPECS = {
         {"responses": (rl.Response("a", "a"), rl.Response("b", "b", autoregression=2))},
         "write autoregression = 2 for each of them",
         changed(responses=(rl.Response("a", "a", autoregression=2), rl.Response("b", "b", autoregression=2))),
+    ),
+    "a return beside its gain and its loss": Case(
+        model,
+        {
+            "signals": (rl.Signal("up", "metal", "trailing_gain"), rl.Signal("down", "metal", "loss")),
+            "controls": (rl.Control("return", "metal", "log_return"),),
+        },
+        "drop 'return'",
+        changed(controls=()),
     ),
     "a signal with the label of a lagged control": Case(
         model,
@@ -927,6 +951,24 @@ def test_the_cure_of_what_a_model_lacks(tiny):
             reading(bare)
         assert says in caught.value.cure
         reading(tiny[2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02]), ("trailing_gain", -0.1)]
+)
+def test_the_cure_of_a_shock_of_the_other_sign(kind, shock):
+    own = rl.Signal("metal", "metal", kind, 8, kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5))
+    spec = small_spec(signals=(own,))
+    carry_out(
+        Case(
+            rl.evaluation.impulse_response,
+            {"idata": prior_fit(spec, hand_panel(spec, 8)), "shock": shock},
+            "write shock",
+        )
+    )
+    # A residual on another column has both signs.
+    spec = small_spec(signals=(dataclasses.replace(own, beyond="gold"),))
+    rl.evaluation.impulse_response(prior_fit(spec, hand_panel(spec, 8)), shock=shock)
 
 
 def test_the_cure_of_several_draws_to_simulate_with(tiny):
