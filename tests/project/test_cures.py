@@ -900,7 +900,7 @@ def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
 
 FIGURES = [
     *("plot_regimes", "plot_effects", "plot_drivers", "plot_paths", "plot_regime_summary", "plot_shares"),
-    *("plot_durations", "plot_lag", "plot_lead_lag"),
+    *("plot_durations", "plot_event_study", "plot_lag", "plot_lead_lag"),
 ]
 
 
@@ -989,6 +989,37 @@ def test_the_cures_of_lead_lag():
         rl.evaluation.lead_lag(panel, draws=20, **value_at(f"dict({caught.value.cure.removeprefix('write ')})"))
     with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
         rl.evaluation.lead_lag(hand_panel(bare_spec(), 60))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"signal": "gold"},
+        {"response": "gold"},
+        {"above": "0.1"},
+        {"quiet": -1},
+        {"horizon": 0},
+        {"before": 2.5},
+        {"horizon": 60, "before": 30},
+        {"above": 100.0},
+        {"above": -100.0, "quiet": 3},
+    ],
+    ids=str,
+)
+def test_the_cures_of_an_event_study(wrong):
+    given = {"panel": hand_panel(small_spec(), 60), "quiet": 0, "horizon": 8, "before": 2} | wrong
+    with pytest.raises(rl.errors.PanelError) as caught:
+        rl.event_study(**given)
+    rl.event_study(**(given | value_at(f"dict({caught.value.cure.removeprefix('write ')})")))
+
+
+def test_an_event_study_of_a_signal_that_never_moves_asks_for_another():
+    panel = hand_panel(small_spec(), 60)
+    panel["signal_value"][2:-8] = 0.0
+    with pytest.raises(rl.errors.PanelError, match="longer window, or name another signal"):
+        rl.event_study(panel, above=50.0, horizon=8, before=2)
+    with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
+        rl.event_study(hand_panel(bare_spec(), 60))
 
 
 def test_the_cures_of_axes(example):
