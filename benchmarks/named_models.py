@@ -27,9 +27,11 @@ LATER = {"breakout": "2013-07-01"}
 
 
 def read_frame(model: str, options: argparse.Namespace) -> pd.DataFrame:
-    """The prices a model needs, with money supply beside them."""
-    prices = rl.read_series(options.daily if model == "daily" else options.weekly)
-    return prices.join(rl.read_series(options.money), how="outer")
+    """The prices a model needs, with money supply and the Federal Reserve's assets beside them."""
+    frame = rl.read_series(options.daily if model == "daily" else options.weekly)
+    for path in (options.money, options.assets):
+        frame = frame.join(rl.read_series(path), how="outer") if path else frame
+    return frame
 
 
 def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict[str, Any]:
@@ -98,13 +100,15 @@ def main() -> None:
     parser.add_argument("--weekly", required=True, metavar="CSV")
     parser.add_argument("--daily", required=True, metavar="CSV")
     parser.add_argument("--money", required=True, metavar="CSV")
+    parser.add_argument("--assets", metavar="CSV", help="fed_assets_mn, which balance_sheet needs")
     parser.add_argument("--start", default="2013-01-01")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=1000, help="of each of four chains (%(default)s)")
-    parser.add_argument("--models", nargs="+", default=sorted(path.stem for path in MODELS.glob("*.toml")))
+    parser.add_argument("--models", nargs="+", help="all by default, balance_sheet only with --assets")
     parser.add_argument("--out", type=Path, default=Path("out/named_models"))
     options = parser.parse_args()
     every = sorted(path.stem for path in MODELS.glob("*.toml"))
+    options.models = options.models or [name for name in every if options.assets or name != "balance_sheet"]
     numbers = [1000 * every.index(model) + seed for model in options.models for seed in range(1, options.seeds + 1)]
     found = run_all(
         partial(one_fit, every, options),

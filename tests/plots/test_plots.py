@@ -34,7 +34,7 @@ def readings(idata):
         "plot_durations": (rl.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
         "plot_volatility": (rl.conditional_volatility(idata), {}),
-        "plot_event_study": (rl.event_study(rl.panel_of(idata), above=0.02), {}),
+        "plot_event_study": (rl.event_study(rl.panel_of(idata), above=0.02, quiet=2), {}),
     }
 
 

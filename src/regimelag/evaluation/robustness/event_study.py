@@ -105,13 +105,15 @@ def event_study(
     one included, with a difference at least as large in size; the interval contains the differences that this test
     does not reject, and excludes zero where the p-value is below 0.05. If response and events are unrelated and one of
     them is stationary, the test has its level up to what the ends of the window do: Harris (2020), arXiv:2012.06862. It
-    uses no normal approximation and no number of independent events, so it holds with few of them. In simulated panels
-    of 260 and 656 weeks with 3 to 60 clustered events it rejects 3 to 6 % at a nominal 5 %.
+    uses no normal approximation and no number of independent events, so it holds with few of them. In 2,000 simulated
+    panels of each of 16 designs, of 260 and 656 weeks with 3 to 61 events, the test of the last step rejects 4.2 to
+    5.8 % at a nominal 5 %, that of all steps 4.2 to 5.8 %, and the interval covers an added drift in 94.0 to 95.6 %; a
+    t test that takes the windows as independent rejects 37 to 41 % if events may follow each other closely.
 
     A missing response adds nothing to a path. Before the event the path is often related to it by construction: a new
     high follows a rise. No claim about a lag follows from an event study alone: the response may follow what both
     series respond to. Event studies: MacKinlay (1997), Journal of Economic Literature 35, 13-39; overlapping and
-    clustered events: Kolari & Pynnonen (2010), doi:10.1093/rfs/hhq072.
+    clustered events: Kolari & Pynnönen (2010), doi:10.1093/rfs/hhq072.
 
     See Also
     --------
