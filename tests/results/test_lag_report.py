@@ -422,7 +422,7 @@ def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing
 )
 def test_the_wider_prior_of_a_lag_can_be_had(kernel, cure):
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),), max_lag=26)
-    said = module._wider(spec, module.Row("asset", "metal", "mean lag"))
+    said = module.evidence.wider_lag(spec, "metal")
     assert said == cure
     if "=" in said:
         name, value = said.split(" in ")[0].split(" = ")
