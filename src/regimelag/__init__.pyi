@@ -5,6 +5,7 @@ from .evaluation.comparison.compare import compare
 from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
 from .evaluation.forecasting.backtest import backtest
 from .evaluation.forecasting.forecast import forecast
+from .evaluation.robustness.event_study import event_study
 from .evaluation.robustness.robustness import robustness
 from .fetch.fred import fetch_fred, fetch_vintages
 from .fetch.market import fetch_market
@@ -64,6 +65,7 @@ __all__ = [
     "effects",
     "errors",
     "evaluation",
+    "event_study",
     "example_panel",
     "fetch_fred",
     "fetch_market",

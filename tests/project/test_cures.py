@@ -180,6 +180,21 @@ SERIES = {
     ),
     "beyond itself": Case(rl.Signal, {"name": "a", "column": "a", "beyond": "a"}, "drop beyond", without("beyond")),
     "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "trailing_gain"}),
+    "driver of losses": Case(rl.Driver, {"name": "a", "column": "a", "transform": "loss"}),
+    "driver of new highs": Case(rl.Driver, {"name": "a", "column": "a", "transform": "new_high"}),
+    "response of new highs": Case(
+        rl.Response,
+        {"name": "a", "column": "a", "transform": "new_high", "periods": 52},
+        'transform = "log_return" and periods = 1',
+        changed(transform="log_return", periods=1),
+    ),
+    "new high above one price": Case(rl.Signal, {"name": "a", "column": "a", "transform": "new_high"}),
+    "new high above one price, as a gain": Case(
+        rl.Control,
+        {"name": "a", "column": "a", "transform": "new_high"},
+        'transform = "gain"',
+        changed(transform="gain"),
+    ),
     "kernel by name": Case(
         rl.Signal,
         {"name": "a", "column": "a", "kernel": "gamma"},
@@ -304,6 +319,15 @@ SPECS = {
         {"responses": (rl.Response("a", "a"), rl.Response("b", "b", autoregression=2))},
         "write autoregression = 2 for each of them",
         changed(responses=(rl.Response("a", "a", autoregression=2), rl.Response("b", "b", autoregression=2))),
+    ),
+    "a return beside its gain and its loss": Case(
+        model,
+        {
+            "signals": (rl.Signal("up", "metal", "trailing_gain"), rl.Signal("down", "metal", "loss")),
+            "controls": (rl.Control("return", "metal", "log_return"),),
+        },
+        "drop 'return'",
+        changed(controls=()),
     ),
     "a signal with the label of a lagged control": Case(
         model,
@@ -876,7 +900,7 @@ def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
 
 FIGURES = [
     *("plot_regimes", "plot_effects", "plot_drivers", "plot_paths", "plot_regime_summary", "plot_shares"),
-    *("plot_durations", "plot_lag", "plot_lead_lag"),
+    *("plot_durations", "plot_event_study", "plot_lag", "plot_lead_lag"),
 ]
 
 
@@ -929,6 +953,24 @@ def test_the_cure_of_what_a_model_lacks(tiny):
         reading(tiny[2])
 
 
+@pytest.mark.parametrize(
+    ("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02]), ("trailing_gain", -0.1)]
+)
+def test_the_cure_of_a_shock_of_the_other_sign(kind, shock):
+    own = rl.Signal("metal", "metal", kind, 8, kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5))
+    spec = small_spec(signals=(own,))
+    carry_out(
+        Case(
+            rl.evaluation.impulse_response,
+            {"idata": prior_fit(spec, hand_panel(spec, 8)), "shock": shock},
+            "write shock",
+        )
+    )
+    # A residual on another column has both signs.
+    spec = small_spec(signals=(dataclasses.replace(own, beyond="gold"),))
+    rl.evaluation.impulse_response(prior_fit(spec, hand_panel(spec, 8)), shock=shock)
+
+
 def test_the_cure_of_several_draws_to_simulate_with(tiny):
     spec, panel, fit = tiny
     parameters = fit["posterior"].to_dataset()
@@ -947,6 +989,37 @@ def test_the_cures_of_lead_lag():
         rl.evaluation.lead_lag(panel, draws=20, **value_at(f"dict({caught.value.cure.removeprefix('write ')})"))
     with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
         rl.evaluation.lead_lag(hand_panel(bare_spec(), 60))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"signal": "gold"},
+        {"response": "gold"},
+        {"above": "0.1"},
+        {"quiet": -1},
+        {"horizon": 0},
+        {"before": 2.5},
+        {"horizon": 60, "before": 30},
+        {"above": 100.0},
+        {"above": -100.0, "quiet": 3},
+    ],
+    ids=str,
+)
+def test_the_cures_of_an_event_study(wrong):
+    given = {"panel": hand_panel(small_spec(), 60), "quiet": 0, "horizon": 8, "before": 2} | wrong
+    with pytest.raises(rl.errors.PanelError) as caught:
+        rl.event_study(**given)
+    rl.event_study(**(given | value_at(f"dict({caught.value.cure.removeprefix('write ')})")))
+
+
+def test_an_event_study_of_a_signal_that_never_moves_asks_for_another():
+    panel = hand_panel(small_spec(), 60)
+    panel["signal_value"][2:-8] = 0.0
+    with pytest.raises(rl.errors.PanelError, match="longer window, or name another signal"):
+        rl.event_study(panel, above=50.0, horizon=8, before=2)
+    with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
+        rl.event_study(hand_panel(bare_spec(), 60))
 
 
 def test_the_cures_of_axes(example):

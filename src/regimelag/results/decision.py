@@ -14,7 +14,9 @@ The rule has two families of claims, each with an error budget of its own; that 
    one sign with probability 1 - 0.01 / m at least, m being n times the number of pairs of regimes. It is said to be
    stronger there if, with that probability, it is larger in magnitude and has one sign there, and its sign is said to
    differ if it is positive in one and negative in the other; either implies the sign of the difference. An effect that
-   is there in one regime alone may have a small average, so the average need not be claimed.
+   is there in one regime alone may have a small average, so the average need not be claimed. Likewise the effects of
+   the gain and of the loss of one column are said to differ if their difference has one sign with probability
+   1 - 0.01 / m at least, m being the number of such pairs of signals times responses.
 5. All that follows is said only of a response whose level is claimed. The effect is said to be stronger in one episode
    than in another, or of another sign, as in regimes, with 0.01 for the pairs of episodes. An episode does not return,
    so a difference between two of them may be due to anything else that changed in between: it qualifies a response, and

@@ -318,3 +318,32 @@ def _lag_gaps(found: Findings) -> list[str]:
             f"probability {after:.2f}, before the data {before:.2f}."
         )
     return said
+
+
+def contrast_verdict(one: Findings, other: Findings, *, family: int) -> str:
+    """The verdict on the difference between two signals' average lagged effects, in words.
+
+    Parameters
+    ----------
+    one, other : Findings
+        The signals, on the same response.
+    family : int
+        Number of such differences that could be claimed.
+    """
+    why = list(dict.fromkeys((*one.problems, *one.withheld, *other.withheld)))
+    if why:
+        return f"Nothing is claimed of a difference between {one.name} and {other.name}. {' '.join(why)}"
+    difference = one.effect - other.effect
+    positive, needed = float(np.mean(difference > 0)), decision_threshold(family)
+    size = f"Difference in {one.measure} {_interval(difference, 2)}, median and 90 % interval, "
+    size += f"{_chance('> 0', positive)}."
+    if max(positive, float(np.mean(difference < 0))) >= needed:
+        way = "higher" if positive > 0.5 else "lower"  # noqa: PLR2004
+        return f"The lagged effect of {one.name} is {way} than that of {other.name}. {size} {_exaggerated(family)}"
+    sd = difference.std()
+    return (
+        f"No asymmetry is identified: the data do not distinguish the lagged effect of {one.name} from that of "
+        f"{other.name}. {size} A claim needs {needed:.4g} for one sign. With the difference's posterior standard "
+        f"deviation of {sd:.2f}, a difference of about {detectable(sd, family):.2f} would be claimed with probability "
+        f"{POWER:g}."
+    )

@@ -19,7 +19,7 @@ from regimelag.spec.parts import Episodes, Regimes
 from regimelag.spec.prior_checks import check_priors, kept_priors
 from regimelag.spec.priors import Priors
 from regimelag.spec.registry import check_registered
-from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
+from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, check_parts, closes_of
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # The cost of the likelihood is proportional to the number of combinations.
@@ -227,6 +227,7 @@ class ModelSpec:
         )
         closes_of(self.series, asked)
         self._check_own_values(asked)
+        check_parts((*self.contemporaneous_signals, *self.controls), asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
         self._check_volatility(asked)
         several = len(self.responses) > 1

@@ -25,7 +25,7 @@ from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import ONE_SIDED, Signal
 
 START = "start"
 
@@ -41,7 +41,8 @@ def impulse_response(
         A fit.
     shock : float or sequence of float
         Change in the signal, in its own unit (a log return, by default), in period 0, or in periods 0, 1, ..., at most
-        `horizon`.
+        `horizon`. A price that rises moves a signal of gains, a price that falls one of losses by a negative shock, and
+        a price that rises above the previous high moves a signal of new highs by the distance.
     signal : str, optional
         The signal; required if the model has several.
     horizon : int
@@ -59,8 +60,8 @@ def impulse_response(
     Raises
     ------
     FitError
-        If the signal is unknown, shock or horizon are not numbers, the shock is longer than the horizon, or a covariate
-        depends on past responses.
+        If the signal is unknown, shock or horizon are not numbers, the shock is longer than the horizon or has a sign
+        that a gain, a loss or a new high cannot have, or a covariate depends on past responses.
 
     Notes
     -----
@@ -75,6 +76,7 @@ def impulse_response(
     chosen = _chosen(spec, signal)
     horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
     moves = _moves(shock, horizon)
+    _check_sign(chosen, moves)
     draws = view.at_draws.draws
     coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
     unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
@@ -117,6 +119,17 @@ def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
         rule = f"the shock ends by row horizon = {horizon}: it has {horizon + 1} rows at most, row 0 included"
         raise FitError("impulse_response", rule, f"{len(moves)} rows", f"write horizon={len(moves) - 1}, or more")
     return moves
+
+
+def _check_sign(signal: Signal, moves: np.ndarray) -> None:
+    """Refuse a negative gain or new high, and a positive loss; a residual on another column has both signs."""
+    sign = 0 if signal.beyond else ONE_SIDED.get(signal.transform, 0)
+    if sign and (sign * moves < 0).any():
+        turned = sign * np.abs(moves)
+        possible = f"{turned[0]:g}" if len(turned) == 1 else [float(f"{move:g}") for move in turned]
+        rule = f"a {signal.transform.replace('_', ' ')} is never {'negative' if sign > 0 else 'positive'}"
+        came = f"shock = {', '.join(f'{move:g}' for move in moves)} for signal {signal.name!r}"
+        raise FitError("impulse_response", rule, came, f"write shock={possible}")
 
 
 def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:
