@@ -29,6 +29,7 @@ from .sampling.inference_data import as_fit, panel_of, spec_of
 from .sampling.io import load_fit, save_fit
 from .sampling.sampler import Sampler
 from .sampling.verify import verify
+from .spec.indicators import Condition, Indicator
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
@@ -39,9 +40,11 @@ from .spec.transitions import Markov
 __version__: str
 
 __all__ = [
+    "Condition",
     "Control",
     "Driver",
     "Episodes",
+    "Indicator",
     "Markov",
     "ModelSpec",
     "Prior",

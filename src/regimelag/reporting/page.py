@@ -219,7 +219,7 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
     if spec.volatility.moves:
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
-    if spec.drivers:
+    if spec.transition_drivers:
         found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
@@ -354,7 +354,7 @@ def _no_caution(spec: ModelSpec) -> list[str]:
     """Sentence on warnings that do not apply."""
     looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
     looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
-    looked += ["a driver that separates the regimes"] if spec.drivers else []
+    looked += ["a driver that separates the regimes"] if spec.transition_drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 

@@ -100,7 +100,7 @@ def _claimed(one: Covariate) -> bool:
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
     """Null model for the lag of a signal: the same with kernel none for it."""
-    signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
+    signals = (one.without_lag() if one.name == name else one for one in spec.signals)
     return spec.changed(signals=tuple(signals))
 
 
