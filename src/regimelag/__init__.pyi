@@ -22,6 +22,7 @@ from .results.lags import effects, lag_distribution
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
+from .results.states import state_contrast, state_report
 from .results.volatility import conditional_volatility
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
@@ -98,5 +99,7 @@ __all__ = [
     "sentences",
     "simulate",
     "spec_of",
+    "state_contrast",
+    "state_report",
     "verify",
 ]
