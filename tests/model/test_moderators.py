@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from builders import STATE, hand_panel, moderated_spec, plain_moderator, prior_draws, small_spec
+from builders import FIT, STATE, hand_panel, moderated_spec, plain_moderator, prior_draws, small_spec
 
 import regimelag as rl
 from regimelag.model.evaluate import evaluate, stack_draws
@@ -148,3 +148,25 @@ def test_moderators_of_a_hand_panel_are_those_in_loops():
     panel = hand_panel(spec, 12)
     expected = [[plain_moderator(spec, panel, t, name) for name in spec.moderators] for t in range(12)]
     np.testing.assert_allclose(moderator_values(spec, panel), expected, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_an_effect_in_one_state_alone_is_recovered():
+    """An effect of one standard deviation in the state and of none elsewhere, at about ten times its posterior sd."""
+    spec = WEEKLY.changed(
+        signals=(dataclasses.replace(WEEKLY.signals[0], moderators=("easing",)),), regimes=rl.Regimes(count=1)
+    )
+    panel = rl.make_panel(spec, levels(500))
+    one = prior_draws(spec, panel, 1, chains=1).isel(chain=0, draw=0)
+    size = {"effect": 0.0, "effect_moderator": 1.0, "moderator_main_effect": 0.3, "log_scale": np.log(0.7)}
+    size |= {"degrees_of_freedom_minus_two": 6.0, "metal_lag_location": 2.0, "metal_lag_spread": 1.0}
+    truth = one.assign({name: 0.0 * one[name] + value for name, value in size.items()})
+    fit = rl.fit(spec, rl.simulate(spec, panel, parameters=truth, random_seed=1), **FIT)
+    unit = float(panel["response_scale"][0] / panel["signal_scale"][0])
+    read = rl.state_contrast(fit).isel(signal=0, indicator=0)
+    for name, expected in (("inside", unit), ("outside", 0.0), ("contrast", unit)):
+        draws = read[name].to_numpy()
+        assert abs(draws.mean() - expected) < 4 * draws.std(), name
+    assert float((read["contrast"] > 0).mean()) > 0.99
+    main = fit["posterior"]["moderator_main_effect"].to_numpy()
+    assert abs(main.mean() - 0.3) < 4 * main.std()
