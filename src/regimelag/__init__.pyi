@@ -23,6 +23,7 @@ from .results.lags import effects, lag_distribution
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
+from .results.states import state_contrast, state_report
 from .results.volatility import conditional_volatility
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
@@ -30,6 +31,7 @@ from .sampling.inference_data import as_fit, panel_of, spec_of
 from .sampling.io import load_fit, save_fit
 from .sampling.sampler import Sampler
 from .sampling.verify import verify
+from .spec.indicators import Condition, Indicator
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
@@ -40,9 +42,11 @@ from .spec.transitions import Markov
 __version__: str
 
 __all__ = [
+    "Condition",
     "Control",
     "Driver",
     "Episodes",
+    "Indicator",
     "Markov",
     "ModelSpec",
     "Prior",
@@ -97,5 +101,7 @@ __all__ = [
     "sentences",
     "simulate",
     "spec_of",
+    "state_contrast",
+    "state_report",
     "verify",
 ]

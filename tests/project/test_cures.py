@@ -30,7 +30,20 @@ from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.fit import _check_model
 from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
-from regimelag.spec import families, kernels, model_spec, parts, prior_checks, priors, registry, series, transitions
+from regimelag.spec import (
+    families,
+    frequency,
+    indicators,
+    kernels,
+    model_spec,
+    moderator_checks,
+    parts,
+    prior_checks,
+    priors,
+    registry,
+    series,
+    transitions,
+)
 from regimelag.spec import toml as specfile
 from regimelag.spec.kernels import base, by_lag, location_scale, point
 from regimelag.spec.toml import spec_from_toml, spec_to_toml, write_spec
@@ -144,6 +157,12 @@ def normal(**parameters):
     return rl.Prior("Normal", **parameters)
 
 
+def moderated(name):
+    return (rl.Signal("metal", "metal", moderators=(name,)),)
+
+
+IDLE = (rl.Driver("yield", "yield", drives=False),)
+EASING = rl.Indicator("easing", (rl.Condition("yield", below=0.0),))
 SERIES = {
     "no name": Case(rl.Response, {"name": "", "column": "a"}, "give name a text", changed(name="a")),
     "no column": Case(rl.Signal, {"name": "a", "column": None}, "give column a text", changed(column="a")),
@@ -205,6 +224,12 @@ SERIES = {
         rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "contemporaneous": False}
     ),
     "truth in quotes": Case(rl.Signal, {"name": "a", "column": "a", "contemporaneous": "false"}),
+    "a driver that drives in quotes": Case(rl.Driver, {"name": "a", "column": "a", "drives": "false"}),
+    "a moderator without a list": Case(rl.Signal, {"name": "a", "column": "a", "moderators": "yield"}),
+    "a moderator twice": Case(rl.Signal, {"name": "a", "column": "a", "moderators": ("yield", "yield")}),
+    "a moderator without a lag": Case(
+        rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "moderators": ("yield",)}
+    ),
     "slash": Case(rl.Signal, {"name": "EUR/USD", "column": "a"}),
 }
 STRUCTURE = {
@@ -256,6 +281,23 @@ STRUCTURE = {
     ),
     "by origin": Case(rl.Markov, {"by_origin": 1}, "by_origin=True", changed(by_origin=True)),
     "scale of zero": Case(normal, {"sigma": 0.0}, "write sigma = 1.0", changed(sigma=1.0)),
+    "a condition on nothing": Case(rl.Condition, {"driver": "", "below": 0.0}),
+    "a bound in quotes": Case(rl.Condition, {"driver": "yield", "below": "0"}),
+    "a condition without a bound": Case(rl.Condition, {"driver": "yield"}),
+    "a condition that cannot hold": Case(rl.Condition, {"driver": "yield", "below": 0.0, "above": 0.5}),
+    "an indicator without a name": Case(rl.Indicator, {"name": "", "all_of": (rl.Condition("yield", below=0.0),)}),
+    "an indicator without conditions": Case(
+        rl.Indicator,
+        {"name": "easing", "all_of": ()},
+        'all_of=(regimelag.Condition("real yield", below=0.0),)',
+        lambda given: given | {"all_of": value_at('(regimelag.Condition("real yield", below=0.0),)')},
+    ),
+    "a condition alone": Case(
+        rl.Indicator,
+        {"name": "easing", "all_of": rl.Condition("yield", below=0.0)},
+        "all_of=(regimelag.Condition(",
+        changed(all_of=(rl.Condition("yield", below=0.0),)),
+    ),
 }
 POINTS = (rl.Signal("a", "a", kernel=rl.kernels.Point()), rl.Signal("b", "b", kernel=rl.kernels.Point(by_regime=True)))
 SPECS = {
@@ -301,6 +343,53 @@ SPECS = {
         {"drivers": (rl.Driver("a", "a"),), "regimes": rl.Regimes(count=1)},
         "regimes=regimelag.Regimes(count=2)",
         lambda given: given | {"regimes": value_at("regimelag.Regimes(count=2)")},
+    ),
+    "a driver that moderates one regime": Case(
+        model,
+        {"drivers": (rl.Driver("a", "a"),), "signals": moderated("a"), "regimes": rl.Regimes(count=1)},
+        "drives = false for those of moderators and indicators",
+        changed(drivers=(rl.Driver("a", "a", drives=False),)),
+    ),
+    "an indicator with the name of a driver": Case(
+        model,
+        {"drivers": IDLE, "indicators": (rl.Indicator("yield", EASING.all_of),)},
+        "write name = 'yield state' for the indicator",
+        changed(indicators=(rl.Indicator("yield state", EASING.all_of),)),
+    ),
+    "an indicator of an unknown driver": Case(
+        model,
+        {"drivers": IDLE, "indicators": (rl.Indicator("easing", (rl.Condition("yields", below=0.0),)),)},
+        "write driver = 'yield'",
+        changed(indicators=(EASING,)),
+    ),
+    "an unknown moderator": Case(
+        model,
+        {"drivers": IDLE, "indicators": (EASING,), "signals": moderated("eassing")},
+        "write moderators = ['easing']",
+        changed(signals=moderated("easing")),
+    ),
+    "signals with different moderators": Case(
+        model,
+        {
+            "drivers": IDLE,
+            "indicators": (EASING,),
+            "signals": (*moderated("easing"), rl.Signal("oil", "oil", moderators=("yield",))),
+        },
+        "write moderators = ['easing'] for each of them",
+        changed(signals=(*moderated("easing"), rl.Signal("oil", "oil", moderators=("easing",)))),
+    ),
+    "overlap in quotes": Case(model, {"allow_overlap": "true"}, "allow_overlap=True", changed(allow_overlap=True)),
+    "a driver that moderates and drives": Case(
+        model,
+        {"drivers": (rl.Driver("yield", "yield"),), "indicators": (EASING,), "signals": moderated("easing")},
+        "write drives = false (drives=False in Python) for the driver 'yield', or allow_overlap = true",
+        changed(drivers=IDLE),
+    ),
+    "a series that moderates and drives, under two names": Case(
+        model,
+        {"drivers": (*IDLE, rl.Driver("month", "yield", periods=4)), "signals": moderated("yield")},
+        "or allow_overlap = true",
+        changed(allow_overlap=True),
     ),
     "one column, two responses": Case(
         model,
@@ -650,7 +739,8 @@ ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, cas
 
 
 SPEC_MODULES = (
-    *(families, model_spec, parts, prior_checks, priors, registry, series, specfile, transitions),
+    *(families, frequency, indicators, model_spec, moderator_checks, parts, prior_checks, priors, registry),
+    *(series, specfile, transitions),
     *(base, by_lag, location_scale, point),
 )
 

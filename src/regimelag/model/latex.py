@@ -13,7 +13,7 @@ from regimelag.spec.families import Elliptical, StudentT
 from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.priors import Prior
-from regimelag.spec.series import Control
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term, index_of, text
 from regimelag.spec.terms import Indices, Lag, Terms, kernel_symbol, model_terms, steps_of
 
@@ -77,6 +77,7 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
     lines = [_observation(spec, index), *_family(spec), _location(spec, terms, index)]
     for lag in terms.lags:
         lines += [*_effect(lag, terms, index), *_kernel(spec, lag)]
+    lines += _moderators(spec)
     return [*lines, *_scale(spec, terms, index), *_chain(spec, index)]
 
 
@@ -109,12 +110,14 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     by_name = {term.name: term.summands for term in terms.location}
     summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    summands += [*by_name.get(nm.CONTROL_EFFECT, ()), *by_name.get(nm.AUTOREGRESSION, ())]
+    for name in (nm.CONTROL_EFFECT, nm.MODERATOR_MAIN_EFFECT, nm.AUTOREGRESSION):
+        summands += by_name.get(name, ())
     words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
     parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
     parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
     parts += ["controls of the same period"] if spec.controls else []
     parts += ["lagged effects of controls"] if spec.lagged_controls else []
+    parts += ["moderators of the effect"] if spec.moderators else []
     parts += ["the response's own past"] if spec.autoregression else []
     words += "".join(f", plus {part}" for part in parts)
     return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(summands))
@@ -123,7 +126,8 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
 def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
     name, value = text(lag.series.name), "x"
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
-    effect = rf"\beta^{{{name}}}{index_of(index.response, index.regime, index.episode if moves else '')}"
+    time = "t" if isinstance(lag.series, Signal) and lag.series.moderators else ""
+    effect = rf"\beta^{{{name}}}{index_of(time, index.response, index.regime, index.episode if moves else '')}"
     if isinstance(lag.series, Control):
         effect, value = rf"g^{{{name}}}{index_of(index.response)}", "u"
     past, name = rf"{value}^{{{name}}}_{{t-l}}", text(_whose(lag))
@@ -144,15 +148,39 @@ def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
 
 def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
     varying = [term for term in terms.effect if term.raw]
-    if not varying or isinstance(lag.series, Control):
+    moderators = lag.series.moderators if isinstance(lag.series, Signal) else ()
+    if isinstance(lag.series, Control) or not (varying or moderators):
         return
     letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_REGIME: index.regime, nm.EFFECT_EPISODE: "e"}
     held, name = {term.name for term in varying}, text(lag.series.name)
     over, total = _deviations(varying)
-    yield Line(
-        f"The effect of {lag.series.name} is pooled over {over}; each group of deviations sums to zero.",
-        rf"\beta^{{{name}}}{index_of(*(letters[one] for one in letters if one in held))} = b^{{{name}}} + {total}",
-    )
+    words = f"The effect of {lag.series.name} is pooled over {over}; each group of deviations sums to zero"
+    words = words if varying else f"The effect of {lag.series.name} depends on the period"
+    words += "; moderators add to it" if moderators else ""
+    summands = [rf"b^{{{name}}}", *([total] if total else [])]
+    summands += [rf"\phi^{{{name},{text(one)}}}\, q^{{{text(one)}}}_t" for one in moderators]
+    where = index_of("t" if moderators else "", *(letters[one] for one in letters if one in held))
+    yield Line(f"{words}.", rf"\beta^{{{name}}}{where} = {' + '.join(summands)}")
+
+
+def _moderators(spec: ModelSpec) -> Iterator[Line]:
+    """Each moderator, from the drivers as published by the period before."""
+    indicators = {indicator.name: indicator for indicator in spec.indicators}
+    for name in spec.moderators:
+        symbol = rf"q^{{{text(name)}}}_t"
+        if name not in indicators:
+            words = f"The moderator {name} is the standardised driver as published by the period before."
+            yield Line(words, rf"{symbol} = z^{{{text(name)}}}_{{t-1}}")
+            continue
+        bounds = [rf"{_own(one.driver)} < {one.below:g}" for one in indicators[name].all_of if one.below is not None]
+        bounds += [rf"{_own(one.driver)} > {one.above:g}" for one in indicators[name].all_of if one.above is not None]
+        words = f"The moderator {name} is 1 where all bounds hold, of drivers in their own units as published by the "
+        yield Line(f"{words}period before, and 0 elsewhere.", rf"{symbol} = 1\left({', '.join(bounds)}\right)")
+
+
+def _own(driver: str) -> str:
+    """LaTeX of a driver of the period before, in its own unit."""
+    return rf"\tilde{{z}}^{{{text(driver)}}}_{{t-1}}"
 
 
 def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
@@ -219,7 +247,7 @@ def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
     here, before = f"s{index_of(own, 't')}", f"s{index_of(own, 't-1')}"
     transitions, steps = spec.regimes.transitions, steps_of(spec)
     words = "The regimes are a Markov chain" if not own else "Each response has a Markov chain of regimes of its own"
-    words += ", moved by the drivers as last published before the row" if spec.drivers else ""
+    words += ", moved by the drivers as last published before the row" if spec.transition_drivers else ""
     yield Line(
         f"{words}; it is marginalised exactly.",
         rf"P({here} = j \mid {before} = i) = \mathrm{{softmax}}_j\left({transitions.logit_latex(steps)}\right)",

@@ -28,6 +28,7 @@ from regimelag.panel.rows import (
 from regimelag.panel.vintages import Releases, as_of_vintages
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.moderation import needs_standing_drivers
 from regimelag.spec.series import NO_DELAY, Series, Signal
 
 
@@ -84,12 +85,17 @@ class AlignedSeries:
 
     def ready(self, spec: ModelSpec) -> int:
         """First row of a window that this series can serve, given the history that its lags need."""
-        return self.first_value + spec.history_of(self.role)
+        return self.first_value + rows_before_window(spec, self.role)
 
 
 def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
     """The spec's series by role."""
     return {nm.RESPONSE: spec.responses, nm.SIGNAL: spec.signals, nm.DRIVER: spec.drivers, nm.CONTROL: spec.controls}
+
+
+def rows_before_window(spec: ModelSpec, role: str) -> int:
+    """Rows before the window on which the series of a role need a value."""
+    return 1 if role == nm.DRIVER and needs_standing_drivers(spec) else spec.history_of(role)
 
 
 def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> str:
@@ -227,10 +233,11 @@ def check_history(
     late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(spec) > first]
     if not late:
         return
-    came = "; ".join(_what_came(track, rows, first, spec.history_of(track.role)) for track in late)
+    came = "; ".join(_what_came(track, rows, first, rows_before_window(spec, track.role)) for track in late)
     lagged = "signals and controls" if spec.lagged_controls else "signals"
     rule = f"every covariate has a value on the first row, and {lagged} on the {spec.history} rows before it, "
     rule += "for the lags"
+    rule += ", and drivers on the row before it, for moderators" if needs_standing_drivers(spec) else ""
     possible = max(track.ready(spec) for track in late)
     need = "give data from further back"
     if possible >= len(rows):

@@ -18,7 +18,7 @@ from pandas.tseries.offsets import BaseOffset
 
 from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import check_frame, take_columns
-from regimelag.spec.model_spec import nearest_frequency
+from regimelag.spec.frequency import nearest_frequency
 from regimelag.spec.series import ONE_SIDED
 
 FloatArray = npt.NDArray[np.float64]

@@ -72,7 +72,7 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
     doi:10.1080/07350015.1994.10524545.
     """
     view = View.of(idata)
-    if not view.spec.drivers:
+    if not view.spec.transition_drivers:
         raise FitError("driver_report", "the model has drivers", "none", "fit a model with [[drivers]]")
     table, problems = driver_claims(view), view.diagnostics[1:]
     table[CLAIMED] &= not problems
@@ -89,10 +89,10 @@ def driver_claims(view: View) -> pd.DataFrame:
     counts = _steps(view.read(regime_paths), len(labels))
     places = list(permutations(range(len(labels)), 2))
     tied = np.allclose(change, -change.swapaxes(-1, -2), rtol=0, atol=1e-9)
-    contrasts = len(whose) * len(spec.drivers) * len(places) // (2 if tied else 1)
+    contrasts = len(whose) * len(spec.transition_drivers) * len(places) // (2 if tied else 1)
     threshold, rows = decision_threshold(STRICTER * contrasts), []
     for p, response in enumerate(whose):
-        for d, driver in enumerate(spec.drivers):
+        for d, driver in enumerate(spec.transition_drivers):
             for i, j in places:
                 draws = change[:, p, d, i, j]
                 low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))

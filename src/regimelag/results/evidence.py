@@ -239,7 +239,7 @@ def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
     """
     terms = model_terms(spec, len(spec.episodes.labels()))
     lags = [lag for lag in terms.lags if isinstance(lag.series, Signal)]
-    lagged = [*terms.effect, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
+    lagged = [*terms.effect, *terms.moderation, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
     # The top level is the scale of pooled deviations, and the roughness of a random walk.
     top = {next(term.parameters()).name for term in lagged if not term.name.endswith("_innovation")}
     top.discard(nm.CONTROL_LAGGED_EFFECT)

@@ -17,6 +17,7 @@ from regimelag.results.decision import INFORMATION
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
+from regimelag.results.states import at_zero, states_of
 from regimelag.results.verdict import LAG_GAP, Findings, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
@@ -98,8 +99,9 @@ def lag_report(
         With autoregression there are also *long-run effect*, and *mean lag* and *median lag of the impulse response*;
         *lagged effect* and *mean lag* are then those of the direct effect.
 
-        The quantity *lagged effect*, for all regimes and episodes, gives them equal weights, and is what the verdict
-        decides on; *lagged effect, average over the sample's periods* is ``lagged_over_sample`` of `effects`.
+        The quantity *lagged effect*, for all regimes and episodes, gives them equal weights and has moderators at their
+        means; it is what the verdict decides on; *lagged effect, average over the sample's periods* is
+        ``lagged_over_sample`` of `effects`.
 
         With signals that are the gain and the loss of one column, the quantity *asymmetry* is the difference of their
         lagged effects, and the row's signal is named "silver gain less silver loss".
@@ -120,8 +122,8 @@ def lag_report(
     -----
     The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
     average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is
-    claimed at its own threshold, with or without that, and so is an asymmetry; a difference between episodes and the
-    place of the lag only with it.
+    claimed at its own threshold, with or without that, and so are an asymmetry and a difference between states
+    (`state_report`); a difference between episodes and the place of the lag only with it.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially
     correlated, or response and signal both have a lag-1 autocorrelation above 0.9. The residuals are normal scores of
@@ -133,9 +135,10 @@ def lag_report(
     bins that are equally probable under the prior, with the bias of finite draws taken off as in Miller (1955); of a
     point lag it is that of its probabilities, exactly.
 
-    P(no average lagged effect) concerns the average effect of each signal, at prior odds one. Deviations by regime,
-    episode and response remain possible under both hypotheses: opposite effects in two regimes count as no average
-    effect. It depends on the slab's width: Lindley (1957), doi:10.1093/biomet/44.1-2.187.
+    P(no average lagged effect) concerns the average effect of each signal, or with moderators that where indicators are
+    0 and drivers at their means, at prior odds one. Deviations by regime, episode and response remain possible under
+    both hypotheses: opposite effects in two regimes count as no average effect. It depends on the slab's width: Lindley
+    (1957), doi:10.1093/biomet/44.1-2.187.
 
     Sensitivities are those of `arviz.psense_summary`, with the priors of effects and lag kernels scaled, and no others:
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5. The diagnosis is of the lagged
@@ -395,6 +398,8 @@ def _findings(
                 over_sample=after[Row(response, signal.name, OVER_SAMPLE)].to_numpy().ravel(),
                 by_regime=_by(after, mine, nm.REGIME),
                 by_episode=_by(after, mine, nm.EPISODE),
+                by_state=states_of(view, response, signal.name),
+                at_zero=at_zero(spec, signal),
                 long_run=_finite(after[Row(response, signal.name, LONG_RUN)]) if spec.autoregression else None,
                 lag=_finite(after[main]),
                 prior_lag=_finite(before[main]),

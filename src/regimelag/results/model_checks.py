@@ -145,7 +145,7 @@ def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> It
                 shares.append(once.mean())
         if found:
             fewer = f"regimes.count = {spec.regimes.count - 1}"
-            fewer += ", no drivers" if spec.regimes.count == 2 and spec.drivers else ""  # noqa: PLR2004
+            fewer += ", no drivers" if spec.regimes.count == 2 and spec.transition_drivers else ""  # noqa: PLR2004
             yield (
                 f"Visited once{whose}, but for stray periods, in {100 * min(shares):.0f} % of the draws: "
                 f"{', '.join(found)}. The data then say next to nothing of durations and of what moves the regimes. "
@@ -176,13 +176,14 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
     so small an overlap hardly bounds the effect (Christmann & Rousseeuw 2001, Computational Statistics & Data Analysis
     37, 65-75).
     """
-    labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).to_numpy()
+    driving = [driver.name for driver in spec.transition_drivers]
+    labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).sel({nm.DRIVER: driving}).to_numpy()
     by_origin = getattr(spec.regimes.transitions, "by_origin", False)
     # With two regimes, steps into one are separated if steps into the other are.
     towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
     for whose, one in _of_each_chain(paths):
         rows = _rows(one)
-        for d, driver in enumerate(spec.drivers):
+        for d, driver in enumerate(spec.transition_drivers):
             found = []
             for k in towards:
                 above, below = (_beyond(rows, sign * values[:-1, d], k, by_origin=by_origin) for sign in (1, -1))

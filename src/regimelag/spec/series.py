@@ -6,12 +6,12 @@ import re
 import typing
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 
-from regimelag.errors import require, require_choice
+from regimelag.errors import require, require_choice, require_tuple
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
@@ -297,11 +297,15 @@ class Signal(Series):
         with intercept of its transformed value on that column's, transformed in the same way: of a gain on the other
         column's gain. The regression is estimated on the window and also applied to the history before it. Empty for
         no orthogonalisation.
+    moderators : tuple of str
+        Names of drivers or indicators on which the lagged effect depends, as published by the period before. They also
+        enter the mean by themselves. All moderated signals of a model have the same.
     """
 
     contemporaneous: bool = True
     kernel: Kernel = field(default_factory=Gamma)
     beyond: str = ""
+    moderators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -327,7 +331,21 @@ class Signal(Series):
             "contemporaneous = false and kernel none",
             "write contemporaneous = true in TOML or contemporaneous=True in Python, or drop the signal",
         )
+        self._check_moderators(f"a signal named {self.name!r}")
         _check_slash(self)
+
+    def _check_moderators(self, asked: str) -> None:
+        require_tuple(asked, "moderators", self.moderators)
+        twice = sorted({str(name) for name in self.moderators if self.moderators.count(name) > 1})
+        came, cure = f"{', '.join(twice)} given twice", f"write moderators = {list(dict.fromkeys(self.moderators))}"
+        require(not twice, asked, "moderators differ", came, cure)
+        rule = "moderators are those of a lagged effect, which a signal without a lag kernel does not have"
+        came = f"moderators = {list(self.moderators)} and kernel none"
+        require(not (self.moderators and isinstance(self.kernel, NoLag)), asked, rule, came, "write moderators = []")
+
+    def without_lag(self) -> Signal:
+        """The signal with its same-period term alone."""
+        return replace(self, kernel=NoLag(), moderators=())
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -339,22 +357,30 @@ class Signal(Series):
 class Driver(Series):
     """A covariate of the transition probabilities; its value at t - 1 enters the step into t.
 
+    It may also be a moderator of effects, by itself or in an indicator.
+
     Parameters
     ----------
     name, column, transform, delay, against, close
         See `Series`.
     periods : int, optional
         Number of periods that a change spans; 13 by default, a quarter of weekly data. A level spans one.
+    drives : bool
+        Whether it enters the transition probabilities; False for a driver of moderators and indicators alone.
     """
 
     transform: Transform = "difference"
     periods: int | None = None  # type: ignore[assignment] # a number from __post_init__ on
+    drives: bool = True
 
     def __post_init__(self) -> None:
         if self.periods is None:
             object.__setattr__(self, "periods", 1 if self.transform == "level" else DRIVER_SPAN)
         super().__post_init__()
         _check_one_sided(self, "a driver moves the regimes' probabilities both ways")
+        asked, came = f"a driver named {self.name!r}", f"drives = {self.drives!r}"
+        cure = "write drives = false in TOML, or drives=False in Python"
+        require(isinstance(self.drives, bool), asked, "drives is true or false", came, cure)
 
 
 @dataclass(frozen=True)

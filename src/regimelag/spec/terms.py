@@ -17,6 +17,7 @@ import xarray as xr
 
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
+from regimelag.spec.moderation import interactions, main_effects
 from regimelag.spec.priors import Prior, resolve
 from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Parameter, Term, index_of, normal, pooled, text, zero_sum_normal
@@ -73,10 +74,13 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): intercept, same-period signals, controls, and own lags of each
-        response.
+        Coefficients (covariate, response, regime): intercept, same-period signals, controls, moderators, and own lags
+        of each response.
     effect : tuple of Term
-        Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls.
+        Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls, with all
+        moderators at zero.
+    moderation : tuple of Term
+        What moderators add to the effects of signals (moderator, lagged signal).
     lags : tuple of Lag
         One for each lagged signal, then one for each lagged control.
     log_scale : tuple of Term
@@ -95,6 +99,7 @@ class Terms(NamedTuple):
 
     location: tuple[Term, ...]
     effect: tuple[Term, ...]
+    moderation: tuple[Term, ...]
     lags: tuple[Lag, ...]
     log_scale: tuple[Term, ...]
     shape: tuple[Term, ...]
@@ -107,6 +112,7 @@ class Terms(NamedTuple):
         """All terms, in the order in which tables list them."""
         yield from self.location
         yield from self.effect
+        yield from self.moderation
         for lag in self.lags:
             yield from (*lag.kernel, *lag.moves)
         yield from (*self.log_scale, *self.shape, *self.volatility, *self.correlation)
@@ -145,7 +151,8 @@ def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: 
         return np.ones(tuple(map(len, labels.values())))
     x, y = (panel[nm.scale_of(one)] for one in (role, nm.RESPONSE))
     factors = x.sel({role: labels[role]}) / (y if nm.RESPONSE in labels else y[0].drop_vars(nm.RESPONSE))
-    return factors.transpose(*labels, missing_dims="ignore").to_numpy().reshape(tuple(map(len, labels.values())))
+    others = {dim: names for dim, names in labels.items() if dim not in factors.dims}
+    return np.asarray(factors.expand_dims(others).transpose(*labels).to_numpy())
 
 
 @lru_cache(maxsize=32)
@@ -162,6 +169,7 @@ def default_terms(spec: ModelSpec, episodes: int) -> Terms:
     return Terms(
         location=tuple(_location(spec, index)),
         effect=tuple(_effect(spec, index, episodes)),
+        moderation=tuple(interactions(spec)),
         lags=(
             *(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
             *(_lag(spec, control, episodes) for control in spec.lagged_controls),
@@ -186,9 +194,11 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         nm.LAGGED_CONTROL: spec.lagged_controls,
         nm.CONTEMPORANEOUS_SIGNAL: spec.contemporaneous_signals,
         nm.CONTROL: spec.controls,
-        nm.DRIVER: spec.drivers,
+        nm.DRIVER: spec.transition_drivers,
+        nm.MODERATED_SIGNAL: spec.moderated_signals,
     }
     return {dim: [one.name for one in members] for dim, members in series.items()} | {
+        nm.MODERATOR: list(spec.moderators),
         nm.EPISODE: list(episodes),
         **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
         nm.GAP: [f"{high} over {low}" for low, high in pairwise(regimes)],
@@ -200,14 +210,14 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
 
 def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Labels of a parameter's entries along each dimension over which its prior may differ."""
-    signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL)
+    signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL, nm.MODERATED_SIGNAL)
     renamed = dict.fromkeys(signals, nm.SIGNAL) | {nm.LAGGED_CONTROL: nm.CONTROL}
     return {renamed.get(dim, dim): list(map(str, coords[dim])) for dim in parameter.dims}
 
 
 def steps_of(spec: ModelSpec) -> Steps:
     """What the transition model needs from a spec."""
-    drivers = tuple(driver.name for driver in spec.drivers)
+    drivers = tuple(driver.name for driver in spec.transition_drivers)
     return Steps(spec.regimes.count, drivers, "a" if spec.own_regimes else "")
 
 
@@ -215,7 +225,8 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     own = index_of(index.response)
     now, controls = spec.contemporaneous_signals, spec.controls
     responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
-    known, lags = 1 + len(now) + len(controls), spec.autoregression
+    moderated = 1 + len(now) + len(controls)
+    known, lags = moderated + len(spec.moderators), spec.autoregression
     rows, everywhere = np.eye(known + lags * len(responses)), np.ones(spec.regimes.count)
     symbol = rf"\mu{index_of(index.response, index.regime)}"
     yield Term(
@@ -247,6 +258,7 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
                 tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
                 slope_on=role,
             )
+    yield from main_effects(spec, index.response, rows[moderated:known])
     if lags:
         past = rows[known:].reshape(len(responses), lags, -1)
         yield Term(
