@@ -17,6 +17,7 @@ from .panel.scenarios import scenario
 from .reporting.citation import citation
 from .reporting.page import report
 from .results.driver_report import driver_report
+from .results.gain_report import gain_report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
@@ -32,6 +33,7 @@ from .sampling.verify import verify
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
+from .spec.processes import OrderBy, RegimeProcess
 from .spec.series import Control, Driver, Response, Signal
 from .spec.toml import read_spec
 from .spec.transitions import Markov
@@ -44,7 +46,9 @@ __all__ = [
     "Episodes",
     "Markov",
     "ModelSpec",
+    "OrderBy",
     "Prior",
+    "RegimeProcess",
     "RegimelagError",
     "Regimes",
     "Response",
@@ -70,6 +74,7 @@ __all__ = [
     "fetch_vintages",
     "fit",
     "forecast",
+    "gain_report",
     "kernels",
     "lag_distribution",
     "lag_report",

@@ -51,6 +51,10 @@ def _to_plain(value: Any) -> Any:
         return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held
     if isinstance(value, Priors):
         return {name: prior.to_plain() for name, prior in value.items()}
+    if isinstance(value, ModelSpec):
+        # Regimes are described by one of them.
+        skipped = "regimes" if value.regime_processes else "regime_processes"
+        return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value) if f.name != skipped}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):

@@ -147,5 +147,5 @@ def _clustering(spec: ModelSpec, panel: xr.Dataset, _: str) -> Rival:
     if spec.volatility.moves:
         words = spec.volatility.words or spec.volatility.kind
         return Rival(CLUSTERING, note=f"{NOT_MADE}the model has it: {words}")
-    one = spec.changed(regimes=Regimes(count=1), drivers=(), volatility="garch")
+    one = spec.changed(regimes=Regimes(count=1), regime_processes=(), drivers=(), volatility="garch")
     return Rival(CLUSTERING, one, panel.isel({nm.DRIVER: slice(0)}), "one regime, without drivers")
