@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +74,11 @@ def kept_processes(spec: ModelSpec, signals: tuple[Signal, ...]) -> dict[str, An
 
 
 def _check_declared(spec: ModelSpec, asked: str) -> None:
-    rule, cure = "regimes are described by [regimes] or by [[regime_processes]]", "drop regimes"
+    rule, cure = "regimes are described by the table [regimes] or by regime_processes", "drop regimes"
     require(spec.regimes == Regimes(), asked, rule, "both", cure)
-    rule, cure = "each response has one regime process, or regime_processes say which carries what", "effect"
+    rule = 'regime_processes say what each response has: "regimes" in responses_vary goes with the table [regimes]'
     cure = f"write responses_vary = {[one for one in spec.responses_vary if one != 'regimes']}"
-    require("regimes" not in spec.responses_vary, asked, rule, '"regimes" in responses_vary, and both', cure)
+    require("regimes" not in spec.responses_vary, asked, rule, "both", cure)
     known = {"drivers": spec.drivers, "responses": spec.responses}
     for process in spec.regime_processes:
         where = f"{asked}, regime process {process.name!r}"
@@ -106,7 +105,8 @@ def _check_quantities(spec: ModelSpec, process: RegimeProcess, where: str) -> No
     for quantity, rules in absent.items():
         rest = [one for one in process.carries if one != quantity]
         for rule in rules if quantity in process.carries else ():
-            require(False, where, rule, f'"{quantity}" in carries, and none', f"write carries = {rest}")
+            cure = f"write carries = {rest}" if rest else "drop the process"
+            require(False, where, rule, f'"{quantity}" in carries, and none', cure)
     names, quantity = [one.name for one in spec.lagged_signals], process.order_by.quantity
     if quantity == "effect":
         given = process.order_by.signal
@@ -131,9 +131,6 @@ def _check_quantities(spec: ModelSpec, process: RegimeProcess, where: str) -> No
 
 
 def _check_carried_once(spec: ModelSpec, asked: str) -> None:
-    names = [process.name for process in spec.regime_processes]
-    twice = [name for name, often in Counter(names).items() if often > 1]
-    require(not twice, asked, "names of regime_processes differ", f"{', '.join(twice)} twice", "rename one of them")
     for response in (one.name for one in spec.responses):
         for quantity in QUANTITIES:
             held = [
@@ -141,11 +138,23 @@ def _check_carried_once(spec: ModelSpec, asked: str) -> None:
                 for process in spec.regime_processes
                 if quantity in process.carries and response in (process.responses or (response,))
             ]
-            rest = [one for one in held[-1].carries if one != quantity] if held else []
             require(
                 len(held) < 2,  # noqa: PLR2004
                 asked,
                 f"the {quantity} of a response is carried by one regime process at most",
                 f"that of {response} by {' and '.join(one.name for one in held)}",
-                f"write carries = {rest} in the process {held[-1].name!r}" if held else "",
+                _without(quantity, held),
             )
+
+
+def _without(quantity: str, held: list[RegimeProcess]) -> str:
+    """The cure for a quantity that several processes carry: leave it out of one that it does not order."""
+    if not held:
+        return ""
+    one = next((one for one in held if one.order_by.quantity != quantity), held[-1])
+    rest = [other for other in one.carries if other != quantity]
+    if not rest:
+        return f"drop the process {one.name!r}"
+    order = f' and order_by = "{rest[0]}"' if one.order_by.quantity == quantity else ""
+    order = ' and order_by = "none"' if order and rest[0] not in ("scale", "intercept", "effect") else order
+    return f"write carries = {rest}{order} in the process {one.name!r}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -71,8 +72,8 @@ class RegimeProcess:
     carries : tuple of {"scale", "intercept", "effect", "contemporaneous", "lag"}
         What differs between its regimes: residual scale, mean, cumulative lagged effect, same-period effect, and the
         location of hump-shaped lag kernels.
-    order_by : OrderBy
-        What orders the regimes; the scale by default.
+    order_by : OrderBy, str or mapping
+        What orders the regimes; the scale by default. A quantity alone, or a table with its keys, is converted.
     drivers : tuple of str
         Drivers of its transition probabilities.
     forbidden : tuple of (str, str)
@@ -100,18 +101,19 @@ class RegimeProcess:
     def __post_init__(self) -> None:
         as_plain(self)
         asked = f"the regime process {self.name!r}"
-        named = isinstance(self.name, str) and bool(self.name.strip())
-        require(named, "a regime process", "name is a text that is not empty", f"name = {self.name!r}", NAME)
+        # It becomes part of the names of parameters and dimensions.
+        named = isinstance(self.name, str) and bool(re.fullmatch(r"\w[\w -]*", self.name)) and self.name not in TAKEN
+        rule = f"name is a text of letters, digits, spaces, _ and -, and none of {sorted(TAKEN)}"
+        require(named, "a regime process", rule, f"name = {self.name!r}", 'write name = "coupling"')
         several = is_whole(self.count) and self.count >= 1
         require(several, asked, "count is a whole number, at least 1", f"count = {self.count!r}", "write count = 2")
         require_choices(asked, "carries", self.carries, QUANTITIES)
         rule = "a process carries something, so that the data depend on its regimes"
-        require(bool(self.carries), asked, rule, "carries = []", 'write carries = ["effect"]')
+        require(bool(self.carries), asked, rule, "carries = []", 'write carries = ["scale"]')
         require_choice(asked, "initial", self.initial, typing.get_args(Initial))
         for field in ("names", "drivers", "responses", "forbidden"):
             require_tuple(asked, field, getattr(self, field))
-        wanted = isinstance(self.order_by, OrderBy)
-        require(wanted, asked, "order_by is a table", self.order_by, 'write order_by = {quantity = "scale"}')
+        object.__setattr__(self, "order_by", _order_of(asked, self.order_by))
         rule, cure = "drivers move the probabilities of at least two regimes", "write count = 2"
         require(self.count > 1 or not self.drivers, asked, rule, f"{len(self.drivers)} drivers and one regime", cure)
         self._check_names(asked)
@@ -136,16 +138,19 @@ class RegimeProcess:
         quantity, drivers = self.order_by.quantity, self.drivers
         if quantity == "driver":
             rule = "regimes are ordered by a driver of the process"
-            cure = f'write order_by = {{quantity = "driver", driver = "{drivers[0]}"}}' if drivers else LEAVE
+            known = next(iter(drivers), "dollar")
+            cure = f'write order_by = {{quantity = "driver", driver = "{known}"}}'
+            cure += "" if drivers else f' and drivers = ["{known}"]'
             came = f"driver = {self.order_by.driver!r}, of {', '.join(drivers) or 'none'}"
             require(self.order_by.driver in drivers, asked, rule, came, cure)
             rule, came = "only markov transitions are ordered by a driver", type(self.model).__name__
-            require(isinstance(self.model, Markov), asked, rule, came, 'write transitions = "markov"')
+            cure = 'write transitions = "markov" (transitions=regimelag.Markov() in Python)'
+            require(type(self.model) is Markov, asked, rule, came, cure)
         elif quantity != "none":
             rule = "regimes are ordered by a quantity that the process carries, by a driver, or not at all"
             came = f'order_by = {{quantity = "{quantity}"}}, carries = {list(self.carries)}'
             first = next((one for one in ("scale", "effect", "intercept") if one in self.carries), "none")
-            cure = f'write order_by = {{quantity = "{first}"}}'
+            cure = f'write order_by = "{first}"'
             require(quantity in self.carries, asked, rule, came, cure)
 
     def _check_forbidden(self, asked: str) -> None:
@@ -196,7 +201,22 @@ class RegimeProcess:
         return tuple(f"{word} {k + 1}" for k in range(self.count))
 
 
-NAME, LEAVE = 'write name = "coupling"', 'write order_by = {quantity = "none"}'
+# Names of other dimensions and coordinates, and first parts of their names.
+TAKEN = {
+    *(nm.TIME, nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL, nm.EPISODE, nm.REGIME, nm.REGIME_PROCESS, nm.LAG),
+    *(nm.STEP, nm.CHAIN, nm.DRAW, "start", "constant", "control", "other", "ordered", "pooled", "lagged"),
+}
+
+
+def _order_of(asked: str, given: Any) -> OrderBy:
+    """The order from a quantity, a table or itself."""
+    if isinstance(given, str):
+        return OrderBy(given)  # type: ignore[arg-type]
+    if isinstance(given, Mapping) and set(given) <= {"quantity", "signal", "driver"}:
+        return OrderBy(**given)
+    rule, came = "order_by is a quantity, or a table with quantity, signal and driver", f"{given!r}"
+    require(isinstance(given, OrderBy), asked, rule, came, 'write order_by = "scale"')
+    return typing.cast("OrderBy", given)
 
 
 class Process(NamedTuple):

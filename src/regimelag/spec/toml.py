@@ -24,6 +24,7 @@ from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import Priors
+from regimelag.spec.processes import OrderBy
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 from regimelag.spec.volatility import VOLATILITIES, Volatility
 
@@ -74,6 +75,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint in REGISTRIES:
         return _registered(hint, value, where)
+    if hint is OrderBy and isinstance(value, str):
+        # A quantity alone.
+        return OrderBy(value)  # type: ignore[arg-type]
     if is_dataclass(hint):
         return _record(hint, value, where)
     if origin is tuple:
