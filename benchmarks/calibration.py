@@ -91,6 +91,8 @@ def made_up_frame(*, random_seed: int = 1) -> pd.DataFrame:
     frame["m2_nsa_bn"] = np.where(days.day_of_week == 0, money, np.nan)
     for name, level in {"btc_usd": 100.0, "eth_usd": 10.0}.items():
         frame[name] = level * np.exp(np.cumsum(rng.normal(0.0, 0.105 / np.sqrt(WEEK), count)))
+    assets = 4e6 * np.exp(np.cumsum(rng.normal(0.0015, 0.008, count) / WEEK))
+    frame["fed_assets_mn"] = np.where(days.day_of_week == 2, assets, np.nan)
     return frame
 
 

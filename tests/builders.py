@@ -56,6 +56,18 @@ def small_spec(**changes) -> rl.ModelSpec:
     return rl.ModelSpec(**(parts | changes))
 
 
+# Two drivers that only moderate, and a state that they make.
+STATE_DRIVERS = (rl.Driver("yield", "yield", drives=False), rl.Driver("euro", "euro", drives=False))
+STATE = rl.Indicator("easing", (rl.Condition("yield", below=0.1), rl.Condition("euro", above=-0.4, below=0.5)))
+
+
+def moderated_spec(moderators=("easing",), **changes) -> rl.ModelSpec:
+    """The small spec with two drivers that only moderate, an indicator of both, and moderators of its signals."""
+    signals = changes.pop("signals", (rl.Signal("metal", "metal", kernel=KERNEL),))
+    signals = tuple(dataclasses.replace(one, moderators=moderators) for one in signals)
+    return small_spec(**({"drivers": STATE_DRIVERS, "indicators": (STATE,)} | changes), signals=signals)
+
+
 def bare_spec(**changes) -> rl.ModelSpec:
     """The smallest model: one regime, nothing that explains."""
     nothing = {"signals": (), "drivers": (), "controls": (), "episodes": rl.Episodes()}
@@ -88,6 +100,8 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
     if lags:
         panel.coords["own_lag"] = range(1, lags + 1)
         panel["response_history"] = (("own_lag", "response"), rng.standard_normal((lags, len(spec.responses))))
+    if spec.moderators or spec.indicators:
+        panel["driver_history"] = ("driver", np.random.default_rng(seed + 1).standard_normal(len(spec.drivers)))
     for at in missing:
         # A row, or a row and a response.
         panel["response_value"][at if isinstance(at, tuple) else (at, 0)] = np.nan
@@ -214,6 +228,10 @@ def plain_location(spec, panel, v, t, k, a=0):
             effect += v["effect_regime"][lagged, k] if "effect_regime" in v else 0.0
             effect += v["effect_episode"][lagged, episode] if "effect_episode" in v else 0.0
             effect += v["effect_response"][lagged, a] if "effect_response" in v else 0.0
+            if signal.moderators:
+                moderated = [one.name for one in spec.signals if one.moderators].index(signal.name)
+                for q, name in enumerate(signal.moderators):
+                    effect += v["effect_moderator"][moderated, q] * plain_moderator(spec, panel, t, name)
             weights, departure = plain_weights(spec, signal, v, episode, k, a)
             for lag in range(1, spec.max_lag + 1):
                 m += effect * weights[lag - 1] * x[now - lag, s]
@@ -231,6 +249,8 @@ def plain_location(spec, panel, v, t, k, a=0):
                 m += v["control_lagged_effect"][a, lagged] * weights[lag - 1] * u[now - lag, c]
                 m += 0.0 if departure is None else departure[lag - 1] * u[now - lag, c]
             lagged += 1
+    for q, name in enumerate(spec.moderators):
+        m += v["moderator_main_effect"][a, q] * plain_moderator(spec, panel, t, name)
     for lag in range(1, spec.responses[0].autoregression + 1):
         m += v["autoregression"][a, lag - 1] * plain_past(panel, t, a, lag)
     return m + plain_published(spec, panel, v, t, a)
@@ -245,6 +265,23 @@ def plain_published(spec, panel, v, t, a):
         z = panel["driver_value"].sel(driver=name).to_numpy()
         total += v["driver_control_effect"][a, n] * (z[t - 1] if t else 0.0)
     return total
+
+
+def plain_moderator(spec, panel, t, name):
+    """A driver of the row before row t, standardised, or an indicator of such drivers in their own units."""
+    drivers = {}
+    for d, driver in enumerate(spec.drivers):
+        z = float(panel["driver_history"][d] if t == 0 else panel["driver_value"][t - 1, d])
+        drivers[driver.name] = z, z * float(panel["driver_scale"][d]) + float(panel["driver_center"][d])
+    if name in drivers:
+        return drivers[name][0]
+    conditions = next(one for one in spec.indicators if one.name == name).all_of
+    for one in conditions:
+        if one.below is not None and not drivers[one.driver][1] < one.below:
+            return 0.0
+        if one.above is not None and not drivers[one.driver][1] > one.above:
+            return 0.0
+    return 1.0
 
 
 def plain_used(spec, panel, a=0):
@@ -307,9 +344,9 @@ def plain_step(spec, panel, v, t):
         p[i, others] = share / share.sum()
         p[i, i] = np.exp(v["stay_log_odds"][i])
         for j in range(count):
-            for d in range(len(spec.drivers)):
+            for d, driver in enumerate(one for one in spec.drivers if one.drives):
                 slope = v["driver_effect"][d, j] + (v["driver_origin"][d, i, j] if "driver_origin" in v else 0.0)
-                p[i, j] *= np.exp(slope * panel["driver_value"].to_numpy()[t, d])
+                p[i, j] *= np.exp(slope * float(panel["driver_value"].sel(driver=driver.name)[t]))
     return p / p.sum(axis=1, keepdims=True)
 
 

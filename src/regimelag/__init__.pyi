@@ -5,6 +5,7 @@ from .evaluation.comparison.compare import compare
 from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
 from .evaluation.forecasting.backtest import backtest
 from .evaluation.forecasting.forecast import forecast
+from .evaluation.robustness.event_study import event_study
 from .evaluation.robustness.robustness import robustness
 from .fetch.fred import fetch_fred, fetch_vintages
 from .fetch.market import fetch_market
@@ -23,6 +24,7 @@ from .results.lags import effects, lag_distribution
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
+from .results.states import state_contrast, state_report
 from .results.volatility import conditional_volatility
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
@@ -30,6 +32,7 @@ from .sampling.inference_data import as_fit, panel_of, spec_of
 from .sampling.io import load_fit, save_fit
 from .sampling.sampler import Sampler
 from .sampling.verify import verify
+from .spec.indicators import Condition, Indicator
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
@@ -41,9 +44,11 @@ from .spec.transitions import Markov
 __version__: str
 
 __all__ = [
+    "Condition",
     "Control",
     "Driver",
     "Episodes",
+    "Indicator",
     "Markov",
     "ModelSpec",
     "OrderBy",
@@ -68,6 +73,7 @@ __all__ = [
     "effects",
     "errors",
     "evaluation",
+    "event_study",
     "example_panel",
     "fetch_fred",
     "fetch_market",
@@ -100,5 +106,7 @@ __all__ = [
     "sentences",
     "simulate",
     "spec_of",
+    "state_contrast",
+    "state_report",
     "verify",
 ]

@@ -7,7 +7,7 @@ import datetime as dt
 import numpy as np
 import pytest
 import xarray as xr
-from builders import KERNEL, hand_panel, prior_fit, priors, replaced, small_spec
+from builders import KERNEL, STATE, hand_panel, moderated_spec, prior_fit, priors, replaced, small_spec
 
 import regimelag as rl
 from regimelag.evaluation.comparison.differences import contrast, spec_differences, without_lag_of
@@ -79,6 +79,21 @@ CASES = {
         small_spec(drivers=(rl.Driver("yield", "yield", periods=4),)),
         ["with periods 4 instead of 13 for yield (driver)"],
     ),
+    "a driver that only moderates": (
+        small_spec(drivers=(rl.Driver("yield", "yield", drives=False),)),
+        ["without the driver yield"],
+    ),
+    "a moderator": (
+        small_spec(
+            drivers=(*BASE.drivers, rl.Driver("euro", "euro", drives=False)),
+            signals=(replaced(METAL, moderators=("euro",)),),
+        ),
+        ["with euro as moderators of metal instead of none"],
+    ),
+    "an indicator that nothing names": (
+        replaced(BASE, indicators=(rl.Indicator("easing", (rl.Condition("yield", below=0.0),)),)),
+        [],
+    ),
     "no control": (small_spec(controls=()), ["without the control dollar"]),
     "another control": (
         small_spec(controls=(*BASE.controls, rl.Control("vix", "vix"))),
@@ -137,6 +152,18 @@ def test_every_field_of_a_spec_is_looked_at():
     rougher = replaced(BASE, responses=(replaced(BASE.responses[0], against="metal"),))
     # The values of responses are compared themselves.
     assert spec_differences(BASE, rougher) == []
+
+
+def test_another_definition_of_a_moderator_is_a_difference():
+    one = moderated_spec()
+    bound = rl.Indicator("easing", (rl.Condition("yield", below=0.2), STATE.all_of[1]))
+    said = ["with another definition of the moderator easing"]
+    assert spec_differences(one, replaced(one, indicators=(bound,))) == said
+    assert spec_differences(one, replaced(one, indicators=(replaced(STATE, all_of=STATE.all_of[::-1]),))) == []
+    monthly = (replaced(one.drivers[0], periods=4), one.drivers[1])
+    assert spec_differences(one, replaced(one, drivers=monthly)) == said
+    # A null without the lag has no moderators.
+    assert without_lag_of(one, "metal").moderators == ()
 
 
 @pytest.mark.parametrize(

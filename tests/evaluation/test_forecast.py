@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from builders import bare_spec, one_draw, plain_chain, plain_location, prior_draws, replaced, small_spec
+from builders import (
+    bare_spec,
+    one_draw,
+    plain_chain,
+    plain_location,
+    plain_moderator,
+    prior_draws,
+    replaced,
+    small_spec,
+)
 
 import regimelag as rl
 from regimelag.evaluation.forecasting import forecast as module
@@ -56,6 +65,8 @@ def longer(spec, idata, levels):
         scaled = (natural - panel[f"{role}_center"]) / panel[f"{role}_scale"]
         whole[f"{role}_value"] = scaled.transpose(*whole[f"{role}_value"].dims)
         whole[f"{role}_center"], whole[f"{role}_scale"] = panel[f"{role}_center"], panel[f"{role}_scale"]
+    if "driver_history" in panel:
+        whole["driver_history"] = panel["driver_history"]
     return whole
 
 
@@ -114,6 +125,29 @@ def test_responses_are_draws_at_the_equations_locations(fit):
     np.testing.assert_allclose(
         read["path"].isel(chain=1, draw=3), frame()["price"].iloc[-1] * np.exp(np.cumsum(expected)), rtol=1e-5
     )
+
+
+def test_moderators_follow_the_drivers_of_the_scenario():
+    """Each step has the effect of its own state, from the drivers of the step before: a location, in loops."""
+    idle = tuple(replaced(driver, drives=False) for driver in DRIVERS)
+    state = rl.Indicator("easing", (rl.Condition("yield", below=0.0), rl.Condition("dollar", below=0.5)))
+    metal = replaced(SPEC.signals[0], moderators=("easing", "dollar"))
+    one = rl.Regimes(count=1)
+    spec = replaced(SPEC, signals=(metal,), drivers=idle, indicators=(state,), regimes=one, family="normal")
+    idata = fitted(spec, log_scale=-25.0)
+    panel = rl.panel_of(idata)
+    levels = rl.scenario(panel, horizon=7, factors={"metal": 1.5, "dollar": 1.1}, over=7)
+    levels["yield"] = panel["level"].to_numpy()[-1, list(panel["leg_column"].to_numpy()).index("yield")]
+    levels["yield"] += np.array([-0.2, -0.3, 0.1, 0.3, -0.5, -0.6, -0.6])
+    read = rl.forecast(idata, scenario=levels, random_seed=0)
+    whole = longer(spec, idata, levels)
+    v = one_draw(idata["posterior"].to_dataset(), 1, 3)
+    center, scale = float(whole["response_center"][0]), float(whole["response_scale"][0])
+    rows = whole.sizes["time"]
+    states = [plain_moderator(spec, whole, rows - 7 + n, "easing") for n in range(7)]
+    assert 0 < np.mean(states) < 1
+    expected = [center + scale * plain_location(spec, whole, v, rows - 7 + n, 0) for n in range(7)]
+    np.testing.assert_allclose(read["response_value"].isel(chain=1, draw=3), expected, rtol=0, atol=1e-6)
 
 
 def test_one_step_has_the_mixture_of_the_regimes(fit):

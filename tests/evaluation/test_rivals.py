@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from builders import KERNEL, garch_spec, hand_panel, replaced, small_spec
+from builders import KERNEL, STATE_DRIVERS, garch_spec, hand_panel, moderated_spec, replaced, small_spec
 
 import regimelag as rl
 from regimelag.evaluation.robustness.plan import plan_checks
 from regimelag.evaluation.robustness.rivals import WIDE, late_kernel, rivals, with_past_of_controls
 from regimelag.panel.make import check_panel
+from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.spec.kernels import Kernel
 
@@ -164,6 +165,16 @@ def test_garch_errors_take_the_place_of_regimes():
     assert made.panel.sizes["driver"] == 0
     assert made.spec.signals == spec.signals
     assert made.spec.controls == spec.controls
+
+
+def test_garch_errors_keep_the_moderators():
+    spec = moderated_spec(drivers=(rl.Driver("dollar", "dollar"), *STATE_DRIVERS))
+    made = rival(spec, "GARCH errors")
+    assert made.spec.moderators == ("easing",)
+    assert made.panel["driver"].to_numpy().tolist() == ["yield", "euro"]
+    assert made.spec.transition_drivers == ()
+    whole = hand_panel(spec, made.panel.sizes["time"])
+    np.testing.assert_array_equal(moderator_values(made.spec, made.panel), moderator_values(spec, whole))
 
 
 @pytest.mark.parametrize(

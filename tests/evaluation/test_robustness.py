@@ -10,7 +10,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from builders import KERNEL, hand_panel, one_draw, plain_chain, prior_draws, replaced, small_spec
+from builders import (
+    KERNEL,
+    hand_panel,
+    moderated_spec,
+    one_draw,
+    plain_chain,
+    plain_moderator,
+    prior_draws,
+    replaced,
+    small_spec,
+)
 
 import regimelag as rl
 from regimelag.evaluation.comparison.leave_one_out import pointwise
@@ -21,6 +31,7 @@ from regimelag.evaluation.robustness.robustness import _model_free
 from regimelag.evaluation.robustness.summary import add_findings
 from regimelag.model.evaluate import evaluate, stack_draws
 from regimelag.panel.make import check_panel
+from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.results.decision import claims, decision_threshold
 
@@ -92,6 +103,20 @@ def test_with_time_reversed_the_kernel_weighs_what_comes_next(two):
         z = panel["driver_value"].to_numpy()[8 - step, 0]
         expected = v["driver_effect"][0] * z + np.diag(v["stay_log_odds"])
         assert np.allclose(eq.logits[0, step], expected)
+
+
+def test_with_time_reversed_a_state_is_that_of_the_step_into_its_row():
+    spec = moderated_spec(("easing", "yield"))
+    panel = hand_panel(spec, 14)
+    back = altered_panels.reversed_time(panel)
+    values = moderator_values(spec, back)
+    # Backwards the step into a row comes from the row after it, and is driven by the row's own drivers.
+    ahead = [plain_moderator(spec, panel, t + 1, name) for t in range(9, -1, -1) for name in spec.moderators]
+    np.testing.assert_allclose(values.ravel(), ahead, atol=1e-12)
+    split, whole = altered_panels.split_same_row_and_lag(spec, panel, "metal")
+    assert split.moderators == spec.moderators
+    assert len(split.moderated_signals) == 1
+    check_panel(split, whole)
 
 
 def test_left_out_responses_are_missing_and_nothing_else(two):

@@ -91,6 +91,51 @@ def test_every_column_of_the_named_models_can_be_fetched_from_somewhere():
     assert columns <= set(fred.SERIES) | set(fred.MARKET)
 
 
+def test_every_series_has_a_publication_delay_that_notes_and_origin_state(server, tmp_path):
+    assert set(fred.DELAYS) == set(fred.SERIES.values())
+    server.releases["WALCL"] = [("2024-01-03", "2024-01-04", "7681024"), ("2024-01-10", "2024-01-11", "7686771")]
+    server.releases["M2SL"] = [("2023-11-01", "2023-12-26", "20767.3"), ("2023-12-01", "2024-01-23", "20865.2")]
+    server.releases["WM2NS"] = [("2024-01-01", "2024-02-27", "20908.7")]
+    frame = fetch(tmp_path, ["fed_assets_mn", "m2_sa_bn", "m2_nsa_bn", "DFII10"])
+    assert frame["fed_assets_mn"].dropna().tolist() == [7681024.0, 7686771.0]
+    notes = " ".join(frame.attrs["notes"])
+    delays = {"fed_assets_mn": "2D", "m2_sa_bn": "58D", "m2_nsa_bn": "57D", "DFII10": "1B"}
+    assert {column: about["delay"] for column, about in frame.attrs["origin"].items()} == delays
+    assert 'Its delay in a spec is "2D": as of Wednesday, published on Thursday at 16:30 in New York' in notes
+    # What FRED published is known with the delay, on the day and not before.
+    for column, identifier in (("fed_assets_mn", "WALCL"), ("m2_sa_bn", "M2SL"), ("m2_nsa_bn", "WM2NS")):
+        for date, published, _ in server.releases[identifier]:
+            assert pd.Timestamp(date) + pd.tseries.frequencies.to_offset(delays[column]) >= pd.Timestamp(published)
+    server.releases["UNRATE"] = [("2024-01-01", "2024-02-02", "3.7")]
+    other = fetch(tmp_path, ["UNRATE"])
+    assert other.attrs["origin"]["UNRATE"]["delay"] is None
+    assert "Its delay" not in " ".join(other.attrs["notes"])
+
+
+def test_delays_of_money_reach_the_fourth_tuesday_of_the_next_month_and_no_further():
+    def late(day):
+        return (
+            pd.date_range(day + pd.offsets.MonthBegin(), periods=31)
+            .to_series()
+            .loc[lambda d: d.dt.day_of_week == 1]
+            .iloc[3]
+        )
+
+    for identifier, dates in (
+        ("WM2NS", pd.date_range("2021-01-04", "2032-12-31", freq="W-MON")),
+        ("M2SL", pd.date_range("2021-01-01", "2032-12-31", freq="MS")),
+    ):
+        delay = pd.Timedelta(fred.DELAYS[identifier][0])
+        assert max(late(day) - day for day in dates) == delay
+
+
+def test_drivers_of_the_bundled_models_have_the_delay_of_their_series():
+    for path in (store.Path(rl.__file__).parents[2] / "models").glob("*.toml"):
+        for driver in rl.read_spec(path).drivers:
+            for column in driver.columns:
+                assert driver.delay == fred.DELAYS.get(fred.SERIES.get(column), ("0D", ""))[0], (path.stem, column)
+
+
 def test_bitcoin_says_that_it_begins_after_the_flagships_window(server, tmp_path):
     server.releases["CBBTCUSD"] = [("2014-12-01", "2018-06-01", "370.00"), ("2014-12-02", "2018-06-01", "378.00")]
     with pytest.warns(UserWarning, match=r"Coinbase's price and begins on 2014-12-01: .* 2013-01-01"):

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pymc as pm
 import pytest
-from builders import BY_ORIGIN, bare_spec, garch_spec, hand_panel, small_spec
+from builders import BY_ORIGIN, STATE_DRIVERS, bare_spec, garch_spec, hand_panel, moderated_spec, small_spec
 from latex2mathml.converter import convert
 
 import regimelag as rl
@@ -49,6 +49,8 @@ SPECS = {
     "dirichlet": with_kernel(rl.kernels.Dirichlet(mean_lag=2.0, spread=1.0, mean_lag_sd=0.5)),
     "smooth": with_kernel(rl.kernels.Smooth(mean_lag=2.0, spread=1.0)),
     "garch": garch_spec(),
+    "moderated": moderated_spec(("euro", "easing"), drivers=(*STATE_DRIVERS, rl.Driver("dollar", "dollar"))),
+    "moderated alone": moderated_spec(episodes=rl.Episodes(), regimes=rl.Regimes(count=1), controls=()),
     "unrestricted": with_kernel(rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0)),
 }
 
@@ -72,7 +74,7 @@ def test_every_kernel_of_the_package_says_what_it_is(kind):
         assert "a parameter of the" not in kernel_words(kernel, name)
 
 
-def log_density(one, value):
+def log_density(one, value, factor):
     """Log density of a value under a prior as it is told, entry by entry or as a whole."""
     if one.prior.distribution == "LKJ":
         # Of two responses: (r + 1) / 2 is Beta(eta, eta).
@@ -81,7 +83,9 @@ def log_density(one, value):
     more = {}
     if one.prior.distribution == "ZeroSumNormal":
         more = {"shape": value.shape, "n_zerosum_axes": 2 if one.name == "driver_origin_raw" else 1}
-    law = getattr(pm, one.prior.distribution).dist(**one.prior.parameters, **more)
+    # An elasticity times the factor is standardised.
+    law = one.prior.scaled(factor if one.prior.unit == "elasticity" else 1.0)
+    law = getattr(pm, one.prior.distribution).dist(**law, **more)
     return pm.logp(law, value).eval(mode="FAST_COMPILE")
 
 
@@ -90,11 +94,12 @@ def test_priors_are_those_of_the_model(model):
     built = rl.build_model(spec, panel)
     told = {one.name: one for one in terms_of(spec, panel).parameters()}
     points = {f"{signal.name}_lag_point" for signal in spec.point_signals}
+    factor = float(panel["signal_scale"][0] / panel["response_scale"][0]) if spec.signals else 1.0
     assert set(told) - points == {rv.name for rv in built.free_RVs}
     for rv in built.free_RVs:
         value = pm.draw(rv, random_seed=1, mode="FAST_COMPILE")
         expected = pm.logp(rv, value).eval(mode="FAST_COMPILE")
-        np.testing.assert_allclose(log_density(told[rv.name], value), expected, atol=1e-10, err_msg=rv.name)
+        np.testing.assert_allclose(log_density(told[rv.name], value, factor), expected, atol=1e-10, err_msg=rv.name)
 
 
 def test_point_masses_are_the_kernels():
@@ -113,6 +118,7 @@ def test_symbols_are_in_the_equations(model):
             assert letter in written, one
     named = [*spec.signals, *spec.controls, *spec.drivers]
     assert all(text(series.name) in written for series in named)
+    assert all(rf"q^{{{text(name)}}}_t" in written for name in spec.moderators)
     assert ("softmax" in written) == (spec.regimes.count > 1)
     assert (r"t_\nu" in written) == (spec.family.kind == "student_t")
 

@@ -8,7 +8,18 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
-from builders import BY_ORIGIN, bare_spec, every_point_lag, hand_panel, one_draw, plain_chain, replaced, small_spec
+from builders import (
+    BY_ORIGIN,
+    STATE_DRIVERS,
+    bare_spec,
+    every_point_lag,
+    hand_panel,
+    moderated_spec,
+    one_draw,
+    plain_chain,
+    replaced,
+    small_spec,
+)
 from oracles import enumerate_chain, log_total
 from pymc.initial_point import make_initial_point_fn
 
@@ -167,6 +178,38 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         8,
         (2, (5, 1)),
     ),
+    "moderated by an indicator": (moderated_spec(), 8, (2,)),
+    "moderated by a driver of one regime": (
+        moderated_spec(("euro", "easing"), regimes=rl.Regimes(count=1), responses=own_past(1)),
+        8,
+        (),
+    ),
+    "moderated, a driver drives too": (
+        moderated_spec(
+            ("yield", "easing"), drivers=(rl.Driver("euro", "euro", drives=False), *TWO_DRIVERS), allow_overlap=True
+        ),
+        7,
+        (),
+    ),
+    "moderated, one signal of two, lag by both, own regimes": (
+        replaced(
+            moderated_spec(
+                signals=(signal("metal", "lognormal"), signal("oil", "unrestricted")),
+                responses=TWO_RESPONSES,
+                responses_vary=OWN,
+                drivers=(*STATE_DRIVERS, rl.Driver("dollar", "dollar")),
+            ),
+            signals=(
+                signal("tin", "none"),
+                signal("metal", "lognormal"),
+                signal("oil", "gamma", moderators=("euro", "easing")),
+            ),
+            responses_vary=("effect", "lag", "regimes"),
+            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+        ),
+        5,
+        ((1, 1),),
+    ),
     "own past, own regimes": (small_spec(responses=own_past(1, TWO_RESPONSES), responses_vary=OWN), 5, ((1, 1),)),
 }
 CASES.pop("kernel point")
@@ -190,6 +233,7 @@ POINT_CASES = {
     "own regimes": (small_spec(signals=(POINT,), responses=TWO_RESPONSES, responses_vary=OWN, max_lag=3), 4, ((2, 1),)),
     "no drivers": (small_spec(signals=(POINT,), drivers=()), 6, ()),
     "own past": (small_spec(signals=(POINT,), responses=own_past(2)), 6, (1,)),
+    "moderated": (moderated_spec(("yield", "easing"), signals=(POINT, signal("oil", "gamma"))), 6, (1,)),
 }
 
 
@@ -204,6 +248,8 @@ def params(cases):
         "own regimes, three each, no drivers, free first",
         "lagged control, lag by both, own regimes",
         "own past, own regimes",
+        "moderated, one signal of two, lag by both, own regimes",
+        "moderated, a driver drives too",
     } | {name for name in cases if name.startswith(("own past, ", "lagged controls, "))}
     if cases is POINT_CASES:
         rare = {"own regimes", "ten lags, three regimes"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import regimelag as rl
 from regimelag.panel import aligned_series as tracks
 from regimelag.panel.make import panel_hash
+from regimelag.panel.moderators import indicator_values, standing_drivers
 from regimelag.spec import names as nm
 
 KERNEL = rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
@@ -38,7 +39,8 @@ def raw(seed: int, frequency: str) -> pd.DataFrame:
 @st.composite
 def specs(draw) -> rl.ModelSpec:
     """A signal and its company: transforms, delays, second columns and late series, on rows of any frequency."""
-    kind, periods = draw(st.sampled_from(["log_return", "trailing_gain", "difference"])), draw(st.integers(1, 4))
+    kind = draw(st.sampled_from(["log_return", "trailing_gain", "loss", "new_high", "difference"]))
+    periods = draw(st.integers(2 if kind == "new_high" else 1, 4))
     delay = draw(st.sampled_from(["0D", "0D", "1B", "W-MON"]))
     signal = rl.Signal(
         "silver",
@@ -49,7 +51,9 @@ def specs(draw) -> rl.ModelSpec:
         draw(st.sampled_from(["", "eur"])),
         beyond=draw(st.sampled_from(["", "gld"])),
         kernel=KERNEL,
+        moderators=draw(st.sampled_from([(), ("state",), ("state", "yield")])),
     )
+    state = rl.Indicator("state", (rl.Condition("money", above=-0.01), rl.Condition("yield", above=-10.0)))
     late = st.sampled_from(["28D", "56D", "ME"])
     drivers = (
         rl.Driver(
@@ -72,6 +76,8 @@ def specs(draw) -> rl.ModelSpec:
         controls=controls,
         frequency=draw(st.sampled_from(FREQUENCIES)),
         max_lag=4,
+        indicators=draw(st.sampled_from([(state,)] if signal.moderators else [(), (state,)])),
+        allow_overlap=True,
     )
 
 
@@ -106,7 +112,7 @@ def panel_of(spec: rl.ModelSpec, frame: pd.DataFrame, **window) -> xr.Dataset:
         reject()
 
 
-def rows_up_to(panel: xr.Dataset, t: pd.Timestamp) -> dict[str, pd.DataFrame]:
+def rows_up_to(spec: rl.ModelSpec, panel: xr.Dataset, t: pd.Timestamp) -> dict[str, pd.DataFrame]:
     """Every role in natural units, up to t; a signal with what was taken out of it put back in."""
     held = {role: natural(panel, role) for role in (nm.RESPONSE, nm.DRIVER, nm.CONTROL)}
     held[nm.SIGNAL] = natural(panel, nm.SIGNAL)
@@ -114,6 +120,8 @@ def rows_up_to(panel: xr.Dataset, t: pd.Timestamp) -> dict[str, pd.DataFrame]:
     if not np.isnan(slope):
         gold = held[nm.CONTROL]["gold"]
         held[nm.SIGNAL] = held[nm.SIGNAL].loc[gold.index].add(slope * gold, axis=0)
+    if spec.indicators:
+        held[nm.INDICATOR] = pd.DataFrame(indicator_values(spec, panel), panel[nm.TIME].to_index())
     return {role: table.loc[:t] for role, table in held.items()}
 
 
@@ -139,7 +147,7 @@ def test_rows_up_to_t_of_a_longer_window_do_not_know_it_either(spec, seed, back,
     one, two = panel_of(spec, frame), rl.make_panel(spec, changed_after(frame, t, change, seed))
     rows = one[nm.TIME].to_numpy() <= t
     np.testing.assert_array_equal(one[nm.DRIVER_DATE][rows], two[nm.DRIVER_DATE][rows])
-    first, second = rows_up_to(one, t), rows_up_to(two, t)
+    first, second = rows_up_to(spec, one, t), rows_up_to(spec, two, t)
     for role, table in first.items():
         size = np.abs(table).max().max() if len(table) else 1.0
         np.testing.assert_allclose(table, second[role], atol=1e-10 * size, rtol=0)
@@ -160,6 +168,30 @@ def test_drivers_were_published_by_their_row(spec, seed):
         out = seen[np.where(last, 0, following)] + pd.tseries.frequencies.to_offset(driver.delay)
         if not driver.against:
             assert (last | (out > panel[nm.TIME].to_numpy())).all()
+
+
+def test_a_state_is_known_before_its_period():
+    """Values dated on or after the row before last change nothing in the state of the last row."""
+    driver = rl.Driver("yield", "tips", "difference", 4, "1B")
+    state = rl.Indicator("state", (rl.Condition("yield", below=0.0),))
+    spec = rl.ModelSpec(
+        name="state", responses=(rl.Response("bitcoin", "btc"),), drivers=(driver,), indicators=(state,), max_lag=4
+    )
+    frame = raw(3, "W-FRI")
+    one = rl.make_panel(spec, frame)
+    t = pd.Timestamp(one[nm.TIME].to_numpy()[-2])
+    two = rl.make_panel(spec, changed_after(frame, t - pd.Timedelta(days=1), "noise", 1))
+    np.testing.assert_allclose(_standing(one)[:, 0], _standing(two)[:, 0], atol=1e-10)
+    np.testing.assert_array_equal(indicator_values(spec, one), indicator_values(spec, two))
+    three = rl.make_panel(spec, changed_after(frame, t - pd.Timedelta(days=2), "noise", 1))
+    assert abs(_standing(one)[-1, 0] - _standing(three)[-1, 0]) > 1e-6
+
+
+def _standing(panel: xr.Dataset) -> np.ndarray:
+    """Drivers of the row before each row, in their own unit."""
+    return (
+        standing_drivers(panel) * panel[nm.scale_of(nm.DRIVER)].to_numpy() + panel[nm.center_of(nm.DRIVER)].to_numpy()
+    )
 
 
 @pytest.mark.parametrize("leak", ["publication", "constants"])

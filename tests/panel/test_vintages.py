@@ -200,3 +200,21 @@ def test_vintages_of_a_spec_without_series_that_stand_by_publication():
     spec = ModelSpec(name="bare", responses=(Response("bitcoin", "btc"),), controls=(Control("dollar", "usd"),))
     with pytest.raises(PanelError, match="leave vintages out"):
         make_panel(spec, frame, vintages=published_once(frame, "usd", "W-MON"))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_new_high_compares_values_as_known_on_the_rows_day(seed):
+    """Every price of the trailing window comes from the vintage of the row's day, not from that of its own."""
+    frame = frame_of(seed)
+    vintages = revised(frame, "usd", "W-MON", seed)
+    high = Signal("dollar", "usd", "new_high", 4, "W-MON", kernel=NoLag())
+    panel = make_panel(spec_of(YIELD, signals=(high,)), frame, vintages=vintages)
+    found = (panel[nm.SIGNAL_VALUE] * panel[nm.scale_of(nm.SIGNAL)] + panel[nm.center_of(nm.SIGNAL)])[:, 0].to_pandas()
+    rows = pd.date_range("2020-01-03", found.index[-1], freq="W-FRI")
+    first = vintages[vintages["value"].notna()].groupby("date")["published"].min()
+    for row, value in found.items():
+        stood = snapshot(vintages, row)
+        newest = [snapshot(vintages, at).index[-1] for at in rows[rows.get_loc(row) - 4 : rows.get_loc(row) + 1]]
+        level = [stood[:day].iloc[-1] for day in newest]
+        assert first[newest[-1]] <= row
+        assert value == pytest.approx(max(np.log(level[-1] / max(level[:-1])), 0.0), abs=1e-12)

@@ -34,6 +34,7 @@ def readings(idata):
         "plot_durations": (rl.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
         "plot_volatility": (rl.conditional_volatility(idata), {}),
+        "plot_event_study": (rl.event_study(rl.panel_of(idata), above=0.02, quiet=2), {}),
     }
 
 
@@ -46,6 +47,7 @@ SINGLE = [
     "plot_durations",
     "plot_evidence",
     "plot_volatility",
+    "plot_event_study",
 ]
 
 
@@ -248,6 +250,19 @@ def test_probabilities_fill_the_axes(readings):
     assert ax.get_ylim() == (0.0, 1.0)
     assert "Filtered" in ax.get_title()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["calm", "turbulent"]
+
+
+def test_an_event_study_is_drawn_as_it_was_read(readings):
+    study = readings["plot_event_study"][0]
+    ax = rl.plots.plot_event_study(study)
+    lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    count = study.sizes["event"]
+    np.testing.assert_array_equal(lines[f"mean of {count} events"], study["mean_path"])
+    np.testing.assert_array_equal(lines["mean around all periods"], study["unconditional"])
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), study["path"][0])
+    # One line for each event, its mean, the unconditional mean, both edges of the band, and the event itself.
+    assert len(ax.get_lines()) == count + 5
+    assert ax.get_xlabel() == "weeks after the event"
 
 
 def test_other_shapes_are_drawn():

@@ -32,8 +32,11 @@ from regimelag.sampling.modes import find_modes
 from regimelag.sampling.sampler_kwargs import check_keywords
 from regimelag.spec import (
     families,
+    frequency,
+    indicators,
     kernels,
     model_spec,
+    moderator_checks,
     parts,
     prior_checks,
     priors,
@@ -157,6 +160,12 @@ def normal(**parameters):
     return rl.Prior("Normal", **parameters)
 
 
+def moderated(name):
+    return (rl.Signal("metal", "metal", moderators=(name,)),)
+
+
+IDLE = (rl.Driver("yield", "yield", drives=False),)
+EASING = rl.Indicator("easing", (rl.Condition("yield", below=0.0),))
 SERIES = {
     "no name": Case(rl.Response, {"name": "", "column": "a"}, "give name a text", changed(name="a")),
     "no column": Case(rl.Signal, {"name": "a", "column": None}, "give column a text", changed(column="a")),
@@ -193,6 +202,21 @@ SERIES = {
     ),
     "beyond itself": Case(rl.Signal, {"name": "a", "column": "a", "beyond": "a"}, "drop beyond", without("beyond")),
     "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "trailing_gain"}),
+    "driver of losses": Case(rl.Driver, {"name": "a", "column": "a", "transform": "loss"}),
+    "driver of new highs": Case(rl.Driver, {"name": "a", "column": "a", "transform": "new_high"}),
+    "response of new highs": Case(
+        rl.Response,
+        {"name": "a", "column": "a", "transform": "new_high", "periods": 52},
+        'transform = "log_return" and periods = 1',
+        changed(transform="log_return", periods=1),
+    ),
+    "new high above one price": Case(rl.Signal, {"name": "a", "column": "a", "transform": "new_high"}),
+    "new high above one price, as a gain": Case(
+        rl.Control,
+        {"name": "a", "column": "a", "transform": "new_high"},
+        'transform = "gain"',
+        changed(transform="gain"),
+    ),
     "kernel by name": Case(
         rl.Signal,
         {"name": "a", "column": "a", "kernel": "gamma"},
@@ -203,6 +227,12 @@ SERIES = {
         rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "contemporaneous": False}
     ),
     "truth in quotes": Case(rl.Signal, {"name": "a", "column": "a", "contemporaneous": "false"}),
+    "a driver that drives in quotes": Case(rl.Driver, {"name": "a", "column": "a", "drives": "false"}),
+    "a moderator without a list": Case(rl.Signal, {"name": "a", "column": "a", "moderators": "yield"}),
+    "a moderator twice": Case(rl.Signal, {"name": "a", "column": "a", "moderators": ("yield", "yield")}),
+    "a moderator without a lag": Case(
+        rl.Signal, {"name": "a", "column": "a", "kernel": rl.kernels.NoLag(), "moderators": ("yield",)}
+    ),
     "slash": Case(rl.Signal, {"name": "EUR/USD", "column": "a"}),
 }
 STRUCTURE = {
@@ -254,6 +284,23 @@ STRUCTURE = {
     ),
     "by origin": Case(rl.Markov, {"by_origin": 1}, "by_origin=True", changed(by_origin=True)),
     "scale of zero": Case(normal, {"sigma": 0.0}, "write sigma = 1.0", changed(sigma=1.0)),
+    "a condition on nothing": Case(rl.Condition, {"driver": "", "below": 0.0}),
+    "a bound in quotes": Case(rl.Condition, {"driver": "yield", "below": "0"}),
+    "a condition without a bound": Case(rl.Condition, {"driver": "yield"}),
+    "a condition that cannot hold": Case(rl.Condition, {"driver": "yield", "below": 0.0, "above": 0.5}),
+    "an indicator without a name": Case(rl.Indicator, {"name": "", "all_of": (rl.Condition("yield", below=0.0),)}),
+    "an indicator without conditions": Case(
+        rl.Indicator,
+        {"name": "easing", "all_of": ()},
+        'all_of=(regimelag.Condition("real yield", below=0.0),)',
+        lambda given: given | {"all_of": value_at('(regimelag.Condition("real yield", below=0.0),)')},
+    ),
+    "a condition alone": Case(
+        rl.Indicator,
+        {"name": "easing", "all_of": rl.Condition("yield", below=0.0)},
+        "all_of=(regimelag.Condition(",
+        changed(all_of=(rl.Condition("yield", below=0.0),)),
+    ),
 }
 POINTS = (rl.Signal("a", "a", kernel=rl.kernels.Point()), rl.Signal("b", "b", kernel=rl.kernels.Point(by_regime=True)))
 SPECS = {
@@ -300,6 +347,53 @@ SPECS = {
         "regimes=regimelag.Regimes(count=2)",
         lambda given: given | {"regimes": value_at("regimelag.Regimes(count=2)")},
     ),
+    "a driver that moderates one regime": Case(
+        model,
+        {"drivers": (rl.Driver("a", "a"),), "signals": moderated("a"), "regimes": rl.Regimes(count=1)},
+        "drives = false for those of moderators and indicators",
+        changed(drivers=(rl.Driver("a", "a", drives=False),)),
+    ),
+    "an indicator with the name of a driver": Case(
+        model,
+        {"drivers": IDLE, "indicators": (rl.Indicator("yield", EASING.all_of),)},
+        "write name = 'yield state' for the indicator",
+        changed(indicators=(rl.Indicator("yield state", EASING.all_of),)),
+    ),
+    "an indicator of an unknown driver": Case(
+        model,
+        {"drivers": IDLE, "indicators": (rl.Indicator("easing", (rl.Condition("yields", below=0.0),)),)},
+        "write driver = 'yield'",
+        changed(indicators=(EASING,)),
+    ),
+    "an unknown moderator": Case(
+        model,
+        {"drivers": IDLE, "indicators": (EASING,), "signals": moderated("eassing")},
+        "write moderators = ['easing']",
+        changed(signals=moderated("easing")),
+    ),
+    "signals with different moderators": Case(
+        model,
+        {
+            "drivers": IDLE,
+            "indicators": (EASING,),
+            "signals": (*moderated("easing"), rl.Signal("oil", "oil", moderators=("yield",))),
+        },
+        "write moderators = ['easing'] for each of them",
+        changed(signals=(*moderated("easing"), rl.Signal("oil", "oil", moderators=("easing",)))),
+    ),
+    "overlap in quotes": Case(model, {"allow_overlap": "true"}, "allow_overlap=True", changed(allow_overlap=True)),
+    "a driver that moderates and drives": Case(
+        model,
+        {"drivers": (rl.Driver("yield", "yield"),), "indicators": (EASING,), "signals": moderated("easing")},
+        "write drives = false (drives=False in Python) for the driver 'yield', or allow_overlap = true",
+        changed(drivers=IDLE),
+    ),
+    "a series that moderates and drives, under two names": Case(
+        model,
+        {"drivers": (*IDLE, rl.Driver("month", "yield", periods=4)), "signals": moderated("yield")},
+        "or allow_overlap = true",
+        changed(allow_overlap=True),
+    ),
     "one column, two responses": Case(
         model,
         {"responses": (rl.Response("a", "a"), rl.Response("b", "a"))},
@@ -317,6 +411,15 @@ SPECS = {
         {"responses": (rl.Response("a", "a"), rl.Response("b", "b", autoregression=2))},
         "write autoregression = 2 for each of them",
         changed(responses=(rl.Response("a", "a", autoregression=2), rl.Response("b", "b", autoregression=2))),
+    ),
+    "a return beside its gain and its loss": Case(
+        model,
+        {
+            "signals": (rl.Signal("up", "metal", "trailing_gain"), rl.Signal("down", "metal", "loss")),
+            "controls": (rl.Control("return", "metal", "log_return"),),
+        },
+        "drop 'return'",
+        changed(controls=()),
     ),
     "a signal with the label of a lagged control": Case(
         model,
@@ -807,8 +910,8 @@ ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, cas
 
 
 SPEC_MODULES = (
-    *(families, model_spec, parts, prior_checks, priors, registry, series, specfile, transitions),
-    *(process_checks, processes),
+    *(families, frequency, indicators, model_spec, moderator_checks, parts, prior_checks, priors, registry),
+    *(series, specfile, transitions, process_checks, processes),
     *(base, by_lag, location_scale, point),
 )
 
@@ -1058,7 +1161,7 @@ def test_the_cures_of_trees_that_are_no_fit(tiny, monkeypatch, tmp_path):
 
 FIGURES = [
     *("plot_regimes", "plot_effects", "plot_drivers", "plot_paths", "plot_regime_summary", "plot_shares"),
-    *("plot_durations", "plot_lag", "plot_lead_lag"),
+    *("plot_durations", "plot_event_study", "plot_lag", "plot_lead_lag"),
 ]
 
 
@@ -1111,6 +1214,24 @@ def test_the_cure_of_what_a_model_lacks(tiny):
         reading(tiny[2])
 
 
+@pytest.mark.parametrize(
+    ("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02]), ("trailing_gain", -0.1)]
+)
+def test_the_cure_of_a_shock_of_the_other_sign(kind, shock):
+    own = rl.Signal("metal", "metal", kind, 8, kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5))
+    spec = small_spec(signals=(own,))
+    carry_out(
+        Case(
+            rl.evaluation.impulse_response,
+            {"idata": prior_fit(spec, hand_panel(spec, 8)), "shock": shock},
+            "write shock",
+        )
+    )
+    # A residual on another column has both signs.
+    spec = small_spec(signals=(dataclasses.replace(own, beyond="gold"),))
+    rl.evaluation.impulse_response(prior_fit(spec, hand_panel(spec, 8)), shock=shock)
+
+
 def test_the_cure_of_several_draws_to_simulate_with(tiny):
     spec, panel, fit = tiny
     parameters = fit["posterior"].to_dataset()
@@ -1129,6 +1250,37 @@ def test_the_cures_of_lead_lag():
         rl.evaluation.lead_lag(panel, draws=20, **value_at(f"dict({caught.value.cure.removeprefix('write ')})"))
     with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
         rl.evaluation.lead_lag(hand_panel(bare_spec(), 60))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"signal": "gold"},
+        {"response": "gold"},
+        {"above": "0.1"},
+        {"quiet": -1},
+        {"horizon": 0},
+        {"before": 2.5},
+        {"horizon": 60, "before": 30},
+        {"above": 100.0},
+        {"above": -100.0, "quiet": 3},
+    ],
+    ids=str,
+)
+def test_the_cures_of_an_event_study(wrong):
+    given = {"panel": hand_panel(small_spec(), 60), "quiet": 0, "horizon": 8, "before": 2} | wrong
+    with pytest.raises(rl.errors.PanelError) as caught:
+        rl.event_study(**given)
+    rl.event_study(**(given | value_at(f"dict({caught.value.cure.removeprefix('write ')})")))
+
+
+def test_an_event_study_of_a_signal_that_never_moves_asks_for_another():
+    panel = hand_panel(small_spec(), 60)
+    panel["signal_value"][2:-8] = 0.0
+    with pytest.raises(rl.errors.PanelError, match="longer window, or name another signal"):
+        rl.event_study(panel, above=50.0, horizon=8, before=2)
+    with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
+        rl.event_study(hand_panel(bare_spec(), 60))
 
 
 def test_the_cures_of_axes(example):

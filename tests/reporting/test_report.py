@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from builders import bare_spec, garch_spec, hand_panel, prior_fit, small_spec
+from builders import bare_spec, garch_spec, hand_panel, moderated_spec, prior_fit, small_spec
 
 import regimelag as rl
 from regimelag.reporting.tables import interval, number
@@ -186,6 +186,7 @@ VARIANTS = {
         controls=(),
         episodes=rl.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
     ),
+    "moderated": moderated_spec(("easing", "euro")),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),), drivers=()),
 }
 
@@ -205,7 +206,8 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert {"data", "model", "diagnostics", "checks", "comparison", "provenance", "cite"} <= reader.ids
     assert ("lag" in reader.ids) == bool(spec.signals)
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
-    assert ("drivers" in reader.ids) == bool(spec.drivers)
+    assert ("drivers" in reader.ids) == bool(spec.transition_drivers)
+    assert ("states" in reader.ids) == bool(spec.indicators)
     assert ("volatility" in reader.ids) == spec.volatility.moves
     assert ("The volatility follows the response's own past" in said) == spec.volatility.moves
     assert all(signal.name in said for signal in spec.signals)
@@ -221,7 +223,7 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     # Prior draws are no posterior; where the diagnostics find fault, nothing is claimed of the day either.
     trusted = len(rl.diagnostics(fit)) == 1
     assert ("the regime is" in said or "the regime of asset is" in said) == (spec.regimes.count > 1 and trusted)
-    assert ("No driver is shown to move the regimes" in said) == (bool(spec.drivers) and trusted)
+    assert ("No driver is shown to move the regimes" in said) == (bool(spec.transition_drivers) and trusted)
 
 
 @pytest.mark.slow

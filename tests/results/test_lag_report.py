@@ -17,6 +17,7 @@ import regimelag as rl
 from regimelag.results import lag_report as module
 from regimelag.results import model_checks as cautions_module
 from regimelag.results.model_checks import mass_at_max_lag, model_warnings, regime_is_calendar, separation, visited_once
+from regimelag.spec.series import gain_and_loss
 
 
 def row_of(report, quantity, *, signal="metal", regime="all", episode="all"):
@@ -101,6 +102,74 @@ def test_a_model_without_lag_has_an_empty_report():
     assert report.attrs.pop("persistence") == {
         "asset": {"r_1": None, "r_1^2 + ... + r_8^2": None, "autocorrelation": None}
     }
+
+
+PARTS = tuple(
+    rl.Signal(f"metal {kind}", "metal", kind, kernel=small_spec().signals[0].kernel) for kind in ("gain", "loss")
+)
+
+
+def shifted(tree, spec, panel, **effects):
+    """The same draws with other average effects (standardised) of gain and loss."""
+    posterior = tree["posterior"].to_dataset()
+    moved = [posterior["effect"].sel(lagged_signal=f"metal {name}") * 0.01 + at for name, at in effects.items()]
+    posterior["effect"] = posterior["effect"].copy(data=xr.concat(moved, "n").transpose("chain", "draw", "n"))
+    return rl.as_fit(xr.DataTree.from_dict({"/posterior": posterior}), spec, panel, prior_draws=20, random_seed=0)
+
+
+@pytest.mark.parametrize("way", ["higher", "lower"])
+def test_asymmetry_is_the_difference_of_the_effects_of_gain_and_loss(way, monkeypatch):
+    monkeypatch.setattr(module.View, "diagnostics", ["fine"])
+    spec = small_spec(signals=PARTS, episodes=rl.Episodes())
+    panel = hand_panel(spec, 12)
+    tree = prior_fit(spec, panel)
+    report = rl.lag_report(tree)
+    row = row_of(report, "asymmetry", signal="metal gain less metal loss")
+    effect = rl.effects(tree)["lagged"]
+    # Each in its own unit: the panel's scales of gain and loss differ.
+    difference = effect.sel(signal="metal gain") - effect.sel(signal="metal loss")
+    assert row["posterior", "median"] == pytest.approx(float(difference.median()))
+    assert row["posterior", "P(> 0)"] == pytest.approx(float((difference > 0).mean()))
+    assert np.isfinite(row["prior", "median"])
+    assert list(report.attrs["verdict"]) == ["metal gain", "metal loss", "metal gain less metal loss"]
+    assert list(report.attrs["no_effect"]) == ["metal gain", "metal loss"]
+    sign = 1 if way == "higher" else -1
+    sure = rl.lag_report(shifted(tree, spec, panel, gain=sign * 2.0, loss=-sign * 2.0))
+    said = sure.attrs["verdict"]["metal gain less metal loss"]
+    assert said.startswith(
+        f"The lagged effect of metal gain is {way} than that of metal loss. Difference in cumulative"
+    )
+    # Effects of the gain and of the loss are no asymmetry where they are one effect of the return.
+    equal = shifted(tree, spec, panel, gain=2.0, loss=2.0 * float(panel["signal_scale"][1] / panel["signal_scale"][0]))
+    assert rl.lag_report(equal).attrs["verdict"]["metal gain less metal loss"].startswith("No asymmetry is identified")
+
+
+def test_asymmetries_share_their_budget_with_responses_alone(monkeypatch):
+    monkeypatch.setattr(module.View, "diagnostics", ["fine"])
+    responses = (rl.Response("asset", "price"), rl.Response("other", "cost"))
+    other = rl.Signal("oil", "oil", kernel=PARTS[0].kernel)
+    spec = small_spec(responses=responses, signals=(*PARTS, other), episodes=rl.Episodes())
+    report = rl.lag_report(prior_fit(spec, hand_panel(spec, 12)))
+    said = {name: text for name, text in report.attrs["verdict"].items() if " less " in name}
+    assert list(said) == [f"metal gain less metal loss on {name}" for name in ("asset", "other")]
+    # Two responses and one pair: 1 - 0.01 / 2.
+    assert all("A claim needs 0.995 for one sign" in text for text in said.values())
+
+
+def test_no_asymmetry_is_claimed_where_the_verdict_is_withheld(monkeypatch):
+    monkeypatch.setattr(module.View, "diagnostics", ["found", "R-hat is 1.2."])
+    spec = small_spec(signals=PARTS, episodes=rl.Episodes())
+    said = rl.lag_report(prior_fit(spec, hand_panel(spec, 12))).attrs["verdict"]["metal gain less metal loss"]
+    assert said == "Nothing is claimed of a difference between metal gain and metal loss. R-hat is 1.2."
+
+
+@pytest.mark.parametrize(
+    "change", [{"column": "gold"}, {"against": "gold"}, {"beyond": "gold"}, {"delay": "1B"}, {"periods": 2}]
+)
+def test_a_gain_and_a_loss_of_two_returns_are_not_compared(change):
+    spec = small_spec(signals=(PARTS[0], replaced(PARTS[1], **change)))
+    assert not gain_and_loss(spec.lagged_signals)
+    assert gain_and_loss(PARTS) == [PARTS]
 
 
 def test_several_signals_have_what_they_have():
@@ -353,7 +422,7 @@ def test_a_disagreement_is_said_with_its_directions_and_one_cure(learned_nothing
 )
 def test_the_wider_prior_of_a_lag_can_be_had(kernel, cure):
     spec = small_spec(signals=(rl.Signal("metal", "metal", kernel=kernel),), max_lag=26)
-    said = module._wider(spec, module.Row("asset", "metal", "mean lag"))
+    said = module.evidence.wider_lag(spec, "metal")
     assert said == cure
     if "=" in said:
         name, value = said.split(" in ")[0].split(" = ")

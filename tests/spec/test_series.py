@@ -22,6 +22,7 @@ from regimelag.panel.aligned_series import align_series
 from regimelag.panel.make import check_panel, describe_panel, make_panel, panel_hash
 from regimelag.panel.read import read_series
 from regimelag.panel.rows import to_frequency, trading_dates, transform
+from regimelag.panel.scenarios import future_panels, scenario, scenario_levels
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Gamma
 from regimelag.spec.model_spec import ModelSpec
@@ -99,6 +100,9 @@ BAD_PARTS = {
     "beyond a list": (lambda: Signal("a", "c", beyond=["d"]), "beyond"),
     "response of gains": (lambda: Response("a", "c", "trailing_gain"), "trailing_gain"),
     "driver of gains": (lambda: Driver("a", "c", "trailing_gain"), "trailing_gain"),
+    "response of losses": (lambda: Response("a", "c", "loss"), "loss"),
+    "driver of new highs": (lambda: Driver("a", "c", "new_high", 52), "new_high"),
+    "new high above one price": (lambda: Signal("a", "c", "new_high"), "at least 2"),
 }
 
 
@@ -318,7 +322,7 @@ def test_a_missing_value_of_the_other_column_is_an_error_that_names_it():
     refused(spec, W.drop(columns="gld"), "no column 'gld'")
 
 
-# ---- trailing gains
+# ---- gains, losses and new highs
 
 
 @given(seed=st.integers(0, 1000), periods=st.integers(1, 20), holes=st.floats(0.0, 0.3))
@@ -351,6 +355,96 @@ def test_signals_and_controls_may_be_trailing_gains_over_rows_that_overlap():
     assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "trailing gain over 13 rows"
     falling = W.assign(slv=np.exp(-(np.arange(len(W)) ** 1.1)))
     refused(spec, falling, "'slv'", "is 0 on every row")
+
+
+@given(seed=st.integers(0, 1000), periods=st.integers(2, 20), holes=st.floats(0.0, 0.1))
+@settings(max_examples=30, deadline=None)
+def test_losses_and_new_highs_are_what_a_loop_over_rows_finds(seed, periods, holes):
+    rng = np.random.default_rng(seed)
+    level = np.exp(rng.normal(0.0, 0.1, 60).cumsum())
+    level[rng.random(60) < holes] = np.nan
+    loss, high = (transform(level, kind, periods) for kind in ("loss", "new_high"))
+    for t in range(60):
+        then = level[t - periods] if t >= periods else np.nan
+        assert loss[t] == pytest.approx(
+            min(np.log(level[t] / then), 0.0) if level[t] + then > 0 else np.nan, nan_ok=True
+        )
+        known = [level[t - back] if t >= back else np.nan for back in range(1, periods + 1)]
+        if np.isnan([level[t], *known]).any():
+            assert np.isnan(high[t])
+        else:
+            assert high[t] == pytest.approx(max(np.log(level[t]) - np.log(max(known)), 0.0), abs=1e-14)
+    both = transform(level, "gain", periods) + loss
+    np.testing.assert_allclose(both, transform(level, "log_return", periods), atol=1e-14)
+    np.testing.assert_array_equal(transform(level, "gain", periods), transform(level, "trailing_gain", periods))
+
+
+def parts_of(**changes) -> ModelSpec:
+    """Silver's gain, its loss and its new highs over eight weeks."""
+    kinds = {"silver gain": ("gain", 1), "silver loss": ("loss", 1), "silver high": ("new_high", 8)}
+    signals = [replace(SILVER, name=name, transform=kind, periods=n) for name, (kind, n) in kinds.items()]
+    return spec_of(signals=tuple(replace(one, **changes) for one in signals))
+
+
+def expected_parts(level: pd.Series) -> dict[str, pd.Series]:
+    change = np.log(level).diff()
+    above = np.log(level / level.shift().rolling(8).max())
+    return {
+        "silver gain": change.clip(lower=0),
+        "silver loss": change.clip(upper=0),
+        "silver high": above.clip(lower=0),
+    }
+
+
+@pytest.mark.parametrize("against", ["", "gld"])
+def test_a_panel_holds_gains_losses_and_new_highs_from_the_first_row_that_can_have_them(against):
+    panel = make_panel(parts_of(against=against), W)
+    held = natural(panel, nm.SIGNAL)
+    # The maximum is one of the ratio, which the two maxima do not give.
+    for name, values in expected_parts(W["slv"] / W["gld"] if against else W["slv"]).items():
+        np.testing.assert_allclose(held[name], values[held.index], atol=1e-12)
+    assert held.index[0] == W.index[8]
+    assert describe_panel(panel).loc[(nm.SIGNAL, "silver high"), "transform"] == "new high over 8 rows"
+
+
+def test_a_new_high_beyond_another_column_is_a_residual_on_its_new_highs():
+    panel = make_panel(spec_of(signals=(replace(BEYOND, transform="new_high", periods=8),)), W)
+    own, other = (expected_parts(W[name])["silver high"] for name in ("slv", "gld"))
+    rows = pd.DatetimeIndex(panel[nm.TIME].to_numpy())
+    fitted = sm.OLS(own[rows], sm.add_constant(other[rows])).fit()
+    np.testing.assert_allclose(panel[nm.SIGNAL_VALUE][4:, 0], fitted.resid / fitted.resid.std(), atol=1e-8)
+
+
+def test_a_missing_price_leaves_no_new_high_until_the_window_has_passed_it():
+    frame, hole = W.copy(), W.index[50]
+    frame.loc[hole, "slv"] = np.nan
+    only = replace(SILVER, transform="new_high", periods=8)
+    refused(spec_of(signals=(only,)), frame, f"no 'slv' on the rows {hole.date()};" if only.against else "none on the")
+    # Eight rows after it, the window no longer holds it.
+    after = make_panel(spec_of(signals=(only,)), frame, start=W.index[50 + 8 + 1 + 4])
+    assert pd.Timestamp(after[nm.SIGNAL_TIME].to_numpy()[0]) == W.index[50 + 8 + 1]
+    refused(spec_of(signals=(only,)), frame, str(hole.date()), start=W.index[50 + 8 + 4])
+
+
+def test_a_delayed_new_high_is_one_of_published_prices():
+    frame = daily()
+    late = replace(SILVER, transform="new_high", periods=8, delay="7D")
+    held = natural(make_panel(spec_of(signals=(late,)), frame), nm.SIGNAL)["silver"]
+    rows = to_frequency(frame, "W-FRI").index
+    known = pd.Series({row: frame.loc[: row - pd.Timedelta(days=7), "slv"].dropna().iloc[-1:].max() for row in rows})
+    np.testing.assert_allclose(held, expected_parts(known)["silver high"][held.index], atol=1e-12)
+
+
+def test_values_under_a_scenario_go_on_where_the_panel_ends():
+    """A forecast's covariates are those of a longer panel whose prices follow the scenario."""
+    spec = parts_of()
+    panel = make_panel(spec, W, end=W.index[-11])
+    ahead = scenario(panel, horizon=10, factors={"slv": 1.4}, over=5)
+    (future,) = future_panels(spec, panel, [scenario_levels(panel, ahead, 10)], 10)
+    values = future[nm.SIGNAL_VALUE][-10:] * panel[nm.scale_of(nm.SIGNAL)] + panel[nm.center_of(nm.SIGNAL)]
+    level = pd.concat([W["slv"].iloc[:-10], ahead["slv"]])
+    for name, one in expected_parts(level).items():
+        np.testing.assert_allclose(values.sel(signal=name), one.iloc[-10:], atol=1e-10)
 
 
 # ---- trading dates

@@ -34,6 +34,25 @@ SERIES = {
     "fed_funds": "DFF",
     "breakeven_10y": "T10YIE",
     "m2_nsa_bn": "WM2NS",
+    "m2_sa_bn": "M2SL",
+    "fed_assets_mn": "WALCL",
+}
+# Publication delay of each series as a spec's `delay`, and its reason. The H.6 release of money stock is on the fourth
+# Tuesday of each month since February 2021, for all weeks and the month before: at most 57 days after the Monday that
+# dates a week, and 58 after the first of the month that dates a month. H.4.1 is published at 16:30 in New York, after
+# silver's close, so its values count from the next day on, which also covers releases moved by a Thursday's holiday.
+DELAYS = {
+    "DFII10": ("1B", "published on the next business day"),
+    "DTWEXBGS": ("W-MON", "published on Mondays for the week before"),
+    "CBBTCUSD": ("0D", "known at its own close"),
+    "CBETHUSD": ("0D", "known at its own close"),
+    "VIXCLS": ("0D", "known at its own close"),
+    "DGS2": ("1B", "published on the next business day"),
+    "DFF": ("1B", "published on the next business day"),
+    "T10YIE": ("1B", "published on the next business day"),
+    "WM2NS": ("57D", "weeks dated by their Monday, published on the fourth Tuesday of the next month (H.6)"),
+    "M2SL": ("58D", "months dated by their first day, published on the fourth Tuesday of the next month (H.6)"),
+    "WALCL": ("2D", "as of Wednesday, published on Thursday at 16:30 in New York, after the close (H.4.1)"),
 }
 MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
 IDENTIFIER = re.compile(r"[A-Z0-9_]+")
@@ -64,7 +83,8 @@ def fetch_fred(
     ----------
     columns : str, sequence of str, or mapping of column to FRED identifier
         Column names of the package (real_yield_10y, dollar_index, btc_usd, eth_usd, vix, yield_2y, fed_funds,
-        breakeven_10y, m2_nsa_bn), or FRED identifiers, such as "DGS10", which then name the column.
+        breakeven_10y, m2_nsa_bn, m2_sa_bn, fed_assets_mn), or FRED identifiers, such as "DGS10", which then name the
+        column.
     as_of : date-like, optional
         Return the values known on that day, from ALFRED; by default the latest values.
     api_key, api_key_file : str, path, optional
@@ -81,9 +101,9 @@ def fetch_fred(
     Returns
     -------
     DataFrame (date, column)
-        Floats in FRED's units (per cent, index points, USD, billions of USD), NaN where missing, as input of
-        `make_panel`. ``attrs["notes"]`` has sentences on the source and age of each column, ``attrs["origin"]`` the
-        same by column.
+        Floats in FRED's units (per cent, index points, USD, millions or billions of USD), NaN where missing, as input
+        of `make_panel`. ``attrs["notes"]`` has sentences on the source, age and publication delay of each column,
+        ``attrs["origin"]`` the same by column.
 
     Warns
     -----
@@ -115,8 +135,11 @@ def fetch_fred(
         held = store.get_or_fetch(folder, name, fetch, about=source, max_age=limit, asked=asked)
         values[column] = held.table.set_index("date")["value"]
         known = "" if day is None else f" It holds what was known on {day:%Y-%m-%d}."
-        notes += [age_note(column, identifier, held) + known, *_late_start(column, identifier, values[column])]
-        origin[column] = origin_attrs(identifier, held, as_of=None if day is None else f"{day:%Y-%m-%d}")
+        delay, reason = DELAYS.get(identifier, ("", ""))
+        late = f' Its delay in a spec is "{delay}": {reason}.' if delay else ""
+        notes += [age_note(column, identifier, held) + known + late, *_late_start(column, identifier, values[column])]
+        known_on = {"delay": delay or None, "as_of": None if day is None else f"{day:%Y-%m-%d}"}
+        origin[column] = origin_attrs(identifier, held, **known_on)
     return wide_frame(values, notes, origin)
 
 

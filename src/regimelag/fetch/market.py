@@ -34,8 +34,9 @@ SYMBOLS = {
     "eth_usd": "ETH-USD",
     "spy_usd": "SPY",
 }
-ELSEWHERE = ("real_yield_10y", "dollar_index", "vix", "yield_2y", "fed_funds", "breakeven_10y", "m2_nsa_bn")
-FRED = {name: f"fetch_fred([{name!r}]) has it" for name in ELSEWHERE}
+RATES = ("real_yield_10y", "vix", "yield_2y", "fed_funds", "breakeven_10y")
+ELSEWHERE = ("dollar_index", "m2_nsa_bn", "m2_sa_bn", "fed_assets_mn")
+FRED = {name: f"fetch_fred([{name!r}]) has it" for name in (*RATES, *ELSEWHERE)}
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^=.\-]*")
 
 # The SLV trust sells silver to pay a fee of 0.5 % per year, so the silver per share, one ounce at first, declines.

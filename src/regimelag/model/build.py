@@ -24,6 +24,7 @@ from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
 from regimelag.panel.make import check_panel
+from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.panel.published import published_drivers
 from regimelag.runtime.process import one_thread_at_a_time
@@ -78,8 +79,9 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     Notes
     -----
     Given regime k at time t in episode e(t), response a is Student-t with location ``intercept[a, k] +
-    contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a]) * sum_l w[l] x[t -
-    l] + control_effect[a] . c[t] + sum_p autoregression[a, p] * y[t - p, a]`` and log scale ``log_scale[a] + v[k] +
+    contemporaneous[a] * x[t] + (effect + effect_regime[k] + effect_episode[e] + effect_response[a] + effect_moderator .
+    q[t]) * sum_l w[l] x[t - l] + control_effect[a] . c[t] + moderator_main_effect[a] . q[t] + sum_p autoregression[a,
+    p] * y[t - p, a]`` and log scale ``log_scale[a] + v[k] +
     log_scale_episode[a, e]``. A response has no density if it or one of its own lags is missing. Several responses are
     jointly t with a residual correlation whose prior is that of Lewandowski, Kurowicka & Joe (2009),
     doi:10.1016/j.jmva.2009.04.008. Point lags are marginalised like regimes. The log location of other kernels may vary
@@ -100,11 +102,12 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
         terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
         effects = _table(terms.effect) if terms.effect else None
-        location = _location(spec, terms, data, effects)
+        moderation = _table(terms.moderation) if terms.moderation else None
+        location = _location(spec, terms, data, effects, moderation)
         log_scale = _table(terms.log_scale)
         y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
-            location = _by_lag(spec, data, effects, location)
+            location = _by_lag(spec, data, effects, moderation, location)
             y, episode = _repeated(y, spec.lag_combinations), _repeated(episode, spec.lag_combinations)
         log_obs = _log_observation(spec, terms, y, episode, location, log_scale)
         pm.Potential("log_likelihood", _marginal_loglik(spec, terms, log_obs, data))
@@ -125,31 +128,31 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
         ``response_value`` (response, time), NaN without a density; ``signal_value`` (lagged series, L + time), signals
-        then controls; ``covariate`` (1 + contemporaneous signals + controls + drivers with a term in the location,
-        time) and ``driver_value`` (1 + drivers, time - 1), each with a first row of ones; ``episode_index`` (time).
-        With autoregression also ``own_past`` (response * own lag, time), zero where missing. With point lags also
-        ``point_value`` (point signal, regime or one, time * combination), the signal at each combination of lags,
-        combinations innermost.
+        then controls; ``covariate`` (1 + contemporaneous signals + controls + drivers with a term in the location +
+        moderators, time) and ``driver_value`` (1 + drivers of the transitions, time - 1), each with a first row of
+        ones; ``episode_index`` (time). With moderators also ``moderator_value`` (moderator, time). With autoregression
+        also ``own_past`` (response * own lag, time), zero where missing. With point lags also ``point_value`` (point
+        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     rows = panel.sizes[nm.TIME]
     controls = panel[nm.CONTROL_VALUE].to_numpy().T
-    covariate = (
-        np.ones((1, rows)),
-        signals[now, spec.history :],
-        controls[:, -rows:],
-        published_drivers(spec, panel).T,
-    )
+    moderators = moderator_values(spec, panel).T
+    known = np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:]
+    covariate = (*known, published_drivers(spec, panel).T, moderators)
+    driving = [spec.drivers.index(driver) for driver in spec.transition_drivers]
     series = [signals[spec.signals.index(signal)] for signal in spec.lagged_signals]
     series += [controls[spec.controls.index(control)] for control in spec.lagged_controls]
     held = {
         nm.RESPONSE_VALUE: np.ascontiguousarray(used_responses(panel).T),
         nm.SIGNAL_VALUE: np.array(series).reshape(len(series), signals.shape[1]),
         nm.COVARIATE: np.concatenate(covariate),
-        nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1].T]),
+        nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1, driving].T]),
         nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
     }
+    if spec.moderators:
+        held[nm.MODERATOR_VALUE] = np.ascontiguousarray(moderators)
     if spec.autoregression:
         # A row with a missing own lag has no density.
         held[nm.OWN_PAST] = np.nan_to_num(own_past(panel)).reshape(rows, -1).T.copy()
@@ -240,7 +243,9 @@ def _table(terms: Sequence[Term]) -> Tensor:
     return sum(entered[1:], start=entered[0]).reshape(shape)
 
 
-def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor | None) -> Tensor:
+def _location(
+    spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor | None, moderation: Tensor
+) -> Tensor:
     """Location (response, joint regime, time) without point lags."""
     responses, joint = len(spec.responses), len(spec.joint_regimes)
     coefficients = _table(terms.location).reshape((1, -1, responses * joint))
@@ -249,11 +254,13 @@ def _location(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects
         covariate = pt.concatenate([covariate, data[nm.OWN_PAST]])
     location = linear_predictor(covariate, coefficients)
     if len(terms.lags) > len(spec.point_signals):
-        location = location + _lagged_response(spec, terms, data, effects)
+        location = location + _lagged_response(spec, terms, data, effects, moderation)
     return location.reshape((responses, joint, -1))
 
 
-def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor) -> Tensor:
+def _lagged_response(
+    spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], effects: Tensor, moderation: Tensor
+) -> Tensor:
     """Effect times lagged series, summed over series without a point lag (response * joint regime, time)."""
     lagged, coefficients, departed = [], [], []
     for place, lag in enumerate(terms.lags):
@@ -262,10 +269,17 @@ def _lagged_response(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor], 
         weights, departure = _weights(spec, lag)
         values = data[nm.SIGNAL_VALUE][place]
         sums = lag_sum(values, weights)
-        lagged.append(sums.reshape((-1, sums.shape[-1])))
+        sums = sums.reshape((-1, sums.shape[-1]))
         enters = _entering(spec) if isinstance(lag.series, Signal) else None
         own = effects[:, place : place + 1]
+        lagged.append(sums)
         coefficients.append(own if enters is None else own * enters)
+        if isinstance(lag.series, Signal) and lag.series.moderators:
+            # What a moderator adds is a lagged sum times the moderator, alike in all cells.
+            everywhere = np.ones((_episodes(), 1, len(spec.responses), len(spec.joint_regimes)))
+            everywhere = everywhere if enters is None else everywhere * enters
+            lagged += [sums * data[nm.MODERATOR_VALUE][q] for q in range(len(spec.moderators))]
+            coefficients += [moderation[q, place] * everywhere for q in range(len(spec.moderators))]
         if departure is not None:
             departed.append(lag_sum(values, departure))
     rows = pt.concatenate(lagged)
@@ -300,7 +314,9 @@ def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     return kernel.weights(parameters, spec.max_lag, pt), departure
 
 
-def _by_lag(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, location: Tensor) -> Tensor:
+def _by_lag(
+    spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, moderation: Tensor, location: Tensor
+) -> Tensor:
     """Location (response, joint regime, time * combination) with point lags, lags innermost."""
     responses, regimes = len(spec.responses), len(spec.joint_regimes)
     location = location[..., None]
@@ -308,6 +324,9 @@ def _by_lag(spec: ModelSpec, data: Mapping[str, Tensor], effects: Tensor, locati
         own = effects[:, spec.lagged_signals.index(signal)].reshape((_episodes(), 1, responses * regimes))
         effect = linear_predictor(data[nm.COVARIATE][:1], own, data[nm.EPISODE_INDEX])
         effect = effect.reshape((responses, regimes, -1, 1))
+        if signal.moderators:
+            added = (moderation[:, spec.lagged_signals.index(signal), None] * data[nm.MODERATOR_VALUE]).sum(axis=0)
+            effect = effect + added[None, None, :, None]
         point = data[nm.POINT_VALUE][n]
         location = location + effect * point.reshape((point.type.shape[0], -1, spec.lag_combinations))
     return location.reshape((responses, regimes, -1))
@@ -381,7 +400,7 @@ def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]
     """Logits (time - 1, origin, destination) of joint regimes, or (origin, destination) without drivers."""
     joint = len(spec.joint_regimes)
     coefficients, forbidden = _table(terms.transition), forbidden_steps(spec)
-    if spec.drivers:
+    if spec.transition_drivers:
         logits = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
         logits = pt.moveaxis(logits.reshape((joint, joint, -1)), -1, 0)
     else:
@@ -396,7 +415,7 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
         return pt.as_tensor(np.full(count, -np.log(count)))
     held = [_table(terms.initial)] if terms.initial else []
     if "stationary" in kinds:
-        first = logits[0] if spec.drivers else logits
+        first = logits[0] if spec.transition_drivers else logits
         joint = stationary_distribution(softmax(first, pt), count, pt)
         if kinds == {"stationary"}:
             return pt.log(joint)

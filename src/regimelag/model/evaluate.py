@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.panel.published import published_drivers
 from regimelag.spec import names as nm
@@ -183,13 +184,24 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Cumulative lagged effect of signals (draw, signal, response, episode, joint regime), standardised."""
+    """Cumulative lagged effect of signals (draw, signal, response, episode, joint regime), standardised.
+
+    Moderators are at zero: drivers at their mean, and indicators at 0.
+    """
     return _lagged_effects(spec, draws, episodes)[:, : len(spec.lagged_signals)]
 
 
 def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
     """Cumulative lagged effects of signals, then controls."""
     return table(model_terms(spec, episodes).effect, draws).transpose(0, 2, 3, 1, 4)
+
+
+def moderation(spec: ModelSpec, draws: Draws, values: np.ndarray) -> np.ndarray:
+    """What moderators (..., moderator) add to the effects of signals (draw, signal, ...), standardised."""
+    if not spec.moderators:
+        return np.zeros((count_draws(draws), len(spec.lagged_signals), *values.shape[:-1]))
+    added = table(model_terms(spec, 1).moderation, draws)
+    return np.tensordot(added, values, axes=(1, -1))
 
 
 def log_scales(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
@@ -204,7 +216,8 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     one = np.ones((panel.sizes[nm.TIME], 1))
     controls = panel[nm.CONTROL_VALUE].to_numpy()
     before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
-    held = [one, signals[spec.history :, now], controls[-len(one) :], published_drivers(spec, panel), before]
+    q = moderator_values(spec, panel)
+    held = [one, signals[spec.history :, now], controls[-len(one) :], published_drivers(spec, panel), q, before]
     covariates = np.concatenate(held, axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
@@ -215,7 +228,7 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     if not lagged:
         return location
     episode = panel[nm.EPISODE_INDEX].to_numpy()
-    effects = _lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    effects, added = _lagged_effects(spec, draws, panel.sizes[nm.EPISODE]), moderation(spec, draws, q)
     for place, (series, values) in enumerate(lagged):
         past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
         weights, departure = lag_weights(spec, draws, series)
@@ -223,54 +236,13 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
         for e in range(panel.sizes[nm.EPISODE]):
             rows = episode == e
             sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
-            location[:, :, rows] += effects[:, place, :, e][:, :, None, :] * np.moveaxis(sums, -2, -1)
+            effect = effects[:, place, :, e][:, :, None, :]
+            if isinstance(series, Signal) and series.moderators:
+                effect = effect + added[:, place, rows][:, None, :, None]
+            location[:, :, rows] += effect * np.moveaxis(sums, -2, -1)
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
-
-
-def iterate_own_past(
-    spec: ModelSpec, draws: Draws, y: np.ndarray, history: np.ndarray, *, known: np.ndarray | None = None
-) -> np.ndarray:
-    """Add the own lags to responses (draw, time, response), recursively.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        The model.
-    draws : dict of str to ndarray
-        Parameters (draw, ...).
-    y : ndarray
-        Standardised responses (draw, time, response) without own lags in their location.
-    history : ndarray
-        Responses before the first row (own lag, response) or (draw, own lag, response), the most recent first; a
-        missing one is replaced by the mean.
-    known : ndarray, optional
-        Responses (time, response) to keep as they are, NaN elsewhere.
-
-    Returns
-    -------
-    ndarray
-        Standardised responses (draw, time, response).
-    """
-    if not spec.autoregression:
-        return y
-    coefficient = draws[nm.AUTOREGRESSION]
-    past = np.broadcast_to(np.nan_to_num(history), (len(y), spec.autoregression, y.shape[-1])).copy()
-    found = np.empty_like(y)
-    for t in range(y.shape[1]):
-        found[:, t] = y[:, t] + np.einsum("nap,npa->na", coefficient, past)
-        if known is not None:
-            found[:, t] = np.where(np.isnan(known[t]), found[:, t], known[t])
-        past = np.concatenate([found[:, t, None], past[:, :-1]], axis=1)
-    return found
-
-
-def without_own_past(spec: ModelSpec, draws: Draws) -> Draws:
-    """Draws with zero coefficients of the own lags."""
-    if not spec.autoregression:
-        return draws
-    return draws | {nm.AUTOREGRESSION: np.zeros_like(draws[nm.AUTOREGRESSION])}
 
 
 def intercepts(spec: ModelSpec, draws: Draws) -> np.ndarray:
@@ -335,7 +307,7 @@ def process_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
 def _process_table(spec: ModelSpec, draws: Draws, process: Process, place: int) -> np.ndarray:
     terms = step_terms(spec, process)
     if not terms:
-        return np.zeros((count_draws(draws), 1 + len(spec.drivers), 1, 1))
+        return np.zeros((count_draws(draws), 1 + len(spec.transition_drivers), 1, 1))
     held = {
         term.name: draws[term.name][:, place] if process.own else draws[term.name]
         for term in terms
@@ -371,9 +343,9 @@ def expected_durations(spec: ModelSpec, draws: Draws) -> np.ndarray:
 def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     """Logits (draw, step, origin, destination); row t is the step from t to t + 1."""
     rows = joint_table(spec, draws)
-    if not spec.drivers:
+    if not spec.transition_drivers:
         return rows
-    z = panel[nm.DRIVER_VALUE].to_numpy()[:-1]
+    z = panel[nm.DRIVER_VALUE].to_numpy()[:-1, [spec.drivers.index(driver) for driver in spec.transition_drivers]]
     return rows[:, :1] + np.einsum("ndij,td->ntij", rows[:, 1:], z)
 
 
@@ -504,13 +476,15 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
     y = used_responses(panel)
     signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
     effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
+    added = moderation(spec, draws, moderator_values(spec, panel))
     rows = np.arange(len(y)) + spec.history
     density = np.empty((count, len(lags), len(y), len(spec.joint_regimes)))
     for c, lag in enumerate(lags):
         location = at_draws.location.copy()
         for s, signal in enumerate(spec.point_signals):
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
-            effect = effects[:, spec.lagged_signals.index(signal)][:, :, episode]
+            place = spec.lagged_signals.index(signal)
+            effect = effects[:, place][:, :, episode] + added[:, place, None, :, None]
             location += effect * past
         density[:, c] = log_observation(at_draws._replace(location=location), y)
     return at_draws, density

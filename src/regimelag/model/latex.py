@@ -16,7 +16,7 @@ from regimelag.spec.priors import Prior
 from regimelag.spec.process_terms import ordering_signal, steps_of
 from regimelag.spec.processes import Process, groups_of
 from regimelag.spec.regime_terms import Indices
-from regimelag.spec.series import Control
+from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term, index_of, text
 from regimelag.spec.terms import Lag, Terms, kernel_symbol, model_terms
 
@@ -80,6 +80,7 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
     lines = [_observation(spec, index), *_family(spec), _location(spec, terms, index)]
     for lag in terms.lags:
         lines += [*_effect(spec, lag, terms, index), *_kernel(spec, lag, index)]
+    lines += _moderators(spec)
     return [*lines, *_scale(spec, terms, index), *_processes(spec, index)]
 
 
@@ -127,7 +128,7 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     summands = [one for term in terms.location if term.name not in first for one in term.summands]
     summands += _same_period_deviations(spec, terms)
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    late = (nm.CONTROL_EFFECT, nm.DRIVER_CONTROL)
+    late = (nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.MODERATOR_MAIN_EFFECT)
     summands += [one for term in terms.location if term.name in late for one in term.summands]
     summands += own_past
     by_regime = index.of_quantity(spec, "intercept")
@@ -137,6 +138,7 @@ def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     parts += ["controls of the same period"] if spec.controls else []
     parts += ["lagged effects of controls"] if spec.lagged_controls else []
     parts += ["the drivers as last published"] if nm.DRIVER_CONTROL in {term.name for term in terms.location} else []
+    parts += ["moderators of the effect"] if spec.moderators else []
     parts += ["the response's own past"] if spec.autoregression else []
     words += "".join(f", plus {part}" for part in parts)
     return Line(
@@ -156,7 +158,8 @@ def _same_period_deviations(spec: ModelSpec, terms: Terms) -> Iterator[str]:
 def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
     name, value = text(lag.series.name), "x"
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
-    where = index_of(index.response, index.of_quantity(spec, "effect"), index.episode if moves else "")
+    time = "t" if isinstance(lag.series, Signal) and lag.series.moderators else ""
+    where = index_of(time, index.response, index.of_quantity(spec, "effect"), index.episode if moves else "")
     effect = rf"\beta^{{{name}}}{where}"
     if isinstance(lag.series, Control):
         effect, value = rf"g^{{{name}}}{index_of(index.response)}", "u"
@@ -179,6 +182,7 @@ def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
 
 
 def _effect(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
+    moderators = lag.series.moderators if isinstance(lag.series, Signal) else ()
     if isinstance(lag.series, Control):
         return
     symbol, regimes = text(lag.series.name), index.of_quantity(spec, "effect")
@@ -191,16 +195,37 @@ def _effect(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> Iterator
     ends = [letter if name in held else "" for name, letter in letters.items()]
     where = index_of(ends[0], regimes, ends[1])
     over, total = _deviations(varying)
-    words = f"The effect of {lag.series.name} "
-    words += "orders the regimes of a process by gains" if ordered else ""
-    words += ", and is " if ordered and varying else ("is " if varying else "")
-    words += f"pooled over {over}; each group of deviations sums to zero" if varying else ""
+    words = ["orders the regimes of a process by gains"] if ordered else []
+    words += [f"is pooled over {over}; each group of deviations sums to zero"] if varying else []
+    words += ["depends on the period"] if moderators and not varying else []
+    said = f"The effect of {lag.series.name} {', and '.join(words)}{'; moderators add to it' if moderators else ''}."
     parts = [f"b^{{{symbol}}}", *(rf"u{index_of(index.regime(one))}" for one in ordered), *([total] if total else [])]
+    parts += [rf"\phi^{{{symbol},{text(one)}}}\, q^{{{text(one)}}}_t" for one in moderators]
     latex = rf"\beta^{{{symbol}}}{where} = {' + '.join(parts)}"
     for letter in dict.fromkeys(index.regime(one) for one in ordered):
         up = rf"u{index_of(letter + '+1')} - u{index_of(letter)} = g{index_of(letter)} > 0"
         latex += rf", \quad {up}, \quad \sum u{index_of(letter)} = 0"
-    yield Line(f"{words}.", latex)
+    yield Line(said, latex)
+
+
+def _moderators(spec: ModelSpec) -> Iterator[Line]:
+    """Each moderator, from the drivers as published by the period before."""
+    indicators = {indicator.name: indicator for indicator in spec.indicators}
+    for name in spec.moderators:
+        symbol = rf"q^{{{text(name)}}}_t"
+        if name not in indicators:
+            words = f"The moderator {name} is the standardised driver as published by the period before."
+            yield Line(words, rf"{symbol} = z^{{{text(name)}}}_{{t-1}}")
+            continue
+        bounds = [rf"{_own(one.driver)} < {one.below:g}" for one in indicators[name].all_of if one.below is not None]
+        bounds += [rf"{_own(one.driver)} > {one.above:g}" for one in indicators[name].all_of if one.above is not None]
+        words = f"The moderator {name} is 1 where all bounds hold, of drivers in their own units as published by the "
+        yield Line(f"{words}period before, and 0 elsewhere.", rf"{symbol} = 1\left({', '.join(bounds)}\right)")
+
+
+def _own(driver: str) -> str:
+    """LaTeX of a driver of the period before, in its own unit."""
+    return rf"\tilde{{z}}^{{{text(driver)}}}_{{t-1}}"
 
 
 def _kernel(spec: ModelSpec, lag: Lag, index: Indices) -> Iterator[Line]:

@@ -16,11 +16,10 @@ from regimelag.model.evaluate import (
     draw_regimes,
     draw_responses,
     evaluate,
-    iterate_own_past,
     regime_paths_by_process,
     stack_draws,
-    without_own_past,
 )
+from regimelag.model.own_past import iterate_own_past, without_own_past
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel
 from regimelag.panel.own_past import history_before, used_responses

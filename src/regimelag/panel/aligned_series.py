@@ -21,11 +21,14 @@ from regimelag.panel.rows import (
     as_of,
     last_inside,
     rows_before,
+    spans,
+    start_of_change,
     transform,
 )
 from regimelag.panel.vintages import Releases, as_of_vintages
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.moderation import needs_standing_drivers
 from regimelag.spec.series import NO_DELAY, Series, Signal
 
 
@@ -67,7 +70,12 @@ class AlignedSeries:
     @property
     def span(self) -> int:
         """Number of earlier rows that a value depends on."""
-        return 0 if self.series.transform == "level" else self.series.periods
+        return max(self.spans, default=0)
+
+    @property
+    def spans(self) -> range:
+        """Numbers of rows by which the earlier levels that a value depends on lie before its own."""
+        return spans(self.series.transform, self.series.periods)
 
     @property
     def first_value(self) -> int:
@@ -77,12 +85,17 @@ class AlignedSeries:
 
     def ready(self, spec: ModelSpec) -> int:
         """First row of a window that this series can serve, given the history that its lags need."""
-        return self.first_value + spec.history_of(self.role)
+        return self.first_value + rows_before_window(spec, self.role)
 
 
 def parts(spec: ModelSpec) -> dict[str, tuple[Series, ...]]:
     """The spec's series by role."""
     return {nm.RESPONSE: spec.responses, nm.SIGNAL: spec.signals, nm.DRIVER: spec.drivers, nm.CONTROL: spec.controls}
+
+
+def rows_before_window(spec: ModelSpec, role: str) -> int:
+    """Rows before the window on which the series of a role need a value."""
+    return 1 if role == nm.DRIVER and needs_standing_drivers(spec) else spec.history_of(role)
 
 
 def describe_columns(series: Series, *, spell: Callable[[str], str] = repr) -> str:
@@ -166,23 +179,29 @@ def _lay(
     asked: str,
     releases: Mapping[str, Releases],
 ) -> AlignedSeries:
-    legs, bases = {}, {}
+    backs = spans(series.transform, series.periods) or range(1, 2)
+    legs: dict[str, OnRows] = {}
+    earlier: list[dict[str, FloatArray]] = [{} for _ in backs]
     for name in series.columns:
         if name in releases:
-            legs[name], bases[name] = as_of_vintages(releases[name], rows, series.periods)
+            for place, back in enumerate(backs):
+                legs[name], earlier[place][name] = as_of_vintages(releases[name], rows, back)
             continue
         published = is_as_of(role, series)
         legs[name] = as_of(source[name], rows, series.delay) if published else last_inside(source[name], rows)
-        bases[name] = rows_before(legs[name].level, series.periods)
+        for place, back in enumerate(backs):
+            earlier[place][name] = rows_before(legs[name].level, back)
     # np.minimum propagates NaT.
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
     track = AlignedSeries(role, series, legs, np.full(len(rows), np.nan), date)
     _check_positive(track, asked)
     levels = {name: leg.level for name, leg in legs.items()}
-    value = transform(combined(series, levels), series.transform, series.periods, base=combined(series, bases))
+    base = start_of_change([combined(series, before) for before in earlier])
+    value = transform(combined(series, levels), series.transform, series.periods, base=base)
     if not (isinstance(series, Signal) and series.beyond):
         return replace(track, value=value)
-    other = transform(levels[series.beyond], series.transform, series.periods, base=bases[series.beyond])
+    base = start_of_change([before[series.beyond] for before in earlier])
+    other = transform(levels[series.beyond], series.transform, series.periods, base=base)
     return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
 
 
@@ -203,7 +222,8 @@ def _check_positive(track: AlignedSeries, asked: str) -> None:
             which = f", whose column {column!r}" if len(track.legs) > 1 else ""
             came = f"{track.label}{which} is {leg.level[bad][0]:g} on {where}"
             cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
-            raise PanelError(asked, "a log return or gain needs values above zero", came, cure)
+            kind = track.series.transform.replace("_", " ")
+            raise PanelError(asked, f"a {kind} needs values above zero", came, cure)
 
 
 def check_history(
@@ -213,10 +233,11 @@ def check_history(
     late = [track for track in tracks if track.role != nm.RESPONSE and track.ready(spec) > first]
     if not late:
         return
-    came = "; ".join(_what_came(track, rows, first, spec.history_of(track.role)) for track in late)
+    came = "; ".join(_what_came(track, rows, first, rows_before_window(spec, track.role)) for track in late)
     lagged = "signals and controls" if spec.lagged_controls else "signals"
     rule = f"every covariate has a value on the first row, and {lagged} on the {spec.history} rows before it, "
     rule += "for the lags"
+    rule += ", and drivers on the row before it, for moderators" if needs_standing_drivers(spec) else ""
     possible = max(track.ready(spec) for track in late)
     need = "give data from further back"
     if possible >= len(rows):
@@ -252,7 +273,7 @@ def check_present(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, ask
     gaps = np.flatnonzero(np.isnan(track.value[used])) + used.start
     if not len(gaps):
         return
-    needed = np.union1d(gaps, gaps - track.span)
+    needed = np.unique([gaps, *(gaps - back for back in track.spans)])
     for column, leg in track.legs.items():
         causes = np.intersect1d(needed, np.flatnonzero(np.isnan(leg.level)))
         if not len(causes):

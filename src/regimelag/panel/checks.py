@@ -14,6 +14,7 @@ from regimelag.panel.aligned_series import episode_rows, parts
 from regimelag.panel.frame_checks import truncate_list
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.moderation import needs_standing_drivers
 from regimelag.spec.toml import spec_from_toml
 
 # Correlation above which a covariate counts as the lagged response, up to rounding.
@@ -53,6 +54,7 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     _check_names(spec, panel, asked)
     _check_times(spec, panel, asked)
     _check_history(spec, panel, asked)
+    _check_standing(spec, panel, asked)
     _check_episodes(spec, panel, asked)
     for role in parts(spec):
         _check_values(panel, role, asked)
@@ -116,6 +118,17 @@ def _check_history(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         raise PanelError(asked, rule, came, REMAKE)
     if np.isinf(panel[nm.RESPONSE_HISTORY].to_numpy()).any():
         raise PanelError(asked, "responses before the window are finite or missing (NaN)", "infinite", REMAKE)
+
+
+def _check_standing(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
+    """Check that drivers have the row before the window that moderators and indicators need."""
+    if not needs_standing_drivers(spec):
+        return
+    held = panel.get(nm.DRIVER_HISTORY)
+    if held is None or held.dims != (nm.DRIVER,) or not np.isfinite(held.to_numpy()).all():
+        came = "none" if held is None else f"dimensions {dict(held.sizes)}, {held.to_numpy().tolist()}"
+        rule = f"{nm.DRIVER_HISTORY!r} ({nm.DRIVER}) has the drivers of the row before the window, for moderators"
+        raise PanelError(asked, rule, came, REMAKE)
 
 
 def _ascend(dates: np.ndarray[Any, Any]) -> bool:

@@ -21,6 +21,9 @@ WORDS = {
     "log_return": "log return",
     "difference": "difference",
     "level": "level",
+    "gain": "gain",
+    "loss": "loss",
+    "new_high": "new high",
     "trailing_gain": "trailing gain",
 }
 

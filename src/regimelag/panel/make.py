@@ -31,6 +31,7 @@ from regimelag.panel.asynchronous_closes import check_known, clock_gaps, gaps_as
 from regimelag.panel.checks import check_panel, check_spec, panel_hash
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.frame_checks import check_frame, take_columns, truncate_list
+from regimelag.panel.moderators import add_standing_drivers, check_indicators_vary
 from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
 from regimelag.panel.orthogonalize import partial_out
 from regimelag.panel.own_past import add_history
@@ -39,6 +40,7 @@ from regimelag.panel.sample_checks import check_explained, check_varies, check_w
 from regimelag.panel.vintages import read_vintages, vintage_notes
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.moderation import needs_standing_drivers
 from regimelag.spec.toml import spec_to_toml
 
 Day = str | dt.date | pd.Timestamp | np.datetime64
@@ -89,6 +91,8 @@ def make_panel(
         ``response_history`` (own_lag, response), with autoregression: responses before the window, the most recent
         first, NaN where missing.
 
+        ``driver_history`` (driver), with moderators or indicators: drivers on the row before the window.
+
         ``episode_index`` (time); ``level`` (signal_time, leg): levels of the columns, one leg for each column of each
         series, from which scenarios continue.
 
@@ -105,8 +109,8 @@ def make_panel(
     PanelError
         If the frame breaks a rule; the window does not fit the data, or has too few rows or responses; the history is
         too short; a covariate is missing or stale; a driver is known only after the close of its row; a price is
-        unchanged for long or jumps tenfold; a series is constant; another column explains a signal completely;
-        covariates determine a response exactly; or trading dates are too far apart.
+        unchanged for long or jumps tenfold; a series or an indicator is constant; another column explains a signal
+        completely; covariates determine a response exactly; or trading dates are too far apart.
 
     See Also
     --------
@@ -126,6 +130,7 @@ def make_panel(
     check_varies(tracks, rows[first:], asked)
     check_explained(spec, tracks, first, asked)
     panel = _assemble(spec, rows, tracks, first)
+    check_indicators_vary(spec, panel, asked)
     gaps = clock_gaps(spec, rows, tracks, first)
     panel.attrs |= {
         "notes": json.dumps([*panel_notes(spec, source, rows, tracks, first, gaps), *vintage_notes(releases, rows)]),
@@ -246,6 +251,10 @@ def _assemble(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
     slopes = [track.slope for track in tracks if track.role == nm.SIGNAL]
     about = {"long_name": "units of the signal's column that go with one unit of the column that it lies beyond"}
     panel[nm.BEYOND_SLOPE] = (nm.SIGNAL, np.array(slopes, dtype=float), about)
+    if needs_standing_drivers(spec):
+        drivers = [track.value[first - 1] for track in tracks if track.role == nm.DRIVER]
+        center, scale = (panel[of(nm.DRIVER)].to_numpy() for of in (nm.center_of, nm.scale_of))
+        panel = add_standing_drivers(panel, (np.array(drivers) - center) / scale)
     if spec.autoregression:
         panel = _add_history(spec, panel, [track for track in tracks if track.role == nm.RESPONSE], first)
     return _add_levels(panel, tracks, len(reach))

@@ -8,6 +8,7 @@ import xarray as xr
 
 from regimelag.errors import PanelError
 from regimelag.panel.checks import check_panel
+from regimelag.panel.moderators import restandardize_standing
 from regimelag.panel.own_past import restandardize_history
 from regimelag.panel.rows import transform
 from regimelag.panel.scenarios import levels_of
@@ -32,7 +33,7 @@ def restandardize_like(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> x
             values = values + _beyond(spec, panel, old)
         other[value] = ((values - old[center]) / old[scale]).transpose(*panel[value].dims)
         other[center], other[scale] = old[center], old[scale]
-    return restandardize_history(other, panel)
+    return restandardize_standing(restandardize_history(other, panel), panel)
 
 
 def _beyond(spec: ModelSpec, panel: xr.Dataset, old: xr.Dataset) -> xr.DataArray:

@@ -18,7 +18,8 @@ from pandas.tseries.offsets import BaseOffset
 
 from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import check_frame, take_columns
-from regimelag.spec.model_spec import nearest_frequency
+from regimelag.spec.frequency import nearest_frequency
+from regimelag.spec.series import ONE_SIDED
 
 FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
@@ -27,7 +28,7 @@ PERIODS = ("D", "B", "W", "ME", "QE")
 TRADING = "trading"
 
 # Transforms that need positive values.
-LOGARITHMIC = ("log_return", "trailing_gain")
+LOGARITHMIC = ("log_return", *ONE_SIDED)
 
 # Two publications may be late or missing, and markets close for up to ten days (Chinese New Year).
 STALE_INTERVALS = 2
@@ -234,19 +235,32 @@ def rows_before(level: FloatArray, periods: int) -> FloatArray:
     return before
 
 
+def spans(kind: str, periods: int) -> range:
+    """Numbers of rows by which the earlier levels that a value depends on lie before its own."""
+    if kind == "level":
+        return range(0)
+    return range(1 if kind == "new_high" else periods, periods + 1)
+
+
+def start_of_change(earlier: Sequence[FloatArray]) -> FloatArray:
+    """Level that a value is compared with: the highest of the earlier levels at `spans`; NaN where one is missing."""
+    # np.maximum propagates NaN.
+    return np.maximum.reduce(list(earlier))
+
+
 def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | None = None) -> FloatArray:
-    """Level, difference, log return or trailing gain over the rows.
+    """Transformed values over the rows.
 
     Parameters
     ----------
     level : array of float (row)
-        In the unit of the series; positive for a log return or gain.
-    kind : {"log_return", "difference", "level", "trailing_gain"}
-        The transform. A trailing gain is the positive part of a log return.
+        In the unit of the series; positive unless the transform is "difference" or "level".
+    kind : {"log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"}
+        The transform, as in `regimelag.Signal`.
     periods : int
-        Rows that a difference, return or gain spans.
+        Rows that a change spans, or that the trailing window of a new high has.
     base : array of float (row), optional
-        Level at the start of the change; by default the level `periods` rows before.
+        Level that a value is compared with, from `start_of_change`; by default of the level itself.
 
     Returns
     -------
@@ -256,9 +270,11 @@ def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | 
     if kind == "level":
         return level.copy()
     if base is None:
-        base = rows_before(level, periods)
+        base = start_of_change([rows_before(level, back) for back in spans(kind, periods)])
     if kind in LOGARITHMIC:
         level, base = (np.log(np.where(ends > 0, ends, np.nan)) for ends in (level, base))
     change = level - base
-    # np.maximum propagates NaN.
-    return np.maximum(change, 0.0) if kind == "trailing_gain" else change
+    if kind not in ONE_SIDED:
+        return change
+    # np.maximum and np.minimum propagate NaN.
+    return np.maximum(change, 0.0) if ONE_SIDED[kind] > 0 else np.minimum(change, 0.0)

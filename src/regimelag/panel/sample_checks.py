@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import AlignedSeries, check_present
+from regimelag.panel.aligned_series import AlignedSeries, check_present, rows_before_window
 from regimelag.panel.orthogonalize import is_constant
 from regimelag.panel.price_checks import check_levels
 from regimelag.panel.rows import TRADING, FloatArray, stale_after
@@ -34,14 +34,14 @@ def check_window(
         cure = "widen the window, give more data, or lower max_lag"
         raise PanelError(asked, f"the window has at least {least} rows (10, or max_lag if larger)", came, cure)
     for track in tracks:
-        back = spec.history_of(track.role)
+        back = rows_before_window(spec, track.role)
         if track.role == nm.RESPONSE:
             _check_response(spec, track, first, asked)
         else:
             check_present(track, rows, slice(first - back, len(rows)), asked)
         check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
     if spec.frequency == TRADING:
-        reach = max(track.span + spec.history_of(track.role) for track in tracks)
+        reach = max(track.span + rows_before_window(spec, track.role) for track in tracks)
         _check_steps(rows[max(first - reach, 0) :], asked)
 
 

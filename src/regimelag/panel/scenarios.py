@@ -12,6 +12,7 @@ from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import combined, parts
 from regimelag.panel.checks import REMAKE
 from regimelag.panel.frame_checks import truncate_list
+from regimelag.panel.moderators import standing_drivers
 from regimelag.panel.own_past import history_before, with_history
 from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
 from regimelag.runtime.plain import is_number, whole
@@ -241,6 +242,8 @@ def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
         future = np.full((horizon, past.shape[1]), np.nan)
         ahead[nm.value_of(role)] = ((time, role), np.concatenate([past, future]))
     ahead.attrs = dict(panel.attrs)
+    if nm.DRIVER_HISTORY in panel.data_vars:
+        ahead[nm.DRIVER_HISTORY] = (nm.DRIVER, standing_drivers(panel)[-1])
     return with_history(ahead, history_before(panel, panel.sizes[nm.TIME] - 1))
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import PanelError
+from regimelag.panel.moderators import restandardize_standing, with_standing_drivers
 from regimelag.panel.orthogonalize import is_constant
 from regimelag.panel.own_past import history_before, restandardize_history, used_responses, with_history
 from regimelag.spec import names as nm
@@ -50,7 +51,7 @@ def day_of(panel: xr.Dataset, row: int) -> str:
 def window(panel: xr.Dataset, first: int, stop: int) -> xr.Dataset:
     """Rows first to stop of a panel, with their history and remaining episodes."""
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
-    panel = with_history(panel, history_before(panel, first))
+    panel = with_standing_drivers(with_history(panel, history_before(panel, first)), first)
     cut = panel.isel({nm.TIME: slice(first, stop), nm.SIGNAL_TIME: slice(first, history + stop)})
     used, index = np.unique(cut[nm.EPISODE_INDEX].to_numpy(), return_inverse=True)
     return cut.isel({nm.EPISODE: used}).assign({nm.EPISODE_INDEX: (nm.TIME, index.astype(np.int64))})
@@ -119,4 +120,4 @@ def restandardize_on(spec: ModelSpec, panel: xr.Dataset, stop: int) -> xr.Datase
         other[scale] = spread.assign_attrs(panel[scale].attrs)
         other[held].attrs = panel[held].attrs
     other.attrs["end"] = day_of(panel, stop - 1)
-    return restandardize_history(other, panel)
+    return restandardize_standing(restandardize_history(other, panel), panel)

@@ -1,4 +1,4 @@
-from .evaluation import plot_compare, plot_lead_lag, plot_robustness
+from .evaluation import plot_compare, plot_event_study, plot_lead_lag, plot_robustness
 from .forecast import plot_forecast, plot_impulse
 from .lags import plot_evidence, plot_lag
 from .panel import plot_panel
@@ -20,6 +20,7 @@ __all__ = [
     "plot_drivers",
     "plot_durations",
     "plot_effects",
+    "plot_event_study",
     "plot_evidence",
     "plot_forecast",
     "plot_impulse",

@@ -1,4 +1,4 @@
-"""Figures of evaluations: robustness, lead-lag correlations, comparison."""
+"""Figures of evaluations: robustness, lead-lag correlations, event studies, comparison."""
 
 from __future__ import annotations
 
@@ -109,6 +109,57 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
             ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
             finish(ax, below=True, fontsize="small")
     return axes
+
+
+def plot_event_study(study: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the paths around the events of an event study, their mean, and what unrelated events have.
+
+    Parameters
+    ----------
+    study : xarray.Dataset
+        From `event_study`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A thin line for each event; the mean path with its 95 % interval at each step; the mean path around all periods,
+        with the band that the mean path of 95 % of unrelated events keeps within at all steps after the event.
+    """
+    require_reading("plot_event_study", study, "event_study(panel)", xr.Dataset, lambda one: "mean_path" in one)
+    ax = axes_or_new(ax, 8, 4.6)
+    step, usual = study[nm.STEP].to_numpy(), study["unconditional"].to_numpy()
+    unit = period_name(str(study.attrs.get("frequency", "")))
+    count = study["path"].sizes["event"]
+    for number, path in enumerate(study["path"].transpose("event", nm.STEP).to_numpy()):
+        ax.plot(step, path, color=PRIOR, linewidth=0.7, alpha=0.8, label=None if number else "one event")
+    ax.plot(step, usual, color="black", linewidth=1, linestyle="--", label="mean around all periods")
+    for sign in (-1, 1):
+        edge = usual + sign * study["band"].to_numpy()
+        ax.plot(step, edge, color="black", linewidth=1, linestyle=":", label="95 % of unrelated events, all steps")
+    ax.fill_between(
+        step,
+        usual + study["low"],
+        usual + study["high"],
+        color=POSTERIOR,
+        alpha=0.18,
+        linewidth=0,
+        label="95 % interval",
+    )
+    ax.plot(step, study["mean_path"], color=POSTERIOR, linewidth=2.2, label=f"mean of {count} events")
+    ax.axvline(0, color="black", linewidth=0.8)
+    # The paths of single events may be far wider than their mean.
+    edges = [usual + study[name] for name in ("low", "high")] + [usual + sign * study["band"] for sign in (-1, 1)]
+    room = np.nanmax(edges) - np.nanmin(edges)
+    ax.set(
+        xlabel=f"{unit} after the event",
+        ylabel=f"{study.attrs[nm.RESPONSE]}, sum since the event",
+        title=f"{study.attrs[nm.RESPONSE]} around events of {study.attrs[nm.SIGNAL]}",
+        xlim=(step[0], step[-1]),
+        ylim=(np.nanmin(edges) - 0.1 * room, np.nanmax(edges) + 0.1 * room),
+    )
+    return finish(ax)
 
 
 def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

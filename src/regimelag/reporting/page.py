@@ -31,6 +31,7 @@ from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
+from regimelag.results.states import state_report
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility, volatility_summary
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
@@ -219,7 +220,9 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
     if spec.volatility.moves:
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
-    if spec.drivers:
+    if spec.indicators and spec.lagged_signals:
+        found["state_report"] = view.read(state_report)
+    if spec.transition_drivers:
         found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
@@ -246,6 +249,8 @@ def _tables(
     tables["regimes"] = tb.regime_table(readings["regime_summary"])
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
+    if "state_report" in readings:
+        tables["state_report"] = tb.state_table(readings["state_report"])
     if "drivers" in readings:
         tables["driver_report"] = tb.driver_claim_table(readings["driver_report"])
         tables["drivers"] = tb.driver_table(readings["drivers"])
@@ -282,6 +287,9 @@ def _sections(
         said = [_volatility_now(readings["volatility"], view.spec)]
         drawn = list(fg.volatility_figures(readings["volatility"]))
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
+    if "state_report" in readings:
+        said = readings["state_report"].attrs[nm.SENTENCES]
+        yield Section("states", "Does the effect depend on the state of the economy?", said, [], ["state_report"])
     if "drivers" in readings:
         said = readings["driver_report"].attrs[nm.SENTENCES]
         drawn = list(fg.driver_figures(readings))
@@ -351,8 +359,8 @@ def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
 def _no_caution(spec: ModelSpec) -> list[str]:
     """Sentence on warnings that do not apply."""
     looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
-    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.switches)
-    looked += ["a driver that separates the regimes"] if spec.drivers else []
+    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * spec.switches
+    looked += ["a driver that separates the regimes"] if spec.transition_drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 
 

@@ -119,6 +119,30 @@ def volatility_table(summary: pd.DataFrame) -> Table:
     return Table(summary, shown, "Conditional variance. Volatility per period; the half-life of a shock in periods.")
 
 
+def state_table(report: pd.DataFrame) -> Table:
+    """The state report: effects in and out of each state, their difference, and what is claimed."""
+    keys = [name for name in (nm.RESPONSE, nm.SIGNAL) if len(report[name].unique()) > 1]
+    frame = report.set_index([*keys, nm.INDICATOR, "quantity"])
+    shown = pd.DataFrame(
+        {
+            "effect": [interval(*row) for row in frame[["5 %", "median", "95 %"]].to_numpy(dtype=float)],
+            "P(> 0)": [probability(value) for value in frame["P(> 0)"]],
+            "share": [f"{100 * value:.0f} %" for value in frame["share"]],
+            "claimed": [
+                ("yes" if claimed else "no") if quantity == "contrast" else ""
+                for claimed, quantity in zip(frame["claimed"], report["quantity"], strict=True)
+            ],
+        },
+        index=frame.index,
+    )
+    caption = (
+        "Lagged effect, averaged over the periods in which each indicator is 1, over those in which it is 0, and the "
+        "difference: median and 90 % interval, in units of the response per unit of the signal. Share: of the periods "
+        f"in which the indicator is 1. A claim needs one sign with probability {report.attrs['threshold']:.4g}."
+    )
+    return Table(report.set_index([nm.RESPONSE, nm.SIGNAL, nm.INDICATOR, "quantity"]), shown, caption)
+
+
 def driver_claim_table(report: pd.DataFrame) -> Table:
     """The driver report: changes in log odds, and what is claimed."""
     keys = [name for name in (nm.RESPONSE, nm.REGIME_PROCESS, nm.DRIVER, "from", "to") if name in report]

@@ -1,7 +1,7 @@
 """The decision rule of the verdict on a lagged response, on plain numbers.
 
-The rule has two families of claims, each with an error budget of its own; that of drivers is in
-`regimelag.results.driver_report`. None asks for a claim of another.
+The rule has three families of claims, each with an error budget of its own: level, regimes and states; that of drivers
+is in `regimelag.results.driver_report`. None asks for a claim of another.
 
 1. Draws that the diagnostics find fault with support no claim.
 2. The verdict is withheld where residuals are serially correlated, or response and signal are both close to a unit
@@ -14,16 +14,22 @@ The rule has two families of claims, each with an error budget of its own; that 
    one sign with probability 1 - 0.01 / m at least, m being n times the number of pairs of regimes. It is said to be
    stronger there if, with that probability, it is larger in magnitude and has one sign there, and its sign is said to
    differ if it is positive in one and negative in the other; either implies the sign of the difference. An effect that
-   is there in one regime alone may have a small average, so the average need not be claimed.
-5. All that follows is said only of a response whose level is claimed. The effect is said to be stronger in one episode
+   is there in one regime alone may have a small average, so the average need not be claimed. Likewise the effects of
+   the gain and of the loss of one column are said to differ if their difference has one sign with probability
+   1 - 0.01 / m at least, m being the number of such pairs of signals times responses.
+5. *States.* The effect is said to depend on a declared state of the economy if the difference between the mean effect
+   over the periods in the state and over the others has one sign with probability 1 - 0.01 / m at least, m being n
+   times the number of indicators (`regimelag.results.states`).
+6. All that follows is said only of a response whose level is claimed. The effect is said to be stronger in one episode
    than in another, or of another sign, as in regimes, with 0.01 for the pairs of episodes. An episode does not return,
    so a difference between two of them may be due to anything else that changed in between: it qualifies a response, and
    is no evidence for one.
-6. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
+7. The place of the lag is said if the information gained on the mean lag is at least 0.25 nats.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import NamedTuple, Self
 
@@ -83,6 +89,8 @@ class Claims(NamedTuple):
     regime_differences : tuple of (int, int)
         Pairs (higher, lower) by place, between whose effects a difference is claimed; all pairs of `regimes` and
         `regime_signs` are among them, in one order or the other.
+    states : tuple of int
+        For each indicator 1 or -1: the effect is higher, or lower, where it is 1; 0: no difference is claimed.
     """
 
     direction: int = 0
@@ -92,6 +100,7 @@ class Claims(NamedTuple):
     regime_signs: Pairs = ()
     episode_signs: Pairs = ()
     regime_differences: Pairs = ()
+    states: tuple[int, ...] = ()
 
 
 def decision_threshold(family: float = 1) -> float:
@@ -125,6 +134,7 @@ def claims(
     negative: float | None = None,
     regimes: Comparison | None = None,
     episodes: Comparison | None = None,
+    states: tuple[int, ...] = (),
     information: float = 0.0,
     family: int = 1,
     trusted: bool = True,
@@ -137,6 +147,8 @@ def claims(
         Posterior probabilities that the average lagged effect is above and below zero; they sum to one by default.
     regimes, episodes : Comparison, optional
         Probabilities about the effects in each two of them.
+    states : tuple of int
+        What is claimed of each indicator, from `state_claims`.
     information : float
         Nats gained on the mean lag.
     family : int
@@ -155,6 +167,7 @@ def claims(
         regimes=_sure(regimes.stronger, family) if regimes else (),
         regime_signs=_sure(regimes.opposite, family) if regimes else (),
         regime_differences=_sure(regimes.higher, family) if regimes else (),
+        states=states,
     )
     if max(positive, negative) < decision_threshold(family):
         return made
@@ -164,6 +177,23 @@ def claims(
         lag=bool(information >= INFORMATION),
         episode_signs=_sure(episodes.opposite) if episodes else (),
     )
+
+
+def state_claims(states: Sequence[tuple[np.ndarray, np.ndarray]], *, family: int = 1) -> tuple[int, ...]:
+    """Whether the effect depends on each state: 1 if it is higher inside, -1 if lower, 0 if neither is claimed.
+
+    Parameters
+    ----------
+    states : sequence of (ndarray, ndarray)
+        Draws (draw) of the mean effect over the periods in each state, and over the others.
+    family : int
+        Number of contrasts that could be claimed.
+    """
+    least, found = decision_threshold(family), []
+    for inside, outside in states:
+        signs = [float(np.mean(sign * (inside - outside) > 0)) for sign in (1, -1)]
+        found.append(int(signs[0] >= least) - int(signs[1] >= least))
+    return tuple(found)
 
 
 def _sure(probability: np.ndarray, family: int = 1) -> Pairs:
@@ -183,6 +213,7 @@ def verdict_claims(
     *,
     by_regime: np.ndarray | None = None,
     by_episode: np.ndarray | None = None,
+    states: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     information: float = 0.0,
     family: int = 1,
     trusted: bool = True,
@@ -195,6 +226,8 @@ def verdict_claims(
         Draws (draw) of the average lagged effect, in any unit.
     by_regime, by_episode : ndarray, optional
         Draws (draw, place) of the effect in each regime and episode.
+    states : sequence of (ndarray, ndarray)
+        Draws (draw) of the mean effect over the periods in each state, and over the others.
     information, family, trusted
         As in `claims`.
 
@@ -207,6 +240,7 @@ def verdict_claims(
         negative=float(np.mean(effect < 0)),
         regimes=None if by_regime is None else Comparison.of(by_regime),
         episodes=None if by_episode is None else Comparison.of(by_episode),
+        states=state_claims(states, family=family * max(len(states), 1)),
         information=information,
         family=family,
         trusted=trusted,

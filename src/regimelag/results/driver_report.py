@@ -74,7 +74,7 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
     doi:10.1080/07350015.1994.10524545.
     """
     view = View.of(idata)
-    if not view.spec.drivers:
+    if not view.spec.transition_drivers:
         raise FitError("driver_report", "the model has drivers", "none", "fit a model with [[drivers]]")
     table, problems = driver_claims(view), view.diagnostics[1:]
     table[CLAIMED] &= not problems
@@ -101,12 +101,12 @@ def driver_claims(view: View) -> pd.DataFrame:
             above, sure = float((draws > 0).mean()), max((draws > 0).mean(), (draws < 0).mean()) >= threshold
             often = min(counts[place][i, j], counts[place][j, i]) >= LEAST_STEPS
             # The sign of the effect that orders the regimes is no evidence.
-            free = process.spec.order_by.driver != spec.drivers[d].name
+            free = process.spec.order_by.driver != spec.transition_drivers[d].name
             rows.append(
                 {
                     nm.RESPONSE: own[0] if len(own) == 1 else "all",
                     **({nm.REGIME_PROCESS: process.spec.name} if several else {}),
-                    nm.DRIVER: spec.drivers[d].name,
+                    nm.DRIVER: spec.transition_drivers[d].name,
                     FROM: process.labels[i],
                     TO: process.labels[j],
                     "5 %": low,

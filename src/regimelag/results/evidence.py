@@ -5,6 +5,7 @@ Functions of arrays of draws come first, then functions of a fit.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ import pytensor.tensor as pt
 import xarray as xr
 from scipy import stats
 
+from regimelag.errors import SpecError
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.priors import DISTRIBUTIONS
+from regimelag.spec.priors import DISTRIBUTIONS, Prior
 from regimelag.spec.series import Signal
 from regimelag.spec.terms import model_terms
 
@@ -237,7 +239,7 @@ def prior_components(spec: ModelSpec, log_prior: xr.Dataset) -> list[str]:
     """
     terms = model_terms(spec, len(spec.episodes.labels()))
     lags = [lag for lag in terms.lags if isinstance(lag.series, Signal)]
-    lagged = [*terms.effect, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
+    lagged = [*terms.effect, *terms.moderation, *(term for lag in lags for term in (*lag.kernel, *lag.moves))]
     # The top level is the scale of pooled deviations, and the roughness of a random walk.
     top = {next(term.parameters()).name for term in lagged if not term.name.endswith("_innovation")}
     top.discard(nm.CONTROL_LAGGED_EFFECT)
@@ -317,3 +319,31 @@ def point_information(spec: ModelSpec, posterior: xr.Dataset, signal: str, at: d
         return None
     average = probability.mean(SAMPLE).sel({dim: label for dim, label in at.items() if dim in probability.dims})
     return divergence(average.to_numpy(), masses(spec.max_lag)) if average.dims == (nm.LAG,) else None
+
+
+def wider_effect(spec: ModelSpec, signal: str) -> str:
+    """The prior of the effect, twice as wide, as a spec has it."""
+    effect = model_terms(spec, len(spec.episodes.labels())).effect[0]
+    prior = effect.prior.at({nm.SIGNAL: signal})
+    slab = Slab(prior.distribution, prior.parameters)
+    wide = Prior(
+        prior.distribution,
+        unit=prior.unit,
+        **{**prior.parameters, **{name: 2 * value for name, value in slab.scales.items()}},
+    )
+    return f"priors={{{nm.EFFECT!r}: regimelag.{wide!r}}}"
+
+
+def wider_lag(spec: ModelSpec, signal: str) -> str:
+    """The prior of a kernel's lag, made twice as wide if the kernel can have that."""
+    kernel: Any = next(one.kernel for one in spec.lagged_signals if one.name == signal)
+    if getattr(kernel, "masses", ()):
+        return f"more even masses in the kernel of {signal}"
+    for name in ("mean_lag_sd", "roughness", "spread"):
+        try:
+            wide = dataclasses.replace(kernel, **{name: 2 * getattr(kernel, name)})
+            wide.validate(spec.max_lag)
+        except (AttributeError, TypeError, SpecError):
+            continue
+        return f"{name} = {getattr(wide, name):g} in the kernel of {signal}"
+    return f"a kernel of {signal} whose mean lag is less certain, such as gamma"

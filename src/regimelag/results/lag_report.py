@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,21 +9,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.errors import FitError, SpecError
+from regimelag.errors import FitError
+from regimelag.panel.rows import LOGARITHMIC
 from regimelag.results import evidence
+from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
 from regimelag.results.gain_report import gain_claims, gain_of
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
+from regimelag.results.states import at_zero, states_of
 from regimelag.results.verdict import LAG_GAP, Findings, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
-from regimelag.spec.priors import Prior
 from regimelag.spec.series import Signal
-from regimelag.spec.terms import model_terms, terms_of
+from regimelag.spec.terms import terms_of
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
 GROUPS = ("posterior", "prior")
@@ -99,15 +100,19 @@ def lag_report(
         With autoregression there are also *long-run effect*, and *mean lag* and *median lag of the impulse response*;
         *lagged effect* and *mean lag* are then those of the direct effect.
 
-        The quantity *lagged effect*, for all regimes and episodes, gives them equal weights, and is what the verdict
-        decides on; *lagged effect, average over the sample's periods* is ``lagged_over_sample`` of `effects`.
+        The quantity *lagged effect*, for all regimes and episodes, gives them equal weights and has moderators at their
+        means; it is what the verdict decides on; *lagged effect, average over the sample's periods* is
+        ``lagged_over_sample`` of `effects`.
 
-        In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses); ``no_effect``, by
-        signal, columns over slab widths, so that ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table
-        of the probability that the average effect is zero (see Notes); ``persistence``, by response, the robust
-        autocorrelation ``r_1`` of its one-step-ahead residuals, ``r_1^2 + ... + r_8^2``, and its own lag-1
-        ``autocorrelation``, None where there are too few rows; ``notes``, a list of warnings; ``within`` and
-        ``threshold`` as given.
+        With signals that are the gain and the loss of one column, the quantity *asymmetry* is the difference of their
+        lagged effects, and the row's signal is named "silver gain less silver loss".
+
+        In ``attrs``: ``verdict``, sentences by signal ("silver on bitcoin" with several responses), and by asymmetry;
+        ``no_effect``, by signal, columns over slab widths, so that
+        ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table of the probability that the average effect
+        is zero (see Notes); ``persistence``, by response, the robust autocorrelation ``r_1`` of its one-step-ahead
+        residuals, ``r_1^2 + ... + r_8^2``, and its own lag-1 ``autocorrelation``, None where there are too few rows;
+        ``notes``, a list of warnings; ``within`` and ``threshold`` as given.
 
     Raises
     ------
@@ -118,8 +123,9 @@ def lag_report(
     -----
     The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
     average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is
-    claimed at its own threshold, with or without that; a difference between episodes and the place of the lag only with
-    it. Where regimes are ordered by the effect, the difference between them has its own rule, see `gain_report`.
+    claimed at its own threshold, with or without that, and so are an asymmetry and a difference between states
+    (`state_report`); a difference between episodes and the place of the lag only with it. Where regimes are ordered by
+    the effect, the difference between them has its own rule, see `gain_report`.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially
     correlated, or response and signal both have a lag-1 autocorrelation above 0.9. The residuals are normal scores of
@@ -131,9 +137,10 @@ def lag_report(
     bins that are equally probable under the prior, with the bias of finite draws taken off as in Miller (1955); of a
     point lag it is that of its probabilities, exactly.
 
-    P(no average lagged effect) concerns the average effect of each signal, at prior odds one. Deviations by regime,
-    episode and response remain possible under both hypotheses: opposite effects in two regimes count as no average
-    effect. It depends on the slab's width: Lindley (1957), doi:10.1093/biomet/44.1-2.187.
+    P(no average lagged effect) concerns the average effect of each signal, or with moderators that where indicators are
+    0 and drivers at their means, at prior odds one. Deviations by regime, episode and response remain possible under
+    both hypotheses: opposite effects in two regimes count as no average effect. It depends on the slab's width: Lindley
+    (1957), doi:10.1093/biomet/44.1-2.187.
 
     Sensitivities are those of `arviz.psense_summary`, with the priors of effects and lag kernels scaled, and no others:
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5. The diagnosis is of the lagged
@@ -160,7 +167,8 @@ def lag_report(
         table[row] |= entry
     conflicts = list(_sensitivity(view, after, before, table))
     none = {signal.name: _no_effect(view, signal, slabs) for signal in spec.lagged_signals}
-    said = {one.name: verdict(one) for one in _findings(view, after, before, table, none, within)}
+    findings = list(_findings(view, after, before, table, none, within))
+    said = {one.name: verdict(one) for one in findings} | asymmetry_verdicts(spec, findings)
     notes = [*_notes(view), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(table, {"verdict": said, "no_effect": no_effect, "notes": notes} | asked)
@@ -221,7 +229,7 @@ def _quantities(view: View, group: str, within: tuple[float, float]) -> dict[Row
                 for dim in (nm.REGIME, nm.EPISODE):
                     found |= _entries(_one(read[f"lagged_by_{dim}"], *of), *of, EFFECT)
                 found |= _lag_quantities(lag, *of)
-    return found
+    return found | asymmetry(spec, found, EFFECT)
 
 
 def _one(values: xr.DataArray, response: str, signal: str) -> xr.DataArray:
@@ -268,7 +276,7 @@ def _statistics(
     draws = draws[np.isfinite(draws)]
     low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1])) if len(draws) else (np.nan,) * 3
     entry = {(group, "5 %"): low, (group, "median"): median, (group, "95 %"): high}
-    if row.quantity in (EFFECT, OVER_SAMPLE, LONG_RUN, NOW):
+    if row.quantity in (EFFECT, OVER_SAMPLE, LONG_RUN, NOW, ASYMMETRY):
         entry[group, "P(> 0)"] = float((draws > 0).mean())
         entry[group, "P(|.| > threshold)"] = float((abs(draws) > threshold).mean())
     if row.quantity in (MEAN_LAG, IMPULSE_MEAN):
@@ -395,6 +403,8 @@ def _findings(
                 by_episode=_by(after, mine, nm.EPISODE),
                 gain=gain,
                 gain_claimed=gain_claimed,
+                by_state=states_of(view, response, signal.name),
+                at_zero=at_zero(spec, signal),
                 long_run=_finite(after[Row(response, signal.name, LONG_RUN)]) if spec.autoregression else None,
                 lag=_finite(after[main]),
                 prior_lag=_finite(before[main]),
@@ -451,7 +461,7 @@ def _deviations(view: View) -> tuple[str, ...]:
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
     of = next(one for one in spec.responses if one.name == response)
-    both = {of.transform, signal.transform} == {"log_return"}
+    both = of.transform == "log_return" and signal.transform in LOGARITHMIC
     direct = "direct " if spec.autoregression else ""
     units = "in units of the response per unit of the signal"
     return f"{direct}cumulative elasticity" if both else f"{direct}cumulative effect, {units}"
@@ -464,37 +474,9 @@ def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prio
         way = "up" if found[f"{name}_pull"] > 0 else "down"
         pulls.append(f"more weight on {what} moves it {way} (sensitivity {found[name]:.2f})")
     whose = row.signal if len(spec.responses) == 1 else f"{row.signal} on {row.response}"
-    wider = _wider_effect(spec, row) if row.quantity == EFFECT else _wider(spec, row)
+    wider = (evidence.wider_effect if row.quantity == EFFECT else evidence.wider_lag)(spec, row.signal)
     return (
         f"{whose}, {row.name}: {DISAGREE}. The posterior mean, {mean:.2f}, lies outside the prior's 90 % interval, "
         f"{prior[0]:.2f} to {prior[1]:.2f}. By power-scaling, {' and '.join(pulls)}; both above "
         f"{evidence.SENSITIVE:g}. Fit again with {wider}, and report both fits."
     )
-
-
-def _wider_effect(spec: ModelSpec, row: Row) -> str:
-    """The prior of the effect, twice as wide, as a spec has it."""
-    effect = model_terms(spec, len(spec.episodes.labels())).effect[0]
-    prior = effect.prior.at({nm.SIGNAL: row.signal})
-    slab = evidence.Slab(prior.distribution, prior.parameters)
-    wide = Prior(
-        prior.distribution,
-        unit=prior.unit,
-        **{**prior.parameters, **{name: 2 * value for name, value in slab.scales.items()}},
-    )
-    return f"priors={{{nm.EFFECT!r}: regimelag.{wide!r}}}"
-
-
-def _wider(spec: ModelSpec, row: Row) -> str:
-    """The prior of a kernel's lag, made twice as wide if the kernel can have that."""
-    kernel: Any = next(one.kernel for one in spec.lagged_signals if one.name == row.signal)
-    if getattr(kernel, "masses", ()):
-        return f"more even masses in the kernel of {row.signal}"
-    for name in ("mean_lag_sd", "roughness", "spread"):
-        try:
-            wide = dataclasses.replace(kernel, **{name: 2 * getattr(kernel, name)})
-            wide.validate(spec.max_lag)
-        except (AttributeError, TypeError, SpecError):
-            continue
-        return f"{name} = {getattr(wide, name):g} in the kernel of {row.signal}"
-    return f"a kernel of {row.signal} whose mean lag is less certain, such as gamma"

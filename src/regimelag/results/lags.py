@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from regimelag.model.evaluate import (
     lag_weights,
     lag_weights_on_joint,
     lagged_effects,
+    moderation,
     stack_draws,
     transitions,
     unstack_draws,
 )
+from regimelag.panel.moderators import moderator_values, moderators_at
 from regimelag.panel.slicing import effect_scale
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
@@ -75,7 +78,8 @@ def lag_distribution(
     -------
     xarray.Dataset
         By chain, draw and signal: ``weights`` (..., lag), non-negative with sum one; ``response_curve`` (..., lag), the
-        response to one unit of the signal at each lag, in response units, averaged over regimes and episodes;
+        response to one unit of the signal at each lag, in response units, averaged over regimes and episodes, with
+        moderators at their means in the window;
         ``mean_lag``, ``median_lag`` and ``peak_lag`` in periods; ``mass_within``; in the posterior of a point lag also
         ``probability`` (..., lag) of each lag given the draw's other parameters. If the lag of a signal differs between
         responses, episodes or regimes, all but the curve have that dimension; with several responses so does the curve.
@@ -181,6 +185,7 @@ def _weights_and_curve(
     process = lag_process(spec) or spec.processes[0]
     coords[nm.REGIME] = np.array(process.labels)
     total = lagged_effects(spec, draws, len(coords[nm.EPISODE]))
+    total = total + moderation(spec, draws, mean_moderators(spec, constants))[:, :, None, None, None]
     last = {nm.LAG: np.arange(1, spec.max_lag + 1)}
     weights, curves = [], []
     for place, signal in enumerate(spec.lagged_signals):
@@ -204,7 +209,38 @@ def _weights_and_curve(
     return together[0].transpose(*order), together[1].transpose(*order)
 
 
-def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | None = 0) -> xr.Dataset:
+def mean_moderators(spec: ModelSpec, constants: xr.Dataset) -> np.ndarray:
+    """Mean of each moderator over the window (moderator); of an indicator the share of the periods in which it is 1."""
+    return np.asarray(moderator_values(spec, constants).mean(axis=0))
+
+
+def stated_moderators(asked: str, spec: ModelSpec, constants: xr.Dataset, at: Mapping[str, float]) -> np.ndarray:
+    """Stated values of moderators (moderator), by default their means in the window, in the units of the model."""
+    known, states = list(spec.moderators), {indicator.name for indicator in spec.indicators}
+    strange = sorted(set(map(str, at)) - set(known))
+    if strange:
+        rule = f"at names moderators of the model, of {known}" if known else "at is for models with moderators"
+        cure = f"write at={{{known[0]!r}: 0.0}}" if known else "leave at out"
+        raise FitError(asked, rule, f"{strange}", cure)
+    stated = mean_moderators(spec, constants)
+    for n, name in enumerate(known):
+        if name not in at:
+            continue
+        value = at[name]
+        if not is_number(value) or (name in states and value not in (0, 1)):
+            rule = "at gives an indicator the value 0 or 1" if name in states else "at gives a driver a finite number"
+            raise FitError(asked, rule, f"{name!r}: {value!r}", f"write at={{{name!r}: 0}}")
+        stated[n] = moderators_at(spec, constants, np.full(len(known), float(value)))[n]
+    return stated
+
+
+def effects(
+    idata: xr.DataTree,
+    *,
+    group: str = "posterior",
+    at: Mapping[str, float] | None = None,
+    random_seed: int | None = 0,
+) -> xr.Dataset:
     """Effects of signals and controls in response units per unit of the covariate.
 
     For two log returns the unit is per cent per per cent, an elasticity.
@@ -215,6 +251,10 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
         A fit.
     group : {"posterior", "prior"}
         Group of draws.
+    at : mapping of str to float, optional
+        Values of moderators at which lagged effects are taken: 0 or 1 for an indicator, and a value in its own unit for
+        a driver. A moderator that is not named is at its mean in the window; for an indicator that is the share of the
+        periods in which it is 1.
     random_seed : int, optional
         Seed of the regime paths for ``lagged_over_sample``.
 
@@ -235,22 +275,69 @@ def effects(idata: xr.DataTree, *, group: str = "posterior", random_seed: int | 
 
         With several responses each also has the dimension response. NaN if a signal has no effect of that kind.
 
+    Raises
+    ------
+    FitError
+        If `at` names no moderator of the model, or has a value that is not allowed.
+
+    See Also
+    --------
+    state_contrast : effects in the periods in which an indicator is 1, and in those in which it is 0.
+
     Notes
     -----
-    ``lagged_over_sample`` averages over periods with an observed response. Each period has the effect of its episode
-    and of its regime on a path sampled for the draw: given the data for the posterior, and from the transition
-    probabilities with the sample's drivers for the prior. The paths are those of `regime_paths` with the same seed.
-    Unlike an average with smoothed probabilities, it includes the uncertainty about paths.
+    ``lagged_over_sample`` averages over periods with an observed response. Each period has the effect of
+    its episode, of its moderators (unless `at` names them) and of its regime on a path sampled for the draw: given the
+    data for the posterior, and from the transition probabilities with the sample's drivers for the prior. The paths are
+    those of `regime_paths` with the same seed. Unlike an average with smoothed probabilities, it includes the
+    uncertainty about paths.
     """
-    view = View.of(idata)
-    read, every = _of_draws(view, group)
+    view, at = View.of(idata), at or {}
+    read, every = _of_draws(view, group, stated_moderators("effects", view.spec, view.constants, at))
     if every is not None:
-        shares = _shares_of_sample(view, group, random_seed)
-        # Shares are zero where a response has no such regime.
-        weighted = (every * only_one(shares)).where(only_one(shares) > 0, 0.0)
-        average = weighted.sum((nm.EPISODE, nm.REGIME), skipna=False)
+        fixed = [n for n, name in enumerate(view.spec.moderators) if name in at]
+        average = _over_periods(view, group, every, random_seed, fixed=fixed)
         read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
     return read
+
+
+def average_over_periods(
+    view: View, where: np.ndarray, *, group: str = "posterior", random_seed: int | None = 0
+) -> xr.DataArray:
+    """Lagged effect averaged over some periods (time) with an observed response, as in `effects`; NaN without any."""
+    _, every = _of_draws(view, group)
+    assert every is not None
+    return _over_periods(view, group, every, random_seed, where=where)
+
+
+def _over_periods(
+    view: View,
+    group: str,
+    every: xr.DataArray,
+    seed: int | None,
+    *,
+    where: np.ndarray | None = None,
+    fixed: Sequence[int] = (),
+) -> xr.DataArray:
+    """Average over observed periods of effects by episode and regime, with moderators at their means in the window.
+
+    `fixed` are places of moderators that do not vary.
+    """
+    spec, panel, parameters = view.spec, view.panel, view.parameters(group)
+    shares = only_one(_shares_of_sample(view, group, seed, where))
+    # Shares are zero where a response has no such regime.
+    average = (every * shares).where(shares != 0, 0.0).sum((nm.EPISODE, nm.REGIME), skipna=False)
+    if not spec.moderators:
+        return average
+    seen = ~np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()).T
+    seen = seen if where is None else seen & where
+    with np.errstate(invalid="ignore"):
+        weight = seen / seen.sum(axis=1, keepdims=True)
+    change = weight @ moderator_values(spec, panel) - mean_moderators(spec, panel)
+    change[:, list(fixed)] = 0.0
+    coords = {nm.SIGNAL: [one.name for one in spec.lagged_signals], nm.RESPONSE: panel[nm.RESPONSE].to_numpy()}
+    added = unstack_draws(moderation(spec, stack_draws(parameters), change), parameters, **coords)
+    return average + only_one(added) * elasticity_scale(panel)
 
 
 def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
@@ -258,8 +345,11 @@ def effects_of_draws(idata: xr.DataTree) -> xr.Dataset:
     return _of_draws(View.of(idata), "posterior")[0]
 
 
-def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
-    """Effects without a path, and lagged effects by signal, episode and regime (and response), if any."""
+def _of_draws(view: View, group: str, moderators: np.ndarray | None = None) -> tuple[xr.Dataset, xr.DataArray | None]:
+    """Effects without a path, and lagged effects by signal, episode and regime (and response), if any.
+
+    `moderators` are in the units of the model, by default at their means in the window.
+    """
     spec, parameters, constants = view.spec, view.parameters(group), view.constants
     scale = elasticity_scale(constants)
     read = xr.Dataset(coords={dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)})
@@ -269,8 +359,11 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
         read = read.assign_coords({nm.SIGNAL: [signal.name for signal in spec.signals]})
     if spec.lagged_signals:
         episodes = constants[nm.EPISODE].to_numpy()
+        draws = stack_draws(parameters)
+        at = mean_moderators(spec, constants) if moderators is None else moderators
         standardised = unstack_draws(
-            by_own_regime(spec, "effect", lagged_effects(spec, stack_draws(parameters), len(episodes)), axis=2),
+            by_own_regime(spec, "effect", lagged_effects(spec, draws, len(episodes)), axis=2)
+            + moderation(spec, draws, at)[:, :, None, None, None],
             parameters,
             **{
                 nm.SIGNAL: [signal.name for signal in spec.lagged_signals],
@@ -304,12 +397,16 @@ def _of_draws(view: View, group: str) -> tuple[xr.Dataset, xr.DataArray | None]:
     return read, every
 
 
-def _shares_of_sample(view: View, group: str, seed: int | None) -> xr.DataArray:
-    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled path."""
+def _shares_of_sample(view: View, group: str, seed: int | None, where: np.ndarray | None = None) -> xr.DataArray:
+    """Share (chain, draw, response, episode, regime) of each response's observed periods, on a sampled path.
+
+    `where` (time) selects periods.
+    """
     spec, panel, parameters = view.spec, view.panel, view.parameters(group)
     y, episode = panel[nm.RESPONSE_VALUE].to_numpy(), panel[nm.EPISODE_INDEX].to_numpy()
     # Weight of each period (response, time, episode), with sum one for each response.
     member = (episode[:, None] == np.arange(panel.sizes[nm.EPISODE])) & ~np.isnan(y).T[:, :, None]
+    member = member if where is None else member & where[:, None]
     with np.errstate(invalid="ignore"):
         weight = member / member.sum(axis=(1, 2), keepdims=True)
     over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}

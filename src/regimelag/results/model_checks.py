@@ -199,8 +199,8 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
         by_origin = getattr(process.spec.model, "by_origin", False)
         # With two regimes, steps into one are separated if steps into the other are.
         towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
-        for d in process.drivers:
-            driver = spec.drivers[d]
+        for driver in (spec.transition_drivers[place] for place in process.drivers):
+            d = spec.drivers.index(driver)
             found = []
             for k in towards:
                 above, below = (_beyond(rows, sign * values[:-1, d], k, by_origin=by_origin) for sign in (1, -1))

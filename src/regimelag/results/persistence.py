@@ -249,6 +249,8 @@ def _less_persistent(series: Response | Signal) -> str:
     whose = f"the {'response' if isinstance(series, Response) else 'signal'} {series.name}"
     if series.transform == "level":
         return f'write transform = "difference" for {whose}'
+    if series.transform == "new_high":
+        return f'write transform = "gain" and periods = 1 for {whose}'
     if series.periods > 1:
         return f"write periods = 1 for {whose}"
     return f"give the differences of the column {series.column} for {whose}"

@@ -284,12 +284,12 @@ def driver_effects(
     """
     view = View.of(idata)
     spec = view.spec
-    names = [driver.name for driver in spec.drivers]
+    names = [driver.name for driver in spec.transition_drivers]
     if not names:
         raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
     unknown = sorted(set(moves or {}) - set(names))
     if unknown:
-        columns = {driver.column: driver.name for driver in spec.drivers}
+        columns = {driver.column: driver.name for driver in spec.transition_drivers}
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
         cure = f"write {', '.join(meant)}" if meant else _closest(unknown[0], names)
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
@@ -433,7 +433,7 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     if spec.switches:
         found.append(("expected duration", _expected_durations(view), periods))
     found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
-    if spec.drivers:
+    if spec.transition_drivers:
         found.append(("change in long-run probability", view.read(driver_effects)[LONG_RUN], "probability"))
     by_year = [_spells(some, spec)["share"].expand_dims({YEAR: [year]}) for year, some in paths.groupby("time.year")]
     found.append(("share of the year", xr.concat(by_year, YEAR), ""))

@@ -47,6 +47,11 @@ class Findings:
         The same averaged over the sample's periods.
     by_regime, by_episode : dict of str to ndarray
         The same in each regime and episode; empty where they do not differ.
+    by_state : dict of str to (ndarray, ndarray, float)
+        The same averaged over the periods in which each indicator is 1, over those in which it is 0, and the share of
+        the first.
+    at_zero : str
+        Where the effect is that of which P(no effect) is given, in a model with moderators: "debasement is 0".
     lag, prior_lag : ndarray
         Mean lag, averaged over episodes where it differs, after and before the data.
     lag_name : str
@@ -103,6 +108,8 @@ class Findings:
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
     gain: str = ""
     gain_claimed: bool = False
+    by_state: Mapping[str, tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
+    at_zero: str = ""
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     family: int = 1
     problems: tuple[str, ...] = ()
@@ -121,6 +128,7 @@ def claims_of(found: Findings) -> Claims:
         # Where the effect orders the regimes, the sign of a difference is no evidence.
         by_regime=None if found.gain else by_regime,
         by_episode=by_episode,
+        states=[(inside, outside) for inside, outside, _ in found.by_state.values()],
         information=found.information,
         family=found.family,
         trusted=not (found.problems or found.withheld),
@@ -136,11 +144,12 @@ def verdict(found: Findings) -> str:
     if found.withheld:
         return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:
-        apart = made.regime_differences or found.gain_claimed
-        return " ".join(_of_states_alone(found, made) if apart else _not_identified(found))
+        alone = made.regime_differences or any(made.states) or found.gain_claimed
+        return " ".join(_of_states_alone(found, made) if alone else _not_identified(found, made))
     said = [_response(found, made)]
     if found.by_regime:
         said.append(_regimes(found, made))
+    said += _states(found, made)
     if found.by_episode:
         said.append(_episodes(found, made))
     said += [_place(found, made), *_lag_gaps(found), *_protection(found), _exaggerated(found.family)]
@@ -178,14 +187,15 @@ def _effect(found: Findings) -> str:
 def _none(found: Findings) -> str:
     """The probability that the average effect is zero, over how many slabs, and what that does not exclude."""
     (low, high), known = found.none, len(found.slabs)
+    none = f"no lagged effect where {found.at_zero}" if found.at_zero else "no average lagged effect"
     if not known:
-        said = f"P(no average lagged effect) cannot be computed from this fit at any of {found.asked_slabs} slab widths"
+        said = f"P({none}) cannot be computed from this fit at any of {found.asked_slabs} slab widths"
     else:
         value = f"{low:.2f} to {high:.2f}" if high - low > 0.005 else f"{high:.2f}"  # noqa: PLR2004
         value = f"below {max(high, 0.001):.3f}" if found.none_bound else value
         count = str(known) if known == found.asked_slabs else f"{known} of {found.asked_slabs}"
         reach = f"{min(found.slabs):g} to {max(found.slabs):g}" if known > 1 else f"{found.slabs[0]:g}"
-        said = f"P(no average lagged effect) is {value} over {count} slab widths, {reach} times the prior's"
+        said = f"P({none}) is {value} over {count} slab widths, {reach} times the prior's"
     if not found.deviations:
         return f"{said}."
     return f"{said}; deviations between {_listed(found.deviations)} remain possible under both hypotheses."
@@ -200,10 +210,11 @@ def _response(found: Findings, made: Claims) -> str:
     return f"A {sign} lagged effect of {found.name}. {_effect(found)}. {_none(found)}"
 
 
-def _not_identified(found: Findings) -> list[str]:
+def _not_identified(found: Findings, made: Claims) -> list[str]:
     said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none.", *_average(found)]
     if found.by_regime:
         said.append(f"Between regimes {_no_difference(found)}." if not found.gain else _regimes(found, Claims()))
+    said += _states(found, made)
     said.append(f"{_lag(found)}; the lag of an effect that may be none should not be interpreted.")
     if found.lag_gap:
         said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
@@ -211,11 +222,16 @@ def _not_identified(found: Findings) -> list[str]:
 
 
 def _of_states_alone(found: Findings, made: Claims) -> list[str]:
-    """A difference between regimes is claimed, and no average effect."""
-    said = [f"A lagged effect of {found.name} that differs between regimes. {_regimes(found, made)}"]
-    said += ["The average effect is not distinguished from none.", *_average(found)]
+    """A difference between regimes or states is claimed, and no average effect."""
+    places = ["between regimes"] if made.regime_differences else []
+    states = [name for name, way in zip(found.by_state, made.states, strict=True) if way]
+    places += [f"with the state {_listed(tuple(states))}"] if states else []
+    said = [f"A lagged effect of {found.name} that differs {_listed(tuple(places))}."]
+    said += [_regimes(found, made)] if found.by_regime else []
+    said += [*_states(found, made), "The average effect is not distinguished from none.", *_average(found)]
     said.append(f"{_lag(found)}; its place is said only if the average effect is claimed.")
-    return [*said, *_protection(found), _exaggerated(found.family * count_pairs(len(found.by_regime)))]
+    pairs = count_pairs(len(found.by_regime)) if made.regime_differences else 1
+    return [*said, *_protection(found), _exaggerated(found.family * max(pairs, len(found.by_state) if states else 1))]
 
 
 def _average(found: Findings) -> list[str]:
@@ -249,6 +265,28 @@ def _regimes(found: Findings, made: Claims) -> str:
     rest = [f"in {labels[i]} than in {labels[j]}" for i, j in made.regime_differences if {i, j} not in known]
     said += [f"the effect is higher {', '.join(rest)}"] if rest else []
     return "; ".join([_listing("regimes", found.by_regime), *(said or [_no_difference(found)])]) + "."
+
+
+def _states(found: Findings, made: Claims) -> list[str]:
+    """Effects by state, and whether a difference is claimed."""
+    family = found.family * max(len(found.by_state), 1)
+    pairs = zip(found.by_state.items(), made.states, strict=True)
+    return [state_in_words(name, state, way, family) for (name, state), way in pairs]
+
+
+def state_in_words(name: str, state: tuple[np.ndarray, np.ndarray, float], way: int, family: int) -> str:
+    """Effect where an indicator is 1 and where it is 0, and whether a difference is claimed."""
+    inside, outside, share = state
+    both = np.isfinite(inside) & np.isfinite(outside)
+    if not both.any():
+        return f"State {name}: the response is observed in one of its two states alone."
+    contrast = inside[both] - outside[both]
+    said = f"State {name}: {_interval(inside[both], 2)} in the {100 * share:.0f} % of the periods with it, "
+    said += f"{_interval(outside[both], 2)} in the others, difference {_interval(contrast, 2)}, "
+    said += _chance("> 0", float(np.mean(contrast > 0)))
+    if way:
+        return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}."
+    return f"{said}; no difference is shown, where a claim needs {decision_threshold(family):.4g} for one sign."
 
 
 def _no_difference(found: Findings) -> str:
@@ -328,3 +366,32 @@ def _lag_gaps(found: Findings) -> list[str]:
             f"probability {after:.2f}, before the data {before:.2f}."
         )
     return said
+
+
+def contrast_verdict(one: Findings, other: Findings, *, family: int) -> str:
+    """The verdict on the difference between two signals' average lagged effects, in words.
+
+    Parameters
+    ----------
+    one, other : Findings
+        The signals, on the same response.
+    family : int
+        Number of such differences that could be claimed.
+    """
+    why = list(dict.fromkeys((*one.problems, *one.withheld, *other.withheld)))
+    if why:
+        return f"Nothing is claimed of a difference between {one.name} and {other.name}. {' '.join(why)}"
+    difference = one.effect - other.effect
+    positive, needed = float(np.mean(difference > 0)), decision_threshold(family)
+    size = f"Difference in {one.measure} {_interval(difference, 2)}, median and 90 % interval, "
+    size += f"{_chance('> 0', positive)}."
+    if max(positive, float(np.mean(difference < 0))) >= needed:
+        way = "higher" if positive > 0.5 else "lower"  # noqa: PLR2004
+        return f"The lagged effect of {one.name} is {way} than that of {other.name}. {size} {_exaggerated(family)}"
+    sd = difference.std()
+    return (
+        f"No asymmetry is identified: the data do not distinguish the lagged effect of {one.name} from that of "
+        f"{other.name}. {size} A claim needs {needed:.4g} for one sign. With the difference's posterior standard "
+        f"deviation of {sd:.2f}, a difference of about {detectable(sd, family):.2f} would be claimed with probability "
+        f"{POWER:g}."
+    )

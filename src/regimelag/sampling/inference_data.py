@@ -26,10 +26,10 @@ from regimelag.model.build import build_model, draw_prior, model_data
 from regimelag.model.evaluate import (
     draw_regimes,
     draw_responses,
-    iterate_own_past,
     stack_draws,
     unstack_draws,
 )
+from regimelag.model.own_past import iterate_own_past
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.own_past import history_before, own_past
@@ -135,10 +135,12 @@ def held_panel(idata: xr.DataTree) -> xr.Dataset:
 
 def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
     """Refuse data or draws from which a response, a regime or another label was selected."""
+    # Data have all drivers, parameters those of the transitions.
+    drivers = spec.drivers if nm.DRIVER_VALUE in held else spec.transition_drivers
     labels = {
         nm.RESPONSE: [one.name for one in spec.responses],
         nm.SIGNAL: [one.name for one in spec.signals],
-        nm.DRIVER: [one.name for one in spec.drivers],
+        nm.DRIVER: [one.name for one in drivers],
         nm.CONTROL: [one.name for one in spec.controls],
         nm.LAGGED_SIGNAL: [one.name for one in spec.lagged_signals],
         nm.CONTEMPORANEOUS_SIGNAL: [one.name for one in spec.contemporaneous_signals],

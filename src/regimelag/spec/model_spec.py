@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -13,54 +12,21 @@ from regimelag.errors import require, require_choice, require_choices
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec import names as nm
 from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
+from regimelag.spec.frequency import FREQUENCY, nearest_frequency
+from regimelag.spec.indicators import Indicator
 from regimelag.spec.kernels import KERNELS, Kernel, NoLag, Point
+from regimelag.spec.moderator_checks import check_moderators
 from regimelag.spec.parts import Episodes, Regimes
 from regimelag.spec.prior_checks import check_priors, kept_priors
 from regimelag.spec.priors import Priors
 from regimelag.spec.process_checks import check_processes, kept_processes
 from regimelag.spec.processes import Process, RegimeProcess, processes_of
 from regimelag.spec.registry import check_registered
-from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, closes_of
+from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, check_parts, closes_of
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # The cost of the likelihood is proportional to the number of combinations.
 MOST_COMBINATIONS = 1000
-
-
-FREQUENCY = re.compile(r"D|B|ME|QE|trading|W-(MON|TUE|WED|THU|FRI|SAT|SUN)")
-# Aliases of each frequency: pandas offsets and words.
-MEANT = {
-    "W-FRI": "WEEK WEEKS WEEKLY",
-    "W-SUN": "W",
-    "D": "D DAY DAYS DAILY",
-    "B": "B C BD BDAY BUSINESS",
-    "trading": "TRADING SESSION SESSIONS",
-    "ME": "M MS ME BM BMS BME CBMS CBME SM SMS SME MONTH MONTHS MONTHLY",
-    "QE": "Q QS QE BQ BQS BQE QUARTER QUARTERS QUARTERLY",
-    "years": "Y A YS YE AS BY BA BYS BYE BAS YEAR YEARS YEARLY ANNUAL ANNUALLY",
-    "parts of a day": "H BH T S MIN L U N MS US NS HOUR HOURS HOURLY MINUTE MINUTES SECOND SECONDS",
-}
-
-
-def nearest_frequency(frequency: object) -> str:
-    """Quoted supported frequency nearest to a refused one, with the reason if they differ."""
-    text = str(frequency).strip()
-    week = re.fullmatch(r"\d*(W-(?:MON|TUE|WED|THU|FRI|SAT|SUN))[A-Z]*", text.upper())
-    if week:
-        return f'"{week[1]}"'
-    match = re.fullmatch(r"(\d*)\s*([A-Za-z]+)(?:[-_ ].*)?", text)
-    count, unit = match.groups() if match else ("", "")
-    small = "parts of a day" if unit in ("ms", "us", "ns", "min", "s", "h") else ""
-    near = small or next((name for name, others in MEANT.items() if unit.upper() in others.split()), "W-FRI")
-    if near == "years":
-        return '"QE": a row spans a quarter at most'
-    if near == "parts of a day":
-        return '"D", and keep one observation a day: a row spans a day at least'
-    if near in ("ME", "QE"):
-        return f'"{near}": rows are dated by the last day of their {"month" if near == "ME" else "quarter"}'
-    if near == "D" and count == "7":
-        return '"W-FRI"'
-    return f'"{near}"'
 
 
 def period_name(frequency: str) -> str:
@@ -138,6 +104,11 @@ class ModelSpec:
         What differs between several responses. "effect" and "lag" partially pool the lagged effect and the lag. With
         "regimes" each response has its own regime process, with its own volatilities, durations and driver effects; the
         processes are independent, and the likelihood runs over all joint regimes, at most 16.
+    indicators : tuple of Indicator
+        0/1 states of the economy, made of drivers, that signals name as moderators and `state_report` contrasts.
+    allow_overlap : bool
+        Whether a series may both moderate an effect and drive a regime process that carries the effect: both explain
+        the same variation.
 
     Raises
     ------
@@ -160,6 +131,8 @@ class ModelSpec:
     family: Family = field(default_factory=StudentT)
     volatility: Volatility = field(default_factory=Constant)
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
+    indicators: tuple[Indicator, ...] = ()
+    allow_overlap: bool = False
 
     def __post_init__(self) -> None:
         as_plain(self)
@@ -177,7 +150,7 @@ class ModelSpec:
             f"name = {self.name!r}",
             'write name = "my_model"',
         )
-        for role in ("responses", "signals", "drivers", "controls", "regime_processes"):
+        for role in ("responses", "signals", "drivers", "controls", "indicators", "regime_processes"):
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
@@ -193,8 +166,8 @@ class ModelSpec:
             "none",
             'add a table [[responses]] with name and column, or responses=(regimelag.Response("bitcoin", "btc_usd"),)',
         )
-        kinds = {"responses": Response, "signals": Signal, "drivers": Driver, "controls": Control}
-        kinds |= {"regime_processes": RegimeProcess}
+        kinds: dict[str, type[Any]] = {"responses": Response, "signals": Signal, "drivers": Driver}
+        kinds |= {"controls": Control, "indicators": Indicator, "regime_processes": RegimeProcess}
         for role, kind in kinds.items():
             _check_kind(asked, role, kind, getattr(self, role))
             names = [part.name for part in getattr(self, role)]
@@ -221,6 +194,7 @@ class ModelSpec:
         came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
         require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
         check_processes(self, asked)
+        check_moderators(self, asked)
         self._check_lags(asked)
         orders = [response.autoregression for response in self.responses]
         require(
@@ -232,6 +206,7 @@ class ModelSpec:
         )
         closes_of(self.series, asked)
         self._check_own_values(asked)
+        check_parts((*self.contemporaneous_signals, *self.controls), asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
         self._check_volatility(asked)
         several = len(self.responses) > 1
@@ -349,7 +324,7 @@ class ModelSpec:
             f"{len(self.responses)}: {', '.join(one.name for one in self.responses)}",
             f"write one model for each response, {constant}",
         )
-        bare = "write drivers = [] (drivers=() in Python) and " if self.drivers else "write "
+        bare = "write drivers = [] (drivers=() in Python) and " if self.transition_drivers else "write "
         require(
             not self.switches,
             asked,
@@ -459,6 +434,21 @@ class ModelSpec:
     def lagged_controls(self) -> tuple[Control, ...]:
         """Controls with a lag kernel other than none."""
         return tuple(control for control in self.controls if not isinstance(control.kernel, NoLag))
+
+    @property
+    def moderated_signals(self) -> tuple[Signal, ...]:
+        """Signals whose lagged effect has moderators."""
+        return tuple(signal for signal in self.signals if signal.moderators)
+
+    @property
+    def moderators(self) -> tuple[str, ...]:
+        """Drivers and indicators that moderate the effects of signals; all moderated signals have the same."""
+        return self.moderated_signals[0].moderators if self.moderated_signals else ()
+
+    @property
+    def transition_drivers(self) -> tuple[Driver, ...]:
+        """Drivers that enter the transition probabilities."""
+        return tuple(driver for driver in self.drivers if driver.drives)
 
     @property
     def contemporaneous_signals(self) -> tuple[Signal, ...]:

@@ -72,7 +72,8 @@ class Prior:
         Dimensions of the parameter where a kernel or another class declares them, such as ``("lag",)``.
     **parameters : float, tuple of float, or mapping of str to Prior
         Parameters of the distribution, as PyMC spells them (mu, sigma, nu, ...). ``by_signal``, ``by_control``,
-        ``by_driver``, ``by_regime``, ``by_response`` and ``by_episode`` map coordinate labels to priors of entries.
+        ``by_driver``, ``by_moderator``, ``by_regime``, ``by_response`` and ``by_episode`` map coordinate labels to
+        priors of entries.
 
     Raises
     ------

@@ -26,11 +26,12 @@ def check_processes(spec: ModelSpec, asked: str) -> None:
         _check_declared(spec, asked)
     else:
         require(
-            spec.regimes.count > 1 or not spec.drivers,
+            spec.regimes.count > 1 or not spec.transition_drivers,
             asked,
             "drivers move the probabilities of at least two regimes",
-            f"{len(spec.drivers)} drivers and one regime",
-            "write drivers = [], or count = 2 in [regimes] (regimes=regimelag.Regimes(count=2) in Python)",
+            f"{len(spec.transition_drivers)} drivers and one regime",
+            "write drivers = [], drives = false for those of moderators and indicators, or count = 2 in [regimes] "
+            "(regimes=regimelag.Regimes(count=2) in Python)",
         )
     counts = [one.count for one in declared(spec)] * (len(spec.responses) if spec.own_regimes else 1)
     shared = 'drop "regimes" from responses_vary, so that all responses share one regime process'
@@ -68,7 +69,8 @@ def kept_processes(spec: ModelSpec, signals: tuple[Signal, ...]) -> dict[str, An
     if tuple(kept) == spec.regime_processes:
         return {}
     moved = {name for process in kept for name in process.drivers}
-    drivers = tuple(driver for driver in spec.drivers if driver.name in moved)
+    # Drivers that do not drive are those of moderators.
+    drivers = tuple(driver for driver in spec.drivers if driver.name in moved or not driver.drives)
     one = {} if kept else {"regimes": Regimes(count=1)}
     return {"regime_processes": tuple(kept), "drivers": drivers, **one}
 
@@ -79,7 +81,7 @@ def _check_declared(spec: ModelSpec, asked: str) -> None:
     rule = 'regime_processes say what each response has: "regimes" in responses_vary goes with the table [regimes]'
     cure = f"write responses_vary = {[one for one in spec.responses_vary if one != 'regimes']}"
     require("regimes" not in spec.responses_vary, asked, rule, "both", cure)
-    known = {"drivers": spec.drivers, "responses": spec.responses}
+    known = {"drivers": spec.transition_drivers, "responses": spec.responses}
     for process in spec.regime_processes:
         where = f"{asked}, regime process {process.name!r}"
         for role, members in known.items():
@@ -87,10 +89,10 @@ def _check_declared(spec: ModelSpec, asked: str) -> None:
                 require_choice(where, role.removesuffix("s"), name, [one.name for one in members])
         _check_quantities(spec, process, where)
     moved = {name for process in spec.regime_processes for name in process.drivers}
-    idle = [one.name for one in spec.drivers if one.name not in moved]
+    idle = [one.name for one in spec.transition_drivers if one.name not in moved]
     rule, came = "every driver moves a regime process", f"{', '.join(idle)} moves none"
     first = spec.regime_processes[0]
-    cure = f"write drivers = {[*first.drivers, *idle]} in the process {first.name!r}"
+    cure = f"write drivers = {[*first.drivers, *idle]} in the process {first.name!r}, or drives = false for the driver"
     require(not idle, asked, rule, came, cure)
     _check_carried_once(spec, asked)
 

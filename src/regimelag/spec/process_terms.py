@@ -23,7 +23,7 @@ def steps_of(spec: ModelSpec, process: Process) -> Steps:
     declared = process.spec
     return Steps(
         declared.count,
-        tuple(spec.drivers[d].name for d in process.drivers),
+        tuple(spec.transition_drivers[d].name for d in process.drivers),
         "a" if process.own else "",
         declared.order_by.driver,
         declared.forbidden_mask() if declared.forbidden else None,
@@ -34,7 +34,7 @@ def step_terms(spec: ModelSpec, process: Process) -> tuple[Term, ...]:
     """Terms of the logits (1 + driver, origin, destination) of one process; rows are those of all drivers."""
     if process.spec.count == 1:
         return ()
-    rows = np.eye(1 + len(spec.drivers))[[0, *(1 + d for d in process.drivers)]]
+    rows = np.eye(1 + len(spec.transition_drivers))[[0, *(1 + d for d in process.drivers)]]
     found = []
     for term in process.spec.model.terms(steps_of(spec, process)):
         enters = np.einsum("...rij,rs->...sij", np.asarray(term.enters), rows)
@@ -96,7 +96,7 @@ def process_coordinates(spec: ModelSpec) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     lagged = [one.name for one in spec.lagged_signals]
     for process in processes_of(spec):
-        regimes, drivers = list(process.labels), [spec.drivers[d].name for d in process.drivers]
+        regimes, drivers = list(process.labels), [spec.transition_drivers[d].name for d in process.drivers]
         ordered, driver = ordering_signal(spec, process), process.spec.order_by.driver
         own = {
             **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
@@ -124,7 +124,7 @@ def ordering_signal(spec: ModelSpec, process: Process) -> str:
 
 def base_dimension(spec: ModelSpec, dim: str) -> str:
     """The dimension over which priors are given by name, such as regime for volatility_regime."""
-    renamed = dict.fromkeys((nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL), nm.SIGNAL)
+    renamed = dict.fromkeys((nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL, nm.MODERATED_SIGNAL), nm.SIGNAL)
     renamed |= {nm.LAGGED_CONTROL: nm.CONTROL, nm.CONTROL_DRIVER: nm.DRIVER}
     renamed |= dict.fromkeys((nm.ORDERED_SIGNAL, nm.POOLED_SIGNAL), nm.SIGNAL)
     renamed |= dict.fromkeys((nm.ORDERED_DRIVER, nm.POOLED_DRIVER), nm.DRIVER)

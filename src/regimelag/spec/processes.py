@@ -231,7 +231,7 @@ class Process(NamedTuple):
     responses : tuple of int
         Places of the responses whose quantities it carries.
     drivers : tuple of int
-        Places of its drivers.
+        Places of its drivers among those of the transitions.
     regime : ndarray
         (joint regime) its regime in each joint regime.
     own : bool
@@ -309,7 +309,7 @@ def declared(spec: ModelSpec) -> tuple[RegimeProcess, ...]:
     """Regime processes as declared; the table of regimes is one that carries scale, intercept and effect."""
     if spec.regime_processes:
         return spec.regime_processes
-    table, drivers = spec.regimes, tuple(one.name for one in spec.drivers)
+    table, drivers = spec.regimes, tuple(one.name for one in spec.transition_drivers)
     first, transitions = table.initial, table.transitions
     named = table.labels()
     return (RegimeProcess("regimes", table.count, named, drivers=drivers, initial=first, transitions=transitions),)
@@ -319,7 +319,7 @@ def declared(spec: ModelSpec) -> tuple[RegimeProcess, ...]:
 def processes_of(spec: ModelSpec) -> tuple[Process, ...]:
     """The independent regime processes of a model, one for each response where each has a copy."""
     every, several = declared(spec), len(declared(spec)) > 1
-    responses, drivers = [one.name for one in spec.responses], [one.name for one in spec.drivers]
+    responses, drivers = [one.name for one in spec.responses], [one.name for one in spec.transition_drivers]
     whose = [tuple(responses.index(name) for name in one.responses or responses) for one in every]
     if spec.own_regimes:
         every, whose = every * len(responses), [(a,) for a in range(len(responses))]

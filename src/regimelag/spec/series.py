@@ -6,16 +6,21 @@ import re
 import typing
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 
-from regimelag.errors import require, require_choice
+from regimelag.errors import require, require_choice, require_tuple
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
-Transform = Literal["log_return", "difference", "level", "trailing_gain"]
+Transform = Literal["log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"]
+
+# Transforms with values of one sign, by that sign.
+ONE_SIDED: dict[str, int] = {"gain": 1, "loss": -1, "new_high": 1, "trailing_gain": 1}
+# Names of the positive part of a log return.
+GAINS = ("gain", "trailing_gain")
 
 NO_DELAY = "0D"
 # Default span of a driver's change, in periods.
@@ -34,19 +39,23 @@ class Series:
         Name of the variable, used as its coordinate everywhere.
     column : str
         Column of the data frame.
-    transform : {"log_return", "difference", "level", "trailing_gain"}
-        Transform of the column at the panel's frequency. A trailing gain is the positive part of the log return over
-        `periods` periods: zero unless the price exceeds its value that many periods ago. Signals and controls may be
-        trailing gains. Values of changes over several periods overlap, which is allowed except for responses.
+    transform : {"log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"}
+        Transform of the column at the panel's frequency. A gain is the positive part of the log return over `periods`
+        periods, max(r, 0), and a loss the negative part, min(r, 0); they sum to the return. A trailing gain is a gain.
+        A new high is max(log(p[t] / h[t]), 0) with h[t] the highest of the `periods` prices before p[t]: the distance
+        above the previous high of a trailing window, and zero without a new high. Signals and controls may have these
+        four transforms. Values of changes over several periods overlap, which is allowed except for responses.
     periods : int
-        Number of periods that a return, gain or difference spans.
+        Number of periods that a return, gain, loss or difference spans, or that the trailing window of a new high has
+        (at least 2). A value requires the price at both ends of a change, and every price of a trailing window.
     delay : str
         Publication delay as a pandas offset: a value dated d is known at d + delay. "0D" is known at its own close,
         "1B" on the next business day, "W-MON" on the next Monday.
     against : str
-        Second column, applied before the transform: the level is the ratio column / against if the transform takes
-        logarithms (log_return, trailing_gain), and the difference column - against otherwise (difference, level). Both
-        columns are aligned by the same rule and with the same delay; a value requires both. Empty for the column alone.
+        Second column, applied before the transform: the level is the difference column - against if the transform is
+        "difference" or "level", and the ratio column / against otherwise, since the other transforms take logarithms. A
+        new high is then one of the ratio. Both columns are aligned by the same rule and with the same delay; a value
+        requires both. Empty for the column alone.
     close : str
         Local time and zone at which values of the column are observed: "16:00 America/New_York", or "24:00 UTC" for the
         end of the day (00:00 is its beginning). A value dated d is observed at that time on day d; daylight saving
@@ -87,6 +96,13 @@ class Series:
             "a level spans one row",
             f"periods = {self.periods}",
             'write periods = 1, or transform = "difference" for the change over that many rows',
+        )
+        require(
+            not (self.transform == "new_high" and self.periods == 1),
+            asked,
+            "the trailing window of a new high has at least 2 periods: above one earlier price, it is a gain",
+            "periods = 1",
+            'write periods = 52, or transform = "gain"',
         )
         try:
             offset = pd.tseries.frequencies.to_offset(self.delay)
@@ -160,14 +176,50 @@ def _check_second(series: Series, field_name: str, other: str) -> None:
     )
 
 
-def _check_gain(series: Series, reason: str) -> None:
+def _check_one_sided(series: Series, reason: str) -> None:
     require(
-        series.transform != "trailing_gain",
+        series.transform not in ONE_SIDED,
         f"a {type(series).__name__.lower()} named {series.name!r}",
-        f"a trailing gain is a signal or a control: {reason}",
-        "transform = 'trailing_gain'",
-        'write transform = "log_return"',
+        f"a gain, a loss and a new high are signals or controls: {reason}",
+        f"transform = {series.transform!r}",
+        'write transform = "log_return"' + (" and periods = 1" if isinstance(series, Response) else ""),
     )
+
+
+def _made_of(series: Series) -> tuple[object, ...]:
+    """What two series share whose values differ by the transform alone."""
+    beyond = series.beyond if isinstance(series, Signal) else ""
+    return (series.column, series.against, beyond, series.delay, series.periods)
+
+
+def gain_and_loss(signals: Iterable[Signal]) -> list[tuple[Signal, Signal]]:
+    """Pairs (gain, loss) of signals that are the two parts of one return."""
+    signals = list(signals)
+    gains, losses = ([one for one in signals if one.transform in kinds] for kinds in (GAINS, ("loss",)))
+    return [(gain, loss) for gain in gains for loss in losses if _made_of(gain) == _made_of(loss)]
+
+
+def check_parts(covariates: Iterable[Series], asked: str) -> None:
+    """Refuse a return and both of its parts in the same period: gain and loss sum to the return.
+
+    Raises
+    ------
+    SpecError
+        With the names of the three.
+    """
+    kinds: dict[tuple[object, ...], dict[str, str]] = {}
+    for one in covariates:
+        kind = "gain" if one.transform in GAINS else one.transform
+        kinds.setdefault(_made_of(one), {})[kind] = one.name
+    for held in kinds.values():
+        came = ", ".join(f"{held[kind]!r} ({kind})" for kind in ("log_return", "gain", "loss") if kind in held)
+        require(
+            not {"log_return", "gain", "loss"} <= set(held),
+            asked,
+            "a return is not in the model beside its gain and its loss, which sum to it",
+            came,
+            f"drop {held.get('log_return')!r}",
+        )
 
 
 def _check_slash(series: Signal | Control) -> None:
@@ -211,7 +263,7 @@ class Response(Series):
             f"autoregression = {self.autoregression!r}",
             "write autoregression = 1, or 0 for none",
         )
-        _check_gain(self, "a response has losses too")
+        _check_one_sided(self, "a response both rises and falls")
         require(
             self.delay == NO_DELAY,
             asked,
@@ -242,13 +294,18 @@ class Signal(Series):
         Lag kernel over 1..max_lag.
     beyond : str
         A column to which the signal is orthogonalised: the signal becomes the residual of a least-squares regression
-        with intercept of its transformed value on that column's, transformed in the same way. The regression is
-        estimated on the window and also applied to the history before it. Empty for no orthogonalisation.
+        with intercept of its transformed value on that column's, transformed in the same way: of a gain on the other
+        column's gain. The regression is estimated on the window and also applied to the history before it. Empty for
+        no orthogonalisation.
+    moderators : tuple of str
+        Names of drivers or indicators on which the lagged effect depends, as published by the period before. They also
+        enter the mean by themselves. All moderated signals of a model have the same.
     """
 
     contemporaneous: bool = True
     kernel: Kernel = field(default_factory=Gamma)
     beyond: str = ""
+    moderators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -274,7 +331,21 @@ class Signal(Series):
             "contemporaneous = false and kernel none",
             "write contemporaneous = true in TOML or contemporaneous=True in Python, or drop the signal",
         )
+        self._check_moderators(f"a signal named {self.name!r}")
         _check_slash(self)
+
+    def _check_moderators(self, asked: str) -> None:
+        require_tuple(asked, "moderators", self.moderators)
+        twice = sorted({str(name) for name in self.moderators if self.moderators.count(name) > 1})
+        came, cure = f"{', '.join(twice)} given twice", f"write moderators = {list(dict.fromkeys(self.moderators))}"
+        require(not twice, asked, "moderators differ", came, cure)
+        rule = "moderators are those of a lagged effect, which a signal without a lag kernel does not have"
+        came = f"moderators = {list(self.moderators)} and kernel none"
+        require(not (self.moderators and isinstance(self.kernel, NoLag)), asked, rule, came, "write moderators = []")
+
+    def without_lag(self) -> Signal:
+        """The signal with its same-period term alone."""
+        return replace(self, kernel=NoLag(), moderators=())
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -286,22 +357,30 @@ class Signal(Series):
 class Driver(Series):
     """A covariate of the transition probabilities; its value at t - 1 enters the step into t.
 
+    It may also be a moderator of effects, by itself or in an indicator.
+
     Parameters
     ----------
     name, column, transform, delay, against, close
         See `Series`.
     periods : int, optional
         Number of periods that a change spans; 13 by default, a quarter of weekly data. A level spans one.
+    drives : bool
+        Whether it enters the transition probabilities; False for a driver of moderators and indicators alone.
     """
 
     transform: Transform = "difference"
     periods: int | None = None  # type: ignore[assignment] # a number from __post_init__ on
+    drives: bool = True
 
     def __post_init__(self) -> None:
         if self.periods is None:
             object.__setattr__(self, "periods", 1 if self.transform == "level" else DRIVER_SPAN)
         super().__post_init__()
-        _check_gain(self, "a driver moves the regimes' probabilities both ways")
+        _check_one_sided(self, "a driver moves the regimes' probabilities both ways")
+        asked, came = f"a driver named {self.name!r}", f"drives = {self.drives!r}"
+        cure = "write drives = false in TOML, or drives=False in Python"
+        require(isinstance(self.drives, bool), asked, "drives is true or false", came, cure)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import xarray as xr
 
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
+from regimelag.spec.moderation import interactions, main_effects
 from regimelag.spec.priors import Prior, resolve
 from regimelag.spec.process_terms import (
     CONSTANT_RESPONSE,
@@ -71,10 +72,13 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, joint regime): intercept, same-period signals, controls, drivers, and own
-        lags of each response.
+        Coefficients (covariate, response, joint regime): intercept, same-period signals, controls, drivers, moderators,
+        and own lags of each response.
     effect : tuple of Term
-        Cumulative lagged effects (episode, lagged series, response, joint regime), of signals and then of controls.
+        Cumulative lagged effects (episode, lagged series, response, joint regime), of signals and then of controls,
+        with all moderators at zero.
+    moderation : tuple of Term
+        What moderators add to the effects of signals (moderator, lagged signal).
     lags : tuple of Lag
         One for each lagged signal, then one for each lagged control.
     log_scale : tuple of Term
@@ -93,6 +97,7 @@ class Terms(NamedTuple):
 
     location: tuple[Term, ...]
     effect: tuple[Term, ...]
+    moderation: tuple[Term, ...]
     lags: tuple[Lag, ...]
     log_scale: tuple[Term, ...]
     shape: tuple[Term, ...]
@@ -105,6 +110,7 @@ class Terms(NamedTuple):
         """All terms, in the order in which tables list them."""
         yield from self.location
         yield from self.effect
+        yield from self.moderation
         for lag in self.lags:
             yield from (*lag.kernel, *lag.moves)
         yield from (*self.log_scale, *self.shape, *self.volatility, *self.correlation)
@@ -143,7 +149,8 @@ def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: 
         return np.ones(tuple(map(len, labels.values())))
     x, y = (panel[nm.scale_of(one)] for one in (role, nm.RESPONSE))
     factors = x.sel({role: labels[role]}) / (y if nm.RESPONSE in labels else y[0].drop_vars(nm.RESPONSE))
-    return factors.transpose(*labels, missing_dims="ignore").to_numpy().reshape(tuple(map(len, labels.values())))
+    others = {dim: names for dim, names in labels.items() if dim not in factors.dims}
+    return np.asarray(factors.expand_dims(others).transpose(*labels).to_numpy())
 
 
 @lru_cache(maxsize=32)
@@ -158,6 +165,7 @@ def default_terms(spec: ModelSpec, episodes: int) -> Terms:
     return Terms(
         location=tuple(_location(spec, index)),
         effect=tuple(_effect(spec, index, episodes)),
+        moderation=tuple(interactions(spec)),
         lags=(
             *(_lag(spec, index, signal, episodes) for signal in spec.lagged_signals),
             *(_lag(spec, index, control, episodes) for control in spec.lagged_controls),
@@ -182,10 +190,12 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         nm.LAGGED_CONTROL: spec.lagged_controls,
         nm.CONTEMPORANEOUS_SIGNAL: spec.contemporaneous_signals,
         nm.CONTROL: spec.controls,
+        nm.MODERATED_SIGNAL: spec.moderated_signals,
         nm.CONTROL_DRIVER: control_drivers(spec),
         CONSTANT_RESPONSE: constant,
     }
     return {dim: [one.name for one in members] for dim, members in series.items()} | {
+        nm.MODERATOR: list(spec.moderators),
         nm.EPISODE: list(episodes),
         **process_coordinates(spec),
         nm.LAG: [str(n + 1) for n in range(spec.max_lag)],
@@ -201,17 +211,20 @@ def prior_labels(spec: ModelSpec, parameter: Parameter, coords: Mapping[str, Seq
 def control_drivers(spec: ModelSpec) -> list[Driver]:
     """Drivers with a term in the location: those of processes that carry the effect and not the scale.
 
-    What such a driver does to the response by itself would otherwise be left to the effect that it moves.
+    What such a driver does to the response by itself would otherwise be left to the effect that it moves. A moderator
+    has a term of its own.
     """
     moved = {d for process in processes_of(spec) if process.spec.couples for d in process.drivers}
-    return [driver for d, driver in enumerate(spec.drivers) if d in moved]
+    drivers = [driver for d, driver in enumerate(spec.transition_drivers) if d in moved]
+    return [driver for driver in drivers if driver.name not in spec.moderators]
 
 
 def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     own = index_of(index.response)
     now, controls, drivers = spec.contemporaneous_signals, spec.controls, control_drivers(spec)
     responses, everywhere = np.eye(len(spec.responses)), np.ones(len(spec.joint_regimes))
-    known, lags = 1 + len(now) + len(controls) + len(drivers), spec.autoregression
+    moderated = 1 + len(now) + len(controls) + len(drivers)
+    known, lags = moderated + len(spec.moderators), spec.autoregression
     rows = np.eye(known + lags * len(responses))
     for group in groups_of(spec, "intercept"):
         yield from intercept_terms(group, index, responses, rows[0])
@@ -237,6 +250,7 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
                 tuple(rf"{letter}^{{{text(one.name)}}}{own}\, {value}^{{{text(one.name)}}}{when}" for one in series),
                 slope_on=role,
             )
+    yield from main_effects(spec, index.response, rows[moderated:known])
     for group in groups_of(spec, "contemporaneous") if now else ():
         if group.process is not None:
             what = "same-period response"

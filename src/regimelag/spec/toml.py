@@ -57,7 +57,9 @@ def _to_plain(value: Any) -> Any:
         skipped = "regimes" if value.regime_processes else "regime_processes"
         return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value) if f.name != skipped}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
+        held = {f.name: getattr(value, f.name) for f in fields(value)}
+        # TOML has no null; a field of None is left out.
+        return {name: _to_plain(one) for name, one in held.items() if one is not None}
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value]
     return value

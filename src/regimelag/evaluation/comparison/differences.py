@@ -20,11 +20,8 @@ from regimelag.spec.volatility import Volatility
 # Fields that define a variable, whatever its name and role.
 DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
 # Parts of a spec that are compared below, or that do not affect the posterior.
-APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes"} | {
-    "regime_processes",
-    "episodes",
-    "priors",
-}
+APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
+APART |= {"indicators", "allow_overlap", "regime_processes"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
 # Parts in which a model with regimes differs from one with GARCH.
 RIVALS = ("regimes", "regime_processes", "drivers", "volatility")
@@ -105,7 +102,7 @@ def _claimed(one: Covariate) -> bool:
 
 def without_lag_of(spec: ModelSpec, name: str) -> ModelSpec:
     """Null model for the lag of a signal: the same with kernel none for it."""
-    signals = (dataclasses.replace(one, kernel=NoLag()) if one.name == name else one for one in spec.signals)
+    signals = (one.without_lag() if one.name == name else one for one in spec.signals)
     return spec.changed(signals=tuple(signals))
 
 
@@ -141,6 +138,7 @@ def spec_differences(reference: ModelSpec, spec: ModelSpec) -> list[str]:
     return [
         *_in_covariates(reference, spec),
         *_in_drivers(reference, spec),
+        *_in_moderators(reference, spec),
         *_in_responses(reference, spec),
         *_in_structure(reference, spec),
         *_in_the_rest(reference, spec),
@@ -210,7 +208,7 @@ def _in_kernels(one: Covariate, other: Covariate) -> Iterator[str]:
 
 def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
     mine, theirs = (
-        [Covariate(one.name, _definition(one), control=False, now=False, kernels=()) for one in each.drivers]
+        [Covariate(one.name, _definition(one), control=False, now=False, kernels=()) for one in each.transition_drivers]
         for each in (reference, spec)
     )
     for one, other in _matched(mine, theirs):
@@ -220,6 +218,27 @@ def _in_drivers(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
         for word, alone in (("without", one), ("with", other)):
             if alone is not None:
                 yield f"{word} the driver {alone.name}"
+
+
+def _in_moderators(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """Moderators of effects that both have, and the definitions of those moderators."""
+    before, after = ({one.name: one.moderators for one in each.lagged_signals} for each in (reference, spec))
+    for name in [name for name in before if name in after]:
+        if before[name] != after[name]:
+            yield f"with {_plain(after[name])} as moderators of {name} instead of {_plain(before[name])}"
+    for name in [name for name in reference.moderators if name in spec.moderators]:
+        old, new = (_definition_of_moderator(each, name) for each in (reference, spec))
+        if old != new:
+            yield f"with another definition of the moderator {name}"
+
+
+def _definition_of_moderator(spec: ModelSpec, name: str) -> tuple[Any, ...]:
+    """Drivers that a moderator is made of, with the bounds of an indicator."""
+    conditions = [one for indicator in spec.indicators if indicator.name == name for one in indicator.all_of]
+    drivers = {one.name: _definition(one) for one in spec.drivers}
+    if not conditions:
+        return drivers[name]
+    return tuple(sorted((drivers[one.driver], str(one.below), str(one.above)) for one in conditions))
 
 
 def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:

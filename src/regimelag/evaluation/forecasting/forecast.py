@@ -16,11 +16,10 @@ from regimelag.model.evaluate import (
     draw_regimes,
     draw_responses,
     evaluate,
-    iterate_own_past,
     marginal_regime_probabilities,
     unstack_draws,
-    without_own_past,
 )
+from regimelag.model.own_past import iterate_own_past, without_own_past
 from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.own_past import history_before, used_responses
 from regimelag.panel.rows import LOGARITHMIC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,24 +17,30 @@ from regimelag.model.evaluate import (
     lag_weights,
     lag_weights_on_joint,
     lagged_effects,
+    moderation,
     same_period_effects,
     unstack_draws,
 )
 from regimelag.panel.slicing import effect_scale, natural
-from regimelag.results.lags import only_one
+from regimelag.results.lags import only_one, stated_moderators
 from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import Signal
+from regimelag.spec.series import ONE_SIDED, Signal
 
 START = "start"
 
 
 def impulse_response(
-    idata: xr.DataTree, *, shock: float | Sequence[float], signal: str | None = None, horizon: int = 52
+    idata: xr.DataTree,
+    *,
+    shock: float | Sequence[float],
+    signal: str | None = None,
+    horizon: int = 52,
+    at: Mapping[str, float | Sequence[float]] | None = None,
 ) -> xr.Dataset:
     """Impulse response: the response's cumulative path with a change in a signal, minus the path without it.
 
@@ -44,11 +50,15 @@ def impulse_response(
         A fit.
     shock : float or sequence of float
         Change in the signal, in its own unit (a log return, by default), in period 0, or in periods 0, 1, ..., at most
-        `horizon`.
+        `horizon`. A price that rises moves a signal of gains, a price that falls one of losses by a negative shock, and
+        a price that rises above the previous high moves a signal of new highs by the distance.
     signal : str, optional
         The signal; required if the model has several.
     horizon : int
         Number of periods after period 0.
+    at : mapping of str to float or sequence of float, optional
+        Path of each moderator of the signal, required if it has any: one value for all periods, or one for each of the
+        periods 0 to `horizon`; 0 or 1 for an indicator, and a value in its own unit for a driver.
 
     Returns
     -------
@@ -63,15 +73,16 @@ def impulse_response(
     Raises
     ------
     FitError
-        If the signal is unknown, shock or horizon are not numbers, the shock is longer than the horizon, or a covariate
-        depends on past responses.
+        If the signal is unknown, shock or horizon are not numbers, the shock is longer than the horizon or has a sign
+        that a gain, a loss or a new high cannot have, a covariate depends on past responses, or the path of a moderator
+        is missing or not allowed.
 
     Notes
     -----
     A period's response has the effect of its own regime, whatever the regime when the signal changed, so the path is an
-    expectation over regimes, with all drivers at their mean. The last episode continues. The same-period response is in
-    period 0. With autoregression the response's own lags propagate the effect. The path is linear in the shock, which
-    is an assumption for large changes.
+    expectation over regimes, with all drivers of the transitions at their mean, and with moderators on their paths. The
+    last episode continues. The same-period response is in period 0. With autoregression the response's own lags
+    propagate the effect. The path is linear in the shock, which is an assumption for large changes.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
@@ -79,10 +90,19 @@ def impulse_response(
     chosen = _chosen(spec, signal)
     horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
     moves = _moves(shock, horizon)
+    _check_sign(chosen, moves)
     draws = view.at_draws.draws
-    coefficients = _coefficients(spec, draws, chosen, panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1]))
+    episodes, episode = panel.sizes[nm.EPISODE], int(panel[nm.EPISODE_INDEX][-1])
+    coefficients = _coefficients(spec, draws, chosen, episodes, episode)
     unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
-    answers = _answers(coefficients * unit[:, None, None], moves, horizon)
+    answers = _answers(coefficients, moves, horizon)
+    if chosen in spec.lagged_signals:
+        weights = lag_weights_on_joint(spec, lag_weights(spec, draws, chosen)[0])
+        weights = weights[:, :, min(episode, weights.shape[2] - 1)]
+        # What moderators add in a period is in proportion to the lagged sum of that period.
+        past = _answers(np.concatenate([np.zeros_like(weights[..., :1]), weights], axis=-1), moves, horizon)
+        answers = answers + _moderated(spec, panel, draws, chosen, at or {}, horizon) * past
+    answers = answers * unit[:, None, None]
     cumulative, averaged = _over_regimes(spec, draws, answers, filtered_distribution(view))
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts, of_each = _starts(spec)
@@ -97,7 +117,8 @@ def impulse_response(
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
     beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
-    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *([beyond] if beyond else [])]
+    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(chosen, at or {})]
+    read.attrs[nm.SENTENCES] += [beyond] if beyond else []
     return read
 
 
@@ -131,6 +152,17 @@ def _moves(shock: float | Sequence[float], horizon: int) -> np.ndarray:
     return moves
 
 
+def _check_sign(signal: Signal, moves: np.ndarray) -> None:
+    """Refuse a negative gain or new high, and a positive loss; a residual on another column has both signs."""
+    sign = 0 if signal.beyond else ONE_SIDED.get(signal.transform, 0)
+    if sign and (sign * moves < 0).any():
+        turned = sign * np.abs(moves)
+        possible = f"{turned[0]:g}" if len(turned) == 1 else [float(f"{move:g}") for move in turned]
+        rule = f"a {signal.transform.replace('_', ' ')} is never {'negative' if sign > 0 else 'positive'}"
+        came = f"shock = {', '.join(f'{move:g}' for move in moves)} for signal {signal.name!r}"
+        raise FitError("impulse_response", rule, came, f"write shock={possible}")
+
+
 def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:
     """Standardised response (draw, response, joint regime, lag from zero) to one standard deviation of the signal."""
     count, joint = count_draws(draws), len(spec.joint_regimes)
@@ -145,6 +177,42 @@ def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, 
         if departure is not None:
             found[..., 1:] += departure[:, None, None]
     return found
+
+
+def _moderated(
+    spec: ModelSpec,
+    panel: xr.Dataset,
+    draws: Draws,
+    signal: Signal,
+    at: Mapping[str, float | Sequence[float]],
+    horizon: int,
+) -> np.ndarray:
+    """What moderators on their paths add to the standardised effect (draw, 1, 1, step)."""
+    asked, missing = "impulse_response", [name for name in signal.moderators if name not in at]
+    if missing:
+        rule = f"the effect of {signal.name} depends on moderators, whose path is stated for the periods 0 to {horizon}"
+        known = {name: at.get(name, 0) for name in signal.moderators}
+        raise FitError(asked, rule, f"no path of {', '.join(map(repr, missing))}", f"write at={known!r}")
+    if not signal.moderators:
+        stated_moderators(asked, spec, panel, dict.fromkeys(at, 0))
+        return np.zeros((1, 1, 1, 1))
+    paths = {name: list(np.ravel(np.asarray(value, dtype=object))) for name, value in at.items()}
+    wrong = [name for name, path in paths.items() if len(path) not in (1, horizon + 1)]
+    if wrong:
+        rule = f"the path of a moderator is one value, or one for each of the {horizon + 1} periods"
+        came = f"{len(paths[wrong[0]])} values of {wrong[0]!r}"
+        raise FitError(asked, rule, came, f"write at={{{wrong[0]!r}: {paths[wrong[0]][0]!r}}}")
+    steps = [{name: path[min(t, len(path) - 1)] for name, path in paths.items()} for t in range(horizon + 1)]
+    stated = np.array([stated_moderators(asked, spec, panel, step) for step in steps])
+    return moderation(spec, draws, stated)[:, spec.lagged_signals.index(signal), None, None, :]
+
+
+def _condition(signal: Signal, at: Mapping[str, float | Sequence[float]]) -> list[str]:
+    """The paths of the moderators, in words."""
+    if not signal.moderators:
+        return []
+    paths = [f"{name} = {at[name]:g}" if is_number(at[name]) else f"{name} on the path given" for name in at]
+    return [f"The effect is that with {' and '.join(paths)}."]
 
 
 def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:

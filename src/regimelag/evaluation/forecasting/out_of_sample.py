@@ -14,6 +14,7 @@ from regimelag.evaluation.forecasting.forecast_scores import BANDS, inside
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.evaluate import evaluate, log_observation
 from regimelag.panel.checks import check_panel
+from regimelag.panel.moderators import with_standing_drivers
 from regimelag.panel.newer import place_of_last, restandardize_like
 from regimelag.panel.own_past import history_before, used_responses, with_history
 from regimelag.panel.slicing import day_of, natural
@@ -98,7 +99,7 @@ def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
     asked = "score"
     first = place_of_last(panel, old, asked)
     panel = restandardize_like(spec, panel, old)
-    panel = with_history(panel, history_before(panel, first))
+    panel = with_standing_drivers(with_history(panel, history_before(panel, first)), first)
     tail = panel.isel({nm.TIME: slice(first, None), nm.SIGNAL_TIME: slice(first, None)})
     if np.isnan(tail[nm.SIGNAL_VALUE].to_numpy()).any():
         cure = f'make the panel with start="{day_of(old, 0)}", as the fit was'

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
+from regimelag.panel.moderators import add_standing_drivers
 from regimelag.panel.own_past import own_lags, with_history
 from regimelag.panel.slicing import natural, window
 from regimelag.spec import names as nm
-from regimelag.spec.kernels import NoLag
 from regimelag.spec.model_spec import ModelSpec
 
 SAME_ROW = "{}, same row"
@@ -28,7 +28,7 @@ def split_same_row_and_lag(spec: ModelSpec, panel: xr.Dataset, signal: str) -> t
     bare.attrs = {"frequency": panel.attrs.get("frequency", spec.frequency)}
     if not one.contemporaneous:
         return spec, bare
-    now = dataclasses.replace(one, name=SAME_ROW.format(signal), kernel=NoLag())
+    now = dataclasses.replace(one.without_lag(), name=SAME_ROW.format(signal))
     lagged = dataclasses.replace(one, contemporaneous=False)
     signals = (*spec.signals[:place], now, lagged, *spec.signals[place + 1 :])
     order = [*range(place + 1), *range(place, len(spec.signals))]
@@ -82,6 +82,9 @@ def reversed_time(panel: xr.Dataset) -> xr.Dataset:
     # Row q drives the step from q to q + 1, which is the step into row kept - 2 - q as it was.
     driver = np.roll(back[nm.DRIVER_VALUE].to_numpy(), -1, axis=0)
     back[nm.DRIVER_VALUE] = (back[nm.DRIVER_VALUE].dims, driver)
+    if nm.DRIVER_HISTORY in panel.data_vars:
+        # The first row backwards is the last one kept: its own driver drove the step out of it.
+        back = add_standing_drivers(back, begun[nm.DRIVER_VALUE].to_numpy()[-1])
     for name in (nm.SIGNAL_VALUE, nm.CONTROL_VALUE):
         if panel[name].dims[0] == nm.SIGNAL_TIME:
             back[name] = (panel[name].dims, panel[name].to_numpy()[-rows:][::-1])

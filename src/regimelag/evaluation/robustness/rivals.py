@@ -19,6 +19,7 @@ from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, LogNormal, NoLag
 from regimelag.spec.kernels.base import LagKernel
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.moderation import drivers_of
 from regimelag.spec.parts import Regimes
 from regimelag.spec.priors import DISTRIBUTIONS, Prior
 
@@ -147,5 +148,9 @@ def _clustering(spec: ModelSpec, panel: xr.Dataset, _: str) -> Rival:
     if spec.volatility.moves:
         words = spec.volatility.words or spec.volatility.kind
         return Rival(CLUSTERING, note=f"{NOT_MADE}the model has it: {words}")
-    one = spec.changed(regimes=Regimes(count=1), regime_processes=(), drivers=(), volatility="garch")
-    return Rival(CLUSTERING, one, panel.isel({nm.DRIVER: slice(0)}), "one regime, without drivers")
+    states = tuple(indicator.name for indicator in spec.indicators)
+    kept = drivers_of(spec, (*spec.moderators, *states))
+    moderating = tuple(dataclasses.replace(driver, drives=False) for driver in kept)
+    one = spec.changed(regimes=Regimes(count=1), regime_processes=(), drivers=moderating, volatility="garch")
+    places = [spec.drivers.index(driver) for driver in kept]
+    return Rival(CLUSTERING, one, panel.isel({nm.DRIVER: places}), "one regime, without drivers")

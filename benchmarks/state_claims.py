@@ -1,0 +1,254 @@
+"""Count how often the lagged effect is claimed to depend on the state of the economy: where it does, and where not.
+
+    python benchmarks/state_claims.py --data btc_silver_weekly.csv --panels 200 --out out/state_claims
+
+Responses are simulated on the silver, dollar and yields of a real weekly panel (the data are not part of the package;
+without --data on those of the example), as in `false_claims.py`, and every panel is fitted by each model asked for.
+Each finished panel is a file, so a study that was stopped goes on where it was.
+
+Nulls: *no effect*; *constant E*, a cumulative elasticity of E in all weeks; *late both*, the macro series act on the
+response weeks later; *garch* and *volatility shift*, errors of that kind and no regimes; *independent drivers*, an
+elasticity of 1 in all weeks, and drivers replaced by independent series with the persistence of 13-week changes, so
+that the state is another one. Powers: *elasticity E*, a cumulative elasticity of E at a mean lag of 7 weeks in the
+weeks with the state, falling real yields and a falling dollar over 13 weeks as published by the week before, and none
+in other weeks.
+
+What counts is a claim of a contrast between the two states of the indicator, of either sign, in a fit in which the
+verdict is not withheld; coverage is that of the 90 % interval of the contrast in these fits. Beside each model stands
+the ceiling: a robust regression on the lagged sums with the true weights, the state given, that claims at the same
+probability of a sign. The diagnostics that would silence a verdict do not here: two short chains seldom pass them. With
+``--full`` each fit is that of `regimelag.fit` at its defaults, and *faults* counts those that its diagnostics would
+silence. The table is also written beside the folder, as CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from false_claims import (
+    BLOCK,
+    LATE,
+    LATE_LAG,
+    MEAN_LAG,
+    MOST,
+    SAME_WEEK,
+    SETTINGS,
+    SPREAD,
+    fit_to,
+    share,
+    truth_on,
+    view_of,
+    volatile,
+)
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import signal, stats
+
+import regimelag as rl
+from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
+from regimelag.panel.moderators import indicator_values
+from regimelag.results.decision import decision_threshold, state_claims
+from regimelag.results.persistence import persistence, unexplained
+from regimelag.results.states import states_of
+from regimelag.sampling.compiled import CompiledModel
+
+MODELS = ("debasement", "moderated")
+CONSTANT = {f"constant {size}": float(size) for size in (1, 2, 3)}
+POWERS = {f"elasticity {size:g}": size for size in (1.5, 2.0, 3.0)}
+VOLATILE, INDEPENDENT, LATE_BOTH = ("garch", "volatility shift"), "independent drivers", "late both"
+NULLS = ("no effect", *CONSTANT, LATE_BOTH, *VOLATILE, INDEPENDENT)
+CASES = (*NULLS, *POWERS)
+# Autocorrelation from week to week of a change over 13 weeks in a random walk.
+OVERLAP = 12 / 13
+# Tuning constant of Huber's estimate: efficiency of 95 % under normal residuals.
+HUBER = 1.345
+
+
+@cache
+def with_data(data: str | None, model: str) -> tuple[rl.ModelSpec, xr.Dataset]:
+    """A model and the real panel, or that of the example."""
+    spec = rl.read_spec(model)
+    frame = rl.read_series(data) if data else rl.example_panel(as_frame=True)
+    return spec, rl.make_panel(spec, frame, start="2013-01-01")
+
+
+@cache
+def prepared(data: str | None, model: str) -> tuple[rl.ModelSpec, xr.Dataset, CompiledModel]:
+    """One model a process."""
+    spec, panel = with_data(data, model)
+    return spec, panel, CompiledModel(rl.build_model(spec, panel))
+
+
+def truth_of(case: str, panel: xr.Dataset) -> xr.Dataset:
+    """Parameters of the model `debasement` in a case; regimes do not differ in the effect."""
+    late = LATE.get(case, (0.0, 0.0))
+    truth = truth_on(panel, now=SAME_WEEK, lagged=CONSTANT.get(case, 1.0 if case == INDEPENDENT else 0.0), late=late)
+    unit = float(panel["signal_scale"][0] / panel["response_scale"][0])
+    added = POWERS.get(case, 0.0) * unit
+    return truth.drop_vars("driver_effect").assign(
+        effect_moderator=(("moderated_signal", "moderator"), [[added]]),
+        moderator_main_effect=(("response", "moderator"), [[0.0]]),
+    )
+
+
+def with_independent_drivers(panel: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
+    """The panel with autoregressive drivers that persist as overlapping changes do.
+
+    Their means and standard deviations are those of the real ones, so that thresholds cut them alike.
+    """
+    rows, drivers = panel["driver_value"].shape
+    moves = rng.standard_normal((rows + 201, drivers))
+    made = signal.lfilter([1.0], [1.0, -OVERLAP], moves, axis=0)[200:]
+    made = (made - made[1:].mean(axis=0)) / made[1:].std(axis=0, ddof=1)
+    return panel.assign(
+        driver_value=(panel["driver_value"].dims, made[1:]), driver_history=(panel["driver_history"].dims, made[0])
+    )
+
+
+def data_of(data: str | None, case: str, model: str, seed: int) -> xr.Dataset:
+    """One panel of a case, for a model; the values are the same for all models."""
+    _, panel = with_data(data, model)
+    spec, base = with_data(data, "debasement")
+    rng = np.random.default_rng(seed)
+    if case == INDEPENDENT:
+        panel, base = (with_independent_drivers(one, np.random.default_rng(seed)) for one in (panel, base))
+    if case in VOLATILE:
+        return volatile(panel, case, rng)
+    made = rl.simulate(spec, base, parameters=truth_of(case, base), random_seed=seed)
+    return panel.assign(response_value=(("time", "response"), made["response_value"].to_numpy()))
+
+
+def ceiling(spec: rl.ModelSpec, panel: xr.Dataset) -> float:
+    """Statistic of the contrast in a robust regression with the state and the true lag weights given.
+
+    Regressors are the same-week terms, the lagged sums of the controls, the state, and the lagged sum of silver in and
+    out of the state; Huber's estimate by reweighted least squares, with its sandwich standard error.
+    """
+    state = indicator_values(spec, panel)[:, 0]
+    rows, lags = len(state), spec.max_lag
+
+    def lagged(kernel: Any, values: np.ndarray, **at: float) -> np.ndarray:
+        weights = kernel.weights({name: np.array(value) for name, value in at.items()}, lags)
+        return sliding_window_view(values[:-1], lags)[:, ::-1][-rows:] @ weights
+
+    x, u = panel["signal_value"].to_numpy()[:, 0], panel["control_value"].to_numpy()
+    silver = lagged(spec.signals[0].kernel, x, location=MEAN_LAG, spread=SPREAD)
+    late = [lagged(one.kernel, u[:, c], **LATE_LAG) for c, one in enumerate(spec.controls)]
+    columns = [np.ones(rows), x[-rows:], *u[-rows:].T, *late, state, silver, state * silver]
+    design, y = np.stack(columns, axis=1), panel["response_value"].to_numpy()[:, 0]
+    weight = np.ones(rows)
+    for _ in range(50):
+        root = np.sqrt(weight)
+        found = np.linalg.lstsq(design * root[:, None], y * root)[0]
+        residual = y - design @ found
+        scaled = residual / (1.4826 * np.median(np.abs(residual - np.median(residual))))
+        weight = np.minimum(1.0, HUBER / np.maximum(np.abs(scaled), 1e-12))
+    bread = np.linalg.inv((design * (np.abs(scaled) < HUBER)[:, None]).T @ design)
+    meat = (design * ((weight * residual) ** 2)[:, None]).T @ design
+    return float(found[-1] / np.sqrt((bread @ meat @ bread)[-1, -1]))
+
+
+def reading(spec: rl.ModelSpec, panel: xr.Dataset, fitted: xr.DataTree, true: float) -> dict[str, Any]:
+    """What the verdict would be given of the state."""
+    view = view_of(spec, panel, fitted)
+    inside, outside, held = states_of(view, spec.responses[0].name, spec.signals[0].name)[spec.indicators[0].name]
+    contrast = inside - outside
+    low, high = np.quantile(contrast, [0.05, 0.95])
+    return {
+        "claim": state_claims([(inside, outside)])[0],
+        "positive": float((contrast > 0).mean()),
+        "mean": float(contrast.mean()),
+        "sd": float(contrast.std()),
+        "inside": bool(low <= true <= high),
+        "share": held,
+        "withheld": list(unexplained(view.read(persistence), spec.responses[0], spec.signals[0])),
+    }
+
+
+def one_panel(
+    data: str | None, models: tuple[str, ...], settings: dict[str, Any] | None, random_seed: int, number: int
+) -> dict[str, Any]:
+    """Make a panel, fit each model, and keep what the verdict would be given."""
+    place, own = divmod(number, BLOCK)
+    case = CASES[place]
+    seeds = [int(seed) for seed in np.random.SeedSequence([random_seed, place, own]).generate_state(2)]
+    spec, _ = with_data(data, "debasement")
+    found: dict[str, Any] = {"ceiling": ceiling(spec, data_of(data, case, "debasement", seeds[0]))}
+    for model in models:
+        spec, _, plan = prepared(data, model)
+        panel = data_of(data, case, model, seeds[0])
+        fitted, fault = fit_to(spec, panel, plan, settings, seeds[1])
+        found[model] = reading(spec, panel, fitted, POWERS.get(case, 0.0)) | {"fault": bool(fault)}
+    return found
+
+
+def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.DataFrame:
+    """A row a case and model; shares with a 95 % interval (Clopper & Pearson)."""
+    limit, rows = stats.norm.ppf(decision_threshold()), []
+    for place, case in enumerate(CASES):
+        every = [result for number, result in found.items() if number // BLOCK == place]
+        results = [result for result in every if ERROR not in result]
+        known = sum(abs(result["ceiling"]) > limit for result in results)
+        for model in models if results else ():
+            own = [result[model] for result in results]
+            read = [one for one in own if not one["withheld"]]
+            claims = sum(one["claim"] != 0 for one in read)
+            mean = {name: float(np.mean([one[name] for one in own])) for name in ("mean", "sd", "share")}
+            rows.append(
+                {
+                    "case": case,
+                    "model": model,
+                    "panels": len(own),
+                    "failed fits": len(every) - len(results),
+                    "withheld": len(own) - len(read),
+                    "claims": claims,
+                    "negative": sum(one["claim"] < 0 for one in read),
+                    "share of all": share(claims, len(own)),
+                    "ceiling": share(known, len(own)),
+                    "bias": f"{mean['mean'] - POWERS.get(case, 0.0):+.2f}",
+                    "sd": f"{mean['sd']:.2f}",
+                    "covered by 90 %": share(sum(one["inside"] for one in read), len(read)),
+                    "in the state": f"{100 * mean['share']:.0f} %",
+                    "faults": sum(one["fault"] for one in own),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> int:
+    """Run what is missing, print the table; 1 if a model claims in more than 3 % of the panels of a null."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="CSV", help="a weekly panel with the baseline model's columns")
+    parser.add_argument("--panels", type=int, default=200, help="of each case (%(default)s)")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--full", action="store_true", help="fit at the defaults, ten times as long")
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--out", type=Path, default=Path("out/state_claims"))
+    options = parser.parse_args()
+    models = tuple(options.models)
+    # In turns, so that a study that is stopped has some of every case.
+    numbers = [BLOCK * CASES.index(case) + n for n in range(options.panels) for case in options.cases]
+    fit = None if options.full else SETTINGS
+    settings = {"study": "state claims", "seed": options.seed, "fit": fit, "models": models, "code": code_hash()}
+    settings |= {"data": Path(options.data).name if options.data else None}
+    settings["script"] = Path(__file__).read_text(encoding="utf-8")
+    work = partial(one_panel, options.data, models, fit, options.seed)
+    found = run_all(work, numbers, settings=json.loads(json.dumps(settings)), folder=options.out)
+    table = table_of(found, models)
+    table.to_csv(options.out.with_suffix(".csv"), index=False)
+    print("| " + " | ".join(table.columns) + " |\n|" + "---|" * len(table.columns))
+    for row in table.itertuples(index=False):
+        print("| " + " | ".join(map(str, row)) + " |")
+    nulls = table[table["case"].isin(NULLS)]
+    return int((nulls["claims"] > MOST * nulls["panels"]).any())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
