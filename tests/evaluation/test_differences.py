@@ -162,6 +162,8 @@ def test_another_definition_of_a_moderator_is_a_difference():
     assert spec_differences(one, replaced(one, indicators=(replaced(STATE, all_of=STATE.all_of[::-1]),))) == []
     monthly = (replaced(one.drivers[0], periods=4), one.drivers[1])
     assert spec_differences(one, replaced(one, drivers=monthly)) == said
+    # Against a model without the drivers that a state is made of.
+    assert not contrast(one, GARCH).regimes_over_clustering
     # A null without the lag has no moderators.
     assert without_lag_of(one, "metal").moderators == ()
 

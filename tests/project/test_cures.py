@@ -848,6 +848,26 @@ def of_text(old: str, new: str, says: str, then: Callable) -> Case:
     return Case(lambda text: spec_from_toml(text), text(old, new)({"text": TOML}), says, then)  # noqa: PLW0108
 
 
+STATE_TOML = """
+[[drivers]]
+name = "yield"
+column = "yield"
+periods = 4
+[[indicators]]
+name = "easing"
+all_of = [{ driver = 'yield', below = 0.0 }]
+"""
+
+
+def of_state(old: str, new: str, says: str) -> Case:
+    return Case(
+        lambda text: spec_from_toml(text),  # noqa: PLW0108
+        text(old, new)({"text": TOML + STATE_TOML}),
+        says,
+        text(new, old),
+    )
+
+
 TEXTS = {
     "number in quotes": of_text("= 26", '= "26"', "without quotes", text('"26"', "26")),
     "fraction for a whole": of_text("= 26", "= 26.0", "without quotes or a decimal point", text("26.0", "26")),
@@ -893,6 +913,19 @@ TEXTS = {
         text('kernel = "gamma"', 'kernel = {kind = "gamma"}'),
     ),
     "unknown kernel": of_text('"gamma"', '"gama"', "write kind = 'gamma'", text('"gama"', "'gamma'")),
+    "a condition outside a list": of_state(
+        "all_of = [{ driver = 'yield', below = 0.0 }]",
+        "all_of = { driver = 'yield', below = 0.0 }",
+        "write all_of = [...], with its tables between the brackets",
+    ),
+    "a condition in words": of_state(
+        "all_of = [{ driver = 'yield', below = 0.0 }]",
+        "all_of = ['yield < 0']",
+        "write all_of = [{...}], with the keys of each table between braces",
+    ),
+    "a bound in quotes": of_state("below = 0.0", "below = '0.0'", "a number, without quotes"),
+    "a list of bounds": of_state("below = 0.0", "below = [0.0]", "a number, without quotes"),
+    "a list of spans": of_state("periods = 4", "periods = [4]", "a whole number, without quotes"),
     "no TOML": of_text("max_lag = 26", "max_lag 26", "correct that line", text("max_lag 26", "max_lag = 26")),
 }
 for name, line in {"number for a table": "episodes = 1\n", "texts for tables": 'responses = ["asset"]\n'}.items():

@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from builders import STATE, hand_panel, moderated_spec, one_draw, plain_moderator, prior_fit, replaced, small_spec
+from builders import (
+    STATE,
+    STATE_DRIVERS,
+    hand_panel,
+    moderated_spec,
+    one_draw,
+    plain_moderator,
+    prior_fit,
+    replaced,
+    small_spec,
+)
 
 import regimelag as rl
 from regimelag.panel.moderators import indicator_values, moderator_values
@@ -215,3 +225,18 @@ def test_nothing_is_claimed_where_diagnostics_fail(fit):
     report = state_report(fit)
     assert not report["claimed"].any()
     assert report.attrs["sentences"][0].startswith("Convergence diagnostics failed, and nothing is claimed of states.")
+
+
+def test_readings_of_drivers_are_those_of_the_transitions():
+    """Two drivers that only moderate come first, with other scales than the one that drives."""
+    spec = moderated_spec(drivers=(*STATE_DRIVERS, rl.Driver("dollar", "dollar")))
+    fit = prior_fit(spec, hand_panel(spec, 30), 3)
+    changes, slopes = rl.driver_effects(fit), fit["posterior"]["driver_effect"]
+    assert changes["driver"].to_numpy().tolist() == slopes["driver"].to_numpy().tolist() == ["dollar"]
+    expected = slopes.sel(destination="turbulent") - slopes.sel(destination="calm")
+    np.testing.assert_allclose(changes["log_odds"].sel(regime="turbulent"), expected, atol=1e-12)
+    assert float(changes["move"][0]) == float(rl.panel_of(fit)["driver_scale"][2])
+    assert set(rl.driver_report(fit)["driver"]) == {"dollar"}
+    drivers = {"", "dollar"}
+    assert set(rl.regime_summary(fit)["driver"]) == drivers
+    assert rl.lag_report(fit).attrs["notes"] is not None

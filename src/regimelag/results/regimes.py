@@ -302,7 +302,7 @@ def driver_effects(
     if strange:
         cure = f"write moves={{{names[0]!r}: 0.5}}"
         raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
-    scale = view.panel[nm.scale_of(nm.DRIVER)]
+    scale = view.panel[nm.scale_of(nm.DRIVER)].sel({nm.DRIVER: names})
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
     coords = {nm.DRIVER: names, **process_axes(spec)}

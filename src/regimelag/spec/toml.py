@@ -69,8 +69,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
     """Convert a TOML value to the annotated type, or raise an error that names its place."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        # A single entry, or a list.
-        hint = next(one for one in arguments if (typing.get_origin(one) is tuple) is isinstance(value, (list, tuple)))
+        # A single entry, or a list; a list where neither is one is refused below.
+        listed = isinstance(value, (list, tuple))
+        hint = next((one for one in arguments if (typing.get_origin(one) is tuple) is listed), arguments[0])
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Mapping:
         # Priors by name; the spec converts them.
@@ -84,10 +85,12 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         return _record(hint, value, where)
     if origin is tuple:
         fits, tables, name = isinstance(value, (list, tuple)), is_dataclass(arguments[0]), where.rpartition(".")[2]
+        # Tables within a table are written in line.
+        inner = "tables" if tables else "values"
         cure = (
             f"write [[{name}]] above its keys"
-            if tables
-            else f"write {name} = [...], with its values between the brackets"
+            if tables and "[" not in where
+            else f"write {name} = [...], with its {inner} between the brackets"
         )
         require(fits, where, "this is a list of tables" if tables else "this is a list", value, cure)
         return tuple(_from_plain(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
@@ -103,7 +106,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
 
 def _record(cls: Any, value: Any, where: str) -> Any:
     name = re.sub(r"\[\d+\]$", "", where).rpartition(".")[2]
+    nested = "[" in re.sub(r"\[\d+\]$", "", where)
     cure = f"write {f'[[{name}]]' if where.endswith(']') else f'[{name}]'} above its keys"
+    cure = f"write {name} = [{{...}}], with the keys of each table between braces" if nested else cure
     require(isinstance(value, Mapping), where, "this is a table", value, cure)
     hints = typing.get_type_hints(cls)
     known = {f.name for f in fields(cls)}

@@ -87,6 +87,9 @@ def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     """Whether the only difference is that one has regimes with drivers and the other GARCH."""
     if not regimes.switches or not clustering.volatility.moves:
         return False
+    states = ("indicators", "moderators", "allow_overlap")
+    if any(getattr(regimes, name) != getattr(clustering, name) for name in states):
+        return False
     if len(regimes.responses) > 1 or regimes.point_signals or regimes.family != clustering.family:
         return False
     # Only priors of parameters in both models are compared.
