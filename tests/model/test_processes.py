@@ -10,10 +10,11 @@ from oracles import enumerate_chain
 from plain_processes import plain_joint_chain
 
 import regimelag as rl
-from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.likelihood.hmm_draws import filter_forward_draws, smooth_draws
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import evaluate, log_observation, stack_draws
+from regimelag.model.evaluate import evaluate, log_observation, marginal_regime_probabilities, stack_draws
 from regimelag.panel.own_past import used_responses
+from regimelag.spec.processes import every_regime_label
 
 DRIVERS = (rl.Driver("yield", "yield"), rl.Driver("dollar", "dollar"))
 TWO_RESPONSES = (rl.Response("asset", "price"), rl.Response("other", "other"))
@@ -128,3 +129,32 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
         value, *slopes = potential(*(point[rv.name] for rv in model.free_RVs))
         assert float(value) == pytest.approx(plain.loglik, rel=0, abs=1e-9)
         assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+def test_simulated_paths_are_those_that_the_smoother_expects():
+    """Over simulations at known parameters, smoothed probabilities are calibrated, and no forbidden step is taken."""
+    spec = spec_with(
+        rl.RegimeProcess("volatility", count=3, carries=("scale", "intercept"), forbidden=(("calm", "turbulent"),)),
+        coupling(),
+    )
+    panel = hand_panel(spec, 60)
+    parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=2)
+    short = {name: parameters[name] * 0 + 1.0 for name in parameters.data_vars if name.endswith("stay_log_odds")}
+    parameters = parameters.assign(short)
+    gaps = []
+    for seed in range(40):
+        simulated = rl.simulate(spec, panel, parameters=parameters, random_seed=seed)
+        path = simulated["regime_path"]
+        assert path.dims == ("time", "regime_process")
+        volatility = path.sel(regime_process="volatility").to_numpy()
+        assert not ((volatility[:-1] == 0) & (volatility[1:] == 2)).any()
+        eq = evaluate(spec, simulated, stack_draws(parameters))
+        log_obs = log_observation(eq, used_responses(simulated))
+        smoothed = marginal_regime_probabilities(spec, smooth_draws(log_obs, eq.logits, eq.log_initial))[0]
+        labels = ["calm", "middle", "turbulent", "lower effect", "higher effect"]
+        assert every_regime_label(spec) == labels
+        shown = np.stack([volatility == 2, path.sel(regime_process="coupling").to_numpy() == 1], axis=-1)
+        expected = np.stack([smoothed[:, 0, 2], smoothed[:, 1, 4]], axis=-1)
+        gaps.append((shown - expected).mean(axis=0))
+    gaps = np.array(gaps)
+    assert np.all(abs(gaps.mean(axis=0)) < 4 * gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps)))
