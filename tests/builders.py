@@ -253,7 +253,18 @@ def plain_location(spec, panel, v, t, k, a=0):
         m += v["moderator_main_effect"][a, q] * plain_moderator(spec, panel, t, name)
     for lag in range(1, spec.responses[0].autoregression + 1):
         m += v["autoregression"][a, lag - 1] * plain_past(panel, t, a, lag)
-    return m
+    return m + plain_published(spec, panel, v, t, a)
+
+
+def plain_published(spec, panel, v, t, a):
+    """What the drivers that move a process with the effect and without the scale add, as published by row t - 1."""
+    coupling = [one for one in spec.regime_processes if "effect" in one.carries and "scale" not in one.carries]
+    names = [one.name for one in spec.drivers if any(one.name in process.drivers for process in coupling)]
+    total = 0.0
+    for n, name in enumerate(names):
+        z = panel["driver_value"].sel(driver=name).to_numpy()
+        total += v["driver_control_effect"][a, n] * (z[t - 1] if t else 0.0)
+    return total
 
 
 def plain_moderator(spec, panel, t, name):

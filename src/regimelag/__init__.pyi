@@ -18,6 +18,7 @@ from .panel.scenarios import scenario
 from .reporting.citation import citation
 from .reporting.page import report
 from .results.driver_report import driver_report
+from .results.gain_report import gain_report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
@@ -35,6 +36,7 @@ from .spec.indicators import Condition, Indicator
 from .spec.model_spec import ModelSpec
 from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
+from .spec.processes import OrderBy, RegimeProcess
 from .spec.series import Control, Driver, Response, Signal
 from .spec.toml import read_spec
 from .spec.transitions import Markov
@@ -49,7 +51,9 @@ __all__ = [
     "Indicator",
     "Markov",
     "ModelSpec",
+    "OrderBy",
     "Prior",
+    "RegimeProcess",
     "RegimelagError",
     "Regimes",
     "Response",
@@ -76,6 +80,7 @@ __all__ = [
     "fetch_vintages",
     "fit",
     "forecast",
+    "gain_report",
     "kernels",
     "lag_distribution",
     "lag_report",

@@ -40,6 +40,8 @@ from regimelag.spec import (
     parts,
     prior_checks,
     priors,
+    process_checks,
+    processes,
     registry,
     series,
     transitions,
@@ -63,6 +65,7 @@ class OneSided(families.Family):
 @pytest.fixture(autouse=True)
 def _one_sided(monkeypatch):
     monkeypatch.setitem(families.FAMILIES, "one_sided", OneSided)
+    monkeypatch.setitem(transitions.TRANSITIONS, "walk", Walk)
 
 
 class Case(NamedTuple):
@@ -514,6 +517,166 @@ SPECS = {
 }
 
 
+def process(name="volatility", **parts):
+    return rl.RegimeProcess(name, **parts)
+
+
+def coupling(**parts):
+    return process("coupling", **({"carries": ("effect",), "order_by": "effect"} | parts))
+
+
+def with_processes(*processes, **parts):
+    """A model with a signal, two drivers that the first process has, and regime processes."""
+    usual = {"signals": (rl.Signal("metal", "metal"),), "regime_processes": processes}
+    return model(**(usual | parts))
+
+
+def of_process(**parts):
+    """A model whose coupling process has these parts."""
+    return with_processes(process(carries=("scale", "intercept")), coupling(**parts))
+
+
+@dataclass(frozen=True)
+class Walk(transitions.Markov):
+    """A transition model that drivers do not order."""
+
+    kind = "walk"
+
+
+PROCESSES = {
+    "no name": Case(rl.RegimeProcess, {"name": ""}),
+    "a name that is taken": Case(rl.RegimeProcess, {"name": "regime"}),
+    "count": Case(process, {"count": 0}),
+    "drivers of one regime": Case(process, {"count": 1, "drivers": ("a",)}),
+    "what is carried": Case(process, {"carries": ("scal",)}),
+    "nothing carried": Case(process, {"carries": ()}),
+    "initial": Case(process, {"initial": "uniforms"}),
+    "one driver": Case(process, {"drivers": "a"}),
+    "quantity": Case(rl.OrderBy, {"quantity": "scales"}),
+    "a signal and no effect": Case(
+        rl.OrderBy, {"quantity": "scale", "signal": "metal"}, "leave signal out", without("signal")
+    ),
+    "order": Case(process, {"order_by": 3}),
+    "names": Case(process, {"names": ("calm",)}, "leave names out", without("names")),
+    "a regime named all": Case(process, {"names": ("calm", "all")}, 'write "every"', changed(names=("calm", "every"))),
+    "ordered by what differs not": Case(process, {"carries": ("effect", "intercept")}),
+    "ordered by a driver of another": Case(
+        process,
+        {"order_by": {"quantity": "driver", "driver": "b"}, "drivers": ("a",)},
+        'driver = "a"',
+        changed(order_by={"quantity": "driver", "driver": "a"}),
+    ),
+    "ordered by a driver, of other transitions": Case(
+        process,
+        {"order_by": {"quantity": "driver", "driver": "a"}, "drivers": ("a",), "transitions": Walk()},
+        "transitions=regimelag.Markov()",
+        changed(transitions=rl.Markov()),
+    ),
+    "transitions": Case(
+        process,
+        {"transitions": rl.Markov(expected_duration=(20.0, 30.0, 40.0))},
+        "write expected_duration = 20.0",
+        changed(transitions=rl.Markov(expected_duration=20.0)),
+    ),
+    "forbidden": Case(process, {"forbidden": (("calm", "loud"),)}),
+    "no way out": Case(
+        process,
+        {"forbidden": (("calm", "turbulent"), ("turbulent", "calm"))},
+        "drop one of the pairs",
+        changed(forbidden=(("calm", "turbulent"),)),
+    ),
+    "no way back": Case(process, {"forbidden": (("calm", "turbulent"),), "initial": "stationary"}),
+    "both": Case(model, {"regimes": rl.Regimes(count=3), "regime_processes": (process(carries=("scale",)),)}),
+    "a process of each response": Case(
+        two_responses, {"responses_vary": ("effect", "regimes"), "regime_processes": (process(carries=("scale",)),)}
+    ),
+    "unknown driver": Case(of_process, {"drivers": ("dolar",)}, "choose one of []", changed(drivers=())),
+    "unknown response": Case(
+        of_process, {"responses": ("asse",)}, "write response = 'asset'", changed(responses=("asset",))
+    ),
+    "effect without a signal": Case(
+        lambda carries: model(regime_processes=(process(carries=carries),)), {"carries": ("scale", "effect")}
+    ),
+    "nothing but an effect": Case(
+        lambda processes: model(regime_processes=processes),
+        {"processes": (coupling(),)},
+        "drop the process",
+        changed(processes=()),
+    ),
+    "same period without a signal": Case(
+        lambda carries: model(regime_processes=(process(carries=carries),)), {"carries": ("scale", "contemporaneous")}
+    ),
+    "ordered by an unknown signal": Case(
+        of_process,
+        {"order_by": {"quantity": "effect", "signal": "oil"}},
+        'signal = "metal"',
+        changed(order_by={"quantity": "effect", "signal": "metal"}),
+    ),
+    "means of two responses": Case(
+        lambda responses: two_responses(
+            regime_processes=(process(carries=("intercept",), order_by="intercept", responses=responses),)
+        ),
+        {"responses": ()},
+    ),
+    "lag of one response": Case(
+        lambda responses=(): two_responses(
+            signals=(rl.Signal("metal", "metal"),),
+            regime_processes=(process(carries=("scale", "lag"), responses=responses),),
+        ),
+        {"responses": ("a",)},
+    ),
+    "lag of a simplex": Case(
+        lambda carries: with_kernel(rl.kernels.Dirichlet(), regime_processes=(process(carries=carries),)),
+        {"carries": ("scale", "lag")},
+        "or write carries = ['scale']",
+        changed(carries=("scale",)),
+    ),
+    "idle driver": Case(
+        lambda drivers: with_processes(coupling(drivers=drivers), drivers=(rl.Driver("a", "a"),)), {"drivers": ()}
+    ),
+    "one name twice": Case(
+        lambda first: with_processes(process(first, carries=("scale",)), coupling()),
+        {"first": "coupling"},
+        "rename one",
+        changed(first="volatility"),
+    ),
+    "carried twice": Case(
+        lambda carries: with_processes(process(carries=carries), coupling()),
+        {"carries": ("scale", "effect")},
+        "write carries = ['scale'] in the process 'volatility'",
+        changed(carries=("scale",)),
+    ),
+    "carried twice, and ordered by both": Case(
+        lambda carries, order_by="scale": with_processes(
+            process("first", carries=("scale",)), process(carries=carries, order_by=order_by), coupling()
+        ),
+        {"carries": ("scale", "intercept")},
+        "write carries = ['intercept'] and order_by = \"intercept\" in the process 'volatility'",
+        changed(carries=("intercept",), order_by="intercept"),
+    ),
+    "carried twice, and nothing else": Case(
+        lambda *, twice: with_processes(*(process(name, carries=("scale",)) for name in ("one", "two")[: 1 + twice])),
+        {"twice": True},
+        "drop the process 'two'",
+        changed(twice=False),
+    ),
+    "joint regimes": Case(
+        lambda count: with_processes(process(carries=("scale",), count=count), coupling(count=count)),
+        {"count": 5},
+        "or write count = 2 in each",
+        changed(count=2),
+    ),
+    "point lag by regime": Case(
+        lambda kernel: with_processes(
+            process(carries=("scale",)), coupling(), signals=(rl.Signal("m", "m", kernel=kernel),), max_lag=20
+        ),
+        {"kernel": rl.kernels.Point(by_regime=True)},
+        "drop by_regime",
+        changed(kernel=rl.kernels.Point()),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Registered(rl.kernels.Gamma):
     """A kernel of a user's module."""
@@ -767,13 +930,21 @@ TEXTS = {
 }
 for name, line in {"number for a table": "episodes = 1\n", "texts for tables": 'responses = ["asset"]\n'}.items():
     TEXTS[name] = TEXTS[name]._replace(given={"text": line + TEXTS[name].given["text"]})
-GROUPS = {"priors": PRIORS, "series": SERIES, "structure": STRUCTURE, "spec": SPECS, "kernel": KERNELS, "text": TEXTS}
+GROUPS = {
+    "process": PROCESSES,
+    "priors": PRIORS,
+    "series": SERIES,
+    "structure": STRUCTURE,
+    "spec": SPECS,
+    "kernel": KERNELS,
+    "text": TEXTS,
+}
 ALL = {f"{group}: {name}": case for group, cases in GROUPS.items() for name, case in cases.items()}
 
 
 SPEC_MODULES = (
     *(families, frequency, indicators, model_spec, moderator_checks, parts, prior_checks, priors, registry),
-    *(series, specfile, transitions),
+    *(series, specfile, transitions, process_checks, processes),
     *(base, by_lag, location_scale, point),
 )
 

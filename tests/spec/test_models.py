@@ -28,7 +28,7 @@ KERNELS = {"btc_silver", "point_lag", "smooth", "dirichlet", "unrestricted"}
 SERIES = {"more_controls", "silver_and_gold", "silver_beyond_gold", "sustained_strength", "rate_expectations"}
 SERIES |= {"ups_and_downs", "breakout", "silver_over_gold", "money_supply", "balance_sheet"}
 STATES = {"debasement", "moderated"}
-OTHERS = {"daily", "no_late_macro", "btc_eth", "lag_by_cycle", "three_regimes", "reversed"}
+OTHERS = {"daily", "no_late_macro", "btc_eth", "lag_by_cycle", "three_regimes", "reversed", "coupling"}
 PRICES = ("btc_usd", "eth_usd", "silver_usd", "gold_usd", "dollar_index", "spy_usd", "vix")
 RATES = ("real_yield_10y", "yield_2y", "fed_funds", "breakeven_10y")
 # The parts of the baseline model that each one changes.
@@ -55,6 +55,7 @@ CHANGES = {
     "one_regime": {"drivers", "regimes"},
     "garch": {"drivers", "regimes", "volatility"},
     "three_regimes": {"regimes"},
+    "coupling": {"regime_processes"},
     "lag_by_cycle": {"episodes"},
     "debasement": {"signals", "drivers", "indicators", "priors"},
     "moderated": {"signals", "drivers", "indicators", "priors"},

@@ -5,8 +5,7 @@ All values are standardised. The graph is small and has no two-dimensional `dot`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,23 +26,17 @@ from regimelag.model.correlation import residual_correlation
 from regimelag.panel.make import check_panel
 from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
+from regimelag.panel.published import published_drivers
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS, Resolved, resolve
+from regimelag.spec.process_terms import forbidden_steps
 from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
-from regimelag.spec.terms import (
-    Lag,
-    Terms,
-    chain_entries_on_joint,
-    coordinates,
-    expand_to_joint,
-    step_entries_on_joint,
-    terms_of,
-)
+from regimelag.spec.terms import Lag, Terms, coordinates, lag_process, terms_of
 from regimelag.spec.transitions import stationary_distribution
 
 Tensor = Any
@@ -94,12 +87,13 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     doi:10.1016/j.jmva.2009.04.008. Point lags are marginalised like regimes. The log location of other kernels may vary
     by episode and response, partially pooled.
 
-    The step into t has logits ``alpha[i, j] + sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``;
-    time-varying transition probabilities follow Diebold, Lee & Weinbach (1994) and Filardo (1994),
-    doi:10.1080/07350015.1994.10524545. Regimes are marginalised by the forward recursion of Hamilton (1989),
-    doi:10.2307/1912559. If each response has its own regime process, intercepts, scales and effects depend on that
-    process, which has its own v, alpha and driver effects, and the recursion runs over joint regimes. With GARCH(1,1)
-    the log scale is that of the unconditional standard deviation: Bollerslev (1987), doi:10.2307/1925546.
+    With several regime processes k stands for the regime of the process that carries the quantity, and the recursion
+    runs over joint regimes, between which the logits of the processes add. The step into t has logits ``alpha[i, j] +
+    sum_d (driver_effect[d, j] + driver_origin[d, i, j]) z[t - 1, d]``; time-varying transition probabilities follow
+    Diebold, Lee & Weinbach (1994) and Filardo (1994), doi:10.1080/07350015.1994.10524545. Regimes are marginalised by
+    the forward recursion of Hamilton (1989), doi:10.2307/1912559. Where regimes are ordered by the effect of a signal,
+    its deviations are sums of gains, which are positive. With GARCH(1,1) the log scale is that of the unconditional
+    standard deviation: Bollerslev (1987), doi:10.2307/1925546.
     """
     check_panel(spec, panel)
     # All distributions have valid parameters by construction, so PyMC need not check them at each step.
@@ -107,10 +101,10 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
-        effects = _table(terms.effect, partial(expand_to_joint, spec)) if terms.effect else None
+        effects = _table(terms.effect) if terms.effect else None
         moderation = _table(terms.moderation) if terms.moderation else None
         location = _location(spec, terms, data, effects, moderation)
-        log_scale = _table(terms.log_scale, partial(expand_to_joint, spec))
+        log_scale = _table(terms.log_scale)
         y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
             location = _by_lag(spec, data, effects, moderation, location)
@@ -134,18 +128,19 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
         ``response_value`` (response, time), NaN without a density; ``signal_value`` (lagged series, L + time), signals
-        then controls; ``covariate`` (1 + contemporaneous signals + controls + moderators, time) and ``driver_value`` (1
-        + drivers of the transitions, time - 1), each with a first row of ones; ``episode_index`` (time). With
-        moderators also ``moderator_value`` (moderator, time). With autoregression also ``own_past`` (response * own
-        lag, time), zero where missing. With point lags also ``point_value`` (point signal, regime or
-        one, time * combination), the signal at each combination of lags, combinations innermost.
+        then controls; ``covariate`` (1 + contemporaneous signals + controls + drivers with a term in the location +
+        moderators, time) and ``driver_value`` (1 + drivers of the transitions, time - 1), each with a first row of
+        ones; ``episode_index`` (time). With moderators also ``moderator_value`` (moderator, time). With autoregression
+        also ``own_past`` (response * own lag, time), zero where missing. With point lags also ``point_value`` (point
+        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
     """
     signals = panel[nm.SIGNAL_VALUE].to_numpy().T
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     rows = panel.sizes[nm.TIME]
     controls = panel[nm.CONTROL_VALUE].to_numpy().T
     moderators = moderator_values(spec, panel).T
-    covariate = (np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:], moderators)
+    known = np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:]
+    covariate = (*known, published_drivers(spec, panel).T, moderators)
     driving = [spec.drivers.index(driver) for driver in spec.transition_drivers]
     series = [signals[spec.signals.index(signal)] for signal in spec.lagged_signals]
     series += [controls[spec.controls.index(control)] for control in spec.lagged_controls]
@@ -166,7 +161,7 @@ def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
 
 def _point_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
     """Each point signal at each combination of lags (signal, regime or one, time * combination), lags innermost."""
-    lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    lags, _ = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
     if not any(kernel.by_regime for kernel in spec.point_kernels):
         lags = lags[:, :, :1]
     values = panel[nm.SIGNAL_VALUE].to_numpy()[:, [spec.signals.index(signal) for signal in spec.point_signals]]
@@ -187,9 +182,9 @@ def _as_data(name: str, values: np.ndarray) -> Tensor:
     return data
 
 
-def _value(term: Term, own: tuple[str, ...] = ()) -> Tensor:
-    """Random variables of a term; `own` are additional leading dimensions."""
-    dims = (*own, *term.dims)
+def _value(term: Term) -> Tensor:
+    """Random variables of a term."""
+    dims = term.dims
     if term.raw is None:
         return term.entering(_variable(term.name, term.resolved, dims, term.zero_sum), pt)
     scale = _variable(f"{term.name}_sd", term.resolved, dims[: -term.zero_sum])
@@ -234,16 +229,14 @@ def _mixed(name: str, prior: Resolved, dims: tuple[str, ...]) -> Tensor:
     )
 
 
-def _table(
-    terms: Sequence[Term], cells: Callable[[np.ndarray], np.ndarray] = np.asarray, own: tuple[str, ...] = ()
-) -> Tensor:
-    """Sum of terms (*cell), each a product of random variables and a constant array mapped by `cells`.
+def _table(terms: Sequence[Term]) -> Tensor:
+    """Sum of terms (*cell), each a product of random variables and a constant array.
 
     Broadcasting would add a node to the graph for each step and its gradient; here a term is one node.
     """
     entered, shape = [], ()
     for term in terms:
-        parameter, enters = _value(term, own), cells(np.asarray(term.enters))
+        parameter, enters = _value(term), np.asarray(term.enters)
         shape = enters.shape[parameter.type.ndim :]
         size = int(np.prod(enters.shape[: parameter.type.ndim], dtype=int))
         entered.append(linear_map(enters.reshape(size, -1), parameter.reshape((size,))))
@@ -255,7 +248,7 @@ def _location(
 ) -> Tensor:
     """Location (response, joint regime, time) without point lags."""
     responses, joint = len(spec.responses), len(spec.joint_regimes)
-    coefficients = _table(terms.location, partial(expand_to_joint, spec)).reshape((1, -1, responses * joint))
+    coefficients = _table(terms.location).reshape((1, -1, responses * joint))
     covariate = data[nm.COVARIATE]
     if spec.autoregression:
         covariate = pt.concatenate([covariate, data[nm.OWN_PAST]])
@@ -297,20 +290,21 @@ def _lagged_response(
 
 
 def _entering(spec: ModelSpec) -> np.ndarray | None:
-    """Which lagged sum of a signal enters where (episode, sum, response, 1); None if there is one for all.
+    """Which lagged sum of a signal enters where (episode, sum, response, joint regime or 1); None if one is for all.
 
-    There is one sum per response, per episode, or per pair of both, depending on where the lag differs.
+    There is one sum for each combination of response, episode and regime between which the lag differs.
     """
-    responses, episodes = len(spec.responses), _episodes()
+    responses, episodes, process = len(spec.responses), _episodes(), lag_process(spec)
     whose = np.eye(responses) if spec.lag_by_response else np.ones((1, responses))
     when = np.eye(episodes) if spec.lag_by_episode else np.ones((1, episodes))
-    if len(whose) == len(when) == 1:
+    which = np.ones((1, 1)) if process is None else process.member.T
+    if len(whose) == len(when) == len(which) == 1:
         return None
-    return np.einsum("ma,ne->emna", whose, when).reshape(episodes, -1, responses, 1)
+    return np.einsum("ma,ne,rk->emnrak", whose, when, which).reshape(episodes, -1, responses, which.shape[1])
 
 
 def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
-    """Lag weights (lag) or (response or one, episode or one, lag), and signed deviations (lag) or None."""
+    """Lag weights (lag) or (response or one, episode or one, regime or one, lag), and signed deviations or None."""
     kernel = lag.series.kernel
     names = kernel.priors(spec.max_lag)
     parameters = {name: _value(term) for name, term in zip(names, lag.kernel, strict=True)}
@@ -402,30 +396,36 @@ def _marginal_loglik(spec: ModelSpec, terms: Terms, log_obs: Tensor, data: Mappi
     return log_obs.sum() if count == 1 else markov_loglik(log_obs.T, logits, log_initial)
 
 
-def _own(spec: ModelSpec) -> tuple[str, ...]:
-    """Leading dimension of parameters of a regime process; empty if responses share one."""
-    return (nm.RESPONSE,) if spec.own_regimes else ()
-
-
 def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]) -> Tensor:
     """Logits (time - 1, origin, destination) of joint regimes, or (origin, destination) without drivers."""
     joint = len(spec.joint_regimes)
-    coefficients = _table(terms.transition, partial(step_entries_on_joint, spec), _own(spec))
-    if not spec.transition_drivers:
-        return coefficients[0]
-    moving = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
-    return pt.moveaxis(moving.reshape((joint, joint, -1)), -1, 0)
+    coefficients, forbidden = _table(terms.transition), forbidden_steps(spec)
+    if spec.transition_drivers:
+        logits = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
+        logits = pt.moveaxis(logits.reshape((joint, joint, -1)), -1, 0)
+    else:
+        logits = coefficients[0]
+    return logits if forbidden is None else pt.where(forbidden, -np.inf, logits)
 
 
 def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
-    """Log initial distribution (joint regime)."""
-    count = len(spec.joint_regimes)
-    if terms.initial:
-        return _table(terms.initial, partial(chain_entries_on_joint, spec), _own(spec))
-    if spec.regimes.initial == "uniform":
+    """Log initial distribution (joint regime), the sum of those of independent processes."""
+    count, kinds = len(spec.joint_regimes), {process.spec.initial for process in spec.processes}
+    if kinds == {"uniform"}:
         return pt.as_tensor(np.full(count, -np.log(count)))
-    first = logits[0] if spec.transition_drivers else logits
-    return pt.log(stationary_distribution(softmax(first, pt), count, pt))
+    held = [_table(terms.initial)] if terms.initial else []
+    if "stationary" in kinds:
+        first = logits[0] if spec.transition_drivers else logits
+        joint = stationary_distribution(softmax(first, pt), count, pt)
+        if kinds == {"stationary"}:
+            return pt.log(joint)
+        held += [
+            pt.log(linear_map(process.member, joint))[process.regime]
+            for process in spec.processes
+            if process.spec.initial == "stationary"
+        ]
+    uniform = [process.spec.count for process in spec.processes if process.spec.initial == "uniform"]
+    return sum(held[1:], start=held[0]) - float(np.sum(np.log(uniform)))
 
 
 @one_thread_at_a_time

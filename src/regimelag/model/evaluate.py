@@ -16,13 +16,16 @@ from scipy import special
 
 from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
+from regimelag.panel.published import published_drivers
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family
 from regimelag.spec.kernels import Point, combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.process_terms import forbidden_steps, initial_terms, step_terms
+from regimelag.spec.processes import Process, Quantity, carrier, every_regime_label, regime_labels
 from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term
-from regimelag.spec.terms import expand_to_joint, model_terms
+from regimelag.spec.terms import lag_process, model_terms
 from regimelag.spec.transitions import stationary_distribution
 
 Draws = dict[str, np.ndarray]
@@ -51,7 +54,7 @@ class Feedback(NamedTuple):
 class Quantities(NamedTuple):
     """Model quantities evaluated at draws of the parameters.
 
-    Regimes are joint regimes: if each response has its own regime process, one for each combination, numbered as in
+    Regimes are joint regimes: with several regime processes one for each combination, numbered as in
     `ModelSpec.joint_regimes`.
 
     Attributes
@@ -131,10 +134,16 @@ def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[
         yield part, {name: values[part] for name, values in draws.items()}
 
 
+def count_draws(draws: Draws) -> int:
+    """Number of draws."""
+    return len(next(iter(draws.values())))
+
+
 def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tuple[np.ndarray, np.ndarray | None]:
     """Weights of a lagged series (draw, response, episode, regime, lag), and signed deviations (draw, lag) or None.
 
-    The axes response, episode and regime have length one where the lag does not vary.
+    The axes response, episode and regime have length one where the lag does not vary. Regimes are those of the process
+    that carries the lag.
     """
     kernel, label = series.kernel, series.name if isinstance(series, Signal) else nm.control_label(series.name)
     parameters = {name: draws[nm.lag_parameter(label, name)] for name in kernel.names(spec.max_lag)}
@@ -144,14 +153,22 @@ def lag_weights(spec: ModelSpec, draws: Draws, series: Signal | Control) -> tupl
         return kernel.weights({"point": point.reshape(len(point), 1, 1, -1)}, spec.max_lag), departure
     moves = lag_moves(draws, series) if isinstance(series, Signal) else None
     if moves is not None:
-        lifted = {name: values[:, None, None] for name, values in parameters.items()}
-        return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag)[:, :, :, None], departure
+        lifted = {name: values[:, None, None, None] for name, values in parameters.items()}
+        return kernel.weights(kernel.shift_location(lifted, moves), spec.max_lag), departure
     return kernel.weights(parameters, spec.max_lag)[:, None, None, None], departure
 
 
+def lag_weights_on_joint(spec: ModelSpec, weights: np.ndarray) -> np.ndarray:
+    """Map weights (draw, response, episode, regime, lag) to joint regimes, if they differ between regimes."""
+    if weights.shape[3] == 1:
+        return weights
+    process = lag_process(spec) or spec.processes[0]
+    return weights[:, :, :, process.regime]
+
+
 def lag_moves(draws: Draws, signal: Signal) -> np.ndarray | None:
-    """Deviations of the log location of a signal's kernel (draw, response, episode), or None."""
-    axes = {nm.EPISODE: np.s_[:, None, :], nm.RESPONSE: np.s_[:, :, None]}
+    """Deviations of the log location of a signal's kernel (draw, response, episode, regime), or None."""
+    axes = {nm.EPISODE: np.s_[:, None, :, None], nm.RESPONSE: np.s_[:, :, None, None], nm.REGIME: np.s_[:, None, None]}
     moves = [draws[name][at] for dim, at in axes.items() if (name := nm.lag_parameter(signal.name, dim)) in draws]
     return sum(moves[1:], start=moves[0]) if moves else None
 
@@ -167,7 +184,7 @@ def table(terms: Sequence[Term], draws: Draws) -> np.ndarray:
 
 
 def lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Cumulative lagged effect of signals (draw, signal, response, episode, regime), standardised.
+    """Cumulative lagged effect of signals (draw, signal, response, episode, joint regime), standardised.
 
     Moderators are at zero: drivers at their mean, and indicators at 0.
     """
@@ -182,25 +199,26 @@ def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
 def moderation(spec: ModelSpec, draws: Draws, values: np.ndarray) -> np.ndarray:
     """What moderators (..., moderator) add to the effects of signals (draw, signal, ...), standardised."""
     if not spec.moderators:
-        return np.zeros((len(draws[nm.INTERCEPT]), len(spec.lagged_signals), *values.shape[:-1]))
+        return np.zeros((count_draws(draws), len(spec.lagged_signals), *values.shape[:-1]))
     added = table(model_terms(spec, 1).moderation, draws)
     return np.tensordot(added, values, axes=(1, -1))
 
 
 def log_scales(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
-    """Log residual scale (draw, response, episode, regime), standardised, by the response's own regimes."""
+    """Log residual scale (draw, response, episode, joint regime), standardised."""
     return table(model_terms(spec, episodes).log_scale, draws).transpose(0, 2, 1, 3)
 
 
 def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
-    """Location (draw, response, time, regime), standardised, by the response's own regimes."""
+    """Location (draw, response, time, joint regime), standardised."""
     signals = panel[nm.SIGNAL_VALUE].to_numpy()
     now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
     one = np.ones((panel.sizes[nm.TIME], 1))
     controls = panel[nm.CONTROL_VALUE].to_numpy()
     before = np.nan_to_num(own_past(panel)).reshape(len(one), -1)
     q = moderator_values(spec, panel)
-    covariates = np.concatenate([one, signals[spec.history :, now], controls[-len(one) :], q, before], axis=1)
+    held = [one, signals[spec.history :, now], controls[-len(one) :], published_drivers(spec, panel), q, before]
+    covariates = np.concatenate(held, axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
     location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
     lagged: list[tuple[Signal | Control, np.ndarray]] = [
@@ -214,6 +232,7 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     for place, (series, values) in enumerate(lagged):
         past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
         weights, departure = lag_weights(spec, draws, series)
+        weights = lag_weights_on_joint(spec, weights)
         for e in range(panel.sizes[nm.EPISODE]):
             rows = episode == e
             sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
@@ -226,53 +245,99 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     return location
 
 
-def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
-    """Marginalise probabilities (..., joint regime) to each response's own regimes (..., response, regime).
+def intercepts(spec: ModelSpec, draws: Draws) -> np.ndarray:
+    """Mean of each response (draw, response, joint regime) with all covariates at zero, standardised."""
+    return table(model_terms(spec, 1).location, draws)[:, 0]
 
-    With a shared regime process they are returned unchanged (..., regime).
+
+def same_period_effects(spec: ModelSpec, draws: Draws) -> np.ndarray:
+    """Same-period response to signals (draw, contemporaneous signal, response, joint regime), standardised."""
+    return table(model_terms(spec, 1).location, draws)[:, 1 : 1 + len(spec.contemporaneous_signals)]
+
+
+def by_own_regime(spec: ModelSpec, quantity: Quantity, values: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Select values (..., response, ..., regime) of a quantity from those of joint regimes.
+
+    Regimes are those of `regime_labels`; `axis` is that of the responses. NaN where a response has no such regime.
     """
-    if not spec.own_regimes:
-        return values
-    return np.einsum("...k,kaq->...aq", values, np.eye(spec.regimes.count)[spec.joint_regimes])
+    labels = regime_labels(spec, quantity)
+    found = np.full((*values.shape[:-1], len(labels)), np.nan)
+    for a in range(values.shape[axis]):
+        process = carrier(spec, quantity, a)
+        first, own = (np.array([0]), labels[:1]) if process is None else (process.first, process.labels)
+        np.moveaxis(found, axis, 0)[a][..., [labels.index(label) for label in own]] = np.take(values, a, axis)[
+            ..., first
+        ]
+    return found
 
 
-def regime_paths_by_chain(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
-    """Map paths (..., time) of joint regimes to each response's own regimes (..., time, response), if any."""
-    return spec.joint_regimes[path] if spec.own_regimes else path
+def marginal_regime_probabilities(spec: ModelSpec, values: np.ndarray) -> np.ndarray:
+    """Marginalise probabilities (..., joint regime) to the regimes of each process (..., regime process, regime).
+
+    Regimes are those of `every_regime_label`; NaN where a process has no such regime. With one process the values are
+    returned unchanged (..., regime).
+    """
+    return over_processes(spec, [values @ process.member for process in spec.processes])
 
 
-def chain_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
-    """Logits (draw, 1 + driver, origin, destination) of each regime process: a shared one, or one per response.
+def over_processes(spec: ModelSpec, each: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack values (..., regime) of each process (..., regime process, regime), NaN where it has no such regime."""
+    if len(each) == 1:
+        return each[0]
+    labels = every_regime_label(spec)
+    found = np.full((*each[0].shape[:-1], len(each), len(labels)), np.nan)
+    for p, (process, values) in enumerate(zip(spec.processes, each, strict=True)):
+        found[..., p, [labels.index(label) for label in process.labels]] = values
+    return found
+
+
+def regime_paths_by_process(spec: ModelSpec, path: np.ndarray) -> np.ndarray:
+    """Map paths (..., time) of joint regimes to the regimes of several processes (..., time, regime process)."""
+    return spec.joint_regimes[path] if len(spec.processes) > 1 else path
+
+
+def process_tables(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
+    """Logits (draw, 1 + driver, origin, destination) of each regime process.
 
     Row 0 has the logits with all drivers at their mean, row 1 + d the effect of one standard deviation of driver d.
     """
-    terms = model_terms(spec, 1).transition
+    return [_process_table(spec, draws, process, place) for place, process in enumerate(spec.processes)]
+
+
+def _process_table(spec: ModelSpec, draws: Draws, process: Process, place: int) -> np.ndarray:
+    terms = step_terms(spec, process)
     if not terms:
-        return [np.zeros((len(draws[nm.INTERCEPT]), 1, 1, 1))]
-    if not spec.own_regimes:
-        return [table(terms, draws)]
-    held = [term.name for term in terms if term.name in draws]
-    return [table(terms, {name: draws[name][:, a] for name in held}) for a in range(len(spec.responses))]
+        return np.zeros((count_draws(draws), 1 + len(spec.transition_drivers), 1, 1))
+    held = {
+        term.name: draws[term.name][:, place] if process.own else draws[term.name]
+        for term in terms
+        if term.name in draws
+    }
+    found = table(terms, held)
+    found[:, 0][:, process.spec.forbidden_mask()] = -np.inf
+    return found
 
 
 def joint_table(spec: ModelSpec, draws: Draws) -> np.ndarray:
     """Logits (draw, 1 + driver, origin, destination) of joint regimes; those of independent processes add."""
-    chains = chain_tables(spec, draws)
-    if not spec.own_regimes:
-        return chains[0]
-    at = spec.joint_regimes.T
-    return np.sum([one[..., at[a][:, None], at[a][None, :]] for a, one in enumerate(chains)], axis=0)
+    terms, forbidden = model_terms(spec, 1).transition, forbidden_steps(spec)
+    if not terms:
+        return np.zeros((count_draws(draws), 1, 1, 1))
+    found = table(terms, draws)
+    if forbidden is not None:
+        found[:, 0][:, forbidden] = -np.inf
+    return found
 
 
 def expected_durations(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """Expected duration in periods (draw, regime), or (draw, response, regime), with drivers at their mean."""
+    """Expected duration in periods (draw, regime), or (draw, regime process, regime), with drivers at their mean."""
     durations = []
-    for rows in chain_tables(spec, draws):
+    for rows in process_tables(spec, draws):
         logits = rows[:, 0]
         stay = np.diagonal(logits, axis1=1, axis2=2)
         leave = special.logsumexp(np.where(np.eye(logits.shape[-1], dtype=bool), -np.inf, logits), axis=-1)
         durations.append(1.0 + np.exp(stay - leave))
-    return np.stack(durations, axis=1) if spec.own_regimes else durations[0]
+    return over_processes(spec, durations)
 
 
 def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
@@ -285,18 +350,20 @@ def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.nd
 
 
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
-    """Log initial distribution (draw, regime)."""
-    count = logits.shape[-1]
-    terms = model_terms(spec, 1).initial
-    if terms and nm.INITIAL in draws:
-        if not spec.own_regimes:
-            return table(terms, draws)
-        # The processes are independent: their log probabilities add.
-        chains = [table(terms, {nm.INITIAL: draws[nm.INITIAL][:, a]}) for a in range(len(spec.responses))]
-        return expand_to_joint(spec, np.stack(chains, axis=1)).sum(axis=1)
-    if spec.regimes.initial == "stationary" and count > 1:
-        return np.log(stationary_distribution(softmax(logits[:, 0], np), count, np))
-    return np.full((len(logits), count), -np.log(count))
+    """Log initial distribution (draw, joint regime), the sum of those of independent processes."""
+    found = np.zeros((len(logits), logits.shape[-1]))
+    for place, process in enumerate(spec.processes):
+        kind, count, terms = process.spec.initial, process.spec.count, initial_terms(process)
+        if terms and terms[0].name in draws:
+            name = terms[0].name
+            own = table(terms, {name: draws[name][:, place] if process.own else draws[name]})
+        elif kind == "stationary" and count > 1:
+            joint = stationary_distribution(softmax(logits[:, 0], np), logits.shape[-1], np)
+            own = np.log(joint @ process.member)
+        else:
+            own = np.full((1, count), -np.log(count))
+        found += own[:, process.regime]
+    return found
 
 
 def transitions(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
@@ -309,8 +376,8 @@ def evaluate(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> Quantities:
     """Evaluate the model at each draw."""
     logits, initial = transitions(spec, panel, draws)
     return Quantities(
-        location=expand_to_joint(spec, locations(spec, panel, draws), 1),
-        log_scale=expand_to_joint(spec, log_scales(spec, draws, panel.sizes[nm.EPISODE]), 1),
+        location=locations(spec, panel, draws),
+        log_scale=log_scales(spec, draws, panel.sizes[nm.EPISODE]),
         episode=panel[nm.EPISODE_INDEX].to_numpy(),
         correlation=draws.get(nm.CORRELATION, np.ones((len(logits), 1, 1))),
         family=spec.family,
@@ -325,7 +392,7 @@ def _feedback(spec: ModelSpec, draws: Draws) -> Feedback | None:
     if not spec.volatility.moves:
         return None
     alpha, beta = spec.volatility.weights({term.name: draws[term.name] for term in spec.volatility.terms()})
-    count = len(draws[nm.INTERCEPT])
+    count = count_draws(draws)
     return Feedback(*(np.broadcast_to(values, count) for values in (alpha, beta, 1.0)))
 
 
@@ -397,10 +464,10 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
 
     Regimes are joint regimes.
     """
-    lags, _ = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
-    count = len(draws[nm.INTERCEPT])
+    lags, _ = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
+    count = count_draws(draws)
     # Lag zero has no weight, so these terms vanish.
-    sizes = {nm.EPISODE: panel.sizes[nm.EPISODE], nm.REGIME: spec.regimes.count}
+    sizes = {nm.EPISODE: panel.sizes[nm.EPISODE], nm.REGIME: len(spec.joint_regimes)}
     nowhere = {
         nm.lag_parameter(signal.name, "point"): np.zeros((count, *(sizes[dim] for dim in spec.point_dims(signal))))
         for signal in spec.point_signals
@@ -418,7 +485,7 @@ def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> 
             past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
             place = spec.lagged_signals.index(signal)
             effect = effects[:, place][:, :, episode] + added[:, place, None, :, None]
-            location += expand_to_joint(spec, effect * past, 1)
+            location += effect * past
         density[:, c] = log_observation(at_draws._replace(location=location), y)
     return at_draws, density
 

@@ -13,9 +13,12 @@ from regimelag.spec.families import Elliptical, StudentT
 from regimelag.spec.kernels import Kernel, LocationScaleKernel, Point
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.priors import Prior
+from regimelag.spec.process_terms import ordering_signal, steps_of
+from regimelag.spec.processes import Process, groups_of
+from regimelag.spec.regime_terms import Indices
 from regimelag.spec.series import Control, Signal
 from regimelag.spec.term import Term, index_of, text
-from regimelag.spec.terms import Indices, Lag, Terms, kernel_symbol, model_terms, steps_of
+from regimelag.spec.terms import Lag, Terms, kernel_symbol, model_terms
 
 
 class Line(NamedTuple):
@@ -76,28 +79,41 @@ def equations(spec: ModelSpec, panel: xr.Dataset) -> list[Line]:
     terms, index = model_terms(spec, episodes), Indices.of(spec, episodes)
     lines = [_observation(spec, index), *_family(spec), _location(spec, terms, index)]
     for lag in terms.lags:
-        lines += [*_effect(lag, terms, index), *_kernel(spec, lag)]
+        lines += [*_effect(spec, lag, terms, index), *_kernel(spec, lag, index)]
     lines += _moderators(spec)
-    return [*lines, *_scale(spec, terms, index), *_chain(spec, index)]
+    return [*lines, *_scale(spec, terms, index), *_processes(spec, index)]
 
 
 def _observation(spec: ModelSpec, index: Indices) -> Line:
     several = len(spec.responses) > 1
     distribution = spec.family.symbol or text(spec.family.kind.replace("_", " "))
-    given = r" \mid s_t = k" if index.regime else ""
+    given = rf" \mid s_t = {_listed(index.every)}" if index.every else ""
     words = "The responses are jointly " if several else "The response is "
     words += spec.family.words or f"distributed as the family {spec.family.kind.replace('_', ' ')} says"
-    if index.regime:
-        words += " given the regimes, one of each response" if spec.own_regimes else " given the regime"
-    where, location = index_of(index.regime, index.episode), f"m{index_of('t', index.regime)}"
+    if index.every:
+        one = "regime" if len(spec.processes) == 1 else "regimes of all processes"
+        words += " given the regimes, one of each response" if spec.own_regimes else f" given the {one}"
+    scale_regimes, location_regimes = index.of_quantity(spec, "scale"), _location_regimes(spec, index)
+    where, location = index_of(scale_regimes, index.episode), f"m{index_of('t', location_regimes)}"
     where = "_t" if spec.volatility.moves else where
     if not several:
         return Line(f"{words}.", rf"y_t{given}\ \sim\ {distribution}\left({location},\ \sigma{where}^2\right)")
-    scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', index.regime, index.episode)}, \dots)"
+    scale = rf"D = \mathrm{{diag}}(\sigma{index_of('1', scale_regimes, index.episode)}, \dots)"
     return Line(
         f"{words}; one that is missing drops out of its row.",
         rf"y_t{given}\ \sim\ {distribution}\left({location},\ D{where} R\, D{where}\right), \quad {scale}",
     )
+
+
+def _listed(letters: str) -> str:
+    """Regimes as LaTeX: one letter, or several in parentheses."""
+    return rf"({letters})" if "," in letters else letters
+
+
+def _location_regimes(spec: ModelSpec, index: Indices) -> str:
+    """Letters of the regimes on which the location depends."""
+    held = [index.of_quantity(spec, quantity) for quantity in ("intercept", "effect", "contemporaneous", "lag")]
+    return ",".join(dict.fromkeys(letter for one in held for letter in one.split(",") if letter))
 
 
 def _family(spec: ModelSpec) -> Iterator[Line]:
@@ -107,27 +123,44 @@ def _family(spec: ModelSpec) -> Iterator[Line]:
 
 
 def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
-    by_name = {term.name: term.summands for term in terms.location}
-    summands = [*by_name[nm.INTERCEPT], *by_name.get(nm.CONTEMPORANEOUS, ())]
+    own_past = [summand for term in terms.location if term.name == nm.AUTOREGRESSION for summand in term.summands]
+    first = {nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.AUTOREGRESSION}
+    summands = [one for term in terms.location if term.name not in first for one in term.summands]
+    summands += _same_period_deviations(spec, terms)
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    for name in (nm.CONTROL_EFFECT, nm.MODERATOR_MAIN_EFFECT, nm.AUTOREGRESSION):
-        summands += by_name.get(name, ())
-    words = "Its location is the regime's mean" if index.regime else "Its location is a mean"
+    late = (nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.MODERATOR_MAIN_EFFECT)
+    summands += [one for term in terms.location if term.name in late for one in term.summands]
+    summands += own_past
+    by_regime = index.of_quantity(spec, "intercept")
+    words = "Its location is the regime's mean" if by_regime else "Its location is a mean"
     parts = ["the same-period response to each signal"] if spec.contemporaneous_signals else []
     parts += ["an effect times a weighted sum of past values"] if spec.lagged_signals else []
     parts += ["controls of the same period"] if spec.controls else []
     parts += ["lagged effects of controls"] if spec.lagged_controls else []
+    parts += ["the drivers as last published"] if nm.DRIVER_CONTROL in {term.name for term in terms.location} else []
     parts += ["moderators of the effect"] if spec.moderators else []
     parts += ["the response's own past"] if spec.autoregression else []
     words += "".join(f", plus {part}" for part in parts)
-    return Line(f"{words}.", rf"m{index_of('t', index.response, index.regime)} = " + " + ".join(summands))
+    return Line(
+        f"{words}.", rf"m{index_of('t', index.response, _location_regimes(spec, index))} = " + " + ".join(summands)
+    )
+
+
+def _same_period_deviations(spec: ModelSpec, terms: Terms) -> Iterator[str]:
+    """Deviations of the same-period responses between regimes."""
+    for term in terms.location:
+        if term.raw and term.name.endswith(nm.CONTEMPORANEOUS_REGIME):
+            for signal in spec.contemporaneous_signals:
+                name = text(signal.name)
+                yield rf"{term.symbol} {term.raw.symbol}\, x^{{{name}}}_t"
 
 
 def _lagged(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> str:
     name, value = text(lag.series.name), "x"
     moves = nm.EFFECT_EPISODE in {term.name for term in terms.effect}
     time = "t" if isinstance(lag.series, Signal) and lag.series.moderators else ""
-    effect = rf"\beta^{{{name}}}{index_of(time, index.response, index.regime, index.episode if moves else '')}"
+    where = index_of(time, index.response, index.of_quantity(spec, "effect"), index.episode if moves else "")
+    effect = rf"\beta^{{{name}}}{where}"
     if isinstance(lag.series, Control):
         effect, value = rf"g^{{{name}}}{index_of(index.response)}", "u"
     past, name = rf"{value}^{{{name}}}_{{t-l}}", text(_whose(lag))
@@ -143,24 +176,36 @@ def _whose(lag: Lag) -> str:
 def _deviations(terms: Sequence[Term]) -> tuple[str, str]:
     """Dimensions of pooled deviations in words, and their sum as LaTeX."""
     sums = [f"{term.symbol} {term.raw.symbol}" for term in terms if term.raw]
-    return " and ".join(f"{term.dims[-1]}s" for term in terms), " + ".join(sums)
+    words = {nm.EFFECT_EPISODE: "episodes", nm.EFFECT_RESPONSE: "responses"}
+    over = [words.get(term.name, f"{term.name.rpartition('_')[2]}s") for term in terms]
+    return " and ".join(over), " + ".join(sums)
 
 
-def _effect(lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
-    varying = [term for term in terms.effect if term.raw]
+def _effect(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> Iterator[Line]:
     moderators = lag.series.moderators if isinstance(lag.series, Signal) else ()
-    if isinstance(lag.series, Control) or not (varying or moderators):
+    if isinstance(lag.series, Control):
         return
-    letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_REGIME: index.regime, nm.EFFECT_EPISODE: "e"}
-    held, name = {term.name for term in varying}, text(lag.series.name)
+    symbol, regimes = text(lag.series.name), index.of_quantity(spec, "effect")
+    ordered = [one for one in spec.processes if ordering_signal(spec, one) == lag.series.name]
+    varying = [term for term in terms.effect if term.raw and (not term.name.endswith(nm.EFFECT_REGIME) or not ordered)]
+    if not varying and not ordered:
+        return
+    letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_EPISODE: "e"}
+    held = {term.name for term in varying}
+    ends = [letter if name in held else "" for name, letter in letters.items()]
+    where = index_of(ends[0], regimes, ends[1])
     over, total = _deviations(varying)
-    words = f"The effect of {lag.series.name} is pooled over {over}; each group of deviations sums to zero"
-    words = words if varying else f"The effect of {lag.series.name} depends on the period"
-    words += "; moderators add to it" if moderators else ""
-    summands = [rf"b^{{{name}}}", *([total] if total else [])]
-    summands += [rf"\phi^{{{name},{text(one)}}}\, q^{{{text(one)}}}_t" for one in moderators]
-    where = index_of("t" if moderators else "", *(letters[one] for one in letters if one in held))
-    yield Line(f"{words}.", rf"\beta^{{{name}}}{where} = {' + '.join(summands)}")
+    words = ["orders the regimes of a process by gains"] if ordered else []
+    words += [f"is pooled over {over}; each group of deviations sums to zero"] if varying else []
+    words += ["depends on the period"] if moderators and not varying else []
+    said = f"The effect of {lag.series.name} {', and '.join(words)}{'; moderators add to it' if moderators else ''}."
+    parts = [f"b^{{{symbol}}}", *(rf"u{index_of(index.regime(one))}" for one in ordered), *([total] if total else [])]
+    parts += [rf"\phi^{{{symbol},{text(one)}}}\, q^{{{text(one)}}}_t" for one in moderators]
+    latex = rf"\beta^{{{symbol}}}{where} = {' + '.join(parts)}"
+    for letter in dict.fromkeys(index.regime(one) for one in ordered):
+        up = rf"u{index_of(letter + '+1')} - u{index_of(letter)} = g{index_of(letter)} > 0"
+        latex += rf", \quad {up}, \quad \sum u{index_of(letter)} = 0"
+    yield Line(said, latex)
 
 
 def _moderators(spec: ModelSpec) -> Iterator[Line]:
@@ -183,7 +228,7 @@ def _own(driver: str) -> str:
     return rf"\tilde{{z}}^{{{text(driver)}}}_{{t-1}}"
 
 
-def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
+def _kernel(spec: ModelSpec, lag: Lag, index: Indices) -> Iterator[Line]:
     kernel, unit = lag.series.kernel, period_name(spec.frequency)
     words = f"The {kernel.kind.replace('_', ' ')} lag weights of {_whose(lag)} sum to one over the lags 1 to "
     words += f"{spec.max_lag}, in {unit}."
@@ -192,7 +237,8 @@ def _kernel(spec: ModelSpec, lag: Lag) -> Iterator[Line]:
     yield Line(words, kernel_formula(kernel, spec.max_lag))
     if lag.moves:
         located, (over, total) = kernel_location(kernel), _deviations(lag.moves)
-        where = index_of(*(term.dims[-1].replace(nm.RESPONSE, "a").replace(nm.EPISODE, "e") for term in lag.moves))
+        letters = {nm.RESPONSE: "a", nm.EPISODE: "e", nm.REGIME: index.of_quantity(spec, "lag")}
+        where = index_of(*(letters[term.name.rpartition("_")[2]] for term in lag.moves))
         yield Line(
             f"Its place moves between {over}, pooled.",
             rf"\left({located}\right){where} = {located}\, \exp\left({total}\right)",
@@ -207,16 +253,25 @@ def _scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
     if len(summands) == 1:
         return
     by_episode = nm.LOG_SCALE_EPISODE in {term.name for term in terms.log_scale}
-    own = index.response if spec.own_regimes else ""
-    where = index_of(index.response, index.regime, "e" if by_episode else "")
+    regimes, ordered = index.of_quantity(spec, "scale"), _ordered_by_scale(spec)
+    where = index_of(index.response, regimes, "e" if by_episode else "")
     words = "The log scale has a level"
-    words += ", a part that orders the regimes by volatility" if index.regime else ""
+    words += (
+        ", a part that orders the regimes by volatility" if ordered else (", a part of each regime" * bool(regimes))
+    )
     words += ", and a part for each episode" if by_episode else ""
     latex = rf"\log \sigma{where} = " + " + ".join(summands)
-    if index.regime:
-        latex += rf", \quad v{index_of(own, 'k+1')} - v{index_of(own, 'k')} = g{index_of(own, 'k')} > 0, \quad \sum_k "
-        latex += rf"v{index_of(own, 'k')} = 0"
+    for process in ordered:
+        own, letter = index.response if process.own else "", index.regime(process)
+        up = rf"v{index_of(own, letter + '+1')} - v{index_of(own, letter)} = g{index_of(own, letter)} > 0"
+        latex += rf", \quad {up}, \quad \sum_{{{letter}}} v{index_of(own, letter)} = 0"
     yield Line(f"{words}.", latex)
+
+
+def _ordered_by_scale(spec: ModelSpec) -> list[Process]:
+    """Declared processes that carry the scale and order their regimes by it."""
+    held = [group.process for group in groups_of(spec, "scale")]
+    return [one for one in held if one and one.spec.count > 1 and one.spec.order_by.quantity == "scale"]
 
 
 def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Line]:
@@ -239,26 +294,41 @@ def _moving_scale(spec: ModelSpec, terms: Terms, index: Indices) -> Iterator[Lin
     yield Line("The scale is that of a residual with this variance.", scale)
 
 
-def _chain(spec: ModelSpec, index: Indices) -> Iterator[Line]:
-    """Transition probabilities and the initial distribution."""
-    if not index.regime:
-        return
-    own = "a" if spec.own_regimes else ""
-    here, before = f"s{index_of(own, 't')}", f"s{index_of(own, 't-1')}"
-    transitions, steps = spec.regimes.transitions, steps_of(spec)
+def _processes(spec: ModelSpec, index: Indices) -> Iterator[Line]:
+    """Transition probabilities and initial distribution of each declared process."""
+    for prefix in dict.fromkeys(process.prefix for process in spec.processes):
+        process = next(one for one in spec.processes if one.prefix == prefix)
+        if process.spec.count > 1:
+            yield from _process(spec, process, index)
+
+
+def _process(spec: ModelSpec, process: Process, index: Indices) -> Iterator[Line]:
+    declared, letter = process.spec, index.regime(process)
+    own = "a" if process.own else ""
+    # With several processes the regime of each has the number of its letter.
+    state = rf"s^{{({letter.removeprefix('k_')})}}" if process.prefix else "s"
+    here, before = f"{state}{index_of(own, 't')}", f"{state}{index_of(own, 't-1')}"
+    steps = steps_of(spec, process)
     words = "The regimes are a Markov chain" if not own else "Each response has a Markov chain of regimes of its own"
-    words += ", moved by the drivers as last published before the row" if spec.transition_drivers else ""
+    words = f"The regimes {letter} of the process {declared.name} are a Markov chain" if process.prefix else words
+    words += ", moved by the drivers as last published before the row" if steps.drivers else ""
     yield Line(
         f"{words}; it is marginalised exactly.",
-        rf"P({here} = j \mid {before} = i) = \mathrm{{softmax}}_j\left({transitions.logit_latex(steps)}\right)",
+        rf"P({here} = j \mid {before} = i) = \mathrm{{softmax}}_j\left({declared.model.logit_latex(steps)}\right)",
     )
-    yield from (Line(*line) for line in transitions.latex(steps))
-    first = {
-        "uniform": rf"P(s{index_of(own, '1')} = k) = 1 / {spec.regimes.count}",
-        "stationary": rf"P(s{index_of(own, '1')} = k) = \pi_k, \quad \pi^\top P_1 = \pi^\top",
-        "dirichlet": rf"P(s{index_of(own, '1')} = k) = \pi{index_of(own, 'k')}",
+    yield from (Line(*line) for line in declared.model.latex(steps))
+    if declared.forbidden:
+        pairs = " and ".join(f"from {origin} to {destination}" for origin, destination in declared.forbidden)
+        labels = process.labels
+        zero = [rf"P_{{{labels.index(i) + 1},{labels.index(j) + 1}}} = 0" for i, j in declared.forbidden]
+        yield Line(f"There is no step {pairs}.", r", \quad ".join(zero))
+    first = f"{state}{index_of(own, '1')}"
+    law = {
+        "uniform": rf"P({first} = k) = 1 / {declared.count}",
+        "stationary": rf"P({first} = k) = \pi_k, \quad \pi^\top P_1 = \pi^\top",
+        "dirichlet": rf"P({first} = k) = \pi{index_of(own, 'k')}",
     }
-    yield Line("The first regime.", first[spec.regimes.initial])
+    yield Line("The first regime.", law[declared.initial])
 
 
 def prior_in_words(prior: Prior) -> str:

@@ -12,10 +12,11 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, draw_prior
 from regimelag.model.evaluate import (
+    count_draws,
     draw_regimes,
     draw_responses,
     evaluate,
-    regime_paths_by_chain,
+    regime_paths_by_process,
     stack_draws,
 )
 from regimelag.model.own_past import iterate_own_past, without_own_past
@@ -57,8 +58,8 @@ def simulate(
     -------
     xarray.Dataset
         The panel with simulated `response_value` (missing rows stay missing), and the drawn `regime_path` (time), or
-        (time, response) if each response has its own regime process. Constants are unchanged, so the parameters remain
-        valid in the panel's standardised units.
+        (time, response) if each response has its own regime process, (time, regime_process) with several processes.
+        Constants are unchanged, so the parameters remain valid in the panel's standardised units.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def simulate(
             "parameters of a fit to another panel",
             "pass that fit's panel, regimelag.panel_of(idata), or parameters.drop_attrs() if the numbers are meant so",
         )
-    count = len(draws[nm.INTERCEPT])
+    count = count_draws(draws)
     if count != 1:
         raise FitError(
             "simulate",
@@ -96,8 +97,8 @@ def simulate(
     y = iterate_own_past(spec, draws, draw_responses(eq, path, rng, missing=unused), history_before(panel, 0))[0]
     simulated = panel.copy()
     simulated[nm.RESPONSE_VALUE] = ((nm.TIME, nm.RESPONSE), np.where(missing, np.nan, y))
-    own = (nm.TIME, nm.RESPONSE) if spec.own_regimes else (nm.TIME,)
-    simulated[nm.REGIME_PATH] = (own, regime_paths_by_chain(spec, path[0]))
+    simulated[nm.REGIME_PATH] = ((nm.TIME, *spec.process_coords), regime_paths_by_process(spec, path[0]))
+    simulated = simulated.assign_coords(spec.process_coords)
     if nm.LEVEL in simulated:
         # The levels of the responses do not match their simulated values.
         simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)

@@ -51,7 +51,7 @@ def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: st
     observed = int((~np.isnan(held)).sum())
     explained = len(spec.contemporaneous_signals) + len(spec.controls) + spec.autoregression
     explained += len(spec.lagged_signals) + len(spec.lagged_controls)
-    least = max(LEAST_ROWS, spec.regimes.count + explained)
+    least = max(LEAST_ROWS, max(process.spec.count for process in spec.processes) + explained)
     if observed < least:
         came = f"{track.label} has {observed} values on {len(held)} rows"
         cure = (

@@ -28,12 +28,17 @@ def clean(ax: Axes) -> Axes:
     return ax
 
 
-def of_one_response(asked: str, values: Any) -> None:
-    """Refuse a result of several responses; one pair of axes shows one."""
-    if nm.RESPONSE in values.dims:
-        names = [str(name) for name in values[nm.RESPONSE].to_numpy()]
-        cure = f"select one, as in .sel(response={names[0]!r})"
-        raise FitError(asked, "one response is drawn at a time", f"several: {', '.join(names)}", cure)
+def of_one_process(asked: str, values: Any) -> Any:
+    """The result of one regime process, without what is missing there; refuse that of several, since axes show one."""
+    for dim, what in {nm.RESPONSE: "response", nm.REGIME_PROCESS: "regime process"}.items():
+        if dim in values.dims:
+            names = [str(name) for name in values[dim].to_numpy()]
+            cure = f"select one, as in .sel({dim}={names[0]!r})"
+            raise FitError(asked, f"one {what} is drawn at a time", f"several: {', '.join(names)}", cure)
+    if nm.REGIME_PROCESS in values.coords:
+        for dim in (nm.REGIME, nm.DRIVER):
+            values = values.dropna(dim, how="all") if dim in values.dims else values
+    return values
 
 
 def require_reading(asked: str, value: object, maker: str, kind: type, holds: Callable[[Any], bool]) -> None:

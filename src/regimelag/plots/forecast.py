@@ -17,7 +17,7 @@ from regimelag.plots.common import (
     color_of,
     finish,
     label_dates,
-    of_one_response,
+    of_one_process,
     require_reading,
 )
 from regimelag.spec import names as nm
@@ -49,7 +49,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
         If the forecast has several responses.
     """
     require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
-    of_one_response("plot_forecast", forecast["path"])
+    of_one_process("plot_forecast", forecast["path"])
     ax = axes_or_new(ax, 9, 3.8)
     values, dates = forecast["path"], forecast["date"].to_numpy()
     _fan(ax, dates, values, "median")
@@ -103,7 +103,7 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     require_reading(
         "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one
     )
-    of_one_response("plot_impulse", response["averaged"])
+    of_one_process("plot_impulse", response["averaged"])
     ax = axes_or_new(ax, 9, 3.8)
     step = response[nm.STEP].to_numpy()
     _fan(ax, step, response["averaged"], "from the last row, median")

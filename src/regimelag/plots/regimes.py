@@ -27,7 +27,7 @@ from regimelag.plots.common import (
     finish,
     label_dates,
     label_rows,
-    of_one_response,
+    of_one_process,
     require_reading,
 )
 from regimelag.spec import names as nm
@@ -52,7 +52,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     require_reading(
         "plot_regimes", probabilities, "regime_probabilities(idata)", xr.DataArray, lambda one: nm.REGIME in one.dims
     )
-    of_one_response("plot_regimes", probabilities)
+    probabilities = of_one_process("plot_regimes", probabilities)
     ax = axes_or_new(ax, 10, 3.2)
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
@@ -154,7 +154,7 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     matplotlib.axes.Axes
     """
     require_reading("plot_drivers", changes, "driver_effects(idata)", xr.Dataset, lambda one: "long_run" in one)
-    of_one_response("plot_drivers", changes)
+    changes = of_one_process("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
     ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(drivers))
@@ -186,9 +186,10 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     matplotlib.axes.Axes
     """
     require_reading("plot_paths", paths, "regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs)
-    of_one_response("plot_paths", paths)
+    paths = of_one_process("plot_paths", paths)
     ax = axes_or_new(ax, 10, 3.2)
-    regimes = list(paths.attrs["regimes"])
+    names = paths.attrs.get("regimes_by_process")
+    regimes = list(names[str(paths[nm.REGIME_PROCESS].item())] if names else paths.attrs["regimes"])
     rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     colors = ListedColormap([color_of(n) for n in range(len(regimes))])
@@ -222,7 +223,7 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     require_reading(
         "plot_durations", durations, "regime_durations(idata)", xr.Dataset, lambda one: "mean_duration" in one
     )
-    of_one_response("plot_durations", durations)
+    durations = of_one_process("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
     ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(regimes))
     for n, regime in enumerate(regimes):
@@ -298,12 +299,14 @@ def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     ax = axes_or_new(ax, 10, 3.2)
     shares = summary[summary["quantity"] == "share of the year"]
-    regimes, several = list(shares[nm.REGIME].unique()), len(shares[nm.RESPONSE].unique()) > 1
+    keys = [name for name in (nm.REGIME_PROCESS, nm.REGIME) if name in shares]
+    several = nm.REGIME_PROCESS not in keys and len(shares[nm.RESPONSE].unique()) > 1
+    regimes = shares[keys].drop_duplicates().to_numpy().tolist()
     for n, regime in enumerate(regimes):
-        part = shares[shares[nm.REGIME] == regime]
+        part = shares[(shares[keys] == regime).all(axis=1)]
         x = np.arange(len(part)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
         errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
-        ax.bar(x, part["median"], 0.8 / len(regimes), color=color_of(n), label=str(regime))
+        ax.bar(x, part["median"], 0.8 / len(regimes), color=color_of(n), label=", ".join(map(str, regime[::-1])))
         ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
     labels = [f"{row.year}, {row.response}" if several else str(row.year) for row in part.itertuples()]
     ax.set(

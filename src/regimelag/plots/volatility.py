@@ -11,7 +11,7 @@ from regimelag.plots.common import (
     axes_or_new,
     finish,
     label_dates,
-    of_one_response,
+    of_one_process,
     require_reading,
 )
 from regimelag.spec import names as nm
@@ -45,7 +45,7 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
     )
     if volatility.sizes.get(nm.RESPONSE) == 1:
         volatility = volatility.isel({nm.RESPONSE: 0}, drop=True)
-    of_one_response("plot_volatility", volatility)
+    of_one_process("plot_volatility", volatility)
     ax = axes_or_new(ax, 10, 3.2)
     time = volatility[nm.TIME].to_numpy()
     ax.fill_between(time, *volatility.quantile([0.05, 0.95], SAMPLE), color=POSTERIOR, alpha=0.3, lw=0, label="90 %")

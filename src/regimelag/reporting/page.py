@@ -213,7 +213,7 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
         found["prior_lag"] = view.read(lag_distribution, group="prior", within=within)
     if spec.signals:
         found["effects"], found["prior_effects"] = (view.read(effects, group=one) for one in ("posterior", "prior"))
-    if spec.regimes.count > 1:
+    if spec.switches:
         found["filtered"] = view.read(regime_probabilities)
         found["smoothed"] = view.read(regime_probabilities, kind="smoothed")
         found["durations"] = view.read(regime_durations)
@@ -332,13 +332,11 @@ def _now(filtered: xr.DataArray) -> Iterator[str]:
     """Sentence on the filtered regime in the last period."""
     last = filtered.isel({nm.TIME: -1})
     date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
-    responses = [str(name) for name in last[nm.RESPONSE].to_numpy()] if nm.RESPONSE in last.dims else [""]
-    for response in responses:
-        one = last.sel({nm.RESPONSE: response}) if response else last
+    for owner, one in fg.of_each_process(last):
         mean = one.mean((nm.CHAIN, nm.DRAW))
         regime = str(mean[nm.REGIME].to_numpy()[int(mean.to_numpy().argmax())])
         low, high = np.quantile(one.sel({nm.REGIME: regime}), tb.LEVELS[::2])
-        whose = f"the regime of {response}" if response else "the regime"
+        whose = f"the regime of {owner}" if owner else "the regime"
         yield (
             f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
             f"{low:.2f} to {high:.2f}."
@@ -361,7 +359,7 @@ def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
 def _no_caution(spec: ModelSpec) -> list[str]:
     """Sentence on warnings that do not apply."""
     looked = ["lag weight at the largest lag"] if spec.lagged_signals else []
-    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * (spec.regimes.count > 1)
+    looked += ["a regime that coincides with a calendar period", "a regime visited once"] * spec.switches
     looked += ["a driver that separates the regimes"] if spec.transition_drivers else []
     return [f"Looked for and not found: {', '.join(looked)}."] if looked else []
 

@@ -106,7 +106,9 @@ def regime_table(summary: pd.DataFrame) -> Table:
     kept = summary[summary["year"].isna() & (summary[nm.DRIVER] == "")]
     kept = kept.assign(value=[interval(*row) for row in kept[["5 %", "median", "95 %"]].itertuples(index=False)])
     index = [name for name in ("quantity", nm.RESPONSE, "unit") if len(kept[name].unique()) > 1]
-    shown = kept.pivot_table(index=index, columns=nm.REGIME, values="value", aggfunc="first", sort=False)
+    columns = [name for name in (nm.REGIME_PROCESS, nm.REGIME) if name in kept]
+    index = [name for name in index if name != nm.RESPONSE] if len(columns) > 1 else index
+    shown = kept.pivot_table(index=index, columns=columns, values="value", aggfunc="first", sort=False).fillna("")
     return Table(summary.set_index("quantity"), shown, "Regimes: median and 90 % interval.")
 
 
@@ -143,7 +145,7 @@ def state_table(report: pd.DataFrame) -> Table:
 
 def driver_claim_table(report: pd.DataFrame) -> Table:
     """The driver report: changes in log odds, and what is claimed."""
-    keys = [nm.RESPONSE, nm.DRIVER, "from", "to"]
+    keys = [name for name in (nm.RESPONSE, nm.REGIME_PROCESS, nm.DRIVER, "from", "to") if name in report]
     frame = report.set_index(keys if len(report[nm.RESPONSE].unique()) > 1 else keys[1:])
     shown = pd.DataFrame(
         {
@@ -176,6 +178,9 @@ def driver_table(changes: xr.Dataset) -> Table:
         frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
         if name != "log_odds":
             shown[title] = [interval(*row) for row in rows]
+    # Regimes of another process, and drivers that do not move the process.
+    absent = shown["next period"].index[frames["next period"].isna().all(axis=1)]
+    shown, frames = shown.drop(absent), {title: frame.drop(absent) for title, frame in frames.items()}
     sizes = changes["move"].to_series()
     moves = ", ".join(f"{driver} {number(size)}" for driver, size in sizes.items())
     caption = f"Effect of a move of each driver ({moves}, in the driver's own unit) on each regime: change in "

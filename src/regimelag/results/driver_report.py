@@ -2,7 +2,7 @@
 
 The rule: a driver is claimed to change the log odds of a step between two regimes if the change has one sign with
 probability 1 - 0.002 / n at least. n is the number of changes that the fit could make such a claim of: drivers times
-contrasts, times responses where each has a regime process of its own. A contrast is a pair of regimes, or each of its
+contrasts, summed over regime processes. A contrast is a pair of regimes, or each of its
 two directions where the effect of a driver differs by origin. At least 5 steps each way between the two regimes have to
 be expected on the sampled paths, and the convergence diagnostics have to hold.
 
@@ -25,7 +25,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.results.decision import POWER, decision_threshold, exaggeration
-from regimelag.results.regimes import regime_paths, step_log_odds
+from regimelag.results.regimes import of_each_process, regime_paths, step_log_odds
 from regimelag.results.verdict import INTERVAL, probability
 from regimelag.results.view import View
 from regimelag.spec import names as nm
@@ -34,6 +34,7 @@ from regimelag.spec import names as nm
 # false claims have to be if priors and likelihood are right.
 LEAST_STEPS, STRICTER = 5, 5
 FROM, TO, STEPS, CLAIMED, POSITIVE = "from", "to", "steps", "claimed", "P(> 0)"
+ORDERS = "orders the regimes"
 
 
 def driver_report(idata: xr.DataTree) -> pd.DataFrame:
@@ -50,12 +51,13 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row for each ``response``, ``driver`` and step ``from`` one regime ``to`` another: ``5 %``, ``median`` and
-        ``95 %`` of the change in log P(to | from) / P(from | from), the log odds of the step against staying, for a
-        driver that is one standard deviation higher; ``P(> 0)``; ``steps``, the number of such steps on a sampled path,
-        on average; and ``claimed``. ``response`` is "all" where several responses share the regime process. In attrs
-        the sentences; ``threshold``, the probability of a sign that a claim needs; and ``contrasts``, the number of
-        changes that share the error budget.
+        One row for each ``response``, with several processes ``regime_process``, ``driver`` and step ``from`` one
+        regime ``to`` another: ``5 %``, ``median`` and ``95 %`` of the change in log P(to | from) / P(from | from), the
+        log odds of the step against staying, for a driver that is one standard deviation higher; ``P(> 0)``; ``steps``,
+        the number of such steps on a sampled path, on average; and ``claimed``. With regimes ordered by a driver's
+        effect a column says so, and nothing is claimed of that driver. ``response`` is "all" where several responses
+        share the regime process. In attrs the sentences; ``threshold``, the probability of a sign that a claim needs;
+        and ``contrasts``, the number of changes that share the error budget.
 
     Raises
     ------
@@ -82,48 +84,52 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
 
 def driver_claims(view: View) -> pd.DataFrame:
     """The table without its sentences, whatever the diagnostics say."""
-    spec, labels = view.spec, view.spec.regimes.labels()
-    whose = [response.name for response in spec.responses]
-    whose = whose if spec.own_regimes or len(whose) == 1 else ["all"]
-    change = step_log_odds(spec, view.at_draws.draws)
-    counts = _steps(view.read(regime_paths), len(labels))
-    places = list(permutations(range(len(labels)), 2))
-    tied = np.allclose(change, -change.swapaxes(-1, -2), rtol=0, atol=1e-9)
-    contrasts = len(whose) * len(spec.transition_drivers) * len(places) // (2 if tied else 1)
-    threshold, rows = decision_threshold(STRICTER * contrasts), []
-    for p, response in enumerate(whose):
-        for d, driver in enumerate(spec.transition_drivers):
-            for i, j in places:
-                draws = change[:, p, d, i, j]
-                low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
-                above, sure = float((draws > 0).mean()), max((draws > 0).mean(), (draws < 0).mean()) >= threshold
-                often = min(counts[p, i, j], counts[p, j, i]) >= LEAST_STEPS
-                rows.append(
-                    {
-                        nm.RESPONSE: response,
-                        nm.DRIVER: driver.name,
-                        FROM: labels[i],
-                        TO: labels[j],
-                        "5 %": low,
-                        "median": median,
-                        "95 %": high,
-                        POSITIVE: above,
-                        STEPS: counts[p, i, j],
-                        CLAIMED: bool(sure and often),
-                    }
-                )
+    spec, paths, rows = view.spec, view.read(regime_paths), []
+    moved = [(place, process, d) for place, process in enumerate(spec.processes) for d in process.drivers]
+    changes = step_log_odds(spec, view.at_draws.draws)
+    tied = all(np.allclose(one, -one.swapaxes(-1, -2), rtol=0, atol=1e-9) for one in changes)
+    pairs = sum(process.spec.count * (process.spec.count - 1) for _, process, _ in moved)
+    contrasts = pairs // (2 if tied else 1)
+    threshold = decision_threshold(STRICTER * contrasts)
+    counts = [_steps(one, process.spec.count) for process, one in of_each_process(spec, paths)]
+    several = nm.REGIME_PROCESS in spec.process_coords
+    for place, process, d in moved:
+        own = [spec.responses[a].name for a in process.responses]
+        for i, j in permutations(range(process.spec.count), 2):
+            draws = changes[place][:, d, i, j]
+            low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
+            above, sure = float((draws > 0).mean()), max((draws > 0).mean(), (draws < 0).mean()) >= threshold
+            often = min(counts[place][i, j], counts[place][j, i]) >= LEAST_STEPS
+            # The sign of the effect that orders the regimes is no evidence.
+            free = process.spec.order_by.driver != spec.transition_drivers[d].name
+            rows.append(
+                {
+                    nm.RESPONSE: own[0] if len(own) == 1 else "all",
+                    **({nm.REGIME_PROCESS: process.spec.name} if several else {}),
+                    nm.DRIVER: spec.transition_drivers[d].name,
+                    FROM: process.labels[i],
+                    TO: process.labels[j],
+                    "5 %": low,
+                    "median": median,
+                    "95 %": high,
+                    POSITIVE: above,
+                    STEPS: counts[place][i, j],
+                    ORDERS: not free,
+                    CLAIMED: bool(sure and often and free),
+                }
+            )
     table = pd.DataFrame(rows)
+    if not table[ORDERS].any():
+        table = table.drop(columns=ORDERS)
     table.attrs = {"threshold": threshold, "contrasts": contrasts}
     return table
 
 
 def _steps(paths: xr.DataArray, regimes: int) -> np.ndarray:
-    """Mean number of steps (regime process, origin, destination) on the sampled paths."""
-    rows = paths.transpose(nm.CHAIN, nm.DRAW, nm.TIME, ...).to_numpy()
-    rows = rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2], -1)
+    """Mean number of steps (origin, destination) on the sampled paths of a process."""
+    rows = paths.transpose(nm.CHAIN, nm.DRAW, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
     pairs = regimes * rows[:, :-1] + rows[:, 1:]
-    counts = [np.bincount(pairs[..., p].ravel(), minlength=regimes**2) for p in range(pairs.shape[-1])]
-    return np.stack(counts).reshape(-1, regimes, regimes) / len(rows)
+    return np.bincount(pairs.ravel(), minlength=regimes**2).reshape(regimes, regimes) / len(rows)
 
 
 # ---- words
@@ -147,10 +153,11 @@ def drivers_in_short(table: pd.DataFrame) -> str:
 
 def _contrasts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Name of each driver, and its rows without those that repeat another with the sign turned."""
-    several, order = len(table[nm.RESPONSE].unique()) > 1, list(dict.fromkeys(table[FROM]))
+    whose = nm.REGIME_PROCESS if nm.REGIME_PROCESS in table else nm.RESPONSE
+    several, order = len(table[whose].unique()) > 1, list(dict.fromkeys(table[FROM]))
     once = [_untied(table) or order.index(one[FROM]) < order.index(one[TO]) for _, one in table.iterrows()]
-    for (response, driver), rows in table[once].groupby([nm.RESPONSE, nm.DRIVER], sort=False):
-        yield f"{driver} ({response})" if several else str(driver), rows
+    for (owner, driver), rows in table[once].groupby([whose, nm.DRIVER], sort=False):
+        yield f"{driver} ({owner})" if several else str(driver), rows
 
 
 def _untied(table: pd.DataFrame) -> bool:
@@ -186,8 +193,11 @@ def _claim(table: pd.DataFrame, row: pd.Series) -> str:
     chance = f"P(> 0) {chance}" if " " in chance else f"P(> 0) = {chance}"
     if row[CLAIMED]:
         return f"claimed, {chance}"
+    if row.get(ORDERS):
+        return "not claimed, since the regimes are ordered by it"
+    owner = [name for name in (nm.RESPONSE, nm.REGIME_PROCESS) if name in table]
     pair = table[[{one[FROM], one[TO]} == {row[FROM], row[TO]} for _, one in table.iterrows()]]
-    fewest = pair.loc[pair[nm.RESPONSE] == row[nm.RESPONSE], STEPS].min()
+    fewest = pair.loc[(pair[owner] == row[owner]).all(axis=1), STEPS].min()
     if fewest < LEAST_STEPS:
         return f"not claimed, {fewest:.1f} steps are expected one way, where {LEAST_STEPS} are asked for"
     return f"not claimed, {chance}, where a claim needs {table.attrs['threshold']:.4g} for one sign"

@@ -14,6 +14,7 @@ from regimelag.panel.rows import LOGARITHMIC
 from regimelag.results import evidence
 from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
+from regimelag.results.gain_report import gain_claims, gain_of
 from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
@@ -123,7 +124,8 @@ def lag_report(
     The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
     average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is
     claimed at its own threshold, with or without that, and so are an asymmetry and a difference between states
-    (`state_report`); a difference between episodes and the place of the lag only with it.
+    (`state_report`); a difference between episodes and the place of the lag only with it. Where regimes are ordered by
+    the effect, the difference between them has its own rule, see `gain_report`.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially
     correlated, or response and signal both have a lag-1 autocorrelation above 0.9. The residuals are normal scores of
@@ -384,12 +386,13 @@ def _findings(
 ) -> Iterator[Findings]:
     """Findings on each lagged signal and response, for the verdict."""
     spec, responses, problems = view.spec, _responses(view), tuple(view.diagnostics[1:])
-    persistent = view.read(persistence)
+    persistent, gains = view.read(persistence), view.read(gain_claims)
     for place, response in enumerate(responses):
         for signal in spec.lagged_signals:
             mine = [row for row in after if row[:2] == (response, signal.name)]
             main = Row(response, signal.name, IMPULSE_MEAN if spec.autoregression else MEAN_LAG)
             known = none[signal.name].dropna(subset="probability")
+            gain, gain_claimed = gain_of(spec, gains, response, signal.name)
             yield Findings(
                 name=signal.name if len(responses) == 1 else f"{signal.name} on {response}",
                 measure=_measure(spec, response, signal),
@@ -398,6 +401,8 @@ def _findings(
                 over_sample=after[Row(response, signal.name, OVER_SAMPLE)].to_numpy().ravel(),
                 by_regime=_by(after, mine, nm.REGIME),
                 by_episode=_by(after, mine, nm.EPISODE),
+                gain=gain,
+                gain_claimed=gain_claimed,
                 by_state=states_of(view, response, signal.name),
                 at_zero=at_zero(spec, signal),
                 long_run=_finite(after[Row(response, signal.name, LONG_RUN)]) if spec.autoregression else None,
@@ -432,7 +437,7 @@ def _rivals(spec: ModelSpec, signal: Signal, *, held: bool) -> tuple[str, ...]:
         f"a response to {signal.name} in the same period": signal.contemporaneous,
         f"late effects of {late or 'macroeconomic series'}": bool(late),
         "the response's own past": spec.autoregression > 0,
-        moving: spec.volatility.moves or spec.regimes.count > 1,
+        moving: spec.volatility.moves or spec.switches,
     }
     return tuple(name for name, has in every.items() if has == held)
 
@@ -449,7 +454,9 @@ def _by(draws: dict[Row, xr.DataArray], rows: list[Row], dim: str) -> dict[str, 
 def _deviations(view: View) -> tuple[str, ...]:
     """Dimensions over which the lagged effect may deviate from its average."""
     groups = {"regimes": nm.EFFECT_REGIME, "episodes": nm.EFFECT_EPISODE, "responses": nm.EFFECT_RESPONSE}
-    return tuple(words for words, name in groups.items() if name in view.parameters())
+    held = {str(name) for name in view.parameters().data_vars}
+    gains = {name for name in held if name.endswith((nm.EFFECT_REGIME, nm.EFFECT_GAIN))}
+    return tuple(words for words, name in groups.items() if name in held or (words == "regimes" and gains))
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:

@@ -12,12 +12,13 @@ from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import (
+    by_own_regime,
     draw_regimes,
     in_chunks,
     lag_weights,
+    lag_weights_on_joint,
     lagged_effects,
     moderation,
-    regime_paths_by_chain,
     stack_draws,
     transitions,
     unstack_draws,
@@ -28,6 +29,8 @@ from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.processes import carrier, regime_labels
+from regimelag.spec.terms import lag_process
 
 INTERVAL = (0.05, 0.95)
 # Largest median lag of an impulse response, in periods.
@@ -179,14 +182,15 @@ def _weights_and_curve(
     """Weights of each signal, and response curve averaged over regimes and episodes."""
     draws = stack_draws(parameters)
     coords = {nm.RESPONSE: constants[nm.RESPONSE].to_numpy(), nm.EPISODE: constants[nm.EPISODE].to_numpy()}
-    coords[nm.REGIME] = np.array(spec.regimes.labels())
+    process = lag_process(spec) or spec.processes[0]
+    coords[nm.REGIME] = np.array(process.labels)
     total = lagged_effects(spec, draws, len(coords[nm.EPISODE]))
     total = total + moderation(spec, draws, mean_moderators(spec, constants))[:, :, None, None, None]
     last = {nm.LAG: np.arange(1, spec.max_lag + 1)}
     weights, curves = [], []
     for place, signal in enumerate(spec.lagged_signals):
         own, departure = lag_weights(spec, draws, signal)
-        curve = (total[:, place][..., None] * own).mean(axis=(2, 3))
+        curve = (total[:, place][..., None] * lag_weights_on_joint(spec, own)).mean(axis=(2, 3))
         curve = curve if departure is None else curve + departure[:, None]
         if departure is not None:
             size = np.abs(curve)
@@ -261,7 +265,8 @@ def effects(
 
         - ``lagged`` (signal): cumulative lagged effect, averaged over regimes and episodes with equal weights;
         - ``lagged_over_sample`` (signal): the same, averaged over the periods of the sample;
-        - ``lagged_by_regime`` (signal, regime), ``lagged_by_episode`` (signal, episode);
+        - ``lagged_by_regime`` (signal, regime), by the regimes of the process that carries the effect,
+          ``lagged_by_episode`` (signal, episode);
         - ``contemporaneous`` (signal);
         - ``control_effect`` (control), ``control_lagged_effect`` (lagged control), cumulative, and ``control_mean_lag``
           (lagged control) in periods; no claim is made about controls;
@@ -319,7 +324,9 @@ def _over_periods(
     `fixed` are places of moderators that do not vary.
     """
     spec, panel, parameters = view.spec, view.panel, view.parameters(group)
-    average = (every * only_one(_shares_of_sample(view, group, seed, where))).sum((nm.EPISODE, nm.REGIME), skipna=False)
+    shares = only_one(_shares_of_sample(view, group, seed, where))
+    # Shares are zero where a response has no such regime.
+    average = (every * shares).where(shares != 0, 0.0).sum((nm.EPISODE, nm.REGIME), skipna=False)
     if not spec.moderators:
         return average
     seen = ~np.isnan(panel[nm.RESPONSE_VALUE].to_numpy()).T
@@ -355,13 +362,14 @@ def _of_draws(view: View, group: str, moderators: np.ndarray | None = None) -> t
         draws = stack_draws(parameters)
         at = mean_moderators(spec, constants) if moderators is None else moderators
         standardised = unstack_draws(
-            lagged_effects(spec, draws, len(episodes)) + moderation(spec, draws, at)[:, :, None, None, None],
+            by_own_regime(spec, "effect", lagged_effects(spec, draws, len(episodes)), axis=2)
+            + moderation(spec, draws, at)[:, :, None, None, None],
             parameters,
             **{
                 nm.SIGNAL: [signal.name for signal in spec.lagged_signals],
                 nm.RESPONSE: constants[nm.RESPONSE].to_numpy(),
                 nm.EPISODE: episodes,
-                nm.REGIME: list(spec.regimes.labels()),
+                nm.REGIME: regime_labels(spec, "effect"),
             },
         )
         every = only_one(standardised) * scale
@@ -402,19 +410,22 @@ def _shares_of_sample(view: View, group: str, seed: int | None, where: np.ndarra
     with np.errstate(invalid="ignore"):
         weight = member / member.sum(axis=(1, 2), keepdims=True)
     over = {name: panel[name].to_numpy() for name in (nm.RESPONSE, nm.EPISODE)}
-    over[nm.REGIME] = np.array(spec.regimes.labels())
-    if spec.regimes.count == 1:
+    labels = regime_labels(spec, "effect")
+    over[nm.REGIME] = np.array(labels)
+    carriers = [carrier(spec, "effect", a) for a in range(len(spec.responses))]
+    if len(labels) == 1:
         sizes = {dim: parameters[dim] for dim in (nm.CHAIN, nm.DRAW)}
         alike = xr.DataArray(weight.sum(axis=1)[..., None], dims=tuple(over), coords=over)
         return alike.expand_dims(sizes)
     rng = np.random.default_rng(seed)
 
     def shares(path: np.ndarray) -> np.ndarray:
-        own = regime_paths_by_chain(spec, path)
-        own = own if own.ndim > 2 else np.repeat(own[..., None], len(weight), axis=2)  # noqa: PLR2004
-        regimes = range(spec.regimes.count)
-        each = [[(own[:, :, a] == k) @ part for k in regimes] for a, part in enumerate(weight)]
-        return np.array(each).transpose(2, 0, 3, 1)
+        found = np.zeros((len(path), len(weight), weight.shape[-1], len(labels)))
+        for a, (process, part) in enumerate(zip(carriers, weight, strict=True)):
+            own = np.zeros_like(path) if process is None else process.regime[path]
+            for k, label in enumerate(labels[:1] if process is None else process.labels):
+                found[:, a, :, labels.index(label)] = (own == k) @ part
+        return found
 
     def given_data(chunk: Chunk) -> np.ndarray:
         return shares(sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))

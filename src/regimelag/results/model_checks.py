@@ -13,6 +13,7 @@ from regimelag.results.regimes import regime_paths, regime_probabilities
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.processes import Process
 from regimelag.spec.terms import model_terms
 
 SAMPLE = (nm.CHAIN, nm.DRAW)
@@ -43,7 +44,7 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
     view = View.of(idata)
     spec = view.spec
     said = list(mass_at_max_lag(view.read(lag_distribution))) if spec.lagged_signals else []
-    if spec.regimes.count > 1:
+    if spec.switches:
         # A few hundred draws suffice for shares.
         some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
         smoothed = some.read(regime_probabilities, kind="smoothed")
@@ -51,7 +52,18 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
         paths = some.read(regime_paths)
         said += visited_once(paths, some.read(regime_paths, kind="viterbi"), spec)
         said += separation(paths, view.panel[nm.DRIVER_VALUE], spec)
+        said += unordered(spec)
     return said
+
+
+def unordered(spec: ModelSpec) -> Iterator[str]:
+    """Warn of regimes that nothing orders."""
+    for process in spec.processes:
+        if process.spec.order_by.quantity == "none":
+            yield (
+                f"The regimes of {process.spec.name} are not ordered: their labels are exchangeable, and what is read "
+                "by regime depends on how the chains label them. Order them by a quantity with order_by."
+            )
 
 
 def mass_at_max_lag(lag: xr.Dataset) -> Iterator[str]:
@@ -79,7 +91,7 @@ def regime_is_calendar(smoothed: xr.DataArray, spec: ModelSpec, *, episodes: int
     """
     years, rows = np.unique(smoothed["time.year"].to_numpy(), return_counts=True)
     by_year = smoothed.mean(SAMPLE).groupby("time.year").mean().sel(year=years[2 * rows >= rows.max()])
-    for whose, shares in _of_each_chain(by_year):
+    for whose, shares in _of_each_process(by_year):
         found = {}
         for regime in shares[nm.REGIME].to_numpy():
             share = shares.sel({nm.REGIME: regime})
@@ -107,13 +119,15 @@ def _of_the_years(spec: ModelSpec, episodes: int) -> str:
     return f"{said} The scale differs between episodes already: do not interpret the regimes as states that recur."
 
 
-def _of_each_chain(values: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
-    """Result of the shared regime process, or of each response's, with its owner in words."""
-    if nm.RESPONSE not in values.dims:
+def _of_each_process(values: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
+    """Result of the only regime process, or of each of several, with its owner in words."""
+    dim = next((dim for dim in (nm.REGIME_PROCESS, nm.RESPONSE) if dim in values.dims), None)
+    if dim is None:
         yield "", values
         return
-    for response in values[nm.RESPONSE].to_numpy():
-        yield f" of {response}", values.sel({nm.RESPONSE: response})
+    for owner in values[dim].to_numpy():
+        one = values.sel({dim: owner})
+        yield f" of {owner}", one.dropna(nm.REGIME, how="all") if nm.REGIME in one.dims else one
 
 
 def _years(years: np.ndarray) -> str:
@@ -132,9 +146,10 @@ def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> It
     """
     dates = pd.DatetimeIndex(paths[nm.TIME].to_numpy())
     row = np.arange(len(dates))
-    for (whose, one), (_, most) in zip(_of_each_chain(paths), _of_each_chain(best), strict=True):
+    each = zip(spec.processes, _of_each_process(paths), _of_each_process(best), strict=True)
+    for process, (whose, one), (_, most) in each:
         sampled, probable, found, shares = _rows(one), _rows(most), [], []
-        for k, name in enumerate(spec.regimes.labels()):
+        for k, name in enumerate(process.labels):
             first, last = _longest_spell(probable == k)
             here = sampled == k
             inside = (here & (row >= first[:, None]) & (row <= last[:, None])).sum(axis=1)
@@ -144,8 +159,10 @@ def visited_once(paths: xr.DataArray, best: xr.DataArray, spec: ModelSpec) -> It
                 found.append(f"{name} (about {start} to {end})")
                 shares.append(once.mean())
         if found:
-            fewer = f"regimes.count = {spec.regimes.count - 1}"
-            fewer += ", no drivers" if spec.regimes.count == 2 and spec.transition_drivers else ""  # noqa: PLR2004
+            count = process.spec.count
+            fewer = f"count = {count - 1} in the process {process.spec.name}" if process.prefix else ""
+            fewer = fewer or f"regimes.count = {count - 1}"
+            fewer += ", no drivers" if count == 2 and process.drivers else ""  # noqa: PLR2004
             yield (
                 f"Visited once{whose}, but for stray periods, in {100 * min(shares):.0f} % of the draws: "
                 f"{', '.join(found)}. The data then say next to nothing of durations and of what moves the regimes. "
@@ -176,14 +193,14 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
     so small an overlap hardly bounds the effect (Christmann & Rousseeuw 2001, Computational Statistics & Data Analysis
     37, 65-75).
     """
-    driving = [driver.name for driver in spec.transition_drivers]
-    labels, values = spec.regimes.labels(), drivers.transpose(nm.TIME, nm.DRIVER).sel({nm.DRIVER: driving}).to_numpy()
-    by_origin = getattr(spec.regimes.transitions, "by_origin", False)
-    # With two regimes, steps into one are separated if steps into the other are.
-    towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
-    for whose, one in _of_each_chain(paths):
-        rows = _rows(one)
-        for d, driver in enumerate(spec.transition_drivers):
+    values = drivers.transpose(nm.TIME, nm.DRIVER).to_numpy()
+    for process, (whose, one) in zip(spec.processes, _of_each_process(paths), strict=True):
+        labels, rows = process.labels, _rows(one)
+        by_origin = getattr(process.spec.model, "by_origin", False)
+        # With two regimes, steps into one are separated if steps into the other are.
+        towards = range(1, 2) if len(labels) == 2 else range(len(labels))  # noqa: PLR2004
+        for driver in (spec.transition_drivers[place] for place in process.drivers):
+            d = spec.drivers.index(driver)
             found = []
             for k in towards:
                 above, below = (_beyond(rows, sign * values[:-1, d], k, by_origin=by_origin) for sign in (1, -1))
@@ -191,18 +208,22 @@ def separation(paths: xr.DataArray, drivers: xr.DataArray, spec: ModelSpec) -> I
                 found.append((float((above | below).mean()), f"towards {labels[k]} lie at values of it {side}"))
             share, steps = max(found)
             if share > MOST_DRAWS:
+                name, sigma = _driver_prior(spec, process, driver.name)
                 yield (
                     f"Driver {driver.name} separates the regimes{whose}: on {100 * share:.0f} % of the sampled paths "
                     f"the steps {steps} nearly all others. The size of its effect then follows the prior of "
-                    f"driver_effect (sigma = {_driver_sigma(spec, driver.name):g}; fit with twice that to see by how "
+                    f"{name} (sigma = {sigma:g}; fit with twice that to see by how "
                     "much). Interpret at most its sign, or leave the driver out; only a window with more switches "
                     "identifies the size."
                 )
 
 
-def _driver_sigma(spec: ModelSpec, driver: str) -> float:
+def _driver_prior(spec: ModelSpec, process: Process, driver: str) -> tuple[str, float]:
+    """Name of the parameter with a driver's effect on a process, and the sigma of its prior."""
     parameters = {one.name: one for one in model_terms(spec, len(spec.episodes.labels())).parameters()}
-    return float(parameters[nm.DRIVER_EFFECT].prior.at({nm.DRIVER: driver}).parameters["sigma"])
+    name = process.named(nm.DRIVER_GAP if process.spec.order_by.driver == driver else nm.DRIVER_EFFECT)
+    prior = parameters[name].prior.at({nm.DRIVER: driver})
+    return name, float(next(value for key, value in prior.parameters.items() if key == "sigma"))
 
 
 def _beyond(rows: np.ndarray, value: np.ndarray, k: int, *, by_origin: bool) -> np.ndarray:

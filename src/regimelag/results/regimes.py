@@ -17,12 +17,15 @@ from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_dr
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.evaluate import (
     Draws,
-    chain_tables,
+    by_own_regime,
     expected_durations,
+    intercepts,
     joint_table,
     log_scales,
     marginal_regime_probabilities,
-    regime_paths_by_chain,
+    over_processes,
+    process_tables,
+    regime_paths_by_process,
     unstack_draws,
 )
 from regimelag.panel.newer import extend_panel
@@ -33,6 +36,7 @@ from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.processes import Process, Quantity, carrier, every_regime_label, regime_labels
 from regimelag.spec.series import Response
 from regimelag.spec.transitions import stationary_distribution
 
@@ -41,9 +45,9 @@ LONG_RUN, YEAR = "long_run", "year"
 STATISTICS = ("5 %", "median", "95 %")
 
 
-def _chains(spec: ModelSpec) -> dict[str, list[str]]:
-    """The coordinate that distinguishes the regime processes, if each response has one of its own."""
-    return {nm.RESPONSE: [response.name for response in spec.responses]} if spec.own_regimes else {}
+def process_axes(spec: ModelSpec) -> dict[str, list[str]]:
+    """Coordinates of a reading by regime: those that distinguish several processes, and the regimes of all."""
+    return spec.process_coords | {nm.REGIME: every_regime_label(spec)}
 
 
 def filtered_distribution(idata: xr.DataTree | View) -> np.ndarray:
@@ -71,8 +75,9 @@ def regime_probabilities(
     -------
     xarray.DataArray
         (chain, draw, time, regime), on the fit's dates or those of ``panel``. Average over chain and draw for the
-        posterior probability. Where each response has a chain of regimes of its own, (chain, draw, time, response,
-        regime). With a panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
+        posterior probability. With several regime processes (chain, draw, time, regime_process, regime), missing for
+        regimes of another process; where each response has a process, (chain, draw, time, response, regime). With a
+        panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
         episodes that the fit does not know.
 
     Raises
@@ -112,7 +117,7 @@ def regime_probabilities(
     if panel is not None:
         rows, notes = extend_panel(spec, rows, panel, "regime_probabilities")
         at_draws = AtDraws(spec, rows, view.parameters())
-    coords = {nm.TIME: rows[nm.TIME].to_numpy(), **_chains(spec), nm.REGIME: list(spec.regimes.labels())}
+    coords = {nm.TIME: rows[nm.TIME].to_numpy(), **process_axes(spec)}
     read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](*chunk.hmm)), **coords)
     read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
@@ -141,8 +146,9 @@ def regime_paths(
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time) of regime numbers, 0 for the least volatile; (chain, draw, time, response) where each
-        response has a chain of its own.
+        (chain, draw, time) of regime numbers, in the order of the regimes; with several regime processes (chain, draw,
+        time, regime_process), where each response has one (chain, draw, time, response). ``attrs["regimes"]`` names the
+        regimes; with several processes ``attrs["regimes_by_process"]`` those of each.
 
     Raises
     ------
@@ -160,12 +166,14 @@ def regime_paths(
 
     def read(chunk: Chunk) -> np.ndarray:
         if kind == "viterbi":
-            return regime_paths_by_chain(spec, viterbi_draws(*chunk.hmm)[0])
-        return regime_paths_by_chain(spec, sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
+            return regime_paths_by_process(spec, viterbi_draws(*chunk.hmm)[0])
+        return regime_paths_by_process(spec, sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
 
-    coords = {nm.TIME: view.panel[nm.TIME].to_numpy(), **_chains(spec)}
+    coords = {nm.TIME: view.panel[nm.TIME].to_numpy(), **spec.process_coords}
     paths = view.at_draws.labelled(read, **coords).rename(nm.REGIME_PATH)
-    paths.attrs = {"kind": kind, "regimes": list(spec.regimes.labels())}
+    paths.attrs = {"kind": kind, "regimes": list(spec.processes[0].labels)}
+    if nm.REGIME_PROCESS in coords:
+        paths.attrs["regimes_by_process"] = {one.spec.name: list(one.labels) for one in spec.processes}
     return paths
 
 
@@ -185,24 +193,42 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
         Per chain and draw: ``mean_duration`` (regime), rows per spell, the first and last spell counted as they were
         cut, missing where the path never enters the regime; ``spells`` (regime); ``switches``; ``share`` (regime) of
         rows; and ``expected_duration`` (regime) with all drivers at their mean. Each
-        also has response, where each response has a chain of its own. With moving drivers the last is not what is
-        observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
+        also has response, where each response has a process of its own, or regime_process, with several. With moving
+        drivers the last is not what is observed: Filardo (1994), doi:10.1080/07350015.1994.10524545.
     """
     view = View.of(idata)
-    read = _spells(view.read(regime_paths, random_seed=random_seed), list(view.spec.regimes.labels()))
-    if view.spec.regimes.count > 1:
+    read = _spells(view.read(regime_paths, random_seed=random_seed), view.spec)
+    if view.spec.switches:
         read["expected_duration"] = _expected_durations(view)
     return read
 
 
 def _expected_durations(view: View) -> xr.DataArray:
-    """Expected duration (chain, draw, regime) in rows with all drivers at their mean, or response before regime."""
-    coords = _chains(view.spec) | {nm.REGIME: list(view.spec.regimes.labels())}
-    return unstack_draws(expected_durations(view.spec, view.at_draws.draws), view.parameters(), **coords)
+    """Expected duration (chain, draw, [process,] regime) in rows with all drivers at their mean."""
+    durations = expected_durations(view.spec, view.at_draws.draws)
+    return unstack_draws(durations, view.parameters(), **process_axes(view.spec))
 
 
-def _spells(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
+def of_each_process(spec: ModelSpec, values: xr.DataArray) -> Iterator[tuple[Process, xr.DataArray]]:
+    """Each process, and its part of a reading whose regimes, if it has that dimension, are its own."""
+    for place, process in enumerate(spec.processes):
+        one = values
+        for dim in spec.process_coords:
+            one = one.isel({dim: place}, drop=True)
+        yield process, one.sel({nm.REGIME: list(process.labels)}) if nm.REGIME in one.dims else one
+
+
+def _spells(paths: xr.DataArray, spec: ModelSpec) -> xr.Dataset:
     """Count rows and spells of each regime along each path."""
+    each = [_spells_of(one, list(process.labels)) for process, one in of_each_process(spec, paths)]
+    if not spec.process_coords:
+        return each[0]
+    ((dim, names),) = spec.process_coords.items()
+    every = pd.Index(every_regime_label(spec), name=nm.REGIME)
+    return xr.concat([one.reindex({nm.REGIME: every}) for one in each], pd.Index(names, name=dim))
+
+
+def _spells_of(paths: xr.DataArray, labels: list[str]) -> xr.Dataset:
     entered = paths != paths.shift({nm.TIME: 1}, fill_value=-1)
     here = xr.concat([paths == k for k in range(len(labels))], dim=pd.Index(labels, name=nm.REGIME))
     rows, spells = here.sum(nm.TIME), (here & entered).sum(nm.TIME)
@@ -241,7 +267,9 @@ def driver_effects(
         probability if the driver stays moved, the others at their mean; ``log_odds``, the change in
         log P(regime) / P(reference) one period ahead, averaged over the regimes of the period before, so zero for the
         reference itself. ``move`` (driver) is the size of the move. Each change also has response, where each response
-        has a regime process of its own. ``attrs["reference"]`` names the reference.
+        has a regime process of its own, or regime_process, with several; then it is missing for regimes of another
+        process and drivers that do not move the process. ``attrs["reference"]`` names the reference; with several
+        processes it is the first regime of each.
 
     Raises
     ------
@@ -265,7 +293,7 @@ def driver_effects(
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
         cure = f"write {', '.join(meant)}" if meant else _closest(unknown[0], names)
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
-    regimes = list(spec.regimes.labels())
+    regimes = every_regime_label(spec)
     against = regimes[0] if reference is None else reference
     if against not in regimes:
         rule = f"reference is one of the regimes {regimes}"
@@ -277,17 +305,22 @@ def driver_effects(
     scale = view.panel[nm.scale_of(nm.DRIVER)].sel({nm.DRIVER: names})
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
-    coords = {nm.DRIVER: names, **_chains(spec), nm.REGIME: regimes}
+    coords = {nm.DRIVER: names, **process_axes(spec)}
     read = view.at_draws.labelled(
         lambda chunk: _probability_changes(spec, chunk, standardised), change=["next_period", LONG_RUN], **coords
     ).to_dataset("change")
-    odds = _log_odds_changes(spec, view.at_draws.draws, standardised, regimes.index(against))
+    references = [against if against in one.labels else one.labels[0] for one in spec.processes]
+    against = ", ".join(dict.fromkeys(references))
+    odds = _log_odds_changes(spec, view.at_draws.draws, standardised, references)
     read["log_odds"] = unstack_draws(odds, view.parameters(), **coords)
     for name, meaning in (
         ("next_period", "change in the regime's probability one period ahead, averaged over the window"),
         (LONG_RUN, "change in the regime's stationary probability if the driver stays moved"),
         ("log_odds", f"change in the log odds of the regime against {against}, averaged over origins"),
     ):
+        moved = [[d in process.drivers for process in spec.processes] for d in range(len(names))]
+        if nm.REGIME_PROCESS in coords:
+            read[name] = read[name].where(xr.DataArray(moved, dims=(nm.DRIVER, nm.REGIME_PROCESS)))
         read[name].attrs = {"long_name": meaning}
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
@@ -301,24 +334,27 @@ def _closest(given: object, known: Iterable[str]) -> str:
     return f"write {close[0]!r}" if close else "use one of those names"
 
 
-def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, reference: int) -> np.ndarray:
-    """Changes (draw, driver, regime) in log odds against the reference, or response before regime, over origins.
+def _log_odds_changes(spec: ModelSpec, draws: Draws, moves: np.ndarray, references: list[str]) -> np.ndarray:
+    """Changes (draw, driver, regime) in log odds against the references, or process before regime, over origins.
 
     That of log P(j | i) / P(r | i) is that of the step to j less that of the step to r, both against staying in i.
     """
-    steps = step_log_odds(spec, draws).mean(axis=3).swapaxes(1, 2)
-    changes = moves[:, None, None] * (steps - steps[..., [reference]])
-    return changes if spec.own_regimes else changes[:, :, 0]
+    each = []
+    for process, steps, reference in zip(spec.processes, step_log_odds(spec, draws), references, strict=True):
+        place = process.labels.index(reference)
+        averaged = steps.mean(axis=2)
+        each.append(moves[:, None] * (averaged - averaged[..., [place]]))
+    return over_processes(spec, each)
 
 
-def step_log_odds(spec: ModelSpec, draws: Draws) -> np.ndarray:
-    """Changes (draw, regime process, driver, origin, destination) in log odds for a standard deviation of each driver.
+def step_log_odds(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
+    """Changes (draw, driver, origin, destination) in log odds for a standard deviation of each driver, by process.
 
     The log odds are those of the step against staying, log P(j | i) / P(i | i): the denominator of the softmax cancels,
     so they move by slope[i, j] - slope[i, i].
     """
-    slopes = np.stack([one[:, 1:] for one in chain_tables(spec, draws)], axis=1)
-    return slopes - np.diagonal(slopes, axis1=-2, axis2=-1)[..., None]
+    slopes = [one[:, 1:] for one in process_tables(spec, draws)]
+    return [one - np.diagonal(one, axis1=-2, axis2=-1)[..., None] for one in slopes]
 
 
 def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np.ndarray:
@@ -350,7 +386,8 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row for each quantity and regime: columns ``response``, ``quantity``, ``regime``, ``driver``, ``year``,
+        One row for each quantity and regime: columns ``response``, with several processes ``regime_process``,
+        ``quantity``, ``regime``, ``driver``, ``year``,
         ``5 %``, ``median``, ``95 %`` of the posterior, and ``unit``. Quantities:
 
         - *volatility*: residual standard deviation over a period, averaged over episodes on the log scale, in the
@@ -366,32 +403,44 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     """
     view = View.of(idata)
     spec, panel, draws = view.spec, view.panel, view.at_draws.draws
-    labels = list(spec.regimes.labels())
     log_scale = log_scales(spec, draws, panel.sizes[nm.EPISODE]).mean(axis=2)
     if not spec.volatility.moves:
         # Otherwise the scale is that of the standard deviation already.
         shape = {term.name: draws[term.name][:, None, None] for term in spec.family.terms()}
         log_scale = log_scale + 0.5 * np.log(spec.family.variance(shape))
-    coords = {nm.REGIME: labels, nm.RESPONSE: [response.name for response in spec.responses]}
+    responses = {nm.RESPONSE: [response.name for response in spec.responses]}
     # (draw, regime, response)
-    volatility = np.moveaxis(np.exp(log_scale), 1, -1) * panel[nm.scale_of(nm.RESPONSE)].to_numpy()
-    mean = in_units(panel, nm.RESPONSE, np.moveaxis(draws[nm.INTERCEPT], 1, -1))
+    volatility = np.moveaxis(by_own_regime(spec, "scale", np.exp(log_scale)), 1, -1)
+    volatility = volatility * panel[nm.scale_of(nm.RESPONSE)].to_numpy()
+    mean = by_own_regime(spec, "intercept", intercepts(spec, draws))
+    mean = in_units(panel, nm.RESPONSE, np.moveaxis(mean, 1, -1))
     paths, periods = view.read(regime_paths), period_name(spec.frequency)
-    spells = _spells(paths, labels)
+    spells = _spells(paths, spec)
     found = []
-    for quantity, values in (("volatility", volatility), ("mean", mean)):
+    of_response: dict[str, tuple[Quantity, np.ndarray]] = {
+        "volatility": ("scale", volatility),
+        "mean": ("intercept", mean),
+    }
+    for name, (quantity, values) in of_response.items():
+        coords = {nm.REGIME: regime_labels(spec, quantity), **responses}
         labelled = unstack_draws(values, view.parameters(), **coords)
-        found += [(quantity, labelled.sel({nm.RESPONSE: [one.name]}), _unit(one, periods)) for one in spec.responses]
-    if spec.regimes.count > 1:
+        for a, one in enumerate(spec.responses):
+            process = carrier(spec, quantity, a)
+            own = labelled.sel({nm.RESPONSE: [one.name]})
+            if nm.REGIME_PROCESS in spec.process_coords:
+                own = own.expand_dims({nm.REGIME_PROCESS: [process.spec.name if process else ""]})
+            found.append((name, own, _unit(one, periods)))
+    if spec.switches:
         found.append(("expected duration", _expected_durations(view), periods))
     found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
     if spec.transition_drivers:
         found.append(("change in long-run probability", view.read(driver_effects)[LONG_RUN], "probability"))
-    by_year = [_spells(some, labels)["share"].expand_dims({YEAR: [year]}) for year, some in paths.groupby("time.year")]
+    by_year = [_spells(some, spec)["share"].expand_dims({YEAR: [year]}) for year, some in paths.groupby("time.year")]
     found.append(("share of the year", xr.concat(by_year, YEAR), ""))
     absent = {nm.RESPONSE: spec.responses[0].name if len(spec.responses) == 1 else "all", nm.DRIVER: "", YEAR: pd.NA}
     rows = [row for name, values, unit in found for row in _quantile_rows(values, {"quantity": name, "unit": unit})]
-    columns = [nm.RESPONSE, "quantity", nm.REGIME, nm.DRIVER, YEAR, *STATISTICS, "unit"]
+    processes = [dim for dim in spec.process_coords if dim == nm.REGIME_PROCESS]
+    columns = [nm.RESPONSE, *processes, "quantity", nm.REGIME, nm.DRIVER, YEAR, *STATISTICS, "unit"]
     return pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
 
 
@@ -404,8 +453,16 @@ def _unit(response: Response, periods: str) -> str:
 
 def _quantile_rows(values: xr.DataArray, same: dict[str, str]) -> Iterator[dict[str, Any]]:
     """A row for each entry of a quantity (chain, draw, ...): its labels, its median and 90 % interval."""
-    rest = [dim for dim in (nm.RESPONSE, nm.DRIVER, YEAR, nm.REGIME) if dim in values.dims]
-    quantiles = values.quantile((INTERVAL[0], 0.5, INTERVAL[1]), (nm.CHAIN, nm.DRAW)).transpose(*rest, "quantile")
+    rest = [dim for dim in (nm.RESPONSE, nm.DRIVER, YEAR, nm.REGIME_PROCESS, nm.REGIME) if dim in values.dims]
+    # Regimes of another process are left out.
+    absent = ~values.notnull().any((nm.CHAIN, nm.DRAW))  # noqa: PD004 - of xarray
+    quantiles = (
+        values.where(~absent, 0.0)
+        .quantile((INTERVAL[0], 0.5, INTERVAL[1]), (nm.CHAIN, nm.DRAW))
+        .transpose(*rest, "quantile")
+    )
     for entry in product(*(values[dim].to_numpy().tolist() for dim in rest)):
         at = dict(zip(rest, entry, strict=True))
+        if bool(absent.sel(at)):
+            continue
         yield same | at | dict(zip(STATISTICS, quantiles.sel(at).to_numpy().tolist(), strict=True))

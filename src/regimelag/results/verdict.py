@@ -63,6 +63,10 @@ class Findings:
     lag_gap : dict of str to (float, float)
         By what the lag differs between ("episodes"), the probability that the largest difference in mean lag exceeds
         4 rows, after and before the data.
+    gain : str
+        Where the sign of a difference between regimes is no evidence, what is, in words; empty otherwise.
+    gain_claimed : bool
+        Whether two effects are claimed.
     none : tuple of (float, float)
         Smallest and largest probability of no average effect over the slab widths that could be reached; an upper bound
         if `none_bound`.
@@ -102,6 +106,8 @@ class Findings:
     deviations: tuple[str, ...] = ()
     by_regime: Mapping[str, np.ndarray] = field(default_factory=dict)
     by_episode: Mapping[str, np.ndarray] = field(default_factory=dict)
+    gain: str = ""
+    gain_claimed: bool = False
     by_state: Mapping[str, tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
     at_zero: str = ""
     lag_gap: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -119,7 +125,8 @@ def claims_of(found: Findings) -> Claims:
     )
     return verdict_claims(
         found.effect,
-        by_regime=by_regime,
+        # Where the effect orders the regimes, the sign of a difference is no evidence.
+        by_regime=None if found.gain else by_regime,
         by_episode=by_episode,
         states=[(inside, outside) for inside, outside, _ in found.by_state.values()],
         information=found.information,
@@ -137,7 +144,7 @@ def verdict(found: Findings) -> str:
     if found.withheld:
         return f"The verdict is withheld, and nothing is claimed of {found.name}. {' '.join(found.withheld)}"
     if not made.direction:
-        alone = made.regime_differences or any(made.states)
+        alone = made.regime_differences or any(made.states) or found.gain_claimed
         return " ".join(_of_states_alone(found, made) if alone else _not_identified(found, made))
     said = [_response(found, made)]
     if found.by_regime:
@@ -206,7 +213,7 @@ def _response(found: Findings, made: Claims) -> str:
 def _not_identified(found: Findings, made: Claims) -> list[str]:
     said = [f"Not identified: the data do not distinguish a lagged effect of {found.name} from none.", *_average(found)]
     if found.by_regime:
-        said.append(f"Between regimes {_no_difference(found)}.")
+        said.append(f"Between regimes {_no_difference(found)}." if not found.gain else _regimes(found, Claims()))
     said += _states(found, made)
     said.append(f"{_lag(found)}; the lag of an effect that may be none should not be interpreted.")
     if found.lag_gap:
@@ -251,6 +258,8 @@ def _nats(found: Findings) -> str:
 
 def _regimes(found: Findings, made: Claims) -> str:
     """Effects by regime, and between which of them a difference is claimed."""
+    if found.gain:
+        return f"{_listing('regimes', found.by_regime)}; {found.gain}."
     labels, said = list(found.by_regime), _ordered(found.by_regime, made.regimes, made.regime_signs)
     known = {frozenset(pair) for pair in (*made.regimes, *made.regime_signs)}
     rest = [f"in {labels[i]} than in {labels[j]}" for i, j in made.regime_differences if {i, j} not in known]

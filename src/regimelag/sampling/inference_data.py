@@ -41,6 +41,7 @@ from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undef
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.process_terms import process_coordinates
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 ONE_STEP = {
@@ -134,7 +135,6 @@ def held_panel(idata: xr.DataTree) -> xr.Dataset:
 
 def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
     """Refuse data or draws from which a response, a regime or another label was selected."""
-    regimes = list(spec.regimes.labels())
     # Data have all drivers, parameters those of the transitions.
     drivers = spec.drivers if nm.DRIVER_VALUE in held else spec.transition_drivers
     labels = {
@@ -144,8 +144,9 @@ def _check_whole(spec: ModelSpec, held: xr.Dataset) -> None:
         nm.CONTROL: [one.name for one in spec.controls],
         nm.LAGGED_SIGNAL: [one.name for one in spec.lagged_signals],
         nm.CONTEMPORANEOUS_SIGNAL: [one.name for one in spec.contemporaneous_signals],
-        **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
+        nm.REGIME_PROCESS: spec.process_coords.get(nm.REGIME_PROCESS, []),
     }
+    labels = process_coordinates(spec) | labels
     for dim, wanted in labels.items():
         if dim in held.coords and (not held[dim].ndim or list(map(str, held[dim].to_numpy())) != wanted):
             came = f"{dim} {', '.join(map(str, np.ravel(held[dim].to_numpy())))}, of {', '.join(wanted)}"

@@ -41,7 +41,7 @@ def read_point_lags(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset, 
         ``<signal>_lag_probability`` (chain, draw, ..., lag), with the dimension regime where it differs by it; and
         ``log_density`` (chain, draw, time), one step ahead, with regimes and lags marginalised.
     """
-    lags, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    lags, log_mass = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
     size = panel.sizes[nm.TIME] * spec.joint_regimes.size * len(lags)
     probability, chosen, density = [], [], []
     for part, some in in_chunks(stack_draws(parameters), size):
@@ -65,7 +65,7 @@ def _by_signal(
         mine = lags[:, place] if nm.REGIME in dims else lags[:, place, :1]
         # Indicator (combination, regime, lag) of the lag that each combination gives the signal.
         shown = mine[..., None] == np.arange(1, spec.max_lag + 1)
-        own = {dim: list(spec.regimes.labels()) for dim in dims}
+        own = {dim: list(spec.processes[0].labels) for dim in dims}
         shape = (len(chosen), *map(len, own.values()))
         point = mine[chosen].reshape(shape)
         mass = np.einsum("nc,ckl->nkl", probability, shown.astype(float)).reshape((*shape, spec.max_lag))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,14 +19,14 @@ from regimelag.spec.moderator_checks import check_moderators
 from regimelag.spec.parts import Episodes, Regimes
 from regimelag.spec.prior_checks import check_priors, kept_priors
 from regimelag.spec.priors import Priors
+from regimelag.spec.process_checks import check_processes, kept_processes
+from regimelag.spec.processes import Process, RegimeProcess, processes_of
 from regimelag.spec.registry import check_registered
 from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, check_parts, closes_of
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # The cost of the likelihood is proportional to the number of combinations.
 MOST_COMBINATIONS = 1000
-# The cost of the recursions grows with the square of the number of regimes.
-MOST_JOINT_REGIMES = 16
 
 
 def period_name(frequency: str) -> str:
@@ -88,7 +87,11 @@ class ModelSpec:
     episodes : Episodes
         Sample periods with their own scale or effects.
     regimes : Regimes
-        Number, names, initial distribution and transition model of the regimes.
+        Number, names, initial distribution and transition model of the regimes, if there is one regime process, which
+        carries scale, intercept and effect and is ordered by the scale.
+    regime_processes : tuple of RegimeProcess
+        Independent regime processes, in place of ``regimes``. A quantity of a response is carried by one process at
+        most. The likelihood runs over all joint regimes, at most 16.
     priors : mapping of str to Prior
         Priors that replace the defaults, by name of the parameter in the posterior. Priors of pymc_extras and PreliZ
         are accepted. Stored as `Priors`.
@@ -123,6 +126,7 @@ class ModelSpec:
     max_lag: int = 26
     episodes: Episodes = field(default_factory=Episodes)
     regimes: Regimes = field(default_factory=Regimes)
+    regime_processes: tuple[RegimeProcess, ...] = ()
     priors: Mapping[str, Any] = field(default_factory=Priors)
     family: Family = field(default_factory=StudentT)
     volatility: Volatility = field(default_factory=Constant)
@@ -146,7 +150,7 @@ class ModelSpec:
             f"name = {self.name!r}",
             'write name = "my_model"',
         )
-        for role in ("responses", "signals", "drivers", "controls", "indicators"):
+        for role in ("responses", "signals", "drivers", "controls", "indicators", "regime_processes"):
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
             require(isinstance(given, tuple), asked, f"{role} are a tuple or a list", f"a {type(given).__name__}", cure)
@@ -163,7 +167,7 @@ class ModelSpec:
             'add a table [[responses]] with name and column, or responses=(regimelag.Response("bitcoin", "btc_usd"),)',
         )
         kinds: dict[str, type[Any]] = {"responses": Response, "signals": Signal, "drivers": Driver}
-        kinds |= {"controls": Control, "indicators": Indicator}
+        kinds |= {"controls": Control, "indicators": Indicator, "regime_processes": RegimeProcess}
         for role, kind in kinds.items():
             _check_kind(asked, role, kind, getattr(self, role))
             names = [part.name for part in getattr(self, role)]
@@ -189,8 +193,9 @@ class ModelSpec:
         both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
         came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
         require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
+        check_processes(self, asked)
+        check_moderators(self, asked)
         self._check_lags(asked)
-        self._check_chains(asked)
         orders = [response.autoregression for response in self.responses]
         require(
             len(set(orders)) == 1,
@@ -213,15 +218,6 @@ class ModelSpec:
             'write family = "student_t", or fit one response at a time',
         )
         require(
-            self.regimes.count > 1 or not self.transition_drivers,
-            asked,
-            "drivers move the probabilities of at least two regimes",
-            f"{len(self.transition_drivers)} drivers and one regime",
-            "write drivers = [], drives = false for those of moderators and indicators, or count = 2 in [regimes] "
-            "(regimes=regimelag.Regimes(count=2) in Python)",
-        )
-        check_moderators(self, asked)
-        require(
             bool(FREQUENCY.fullmatch(str(self.frequency))),
             asked,
             'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
@@ -233,7 +229,12 @@ class ModelSpec:
             check_priors(self, asked)
 
     def changed(self, **changes: Any) -> ModelSpec:
-        """Copy with some fields replaced; priors of parameters that the copy does not have are dropped."""
+        """Copy with some fields replaced, without priors and processes of what the copy does not have.
+
+        A regime process that carries nothing of the copy is dropped, as is a driver that moved no other.
+        """
+        if self.regime_processes and "regime_processes" not in changes:
+            changes = changes | kept_processes(self, changes.get("signals", self.signals))
         bare = replace(self, **(changes | {"priors": Priors()}))
         given = changes.get("priors", self.priors)
         return replace(bare, priors=kept_priors(bare, Priors(given)))
@@ -302,25 +303,6 @@ class ModelSpec:
             "give all signals but one another kernel than point, without by_regime in the one that is left",
         )
 
-    def _check_chains(self, asked: str) -> None:
-        if not self.own_regimes:
-            return
-        joint = self.regimes.count ** len(self.responses)
-        require(
-            joint <= MOST_JOINT_REGIMES,
-            asked,
-            f"chains of their own have at most {MOST_JOINT_REGIMES} joint regimes, since the cost is that squared",
-            f"{self.regimes.count} regimes of {len(self.responses)} responses make {joint}",
-            'drop "regimes" from responses_vary, so that all responses share one regime process',
-        )
-        require(
-            not any(kernel.by_regime for kernel in self.point_kernels),
-            asked,
-            "a point lag by regime goes with one chain for all responses",
-            '"regimes" in responses_vary',
-            'drop by_regime from the kernel, or drop "regimes" from responses_vary',
-        )
-
     def to_toml(self) -> str:
         """Spec as TOML text, as in a file that `regimelag.read_spec` reads."""
         from regimelag.spec.toml import spec_to_toml  # noqa: PLC0415 - reading a spec makes one of these
@@ -344,10 +326,10 @@ class ModelSpec:
         )
         bare = "write drivers = [] (drivers=() in Python) and " if self.transition_drivers else "write "
         require(
-            self.regimes.count == 1,
+            not self.switches,
             asked,
             "there is one regime, since the scale cannot follow both its past and a hidden regime",
-            f"{self.regimes.count} regimes",
+            f"{len(self.joint_regimes)} regimes",
             f"{bare}count = 1 in [regimes] (regimes=regimelag.Regimes(count=1)), {constant}",
         )
         require(
@@ -367,16 +349,31 @@ class ModelSpec:
 
     @property
     def own_regimes(self) -> bool:
-        """Whether each response has its own regime process."""
-        return "regimes" in self.responses_vary and len(self.responses) > 1 and self.regimes.count > 1
+        """Whether each response has a copy of the regime process of the table [regimes]."""
+        several = len(self.responses) > 1 and self.regimes.count > 1
+        return "regimes" in self.responses_vary and several and not self.regime_processes
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """The independent regime processes."""
+        return processes_of(self)
 
     @property
     def joint_regimes(self) -> np.ndarray:
-        """Regime of each response in each joint regime (joint regime, response); equal if they share one process."""
-        regimes, responses = range(self.regimes.count), len(self.responses)
+        """Regime of each process in each joint regime (joint regime, regime process)."""
+        return np.stack([process.regime for process in self.processes], axis=-1)
+
+    @property
+    def switches(self) -> bool:
+        """Whether there are several regimes."""
+        return len(self.joint_regimes) > 1
+
+    @property
+    def process_coords(self) -> dict[str, list[str]]:
+        """Coordinate of the regime processes: responses that have one each, or their names; none of a single one."""
         if self.own_regimes:
-            return np.array(list(itertools.product(regimes, repeat=responses)))
-        return np.array([[k] * responses for k in regimes])
+            return {nm.RESPONSE: [response.name for response in self.responses]}
+        return {nm.REGIME_PROCESS: [one.spec.name for one in self.processes]} if len(self.processes) > 1 else {}
 
     @property
     def point_signals(self) -> tuple[Signal, ...]:
@@ -391,7 +388,8 @@ class ModelSpec:
     @property
     def lag_combinations(self) -> int:
         """Number of combinations of point lags; one without a point lag."""
-        return self.max_lag ** sum(self.regimes.count if kernel.by_regime else 1 for kernel in self.point_kernels)
+        regimes = self.processes[0].spec.count
+        return self.max_lag ** sum(regimes if kernel.by_regime else 1 for kernel in self.point_kernels)
 
     @property
     def lag_by_episode(self) -> bool:

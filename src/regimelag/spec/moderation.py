@@ -71,7 +71,7 @@ def main_effects(spec: ModelSpec, response: str, rows: np.ndarray) -> Iterator[T
     if not spec.moderators:
         return
     own = index_of(response)
-    everywhere = np.eye(len(spec.responses)), rows, np.ones(spec.regimes.count)
+    everywhere = np.eye(len(spec.responses)), rows, np.ones(len(spec.joint_regimes))
     yield Term(
         nm.MODERATOR_MAIN_EFFECT,
         Prior("Normal", mu=0.0, sigma=_sds(spec, MAIN_SD)),

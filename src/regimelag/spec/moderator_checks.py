@@ -38,10 +38,13 @@ def check_moderators(spec: ModelSpec, asked: str) -> None:
 
 def _check_overlap(spec: ModelSpec, asked: str) -> None:
     """Refuse a series that moderates an effect and drives a regime process that carries the effect."""
-    if spec.allow_overlap or spec.regimes.count == 1:
+    if spec.allow_overlap:
         return
+    # Processes that carry the effect; one regime carries nothing.
+    moved = {d for one in spec.processes if "effect" in one.spec.carries and one.spec.count > 1 for d in one.drivers}
     moderating = {driver.level_columns: driver.name for driver in drivers_of(spec, spec.moderators)}
-    both = [driver.name for driver in spec.transition_drivers if driver.level_columns in moderating]
+    drivers = [driver for d, driver in enumerate(spec.transition_drivers) if d in moved]
+    both = [driver.name for driver in drivers if driver.level_columns in moderating]
     require(
         not both,
         asked,

@@ -11,6 +11,7 @@ DRIVER = "driver"
 CONTROL = "control"
 EPISODE = "episode"
 REGIME = "regime"
+REGIME_PROCESS = "regime_process"
 ORIGIN = "origin"
 DESTINATION = "destination"
 LAG = "lag"
@@ -23,6 +24,26 @@ MODERATED_SIGNAL = "moderated_signal"
 INDICATOR = "indicator"
 GAP = "gap"
 ONWARD = "onward"
+# Signals and drivers by whose effect the regimes of a process are ordered, and the other ones.
+ORDERED_SIGNAL = "ordered_signal"
+POOLED_SIGNAL = "pooled_signal"
+ORDERED_DRIVER = "ordered_driver"
+POOLED_DRIVER = "pooled_driver"
+# Drivers with a term in the location.
+CONTROL_DRIVER = "control_driver"
+# Dimensions that belong to a regime process.
+OF_A_PROCESS = (
+    REGIME,
+    ORIGIN,
+    DESTINATION,
+    GAP,
+    ONWARD,
+    DRIVER,
+    ORDERED_SIGNAL,
+    POOLED_SIGNAL,
+    ORDERED_DRIVER,
+    POOLED_DRIVER,
+)
 MODE = "mode"
 STEP = "step"
 CHAIN = "chain"
@@ -51,15 +72,20 @@ INTERCEPT = "intercept"
 CONTEMPORANEOUS = "contemporaneous"
 CONTROL_EFFECT = "control_effect"
 CONTROL_LAGGED_EFFECT = "control_lagged_effect"
+DRIVER_CONTROL = "driver_control_effect"
 AUTOREGRESSION = "autoregression"
 EFFECT = "effect"
 EFFECT_REGIME = "effect_regime"
+EFFECT_GAIN = "effect_gain"
+CONTEMPORANEOUS_REGIME = "contemporaneous_regime"
+INTERCEPT_GAP = "intercept_gap"
 EFFECT_EPISODE = "effect_episode"
 EFFECT_RESPONSE = "effect_response"
 EFFECT_MODERATOR = "effect_moderator"
 MODERATOR_MAIN_EFFECT = "moderator_main_effect"
 LOG_SCALE = "log_scale"
 LOG_SCALE_GAP = "log_scale_gap"
+LOG_SCALE_REGIME = "log_scale_regime"
 LOG_SCALE_EPISODE = "log_scale_episode"
 CORRELATION = "residual_correlation"
 TAIL = "degrees_of_freedom_minus_two"
@@ -68,6 +94,7 @@ GARCH_ARCH_SHARE = "garch_arch_share"
 STAY = "stay_log_odds"
 LEAVE = "leave_log_weights"
 DRIVER_EFFECT = "driver_effect"
+DRIVER_GAP = "driver_effect_gap"
 DRIVER_ORIGIN = "driver_origin"
 INITIAL = "initial"
 REGIME_PATH = "regime_path"

@@ -65,7 +65,7 @@ class Episodes:
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
                 "name the period before the first start too, or leave names out",
             )
-            _require_not_all(asked, "episode", self.names)
+            require_not_all(asked, "episode", self.names)
         require_choices(asked, "vary", self.vary, ("scale", "effect", "lag"))
 
     def labels(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Episodes:
         return (f"before {self.starts[0]}", *(f"from {start}" for start in self.starts))
 
 
-def _require_not_all(asked: str, kind: str, names: tuple[str, ...]) -> None:
+def require_not_all(asked: str, kind: str, names: tuple[str, ...]) -> None:
     """Keep the word that stands in tables for all episodes or regimes together."""
     rule = f'no {kind} of several is named "all", which tables use for all of them'
     require(len(names) == 1 or "all" not in names, asked, rule, ", ".join(map(str, names)), 'write "every" for "all"')
@@ -124,7 +124,7 @@ class Regimes:
                 f"{len(self.names)} names: {', '.join(map(str, self.names))}",
                 "name each regime once, from the least volatile up, or leave names out",
             )
-            _require_not_all("regimes", "regime", self.names)
+            require_not_all("regimes", "regime", self.names)
 
         check_registered(
             "regimes",

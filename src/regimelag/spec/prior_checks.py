@@ -25,7 +25,7 @@ def check_priors(spec: ModelSpec, asked: str) -> None:
     for name, prior in spec.priors.items():
         require_choice(f"{asked}, priors", "a parameter", name, free)
         where, default = f"{asked}, the prior of {name}", DISTRIBUTIONS[defaults[name].distribution].support
-        labels = prior_labels(parameters[name], coords)
+        labels = prior_labels(spec, parameters[name], coords)
         for one in prior.every():
             fits = one.distribution == defaults[name].distribution if default == "vector" else one.within(default)
             usual = defaults[name].distribution
@@ -54,7 +54,7 @@ def kept_priors(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, Prior
     """Priors, and their entries, of which the model has the parameter and the coordinate."""
     episodes = spec.episodes.labels()
     coords = coordinates(spec, episodes)
-    own = {one.name: prior_labels(one, coords) for one in model_terms(spec, len(episodes)).parameters()}
+    own = {one.name: prior_labels(spec, one, coords) for one in model_terms(spec, len(episodes)).parameters()}
     return {name: prior.kept(own[name]) for name, prior in priors.items() if name in own}
 
 

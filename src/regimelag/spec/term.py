@@ -127,6 +127,12 @@ def pooled(
     return Term(name, prior, symbols[0], meanings[0], dims, enters, zero_sum=zero_sum, raw=raw, slope_on=slope_on)
 
 
+def ladder(count: int) -> np.ndarray:
+    """Share (regime, gap) of each gap in each of `count` ordered values, centred over values."""
+    steps = np.tril(np.ones((count, count - 1)), -1)
+    return np.asarray(steps - steps.mean(axis=0))
+
+
 def index_of(*parts: str) -> str:
     """LaTeX subscript of the non-empty parts."""
     kept = ",".join(part for part in parts if part)

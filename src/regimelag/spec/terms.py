@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,32 +18,31 @@ from regimelag.spec import names as nm
 from regimelag.spec.kernels import Kernel, Point
 from regimelag.spec.moderation import interactions, main_effects
 from regimelag.spec.priors import Prior, resolve
-from regimelag.spec.series import Control, Signal
-from regimelag.spec.term import Parameter, Term, index_of, normal, pooled, text, zero_sum_normal
-from regimelag.spec.transitions import Steps
+from regimelag.spec.process_terms import (
+    CONSTANT_RESPONSE,
+    base_dimension,
+    joint_initial,
+    joint_transition,
+    process_coordinates,
+)
+from regimelag.spec.processes import Process, carrier, groups_of, processes_of
+from regimelag.spec.regime_terms import (
+    Indices,
+    deviations,
+    deviations_by_regime,
+    effect_terms,
+    intercept_terms,
+    level_prior,
+    scale_terms,
+)
+from regimelag.spec.series import Control, Driver, Signal
+from regimelag.spec.term import Parameter, Term, index_of, normal, text, zero_sum_normal
 
 if TYPE_CHECKING:
     from regimelag.spec.model_spec import ModelSpec
 
 # Prior standard deviation of the coefficient of own lag l, times l.
 OWN_SD = 0.3
-
-
-class Indices(NamedTuple):
-    """LaTeX subscripts; empty for a dimension of length one."""
-
-    response: str
-    regime: str
-    episode: str
-
-    @classmethod
-    def of(cls, spec: ModelSpec, episodes: int) -> Indices:
-        """Subscripts of a model with this number of episodes."""
-        return cls(
-            response="a" if len(spec.responses) > 1 else "",
-            regime="k" if spec.regimes.count > 1 else "",
-            episode="e(t)" if episodes > 1 else "",
-        )
 
 
 class Lag(NamedTuple):
@@ -59,7 +57,7 @@ class Lag(NamedTuple):
     kernel : tuple of Term
         Parameters of its kernel.
     moves : tuple of Term
-        Deviations of the kernel's log location (response or one, episode or one).
+        Deviations of the kernel's log location (response or one, episode or one, regime or one).
     """
 
     series: Signal | Control
@@ -74,17 +72,17 @@ class Terms(NamedTuple):
     Attributes
     ----------
     location : tuple of Term
-        Coefficients (covariate, response, regime): intercept, same-period signals, controls, moderators, and own lags
-        of each response.
+        Coefficients (covariate, response, joint regime): intercept, same-period signals, controls, drivers, moderators,
+        and own lags of each response.
     effect : tuple of Term
-        Cumulative lagged effects (episode, lagged series, response, regime), of signals and then of controls, with all
-        moderators at zero.
+        Cumulative lagged effects (episode, lagged series, response, joint regime), of signals and then of controls,
+        with all moderators at zero.
     moderation : tuple of Term
         What moderators add to the effects of signals (moderator, lagged signal).
     lags : tuple of Lag
         One for each lagged signal, then one for each lagged control.
     log_scale : tuple of Term
-        Log scales (episode, response, regime).
+        Log scales (episode, response, joint regime).
     shape : tuple of Term
         Shape parameters of the response family.
     volatility : tuple of Term
@@ -92,9 +90,9 @@ class Terms(NamedTuple):
     correlation : tuple of Term
         Correlation of the residuals of several responses.
     transition : tuple of Term
-        Logits (1 + driver, origin, destination) of the regime process, or of each response's own.
+        Logits (1 + driver, origin, destination) of steps between joint regimes.
     initial : tuple of Term
-        Log probabilities (regime) of the initial distribution.
+        Log probabilities (joint regime) of the initial distribution, of processes that have a prior of it.
     """
 
     location: tuple[Term, ...]
@@ -138,7 +136,7 @@ def terms_of(spec: ModelSpec, panel: xr.Dataset) -> Terms:
 
     def resolved(term: Term) -> Term:
         parameter = next(term.parameters())
-        labels = prior_labels(parameter, coords)
+        labels = prior_labels(spec, parameter, coords)
         return term._replace(resolved=resolve(parameter.prior, labels, _per_unit(parameter, labels, panel)))
 
     return model_terms(spec, panel.sizes[nm.EPISODE]).each(resolved)
@@ -164,28 +162,26 @@ def model_terms(spec: ModelSpec, episodes: int) -> Terms:
 def default_terms(spec: ModelSpec, episodes: int) -> Terms:
     """Terms with their default priors."""
     index = Indices.of(spec, episodes)
-    several = spec.regimes.count > 1
-    steps = steps_of(spec)
     return Terms(
         location=tuple(_location(spec, index)),
         effect=tuple(_effect(spec, index, episodes)),
         moderation=tuple(interactions(spec)),
         lags=(
-            *(_lag(spec, signal, episodes) for signal in spec.lagged_signals),
-            *(_lag(spec, control, episodes) for control in spec.lagged_controls),
+            *(_lag(spec, index, signal, episodes) for signal in spec.lagged_signals),
+            *(_lag(spec, index, control, episodes) for control in spec.lagged_controls),
         ),
         log_scale=tuple(_log_scale(spec, index, episodes)),
         shape=spec.family.terms(),
         volatility=spec.volatility.terms(),
         correlation=tuple(_correlation()) if index.response else (),
-        transition=spec.regimes.transitions.terms(steps) if several else (),
-        initial=tuple(_initial(spec, steps)) if several else (),
+        transition=tuple(joint_transition(spec)),
+        initial=tuple(joint_initial(spec)),
     )
 
 
 def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]]:
     """Labels along each dimension of a model's parameters."""
-    regimes = list(spec.regimes.labels())
+    constant = [one for a, one in enumerate(spec.responses) if carrier(spec, "intercept", a) is None]
     series = {
         nm.RESPONSE: spec.responses,
         nm.OTHER_RESPONSE: spec.responses,
@@ -194,53 +190,48 @@ def coordinates(spec: ModelSpec, episodes: Sequence[str]) -> dict[str, list[str]
         nm.LAGGED_CONTROL: spec.lagged_controls,
         nm.CONTEMPORANEOUS_SIGNAL: spec.contemporaneous_signals,
         nm.CONTROL: spec.controls,
-        nm.DRIVER: spec.transition_drivers,
         nm.MODERATED_SIGNAL: spec.moderated_signals,
+        nm.CONTROL_DRIVER: control_drivers(spec),
+        CONSTANT_RESPONSE: constant,
     }
     return {dim: [one.name for one in members] for dim, members in series.items()} | {
         nm.MODERATOR: list(spec.moderators),
         nm.EPISODE: list(episodes),
-        **dict.fromkeys((nm.REGIME, nm.ORIGIN, nm.DESTINATION), regimes),
-        nm.GAP: [f"{high} over {low}" for low, high in pairwise(regimes)],
+        **process_coordinates(spec),
         nm.LAG: [str(n + 1) for n in range(spec.max_lag)],
         nm.OWN_LAG: [str(n + 1) for n in range(spec.autoregression)],
-        nm.ONWARD: [f"other {n + 1}" for n in range(len(regimes) - 1)],
     }
 
 
-def prior_labels(parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def prior_labels(spec: ModelSpec, parameter: Parameter, coords: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Labels of a parameter's entries along each dimension over which its prior may differ."""
-    signals = (nm.LAGGED_SIGNAL, nm.CONTEMPORANEOUS_SIGNAL, nm.MODERATED_SIGNAL)
-    renamed = dict.fromkeys(signals, nm.SIGNAL) | {nm.LAGGED_CONTROL: nm.CONTROL}
-    return {renamed.get(dim, dim): list(map(str, coords[dim])) for dim in parameter.dims}
+    return {base_dimension(spec, dim): list(map(str, coords[dim])) for dim in parameter.dims}
 
 
-def steps_of(spec: ModelSpec) -> Steps:
-    """What the transition model needs from a spec."""
-    drivers = tuple(driver.name for driver in spec.transition_drivers)
-    return Steps(spec.regimes.count, drivers, "a" if spec.own_regimes else "")
+def control_drivers(spec: ModelSpec) -> list[Driver]:
+    """Drivers with a term in the location: those of processes that carry the effect and not the scale.
+
+    What such a driver does to the response by itself would otherwise be left to the effect that it moves. A moderator
+    has a term of its own.
+    """
+    moved = {d for process in processes_of(spec) if process.spec.couples for d in process.drivers}
+    drivers = [driver for d, driver in enumerate(spec.transition_drivers) if d in moved]
+    return [driver for driver in drivers if driver.name not in spec.moderators]
 
 
 def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
     own = index_of(index.response)
-    now, controls = spec.contemporaneous_signals, spec.controls
-    responses, regimes = np.eye(len(spec.responses)), np.eye(spec.regimes.count)
-    moderated = 1 + len(now) + len(controls)
+    now, controls, drivers = spec.contemporaneous_signals, spec.controls, control_drivers(spec)
+    responses, everywhere = np.eye(len(spec.responses)), np.ones(len(spec.joint_regimes))
+    moderated = 1 + len(now) + len(controls) + len(drivers)
     known, lags = moderated + len(spec.moderators), spec.autoregression
-    rows, everywhere = np.eye(known + lags * len(responses)), np.ones(spec.regimes.count)
-    symbol = rf"\mu{index_of(index.response, index.regime)}"
-    yield Term(
-        nm.INTERCEPT,
-        normal(0.3),
-        symbol,
-        "mean of each regime" if index.regime else "mean",
-        (nm.RESPONSE, nm.REGIME),
-        np.einsum("pa,qk,c->pqcak", responses, regimes, rows[0]),
-        (symbol,),
-    )
+    rows = np.eye(known + lags * len(responses))
+    for group in groups_of(spec, "intercept"):
+        yield from intercept_terms(group, index, responses, rows[0])
     shared = [
         (nm.CONTEMPORANEOUS, nm.SIGNAL, "c", "x", "same-period response to each signal", now),
         (nm.CONTROL_EFFECT, nm.CONTROL, r"\gamma", "u", "coefficient of each control", controls),
+        (nm.DRIVER_CONTROL, nm.DRIVER, r"\theta", "z", "coefficient of each driver as last published", drivers),
     ]
     dims = {nm.CONTEMPORANEOUS: nm.CONTEMPORANEOUS_SIGNAL, nm.CONTROL_EFFECT: nm.CONTROL}
     first = 1
@@ -248,17 +239,23 @@ def _location(spec: ModelSpec, index: Indices) -> Iterator[Term]:
         if series:
             these = rows[first : first + len(series)]
             first += len(series)
+            when = "_{t-1}" if role == nm.DRIVER else "_t"
             yield Term(
                 name,
                 normal(0.5),
                 f"{letter}{own}",
                 meaning,
-                (nm.RESPONSE, dims[name]),
+                (nm.RESPONSE, dims.get(name, nm.CONTROL_DRIVER)),
                 np.einsum("pa,qc,k->pqcak", responses, these, everywhere),
-                tuple(rf"{letter}^{{{text(s.name)}}}{own}\, {value}^{{{text(s.name)}}}_t" for s in series),
+                tuple(rf"{letter}^{{{text(one.name)}}}{own}\, {value}^{{{text(one.name)}}}{when}" for one in series),
                 slope_on=role,
             )
     yield from main_effects(spec, index.response, rows[moderated:known])
+    for group in groups_of(spec, "contemporaneous") if now else ():
+        if group.process is not None:
+            what = "same-period response"
+            enters = np.einsum("pc,Ra,RkK->pKcak", rows[1 : 1 + len(now)], responses[[*group.responses]], group.member)
+            yield deviations_by_regime(nm.CONTEMPORANEOUS_REGIME, nm.CONTEMPORANEOUS_SIGNAL, what, enters, group, index)
     if lags:
         past = rows[known:].reshape(len(responses), lags, -1)
         yield Term(
@@ -280,9 +277,9 @@ def _effect(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
     count = len(spec.lagged_signals)
     every = np.eye(count + len(spec.lagged_controls))
     signals, controls = every[:count], every[count:]
-    ones = {"e": np.ones(episodes), "a": np.ones(len(spec.responses)), "k": np.ones(spec.regimes.count)}
+    ones = {"e": np.ones(episodes), "a": np.ones(len(spec.responses)), "k": np.ones(len(spec.joint_regimes))}
     if count:
-        yield from _effect_of_signals(spec, signals, ones)
+        yield from _effect_of_signals(spec, index, signals, ones)
     if len(controls):
         yield Term(
             nm.CONTROL_LAGGED_EFFECT,
@@ -295,18 +292,21 @@ def _effect(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
         )
 
 
-def _effect_of_signals(spec: ModelSpec, signals: np.ndarray, ones: dict[str, np.ndarray]) -> Iterator[Term]:
+def _effect_of_signals(
+    spec: ModelSpec, index: Indices, signals: np.ndarray, ones: dict[str, np.ndarray]
+) -> Iterator[Term]:
     yield Term(
         nm.EFFECT,
-        normal(0.5),
+        level_prior(spec),
         "b",
         "cumulative lagged effect of each signal",
         (nm.LAGGED_SIGNAL,),
         np.einsum("ps,e,a,k->pesak", signals, *ones.values()),
         slope_on=nm.SIGNAL,
     )
+    for group in groups_of(spec, "effect"):
+        yield from effect_terms(spec, index, group, signals, ones)
     groups = [
-        (nm.EFFECT_REGIME, nm.REGIME, "k", True),
         (nm.EFFECT_EPISODE, nm.EPISODE, "e", "effect" in spec.episodes.vary),
         (nm.EFFECT_RESPONSE, nm.RESPONSE, "a", "effect" in spec.responses_vary),
     ]
@@ -317,24 +317,10 @@ def _effect_of_signals(spec: ModelSpec, signals: np.ndarray, ones: dict[str, np.
                 f"ps,q{letter},{','.join(others)}->pqesak", signals, np.eye(len(ones[letter])), *others.values()
             )
             symbols = rf"\tau_{{{text(dim)}}}", rf"\xi^{{{text(dim)}}}_{letter}"
-            yield _deviations(name, 0.25, (nm.LAGGED_SIGNAL, dim), symbols, "effect", enters, nm.SIGNAL)
+            yield deviations(name, 0.25, (nm.LAGGED_SIGNAL, dim), symbols, "effect", enters, nm.SIGNAL)
 
 
-def _deviations(
-    name: str,
-    sd: float,
-    dims: tuple[str, ...],
-    symbols: tuple[str, str],
-    what: str,
-    enters: np.ndarray,
-    slope_on: str = "",
-) -> Term:
-    dim = dims[-1]
-    meanings = f"how far {dim}s differ in the {what}", f"each {dim}'s deviation over that; they sum to zero"
-    return pooled(name, sd, dims, symbols=symbols, meanings=meanings, enters=enters, slope_on=slope_on)
-
-
-def _lag(spec: ModelSpec, series: Signal | Control, episodes: int) -> Lag:
+def _lag(spec: ModelSpec, index: Indices, series: Signal | Control, episodes: int) -> Lag:
     kernel = series.kernel
     # The lag of a control is the same for all responses and episodes.
     whose = isinstance(series, Signal)
@@ -353,30 +339,33 @@ def _lag(spec: ModelSpec, series: Signal | Control, episodes: int) -> Lag:
         )
         for name, prior in priors_of.items()
     )
-    by = {nm.RESPONSE: whose and spec.lag_by_response, nm.EPISODE: whose and spec.lag_by_episode and episodes > 1}
-    sizes = len(spec.responses) if by[nm.RESPONSE] else 1, episodes if by[nm.EPISODE] else 1
-    enters = {
-        nm.RESPONSE: np.einsum("pa,e->pae", np.eye(sizes[0]), np.ones(sizes[1])),
-        nm.EPISODE: np.einsum("a,pe->pae", np.ones(sizes[0]), np.eye(sizes[1])),
+    if not whose or isinstance(kernel, Point):
+        return Lag(series, label, parameters, ())
+    process = lag_process(spec)
+    letters = {nm.RESPONSE: "a", nm.EPISODE: "e", nm.REGIME: index.regime(process)}
+    sizes = {
+        nm.RESPONSE: len(spec.responses) if spec.lag_by_response else 1,
+        nm.EPISODE: episodes if spec.lag_by_episode else 1,
+        nm.REGIME: process.spec.count if process else 1,
     }
-    letters = {nm.RESPONSE: "a", nm.EPISODE: "e"}
-    moves = tuple(
-        _deviations(
-            nm.lag_parameter(label, dim),
-            0.3,
-            (dim,),
-            (rf"\tau^m_{{{text(dim)}}}", rf"\zeta^{{{text(dim)}}}_{letters[dim]}"),
-            "log lag",
-            enters[dim],
-        )
-        for dim, varies in by.items()
-        if varies and not isinstance(kernel, Point)
-    )
-    return Lag(series, label, parameters, moves)
+    moves: list[Term] = []
+    for dim, size in sizes.items():
+        if size > 1:
+            axes = [np.eye(n) if name == dim else np.ones((1, n)) for name, n in sizes.items()]
+            dims = (process.named(dim) if process and dim == nm.REGIME else dim,)
+            symbols = rf"\tau^m_{{{text(dim)}}}", rf"\zeta^{{{text(dim)}}}{index_of(letters[dim])}"
+            enters = np.einsum("pa,pe,pr->paer", *(np.broadcast_to(one, (size, one.shape[1])) for one in axes))
+            moves.append(deviations(nm.lag_parameter(label, dim), 0.3, dims, symbols, "log lag", enters, word=dim))
+    return Lag(series, label, parameters, tuple(moves))
+
+
+def lag_process(spec: ModelSpec) -> Process | None:
+    """The process between whose regimes the lag differs, if any."""
+    return carrier(spec, "lag", 0)
 
 
 def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]:
-    count = spec.regimes.count
+    joint = len(spec.joint_regimes)
     responses, every = np.eye(len(spec.responses)), np.ones(episodes)
     symbol = f"h{index_of(index.response)}"
     yield Term(
@@ -385,25 +374,11 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
         symbol,
         "log of the unconditional standard deviation" if spec.volatility.moves else "level of the log scale",
         (nm.RESPONSE,),
-        np.einsum("pa,e,k->peak", responses, every, np.ones(count)),
+        np.einsum("pa,e,k->peak", responses, every, np.ones(joint)),
         (symbol,),
     )
-    if count > 1:
-        own = index.response if spec.own_regimes else ""
-        # Row k has the share of each gap below regime k, centered over regimes. Gaps are positive, so regimes are
-        # ordered.
-        steps = np.tril(np.ones((count, count - 1)), -1)
-        steps -= steps.mean(axis=0)
-        each = np.einsum("ra,kp,e->rpeak", responses, steps, every)
-        yield Term(
-            nm.LOG_SCALE_GAP,
-            Prior("LogNormal", mu=float(np.log(0.8)), sigma=0.4),
-            f"g{index_of(own, 'k')}",
-            "gap in log scale between neighbouring regimes",
-            (nm.RESPONSE, nm.GAP) if spec.own_regimes else (nm.GAP,),
-            each if spec.own_regimes else each.sum(axis=0),
-            (rf"v{index_of(own, 'k')}",),
-        )
+    for group in groups_of(spec, "scale"):
+        yield from scale_terms(group, index, responses[[*group.responses]], every)
     if "scale" in spec.episodes.vary and episodes > 1:
         symbol = rf"\eta{index_of(index.response, 'e')}"
         yield Term(
@@ -412,7 +387,7 @@ def _log_scale(spec: ModelSpec, index: Indices, episodes: int) -> Iterator[Term]
             symbol,
             "each episode's part of the log scale; they sum to zero",
             (nm.RESPONSE, nm.EPISODE),
-            np.einsum("pa,qe,k->pqeak", responses, np.eye(episodes), np.ones(count)),
+            np.einsum("pa,qe,k->pqeak", responses, np.eye(episodes), np.ones(joint)),
             (symbol,),
             zero_sum=1,
         )
@@ -422,46 +397,6 @@ def _correlation() -> Iterator[Term]:
     """Correlation of the residuals, from partial correlations; see `regimelag.model.correlation`."""
     prior = Prior("LKJ", eta=2.0)
     yield Term(f"{nm.CORRELATION}_partial", prior, "R", "correlation of the residuals of a row")
-
-
-def _initial(spec: ModelSpec, steps: Steps) -> Iterator[Term]:
-    if spec.regimes.initial == "dirichlet":
-        count = spec.regimes.count
-        yield Term(
-            nm.INITIAL,
-            Prior("Dirichlet", a=np.ones(count)),
-            rf"\pi{index_of(steps.own, 'k')}",
-            "distribution of the first regime",
-            (nm.REGIME,),
-            np.eye(count),
-            transform=lambda values, xp: xp.log(values),
-        )
-
-
-def expand_to_joint(spec: ModelSpec, values: np.ndarray, axis: int = -2) -> np.ndarray:
-    """Map values (..., response, ..., regime) to joint regimes; `axis` is that of the responses."""
-    if not spec.own_regimes:
-        return values
-    return np.stack([np.take(values, a, axis)[..., at] for a, at in enumerate(spec.joint_regimes.T)], axis)
-
-
-def chain_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
-    """Map the `enters` array (*parameter, regime) of initial log probabilities to joint regimes.
-
-    The processes are independent, so their log probabilities add: (response, *parameter, joint regime).
-    """
-    return np.stack([enters[..., at] for at in spec.joint_regimes.T]) if spec.own_regimes else enters
-
-
-def step_entries_on_joint(spec: ModelSpec, enters: np.ndarray) -> np.ndarray:
-    """Map the `enters` array (*parameter, row, origin, destination) of logits to joint regimes.
-
-    The processes are independent, so their logits add: (response, *parameter, row, joint origin, joint destination). A
-    shared regime process is returned unchanged.
-    """
-    if not spec.own_regimes:
-        return enters
-    return np.stack([enters[..., at[:, None], at[None, :]] for at in spec.joint_regimes.T])
 
 
 def kernel_symbol(kernel: Kernel, name: str, *, over_lags: bool) -> str:

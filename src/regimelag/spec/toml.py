@@ -24,6 +24,7 @@ from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import Priors
+from regimelag.spec.processes import OrderBy
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 from regimelag.spec.volatility import VOLATILITIES, Volatility
 
@@ -51,6 +52,10 @@ def _to_plain(value: Any) -> Any:
         return value.kind if value == type(value)() and not isinstance(value, Kernel) else {"kind": value.kind} | held
     if isinstance(value, Priors):
         return {name: prior.to_plain() for name, prior in value.items()}
+    if isinstance(value, ModelSpec):
+        # Regimes are described by one of them.
+        skipped = "regimes" if value.regime_processes else "regime_processes"
+        return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value) if f.name != skipped}
     if is_dataclass(value) and not isinstance(value, type):
         held = {f.name: getattr(value, f.name) for f in fields(value)}
         # TOML has no null; a field of None is left out.
@@ -73,6 +78,9 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint in REGISTRIES:
         return _registered(hint, value, where)
+    if hint is OrderBy and isinstance(value, str):
+        # A quantity alone.
+        return OrderBy(value)  # type: ignore[arg-type]
     if is_dataclass(hint):
         return _record(hint, value, where)
     if origin is tuple:

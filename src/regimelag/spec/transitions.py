@@ -8,6 +8,7 @@ user's script works everywhere in the package once it is registered in `TRANSITI
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from regimelag.errors import require, require_positive
 from regimelag.runtime.plain import as_plain
 from regimelag.spec import names as nm
-from regimelag.spec.term import Term, index_of, normal, pooled, text, zero_sum_normal
+from regimelag.spec.priors import Prior
+from regimelag.spec.term import Term, index_of, ladder, normal, pooled, text, zero_sum_normal
 
 Array = Any
 # Sigma of the sum-to-zero normal priors of the destinations' log weights, and of the effect of a standard deviation of
@@ -36,11 +38,17 @@ class Steps(NamedTuple):
         Names of the drivers.
     own : str
         LaTeX index of the response if each has its own regime process; empty otherwise.
+    ordered : str
+        Driver by whose effect the regimes are ordered; empty otherwise.
+    forbidden : ndarray or None
+        (origin, destination) steps that the model excludes; None for none.
     """
 
     regimes: int
     drivers: tuple[str, ...]
     own: str = ""
+    ordered: str = ""
+    forbidden: np.ndarray | None = None
 
 
 class Transitions:
@@ -149,10 +157,11 @@ class Markov(Transitions):
                     (nm.REGIME, nm.ONWARD),
                     np.einsum("pi,qij,r->pqrij", regimes, onward_masks(count), rows[0]),
                     zero_sum=1,
-                    transform=_normalized,
+                    transform=partial(_normalized, _allowed(steps)),
                 )
             )
-        if steps.drivers:
+        pooled_rows = [1 + d for d, driver in enumerate(steps.drivers) if driver != steps.ordered]
+        if pooled_rows:
             found.append(
                 Term(
                     nm.DRIVER_EFFECT,
@@ -160,9 +169,21 @@ class Markov(Transitions):
                     rf"\delta{index_of(own, 'j')}",
                     "what one sd of a driver adds to a regime's log weight in the softmax; they sum to zero over "
                     "regimes",
-                    (nm.DRIVER, nm.DESTINATION),
-                    np.einsum("pr,qj,i->pqrij", rows[1:], regimes, np.ones(count)),
+                    (nm.POOLED_DRIVER if steps.ordered else nm.DRIVER, nm.DESTINATION),
+                    np.einsum("pr,qj,i->pqrij", rows[pooled_rows], regimes, np.ones(count)),
                     zero_sum=1,
+                )
+            )
+        if steps.ordered:
+            row = rows[[1 + steps.drivers.index(steps.ordered)]]
+            found.append(
+                Term(
+                    nm.DRIVER_GAP,
+                    Prior("HalfNormal", sigma=float(np.sqrt(2) * DRIVER_SD)),
+                    rf"\delta{index_of(own, 'k+1')} - \delta{index_of(own, 'k')}",
+                    "gap between neighbouring regimes in what one sd of the driver adds to their log weights",
+                    (nm.ORDERED_DRIVER, nm.GAP),
+                    np.einsum("pr,jg,i->pgrij", row, ladder(count), np.ones(count)),
                 )
             )
         if steps.drivers and self.by_origin:
@@ -203,8 +224,16 @@ class Markov(Transitions):
         return [(f"{words}.", rf"E[\text{{rows in regime }} i] = 1 + e^{{{stay}}}, \quad {rest}")]
 
 
-def _normalized(leave: Array, xp: Any) -> Array:
-    return leave - xp.log(xp.sum(xp.exp(leave), axis=-1, keepdims=True))
+def _normalized(allowed: np.ndarray, leave: Array, xp: Any) -> Array:
+    return leave - xp.log(xp.sum(allowed * xp.exp(leave), axis=-1, keepdims=True))
+
+
+def _allowed(steps: Steps) -> np.ndarray:
+    """One for each other regime to go to (regime, onward), zero if that step is forbidden; ones if all are."""
+    if steps.forbidden is None:
+        return np.ones(steps.regimes - 1)
+    allowed = np.einsum("qij,ij->iq", onward_masks(steps.regimes), ~steps.forbidden)
+    return np.where(allowed.any(axis=1, keepdims=True), allowed, 1.0)
 
 
 def onward_masks(count: int) -> np.ndarray:

@@ -267,7 +267,7 @@ def _quantities(
     found = dict(parameters.data_vars) | {"log_joint": log_joint}
     at = AtDraws(spec, panel, parameters)
     found["log_likelihood"] = at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2].sum(axis=-1))
-    if spec.regimes.count > 1:
+    if spec.switches:
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:
         tree = _tree(spec, panel, parameters)

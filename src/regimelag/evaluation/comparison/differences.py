@@ -11,6 +11,7 @@ from regimelag.model.latex import prior_in_words
 from regimelag.spec.families import Family
 from regimelag.spec.kernels import Kernel, NoLag
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.processes import OrderBy, RegimeProcess, declared
 from regimelag.spec.series import Control, Series
 from regimelag.spec.terms import model_terms
 from regimelag.spec.transitions import Transitions
@@ -20,10 +21,10 @@ from regimelag.spec.volatility import Volatility
 DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
 # Parts of a spec that are compared below, or that do not affect the posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
-APART |= {"indicators", "allow_overlap"}
+APART |= {"indicators", "allow_overlap", "regime_processes"}
 SAME_PERIOD, LAGGED = "same-period", "lagged"
 # Parts in which a model with regimes differs from one with GARCH.
-RIVALS = ("regimes", "drivers", "volatility")
+RIVALS = ("regimes", "regime_processes", "drivers", "volatility")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def contrast(reference: ModelSpec, spec: ModelSpec, others: Mapping[str, ModelSp
 
 def _are_rivals(regimes: ModelSpec, clustering: ModelSpec) -> bool:
     """Whether the only difference is that one has regimes with drivers and the other GARCH."""
-    if regimes.regimes.count == 1 or not clustering.volatility.moves:
+    if not regimes.switches or not clustering.volatility.moves:
         return False
     states = ("indicators", "moderators", "allow_overlap")
     if any(getattr(regimes, name) != getattr(clustering, name) for name in states):
@@ -251,9 +252,7 @@ def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
 
 
 def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
-    if reference.regimes.count != spec.regimes.count:
-        count = spec.regimes.count
-        yield f"with {count} regime{'s' if count > 1 else ''} instead of {reference.regimes.count}"
+    yield from _in_processes(declared(reference), declared(spec))
     # Without a lagged effect its variation and priors do not matter.
     lagged = bool(reference.lagged_signals and spec.lagged_signals)
     before, after = (
@@ -261,10 +260,28 @@ def _in_structure(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
     )
     if before != after:
         yield f"with {_plain(after)} varying over episodes instead of {_plain(before)}"
-    for part, skipped in (("regimes", {"names", "count"}), ("episodes", {"names", "vary"})):
-        differing = _fields(getattr(reference, part), getattr(spec, part), skipped)
-        yield from (f"with {words} in {part}" for words in differing)
+    differing = _fields(reference.episodes, spec.episodes, {"names", "vary"})
+    yield from (f"with {words} in episodes" for words in differing)
     yield from _in_priors(reference, spec)
+
+
+def _in_processes(reference: Sequence[RegimeProcess], spec: Sequence[RegimeProcess]) -> Iterator[str]:
+    """Differing regime processes, matched by name; of one process in each model, whatever its name."""
+    if len(reference) == len(spec) == 1:
+        (before,), (after,) = reference, spec
+        if before.count != after.count:
+            yield f"with {after.count} regime{'s' if after.count > 1 else ''} instead of {before.count}"
+        drivers = {"drivers"} if "regimes" in (before.name, after.name) else set()
+        differing = _fields(before, after, {"name", "names", "count"} | drivers)
+        yield from (f"with {words} in regimes" for words in differing)
+        return
+    mine, theirs = ({one.name: one for one in each} for each in (reference, spec))
+    for name in dict.fromkeys((*mine, *theirs)):
+        if name in mine and name in theirs:
+            differing = _fields(mine[name], theirs[name], {"names"})
+            yield from (f"with {words} in the process {name}" for words in differing)
+        else:
+            yield f"{'without' if name in mine else 'with'} the regime process {name}"
 
 
 def _in_priors(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
@@ -298,6 +315,8 @@ def _fields(before: Any, after: Any, skipped: set[str]) -> Iterator[str]:
 def _plain(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return " and ".join(map(_plain, value)) or "none"
+    if isinstance(value, OrderBy):
+        return " of ".join(filter(None, (value.quantity, value.signal or value.driver)))
     if isinstance(value, (Family, Transitions, Volatility)):
         usual = type(value)()
         own = [f"{name} = {_plain(held)}" for name, held in vars(value).items() if held != getattr(usual, name)]

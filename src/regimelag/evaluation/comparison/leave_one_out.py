@@ -58,7 +58,7 @@ def _terms(at: AtDraws) -> xr.DataArray:
 def _without_lags(at: AtDraws) -> np.ndarray:
     """Terms (draw, time) with point lags marginalised."""
     spec, size, found = at.spec, at.panel.sizes[nm.TIME] * at.spec.joint_regimes.size, []
-    _, log_mass = combinations(spec.point_kernels, spec.regimes.count, spec.max_lag)
+    _, log_mass = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
     for _, some in in_chunks(at.draws, size * spec.lag_combinations):
         eq, log_obs = log_observation_by_lag(spec, at.panel, some)
         found.append(leave_one_out_lags_draws(log_obs, eq.logits, eq.log_initial, log_mass))

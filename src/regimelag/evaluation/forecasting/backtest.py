@@ -235,11 +235,14 @@ def without_signals(spec: ModelSpec) -> ModelSpec:
 
 
 def _of_spec(spec: ModelSpec, panel: xr.Dataset) -> xr.Dataset:
-    names = [signal.name for signal in spec.signals]
+    """The panel with the signals and drivers of a spec alone."""
+    names = {nm.SIGNAL: [one.name for one in spec.signals], nm.DRIVER: [one.name for one in spec.drivers]}
     history = panel.sizes[nm.SIGNAL_TIME] - panel.sizes[nm.TIME]
-    cut = panel.sel({nm.SIGNAL: names}).isel({nm.SIGNAL_TIME: slice(history - spec.history, None)})
-    keep = (panel[nm.LEG_ROLE] != nm.SIGNAL) | panel[nm.LEG_SERIES].isin(names)
-    return cut.isel({nm.LEG: keep.to_numpy()})
+    cut = panel.sel(names).isel({nm.SIGNAL_TIME: slice(history - spec.history, None)})
+    keep = np.ones(panel.sizes[nm.LEG], dtype=bool)
+    for role, held in names.items():
+        keep &= ((panel[nm.LEG_ROLE] != role) | panel[nm.LEG_SERIES].isin(held)).to_numpy()
+    return cut.isel({nm.LEG: keep})
 
 
 class Model:

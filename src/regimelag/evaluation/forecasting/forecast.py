@@ -35,7 +35,7 @@ from regimelag.panel.scenarios import (
 )
 from regimelag.panel.slicing import in_units
 from regimelag.results.lags import only_one
-from regimelag.results.regimes import filtered_distribution
+from regimelag.results.regimes import filtered_distribution, process_axes
 from regimelag.results.view import View
 from regimelag.results.volatility import last_variance
 from regimelag.runtime.plain import drawn_seed, whole
@@ -211,7 +211,6 @@ def _labelled(
     values = in_units(panel, nm.RESPONSE, y)
     steps = {nm.STEP: np.arange(1, horizon + 1)}
     names = {nm.RESPONSE: [response.name for response in spec.responses]}
-    chains = names if spec.own_regimes else {}
     levels = np.stack([_path(panel, spec, a, values[..., a]) for a in range(values.shape[-1])], axis=-1)
     read = xr.Dataset(
         {
@@ -221,8 +220,7 @@ def _labelled(
                 marginal_regime_probabilities(spec, distributions),
                 parameters,
                 **steps,
-                **chains,
-                **{nm.REGIME: list(spec.regimes.labels())},
+                **process_axes(spec),
             ),
         }
     )

@@ -11,11 +11,14 @@ from regimelag.errors import FitError
 from regimelag.evaluation.forecasting.forecast import refuse_own_past
 from regimelag.model.evaluate import (
     Draws,
-    chain_tables,
+    by_own_regime,
+    count_draws,
+    joint_table,
     lag_weights,
+    lag_weights_on_joint,
     lagged_effects,
-    marginal_regime_probabilities,
     moderation,
+    same_period_effects,
     unstack_draws,
 )
 from regimelag.panel.slicing import effect_scale, natural
@@ -61,10 +64,11 @@ def impulse_response(
     -------
     xarray.Dataset
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each period, in the
-        response's unit, given regime ``start`` in period 0; ``averaged`` (chain, draw, step), averaged over the
-        filtered distribution of the window's last regime. With several responses, each also has response. In ``attrs``:
-        ``signal``; ``shock``, the total change, and ``shock_rows``, its number of periods; ``frequency``; and
-        ``extrapolation``, which states where the change exceeds those in the window, empty if it does not.
+        response's unit, given regime ``start`` in period 0. With several regime processes a start is a joint regime,
+        and coordinates named as the processes hold the regime of each; ``averaged`` (chain, draw, step), averaged over
+        the filtered distribution of the window's last regime. With several responses, each also has response. In
+        ``attrs``: ``signal``; ``shock``, the total change, and ``shock_rows``, its number of periods; ``frequency``;
+        and ``extrapolation``, which states where the change exceeds those in the window, empty if it does not.
 
     Raises
     ------
@@ -93,29 +97,37 @@ def impulse_response(
     unit = effect_scale(panel, nm.SIGNAL).sel({nm.SIGNAL: chosen.name}).to_numpy()
     answers = _answers(coefficients, moves, horizon)
     if chosen in spec.lagged_signals:
-        weights = lag_weights(spec, draws, chosen)[0]
+        weights = lag_weights_on_joint(spec, lag_weights(spec, draws, chosen)[0])
         weights = weights[:, :, min(episode, weights.shape[2] - 1)]
         # What moderators add in a period is in proportion to the lagged sum of that period.
         past = _answers(np.concatenate([np.zeros_like(weights[..., :1]), weights], axis=-1), moves, horizon)
         answers = answers + _moderated(spec, panel, draws, chosen, at or {}, horizon) * past
     answers = answers * unit[:, None, None]
-    now = marginal_regime_probabilities(spec, filtered_distribution(view))
-    cumulative, averaged = _over_regimes(spec, draws, answers, now)
+    cumulative, averaged = _over_regimes(spec, draws, answers, filtered_distribution(view))
     steps = {nm.STEP: np.arange(horizon + 1)}
-    starts = {START: list(spec.regimes.labels())}
+    starts, of_each = _starts(spec)
     names = {nm.RESPONSE: [response.name for response in spec.responses]}
     read = xr.Dataset(
         {
-            "cumulative": only_one(unstack_draws(cumulative, parameters, **steps, **names, **starts)),
+            "cumulative": only_one(unstack_draws(cumulative, parameters, **steps, **names, **{START: starts})),
             "averaged": only_one(unstack_draws(averaged, parameters, **steps, **names)),
         }
     )
+    read = read.assign_coords({name: (START, labels) for name, labels in of_each.items()})
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
     beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
     read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(chosen, at or {})]
     read.attrs[nm.SENTENCES] += [beyond] if beyond else []
     return read
+
+
+def _starts(spec: ModelSpec) -> tuple[list[str], dict[str, list[str]]]:
+    """Labels of the starting regimes, and the regime of each of several processes in each of them."""
+    if spec.own_regimes or len(spec.processes) == 1:
+        return list(spec.processes[0].labels), {}
+    held = {one.spec.name: [one.labels[k] for k in one.regime] for one in spec.processes}
+    return [", ".join(labels) for labels in zip(*held.values(), strict=True)], held
 
 
 def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
@@ -152,14 +164,15 @@ def _check_sign(signal: Signal, moves: np.ndarray) -> None:
 
 
 def _coefficients(spec: ModelSpec, draws: Draws, signal: Signal, episodes: int, episode: int) -> np.ndarray:
-    """Standardised response (draw, response, regime, lag from zero on) to one standard deviation of the signal."""
-    count = len(draws[nm.INTERCEPT])
-    found = np.zeros((count, len(spec.responses), spec.regimes.count, spec.max_lag + 1))
+    """Standardised response (draw, response, joint regime, lag from zero) to one standard deviation of the signal."""
+    count, joint = count_draws(draws), len(spec.joint_regimes)
+    found = np.zeros((count, len(spec.responses), joint, spec.max_lag + 1))
     if signal.contemporaneous:
-        found[..., 0] = draws[nm.CONTEMPORANEOUS][:, :, spec.contemporaneous_signals.index(signal), None]
+        found[..., 0] = same_period_effects(spec, draws)[:, spec.contemporaneous_signals.index(signal)]
     if signal in spec.lagged_signals:
         effect = lagged_effects(spec, draws, episodes)[:, spec.lagged_signals.index(signal), :, episode]
         weights, departure = lag_weights(spec, draws, signal)
+        weights = lag_weights_on_joint(spec, weights)
         found[..., 1:] = effect[..., None] * weights[:, :, min(episode, weights.shape[2] - 1)]
         if departure is not None:
             found[..., 1:] += departure[:, None, None]
@@ -214,19 +227,17 @@ def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.nd
 def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
     count, responses, regimes, steps = answers.shape
-    chains = [softmax(rows[:, 0], np) for rows in chain_tables(spec, draws)]
+    transition = softmax(joint_table(spec, draws)[:, 0], np)
     expected = np.empty((count, steps, responses, regimes))
-    for a in range(responses):
-        transition = chains[a if spec.own_regimes else 0]
-        distribution = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
-        for step in range(steps):
-            # Probability of regime j given start i: (draw, i, j).
-            expected[:, step, a] = np.einsum("dij,dj->di", distribution, answers[:, a, :, step])
-            distribution = distribution @ transition
-    expected = _with_own_past(spec, draws, expected)
-    cumulative = np.cumsum(expected, axis=1)
-    weights = now if spec.own_regimes else np.repeat(now[:, None], responses, axis=1)
-    return cumulative, np.einsum("dtas,das->dta", cumulative, weights)
+    distribution = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
+    for step in range(steps):
+        # Probability of regime j given start i: (draw, i, j).
+        expected[:, step] = np.einsum("dij,daj->dai", distribution, answers[..., step])
+        distribution = distribution @ transition
+    cumulative = np.cumsum(_with_own_past(spec, draws, expected), axis=1)
+    averaged = np.einsum("dtas,ds->dta", cumulative, now)
+    # The response of one with a process of its own depends on the regimes of that process alone.
+    return by_own_regime(spec, "effect", cumulative, axis=2) if spec.own_regimes else cumulative, averaged
 
 
 def _with_own_past(spec: ModelSpec, draws: Draws, expected: np.ndarray) -> np.ndarray:

@@ -151,6 +151,6 @@ def _clustering(spec: ModelSpec, panel: xr.Dataset, _: str) -> Rival:
     states = tuple(indicator.name for indicator in spec.indicators)
     kept = drivers_of(spec, (*spec.moderators, *states))
     moderating = tuple(dataclasses.replace(driver, drives=False) for driver in kept)
-    one = spec.changed(regimes=Regimes(count=1), drivers=moderating, volatility="garch")
+    one = spec.changed(regimes=Regimes(count=1), regime_processes=(), drivers=moderating, volatility="garch")
     places = [spec.drivers.index(driver) for driver in kept]
     return Rival(CLUSTERING, one, panel.isel({nm.DRIVER: places}), "one regime, without drivers")

@@ -1,0 +1,22 @@
+"""Drivers as published before each row."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from regimelag.panel.rows import FloatArray
+from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.terms import control_drivers
+
+
+def published_drivers(spec: ModelSpec, panel: xr.Dataset) -> FloatArray:
+    """Standardised drivers with a term in the location (time, driver), as published by the end of the row before.
+
+    They are those that move the step into the row. A panel has no driver before its first row, where they are zero,
+    their mean.
+    """
+    places = [spec.drivers.index(driver) for driver in control_drivers(spec)]
+    values = panel[nm.DRIVER_VALUE].to_numpy()[:, places]
+    return np.concatenate([np.zeros((1, len(places))), values[:-1]])
