@@ -258,6 +258,7 @@ def test_arviz_draws_the_ranks(kept):
         ({"thinned": 501}, "as many draws"),
         ({"sampler": {"draws": 10}}, "sampler is a Sampler"),
         ({"sampler": rl.Sampler(nuts_sampler="pymc")}, "one compiled model"),
+        ({"sampler": rl.Sampler(options={"backend": "jax"})}, "compiled by numba"),
         ({"rows": 31}, "at most all"),
     ],
 )

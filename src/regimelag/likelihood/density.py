@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from pytensor.gradient import disconnected_type
@@ -20,6 +21,8 @@ from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative,
 
 # Standardised residuals are clipped at this value, so that squares and derivatives are finite.
 FARTHEST = 1e140
+# Half the degrees of freedom above which the JAX rule takes the series of the t density's constant.
+LARGE = 1e4
 # Number of times whose episodes are compared together.
 BLOCK = 256
 
@@ -207,6 +210,34 @@ def _logpdf_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent):
     return d_location, d_log_scale, d_nu
 
 
+def t_density_in_jax(jax, squares, nu, d):
+    """Log density of ``d`` standardised responses in JAX, from their squared distance."""
+    jnp = jax.numpy
+    finite, a = jnp.isfinite(nu), 0.5 * d
+    nu = jnp.where(finite, nu, 1.0)
+    # The difference of the log gamma functions is inaccurate for large x; the series is then exact to rounding.
+    x = jnp.minimum(0.5 * nu, LARGE)
+    exact = jax.lax.lgamma(x + a) - jax.lax.lgamma(x) - a * jnp.log(x)
+    x = jnp.maximum(0.5 * nu, LARGE)
+    series = a * (a - 1) / (2 * x) * (1 - (2 * a - 1) / (6 * x))
+    constant = jnp.where(0.5 * nu < LARGE, exact, series)
+    t = constant - 0.5 * (nu + d) * jnp.log1p(squares / nu)
+    return jnp.where(finite, t, -0.5 * squares) - d * HALF_LOG_TWO_PI
+
+
+def adjoint_in_jax(jax, density, shape):
+    """Adjoint of a density in JAX; `shape` selects its shape parameters from the inputs after ``episode``."""
+
+    def adjoint(y, location, log_scale, episode, *rest):
+        def of_parameters(location, log_scale, *parameters):
+            return density(y, location, log_scale, episode, *parameters)
+
+        _, pull = jax.vjp(of_parameters, location, log_scale, *rest[shape])
+        return pull(rest[-1])
+
+    return adjoint
+
+
 class LogpdfOp(LinkedOp):
     """Log density: (y, location, log_scale, episode, *shape parameters) -> (regime, time)."""
 
@@ -219,6 +250,11 @@ class LogpdfOp(LinkedOp):
 
 class LogpdfAdjointOp(LinkedOp):
     """Adjoint of :class:`LogpdfOp`: inputs, output and cotangent -> gradients of location, log_scale and shape."""
+
+    density: ClassVar[type[LogpdfOp]]
+
+    def in_jax(self, jax):
+        return adjoint_in_jax(jax, self.density().in_jax(jax), slice(0, -2))
 
     def make_node(self, *inputs):
         outputs = [variable.type() for variable in (inputs[1], inputs[2], *inputs[4:-2])]
@@ -241,9 +277,22 @@ class StudentTLogpdf(LogpdfOp):
         d_location, d_log_scale, d_nu = Blockwise(StudentTLogpdfAdjoint())(*inputs, outputs[0], cotangents[0])
         return [-d_location.sum(axis=-2), d_location, d_log_scale, disconnected_type(), d_nu]
 
+    def in_jax(self, jax):
+        jnp = jax.numpy
+
+        def logpdf(y, location, log_scale, episode, nu):
+            missing, log_scale = jnp.isnan(y), log_scale[episode].T
+            z = (jnp.where(missing, 0.0, y) - location) * jnp.exp(-log_scale)
+            value = t_density_in_jax(jax, jnp.clip(z, -FARTHEST, FARTHEST) ** 2, nu, 1) - log_scale
+            return jnp.where(missing, 0.0, value)
+
+        return logpdf
+
 
 class StudentTLogpdfAdjoint(LogpdfAdjointOp):
     """Adjoint of :class:`StudentTLogpdf`."""
+
+    density = StudentTLogpdf
 
     gufunc_signature = "(t),(k,t),(e,k),(t),(),(k,t),(k,t)->(k,t),(e,k),()"
     loop = _logpdf_adjoint

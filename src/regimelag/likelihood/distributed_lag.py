@@ -169,6 +169,9 @@ class LagSum(LinkedOp):
         (cotangent,) = cotangents
         return [_pulled(LagSumDSignal, weights, cotangent), _pulled(LagSumDWeights, signal, cotangent)]
 
+    def in_jax(self, jax):
+        return lambda signal, weights: jax.numpy.convolve(signal, weights, "valid")[:-1]
+
 
 class LagSumDWeights(LinkedOp):
     """Adjoint of :class:`LagSum` for the weights: (signal, cotangent) -> (lag)."""
@@ -183,6 +186,9 @@ class LagSumDWeights(LinkedOp):
         signal, of_sum = inputs
         (cotangent,) = cotangents
         return [_pulled(LagSumDSignal, cotangent, of_sum), _pulled(LagSum, signal, cotangent)]
+
+    def in_jax(self, jax):
+        return lambda signal, cotangent: jax.numpy.correlate(signal, cotangent, "valid")[-2::-1]
 
 
 class LagSumDSignal(LinkedOp):
@@ -204,6 +210,9 @@ class LagSumDSignal(LinkedOp):
         weights, of_sum = inputs
         (cotangent,) = cotangents
         return [_pulled(LagSumDWeights, cotangent, of_sum), _pulled(LagSum, cotangent, weights)]
+
+    def in_jax(self, jax):
+        return lambda weights, cotangent: jax.numpy.append(jax.numpy.convolve(weights[::-1], cotangent), 0.0)
 
 
 def _pulled(op: type[LinkedOp], *inputs: TensorVariable) -> TensorVariable:

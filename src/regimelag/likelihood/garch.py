@@ -21,7 +21,7 @@ from pytensor.tensor import TensorLike, TensorVariable, as_tensor_variable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.likelihood.checks import agree, as_float, is_integer, require, shapes
-from regimelag.likelihood.density import FARTHEST
+from regimelag.likelihood.density import FARTHEST, adjoint_in_jax, t_density_in_jax
 from regimelag.likelihood.linked_op import LinkedOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
@@ -242,6 +242,26 @@ class GarchLogpdf(LinkedOp):
         d_location, d_log_scale, d_alpha, d_beta, d_nu = found
         return [-d_location, d_location, d_log_scale, disconnected_type(), d_alpha, d_beta, d_nu]
 
+    def in_jax(self, jax):
+        jnp = jax.numpy
+
+        def logpdf(y, location, log_scale, episode, alpha, beta, nu):
+            missing, log_scale = jnp.isnan(y), log_scale[episode]
+            z = (jnp.where(missing, 0.0, y) - location) * jnp.exp(-log_scale)
+            squares = jnp.clip(z, -FARTHEST, FARTHEST) ** 2
+
+            def step(now, row):
+                square, unseen = row
+                return 1.0 - alpha - beta + alpha * jnp.where(unseen, now, square) + beta * now, now
+
+            _, v = jax.lax.scan(step, jnp.ones(()), (squares, missing))
+            # The t of variance v has the scale sqrt(v * shrink).
+            shrink = jnp.where(jnp.isfinite(nu), 1.0 - 2.0 / nu, 1.0)
+            value = t_density_in_jax(jax, squares / (v * shrink), nu, 1)
+            return jnp.where(missing, 0.0, value - log_scale - 0.5 * jnp.log(v * shrink))
+
+        return logpdf
+
 
 class GarchLogpdfAdjoint(LinkedOp):
     """Adjoint of :class:`GarchLogpdf`: inputs and cotangent -> gradients of all but y and episode."""
@@ -255,3 +275,6 @@ class GarchLogpdfAdjoint(LinkedOp):
 
     def infer_shape(self, node, input_shapes):
         return [input_shapes[place] for place in (1, 2, 4, 5, 6)]
+
+    def in_jax(self, jax):
+        return adjoint_in_jax(jax, GarchLogpdf().in_jax(jax), slice(0, -1))

@@ -18,7 +18,8 @@ References
 .. [1] Baum, L. E., Petrie, T., Soules, G., & Weiss, N. (1970). doi:10.1214/aoms/1177697196
 .. [2] Hamilton, J. D. (1989). doi:10.2307/1912559
 .. [3] Kim, C.-J. (1994). doi:10.1016/0304-4076(94)90036-1
-.. [4] Viterbi, A. J. (1967). doi:10.1109/TIT.1967.1054010
+.. [4] Särkkä, S., & García-Fernández, Á. F. (2021). doi:10.1109/TAC.2020.2976316
+.. [5] Viterbi, A. J. (1967). doi:10.1109/TIT.1967.1054010
 """
 
 import math
@@ -420,3 +421,51 @@ def viterbi(log_obs, transition_logits, log_init):
         for t in range(times - 2, -1, -1):
             path[t] = came_from[t + 1, path[t + 1]]
     return path, log_joint
+
+
+def forward_backward_in_jax(jax, log_obs, logits, log_init, *, in_parallel):
+    """Log likelihood and its gradients in JAX, as :func:`exact_loglik_and_adjoint` but with time last.
+
+    ``in_parallel`` computes the messages by an associative scan over products of transition matrices (Särkkä &
+    García-Fernández, 2021, doi:10.1109/TAC.2020.2976316): more arithmetic, but its depth is the logarithm of the number
+    of times, which an accelerator needs.
+    """
+    jnp, logsumexp = jax.numpy, jax.nn.logsumexp
+    steps = log_obs.shape[1] - 1
+    total = logsumexp(logits, axis=1, keepdims=True)
+    # An origin without an exit is a dead end.
+    log_p = jnp.where(total == -jnp.inf, -jnp.inf, logits - total)
+    # Densities of a step's destination (step, origin, destination).
+    arrivals = jnp.moveaxis(log_p, -1, 0) + log_obs[:, 1:].T[:, None]
+    first, last = log_init + log_obs[:, 0], jnp.zeros_like(log_init)
+
+    def product(one, other):
+        return logsumexp(one[..., :, :, None] + other[..., None, :, :], axis=-2)
+
+    def ahead(message, arrival):
+        following = logsumexp(message[:, None] + arrival, axis=0)
+        return following, following
+
+    def back(message, arrival):
+        before = logsumexp(arrival + message, axis=1)
+        return before, before
+
+    if steps == 0:
+        after, before = jnp.zeros((0, len(first))), jnp.zeros((0, len(first)))
+    elif in_parallel:
+        after = logsumexp(first[:, None] + jax.lax.associative_scan(product, arrivals), axis=-2)
+        reverse = jax.lax.associative_scan(lambda one, other: product(other, one), arrivals, reverse=True)
+        before = logsumexp(reverse, axis=-1)
+    else:
+        after, before = jax.lax.scan(ahead, first, arrivals)[1], jax.lax.scan(back, last, arrivals, reverse=True)[1]
+    forward, backward = jnp.concatenate([first[None], after]), jnp.concatenate([before, last[None]])
+    loglik = logsumexp(forward[-1])
+    # Impossible data have zero gradients; NaN and infinite densities have none.
+    possible = jnp.where(loglik == -jnp.inf, jnp.inf, loglik)
+    smoothed = jnp.exp(forward + backward - possible)
+    joint = jnp.exp(forward[:-1, :, None] + arrivals + backward[1:, None] - possible)
+    d_logits = jnp.moveaxis(joint, 0, -1) - jnp.exp(log_p) * joint.sum(axis=-1).T[:, None]
+    d_logits = d_logits if logits.shape[-1] == steps else d_logits.sum(axis=-1, keepdims=True)
+    invalid = jnp.isnan(loglik) | (loglik == jnp.inf)
+    found = loglik, smoothed.T, d_logits, smoothed[0]
+    return tuple(jnp.where(invalid, jnp.nan, each) for each in found)

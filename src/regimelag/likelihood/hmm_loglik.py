@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from functools import partial
 from typing import ClassVar
 
 import llvmlite.binding
@@ -29,7 +30,7 @@ from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.likelihood.checks import as_float, require, require_chain
 from regimelag.likelihood.checks import shapes as static_shapes
-from regimelag.likelihood.hmm import exact_loglik_and_adjoint
+from regimelag.likelihood.hmm import exact_loglik_and_adjoint, forward_backward_in_jax
 from regimelag.likelihood.linked_op import LinkedOp
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import exp_nonpositive, fill_scaled_exp, fill_softmax, registers
@@ -428,6 +429,31 @@ class LoglikOp(LinkedOp):
             raise NotImplementedError(f"{self.builder} has first derivatives only: use a method without a Hessian")
         return [of_value * gradient for gradient in outputs[1:]]
 
+    def value_and_gradients_in_jax(self, jax):
+        """Return a JAX function of the inputs with the value and the gradient of each input."""
+        raise NotImplementedError(f"{type(self).__name__} has no JAX rule")
+
+    def in_jax(self, jax):
+        # JAX must not differentiate the recursions: where a state is impossible, that gives NaN.
+        both = self.value_and_gradients_in_jax(jax)
+        function = jax.custom_vjp(both)
+
+        def forward(*inputs):
+            found = both(*(each.value for each in inputs))
+            return found, found[1:]
+
+        def backward(gradients, cotangents):
+            of_value, *of_gradient = cotangents
+            zero = jax.custom_derivatives.SymbolicZero
+            if not all(isinstance(cotangent, zero) for cotangent in of_gradient):
+                raise NotImplementedError(f"{self.builder} has first derivatives only: use a method without a Hessian")
+            if isinstance(of_value, zero):
+                of_value = 0.0
+            return tuple(of_value * gradient for gradient in gradients)
+
+        function.defvjp(forward, backward, symbolic_zeros=True)
+        return function
+
 
 class MarkovLoglik(LoglikOp):
     """Log likelihood of a hidden Markov model, as a function of (log_obs, transition_logits, log_init)."""
@@ -435,3 +461,6 @@ class MarkovLoglik(LoglikOp):
     gufunc_signature = "(k,t),(k,k,s),(k)->(),(k,t),(k,k,s),(k)"
     loop = loglik_and_adjoint
     builder = "markov_loglik"
+
+    def value_and_gradients_in_jax(self, jax):
+        return partial(forward_backward_in_jax, jax, in_parallel=jax.default_backend() != "cpu")

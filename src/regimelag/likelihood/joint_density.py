@@ -15,7 +15,7 @@ from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
 from regimelag.likelihood.checks import agree, as_float, require, require_aligned, shapes
-from regimelag.likelihood.density import FARTHEST, LogpdfAdjointOp, LogpdfOp
+from regimelag.likelihood.density import FARTHEST, LogpdfAdjointOp, LogpdfOp, t_density_in_jax
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import HALF_LOG_TWO_PI, log1p_nonnegative, t_constant, t_constant_slope
 
@@ -455,9 +455,29 @@ class JointLogpdf(LogpdfOp):
         d_location, d_log_scale, *rest = Blockwise(JointLogpdfAdjoint())(*inputs, outputs[0], cotangents[0])
         return [-d_location.sum(axis=-2), d_location, d_log_scale, disconnected_type(), *rest]
 
+    def in_jax(self, jax):
+        jnp = jax.numpy
+
+        def logpdf(y, location, log_scale, episode, correlation, nu):
+            """A missing response has distance zero and is uncorrelated with the others."""
+            seen = ~jnp.isnan(y.T)
+            log_scale = jnp.where(seen.T[:, None], jnp.moveaxis(log_scale[episode], 0, -1), 0.0)
+            z = (jnp.where(seen.T, y, 0.0)[:, None] - location) * jnp.exp(-log_scale)
+            z = jnp.where(seen.T[:, None], jnp.clip(z, -FARTHEST, FARTHEST), 0.0)
+            both = seen[:, :, None] & seen[:, None, :]
+            among = jnp.where(both, 0.5 * (correlation + correlation.T), jnp.eye(len(y)))
+            factor = jnp.linalg.cholesky(among)
+            white = jax.lax.linalg.triangular_solve(factor, jnp.moveaxis(z, -1, 0), left_side=True, lower=True)
+            volume = log_scale.sum(axis=0) + jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(axis=-1)
+            return t_density_in_jax(jax, (white**2).sum(axis=1).T, nu, seen.sum(axis=1)) - volume
+
+        return logpdf
+
 
 class JointLogpdfAdjoint(LogpdfAdjointOp):
     """Adjoint of :class:`JointLogpdf`."""
+
+    density = JointLogpdf
 
     gufunc_signature = "(a,t),(a,k,t),(e,a,k),(t),(a,a),(),(k,t),(k,t)->(a,k,t),(e,a,k),(a,a),()"
     loop = _logpdf_adjoint

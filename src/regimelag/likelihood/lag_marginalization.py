@@ -6,16 +6,27 @@ transitions do not depend on the lag. With L[c] its likelihood under lag c,
     log p(y) = log sum_c prior[c] L[c],        W[c] = P(c | y) = prior[c] L[c] / p(y).
 """
 
+# The base class documents the methods of an Op.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor import TensorLike, TensorVariable
 
 from regimelag.likelihood.checks import agree, as_float, require, require_chain, shapes
-from regimelag.likelihood.hmm_loglik import CERTAIN, RESCALE_EVERY, LoglikOp, call_exact, check_chain
+from regimelag.likelihood.hmm import forward_backward_in_jax
+from regimelag.likelihood.hmm_loglik import (
+    CERTAIN,
+    RESCALE_EVERY,
+    LoglikOp,
+    call_exact,
+    check_chain,
+)
 from regimelag.likelihood.numba_link import CONTRACT, REORDER, compiled
 from regimelag.likelihood.vector_math import (
     LOG_TWO,
@@ -293,3 +304,18 @@ class LagMarginalLoglik(LoglikOp):
     gufunc_signature = "(k,t,c),(k,k,s),(k),(c)->(),(k,t,c),(k,k,s),(k),(c)"
     loop = loglik_and_adjoint
     builder = "lag_marginal_loglik"
+
+    def value_and_gradients_in_jax(self, jax):
+        jnp = jax.numpy
+        each_lag = jax.vmap(partial(forward_backward_in_jax, jax, in_parallel=jax.default_backend() != "cpu"))
+
+        def both(log_obs, logits, log_init, log_prior):
+            shared = [jnp.broadcast_to(each, (len(log_prior), *each.shape)) for each in (logits, log_init)]
+            by_lag, *gradients = each_lag(jnp.moveaxis(log_obs, -1, 0), *shared)
+            loglik = jax.nn.logsumexp(by_lag + log_prior)
+            weight = jnp.exp(by_lag + log_prior - jnp.where(loglik == -jnp.inf, jnp.inf, loglik))
+            # A lag that the data exclude has no weight, whatever its gradient.
+            d_log_obs, d_logits, d_log_init = (jnp.moveaxis(each, 0, -1) * weight for each in gradients)
+            return loglik, d_log_obs, d_logits.sum(axis=-1), d_log_init.sum(axis=-1), weight
+
+        return both

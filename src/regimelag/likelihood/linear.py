@@ -217,6 +217,14 @@ class Predictor(LinkedOp):
         d_covariates = _d_covariates(coefficients, episode, cotangent)
         return [d_covariates, d_coefficients, disconnected_type()]
 
+    def in_jax(self, jax):
+        def predictor(covariates, coefficients, episode):
+            if episode.shape[0] == 0:
+                return coefficients[0].T @ covariates
+            return jax.numpy.einsum("ct,tcm->mt", covariates, coefficients[episode])
+
+        return predictor
+
 
 class PredictorDCoefficients(LinkedOp):
     """Adjoint of :class:`Predictor` for the coefficients, of which it uses only the shape."""
@@ -239,6 +247,15 @@ class PredictorDCoefficients(LinkedOp):
         d_covariates = _d_covariates(cotangent, episode, of_sum)
         d_sum = Blockwise(Predictor())(covariates, cotangent, episode)
         return [d_covariates, disconnected_type(), d_sum, disconnected_type()]
+
+    def in_jax(self, jax):
+        predictor = Predictor().in_jax(jax)
+
+        def d_coefficients(covariates, episode, cotangent, like):
+            _, pull = jax.vjp(lambda coefficients: predictor(covariates, coefficients, episode), like)
+            return pull(cotangent)[0]
+
+        return d_coefficients
 
 
 def _d_covariates(coefficients: TensorVariable, episode: TensorVariable, cotangent: TensorVariable) -> TensorVariable:
@@ -265,3 +282,6 @@ class LinearMap(LinkedOp):
     def pullback(self, inputs, outputs, cotangents):
         matrix, _ = inputs
         return [disconnected_type(), LinearMap()(matrix.T, cotangents[0])]
+
+    def in_jax(self, jax):
+        return lambda matrix, vectors: vectors @ matrix

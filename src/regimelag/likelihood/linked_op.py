@@ -1,12 +1,15 @@
-"""Base class of Ops that run a compiled loop, registered with PyTensor's numba backend."""
+"""Base class of Ops that run a compiled loop, registered with PyTensor's numba and JAX backends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from numba import types
-from pytensor.graph import Apply, Op
+from pytensor.compile.mode import optdb
+from pytensor.graph import Apply, FunctionGraph, Op
+from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
@@ -32,6 +35,13 @@ class LinkedOp(Op):
     def static(self) -> tuple[Any, ...]:
         """Arguments of the loop that precede the inputs and are part of its type."""
         return ()
+
+    def in_jax(self, jax: Any) -> Callable[..., Any]:
+        """Return a JAX function of all inputs with the Op's outputs: an array, or a tuple of several.
+
+        JAX is not imported with the package, so its module comes as the argument.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no JAX rule")
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
         """Compute the outputs in PyTensor's Python mode."""
@@ -61,3 +71,16 @@ def linked({", ".join(f"x{n}" for n in range(len(given)))}):
     known = {"call": link(type(op).loop, tuple(kinds)), "ascontiguousarray": np.ascontiguousarray}
     known |= {"asarray": np.asarray} | {f"s{n}": each for n, each in enumerate(static)}
     return numba_njit(compile_numba_function_src(source, "linked", known)), VERSION
+
+
+class _JaxRules(GraphRewriter):
+    """Registers the rules with PyTensor's JAX backend, which imports JAX, when a graph is first compiled for it."""
+
+    def apply(self, fgraph: FunctionGraph) -> None:  # noqa: ARG002 the graph stays as it is
+        import jax  # noqa: PLC0415
+        from pytensor.link.jax.dispatch.basic import jax_funcify  # noqa: PLC0415
+
+        jax_funcify.register(LinkedOp, lambda op, **_: op.in_jax(jax))
+
+
+optdb.register("regimelag_jax_rules", _JaxRules(), "jax", position=0)

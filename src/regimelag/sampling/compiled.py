@@ -84,7 +84,7 @@ class CompiledModel:
         self.data, self.table = held, _table(held)
         self._variables = self._back_from_points()
 
-    def _pieces(self, points: Any) -> list[Any]:
+    def pieces(self, points: Any) -> list[Any]:
         """Values of the free variables in points (..., parameter)."""
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in self._shapes])
         lead = points.shape[:-1] if points.ndim > 1 else ()
@@ -101,7 +101,7 @@ class CompiledModel:
         gradients = pt.grad(value, self._values)
         gradient = pt.concatenate([each.reshape((-1,)) for each in gradients])
         point = pt.vector(POINT, shape=(self.size,))
-        replaced = dict(zip(self._values, self._pieces(point), strict=True))
+        replaced = dict(zip(self._values, self.pieces(point), strict=True))
         value, gradient = clone_replace([value, gradient], replaced)
         with self.model:
             return pm.pytensorf.compile([point], [value, gradient], mode="NUMBA")
@@ -111,7 +111,7 @@ class CompiledModel:
         names = {variable.name for variable in (*self.model.free_RVs, *self.model.deterministics)}
         variables = [variable for variable in self.model.unobserved_value_vars if variable.name in names]
         point, points = pt.vector(shape=(self.size,)), pt.matrix(shape=(None, self.size))
-        found = clone_replace(variables, dict(zip(self._values, self._pieces(point), strict=True)))
+        found = clone_replace(variables, dict(zip(self._values, self.pieces(point), strict=True)))
         back = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode="FAST_COMPILE")
         ordered = [str(variable.name) for variable in variables]
         return lambda values: dict(zip(ordered, back(values), strict=True))

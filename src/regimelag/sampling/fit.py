@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,10 +22,17 @@ from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.inference_data import as_fit
 from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
 from regimelag.sampling.modes_dataset import RESERVED, catalogue_of, with_reached
-from regimelag.sampling.nuts import sample_nutpie, sample_pymc
+from regimelag.sampling.nuts import sample_jax, sample_nutpie, sample_pymc
 from regimelag.sampling.sampler import NutsSampler, Sampler, sampler_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+
+RUN: dict[str, Callable[..., xr.DataTree]] = {
+    "nutpie": sample_nutpie,
+    "pymc": sample_pymc,
+    "numpyro": partial(sample_jax, library="numpyro"),
+    "blackjax": partial(sample_jax, library="blackjax"),
+}
 
 # Maximum number of prior draws until one satisfies all constraints; six ordered components accept one in 720.
 TRIES = 5000
@@ -67,7 +75,7 @@ def fit(
     progressbar : bool
         Whether to show progress.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`; unknown keywords are refused.
+        Passed on to the library, as `Sampler.options`; unknown keywords are refused.
 
     Returns
     -------
@@ -148,7 +156,7 @@ def sample(
     progressbar : bool
         Whether to show progress.
     **kwargs
-        Passed on to `nutpie.sample` or `pymc.sample`; unknown keywords are refused.
+        Passed on to the library, as `Sampler.options`; unknown keywords are refused.
 
     Returns
     -------
@@ -185,8 +193,7 @@ def sample(
     modes = find_modes_from_prior(compiled, starts=settings.starts, random_seed=seed)
     start = partial(dispersed_start, modes, compiled.value_and_gradient)
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
-    run = sample_nutpie if settings.nuts_sampler == "nutpie" else sample_pymc
-    tree = run(compiled, start, seed, progressbar, settings.nuts)
+    tree = RUN[settings.nuts_sampler](compiled, start, seed, progressbar, settings.nuts)
     catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
     with threadpool_limits(limits=1):
         tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))

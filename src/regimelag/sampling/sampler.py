@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from regimelag.errors import FitError
 from regimelag.runtime.plain import fraction, whole, wholes
 from regimelag.sampling.sampler_kwargs import check_keywords
 
-NutsSampler = Literal["nutpie", "pymc"]
+NutsSampler = Literal["nutpie", "pymc", "numpyro", "blackjax"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,12 @@ class Sampler:
         Target acceptance probability of the step size adaptation, between 0 and 1.
     starts : int
         Number of starting points of the mode search, drawn from the prior.
-    nuts_sampler : {"nutpie", "pymc"}
-        Library for NUTS.
+    nuts_sampler : {"nutpie", "pymc", "numpyro", "blackjax"}
+        Library for NUTS. The last two need JAX, compute on its default device, and lose the draws if interrupted.
     options : mapping
-        Further keywords of `nutpie.sample` or `pymc.sample`, such as ``{"maxdepth": 12}``.
+        Further keywords of `nutpie.sample`, `pymc.sample`, `numpyro.infer.NUTS` or `blackjax.window_adaptation`, such
+        as ``{"maxdepth": 12}`` for nutpie. For nutpie also ``{"backend": "jax"}``, which evaluates the density with
+        JAX; for the last two also ``chain_method``, "parallel" or "vectorized".
 
     Raises
     ------
@@ -63,9 +66,10 @@ class Sampler:
 
     def __post_init__(self) -> None:
         asked = "Sampler"
-        if self.nuts_sampler not in ("nutpie", "pymc"):
-            came = f"nuts_sampler = {self.nuts_sampler!r}"
-            raise FitError(asked, "nuts_sampler is 'nutpie' or 'pymc'", came, "write nuts_sampler='nutpie'")
+        libraries = typing.get_args(NutsSampler)
+        if self.nuts_sampler not in libraries:
+            came, rule = f"nuts_sampler = {self.nuts_sampler!r}", f"nuts_sampler is one of {list(libraries)}"
+            raise FitError(asked, rule, came, "write nuts_sampler='nutpie'")
         plain: dict[str, Any] = dict(
             wholes(FitError, asked, draws=self.draws, tune=self.tune, chains=self.chains, starts=self.starts)
         )
@@ -88,7 +92,7 @@ class Sampler:
 
     @property
     def nuts(self) -> dict[str, Any]:
-        """Keywords for `nutpie.sample` or `pymc.sample`."""
+        """Keywords for the library."""
         own = ("draws", "tune", "chains", "cores", "target_accept")
         return {name: getattr(self, name) for name in own} | dict(self.options)
 
@@ -132,7 +136,7 @@ def sampler_of(
             raise FitError(asked, rule, f"sampler and {names}", cure)
         return require_sampler(asked, sampler)
     library = given.get("nuts_sampler", "nutpie")
-    if library in ("nutpie", "pymc"):
+    if library in typing.get_args(NutsSampler):
         check_keywords(asked, library, options, inspect.signature(function).parameters)
     try:
         return Sampler(**given, options=options)
@@ -157,11 +161,14 @@ def sampler_of_refits(asked: str, sampler: object) -> Sampler:
     Raises
     ------
     FitError
-        If the settings are not a `Sampler`, or select PyMC's NUTS, which cannot share a compiled model.
+        If the settings are not a `Sampler`, or select a library other than nutpie, which cannot share a compiled model.
     """
     checked = require_sampler(asked, sampler)
     if checked.nuts_sampler != "nutpie":
         came = f"nuts_sampler = {checked.nuts_sampler!r}"
         cure = 'write nuts_sampler="nutpie" in the Sampler, or leave nuts_sampler out'
         raise FitError(asked, "the fits share one compiled model, which nutpie samples", came, cure)
+    if checked.options.get("backend", "numba") != "numba":
+        came, cure = f"options with backend = {checked.options['backend']!r}", "leave backend out of options"
+        raise FitError(asked, "the fits share one model compiled by numba", came, cure)
     return replace(checked, cores=checked.cores or 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import importlib.util
 import inspect
 import typing
 from collections.abc import Collection, Mapping
@@ -11,21 +13,29 @@ from typing import Any
 import nutpie
 import pymc as pm
 from nutpie import _lib
+from packaging.requirements import Requirement
 from pymc.step_methods.hmc.base_hmc import BaseHMC
 
 from regimelag.errors import FitError
+from regimelag.runtime.versions import install_command
 
 # Keywords that are already set, with their names in fit and sample; empty if they have none.
 SET = {
     "nutpie": {"compiled_model": "", "seed": "random_seed", "progress_bar": "progressbar", "save_warmup": ""},
     "pymc": dict.fromkeys(("initvals", "init", "compute_convergence_checks", "model"), "")
     | {"random_seed": "random_seed", "progressbar": "progressbar"},
+    "numpyro": dict.fromkeys(("model", "potential_fn", "init_strategy"), "") | {"target_accept_prob": "target_accept"},
+    "blackjax": dict.fromkeys(("logdensity_fn", "adaptation_info_fn", "progress_bar"), "")
+    | {"target_acceptance_rate": "target_accept"},
 }
 
 # Deprecated names that nutpie.sample accepts with a warning.
 OLD = {"low_rank_modified_mass_matrix", "transform_adapt", "use_grad_based_mass_matrix"}
 # Common settings that are not in the signatures, for the closest match.
-COMMON = {"nutpie": ("maxdepth",), "pymc": ("max_treedepth",)}
+COMMON: dict[str, tuple[str, ...]] = {"nutpie": ("maxdepth", "backend"), "pymc": ("max_treedepth",)}
+
+# Choices of keywords that are in no signature.
+CHOICES = {"backend": ("numba", "jax"), "chain_method": ("parallel", "vectorized")}
 
 
 def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own: Collection[str]) -> None:
@@ -35,29 +45,47 @@ def check_keywords(asked: str, nuts_sampler: str, given: Mapping[str, Any], own:
     ----------
     asked : str
         The function called.
-    nuts_sampler : {"nutpie", "pymc"}
+    nuts_sampler : {"nutpie", "pymc", "numpyro", "blackjax"}
         Library that would receive them.
     given : mapping
         Keywords to pass on.
     own : collection of str
         Names of the function's own parameters.
     """
-    theirs = _signature(nutpie.sample if nuts_sampler == "nutpie" else pm.sample)
+    theirs = _keywords(asked, nuts_sampler)
     for name, value in given.items():
         if name in SET[nuts_sampler]:
             ours = SET[nuts_sampler][name]
             cure = f"write {ours}" if ours in own else "drop it"
             raise FitError(asked, f"{asked} sets {name} itself", f"{name} = {value!r}", cure)
         if name not in theirs and not _takes(nuts_sampler, name):
-            known = {*own, *theirs, *COMMON[nuts_sampler]} - set(SET[nuts_sampler]) - {"kwargs"}
+            known = {*own, *theirs, *COMMON.get(nuts_sampler, ())} - set(SET[nuts_sampler]) - {"kwargs"}
             close = difflib.get_close_matches(name, sorted(known), n=1)
             cure = f"write {close[0]}" if close else f"drop it, or see the parameters of {asked}"
             rule = f"keywords are those of {asked}, or of {nuts_sampler}.sample, to which they are passed on"
             raise FitError(asked, rule, f"{name} = {value!r}", cure)
-        choices = typing.get_args(theirs[name].annotation) if name in ("sampler", "adaptation") else ()
+        choices = () if name in theirs else CHOICES.get(name, ())
+        if name in ("sampler", "adaptation"):
+            choices = typing.get_args(theirs[name].annotation)
         if choices and value not in choices:
             cure = 'write nuts_sampler="pymc" for the other library' if name == "sampler" else "choose one of them"
             raise FitError(asked, f"{name} is one of {list(choices)}", f"{name} = {value!r}", cure)
+
+
+def _keywords(asked: str, nuts_sampler: str) -> dict[str, inspect.Parameter]:
+    """Named parameters of what receives the keywords; the library is imported only if it was asked for."""
+    if nuts_sampler == "nutpie":
+        return _signature(nutpie.sample)
+    if nuts_sampler == "pymc":
+        return _signature(pm.sample)
+    missing = [name for name in ("jax", nuts_sampler) if importlib.util.find_spec(name) is None]
+    if missing:
+        came = f"{' and '.join(missing)} not installed"
+        cure = f"run this in a shell: {install_command([Requirement(nuts_sampler)])}, or write nuts_sampler='nutpie'"
+        raise FitError(asked, f"nuts_sampler = {nuts_sampler!r} needs JAX and {nuts_sampler}", came, cure)
+    if nuts_sampler == "numpyro":
+        return _signature(importlib.import_module("numpyro.infer").NUTS.__init__)
+    return _signature(importlib.import_module("blackjax").window_adaptation)
 
 
 def _signature(function: Any) -> dict[str, inspect.Parameter]:
@@ -69,6 +97,10 @@ def _signature(function: Any) -> dict[str, inspect.Parameter]:
 
 def _takes(nuts_sampler: str, name: str) -> bool:
     """Whether the library accepts a keyword that is not in the signature of its sampling function."""
+    if name in CHOICES:
+        return name == ("backend" if nuts_sampler == "nutpie" else "chain_method") and nuts_sampler != "pymc"
+    if nuts_sampler in ("numpyro", "blackjax"):
+        return False
     if nuts_sampler == "pymc":
         return name in {"nuts", "step_kwargs", *_signature(pm.NUTS.__init__), *_signature(BaseHMC.__init__)}
     return name in OLD or any(_has(kind.LowRank(0), name) for kind in (_lib.PyNutsSettings, _lib.PyMclmcSettings))
