@@ -28,7 +28,8 @@ import regimelag as rl
 from regimelag.errors import SpecError
 from regimelag.model.at_draws import AtDraws
 from regimelag.model.build import build_model
-from regimelag.model.evaluate import conditional_log_scales, draw_responses, evaluate, stack_draws
+from regimelag.model.draw import draw_responses
+from regimelag.model.evaluate import conditional_log_scales, evaluate, stack_draws
 from regimelag.model.latex import equations
 from regimelag.results.pit import one_step_pit
 from regimelag.results.volatility import conditional_volatility

@@ -11,14 +11,8 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.model.build import build_model, draw_prior
-from regimelag.model.evaluate import (
-    count_draws,
-    draw_regimes,
-    draw_responses,
-    evaluate,
-    regime_paths_by_process,
-    stack_draws,
-)
+from regimelag.model.draw import draw_regimes, draw_responses
+from regimelag.model.evaluate import count_draws, evaluate, regime_paths_by_process, stack_draws
 from regimelag.model.own_past import iterate_own_past, without_own_past
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, make_panel

@@ -11,9 +11,9 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.at_draws import Chunk
+from regimelag.model.draw import draw_regimes
 from regimelag.model.evaluate import (
     by_own_regime,
-    draw_regimes,
     in_chunks,
     lag_weights,
     lag_weights_on_joint,

@@ -23,12 +23,8 @@ from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.build import build_model, draw_prior, model_data
-from regimelag.model.evaluate import (
-    draw_regimes,
-    draw_responses,
-    stack_draws,
-    unstack_draws,
-)
+from regimelag.model.draw import draw_regimes, draw_responses
+from regimelag.model.evaluate import stack_draws, unstack_draws
 from regimelag.model.own_past import iterate_own_past
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash

@@ -10,11 +10,10 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws
+from regimelag.model.draw import draw_regimes, draw_responses
 from regimelag.model.evaluate import (
     Draws,
     conditional_log_scales,
-    draw_regimes,
-    draw_responses,
     evaluate,
     marginal_regime_probabilities,
     unstack_draws,
