@@ -1,0 +1,59 @@
+"""Draw regime paths and responses from the model at draws of its parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regimelag.model.evaluate import Feedback, Quantities
+from regimelag.spec.families import Elliptical
+from regimelag.spec.kernels import softmax
+
+
+def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a regime path (draw, time) from the transition probabilities, unconditional on responses."""
+    draws = len(logits)
+    cumulative = np.cumsum(softmax(logits, np), axis=-1)
+    path = np.empty((draws, rows), dtype=np.int64)
+    uniform = rng.random((draws, rows))
+    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(log_initial), axis=-1)[:, :-1]).sum(axis=-1)
+    every = np.arange(draws)
+    for t in range(1, rows):
+        step = cumulative[:, min(t - 1, cumulative.shape[1] - 1)]
+        path[:, t] = (uniform[:, t, None] > step[every, path[:, t - 1], :-1]).sum(axis=-1)
+    return path
+
+
+def draw_responses(
+    at_draws: Quantities, path: np.ndarray, rng: np.random.Generator, *, missing: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw standardised responses (draw, time, response) given regime paths.
+
+    With GARCH, values drawn on the rows `missing` (time) do not affect later rows.
+    """
+    draws, responses, rows, _ = at_draws.location.shape
+    every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
+    # NumPy moves the axis of an index between slices to the front, so the response axis is moved last before.
+    location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
+    scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
+    family, shape = at_draws.family, at_draws.shape_over(1)
+    if at_draws.feedback is not None:
+        unit = family.draw(rng, path.shape, shape) / np.sqrt(family.variance(shape))
+        return location + scale * _with_feedback(at_draws.feedback, unit, missing)[..., None]
+    if responses == 1:
+        return location + scale * family.draw(rng, path.shape, shape)[..., None]
+    assert isinstance(family, Elliptical)
+    residual = rng.standard_normal(location.shape) @ np.linalg.cholesky(at_draws.correlation).transpose(0, 2, 1)
+    nu = family.degrees_of_freedom(shape)
+    if np.all(np.isfinite(nu)):
+        residual *= np.sqrt(nu / rng.chisquare(nu, size=path.shape))[..., None]
+    return location + scale * residual
+
+
+def _with_feedback(feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+    """Residuals (draw, time) relative to the unconditional standard deviation, from unit-variance residuals."""
+    residual, variance = np.empty(unit.shape), feedback.first
+    for t in range(unit.shape[1]):
+        residual[:, t] = np.sqrt(variance) * unit[:, t]
+        unseen = missing is not None and missing[t]
+        variance = feedback.next(variance if unseen else residual[:, t] ** 2, variance)
+    return residual
