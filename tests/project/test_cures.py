@@ -612,6 +612,12 @@ PROCESSES = {
         'signal = "metal"',
         changed(order_by={"quantity": "effect", "signal": "metal"}),
     ),
+    "ordered by an unknown response": Case(
+        lambda order_by: with_processes(process(carries=("scale",), order_by=order_by), coupling()),
+        {"order_by": {"quantity": "scale", "response": "asse"}},
+        "write response = 'asset'",
+        changed(order_by={"quantity": "scale", "response": "asset"}),
+    ),
     "means of two responses": Case(
         lambda responses: two_responses(
             regime_processes=(process(carries=("intercept",), order_by="intercept", responses=responses),)

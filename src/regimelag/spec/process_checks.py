@@ -115,8 +115,10 @@ def _check_quantities(spec: ModelSpec, process: RegimeProcess, where: str) -> No
         cure = f'write order_by = {{quantity = "effect", signal = "{names[0]}"}}'
         rule = f"regimes are ordered by the effect of a lagged signal, one of {names}"
         require(given in names or (not given and len(names) == 1), where, rule, f"signal = {given!r}", cure)
+    own = process.responses or tuple(one.name for one in spec.responses)
+    if process.order_by.response:
+        require_choice(f"{where}, order_by", "response", process.order_by.response, own)
     if quantity == "intercept":
-        own = process.responses or tuple(one.name for one in spec.responses)
         rule, cure = "regimes are ordered by the mean of one response", f'write responses = ["{own[0]}"]'
         require(len(own) == 1, where, rule, f"responses {', '.join(own)}", cure)
     if "lag" in process.carries:

@@ -26,7 +26,7 @@ Quantity = Literal["scale", "intercept", "effect", "contemporaneous", "lag"]
 Order = Literal["scale", "intercept", "effect", "driver", "none"]
 QUANTITIES: tuple[Quantity, ...] = typing.get_args(Quantity)
 # What the keys of order_by name, by quantity.
-KEYS = {"scale": (), "intercept": (), "effect": ("signal",), "driver": ("driver",), "none": ()}
+KEYS = {"scale": ("response",), "intercept": ("response",), "effect": ("signal",), "driver": ("driver",), "none": ()}
 # Prior of the expected duration of a coupling process: median in periods, and log standard deviation.
 COUPLING = Markov(expected_duration=(26.0,), expected_duration_log_sd=0.7)
 
@@ -42,18 +42,24 @@ class OrderBy:
         "none" the labels of the regimes are exchangeable.
     signal, driver : str
         Name of the signal or the driver; the only one by default.
+    response : str
+        Name of the response whose scale or mean orders the regimes. Scales of all responses have the same order, so it
+        need not be given.
     """
 
     quantity: Order = "scale"
     signal: str = ""
     driver: str = ""
+    response: str = ""
 
     def __post_init__(self) -> None:
         as_plain(self)
         require_choice("order_by", "quantity", self.quantity, KEYS)
-        for key in ("signal", "driver"):
+        for key in ("signal", "driver", "response"):
             given, known = getattr(self, key), KEYS[self.quantity]
-            rule = f"{key} is given where regimes are ordered by its effect"
+            rule = (
+                f"{key} is given where regimes are ordered by its {'scale or mean' if key == 'response' else 'effect'}"
+            )
             require(not given or key in known, "order_by", rule, f'quantity = "{self.quantity}"', f"leave {key} out")
 
 
@@ -212,9 +218,9 @@ def _order_of(asked: str, given: Any) -> OrderBy:
     """The order from a quantity, a table or itself."""
     if isinstance(given, str):
         return OrderBy(given)  # type: ignore[arg-type]
-    if isinstance(given, Mapping) and set(given) <= {"quantity", "signal", "driver"}:
+    if isinstance(given, Mapping) and set(given) <= {"quantity", "signal", "driver", "response"}:
         return OrderBy(**given)
-    rule, came = "order_by is a quantity, or a table with quantity, signal and driver", f"{given!r}"
+    rule, came = "order_by is a quantity, or a table with quantity, signal, driver and response", f"{given!r}"
     require(isinstance(given, OrderBy), asked, rule, came, 'write order_by = "scale"')
     return typing.cast("OrderBy", given)
 
