@@ -46,7 +46,11 @@ def servers(monkeypatch, tmp_path, days):
     with running(Fred()) as fred, running(Yahoo()) as yahoo:
         monkeypatch.setattr(fredapi.Fred, "root_url", f"{fred.url}/fred")
         yfinance.data.YfData(session=turned_session(yahoo.url))
-        for name, values, delay in (("DFII10", walk[:, 0], "1B"), ("DTWEXBGS", 100 * np.exp(walk[:, 1]), "W-MON")):
+        for name, values, delay in (
+            ("DFII10", walk[:, 0], "1B"),
+            ("DTWEXBGS", 100 * np.exp(walk[:, 1]), "W-MON"),
+            ("WALCL", 7e6 * np.exp(walk[:, 2]), "1B"),
+        ):
             out = days[working] + pd.tseries.frequencies.to_offset(delay)
             texts = [[f"{day:%Y-%m-%d}" for day in held] for held in (days[working], out)]
             fred.releases[name] = list(zip(*texts, [f"{value:.4f}" for value in values[working]], strict=True))
@@ -114,7 +118,7 @@ def test_as_of_a_day_and_without_a_key(servers, monkeypatch, tmp_path):
 def test_the_page_on_data_does_what_it_says(servers, tmp_path):
     text = (EXAMPLES.parent / "docs" / "data.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)

@@ -593,7 +593,9 @@ def test_separation_of_one_of_three_regimes_and_of_one_response():
     paths, values, spec = on_paths(ONE_SWITCH, {"policy": (WEEKS >= 149).astype(float)})
     other = paths.copy(data=((WEEKS // 50) % 2)[None, None])
     both = xr.concat([paths, other], xr.DataArray(["asset", "other"], dims="response", name="response"))
-    (said,) = separation(both, values, spec)
+    responses = (*spec.responses, rl.Response("other", "other"))
+    own = spec.changed(responses=responses, responses_vary=("effect", "regimes"))
+    (said,) = separation(both, values, own)
     assert said.startswith("Driver policy separates the regimes of asset:")
 
 

@@ -426,9 +426,8 @@ def viterbi(log_obs, transition_logits, log_init):
 def forward_backward_in_jax(jax, log_obs, logits, log_init, *, in_parallel):
     """Log likelihood and its gradients in JAX, as :func:`exact_loglik_and_adjoint` but with time last.
 
-    ``in_parallel`` computes the messages by an associative scan over products of transition matrices (Särkkä &
-    García-Fernández, 2021, doi:10.1109/TAC.2020.2976316): more arithmetic, but its depth is the logarithm of the number
-    of times, which an accelerator needs.
+    ``in_parallel`` computes the messages by an associative scan over products of transition matrices [4]_: more
+    arithmetic, but its depth is the logarithm of the number of times, which an accelerator needs.
     """
     jnp, logsumexp = jax.numpy, jax.nn.logsumexp
     steps = log_obs.shape[1] - 1

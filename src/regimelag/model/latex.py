@@ -188,7 +188,7 @@ def _effect(spec: ModelSpec, lag: Lag, terms: Terms, index: Indices) -> Iterator
     symbol, regimes = text(lag.series.name), index.of_quantity(spec, "effect")
     ordered = [one for one in spec.processes if ordering_signal(spec, one) == lag.series.name]
     varying = [term for term in terms.effect if term.raw and (not term.name.endswith(nm.EFFECT_REGIME) or not ordered)]
-    if not varying and not ordered:
+    if not varying and not ordered and not moderators:
         return
     letters = {nm.EFFECT_RESPONSE: "a", nm.EFFECT_EPISODE: "e"}
     held = {term.name for term in varying}

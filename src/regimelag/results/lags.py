@@ -211,7 +211,8 @@ def _weights_and_curve(
 
 def mean_moderators(spec: ModelSpec, constants: xr.Dataset) -> np.ndarray:
     """Mean of each moderator over the window (moderator); of an indicator the share of the periods in which it is 1."""
-    return np.asarray(moderator_values(spec, constants).mean(axis=0))
+    # Constants of a fit without time have no moderators.
+    return np.asarray(moderator_values(spec, constants).mean(axis=0)) if spec.moderators else np.zeros(0)
 
 
 def stated_moderators(asked: str, spec: ModelSpec, constants: xr.Dataset, at: Mapping[str, float]) -> np.ndarray:
