@@ -94,8 +94,13 @@ CALLS = [
 ]
 
 
-def names(calls):
-    return [f"{type(op).__name__} {n}" for n, (op, _) in enumerate(calls)]
+def cases(calls):
+    """One quick case of each Op; JAX compiles each for half a second."""
+    met = set()
+    for n, (op, inputs) in enumerate(calls):
+        marks = [pytest.mark.slow] if type(op) in met else []
+        met.add(type(op))
+        yield pytest.param(op, inputs, marks=marks, id=f"{type(op).__name__} {n}")
 
 
 def test_every_op_has_a_rule():
@@ -106,7 +111,7 @@ def test_every_op_has_a_rule():
     assert concrete == {type(op) for op, _ in CALLS}
 
 
-@pytest.mark.parametrize(("op", "inputs"), CALLS, ids=names(CALLS))
+@pytest.mark.parametrize(("op", "inputs"), list(cases(CALLS)))
 def test_outputs_are_those_of_the_loop(op, inputs):
     found = jax.jit(op.in_jax(jax))(*inputs)
     expected = run(op, inputs)
@@ -120,7 +125,8 @@ CONSTANT = {LinearMap: (0,), PredictorDCoefficients: (3,), StudentTLogpdf: (0,),
 FORWARD = [(op, inputs) for op, inputs in CALLS if not type(op).__name__.endswith("Adjoint")]
 
 
-@pytest.mark.parametrize(("op", "inputs"), FORWARD, ids=names(FORWARD))
+@pytest.mark.slow
+@pytest.mark.parametrize(("op", "inputs"), list(cases(FORWARD)))
 def test_gradients_are_those_of_the_pullback(op, inputs):
     variables = [pt.as_tensor(value).type() for value in inputs]
     node = op.make_node(*variables)
@@ -157,7 +163,9 @@ HARD = {
 
 
 @pytest.mark.parametrize("in_parallel", [False, True])
-@pytest.mark.parametrize("case", HARD)
+@pytest.mark.parametrize(
+    "case", [pytest.param(one, marks=[pytest.mark.slow] if n else []) for n, one in enumerate(HARD)]
+)
 def test_both_recursions_at_the_edges(case, in_parallel):
     inputs = HARD[case](*CHAIN)
     expected = loglik_and_adjoint((0.0,) * REGIMES, *map(np.ascontiguousarray, inputs))
