@@ -26,6 +26,7 @@ from regimelag.panel.own_past import used_responses
 from regimelag.results.evidence import Slab
 from regimelag.results.lags import INTERVAL, effects
 from regimelag.results.regimes import of_each_process, regime_durations
+from regimelag.results.verdict import UNMEASURED
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -198,7 +199,7 @@ def sentence(row: pd.Series, threshold: float) -> str:
     evidence = f"Bayes factor of two effects against one {factor_in_words(row[FACTOR])}"
     said = f"{row[nm.SIGNAL]} on {row[nm.RESPONSE]}, process {row[nm.REGIME_PROCESS]}: gain {gain}, positive by "
     said += f"construction; {evidence}; {claim_in_words(row, threshold)}."
-    return said
+    return f"{said} {UNMEASURED}" if row[CLAIMED] else said
 
 
 def factor_in_words(factor: float) -> str:

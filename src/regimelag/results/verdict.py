@@ -27,6 +27,8 @@ from regimelag.results.decision import (
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
+# Said with claims of states, asymmetry and gains.
+UNMEASURED = "How often such claims are false has not been measured yet."
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,7 @@ def state_in_words(name: str, state: tuple[np.ndarray, np.ndarray, float], way: 
     said += f"{_interval(outside[both], 2)} in the others, difference {_interval(contrast, 2)}, "
     said += _chance("> 0", float(np.mean(contrast > 0)))
     if way:
-        return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}."
+        return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}. {UNMEASURED}"
     return f"{said}; no difference is shown, where a claim needs {decision_threshold(family):.4g} for one sign."
 
 
@@ -387,7 +389,8 @@ def contrast_verdict(one: Findings, other: Findings, *, family: int) -> str:
     size += f"{_chance('> 0', positive)}."
     if max(positive, float(np.mean(difference < 0))) >= needed:
         way = "higher" if positive > 0.5 else "lower"  # noqa: PLR2004
-        return f"The lagged effect of {one.name} is {way} than that of {other.name}. {size} {_exaggerated(family)}"
+        claim = f"The lagged effect of {one.name} is {way} than that of {other.name}. {size}"
+        return f"{claim} {_exaggerated(family)} {UNMEASURED}"
     sd = difference.std()
     return (
         f"No asymmetry is identified: the data do not distinguish the lagged effect of {one.name} from that of "
