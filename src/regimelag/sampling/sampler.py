@@ -36,9 +36,9 @@ class Sampler:
     nuts_sampler : {"nutpie", "pymc", "numpyro", "blackjax"}
         Library for NUTS. The last two need JAX, compute on its default device, and lose the draws if interrupted.
     options : mapping
-        Further keywords of `nutpie.sample`, `pymc.sample`, `numpyro.infer.NUTS` or `blackjax.window_adaptation`, such
-        as ``{"maxdepth": 12}`` for nutpie. For nutpie also ``{"backend": "jax"}``, which evaluates the density with
-        JAX; for the last two also ``chain_method``, "parallel" or "vectorized".
+        Further keywords of `nutpie.sample`, `pymc.sample`, ``numpyro.infer.NUTS`` or ``blackjax.window_adaptation``,
+        such as ``{"maxdepth": 12}`` for nutpie. For nutpie also ``{"backend": "jax"}``, which evaluates the density
+        with JAX; for the last two also ``chain_method``, "parallel" or "vectorized".
 
     Raises
     ------

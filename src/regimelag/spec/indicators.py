@@ -17,7 +17,7 @@ class Condition:
     driver : str
         Name of the driver.
     below, above : float, optional
-        The value is smaller than `below` and larger than `above`; one of them, or both, as transformed: 0.0 is no
+        The value is smaller than ``below`` and larger than ``above``; one of them, or both, as transformed: 0.0 is no
         change, for a change.
     """
 
