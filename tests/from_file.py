@@ -36,6 +36,7 @@ READINGS = {
     "plot_durations": rl.regime_durations,
     "plot_effects": rl.effects,
     "plot_evidence": rl.lag_report,
+    "plot_event_study": lambda idata: rl.event_study(rl.panel_of(idata), above=0.02, quiet=2),
     "plot_forecast": lambda idata: rl.forecast(idata, horizon=8, random_seed=0),
     "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
