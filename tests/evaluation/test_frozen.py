@@ -39,6 +39,7 @@ NAMES = ["one", "beyond", "two, own regimes", "own past", "garch", "garch and ow
 SLOW = [pytest.param(one, marks=pytest.mark.slow) for one in (SPEC, TWO, OWN, GARCH)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [SLOW[0], BEYOND, *SLOW[1:], BOTH], ids=NAMES)
 def test_scores_are_those_of_the_longer_window_at_the_same_parameters(spec):
     """The one-step terms of all rows, in the fit's constants and slope, are what a fit of them all would hold."""

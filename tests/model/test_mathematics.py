@@ -89,6 +89,7 @@ def log_density(one, value, factor):
     return pm.logp(law, value).eval(mode="FAST_COMPILE")
 
 
+@pytest.mark.slow
 def test_priors_are_those_of_the_model(model):
     spec, panel = model
     built = rl.build_model(spec, panel)

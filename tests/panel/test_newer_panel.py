@@ -111,6 +111,7 @@ def in_constants_of(fit, whole) -> xr.Dataset:
     return whole.drop_vars("episode").assign(episode_index=("time", places))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["filtered", "predicted"])
 def test_they_are_those_of_the_equations_in_the_fits_constants(fit, kind):
     spec = rl.spec_of(fit)

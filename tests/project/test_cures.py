@@ -1253,6 +1253,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
         reading(tiny[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02]), ("trailing_gain", -0.1)]
 )

@@ -62,8 +62,9 @@ def words(page):
 
 @pytest.fixture(autouse=True)
 def _close():
+    open_before = plt.get_fignums()
     yield
-    assert not plt.get_fignums(), "a report closes its figures"
+    assert plt.get_fignums() == open_before, "a report closes its figures"
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_changes_are_those_of_the_transition_matrices(name):
     """log P(to | from) / P(from | from) before and after a standard deviation, in every draw; steps on the paths."""

@@ -117,6 +117,7 @@ def shifted(tree, spec, panel, **effects):
     return rl.as_fit(xr.DataTree.from_dict({"/posterior": posterior}), spec, panel, prior_draws=20, random_seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["higher", "lower"])
 def test_asymmetry_is_the_difference_of_the_effects_of_gain_and_loss(way, monkeypatch):
     monkeypatch.setattr(module.View, "diagnostics", ["fine"])

@@ -94,6 +94,7 @@ def test_a_file_holds_them():
     assert small_spec(family="skewed").family == Skewed()
 
 
+@pytest.mark.slow
 def test_the_graph_is_the_evaluation():
     """Log density of the model at draws from its prior: by the sampler's graph, and by NumPy; a response is missing."""
     spec = skewed_spec()
