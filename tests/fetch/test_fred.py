@@ -548,7 +548,7 @@ def together(server, folder, count, rounds, max_age):
     ]
     for process in processes:
         process.start()
-    sums = [total for _ in processes for total in results.get(timeout=60)]
+    sums = [total for _ in processes for total in results.get(timeout=600)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
