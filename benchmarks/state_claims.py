@@ -39,12 +39,12 @@ from false_claims import (
     LATE,
     LATE_LAG,
     MEAN_LAG,
-    MOST,
     SAME_WEEK,
     SETTINGS,
     SPREAD,
     fit_to,
     share,
+    too_many,
     truth_on,
     view_of,
     volatile,
@@ -258,7 +258,7 @@ def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.Da
 
 
 def main() -> int:
-    """Run what is missing, print the table; 1 if a model claims in more than 3 % of the panels of a null."""
+    """Run what is missing, print the table; 1 if a model claims too often in a null."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="CSV", help="a weekly panel with the baseline model's columns")
     parser.add_argument("--panels", type=int, default=200, help="of each case (%(default)s)")
@@ -283,7 +283,7 @@ def main() -> int:
     for row in table.itertuples(index=False):
         print("| " + " | ".join(map(str, row)) + " |")
     nulls = table[table["case"].isin(NULLS)]
-    return int((nulls["claims"] > MOST * nulls["panels"]).any())
+    return int(too_many(nulls["claims"], nulls["panels"]).any())
 
 
 if __name__ == "__main__":
