@@ -87,6 +87,7 @@ def test_figures_and_tables_are_beside_it(page):
     drawn = {path.stem for path in figures.glob("*.png")}
     assert drawn == {path.stem for path in figures.glob("*.pdf")}
     expected = {
+        "prices",
         "inputs",
         "lag",
         "evidence",
@@ -108,6 +109,12 @@ def test_figures_and_tables_are_beside_it(page):
         assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 1
         assert latex.isascii(), path
     assert r"\begin{equation*}" in (page.parent / "model.tex").read_text(encoding="utf-8")
+
+
+def test_prices_come_first(page):
+    first = base64.b64decode(read(page).sources[0].split(",")[1])
+    assert first == (page.parent / "figures" / "prices.png").read_bytes()
+    assert 'Shaded: smoothed probability of regime "turbulent", given all data.' in words(page)
 
 
 def test_it_says_what_the_readings_say(page, idata):

@@ -147,6 +147,22 @@ def test_figures_take_one_process(two):
     plt.close("all")
 
 
+def test_prices_have_the_regime_of_the_process_that_carries_the_effect(two):
+    panel = rl.panel_of(two).assign_attrs(spec=SPEC.to_toml())
+    smoothed = rl.regime_probabilities(two, kind="smoothed")
+    axes = rl.plots.plot_prices(panel, smoothed)
+    (mesh,) = axes[1].collections
+    expected = smoothed.sel(regime_process="coupling", regime="higher effect").mean(("chain", "draw"))
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), expected)
+    label = axes[0].figure.axes[-1].get_xlabel()
+    assert label == 'Smoothed probability of regime "higher effect" (process coupling)'
+    axes = rl.plots.plot_prices(panel, smoothed.sel(regime_process="volatility"), regime="calm")
+    (mesh,) = axes[0].collections
+    expected = smoothed.sel(regime_process="volatility", regime="calm").mean(("chain", "draw"))
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), expected)
+    plt.close("all")
+
+
 def test_without_signals_a_coupling_process_is_dropped():
     bare = SPEC.changed(signals=())
     assert [one.name for one in bare.regime_processes] == ["volatility"]

@@ -117,5 +117,6 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     title = f"Impulse response to {response.attrs['signal']}, {response.attrs['shock']:+.2g}{over}"
     if response.attrs["extrapolation"]:
         title += " (an extrapolation)"
-    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel="cumulative response", title=title)
+    what = response["unit"].item() if "unit" in response.coords else "response"
+    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel=f"cumulative {what}", title=title)
     return finish(ax)

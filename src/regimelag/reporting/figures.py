@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from regimelag.plots.evaluation import plot_compare, plot_robustness
 from regimelag.plots.lags import plot_evidence, plot_lag
 from regimelag.plots.panel import plot_panel
+from regimelag.plots.prices import plot_prices
 from regimelag.plots.regimes import (
     plot_drivers,
     plot_durations,
@@ -36,6 +37,17 @@ class Drawn(NamedTuple):
     name: str
     caption: str
     figure: Any
+
+
+def price_figures(panel: xr.Dataset, smoothed: xr.DataArray | None) -> Iterator[Drawn]:
+    """Levels of responses and signals, with the smoothed probability of a regime behind them."""
+    axes = plot_prices(panel, smoothed)
+    caption = "Levels of responses and signals in the window."
+    if smoothed is not None:
+        # The label of the color bar, which names regime and process.
+        label = axes[0].figure.axes[-1].get_xlabel()
+        caption += f" Shaded: {label[:1].lower()}{label[1:]}, given all data."
+    yield Drawn("prices", caption, axes[0].figure)
 
 
 def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:

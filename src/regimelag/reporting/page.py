@@ -114,9 +114,9 @@ def report(
 
     Notes
     -----
-    Sections: the verdict, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
-    checks, comparison, provenance and citation. The page makes no claim beyond those of `lag_report` and
-    `driver_report`.
+    Sections: the verdict, prices with regimes behind them, data, model (generated from the spec), diagnostics, lag,
+    regimes or volatility, drivers, checks, comparison, provenance and citation. The page makes no claim beyond those of
+    `lag_report` and `driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -273,6 +273,9 @@ def _sections(
     robustness: pd.DataFrame | None,
 ) -> Iterator[Section]:
     """Sections of the page between verdict and provenance, without the model section."""
+    smoothed = readings.get("smoothed")
+    title = "Prices" if smoothed is None else "Prices and regimes"
+    yield Section("prices", title, [], list(fg.price_figures(panel, smoothed)))
     notes = json.loads(panel.attrs.get("notes", "[]"))
     yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
     yield Section("model", "Model")

@@ -429,7 +429,7 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
             own = labelled.sel({nm.RESPONSE: [one.name]})
             if nm.REGIME_PROCESS in spec.process_coords:
                 own = own.expand_dims({nm.REGIME_PROCESS: [process.spec.name if process else ""]})
-            found.append((name, own, _unit(one, periods)))
+            found.append((name, own, unit_of(one, periods)))
     if spec.switches:
         found.append(("expected duration", _expected_durations(view), periods))
     found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
@@ -444,8 +444,8 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     return pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
 
 
-def _unit(response: Response, periods: str) -> str:
-    """Unit of a response's value over one period."""
+def unit_of(response: Response, periods: str) -> str:
+    """Unit of a response's value over one period, with the name of several periods."""
     per = periods.removesuffix("s")
     words = {"log_return": f"log return per {per}", "difference": f"change of {response.column} per {per}"}
     return words.get(response.transform, response.column)

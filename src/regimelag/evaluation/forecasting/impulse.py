@@ -29,7 +29,7 @@ from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import ONE_SIDED, Signal
+from regimelag.spec.series import ONE_SIDED, Response, Signal
 
 START = "start"
 
@@ -66,9 +66,10 @@ def impulse_response(
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each period, in the
         response's unit, given regime ``start`` in period 0. With several regime processes a start is a joint regime,
         and coordinates named as the processes hold the regime of each; ``averaged`` (chain, draw, step), averaged over
-        the filtered distribution of the window's last regime. With several responses, each also has response. In
-        ``attrs``: ``signal``; ``shock``, the total change, and ``shock_rows``, its number of periods; ``frequency``;
-        and ``extrapolation``, which states where the change exceeds those in the window, empty if it does not.
+        the filtered distribution of the window's last regime. With several responses, each also has response. The
+        coordinate ``unit`` says what is summed, such as the log return of bitcoin. In ``attrs``: ``signal``; ``shock``,
+        the total change, and ``shock_rows``, its number of periods; ``frequency``; and ``extrapolation``, which states
+        where the change exceeds those in the window, empty if it does not.
 
     Raises
     ------
@@ -114,12 +115,18 @@ def impulse_response(
         }
     )
     read = read.assign_coords({name: (START, labels) for name, labels in of_each.items()})
+    read = read.assign_coords(unit=only_one(xr.DataArray([_summed(one) for one in spec.responses], dims=nm.RESPONSE)))
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
     beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
     read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(chosen, at or {})]
     read.attrs[nm.SENTENCES] += [beyond] if beyond else []
     return read
+
+
+def _summed(response: Response) -> str:
+    """What is summed over the periods, in words."""
+    return f"{response.transform.replace('_', ' ')} of {response.name}"
 
 
 def _starts(spec: ModelSpec) -> tuple[list[str], dict[str, list[str]]]:
