@@ -25,6 +25,7 @@ from regimelag.plots.regimes import (
     plot_shares,
 )
 from regimelag.plots.volatility import plot_volatility
+from regimelag.results.regime_words import by_process
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -81,10 +82,10 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
         ("filtered", "given the data up to each row and parameters learned on all rows"),
         ("smoothed", "given all data"),
     ):
-        for whose, one in of_each_process(readings[kind]):
+        for whose, one in by_process(readings[kind]):
             caption = f"Probability of each regime{_of(whose)}, {what}."
             caption += " The strip on top is the true regime." if path is not None else ""
-            true = dict(of_each_process(path)).get(whose) if path is not None else None
+            true = dict(by_process(path)).get(whose) if path is not None else None
             yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=true).figure)
     caption = "Volatility and mean of each regime: medians and 90 % intervals."
     yield Drawn("regime_summary", caption, plot_regime_summary(readings["regime_summary"])[0].figure)
@@ -93,7 +94,7 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
     )
     caption += "a calendar period. Medians and 90 % intervals."
     yield Drawn("shares", caption, plot_shares(readings["regime_summary"]).figure)
-    for whose, one in of_each_process(readings["durations"]):
+    for whose, one in by_process(readings["durations"]):
         caption = f"Durations of the regimes{_of(whose)}."
         yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)
 
@@ -109,7 +110,10 @@ def volatility_figures(volatility: xr.DataArray) -> Iterator[Drawn]:
 
 def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
     """Effects of the drivers."""
-    for whose, one in of_each_process(readings["drivers"]):
+    for whose, one in by_process(readings["drivers"]):
+        if not one.sizes[nm.REGIME]:
+            # No driver moves this process.
+            continue
         regime = str(one[nm.REGIME].to_numpy()[-1])
         caption = f"Change in the probability of the regime {regime}{_of(whose)} for a move of each driver."
         yield Drawn(f"drivers{_tail(whose)}", caption, plot_drivers(one).figure)
@@ -142,17 +146,6 @@ def _calibration(pit: xr.DataArray) -> Figure:
         ax.set(xlabel="probability given to a smaller value", ylabel="share of rows below, less that")
     figure.set_layout_engine("constrained")
     return figure
-
-
-def of_each_process(values: Any) -> Iterator[tuple[str, Any]]:
-    """Name and result of each regime process; the name is empty if there is one."""
-    dim = next((dim for dim in (nm.REGIME_PROCESS, nm.RESPONSE) if dim in values.dims), None)
-    if dim is None:
-        yield "", values
-        return
-    for owner in values[dim].to_numpy():
-        one = values.sel({dim: owner})
-        yield str(owner), one.dropna(nm.REGIME, how="all") if nm.REGIME in one.dims else one
 
 
 def _of(whose: str) -> str:

@@ -25,11 +25,13 @@ from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
 from regimelag.results.driver_report import driver_report, drivers_in_short
+from regimelag.results.gain_report import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
+from regimelag.results.regime_words import regimes_now
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.states import state_report
 from regimelag.results.view import View
@@ -220,6 +222,8 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
     if spec.volatility.moves:
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
+    if len(view.read(gain_claims)):
+        found["gain_report"] = view.read(gain_report)
     if spec.indicators and spec.lagged_signals:
         found["state_report"] = view.read(state_report)
     if spec.transition_drivers:
@@ -249,6 +253,8 @@ def _tables(
     tables["regimes"] = tb.regime_table(readings["regime_summary"])
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
+    if "gain_report" in readings:
+        tables["gain_report"] = tb.gain_table(readings["gain_report"])
     if "state_report" in readings:
         tables["state_report"] = tb.state_table(readings["state_report"])
     if "drivers" in readings:
@@ -290,6 +296,9 @@ def _sections(
         said = [_volatility_now(readings["volatility"], view.spec)]
         drawn = list(fg.volatility_figures(readings["volatility"]))
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
+    if "gain_report" in readings:
+        said = readings["gain_report"].attrs[nm.SENTENCES]
+        yield Section("gain", "Do the effects of the regimes differ?", said, [], ["gain_report"])
     if "state_report" in readings:
         said = readings["state_report"].attrs[nm.SENTENCES]
         yield Section("states", "Does the effect depend on the state of the economy?", said, [], ["state_report"])
@@ -329,21 +338,6 @@ def _window(panel: xr.Dataset) -> str:
     dates = panel[nm.TIME].dt.strftime("%Y-%m-%d").to_numpy()
     origin = f" Origin: {panel.attrs['origin']}." if "origin" in panel.attrs else ""
     return f"{len(dates)} rows ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
-
-
-def _now(filtered: xr.DataArray) -> Iterator[str]:
-    """Sentence on the filtered regime in the last period."""
-    last = filtered.isel({nm.TIME: -1})
-    date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
-    for owner, one in fg.of_each_process(last):
-        mean = one.mean((nm.CHAIN, nm.DRAW))
-        regime = str(mean[nm.REGIME].to_numpy()[int(mean.to_numpy().argmax())])
-        low, high = np.quantile(one.sel({nm.REGIME: regime}), tb.LEVELS[::2])
-        whose = f"the regime of {owner}" if owner else "the regime"
-        yield (
-            f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
-            f"{low:.2f} to {high:.2f}."
-        )
 
 
 def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
@@ -430,7 +424,7 @@ def _page(
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
     # No claims if convergence diagnostics failed.
-    now = list(_now(readings["filtered"])) if "filtered" in readings and not problems else []
+    now = list(regimes_now(readings["filtered"])) if "filtered" in readings and not problems else []
     if "driver_report" in readings and not problems:
         now.insert(0, drivers_in_short(readings["driver_report"]))
     drawings = [drawn for section in sections for drawn in section.figures]

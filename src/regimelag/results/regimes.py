@@ -31,6 +31,7 @@ from regimelag.model.evaluate import (
 from regimelag.panel.newer import extend_panel
 from regimelag.panel.slicing import in_units
 from regimelag.results.lags import INTERVAL
+from regimelag.results.regime_words import moves_in_words, regimes_now
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
@@ -76,9 +77,9 @@ def regime_probabilities(
     xarray.DataArray
         (chain, draw, time, regime), on the fit's dates or those of ``panel``. Average over chain and draw for the
         posterior probability. With several regime processes (chain, draw, time, regime_process, regime), missing for
-        regimes of another process; where each response has a process, (chain, draw, time, response, regime). With a
-        panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
-        episodes that the fit does not know.
+        regimes of another process; where each response has a process, (chain, draw, time, response, regime). The
+        sentences of filtered probabilities say which regime the last row is in. With a panel, ``attrs["notes"]`` lists
+        values of the fit's window that were revised since, and episodes that the fit does not know.
 
     Raises
     ------
@@ -121,6 +122,8 @@ def regime_probabilities(
     read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](*chunk.hmm)), **coords)
     read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
+    if kind == "filtered":
+        read.attrs[nm.SENTENCES] = list(regimes_now(read))
     if panel is None:
         return read
     read.attrs["notes"] = notes
@@ -324,7 +327,7 @@ def driver_effects(
         read[name].attrs = {"long_name": meaning}
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
-    read.attrs = {"reference": against}
+    read.attrs = {"reference": against, nm.SENTENCES: list(moves_in_words(read))}
     return read
 
 

@@ -36,6 +36,12 @@ def period_name(frequency: str) -> str:
     )
 
 
+def count_of_periods(count: int, frequency: str) -> str:
+    """A number of periods in words, such as 26 weeks."""
+    periods = period_name(frequency)
+    return f"{count} {periods.removesuffix('s') if count == 1 else periods}"
+
+
 def _check_kind(asked: str, role: str, kind: type[Any], members: object) -> None:
     known = isinstance(members, tuple)
     strange = [part for part in members if not isinstance(part, kind)] if isinstance(members, tuple) else [members]
