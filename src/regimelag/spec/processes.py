@@ -43,8 +43,8 @@ class OrderBy:
     signal, driver : str
         Name of the signal or the driver; the only one by default.
     response : str
-        Name of the response whose scale or mean orders the regimes. Scales of all responses have the same order, so it
-        need not be given.
+        Name of the response whose scale or mean orders the regimes, if the process has one response; the only one by
+        default. Scales of several responses have the same order, so none of them is named.
     """
 
     quantity: Order = "scale"
