@@ -74,6 +74,21 @@ def test_a_spec_with_processes_is_written_and_read():
     assert spec_from_toml(short) == spec
 
 
+@pytest.mark.parametrize(
+    ("frequency", "half_year"),
+    [("W-FRI", 26.0), ("W-MON", 26.0), ("ME", 6.0), ("QE", 2.0), ("D", 182.0), ("B", 130.0), ("trading", 126.0)],
+)
+def test_a_coupling_process_lasts_half_a_year_by_its_prior(frequency, half_year):
+    spec = replaced(SPEC, frequency=frequency, regime_processes=PROCESSES)
+    volatility, coupling = spec.regime_processes
+    assert coupling.transitions == rl.Markov(expected_duration=half_year, expected_duration_log_sd=0.7)
+    assert volatility.transitions == rl.Markov()
+    assert spec_from_toml(spec.to_toml()) == spec
+    given = replaced(PROCESSES[1], transitions=rl.Markov(expected_duration=9.0))
+    spec = replaced(SPEC, frequency=frequency, regime_processes=(PROCESSES[0], given))
+    assert spec.regime_processes[1].model.expected_duration == (9.0,)
+
+
 def test_probabilities_are_those_of_each_process(two):
     for kind in ("filtered", "predicted", "smoothed"):
         read = rl.regime_probabilities(two, kind=kind)

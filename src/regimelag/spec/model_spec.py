@@ -199,6 +199,8 @@ class ModelSpec:
         both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
         came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
         require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
+        each = tuple(process.at_frequency(self.frequency) for process in self.regime_processes)
+        object.__setattr__(self, "regime_processes", each)
         check_processes(self, asked)
         check_moderators(self, asked)
         self._check_lags(asked)
