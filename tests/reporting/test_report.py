@@ -87,6 +87,7 @@ def test_figures_and_tables_are_beside_it(page):
     drawn = {path.stem for path in figures.glob("*.png")}
     assert drawn == {path.stem for path in figures.glob("*.pdf")}
     expected = {
+        "impulse_silver",
         "prices",
         "inputs",
         "lag",
@@ -223,6 +224,10 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
     assert ("drivers" in reader.ids) == bool(spec.transition_drivers)
     assert ("states" in reader.ids) == bool(spec.indicators)
+    assert ("impulse" in reader.ids) == bool(spec.lagged_signals)
+    assert ("impulse_metal__easing___1.png" in {one.name for one in (page.parent / "figures").iterdir()}) == (
+        name == "moderated"
+    )
     assert ("gain" in reader.ids) == ("Bayes factor of two effects against one" in said) == (name == "coupling")
     assert ("volatility" in reader.ids) == spec.volatility.moves
     assert ("The volatility follows the response's own past" in said) == spec.volatility.moves

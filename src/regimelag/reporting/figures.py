@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from regimelag.plots.evaluation import plot_compare, plot_robustness
+from regimelag.plots.forecast import plot_impulse
 from regimelag.plots.lags import plot_evidence, plot_lag
 from regimelag.plots.panel import plot_panel
 from regimelag.plots.prices import plot_prices
@@ -74,6 +75,27 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
     if "effects" in readings:
         caption = "Effects with 50 and 90 % intervals; the prior in grey below each."
         yield Drawn("effects", caption, plot_effects(readings["effects"], prior=readings["prior_effects"]).figure)
+
+
+def impulse_figures(impulses: Mapping[str, xr.Dataset]) -> Iterator[Drawn]:
+    """Impulse responses, by the label of signal and state; one figure for each response."""
+    for label, found in impulses.items():
+        for whose, one in by_response(found):
+            caption = (
+                f"Impulse response{_of(whose)} to {label}, one standard deviation: median, 50 and 90 % bands from "
+            )
+            caption += "the regimes of the last period, and medians from each regime."
+            tail = _tail(" ".join(filter(None, (label, whose))))
+            yield Drawn(f"impulse{tail}", caption, plot_impulse(one).figure)
+
+
+def by_response(values: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Name and result of each of several responses; the name is empty if there is one."""
+    if nm.RESPONSE not in values.dims:
+        yield "", values
+        return
+    for name in values[nm.RESPONSE].to_numpy():
+        yield str(name), values.sel({nm.RESPONSE: name})
 
 
 def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jinja2
 import numpy as np
@@ -19,7 +19,9 @@ from latex2mathml.converter import convert
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.compare import LEAVE_FUTURE_OUT
 from regimelag.evaluation.forecasting.forecast import same_period_terms
+from regimelag.evaluation.forecasting.impulse import impulse_response
 from regimelag.model.latex import equations, prior_in_words
+from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
@@ -41,6 +43,7 @@ from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.series import ONE_SIDED
 from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
 
@@ -51,6 +54,7 @@ COVERED = (0.5, 0.9)
 # CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
 CSS_PIXELS = 96
 NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
+NO_CLAIM = "What the model estimates, whether or not an effect is claimed above."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
 
@@ -117,8 +121,8 @@ def report(
     Notes
     -----
     Sections: the verdict, prices with regimes behind them, data, model (generated from the spec), diagnostics, lag,
-    regimes or volatility, drivers, checks, comparison, provenance and citation. The page makes no claim beyond those of
-    `lag_report` and `driver_report`.
+    impulse responses, regimes or volatility, drivers, checks, comparison, provenance and citation. The page makes no
+    claim beyond those of `lag_report` and `driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -230,7 +234,38 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
         found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
+    found["impulses"] = dict(_impulses(view))
     return found
+
+
+def _impulses(view: View) -> Iterator[tuple[str, xr.Dataset]]:
+    """Impulse responses to one standard deviation of each lagged signal, in and out of the states that moderate it."""
+    spec, panel = view.spec, view.panel
+    if lagged_response_covariates(spec, panel):
+        return
+    states = {indicator.name for indicator in spec.indicators}
+    for signal in spec.lagged_signals:
+        size = float(panel[nm.scale_of(nm.SIGNAL)].sel({nm.SIGNAL: signal.name}))
+        shock = size * (ONE_SIDED.get(signal.transform, 1) if not signal.beyond else 1)
+        # Drivers that moderate are at their mean in the window.
+        mean = {
+            name: float(panel[nm.center_of(nm.DRIVER)].sel({nm.DRIVER: name}))
+            for name in signal.moderators
+            if name not in states
+        }
+        for value in (0, 1) if states & set(signal.moderators) else (None,):
+            own = {name: value for name in signal.moderators if name in states}
+            label = ", ".join([signal.name, *(f"{name} = {value}" for name in own)])
+            yield (
+                label,
+                impulse_response(
+                    cast("xr.DataTree", view),
+                    shock=shock,
+                    signal=signal.name,
+                    horizon=spec.max_lag,
+                    at=cast("dict[str, float]", mean | own),
+                ),
+            )
 
 
 def _tables(
@@ -289,6 +324,12 @@ def _sections(
     yield Section("diagnostics", "Diagnostics", view.diagnostics, [], modes, ["parameters"])
     if len(readings["report"]):
         yield Section("lag", "Lag and effects", [], list(fg.lag_figures(view.spec, readings)), ["lag_report"])
+    if readings["impulses"]:
+        # No numbers in words if convergence diagnostics failed.
+        every = readings["impulses"].values() if not view.diagnostics[1:] else ()
+        said = [sentence for one in every for sentence in one.attrs[nm.SENTENCES]]
+        said = [NO_CLAIM, *said] if said else []
+        yield Section("impulse", "What a move of a signal does", said, list(fg.impulse_figures(readings["impulses"])))
     if "filtered" in readings:
         drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
