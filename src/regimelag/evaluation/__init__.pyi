@@ -1,6 +1,7 @@
 from .calibration.rank_table import sbc_table
 from .calibration.sbc import sbc
 from .comparison.leave_future_out import LeaveFutureOut
+from .comparison.regime_numbers import compare_regimes
 from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
@@ -10,6 +11,7 @@ from .robustness.lead_lag import lead_lag
 __all__ = [
     "LeaveFutureOut",
     "backtest_table",
+    "compare_regimes",
     "impulse_response",
     "lead_lag",
     "sbc",
