@@ -23,6 +23,7 @@ from regimelag.fetch.common import (
     wide_frame,
 )
 from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
+from regimelag.panel.rows import parse_day
 
 SERIES = {
     "real_yield_10y": "DFII10",
@@ -268,10 +269,20 @@ def _check_some(count: int, asked: str) -> None:
 
 def _day(value: str | dt.date | np.datetime64, asked: str) -> pd.Timestamp:
     """A day that has ended in St. Louis; on a later day more values may be published."""
-    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else pd.NaT
-    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None or not day.normalize() < _today():
-        raise FetchError(asked, "as_of is a day before today", f"as_of = {value!r}", 'write as_of = "2024-03-01"')
-    return day.normalize()
+    day = parse_day(value)
+    if day is None or not day < _today():
+        rule = "as_of is a day before today, as a text year-month-day and without time zone"
+        raise FetchError(asked, rule, f"as_of = {value!r}", f'write as_of = "{_as_iso(value)}"')
+    return day
+
+
+def _as_iso(value: object) -> str:
+    """A date to suggest: of a text with slashes its day-first reading, or its month-first one; else any."""
+    for order in ("%d/%m/%Y", "%m/%d/%Y"):
+        day = pd.to_datetime(str(value), format=order, errors="coerce")
+        if isinstance(day, pd.Timestamp) and day < _today():
+            return f"{day:%Y-%m-%d}"
+    return "2024-03-01"
 
 
 def _today() -> pd.Timestamp:
