@@ -158,7 +158,7 @@ def make_panel(
         *(sentence(gap) for gap in lags_by_clock(spec, gaps)),
         *spurious_lags(spec, tracks, first),
         *early_values(spec, dated, rows, releases),
-        *outliers(tracks, rows, used),
+        *outliers(tracks, source, used),
         *long,
     ]
     notes = [*panel_notes(spec, source, rows, tracks, first, gaps), *late, *vintage_notes(releases, rows)]

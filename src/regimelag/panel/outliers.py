@@ -32,6 +32,7 @@ CANCEL, LONGEST = 0.3, 10
 BESIDE = 21
 SPLITS = np.arange(2.0, 10.0)
 UNITS = (100.0, 1000.0, 10000.0)
+NEAR_UNIT, NEAR_SPREAD = 1.5, 10.0
 # Standard deviation of a normal distribution by its interquartile range and its median absolute value.
 NORMAL_IQR, MEDIAN_SD = 1.349, 1.4826
 # Rounding of levels leaves changes of this relative size.
@@ -68,14 +69,17 @@ def _excursions(changes: FloatArray, sd: float, large: float = LARGE) -> Iterato
     places = np.flatnonzero(size > large * np.maximum(sd, MEDIAN_SD * beside))
     n = 0
     while n < len(places):
-        here, after = places[n], places[n + 1] if n + 1 < len(places) else None
-        undone = after is not None and abs(changes[here] + changes[after]) < CANCEL * abs(changes[here])
-        if undone and after - here <= LONGEST:
-            yield Excursion(int(here) + 1, int(after) + 1)
+        here, after = int(places[n]), int(places[n + 1]) if n + 1 < len(places) else None
+        if after is not None and after - here <= LONGEST and _cancel(changes[here], changes[after]):
+            yield Excursion(here + 1, after + 1)
             n += 2
         else:
-            yield Excursion(int(here) + 1, None)
+            yield Excursion(here + 1, None)
             n += 1
+
+
+def _cancel(one: float, other: float) -> bool:
+    return bool(abs(one + other) < CANCEL * abs(one))
 
 
 def _is_code(value: float) -> bool:
@@ -144,15 +148,15 @@ def check_codes(track: AlignedSeries, used: slice, asked: str) -> None:
             raise PanelError(asked, "a missing value is blank (NaN), not a number", came, cure)
 
 
-def outliers(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, used: Sequence[slice]) -> list[str]:
+def outliers(tracks: Sequence[AlignedSeries], source: pd.DataFrame, used: Sequence[slice]) -> list[str]:
     """Sentences on bad ticks, splits, shifts of level and changes of unit.
 
     Parameters
     ----------
     tracks : sequence of AlignedSeries
         All series on the rows.
-    rows : DatetimeIndex (row)
-        All rows.
+    source : DataFrame (date, column)
+        Observations, in which a change has its own date.
     used : sequence of slice
         Rows whose levels enter the window, by series.
 
@@ -162,16 +166,27 @@ def outliers(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, used: Sequ
         One for each column and event.
     """
     notes: dict[str, None] = {}
-    for track, rows_used in zip(tracks, used, strict=True):
+    for track, rows in zip(tracks, used, strict=True):
         logs = track.series.transform in LOGARITHMIC
         for column, leg in track.legs.items():
-            seen = np.flatnonzero(~np.isnan(leg.level[rows_used])) + rows_used.start
+            seen = np.flatnonzero(~np.isnan(leg.level[rows])) + rows.start
             if len(seen) > LEAST_CHANGES:
-                notes |= dict.fromkeys(_sentences(column, leg.level[seen], rows[seen], logs=logs))
+                dates = pd.DatetimeIndex(leg.date[seen])
+                held = source[column].dropna()
+                notes |= dict.fromkeys(_sentences(held, leg.level[seen], dates, logs=logs))
     return list(notes)
 
 
-def _sentences(column: str, level: FloatArray, rows: pd.DatetimeIndex, *, logs: bool) -> Iterator[str]:
+def _date_of_change(held: pd.Series, before: pd.Timestamp, after: pd.Timestamp) -> str:
+    """Date of the largest change between two dates; the later one if there is none."""
+    between = held[before:after]
+    changes = between.diff().abs()
+    place = int(np.nanargmax(changes)) if changes.notna().any() else -1
+    return str(pd.DatetimeIndex(between.index)[place].date())
+
+
+def _sentences(held: pd.Series, level: FloatArray, dates: pd.DatetimeIndex, *, logs: bool) -> Iterator[str]:
+    column = str(held.name)
     changes = np.diff(np.log(level) if logs else level)
     sd = _robust_sd(changes)
     # A policy rate stands still between its moves.
@@ -179,38 +194,29 @@ def _sentences(column: str, level: FloatArray, rows: pd.DatetimeIndex, *, logs: 
         return
     for one in _excursions(changes, sd):
         size = float(changes[one.place - 1])
-        day, before = rows[one.place].date(), rows[one.place - 1].date()
-        moved = f"goes from {level[one.place - 1]:g} on {before} to {level[one.place]:g} on {day}"
-        if logs:
-            moved += f", a factor of {np.exp(size):.3g}"
+        before, after = dates[one.place - 1], dates[one.place]
+        day = _date_of_change(held, before, after)
+        earlier = f'frame.loc[frame.index < "{day}", {column!r}]'
+        moved = f"Column {column!r} goes from {level[one.place - 1]:g} on {before.date()} to {level[one.place]:g} on "
+        moved += f"{after.date()}" + (f", a factor of {np.exp(size):.3g}" if logs else "")
+        stays = f"{moved}, {abs(size) / sd:.0f} times its usual change, and stays there"
         if one.back is not None:
-            span = one.back - one.place
-            until = f"{rows[one.back].date()}, {'the next row' if span == 1 else f'{span} rows on'}"
-            where = f'frame.loc["{day}"' + (f':"{rows[one.back - 1].date()}"' if span > 1 else "")
+            last = dates[one.back - 1].date()
+            where = f'frame.loc["{day}"' + (f':"{last}"' if str(last) != day else "")
             yield (
-                f"Column {column!r} {moved}, and back on {until}. If that is a bad tick, blank it: "
+                f"{moved}, and back on {dates[one.back].date()}. If that is a bad tick, blank it: "
                 f'{where}, {column!r}] = float("nan").'
             )
-        elif _is_split(size, sd) and logs:
-            factor = _nearest_split(size)
+        elif logs and _is_split(size, sd):
+            yield f"{stays}. If that is a split, adjust the prices before it: {earlier} *= {_nearest_split(size):.6g}."
+        elif (unit := _unit(level, one.place, sd)) and not logs:
             yield (
-                f"Column {column!r} {moved}, {abs(size) / sd:.0f} times its usual change, and stays there. If that is "
-                f'a split, adjust the prices before it: frame.loc[frame.index < "{day}", {column!r}] *= {factor:.6g}.'
-            )
-        elif _is_unit(level, one.place, sd, logs=logs):
-            ratio = float(level[one.place] / level[one.place - 1])
-            factor = min((f for unit in UNITS for f in (unit, 1.0 / unit)), key=lambda f: abs(np.log(ratio / f)))
-            yield (
-                f"Column {column!r} {moved}, and its later changes are smaller or larger likewise. If that is a change "
-                f'of unit, bring it to one: frame.loc[frame.index < "{day}", {column!r}] *= {factor:.6g}.'
+                f"{moved}, and its later changes are in proportion. If that is a change of unit, bring it to one: "
+                f"{earlier} *= {unit:.6g}."
             )
         elif abs(size) > SHIFT * sd:
             adjusted = f"*= {np.exp(size):.6g}" if logs else f"+= {size:.6g}"
-            yield (
-                f"Column {column!r} {moved}, {abs(size) / sd:.0f} times its usual change, and stays there. If two "
-                f"series were joined there, bring them to one level: "
-                f'frame.loc[frame.index < "{day}", {column!r}] {adjusted}.'
-            )
+            yield f"{stays}. If two series were joined there, bring them to one level: {earlier} {adjusted}."
 
 
 def _nearest_split(size: float) -> float:
@@ -224,12 +230,13 @@ def _is_split(size: float, sd: float) -> bool:
     return abs(size - float(np.log(_nearest_split(size)))) < REPEATED * sd
 
 
-def _is_unit(level: FloatArray, place: int, sd: float, *, logs: bool) -> bool:
-    """Whether a column, not in logarithms, changes its unit: level and spread of changes by one factor."""
+def _unit(level: FloatArray, place: int, sd: float) -> float:
+    """Factor of a change of unit, which level and spread of changes share; zero if there is none."""
     before, after = level[:place], level[place:]
-    if logs or min(len(before), len(after)) <= LEAST_CHANGES or not level[place - 1] * level[place] > 0:
-        return False
+    if min(len(before), len(after)) <= LEAST_CHANGES or not level[place - 1] * level[place] > 0:
+        return 0.0
     ratio = float(level[place] / level[place - 1])
-    near = min(abs(np.log(ratio) - sign * np.log(unit)) for unit in UNITS for sign in (1, -1))
+    factor = min((f for unit in UNITS for f in (unit, 1.0 / unit)), key=lambda f: abs(np.log(ratio / f)))
     spread = _robust_sd(np.diff(after)) / max(_robust_sd(np.diff(before)), ROUNDING * sd)
-    return bool(near < np.log(1.5) and abs(np.log(max(spread, 1e-300) / ratio)) < np.log(10.0))
+    near = abs(np.log(ratio / factor)) < np.log(NEAR_UNIT)
+    return factor if near and abs(np.log(max(spread, ROUNDING) / factor)) < np.log(NEAR_SPREAD) else 0.0

@@ -17,6 +17,8 @@ from regimelag.panel.frame_checks import truncate_list
 EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
 # Floats to the last bit; from pandas 3.1 on it has no other precision.
 EXACT: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
+# Its options come from the caller.
+_read_csv: Any = pd.read_csv
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = [form for text in BLANKS for form in {text, text.upper(), text.title(), text.replace("nan", "NaN")}]
 # Columns of files without a header line, by their number.
@@ -130,10 +132,10 @@ def _text(
             return _two_headers(file, options | marks)
     common = options | marks
     try:
-        names = [str(name) for name in pd.read_csv(file, **(options | {"nrows": 0, "dtype": str})).columns]
+        names = [str(name) for name in _read_csv(file, **(options | {"nrows": 0, "dtype": str})).columns]
         place = names.index(date) if date in names else date_column(names) or 0
         # pandas would take thousands separators for those of a date.
-        table = pd.read_csv(
+        table = _read_csv(
             file,
             dtype={names[place]: str} if names else None,
             keep_default_na=False,
@@ -210,7 +212,7 @@ def _check_header(header: list[str], request: Request) -> None:
 
 def _two_headers(file: Path, options: dict[str, Any]) -> pd.DataFrame:
     """Table of a file with fields and symbols in two header lines, as yfinance and pandas write it."""
-    table = pd.read_csv(file, header=[0, 1], index_col=0, **EXACT, **options)
+    table = _read_csv(file, header=[0, 1], index_col=0, **EXACT, **options)
     fields, symbols = (list(dict.fromkeys(table.columns.get_level_values(n))) for n in (0, 1))
     names = [str(f) if len(symbols) == 1 else f"{f} {s}" for f, s in table.columns]
     if len(fields) == 1:
