@@ -127,7 +127,7 @@ def _text(
     options = {"encoding": "utf-8-sig", "skipinitialspace": True} | options
     lines = None
     if not request.given.keys() & options.keys() - {"encoding"}:
-        options["sep"], lines, header = _check_lines(file, options["encoding"], request)
+        options["sep"], lines, header = _check_lines(file, str(options["encoding"]), request)
         if header:
             return _two_headers(file, options | marks)
     common = options | marks
