@@ -22,7 +22,9 @@ from regimelag.fetch.common import (
     resolve_columns,
     wide_frame,
 )
+from regimelag.fetch.download import fred_csv, has_key
 from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
+from regimelag.panel.periods import first_days
 from regimelag.panel.rows import parse_day
 
 SERIES = {
@@ -55,6 +57,14 @@ DELAYS = {
     "M2SL": ("58D", "months dated by their first day, published on the fourth Tuesday of the next month (H.6)"),
     "WALCL": ("2D", "as of Wednesday, published on Thursday at 16:30 in New York, after the close (H.4.1)"),
 }
+# Monthly series that are averages of daily values.
+AVERAGES = frozenset(
+    {
+        *("FEDFUNDS", "TB3MS", "TB6MS", "GS1", "GS2", "GS3", "GS5", "GS7", "GS10", "GS20", "GS30"),
+        *("AAA", "BAA", "M1SL", "M2SL", "M1NS", "M2NS", "TWEXBGSMTH", "EXUSEU", "EXJPUS", "EXUSUK", "MCOILWTICO"),
+        *("POILBREUSDM", "PCOPPUSDM"),
+    }
+)
 MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
 IDENTIFIER = re.compile(r"[A-Z0-9_]+")
 
@@ -89,8 +99,9 @@ def fetch_fred(
     as_of : date-like, optional
         Return the values known on that day, from ALFRED; by default the latest values.
     api_key, api_key_file : str, path, optional
-        The key, or a file with the key on its first line; otherwise the environment variable FRED_API_KEY. Needed only
-        if the cache does not have the series. It is never written or printed.
+        The key, or a file with the key on its first line; otherwise the environment variable FRED_API_KEY. Without any,
+        the latest values come from FRED's download of a graph as CSV; `as_of` needs a key, unless the cache has the
+        series. It is never written or printed.
     cache : path, optional
         Folder of the cache, which processes may share; by default regimelag in the user's cache folder (on Linux
         XDG_CACHE_HOME or ~/.cache).
@@ -131,6 +142,8 @@ def fetch_fred(
     for column, identifier in wanted.items():
         client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
         fetch = _observations(client, identifier, day)
+        if day is None and not has_key(api_key, api_key_file):
+            fetch = fred_csv(identifier, timeout, client.asked)
         name = f"fred-{identifier}" + (f"-as-of-{day:%Y-%m-%d}" if day is not None else "")
         source = {"source": "FRED", "series": identifier}
         held = store.get_or_fetch(folder, name, fetch, about=source, max_age=limit, asked=asked)
@@ -138,6 +151,12 @@ def fetch_fred(
         known = "" if day is None else f" It holds what was known on {day:%Y-%m-%d}."
         delay, reason = DELAYS.get(identifier, ("", ""))
         late = f' Its delay in a spec is "{delay}": {reason}.' if delay else ""
+        period = "" if delay else first_days(values[column])
+        if period:
+            late = (
+                f' It is dated by the first day of each {period}: write dated = "start" in a spec, and a delay from '
+                f"the end of the {period}" + (', and value = "average".' if identifier in AVERAGES else ".")
+            )
         notes += [age_note(column, identifier, held) + known + late, *_late_start(column, identifier, values[column])]
         known_on = {"delay": delay or None, "as_of": None if day is None else f"{day:%Y-%m-%d}"}
         origin[column] = origin_attrs(identifier, held, **known_on)
