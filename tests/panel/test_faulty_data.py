@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import check_frame
 from regimelag.panel.outliers import missing_codes
 from regimelag.panel.periods import dates_at_end, first_days
+from regimelag.results.model_checks import model_warnings
 
 W = weekly(weeks=299)
 BITCOIN, SILVER = spec_of().responses[0], spec_of().signals[0]
@@ -46,6 +48,34 @@ def test_nothing_is_said_of_clean_data():
 
 def test_nothing_is_said_of_the_example(example):
     assert json.loads(example.attrs["warnings"]) == []
+
+
+MODELS = sorted((Path(rl.__file__).parents[2] / "models").glob("*.toml"))
+
+
+def test_nothing_is_said_of_the_example_in_any_bundled_model():
+    """What closes after the response is a matter of the spec, not of the data."""
+    frame, made_of = rl.example_panel(as_frame=True), 0
+    for path in MODELS:
+        spec = rl.read_spec(path)
+        if {column for series in spec.series for column in series.columns} <= set(frame.columns):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                panel = rl.make_panel(spec, frame)
+            said = [text for text in json.loads(panel.attrs["warnings"]) if "closes" not in text]
+            assert said == [], path.stem
+            made_of += 1
+    assert made_of > 10
+
+
+def test_the_lag_report_says_what_the_panel_warns_of(tiny):
+    _, _, fit = tiny
+    warned = fit.copy()
+    attrs = json.loads(fit.attrs["panel_attrs"]) | {"warnings": json.dumps(["Column 'metal' was split."])}
+    warned.attrs = fit.attrs | {"panel_attrs": json.dumps(attrs)}
+    notes = model_warnings(warned)
+    assert notes[0] == "Column 'metal' was split."
+    assert notes[1:] == model_warnings(fit)
 
 
 # ---- missing codes
