@@ -17,6 +17,7 @@ from regimelag.panel.read import read_series
 DAYS = pd.date_range("2026-01-19", periods=5)
 PRICES = [1012.5, 1018.25, 1003.0, 1021.75, 1102.5]
 MONTHS = pd.date_range("2025-01-01", periods=5, freq="MS")
+QUARTERS = pd.date_range("2024-01-01", periods=5, freq="QS")
 US = "{:,.2f}".format
 
 
@@ -250,6 +251,43 @@ EXPORTS = {
     "months without a day": Export(
         lines("Month,Price", lambda d, p: f"{d:%Y-%m},{p}", MONTHS), "Price", MONTHS + pd.offsets.MonthEnd(), cures=1
     ),
+    "quarters": Export(
+        lines("Quarter,Price", lambda d, p: f"{d.year}Q{d.quarter},{p}", QUARTERS),
+        "Price",
+        QUARTERS + pd.offsets.QuarterEnd(),
+        cures=1,
+    ),
+    "weekdays": Export(lines("Day,Price", lambda d, p: f'"{d:%a, %b %d %Y}",{p}'), "Price", cures=1),
+    "SAS": Export(
+        lines("Date,Price", lambda d, p: f"{d:%d%b%Y},{p}".upper().replace("PRICE", "Price")), "Price", cures=1
+    ),
+    "currency": Export(lines("Date,Price", lambda d, p: f'{d:%Y-%m-%d},"${US(p)}"'), "Price", cures=1),
+    "spaces for thousands": Export(
+        lines("Date;Kurs", lambda d, p: f"{d:%Y-%m-%d};{US(p).replace(',', ' ').replace('.', ',')}"), "Kurs", cures=1
+    ),
+    "a source below the data": Export(
+        lines("Date,Price", lambda d, p: f"{d:%Y-%m-%d},{p}") + "Source: an exchange,\n", "Price", cures=1
+    ),
+    "a comma at the end of every line": Export(lines("Date,Price,", lambda d, p: f"{d:%Y-%m-%d},{p},"), "Price"),
+    "the day that is not over, last": Export(
+        lines("open_time,close", lambda d, p: f"{d:%Y-%m-%d} 00:00:00,{p}") + "2026-01-24 14:05:00,1\n",
+        "close",
+        cures=1,
+    ),
+    "the day that is not over, first": Export(
+        lines("open_time,close", lambda d, p: f"{d:%Y-%m-%d} 00:00:00,{p}", newest_first=True).replace(
+            "close\n", "close\n2026-01-24 14:05:00,1\n"
+        ),
+        "close",
+        cures=1,
+    ),
+    "one row for each date and symbol": Export(
+        "date,symbol,close\n"
+        + "".join(f"{d:%Y-%m-%d},{s},{p + (s == 'A')}\n" for s in "AB" for d, p in zip(DAYS, PRICES, strict=True)),
+        "B",
+        cures=1,
+    ),
+    "Tokyo": Export(lines("date,close", lambda d, p: f"{d:%Y-%m-%d}T00:00:00+09:00,{p}"), "close", cures=1),
     "two rows a day that complement each other": Export(
         "date,close,other\n"
         + "".join(f"{d:%Y-%m-%d},{p},\n{d:%Y-%m-%d},,1\n" for d, p in zip(DAYS, PRICES, strict=True)),

@@ -244,7 +244,11 @@ def test_first_days_are_seen_in_months_and_quarters_and_where_values_were_filled
         starts = pd.date_range("2020-01-01", "2022-12-31", freq=freq)
         held = pd.Series(np.arange(len(starts), dtype=float), index=starts)
         assert first_days(held) == period
-        assert first_days(held.reindex(days[days.day_of_week < 5], method="ffill")) == period
+        for step in (days[days.day_of_week < 5], days[days.day_of_week == 4], days):
+            assert first_days(held.reindex(step, method="ffill")) == period
+        ends = held.set_axis(starts + pd.offsets.MonthEnd())
+        assert first_days(ends) == first_days(np.floor(ends / 2)) == ""
+        assert first_days(ends.reindex(days, method="ffill")) == ""
         assert first_days(held.set_axis(starts + pd.Timedelta(days=14))) == ""
     assert first_days(pd.Series(np.arange(len(days)), index=days)) == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from regimelag.panel.dates import Request
 BLANKS = ("", ".", "-", "na", "n/a", "nan", "null", "none", "#n/a", "--")
 PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 GROUPED = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?"
+SPACED = r"[+-]?\d{1,3}(?: \d{3})+(?:[.,]\d*)?"
+CURRENCIES = ("$", "€", "£", "¥")
 COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
 
 
@@ -66,7 +69,9 @@ def to_numbers(
         texts = texts.str.replace(pandas["decimal"], ".", regex=False)
     held = texts.notna()
     plain = texts.str.fullmatch(PLAIN).fillna(False).astype(bool)
-    written = plain | texts.str.fullmatch(f"{GROUPED}|{COMMA}").fillna(False).astype(bool)
+    written = plain | texts.str.fullmatch(f"[$€£¥]?{PLAIN}|[$€£¥]?{GROUPED}|{COMMA}|{SPACED}").fillna(False).astype(
+        bool
+    )
     if not asked and not written.any() and held.any():
         return None, ""
     wrong = np.flatnonzero((held & ~plain).to_numpy())
@@ -98,14 +103,19 @@ def _refuse(
         cure = (
             f"frame[{name!r}] = frame[{name!r}].astype(float) in a table of pandas, or leave {name!r} out by columns="
         )
-    elif pd.Series([text]).str.fullmatch(COMMA)[0] and pandas.get("decimal") != "," and not _is_grouped(text):
+    elif re.fullmatch(COMMA, text) and pandas.get("decimal") != "," and not _is_grouped(text):
         cure = request.call(decimal=",", **({"thousands": "."} if "." in text else {}))
     elif _is_grouped(text) and not pandas.get("thousands"):
         cure = request.call(thousands=",")
+    elif re.fullmatch(SPACED, text):
+        cure = request.call(thousands=" ", **({"decimal": ","} if "," in text else {}))
+    elif text[:1] in CURRENCIES:
+        stripped = f"{{{name!r}: lambda rows: rows[{name!r}].str.replace({text[0]!r}, '')}}"
+        cure = request.rows(f".assign(**{stripped})", **({"thousands": ","} if _is_grouped(text[1:]) else {}))
     elif others:
-        cure += f" {others!r}"
+        cure += f"{others!r}"
     raise PanelError(request.call(), "cells are finite numbers or blank", came, cure)
 
 
 def _is_grouped(text: str) -> bool:
-    return bool(pd.Series([text]).str.fullmatch(GROUPED)[0])
+    return re.fullmatch(GROUPED, text) is not None

@@ -35,10 +35,19 @@ FORMATS = (
 )
 # Day first, month first.
 PAIRS = tuple((f"%d{s}%m{s}{y}", f"%m{s}%d{s}{y}") for y in ("%Y", "%y") for s in ("/", ".", "-"))
-MONTH = r"\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}|[A-Za-z]{3,9}[ -]\d{4}|\d{4}"
+MONTH = r"\d{4}-?Q[1-4]|\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}|[A-Za-z]{3,9}[ -]\d{4}|\d{4}"
 # Ranges of whole numbers that are dates: days as 20240131, days since 1899-12-30 (Excel), and time since 1970.
 COMPACT, SERIAL = (19000101, 22001231), (20000.0, 80000.0)
 EPOCH = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
+# Zones by their hours from UTC, for a cure.
+ZONES = {
+    **dict.fromkeys((-5, -4), "America/New_York"),
+    **dict.fromkeys((1, 2), "Europe/Paris"),
+    0: "UTC",
+    8: "Asia/Hong_Kong",
+    9: "Asia/Tokyo",
+}
+PERIODS = {"Y": "year", "Q": "quarter", "M": "month"}
 LAST_MINUTE = pd.Timedelta(hours=23, minutes=59)
 
 
@@ -59,6 +68,11 @@ class Request(NamedTuple):
     def call(self, **more: Any) -> str:
         """The call as Python, with further arguments."""
         return f"read_series({', '.join([self.source, *(f'{k}={v!r}' for k, v in (dict(self.given) | more).items())])})"
+
+    def rows(self, rows: str, **more: Any) -> str:
+        """The call on some rows of the source, read by pandas, as Python."""
+        source = self.source if self.source == "frame" else f"pd.read_csv({self.source}, sep=None, engine='python')"
+        return Request(f"{source}{rows}", self.given).call(**more)
 
 
 class Stamps(NamedTuple):
@@ -220,7 +234,8 @@ def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
     sign = np.where(minutes.str[0] == "-", -1, 1)
     offset = pd.to_timedelta(sign * (60 * minutes.str[1:3].astype(int) + minutes.str[3:5].astype(int)), unit="min")
     utc = (wall - pd.TimedeltaIndex(offset)).tz_localize("UTC")
-    known = "UTC" if not offset.any() else ""
+    hours = int(pd.TimedeltaIndex(offset)[0] / pd.Timedelta(hours=1))
+    known = ZONES.get(hours, f"Etc/GMT{-hours:+d}")
     return Stamps(_local(utc, request) if _zone(request) else wall, True, _zone(request) or known, note)
 
 
@@ -244,6 +259,12 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
             came = f"{texts.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}, is {first} or {second}"
             cure = f"{request.call(dayfirst=True)} for {first}, or {request.call(dayfirst=False)} for {second}"
             raise PanelError(request.call(), "dates can be read in one way", came, cure)
+        other = [form for form in pair if found[form].notna().all() and form not in read]
+        if not read and other:
+            place = int(np.flatnonzero(found[pair[0 if dayfirst else 1]].isna())[0])
+            came = f"{texts.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}, and dayfirst={dayfirst}"
+            cure = request.call(dayfirst=not dayfirst)
+            raise PanelError(request.call(), "dates are in the calendar in the order that is stated", came, cure)
         if read:
             form = read[0]
             order = "day first" if form == pair[0] else "month first"
@@ -256,6 +277,11 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
         _check_calendar(found[ISO], cells, name, request)
     came = f"{cells.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}"
     cure = f"write it as 2026-01-23, or name another column of dates: {request.call(date='Date')}"
+    if place and found[best].iloc[place:].isna().all():
+        cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
+    elif texts.str.contains("[A-Za-z]").all() and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all():
+        parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format='mixed')}}"
+        cure = request._replace(given=dict(request.given) | {"date": name}).rows(f".assign(**{parsed})")
     raise PanelError(request.call(), "all dates are written in one way, such as 2026-01-23", came, cure)
 
 
@@ -267,13 +293,13 @@ def _check_calendar(days: pd.Series, cells: pd.Series, name: str, request: Reque
 
 
 def _refuse_months(texts: pd.Series, name: str, request: Request) -> None:
-    freq = "Y" if texts.str.fullmatch(r"\d{4}").all() else "M"
+    freq = "Y" if texts.str.fullmatch(r"\d{4}").all() else "Q" if texts.str.contains("Q").all() else "M"
     read = f"frame = pd.read_csv({request.source})" if request.source != "frame" else "frame = frame.reset_index()"
     cure = (
         f"{read}; frame[{name!r}] = pd.PeriodIndex(frame[{name!r}].astype(str), freq={freq!r})"
         f".to_timestamp(how='end').normalize(); frame = read_series(frame, date={name!r})"
     )
-    came = f"{texts.iloc[0]!r} in column {name!r}, a {'year' if freq == 'Y' else 'month'}"
+    came = f"{texts.iloc[0]!r} in column {name!r}, a {PERIODS[freq]}"
     raise PanelError(request.call(), "a date is a day: of a period, the day on which its value was known", came, cure)
 
 
@@ -293,14 +319,15 @@ def _days(stamps: Stamps, name: str, request: Request) -> tuple[pd.DatetimeIndex
     if not stamps.timed or (clock >= LAST_MINUTE).all():
         return days, []
     plain, zone = name.strip("<>").lower(), stamps.zone or "America/New_York"
-    if (clock[:-1] == pd.Timedelta(0)).all() and len(clock) > 1:
+    if (clock == pd.Timedelta(0)).all():
         if plain in BEGINNINGS:
             return days, [f"A stamp of 00:00 in {name!r} begins its day, at whose end the close is."]
         if plain in MOMENTS:
             return days - DAY, [_on_moment(days[-1], name, f"00:00 {zone}")]
-    if len(clock) > 2 and (clock[:-1] == pd.Timedelta(0)).all() and clock[-1] != pd.Timedelta(0):  # noqa: PLR2004
-        came = f"{wall[-1]} in column {name!r}, the last row, where all others are at 00:00"
-        cure = f"drop the last row, whose day is not over, and then {request.call(close=f'24:00 {zone}')}"
+    odd = np.flatnonzero(clock != pd.Timedelta(0))
+    if len(clock) > 2 and len(odd) == 1 and odd[0] in (0, len(clock) - 1):  # noqa: PLR2004
+        came = f"{wall[odd[0]]} in column {name!r}, {_where(stamps.rows, int(odd[0]))}, where all others are at 00:00"
+        cure = f"{request.rows('.iloc[1:]' if odd[0] == 0 else '.iloc[:-1]')}, without the day that is not over"
         raise PanelError(request.call(), "stamps have one time of day", came, cure)
     if (clock == pd.Timedelta(0)).all():
         other = "16:00 America/New_York" if zone.startswith("America") else f"24:00 {zone}"

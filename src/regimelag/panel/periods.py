@@ -25,7 +25,7 @@ DAY = pd.Timedelta(days=1)
 LEAST_PERIODS = 6
 # Months have 28 to 31 days, quarters 90 to 92; values filled over business days change on the 1st to the 4th.
 MONTH, QUARTER = (27.0, 32.0), (88.0, 93.0)
-FIRST_BUSINESS_DAY = 4
+FIRST_BUSINESS_DAY, WEEK = 4, 7
 # Serial correlation of an average's changes, and the correlation with a signal a row before that a late date leaves.
 AVERAGE, LEAST_Z, LATE_Z = (0.15, 0.40), 2.5, 4.0
 AVERAGE_SECOND_Z = 2.0
@@ -80,8 +80,9 @@ def first_days(column: pd.Series) -> str:
     days = pd.DatetimeIndex(changes.index)
     if len(days) < LEAST_PERIODS:
         return ""
-    # Values that are filled forward begin on the first business day.
-    last = 1 if len(changes) == len(held) else FIRST_BUSINESS_DAY
+    # Values that are filled forward begin on the first business day, or on the first week's day.
+    step = _typical_gap(pd.DatetimeIndex(held.index))
+    last = 1 if len(changes) == len(held) or step > WEEK else max(FIRST_BUSINESS_DAY, round(step))
     gap = _typical_gap(days)
     if not (days[1:].day <= last).all():
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def read_series(
     in_file = isinstance(path, (str, Path))
     request = Request(repr(str(path)) if in_file else "frame", given)
     _check_close(close, request)
+    _check_zone(tz, request)
     pandas = dict(options) | {"decimal": decimal, "thousands": thousands}
     table = read_file(Path(path), date, dict(pandas), request) if in_file else as_table(path, date, request.call())
     if table.columns.has_duplicates:
@@ -103,7 +105,7 @@ def read_series(
     dated = _dated(table, date, request)
     days, notes = parse_dates(table[dated], str(dated), request)
     values, more = _values(table.drop(columns=dated), columns, days, pandas, request)
-    frame, merged = _in_order(values.set_axis(days, axis=0), request)
+    frame, merged = _in_order(values.set_axis(days, axis=0), table, str(dated), request)
     check_frame(frame, request.call())
     frame.attrs["notes"] = [*notes, *more, *merged]
     if not close and str(dated).lower() in MOMENTS and notes:
@@ -115,6 +117,14 @@ def _check_close(close: str, request: Request) -> None:
     if close and not (is_close(close) or (isinstance(close, str) and is_close(close.replace("00:00", "24:00", 1)))):
         rule, cure = "close is a local time and a time zone by its name", request.call(close="24:00 UTC")
         raise PanelError(request.call(), rule, f"close = {close!r}", cure)
+
+
+def _check_zone(tz: str | None, request: Request) -> None:
+    try:
+        zoneinfo.ZoneInfo(tz or "UTC")
+    except (KeyError, ValueError, OSError, TypeError):
+        cure = request.call(tz="America/New_York")
+        raise PanelError(request.call(), "tz is a time zone by its name", f"tz = {tz!r}", cure) from None
 
 
 def _dated(table: pd.DataFrame, date: str | None, request: Request) -> Any:
@@ -169,7 +179,7 @@ def _wanted(columns: Columns | None, names: list[str]) -> dict[str, str]:
     return {name: name for name in ([columns] if isinstance(columns, str) else map(str, columns))}
 
 
-def _in_order(frame: pd.DataFrame, request: Request) -> tuple[pd.DataFrame, list[str]]:
+def _in_order(frame: pd.DataFrame, table: pd.DataFrame, dated: str, request: Request) -> tuple[pd.DataFrame, list[str]]:
     """Rows by date, those of one date merged where they do not contradict each other, and sentences on both."""
     notes = []
     days = pd.DatetimeIndex(frame.index)
@@ -178,21 +188,27 @@ def _in_order(frame: pd.DataFrame, request: Request) -> tuple[pd.DataFrame, list
         notes.append(f"Rows were {order} and are sorted by date.")
         frame = frame.sort_index(kind="stable")
     if frame.index.has_duplicates:
-        _check_agreement(frame, request)
+        _check_agreement(frame, table, dated, request)
         count = len(frame)
         frame = frame.groupby(level=0).last()
         notes.append(f"{count - len(frame)} rows complement others of the same date and are merged with them.")
     return frame.set_axis(pd.DatetimeIndex(frame.index.to_numpy(), name="date").as_unit("us"), axis=0), notes
 
 
-def _check_agreement(frame: pd.DataFrame, request: Request) -> None:
-    """Refuse several values of one column on one date."""
+def _check_agreement(frame: pd.DataFrame, table: pd.DataFrame, dated: str, request: Request) -> None:
+    """Refuse several values of one column on one date; a table with one row for each date and symbol is pivoted."""
     came = contradiction(frame)
-    if came:
-        source = f"pd.read_csv({request.source})" if request.source != "frame" else "frame"
-        rows = "[lambda rows: ~rows.iloc[:, 0].duplicated(keep='last')]"
-        if request.source == "frame":
-            rows = "[~frame.index.duplicated(keep='last')]"
-        rest = Request(f"{source}{rows}", {k: v for k, v in request.given.items() if k != "sep"})
-        cure = f"{rest.call()}, once you know that the last row of a date is right"
-        raise PanelError(request.call(), "each date has one value a column", came, cure)
+    if not came:
+        return
+    texts = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name]) and name != dated]
+    for name in texts:
+        if not table.duplicated([dated, name]).any():
+            rows = f".pivot(index={dated!r}, columns={name!r}, values={str(frame.columns[-1])!r})"
+            kept = {k: v for k, v in request.given.items() if k not in ("columns", "date")}
+            cure = Request(request.source, kept).rows(rows)
+            raise PanelError(request.call(), "a column has one value a date", came, f"{cure}, a column for each {name}")
+    rows = "[lambda rows: ~rows.iloc[:, 0].duplicated(keep='last')]"
+    if request.source == "frame" and isinstance(frame.index, pd.DatetimeIndex):
+        rows = "[~frame.index.duplicated(keep='last')]" if dated not in table.columns else rows
+    cure = f"{request.rows(rows)}, once you know that the last row of a date is right"
+    raise PanelError(request.call(), "each date has one value a column", came, cure)

@@ -62,6 +62,8 @@ def parse_day(value: object) -> pd.Timestamp | None:
     # pandas reads a bare number as nanoseconds since 1970.
     # It also guesses the order of day and month in 05/06/2020, and reads "2020" as its first day.
     plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
+    if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
+        return None
     day = pd.to_datetime(value, errors="coerce") if plain else None  # type: ignore[call-overload]
     return day.normalize() if isinstance(day, pd.Timestamp) and day.tzinfo is None else None
 

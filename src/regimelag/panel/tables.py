@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
 EXACT: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
 # Its options come from the caller.
 _read_csv: Any = pd.read_csv
+OWN = ("columns", "date", "dayfirst", "decimal", "thousands", "tz", "close", "sep", "skiprows", "names", "encoding")
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = [form for text in BLANKS for form in {text, text.upper(), text.title(), text.replace("nan", "NaN")}]
 # Columns of files without a header line, by their number.
@@ -145,7 +147,13 @@ def _text(
             **EXACT,
             **common,
         )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, TypeError) as problem:
+    except TypeError as problem:
+        unknown = str(problem).rpartition("'")[0].rpartition("'")[2]
+        close = difflib.get_close_matches(unknown, OWN, n=1)
+        cure = f"write {close[0]}=" if close else f"leave {unknown} out"
+        rule = "arguments are those of read_series or of pandas.read_csv"
+        raise PanelError(request.call(), rule, str(problem).partition("() ")[2] or str(problem), cure) from problem
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as problem:
         came = f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
         cure = f"{request.call(encoding='latin-1')}, or sep= and skiprows= as in pandas.read_csv"
         raise PanelError(request.call(), "pandas.read_csv reads the file as text in UTF-8", came, cure) from problem
@@ -158,6 +166,8 @@ def _text(
         else [f"line {n + 2}" for n in range(len(table))]
     )
     table.columns = [str(column).strip() for column in table.columns]
+    blank = [name for name in table.columns if name.startswith("Unnamed: ") and table[name].isna().all()]
+    table = table.drop(columns=blank)
     return table.dropna(how="all").set_axis([labels[n] for n in table.index[table.notna().any(axis=1)]], axis=0)
 
 
@@ -181,7 +191,9 @@ def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list
     header = rows[0][1]
     if len(rows) > 2 and rows[2][1][0].lower() in DATE_NAMES and not any(rows[2][1][1:]):  # noqa: PLR2004
         return separator, [], True
-    _check_header(header, request)
+    # A mark at the end of every line makes a column without a name or a value.
+    held = [any(row[n].strip() for _, row in rows[1:] if n < len(row)) for n in range(len(header))]
+    _check_header(header, held, request)
     for line, row in rows[1:]:
         if len(row) != len(header):
             came = f"{len(row)} cells in line {line}, {len(header)} in the header"
@@ -190,7 +202,7 @@ def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list
     return separator, [line for line, _ in rows[1:]], False
 
 
-def _check_header(header: list[str], request: Request) -> None:
+def _check_header(header: list[str], held: list[bool], request: Request) -> None:
     dated = pd.Series(header[:1]).str.fullmatch(
         r"\d{8}|\d{10,17}|\d{4}-\d{1,2}-\d{1,2}.*|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*"
     )
@@ -204,7 +216,7 @@ def _check_header(header: list[str], request: Request) -> None:
         came, cure = f"{truncate_list(twice)} more than once", "rename or drop one of them"
         raise PanelError(request.call(), "column names differ", came, cure)
     known = date_column(header) or 0
-    nameless = [place + 1 for place, name in enumerate(header) if not name and place not in (0, known)]
+    nameless = [n + 1 for n, name in enumerate(header) if not name and held[n] and n not in (0, known)]
     if nameless:
         came, cure = f"no name over column number {truncate_list(nameless)}", "name it in the header, or drop it"
         raise PanelError(request.call(), "every column has a name", came, cure)
