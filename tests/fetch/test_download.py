@@ -61,6 +61,19 @@ def test_vintages_and_days_of_the_past_need_the_key(server, tmp_path):
     assert not server.seen
 
 
+@pytest.mark.parametrize(
+    "as_of", ["05/06/2020", "2020", "2020-06", "June 2020", np.datetime64("2020"), 20200605, "2999-01-01"]
+)
+def test_a_day_that_can_be_read_in_two_ways_is_refused(server, tmp_path, as_of):
+    with pytest.raises(FetchError, match="as_of is a day before today") as caught:
+        macro(tmp_path, as_of=as_of)
+    names: dict = {}
+    exec(caught.value.cure.removeprefix("write "), names)
+    with pytest.raises(FetchError, match="FRED_API_KEY is not set"):
+        macro(tmp_path, as_of=names["as_of"])
+    assert not server.seen
+
+
 def test_monthly_series_say_how_they_are_dated(server, tmp_path):
     months = pd.date_range("2023-01-01", periods=12, freq="MS")
     for name in ("GS10", "CPIAUCSL"):
