@@ -166,9 +166,27 @@ def test_files_that_are_none_are_refused_with_a_cure(tmp_path):
     (tmp_path / "prices.xlsx").write_text("date,silver\n")
     with pytest.raises(PanelError, match="Excel workbook"):
         read_series(tmp_path / "prices.xlsx")
-    (tmp_path / "prices.json").write_text("[]")
-    with pytest.raises(PanelError, match=r"read_json"):
+    pd.DataFrame({"date": DAYS.strftime("%Y-%m-%d"), "price": PRICES}).to_json(tmp_path / "prices.json")
+    with pytest.raises(PanelError, match=r"read_json") as caught:
         read_series(tmp_path / "prices.json")
+    frame = eval(caught.value.cure.partition(", or")[0], {"read_series": read_series, "pd": pd})
+    assert frame["price"].tolist() == PRICES
+
+
+def test_snapshots_that_pandas_parsed_are_snapshots_all_the_same():
+    for dates in (DAYS, DAYS.tz_localize("UTC"), [str(day.date()) for day in DAYS]):
+        table = pd.DataFrame({"snapped_at": dates, "price": PRICES})
+        with pytest.warns(UserWarning, match="the close of the day before"):
+            assert read_series(table).index.equals(EARLIER.as_unit("us"))
+    indexed = W.rename_axis("snapped_at")
+    with pytest.raises(PanelError, match="the day before") as caught:
+        rl.make_panel(spec_of(), indexed)
+    names = {"frame": indexed, "read_series": read_series}
+    with pytest.warns(UserWarning, match="the close of the day before"):
+        exec(caught.value.cure.partition(", or")[0], names)
+    assert names["frame"].index.equals((W.index - pd.Timedelta(days=1)).as_unit("us"))
+    bars = pd.DataFrame({"open_time": DAYS, "close": PRICES})
+    assert read_series(bars).index.equals(DAYS.as_unit("us"))
 
 
 def test_snapshots_at_midnight_warn():

@@ -316,9 +316,10 @@ def _days(stamps: Stamps, name: str, request: Request) -> tuple[pd.DatetimeIndex
         cure = f"{request.call(close=f'24:00 {stamps.zone}')}, or the time of day at which values were made"
         came = f"{wall[np.flatnonzero(clock != pd.Timedelta(0))[0]]} in column {name!r}"
         raise PanelError(request.call(), "with close 00:00 all stamps are at 00:00", came, cure)
-    if not stamps.timed or (clock >= LAST_MINUTE).all():
+    plain, zone = name.strip("<>").lower(), stamps.zone or "UTC"
+    known = plain in MOMENTS | BEGINNINGS
+    if (not stamps.timed and not known) or (clock >= LAST_MINUTE).all():
         return days, []
-    plain, zone = name.strip("<>").lower(), stamps.zone or "America/New_York"
     if (clock == pd.Timedelta(0)).all():
         if plain in BEGINNINGS:
             return days, [f"A stamp of 00:00 in {name!r} begins its day, at whose end the close is."]

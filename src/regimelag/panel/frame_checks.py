@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.dates import DATE_NAMES, Request, date_column, parse_dates
+from regimelag.panel.dates import DATE_NAMES, MOMENTS, Request, date_column, parse_dates
 
 # Range of 64-bit nanoseconds since 1970, the unit of dates in panels and NetCDF files.
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
@@ -153,6 +153,11 @@ def _check_index(frame: pd.DataFrame, asked: str) -> None:
             raise PanelError(asked, rule, came, cure)
         _as_dates(frame, asked, rule, came)
         return
+    if str(index.name).lower() in MOMENTS:
+        rule, came = "a price at 00:00 is dated by the day before, whose close it is", f"an index named {index.name!r}"
+        raise PanelError(
+            asked, rule, came, "frame = read_series(frame), or name the index 'date' if its days are right"
+        )
     if index.tz is not None and not index.hasnans:
         _as_dates(frame, asked, "dates have no time zone: each is the day of a close", f"time zone {index.tz}")
     if index.hasnans:

@@ -45,8 +45,7 @@ def read_file(file: Path, date: str | None, options: dict[str, Any], request: Re
     if kind == ".json":
         came = f"a file named {file.name!r}"
         cure = (
-            f"frame = pd.read_json({request.source}), or pd.DataFrame(...) of the part that holds the rows if it is "
-            "nested, and then read_series(frame)"
+            f"read_series(pd.read_json({request.source})), or of pd.DataFrame(rows) if the rows are a part of the file"
         )
         raise PanelError(request.call(), "the file is CSV, Excel or Parquet", came, cure)
     marks = {name: options.pop(name) for name in ("decimal", "thousands")}
