@@ -63,8 +63,8 @@ def this_week(fit: xr.DataTree, panel: xr.Dataset) -> list[str]:
     """The probability of each regime now and a week before, and the most likely one."""
     probability = rl.regime_probabilities(fit, panel=panel).mean(SAMPLE)
     now, before = probability.isel(time=-1), probability.isel(time=-2)
-    likely = str(now["regime"].to_numpy()[int(now.argmax())])
-    fitted = rl.panel_of(fit).attrs["end"]
+    likely = str(now["regime"].to_numpy()[now.to_numpy().argmax()])
+    fitted = pd.DatetimeIndex(rl.panel_of(fit)["time"].to_numpy())[-1].date()
     lines = [f"Week to {panel.attrs['end']}: most likely in regime {likely}. Parameters as fitted up to {fitted}."]
     for regime in now["regime"].to_numpy():
         this, last = float(now.sel(regime=regime)), float(before.sel(regime=regime))
