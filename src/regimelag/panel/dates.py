@@ -277,7 +277,8 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
         _check_calendar(found[ISO], cells, name, request)
     came = f"{cells.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}"
     cure = f"write it as 2026-01-23, or name another column of dates: {request.call(date='Date')}"
-    if place and found[best].iloc[place:].isna().all():
+    dated = texts.iloc[place:].str.contains(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+    if place and found[best].iloc[place:].isna().all() and not dated.any():
         cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
     elif texts.str.contains("[A-Za-z]").all() and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all():
         parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format='mixed')}}"

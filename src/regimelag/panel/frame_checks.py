@@ -104,7 +104,7 @@ def contradiction(frame: pd.DataFrame) -> str:
         return ""
     day = differ.index[differ.any(axis=1)][0]
     column = differ.columns[differ.loc[day].to_numpy()][0]
-    return f"{day.date()} more than once, with {column!r} = {' and '.join(map(str, frame.loc[day, column].dropna()))}"
+    return f"{day.date()} more than once, with {column!r} = {truncate_list(frame.loc[day, column].dropna())}"
 
 
 def _check_duplicates(frame: pd.DataFrame, asked: str) -> None:
