@@ -1,10 +1,10 @@
-"""Fetch what the baseline model needs, from an API key to a CSV that examples/btc_silver.py fits.
+"""Fetch what the baseline model needs, into a CSV that examples/btc_silver.py fits.
 
-Real yields and the dollar come from FRED, which wants a free key, in the environment variable FRED_API_KEY or in a file
-(https://fred.stlouisfed.org/docs/api/api_key.html). Silver and Bitcoin come from Yahoo, through yfinance (pip install
-'regimelag[market]'). A second run takes all of it from the cache:
+Real yields and the dollar come from FRED; --as-of needs a free key, in the environment variable FRED_API_KEY or in a
+file (https://fred.stlouisfed.org/docs/api/api_key.html). Silver and Bitcoin come from Yahoo, through yfinance (pip
+install 'regimelag[market]'). A second run takes all of it from the cache:
 
-    FRED_API_KEY=... python examples/fetch_data.py --out prices.csv
+    python examples/fetch_data.py --out prices.csv
     python examples/btc_silver.py --data prices.csv --start 2015-01-02 --out out/mine
 """
 

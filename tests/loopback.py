@@ -1,4 +1,4 @@
-"""Servers on loopback that speak FRED's and Yahoo's protocols, with faults to order."""
+"""Servers on loopback that speak FRED's, Yahoo's and Stooq's protocols, with faults to order."""
 
 from __future__ import annotations
 
@@ -158,6 +158,31 @@ class Fred(Server):
 
 def refuse(why: str) -> tuple[int, str]:
     return 400, f'<error code="400" message={quoteattr("Bad Request.  " + why)}/>'
+
+
+class Files(Server):
+    """FRED's download of graphs and Stooq's of prices, as CSV.
+
+    `series[name]` lists (date, value) as texts; prices have four equal columns before the volume.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series: dict[str, list[tuple[str, str]]] = {}
+
+    def faulty(self, path: str) -> bool:
+        return True
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, str]:
+        name = query.get("id", query.get("s", ""))
+        if "id" in query:
+            if name not in self.series:
+                return 404, "<html><body>Not Found</body></html>"
+            return 200, "\n".join([f"observation_date,{name}", *map(",".join, self.series[name])]) + "\n"
+        if name not in self.series:
+            return 200, "No data"
+        rows = [f"{day},{value},{value},{value},{value},7" for day, value in self.series[name]]
+        return 200, "\r\n".join(["Date,Open,High,Low,Close,Volume", *rows]) + "\r\n"
 
 
 class Yahoo(Server):

@@ -112,7 +112,7 @@ def test_as_of_a_day_and_without_a_key(servers, monkeypatch, tmp_path):
     assert str(then.index[-1].date()) == "2016-06-30"
     monkeypatch.delenv("FRED_API_KEY")
     with pytest.raises(SystemExit, match="FRED_API_KEY is not set"):
-        run(monkeypatch, "--out", tmp_path / "none.csv", "--cache", tmp_path / "other")
+        run(monkeypatch, "--out", tmp_path / "none.csv", "--cache", tmp_path / "other", "--as-of", "2016-06-30")
 
 
 def test_the_page_on_data_does_what_it_says(servers, tmp_path):

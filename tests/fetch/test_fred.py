@@ -166,7 +166,7 @@ def test_columns_that_cannot_be(server, tmp_path, columns, part):
 
 def test_the_key_comes_from_argument_file_or_environment(server, tmp_path, monkeypatch):
     with pytest.raises(rl.errors.FetchError, match="FRED_API_KEY is not set"):
-        fetch(tmp_path / "none", api_key=None)
+        fetch(tmp_path / "none", api_key=None, as_of="2024-01-05")
     file = tmp_path / "key.txt"
     file.write_text(f"\ufeff{KEY}\nsecond line\n")
     fetch(tmp_path / "file", api_key=None, api_key_file=file)

@@ -73,7 +73,7 @@ BAD = {
     "empty": ("", ["empty file"]),
     "header only": ("date,silver\n", ["no rows"]),
     "no series": ("date\n2026-01-22\n", ["'date'", "commas"]),
-    "semicolons": ("date;silver\n2026-01-22;95\n", ["date;silver", "commas"]),
+    "another mark": ("date:silver\n2026-01-22:95\n", ["date:silver", "commas"]),
     "row numbers for dates": ("row,silver\n0,95\n1,96\n", ["'0'", "'row'", "line 2"]),
     "unparseable date": (GOOD.replace("2026-01-23", "23/01/2026"), ["23/01/2026", "'date'", "line 3"]),
     "no such day": (GOOD.replace("2026-01-23", "2026-02-30"), ["'date'", "2026-02-30"]),
@@ -82,10 +82,11 @@ BAD = {
     "UTC": (GOOD.replace("2026-01-23", "2026-01-23T00:00:00Z"), ["time zone", "line 3"]),
     "time of day": (GOOD.replace("2026-01-23", "2026-01-23 16:00"), ["time of day", "16:00", "line 3"]),
     "duplicate dates": (GOOD.replace("2026-01-23", "2026-01-22"), ["2026-01-22", "more than once"]),
-    "unsorted": (GOOD.replace("2026-01-23", "2026-01-21"), ["2026-01-21 follows 2026-01-22", "sort_index"]),
     "far date": (GOOD.replace("2026-01-23", "9999-01-01"), ["9999-01-01", "2261"]),
     "text in a cell": (GOOD.replace("102.56", "high"), ["'high'", "'silver'", "2026-01-23"]),
     "thousands": (GOOD.replace("102.56", '"1,102.56"'), ["'1,102.56'", "'silver'", "2026-01-23"]),
+    "years": ("date,silver\n2024,95\n2025,96\n", ["'2024'", "a year", "PeriodIndex"]),
+    "time zone and dayfirst": (GOOD.replace("2026-01-23", "23/01/2026"), ["one way"]),
     "underscore": (GOOD.replace("102.56", "1_102"), ["'1_102'", "'silver'"]),
     "infinite": (GOOD.replace("102.56", "inf"), ["'inf'", "'silver'", "2026-01-23"]),
     "too large": (GOOD.replace("102.56", "1e999"), ["infinite", "'silver'", "2026-01-23"]),
@@ -145,12 +146,14 @@ def test_bad_parquet_is_refused(tmp_path):
         read_series(tmp_path / "undated.parquet")
     dated = pd.DataFrame({"silver": ["high"]}, index=pd.DatetimeIndex(["2026-01-22"], name="date"))
     dated.to_parquet(tmp_path / "text.parquet")
-    with pytest.raises(PanelError, match="column 'silver'"):
+    with pytest.raises(PanelError, match="columns silver, all of text"):
         read_series(tmp_path / "text.parquet")
+    with pytest.raises(PanelError, match=r"'high' in column 'silver' on 2026-01-22"):
+        read_series(tmp_path / "text.parquet", columns="silver")
 
 
 def test_parquet_without_pyarrow_names_the_cure(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, **options):
         raise ImportError(path)
 
     monkeypatch.setattr(pd, "read_parquet", refuse)

@@ -143,7 +143,8 @@ def test_nothing_published_after_a_row_changes_the_panel_that_ends_there(seed, r
     elif change == "cut":
         other = other[~later]
     else:
-        more = published_once(frame, "usd", "0D").assign(published=end + pd.Timedelta(days=1), value=1e6)
+        more = published_once(frame, "usd", "0D").assign(value=1e6)
+        more["published"] = more["date"].clip(lower=end + pd.Timedelta(days=1))
         other = pd.concat([other[~later], more], ignore_index=True)
     # The frame's own column of the revised series is not looked at either.
     changed = frame.assign(usd=frame["usd"] * np.linspace(1, 9, len(frame)))
@@ -169,7 +170,7 @@ def test_a_series_that_is_no_longer_published_is_stale():
     frame = frame_of(10)
     vintages = published_once(frame, "usd", "W-MON")
     with pytest.raises(PanelError, match="at most 14 days"):
-        make_panel(spec_of(), frame, vintages=vintages[vintages["published"] < "2020-08-01"])
+        make_panel(spec_of(), frame, end="2020-10-02", vintages=vintages[vintages["published"] < "2020-08-01"])
 
 
 BAD = {

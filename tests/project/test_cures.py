@@ -188,6 +188,21 @@ SERIES = {
     "response over several rows": Case(rl.Response, {"name": "a", "column": "a", "periods": 4}),
     "half a lag of its own": Case(rl.Response, {"name": "a", "column": "a", "autoregression": 0.5}),
     "close": Case(rl.Signal, {"name": "a", "column": "a", "close": "4 pm"}),
+    "a value of a period": Case(
+        rl.Signal, {"name": "a", "column": "a", "value": "mean"}, "choose one of", changed(value="average")
+    ),
+    "a date of a period": Case(
+        rl.Signal, {"name": "a", "column": "a", "dated": "begin"}, "choose one of", changed(dated="start")
+    ),
+    "two conventions": Case(
+        model,
+        {
+            "responses": (rl.Response("a", "a", value="end"),),
+            "drivers": (rl.Driver("b", "a", value="average"),),
+        },
+        "write value = 'end' for 'b'",
+        changed(drivers=(rl.Driver("b", "a", value="end"),)),
+    ),
     "two closes": Case(
         model,
         {

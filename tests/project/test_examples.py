@@ -10,7 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 # Run elsewhere than in .ci/run itself.
-RUN_BY = {"fetch_data.py": "tests/fetch/test_fetch_data.py", "shortest.py": ".ci/test_release.py"}
+RUN_BY = {
+    "fetch_data.py": "tests/fetch/test_fetch_data.py",
+    "shortest.py": ".ci/test_release.py",
+    "this_week.py": "tests/fetch/test_this_week.py",
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

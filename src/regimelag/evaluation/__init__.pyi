@@ -6,12 +6,14 @@ from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
 from .forecasting.out_of_sample import score
+from .robustness.cross_check import cross_check
 from .robustness.lead_lag import lead_lag
 
 __all__ = [
     "LeaveFutureOut",
     "backtest_table",
     "compare_regimes",
+    "cross_check",
     "impulse_response",
     "lead_lag",
     "sbc",

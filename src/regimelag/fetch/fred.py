@@ -22,7 +22,10 @@ from regimelag.fetch.common import (
     resolve_columns,
     wide_frame,
 )
+from regimelag.fetch.download import fred_csv, has_key
 from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
+from regimelag.panel.periods import first_days
+from regimelag.panel.rows import parse_day
 
 SERIES = {
     "real_yield_10y": "DFII10",
@@ -54,6 +57,14 @@ DELAYS = {
     "M2SL": ("58D", "months dated by their first day, published on the fourth Tuesday of the next month (H.6)"),
     "WALCL": ("2D", "as of Wednesday, published on Thursday at 16:30 in New York, after the close (H.4.1)"),
 }
+# Monthly series that are averages of daily values.
+AVERAGES = frozenset(
+    {
+        *("FEDFUNDS", "TB3MS", "TB6MS", "GS1", "GS2", "GS3", "GS5", "GS7", "GS10", "GS20", "GS30"),
+        *("AAA", "BAA", "M1SL", "M2SL", "M1NS", "M2NS", "TWEXBGSMTH", "EXUSEU", "EXJPUS", "EXUSUK", "MCOILWTICO"),
+        *("POILBREUSDM", "PCOPPUSDM"),
+    }
+)
 MARKET = {name: f"fetch_market([{name!r}]) has it" for name in ("silver_usd", "gold_usd", "spy_usd")}
 IDENTIFIER = re.compile(r"[A-Z0-9_]+")
 
@@ -88,8 +99,9 @@ def fetch_fred(
     as_of : date-like, optional
         Return the values known on that day, from ALFRED; by default the latest values.
     api_key, api_key_file : str, path, optional
-        The key, or a file with the key on its first line; otherwise the environment variable FRED_API_KEY. Needed only
-        if the cache does not have the series. It is never written or printed.
+        The key, or a file with the key on its first line; otherwise the environment variable FRED_API_KEY. Without any,
+        the latest values come from FRED's download of a graph as CSV; `as_of` needs a key, unless the cache has the
+        series. It is never written or printed.
     cache : path, optional
         Folder of the cache, which processes may share; by default regimelag in the user's cache folder (on Linux
         XDG_CACHE_HOME or ~/.cache).
@@ -130,6 +142,8 @@ def fetch_fred(
     for column, identifier in wanted.items():
         client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
         fetch = _observations(client, identifier, day)
+        if day is None and not has_key(api_key, api_key_file):
+            fetch = fred_csv(identifier, timeout, client.asked)
         name = f"fred-{identifier}" + (f"-as-of-{day:%Y-%m-%d}" if day is not None else "")
         source = {"source": "FRED", "series": identifier}
         held = store.get_or_fetch(folder, name, fetch, about=source, max_age=limit, asked=asked)
@@ -137,6 +151,12 @@ def fetch_fred(
         known = "" if day is None else f" It holds what was known on {day:%Y-%m-%d}."
         delay, reason = DELAYS.get(identifier, ("", ""))
         late = f' Its delay in a spec is "{delay}": {reason}.' if delay else ""
+        period = "" if delay else first_days(values[column])
+        if period:
+            late = (
+                f' It is dated by the first day of each {period}: write dated = "start" in a spec, and a delay from '
+                f"the end of the {period}" + (', and value = "average".' if identifier in AVERAGES else ".")
+            )
         notes += [age_note(column, identifier, held) + known + late, *_late_start(column, identifier, values[column])]
         known_on = {"delay": delay or None, "as_of": None if day is None else f"{day:%Y-%m-%d}"}
         origin[column] = origin_attrs(identifier, held, **known_on)
@@ -268,10 +288,20 @@ def _check_some(count: int, asked: str) -> None:
 
 def _day(value: str | dt.date | np.datetime64, asked: str) -> pd.Timestamp:
     """A day that has ended in St. Louis; on a later day more values may be published."""
-    day = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date, np.datetime64)) else pd.NaT
-    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None or not day.normalize() < _today():
-        raise FetchError(asked, "as_of is a day before today", f"as_of = {value!r}", 'write as_of = "2024-03-01"')
-    return day.normalize()
+    day = parse_day(value)
+    if day is None or not day < _today():
+        rule = "as_of is a day before today, as a text year-month-day and without time zone"
+        raise FetchError(asked, rule, f"as_of = {value!r}", f'write as_of = "{_as_iso(value)}"')
+    return day
+
+
+def _as_iso(value: object) -> str:
+    """A date to suggest: of a text with slashes its day-first reading, or its month-first one; else any."""
+    for order in ("%d/%m/%Y", "%m/%d/%Y"):
+        day = pd.to_datetime(str(value), format=order, errors="coerce")
+        if isinstance(day, pd.Timestamp) and day < _today():
+            return f"{day:%Y-%m-%d}"
+    return "2024-03-01"
 
 
 def _today() -> pd.Timestamp:

@@ -99,7 +99,7 @@ class FredClient(fredapi.Fred):
         if left <= 0:
             cure = "come back later, or ask for fewer vintages: fetch_fred with as_of"
             raise FetchError(self.asked, f"FRED's answers take {LONGEST:.0f} s at most", "they take longer", cure)
-        answer = _in_time(f"{url}&api_key={key}", self.timeout, min(left, WHOLE * self.timeout))
+        answer = in_time(f"{url}&api_key={key}", self.timeout, min(left, WHOLE * self.timeout))
         if answer.fault:
             raise PassingError(answer.fault.replace(key, "(key)"))
         root = _parse(answer.body)
@@ -168,7 +168,7 @@ class _SameServer(HTTPRedirectHandler):
         return super().redirect_request(req, *answer) if same else None
 
 
-def _in_time(address: str, timeout: float, seconds: float) -> Answer:
+def in_time(address: str, timeout: float, seconds: float) -> Answer:
     """Request a URL. `timeout` bounds the wait for each byte, `seconds` the whole response."""
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     until = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Prices that FRED does not have, from Yahoo by yfinance, an optional dependency."""
+"""Prices that FRED does not have, from Yahoo by yfinance, an optional dependency, or from Stooq."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from regimelag.fetch.common import (
     resolve_columns,
     wide_frame,
 )
+from regimelag.fetch.download import stooq_csv
 from regimelag.fetch.retry import PassingError, with_retries
 from regimelag.runtime.versions import declared, install_command
 
@@ -34,10 +36,19 @@ SYMBOLS = {
     "eth_usd": "ETH-USD",
     "spy_usd": "SPY",
 }
+STOOQ_SYMBOLS = {
+    "silver_usd": "slv.us",
+    "gold_usd": "gc.f",
+    "btc_usd": "btc.v",
+    "eth_usd": "eth.v",
+    "spy_usd": "spy.us",
+}
+SOURCES = ("yahoo", "stooq")
 RATES = ("real_yield_10y", "vix", "yield_2y", "fed_funds", "breakeven_10y")
 ELSEWHERE = ("dollar_index", "m2_nsa_bn", "m2_sa_bn", "fed_assets_mn")
 FRED = {name: f"fetch_fred([{name!r}]) has it" for name in (*RATES, *ELSEWHERE)}
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^=.\-]*")
+STOOQ_SYMBOL = re.compile(r"[a-z0-9^][a-z0-9^._\-]*")
 
 # The SLV trust sells silver to pay a fee of 0.5 % per year, so the silver per share, one ounce at first, declines.
 FEE = 0.005
@@ -48,13 +59,14 @@ DAYS_A_YEAR = 365.25
 def fetch_market(
     columns: Columns,
     *,
+    source: Literal["yahoo", "stooq"] = "yahoo",
     cache: str | Path | None = None,
     max_age: str | pd.Timedelta | None = None,
     timeout: float = 30.0,
 ) -> pd.DataFrame:
-    """Fetch daily closes from Yahoo by yfinance, or read them from the cache.
+    """Fetch daily closes from Yahoo by yfinance or from Stooq, or read them from the cache.
 
-    Requires yfinance: ``pip install regimelag[market]``.
+    Yahoo requires yfinance: ``pip install regimelag[market]``. `regimelag.evaluation.cross_check` compares the two.
 
     Silver is the close of the SLV trust in New York (16:00), with its fee of 0.5 % per year removed, which gives a
     price per ounce. The London fix is not suitable: it is made at noon and misses the New York session of the same day,
@@ -64,8 +76,10 @@ def fetch_market(
     Parameters
     ----------
     columns : str, sequence of str, or mapping of column to Yahoo symbol
-        Column names of the package (silver_usd, gold_usd, btc_usd, eth_usd, spy_usd), or Yahoo symbols, such as "GLD",
-        which then name the column.
+        Column names of the package (silver_usd, gold_usd, btc_usd, eth_usd, spy_usd), or the source's symbols, such as
+        "GLD" or "gld.us", which then name the column.
+    source : {"yahoo", "stooq"}
+        Where prices come from. Stooq's closes of SPY are without dividends, unlike Yahoo's.
     cache, max_age
         See `fetch_fred`.
     timeout : float
@@ -86,20 +100,27 @@ def fetch_market(
     Raises
     ------
     FetchError
-        If yfinance is not installed, the symbol does not exist, Yahoo does not respond, or the cache cannot be used.
+        If yfinance is not installed, the symbol does not exist, the source does not respond, or the cache cannot be
+        used.
     """
-    asked = f"fetch_market({repr_columns(columns)})"
-    wanted = resolve_columns(columns, SYMBOLS, SYMBOL, asked=asked, hints=FRED)
+    asked = f"fetch_market({repr_columns(columns)}{'' if source == 'yahoo' else f', source={source!r}'})"
+    if source not in SOURCES:
+        cure = f"write source={SOURCES[0]!r}, or source={SOURCES[1]!r}"
+        raise FetchError(asked, f"source is one of {list(SOURCES)}", f"source = {source!r}", cure)
+    symbols, pattern = (SYMBOLS, SYMBOL) if source == "yahoo" else (STOOQ_SYMBOLS, STOOQ_SYMBOL)
+    wanted = resolve_columns(columns, symbols, pattern, asked=asked, hints=FRED)
     check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     values, notes, origin = {}, [], {}
     for column, symbol in wanted.items():
-        fetch = _closes(symbol, timeout, f"{asked}, symbol {symbol}")
-        source = {"source": "Yahoo", "series": symbol}
-        held = store.get_or_fetch(folder, f"market-{symbol}", fetch, about=source, max_age=limit, asked=asked)
+        named = f"{asked}, symbol {symbol}"
+        fetch = _closes(symbol, timeout, named) if source == "yahoo" else stooq_csv(symbol, timeout, named)
+        about = {"source": source.capitalize(), "series": symbol}
+        name = f"{'market' if source == 'yahoo' else source}-{symbol}"
+        held = store.get_or_fetch(folder, name, fetch, about=about, max_age=limit, asked=asked)
         values[column] = held.table.set_index("date")["value"]
         notes.append(age_note(column, symbol, held))
-        if (column, symbol) == ("silver_usd", SYMBOLS["silver_usd"]):
+        if (column, symbol) == ("silver_usd", symbols["silver_usd"]):
             values[column] = without_fee(values[column])
             notes.append(f"The trust's fee of {FEE:.1%} a year since {FEE_SINCE.date()} is taken out of {column!r}.")
         origin[column] = origin_attrs(symbol, held)

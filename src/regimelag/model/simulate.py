@@ -96,6 +96,8 @@ def simulate(
     if nm.LEVEL in simulated:
         # The levels of the responses do not match their simulated values.
         simulated[nm.LEVEL] = simulated[nm.LEVEL].where(simulated[nm.LEG_ROLE] != nm.RESPONSE)
+    # Warnings concern the data that are replaced.
+    simulated.attrs.pop("warnings", None)
     simulated.attrs |= {"origin": SIMULATED, "random_seed": seed}
     return simulated
 

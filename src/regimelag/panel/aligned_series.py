@@ -65,7 +65,12 @@ class AlignedSeries:
     @property
     def label(self) -> str:
         """Role, name and columns, for errors and notes."""
-        return f"{self.role} {self.series.name!r} (column {describe_columns(self.series)})"
+        return f"{self.owner} (column {describe_columns(self.series)})"
+
+    @property
+    def owner(self) -> str:
+        """Role and name."""
+        return f"{self.role} {self.series.name!r}"
 
     @property
     def span(self) -> int:
@@ -140,32 +145,32 @@ def published_columns(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c for role, series in members if is_as_of(role, series) for c in series.columns))
 
 
+def close_columns(spec: ModelSpec) -> frozenset[str]:
+    """Columns of the series that are aligned by their own close."""
+    members = [(role, series) for role, held in parts(spec).items() for series in held]
+    return frozenset(c for role, series in members if not is_as_of(role, series) for c in series.columns)
+
+
 def align_series(
     spec: ModelSpec,
     source: pd.DataFrame,
     rows: pd.DatetimeIndex,
-    asked: str,
     *,
     releases: Mapping[str, Releases] | None = None,
 ) -> list[AlignedSeries]:
     """Align every series of the spec with the rows and transform it.
 
-    Drivers, and other series with a delay, have the last value published by the row's date; all others have the last
-    observation inside the row's period. A column with releases, where it is aligned by publication date, has the value
-    as known on the row's date. Observations after the last row are not used. Orthogonalisation of signals depends on
-    the window and follows later; see `partial_out`.
-
-    Raises
-    ------
-    PanelError
-        If a log return requires a value that is not positive.
+    A value that needs the logarithm of zero or below is missing. Drivers, and other series with a delay, have the last
+    value published by the row's date; all others have the last observation inside the row's period. A column with
+    releases, where it is aligned by publication date, has the value as known on the row's date. Observations after the
+    last row are not used. Orthogonalisation of signals depends on the window and follows later; see `partial_out`.
     """
     # The first trading date has no predecessor, so its period begins on that date.
     inside = source[source.index >= rows[0]] if spec.frequency == TRADING else source
     return [
-        _lay(role, series, source, rows, asked, releases or {})
+        _lay(role, series, source, rows, releases or {})
         if is_as_of(role, series)
-        else _lay(role, series, inside, rows, asked, {})
+        else _lay(role, series, inside, rows, {})
         for role, members in parts(spec).items()
         for series in members
     ]
@@ -176,7 +181,6 @@ def _lay(
     series: Series,
     source: pd.DataFrame,
     rows: pd.DatetimeIndex,
-    asked: str,
     releases: Mapping[str, Releases],
 ) -> AlignedSeries:
     backs = spans(series.transform, series.periods) or range(1, 2)
@@ -193,13 +197,12 @@ def _lay(
             earlier[place][name] = rows_before(legs[name].level, back)
     # np.minimum propagates NaT.
     date = reduce(np.minimum, [leg.date for leg in legs.values()])
-    track = AlignedSeries(role, series, legs, np.full(len(rows), np.nan), date)
-    _check_positive(track, asked)
     levels = {name: leg.level for name, leg in legs.items()}
     base = start_of_change([combined(series, before) for before in earlier])
     value = transform(combined(series, levels), series.transform, series.periods, base=base)
+    track = AlignedSeries(role, series, legs, value, date)
     if not (isinstance(series, Signal) and series.beyond):
-        return replace(track, value=value)
+        return track
     base = start_of_change([before[series.beyond] for before in earlier])
     other = transform(levels[series.beyond], series.transform, series.periods, base=base)
     return replace(track, value=np.where(np.isnan(other), np.nan, value), other=other)
@@ -211,16 +214,21 @@ def combined(series: Series, levels: Mapping[str, FloatArray]) -> FloatArray:
     if not series.against:
         return own
     against = levels[series.against]
-    return own / against if series.transform in LOGARITHMIC else own - against
+    if series.transform in LOGARITHMIC:
+        # A price of zero has no logarithm; rows of the window are checked.
+        return own / np.where(against > 0, against, np.nan)
+    return own - against
 
 
-def _check_positive(track: AlignedSeries, asked: str) -> None:
+def check_positive(track: AlignedSeries, used: slice, asked: str) -> None:
+    """Refuse levels of zero or below on the rows used, if the transform takes logarithms."""
     for column, leg in track.legs.items() if track.series.transform in LOGARITHMIC else ():
-        bad = leg.level <= 0
+        level, date = leg.level[used], leg.date[used]
+        bad = level <= 0
         if bad.any():
-            where = truncate_list(np.unique(leg.date[bad]))
+            where = truncate_list(np.unique(date[bad]))
             which = f", whose column {column!r}" if len(track.legs) > 1 else ""
-            came = f"{track.label}{which} is {leg.level[bad][0]:g} on {where}"
+            came = f"{track.label}{which} is {level[bad][0]:g} on {where}"
             cure = f'correct column {column!r} there, blank it if unknown, or write transform = "difference"'
             kind = track.series.transform.replace("_", " ")
             raise PanelError(asked, f"a {kind} needs values above zero", came, cure)
@@ -282,8 +290,41 @@ def check_present(track: AlignedSeries, rows: pd.DatetimeIndex, used: slice, ask
         what = "none" if len(track.legs) == 1 else f"no {column!r}"
         where = truncate_list(rows[causes])
         came = f"{track.label} has {what} on the rows {where}; its last observation is dated {newest}"
-        cure = (
-            f"fill column {column!r} there knowingly, choose start and end without those rows, "
-            "or drop the series from the spec"
-        )
-        raise PanelError(asked, leg.rule, came, cure)
+        raise PanelError(asked, leg.rule, came, _without_rows(column, rows, used, gaps))
+
+
+def _without_rows(column: str, rows: pd.DatetimeIndex, used: slice, gaps: npt.NDArray[np.intp]) -> str:
+    """Cure for missing values; at the end of the window it names the last possible row."""
+    other = f"fill column {column!r} there knowingly, or drop the series from the spec"
+    late = gaps[gaps - np.arange(len(gaps)) == gaps[-1] - len(gaps) + 1]
+    if late[-1] == used.stop - 1 and late[0] == gaps[0] > used.start:
+        return f'end = "{rows[late[0] - 1].date()}" has the rows before, or {other}'
+    return f"choose start and end without those rows, {other}"
+
+
+def last_served(tracks: Sequence[AlignedSeries]) -> int:
+    """Number of rows up to the last one on which every signal, driver and control is observed.
+
+    Series that are never observed are ignored, and all rows remain if fewer than half would.
+    """
+    count = len(tracks[0].value) if tracks else 0
+    ends = [count]
+    for track in tracks:
+        observed = ~np.isnan([leg.level for leg in track.legs.values()]).any(axis=0)
+        if track.role != nm.RESPONSE and observed.any():
+            ends.append(int(np.flatnonzero(observed)[-1]) + 1)
+    return min(ends) if 2 * min(ends) > count else count
+
+
+def late_series(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, served: int) -> list[str]:
+    """Sentence on the rows after the last one that all covariates serve, and on why they are omitted."""
+    late = []
+    for track in tracks:
+        for column, leg in track.legs.items() if track.role != nm.RESPONSE else ():
+            if np.isnan(leg.level[served:]).any():
+                newest = pd.DatetimeIndex(leg.date).max().date()
+                late.append(f"{column!r} of {track.owner} (last dated {newest})")
+    count = len(rows) - served
+    what = "1 row" if count == 1 else f"{count} rows"
+    note = f"The window ends on {rows[served - 1].date()}, {what} before the last complete period, {rows[-1].date()}"
+    return [f"{note}: there is no value for it of column {truncate_list(dict.fromkeys(late), most=20)}."]

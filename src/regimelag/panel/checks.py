@@ -193,7 +193,7 @@ def _check_origin(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
         for now, then in zip(members, parts(made)[role], strict=False):
             changed = [
                 f"{key} = {getattr(then, key)!r}, now {getattr(now, key)!r}"
-                for key in ("name", "column", "transform", "periods", "delay", "against", "beyond")
+                for key in ("name", "column", "transform", "periods", "delay", "against", "beyond", "dated")
                 if getattr(now, key, "") != getattr(then, key, "")
             ]
             if changed:

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
+from regimelag.panel.dates import DATE_NAMES, MOMENTS, Request, date_column, parse_dates
 
-# Names of the date column; case is ignored.
-DATE_NAMES = ("date", "time", "datetime", "observation_date")
 # Range of 64-bit nanoseconds since 1970, the unit of dates in panels and NetCDF files.
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
 
@@ -65,7 +64,7 @@ def check_frame(frame: object, asked: str) -> pd.DataFrame:
     if len(frame.columns) == 0 or len(frame) == 0:
         came = f"{len(frame)} rows and {len(frame.columns)} columns"
         raise PanelError(asked, "the data have rows and columns", came, "check where the data come from")
-    _check_index(frame.index, asked)
+    _check_index(frame, asked)
     return frame
 
 
@@ -96,32 +95,81 @@ def _one_level(index: pd.MultiIndex) -> str:
     return f"frame = frame.xs({chosen!r}, level={level!r}), which takes one of them"
 
 
-def _check_index(index: pd.Index, asked: str) -> None:
+def contradiction(frame: pd.DataFrame) -> str:
+    """First date with several values of one column, in words; empty if rows of one date complement each other."""
+    twice = frame[frame.index.duplicated(keep=False)].groupby(level=0)
+    differ = twice.max() != twice.min()
+    differ &= twice.count() > 0
+    if not differ.to_numpy().any():
+        return ""
+    day = differ.index[differ.any(axis=1)][0]
+    column = differ.columns[differ.loc[day].to_numpy()][0]
+    return f"{day.date()} more than once, with {column!r} = {truncate_list(frame.loc[day, column].dropna())}"
+
+
+def _check_duplicates(frame: pd.DataFrame, asked: str) -> None:
+    twice = frame.index[frame.index.duplicated()].unique()
+    if not len(twice):
+        return
+    came = contradiction(frame)
+    cure = "frame = frame[~frame.index.duplicated(keep='last')], once you know which one is right"
+    if not came:
+        came = f"{truncate_list(twice)} more than once"
+        cure = "frame = frame.groupby(level=0).last(), since rows of one date complement each other"
+    raise PanelError(asked, "each date comes once", came, cure)
+
+
+def _as_dates(frame: pd.DataFrame, asked: str, rule: str, came: str) -> None:
+    """Refuse an index that is not of days; the cure is a call of `read_series` that reads it."""
+    names = [str(name) for name in frame.columns]
+    cure = "frame = read_series(frame)"
+    if not isinstance(frame.index, pd.DatetimeIndex) and date_column(names) is None:
+        cells = pd.Series(frame.index)
+        if isinstance(frame.index, pd.RangeIndex):
+            cure = "frame = frame.set_index(name), with the name of the column that holds the dates"
+            raise PanelError(asked, rule, came, cure)
+    elif isinstance(frame.index, pd.DatetimeIndex):
+        cells = pd.Series(frame.index)
+    else:
+        raise PanelError(asked, rule, came, cure)
+    try:
+        parse_dates(cells, str(frame.index.name or "date"), Request("frame", {}))
+    except PanelError as problem:
+        cure = problem.cure.replace("read_series(", "frame = read_series(", 1)
+        cure = cure.replace("frame = frame = ", "frame = ")
+        raise PanelError(asked, problem.rule, f"{came}: {problem.came}", cure) from None
+    raise PanelError(asked, rule, came, cure)
+
+
+def _check_index(frame: pd.DataFrame, asked: str) -> None:
+    index = frame.index
     if isinstance(index, pd.MultiIndex):
         came = f"an index of {index.nlevels} levels, {truncate_list(index.names)}"
         raise PanelError(asked, "the index is a DatetimeIndex", came, _one_level(index))
     if not isinstance(index, pd.DatetimeIndex):
-        cure = "frame.index = pd.to_datetime(frame.index), or frame.set_index of the date column"
+        rule, came = "the index is a DatetimeIndex", f"an index of {index.dtype}"
         if isinstance(index, pd.PeriodIndex):
             cure = 'frame.index = frame.index.to_timestamp(how="end").normalize(), the day on which each period closed'
-        raise PanelError(asked, "the index is a DatetimeIndex", f"an index of {index.dtype}", cure)
-    if index.tz is not None:
-        cure = "frame.index = frame.index.tz_localize(None), after choosing whose day a close belongs to"
-        raise PanelError(asked, "dates have no time zone: each is the day of a close", f"time zone {index.tz}", cure)
+            raise PanelError(asked, rule, came, cure)
+        _as_dates(frame, asked, rule, came)
+        return
+    if str(index.name).lower() in MOMENTS:
+        rule, came = "a price at 00:00 is dated by the day before, whose close it is", f"an index named {index.name!r}"
+        raise PanelError(
+            asked, rule, came, "frame = read_series(frame), or name the index 'date' if its days are right"
+        )
+    if index.tz is not None and not index.hasnans:
+        _as_dates(frame, asked, "dates have no time zone: each is the day of a close", f"time zone {index.tz}")
     if index.hasnans:
         rows = np.flatnonzero(index.isna())
         raise PanelError(asked, "every row has a date", f"no date in row {truncate_list(rows)}", "drop those rows")
     timed = index[index != index.normalize()]
     if len(timed):
-        cure = "frame.index = frame.index.normalize(), one row a day"
-        raise PanelError(asked, "dates have no time of day", f"{timed[0]} and {len(timed) - 1} more", cure)
+        _as_dates(frame, asked, "dates have no time of day", f"{timed[0]} and {len(timed) - 1} more")
     outside = index[(index < EARLIEST) | (index > LATEST)]
     if len(outside):
         raise PanelError(asked, "dates lie between 1678 and 2261", truncate_list(outside), "correct or drop those rows")
-    twice = index[index.duplicated()].unique()
-    if len(twice):
-        cure = "frame = frame[~frame.index.duplicated(keep='last')], once you know which one is right"
-        raise PanelError(asked, "each date comes once", f"{truncate_list(twice)} more than once", cure)
+    _check_duplicates(frame, asked)
     back = np.flatnonzero(np.diff(index.asi8) < 0)
     if len(back):
         came = f"{index[back[0] + 1].date()} follows {index[back[0]].date()}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import warnings
 from collections.abc import Sequence
 
@@ -22,7 +21,10 @@ from regimelag.panel.aligned_series import (
     AlignedSeries,
     align_series,
     check_history,
+    close_columns,
     episode_rows,
+    last_served,
+    late_series,
     parts,
     published_columns,
     trading_columns,
@@ -34,18 +36,20 @@ from regimelag.panel.frame_checks import check_frame, take_columns, truncate_lis
 from regimelag.panel.moderators import add_standing_drivers, check_indicators_vary
 from regimelag.panel.notes import closes_that_differ, panel_notes, ranges
 from regimelag.panel.orthogonalize import partial_out
+from regimelag.panel.outliers import outliers
 from regimelag.panel.own_past import add_history
-from regimelag.panel.rows import TRADING, FloatArray, period_end, row_dates, stale_after, trading_dates
-from regimelag.panel.sample_checks import check_explained, check_varies, check_window
+from regimelag.panel.periods import dates_at_end, early_values, spurious_lags
+from regimelag.panel.read import read_series
+from regimelag.panel.rows import TRADING, FloatArray, parse_day, period_end, row_dates, stale_after, trading_dates
+from regimelag.panel.sample_checks import check_explained, check_varies, check_window, rows_used
 from regimelag.panel.vintages import read_vintages, vintage_notes
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.moderation import needs_standing_drivers
+from regimelag.spec.series import conventions_of
 from regimelag.spec.toml import spec_to_toml
 
 Day = str | dt.date | pd.Timestamp | np.datetime64
-
-ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 
 def make_panel(
@@ -64,10 +68,10 @@ def make_panel(
         Columns, transforms and frequency.
     frame : DataFrame (date, column)
         Observations in their own units, at any frequency and on any mix of calendars (NaN where a market was closed),
-        or one per period. It is not modified.
+        or one per period; also a table of polars or pyarrow, as `read_series` takes it. It is not modified.
     start, end : date-like, optional
         First and last row of the estimation window, inclusive. By default the first row that all series and lags can
-        serve, and the last complete period.
+        serve, and the last complete period that all signals, drivers and controls can serve.
     vintages : DataFrame, optional
         All published values of some columns with publication dates, as from `fetch_vintages`. A driver of such a column
         then has, on a row dated d, the values known on d, at both ends of a change, and its delay is ignored; so do
@@ -102,8 +106,11 @@ def make_panel(
     Warns
     -----
     UserWarning
-        If a lagged signal typically closes after a response, by at least a hundredth of a row, which causes a spurious
-        lag of one row. `describe_panel` reports the hours.
+        If data cause a spurious result, as the attribute ``warnings`` and `describe_panel` also say: a lagged signal
+        typically closes after a response, by at least a hundredth of a row, which causes a spurious lag of one row; a
+        response or a signal is an average of periods, or follows as if its dates were a row late; rows use a monthly
+        value before its month is over; a column has a bad tick, a split, a shift of level or a change of unit; or the
+        last periods are omitted because a series ended long before.
 
     Raises
     ------
@@ -111,7 +118,8 @@ def make_panel(
         If the frame breaks a rule; the window does not fit the data, or has too few rows or responses; the history is
         too short; a covariate is missing or stale; a driver is known only after the close of its row; a price is
         unchanged for long or jumps tenfold; a series or an indicator is constant; another column explains a signal
-        completely; covariates determine a response exactly; or trading dates are too far apart.
+        completely; covariates determine a response exactly; a value is a code for a missing one; a vintage was
+        published before its date; or trading dates are too far apart.
 
     See Also
     --------
@@ -119,11 +127,24 @@ def make_panel(
     """
     check_spec(spec, "make_panel")
     asked = f"a panel for {spec.name!r}, start = {start!s}, end = {end!s}"
+    if not isinstance(frame, pd.DataFrame) and hasattr(frame, "to_pandas"):
+        frame = read_series(frame)
     columns = [column for members in parts(spec).values() for series in members for column in series.columns]
     source = take_columns(check_frame(frame, asked), columns, asked)
-    rows = _rows_to_end(spec, source, read_day(end, "end", asked), asked)
     releases = read_vintages(vintages, published_columns(spec), asked)
-    tracks = align_series(spec, source, rows, asked, releases=releases)
+    dated = source
+    # Published values whose period ends after the last close do not make a period complete.
+    kinds, by_close = conventions_of(spec.series, "dated", asked), close_columns(spec)
+    on_close = {column: kind for column, kind in kinds.items() if column in by_close}
+    rows = _rows_to_end(spec, dates_at_end(dated, on_close), read_day(end, "end", asked), asked)
+    source = dates_at_end(dated, kinds)
+    tracks = align_series(spec, source, rows, releases=releases)
+    served = last_served(tracks) if end is None else len(rows)
+    late = late_series(tracks, rows, served) if served < len(rows) else []
+    long = late if late and rows[-1] - rows[served - 1] > stale_after(rows, rows) else []
+    if late:
+        rows = rows[:served]
+        tracks = align_series(spec, source, rows, releases=releases)
     first = _first_row(spec, rows, tracks, read_day(start, "start", asked), asked)
     check_window(spec, rows, tracks, first, asked)
     check_known(spec, rows, tracks, first, asked)
@@ -133,26 +154,33 @@ def make_panel(
     panel = _assemble(spec, rows, tracks, first)
     check_indicators_vary(spec, panel, asked)
     gaps = clock_gaps(spec, rows, tracks, first)
+    used = [rows_used(spec, track, first) for track in tracks]
+    warned = [
+        *(sentence(gap) for gap in lags_by_clock(spec, gaps)),
+        *spurious_lags(spec, tracks, first),
+        *early_values(spec, dated, rows, releases),
+        *outliers(tracks, source, used),
+        *long,
+    ]
+    notes = [*panel_notes(spec, source, rows, tracks, first, gaps), *late, *vintage_notes(releases, rows)]
     panel.attrs |= {
-        "notes": json.dumps([*panel_notes(spec, source, rows, tracks, first, gaps), *vintage_notes(releases, rows)]),
+        "notes": json.dumps(list(dict.fromkeys([*notes, *warned]))),
+        "warnings": json.dumps(warned),
         "closes_differ": json.dumps(closes_that_differ(rows, tracks, first)),
         "closes": json.dumps(spec.closes),
         "hours_after": gaps_as_json(gaps),
         "ranges": json.dumps(ranges(source, rows, tracks, first)),
     }
-    for gap in lags_by_clock(spec, gaps):
-        warnings.warn(sentence(gap), UserWarning, stacklevel=2)
+    for text in warned:
+        warnings.warn(text, UserWarning, stacklevel=2)
     return panel
 
 
 def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
     if value is None:
         return None
-    # pandas reads a bare number as nanoseconds since 1970.
-    # It also guesses the order of day and month in 05/06/2020, and reads "2020" as its first day.
-    plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
-    day = pd.to_datetime(value, errors="coerce") if plain else None
-    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None:
+    day = parse_day(value)
+    if day is None:
         cure = f'write {name} = "2013-01-01"'
         raise PanelError(
             asked,
@@ -160,7 +188,7 @@ def read_day(value: Day | None, name: str, asked: str) -> pd.Timestamp | None:
             f"{name} = {value!r}",
             cure,
         )
-    return day.normalize()
+    return day
 
 
 def _all_rows(spec: ModelSpec, source: pd.DataFrame, asked: str) -> pd.DatetimeIndex:

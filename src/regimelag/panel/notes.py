@@ -16,6 +16,9 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Response, Signal
 
+# Days by which sources date weekly bars that begin on them.
+FIRST_DAYS = ("Monday", "Sunday")
+
 
 def panel_notes(
     spec: ModelSpec,
@@ -118,8 +121,17 @@ def _on_weekday(spec: ModelSpec, observed: pd.DatetimeIndex, window: pd.Datetime
         return []
     own, ours = weekdays[0], window[0].day_name()
     late = (window[0].day_of_week - observed[0].day_of_week) % 7
-    note = f"Rows are dated {ours}s and the source's dates are {own}s, so each row's values are {late} days old"
-    return [f'{note}; frequency "W-{own[:3].upper()}" has the source\'s own dates.']
+    its_own = f'frequency "W-{own[:3].upper()}" has the source\'s own dates'
+    observed_then = f"each row's values are {late} days old; {its_own}"
+    if own not in FIRST_DAYS:
+        return [f"Rows are dated {ours}s and the source's dates are {own}s, so {observed_then}."]
+    last = (observed[0] - pd.Timedelta(days=1)).day_name()
+    note = (
+        f"Rows are dated {ours}s and the source's dates are {own}s. If these are the first days of weekly bars, as in "
+        f'files of Yahoo and Investing.com, a value is known at the end of its bar: write dated = "start" for the '
+        f'columns, and frequency "W-{last[:3].upper()}", the last day of each bar. If values were observed on the {own}'
+    )
+    return [f"{note}, {observed_then}."]
 
 
 def _on_rows(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, first: int) -> list[str]:

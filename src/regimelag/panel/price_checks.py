@@ -48,7 +48,7 @@ def _check_jumps(track: AlignedSeries, column: str, level: FloatArray, rows: pd.
     place = int(sizes.argmax())
     if sizes[place] >= np.log(TENFOLD):
         came = (
-            f"column {column!r} of {track.label} goes from {level[place]:g} on {rows[place].date()} to "
+            f"column {column!r} of {track.owner} goes from {level[place]:g} on {rows[place].date()} to "
             f"{level[place + 1]:g} on {rows[place + 1].date()}, a factor of {factor[place]:.3g}"
         )
         cure = (
@@ -62,7 +62,7 @@ def _check_still(track: AlignedSeries, column: str, level: FloatArray, rows: pd.
     runs = _longest_run(level)
     if runs is not None:
         first, count = runs
-        came = f"column {column!r} of {track.label} is {level[first]:g} on {count} rows from {rows[first].date()} to "
+        came = f"column {column!r} of {track.owner} is {level[first]:g} on {count} rows from {rows[first].date()} to "
         came += f"{rows[first + count - 1].date()}"
         cure = (
             f"blank the repeats in column {column!r} (NaN) if closed days were filled, or choose start and end without "

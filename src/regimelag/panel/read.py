@@ -1,169 +1,214 @@
-"""Read series from files."""
+"""Read series from files and tables."""
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import re
+import warnings
+import zoneinfo
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.frame_checks import DATE_NAMES, check_frame, take_columns, truncate_list
+from regimelag.panel.cells import to_numbers
+from regimelag.panel.dates import MOMENTS, Request, date_column, parse_dates
+from regimelag.panel.frame_checks import check_frame, closest, contradiction, truncate_list
+from regimelag.panel.tables import as_table, read_file
+from regimelag.spec.series import is_close
 
-# FRED writes a missing value as a dot.
-BLANKS = frozenset({"", ".", "na", "n/a", "nan", "null"})
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}([ T]00:00(:00(\.0+)?)?)?")
-MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(?P<zone>Z|[+-]\d{2}:?\d{2})?")
+Columns = str | Sequence[str] | Mapping[str, str]
 
 
-def read_series(path: str | Path) -> pd.DataFrame:
-    """Read series from a wide CSV or Parquet file.
+def read_series(
+    path: str | Path | Any,
+    *,
+    columns: Columns | None = None,
+    date: str | None = None,
+    dayfirst: bool | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    tz: str | None = None,
+    close: str = "",
+    **options: Any,
+) -> pd.DataFrame:
+    """Read series from a CSV, Excel or Parquet file, or from a table of pandas, polars or pyarrow.
 
     Parameters
     ----------
-    path : str or Path
-        A comma-separated text file in UTF-8 with one header line, or a file whose name ends in .parquet (needs
-        pyarrow). Dates are in the column named date, time, datetime or observation_date, in any case, or else in the
-        first column, written as 2026-01-23. Every other column is a series; blank cells, ".", "NA" and "NaN" are
-        missing values.
+    path : str, Path or table
+        A file: text with one header line, .xlsx or .xls (needs openpyxl or xlrd), or .parquet (needs pyarrow). Commas,
+        semicolons and tabs separate columns. Or a table in memory.
+    columns : str, sequence of str, or mapping of column to the file's name, optional
+        Columns to take: ``{"silver_usd": "Close"}`` takes Close and calls it silver_usd. By default all columns of
+        numbers; columns of text are omitted with a note.
+    date : str, optional
+        Column of the dates. By default the first of date, observation_date, datetime, day, as_of, snapped_at,
+        close_time, timestamp, open_time and time, in any case, that the file has, or else its first column; of a table
+        of pandas, its index where that holds dates.
+    dayfirst : bool, optional
+        Whether 01/02/2024 is the first of February; needed only if no date of the column decides.
+    decimal, thousands : str, optional
+        Marks in numbers, as in `pandas.read_csv`.
+    tz : str, optional
+        Time zone whose days are meant, such as "America/New_York", for stamps in another zone or time since 1970.
+    close : str, optional
+        Local time and zone at which values are made, as in a spec, for dates with a time of day. With "00:00 UTC" a
+        value is the price at the stamp's moment, the close of the day before, by which it is then dated. With "24:00
+        UTC", or any other time, a stamp labels its own day.
+    **options
+        Further arguments of `pandas.read_csv`, `read_excel` or `read_parquet`, such as ``sep``, ``skiprows``,
+        ``names``, ``encoding`` or ``sheet_name``.
 
     Returns
     -------
     DataFrame (date, column)
-        Floats, in the file's units, with a DatetimeIndex named "date".
+        Floats, in the file's units, with an ascending DatetimeIndex named "date". Rows of one date that complement each
+        other are merged. Blank cells, ".", "-", "NA" and "NaN" are missing values; "2.5%" is 2.5. ``attrs["notes"]``
+        has sentences on what was read differently than written.
+
+    Warns
+    -----
+    UserWarning
+        If stamps of 00:00 are read as the close of the day before, as in CoinGecko's files.
 
     Raises
     ------
     PanelError
-        If the file does not exist, is empty or cannot be parsed; dates are missing, repeated, unsorted, or have a time
-        zone or a time of day; column names repeat; or a cell is not a finite number.
+        If the file does not exist, is empty or cannot be parsed; a date is missing, cannot be read or can be read in
+        two ways; the meaning of a time of day is unknown; rows of one date contradict each other; column names repeat;
+        or a cell is not a finite number. The cure is a call that reads the file.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"Date": ["01/23/2026", "01/22/2026"], "Price": ["1,102.5", "1,095.1"]})
+    >>> read_series(table, columns={"silver": "Price"}, thousands=",")
+                silver
+    date
+    2026-01-22  1095.1
+    2026-01-23  1102.5
     """
-    file = Path(path)
-    asked = f"read_series({str(path)!r})"
-    if not file.is_file():
-        came = "a folder" if file.is_dir() else "no such file"
-        raise PanelError(asked, "the path is a file", came, f"check the path; the working folder is {Path.cwd()}")
-    frame = _from_parquet(file, asked) if file.suffix.lower() == ".parquet" else _from_csv(file, asked)
-    check_frame(frame, asked)
-    values = take_columns(frame, frame.columns, asked)
-    return values.set_axis(pd.DatetimeIndex(frame.index, name="date"), axis=0)
-
-
-def _from_csv(file: Path, asked: str) -> pd.DataFrame:
-    lines, header, cells = _read_cells(file, asked)
-    dated = _date_column(header)
-    dates = _parse_dates([row[dated] for row in cells], lines, header[dated], asked)
-    columns = {
-        name: _parse_numbers([row[place] for row in cells], name, dates, asked)
-        for place, name in enumerate(header)
-        if place != dated
-    }
-    return pd.DataFrame(columns, index=dates)
-
-
-def _read_cells(file: Path, asked: str) -> tuple[list[int], list[str], list[list[str]]]:
-    """Line numbers, header and stripped cells; blank lines are skipped."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(c.strip() for c in row)]
-    except (UnicodeDecodeError, csv.Error) as problem:
-        cure = "save it as comma-separated text in UTF-8"
-        raise PanelError(asked, "the file is comma-separated text in UTF-8", str(problem), cure) from problem
-    if not rows[1:]:
-        came = "an empty file" if not rows else "a header and no rows"
-        raise PanelError(asked, "the file has a header line and rows below it", came, "check where the file comes from")
-    header = rows[0][1]
-    _check_header(header, asked)
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            came = f"{len(row)} cells in line {line}, {len(header)} in the header"
-            raise PanelError(asked, "every line has as many cells as the header", came, f"correct line {line}")
-    return [line for line, _ in rows[1:]], header, [row for _, row in rows[1:]]
-
-
-def _check_header(header: list[str], asked: str) -> None:
-    if not header[1:]:
-        cure = "separate columns by commas, and give at least one series"
-        raise PanelError(asked, "there is a date column and at least one more", f"the header {header[0]!r}", cure)
-    twice = sorted({name for name in header if header.count(name) > 1 and name})
-    if twice:
-        raise PanelError(
-            asked, "column names differ", f"{truncate_list(twice)} more than once", "rename or drop one of them"
-        )
-    dated = _date_column(header)
-    nameless = [place + 1 for place, name in enumerate(header) if not name and place != dated]
-    if nameless:
-        cure = "name it in the header, or drop it"
-        raise PanelError(
-            asked, "every column has a name", f"no name over column number {truncate_list(nameless)}", cure
-        )
-
-
-def _date_column(header: list[str]) -> int:
-    """Position of the date column; the first column if none has a known name."""
-    named = [place for place, name in enumerate(header) if name.lower() in DATE_NAMES]
-    return named[0] if named else 0
-
-
-def _parse_dates(texts: list[str], lines: list[int], name: str, asked: str) -> pd.DatetimeIndex:
-    for line, text in zip(lines, texts, strict=True):
-        if DAY.fullmatch(text):
-            continue
-        moment = MOMENT.fullmatch(text)
-        if moment and moment["zone"]:
-            rule, cure = "dates have no time zone: each is the day of a close", "write the day alone: 2026-01-23"
-        elif moment:
-            rule, cure = "dates have no time of day", "keep one observation a day, dated such as 2026-01-23"
-        else:
-            rule = "there is a date column: the one named date or time, or else the first, written as 2026-01-23"
-            cure = "name the date column 'date', and write its dates as 2026-01-23"
-        raise PanelError(asked, rule, f"{text!r} in column {name!r}, line {line}", cure)
-    days = []
-    for line, text in zip(lines, texts, strict=True):
-        try:
-            days.append(dt.date.fromisoformat(text[:10]))
-        except ValueError:
-            came = f"{text!r} in column {name!r}, line {line}"
-            raise PanelError(asked, "dates are in the calendar", came, "correct that date") from None
-    return pd.DatetimeIndex(np.array(days, dtype="datetime64[us]"), name="date")
-
-
-def _parse_numbers(texts: list[str], name: str, dates: pd.DatetimeIndex, asked: str) -> np.ndarray:
-    # Python's float parses exactly, so every float written in full is restored to the last bit.
-    values = np.empty(len(texts))
-    for row, text in enumerate(texts):
-        if text.lower() in BLANKS:
-            values[row] = np.nan
-        elif NUMBER.fullmatch(text):
-            values[row] = float(text)
-        else:
-            came = f"{text!r} in column {name!r} on {dates[row].date()}"
-            cure = "write it as a plain number such as 1234.5, leave it blank if unknown, or drop the column"
-            raise PanelError(asked, "cells are finite numbers or blank", came, cure)
-    return values
-
-
-def _from_parquet(file: Path, asked: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(file)
-    except ImportError as problem:
-        cure = "install pyarrow, or save the file as CSV"
-        raise PanelError(asked, "reading Parquet needs pyarrow", "pyarrow is not installed", cure) from problem
-    except (ValueError, OSError) as problem:
-        came = str(problem).splitlines()[0]
-        raise PanelError(asked, "the file is Parquet", came, "save it again, or as CSV") from problem
-    if isinstance(frame.index, pd.DatetimeIndex) or frame.empty:
-        return frame
-    dated = frame.columns[_date_column([str(name) for name in frame.columns])]
-    if pd.api.types.infer_dtype(frame[dated]) == "date":
-        frame[dated] = pd.to_datetime(frame[dated])
-    frame = frame.set_index(dated)
-    if not isinstance(frame.index, pd.DatetimeIndex):
-        cure = "store a column 'date' of timestamps, or a DatetimeIndex"
-        raise PanelError(asked, "there is a date column", f"column {dated!r} holds {frame.index.dtype}", cure)
+    given = {"columns": columns, "date": date, "dayfirst": dayfirst, "thousands": thousands, "tz": tz} | options
+    given = {name: value for name, value in given.items() if value is not None}
+    given |= ({"decimal": decimal} if decimal != "." else {}) | ({"close": close} if close else {})
+    in_file = isinstance(path, (str, Path))
+    request = Request(repr(str(path)) if in_file else "frame", given)
+    _check_close(close, request)
+    _check_zone(tz, request)
+    pandas = dict(options) | {"decimal": decimal, "thousands": thousands}
+    table = read_file(Path(path), date, dict(pandas), request) if in_file else as_table(path, date, request.call())
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()].unique()
+        came = f"{truncate_list(twice)} more than once"
+        raise PanelError(request.call(), "column names differ", came, "rename or drop one of them")
+    dated = _dated(table, date, request)
+    days, notes = parse_dates(table[dated], str(dated), request)
+    values, more = _values(table.drop(columns=dated), columns, days, pandas, request)
+    frame, merged = _in_order(values.set_axis(days, axis=0), table, str(dated), request)
+    check_frame(frame, request.call())
+    frame.attrs["notes"] = [*notes, *more, *merged]
+    if not close and str(dated).lower() in MOMENTS and notes:
+        warnings.warn(f"{request.source}: {notes[-1]}", stacklevel=2)
     return frame
+
+
+def _check_close(close: str, request: Request) -> None:
+    if close and not (is_close(close) or (isinstance(close, str) and is_close(close.replace("00:00", "24:00", 1)))):
+        rule, cure = "close is a local time and a time zone by its name", request.call(close="24:00 UTC")
+        raise PanelError(request.call(), rule, f"close = {close!r}", cure)
+
+
+def _check_zone(tz: str | None, request: Request) -> None:
+    try:
+        zoneinfo.ZoneInfo(tz or "UTC")
+    except (KeyError, ValueError, OSError, TypeError):
+        cure = request.call(tz="America/New_York")
+        raise PanelError(request.call(), "tz is a time zone by its name", f"tz = {tz!r}", cure) from None
+
+
+def _dated(table: pd.DataFrame, date: str | None, request: Request) -> Any:
+    """Name of the date column; the first column if none is known."""
+    names = [str(name) for name in table.columns]
+    if date is not None and date not in names:
+        cure = closest(date, names).replace("write ", "date = ", 1)
+        raise PanelError(request.call(), "date names a column", f"no column {date!r}", cure)
+    place = names.index(date) if date is not None else date_column(names)
+    if len(names) < 2:  # noqa: PLR2004
+        cure = f"separate columns by commas and give at least one series, or {request.call(sep=';')}, with your mark"
+        rule = "there is a date column and at least one more"
+        raise PanelError(request.call(), rule, f"the header {(names or [''])[0]!r}", cure)
+    return table.columns[place or 0]
+
+
+def _values(
+    table: pd.DataFrame, columns: Columns | None, days: pd.DatetimeIndex, pandas: Mapping[str, Any], request: Request
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns asked for, as floats, and sentences on the others."""
+    names = {str(name): name for name in table.columns}
+    wanted = _wanted(columns, list(names))
+    absent = [one for one in wanted.values() if one not in names]
+    if absent:
+        came = f"no column {absent[0]!r}; there are {truncate_list(names, most=20)}"
+        raise PanelError(request.call(), "the file has the columns asked for", came, closest(absent[0], list(names)))
+    found: dict[str, np.ndarray] = {}
+    left, percent = [], []
+    for column, name in wanted.items():
+        numbers, kind = to_numbers(table[names[name]], name, days, pandas, request, asked=columns is not None)
+        percent += [name] if kind == "percent" else []
+        if numbers is None:
+            left.append(name)
+        else:
+            found[column] = numbers
+    notes = [f"Columns that hold no numbers were omitted: {truncate_list(left, most=20)}."] if left else []
+    notes += [f"Per cents are read as numbers, 2.5% as 2.5, in {truncate_list(percent, most=20)}."] if percent else []
+    if not found:
+        came = f"columns {truncate_list(names, most=20)}, all of text"
+        cure = f"{request.call(thousands=',')} or {request.call(decimal=',')}, if numbers are written so"
+        raise PanelError(request.call(), "at least one column holds numbers", came, cure)
+    return pd.DataFrame(found), notes
+
+
+def _wanted(columns: Columns | None, names: list[str]) -> dict[str, str]:
+    """The file's name of each column."""
+    if columns is None:
+        # A column without a name holds the numbers of the rows.
+        return {name: name for name in names if name and not name.startswith("Unnamed: 0")}
+    if isinstance(columns, Mapping):
+        return {str(column): str(name) for column, name in columns.items()}
+    return {name: name for name in ([columns] if isinstance(columns, str) else map(str, columns))}
+
+
+def _in_order(frame: pd.DataFrame, table: pd.DataFrame, dated: str, request: Request) -> tuple[pd.DataFrame, list[str]]:
+    """Rows by date, those of one date merged where they do not contradict each other, and sentences on both."""
+    notes = []
+    days = pd.DatetimeIndex(frame.index)
+    if not days.is_monotonic_increasing:
+        order = "newest first" if days.is_monotonic_decreasing else "in no order"
+        notes.append(f"Rows were {order} and are sorted by date.")
+        frame = frame.sort_index(kind="stable")
+    if frame.index.has_duplicates:
+        _check_agreement(frame, table, dated, request)
+        count = len(frame)
+        frame = frame.groupby(level=0).last()
+        notes.append(f"{count - len(frame)} rows complement others of the same date and are merged with them.")
+    return frame.set_axis(pd.DatetimeIndex(frame.index.to_numpy(), name="date").as_unit("us"), axis=0), notes
+
+
+def _check_agreement(frame: pd.DataFrame, table: pd.DataFrame, dated: str, request: Request) -> None:
+    """Refuse several values of one column on one date; a table with one row for each date and symbol is pivoted."""
+    came = contradiction(frame)
+    if not came:
+        return
+    texts = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name]) and name != dated]
+    for name in texts:
+        if not table.duplicated([dated, name]).any():
+            rows = f".pivot(index={dated!r}, columns={name!r}, values={str(frame.columns[-1])!r})"
+            kept = {k: v for k, v in request.given.items() if k not in ("columns", "date")}
+            cure = Request(request.source, kept).rows(rows)
+            raise PanelError(request.call(), "a column has one value a date", came, f"{cure}, a column for each {name}")
+    rows = "[lambda rows: ~rows.iloc[:, 0].duplicated(keep='last')]"
+    if request.source == "frame" and isinstance(frame.index, pd.DatetimeIndex):
+        rows = "[~frame.index.duplicated(keep='last')]" if dated not in table.columns else rows
+    cure = f"{request.rows(rows)}, once you know that the last row of a date is right"
+    raise PanelError(request.call(), "each date has one value a column", came, cure)

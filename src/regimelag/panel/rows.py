@@ -7,6 +7,8 @@ period, never an older one. `as_of` aligns the last observation published by the
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +32,8 @@ TRADING = "trading"
 # Transforms that need positive values.
 LOGARITHMIC = ("log_return", *ONE_SIDED)
 
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+
 # Two publications may be late or missing, and markets close for up to ten days (Chinese New Year).
 STALE_INTERVALS = 2
 LEAST_STALE_DAYS = 10
@@ -51,6 +55,17 @@ class OnRows(NamedTuple):
     level: FloatArray
     date: DateArray
     rule: str
+
+
+def parse_day(value: object) -> pd.Timestamp | None:
+    """The day of a date, or of a text year-month-day, without time zone; None for anything else."""
+    # pandas reads a bare number as nanoseconds since 1970.
+    # It also guesses the order of day and month in 05/06/2020, and reads "2020" as its first day.
+    plain = ISO_DAY.match(value) if isinstance(value, str) else isinstance(value, (dt.date, np.datetime64))
+    if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
+        return None
+    day = pd.to_datetime(value, errors="coerce") if plain else None  # type: ignore[call-overload]
+    return day.normalize() if isinstance(day, pd.Timestamp) and day.tzinfo is None else None
 
 
 def period_end(frequency: str) -> BaseOffset:

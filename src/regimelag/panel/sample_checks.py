@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.aligned_series import AlignedSeries, check_present, rows_before_window
+from regimelag.panel.aligned_series import AlignedSeries, check_positive, check_present, rows_before_window
 from regimelag.panel.orthogonalize import is_constant
+from regimelag.panel.outliers import check_codes
 from regimelag.panel.price_checks import check_levels
 from regimelag.panel.rows import TRADING, FloatArray, stale_after
 from regimelag.spec import names as nm
@@ -39,10 +40,18 @@ def check_window(
             _check_response(spec, track, first, asked)
         else:
             check_present(track, rows, slice(first - back, len(rows)), asked)
-        check_levels(track, rows, slice(max(first - back - track.span, 0), len(rows)), asked)
+        used = rows_used(spec, track, first)
+        check_positive(track, used, asked)
+        check_codes(track, used, asked)
+        check_levels(track, rows, used, asked)
     if spec.frequency == TRADING:
         reach = max(track.span + rows_before_window(spec, track.role) for track in tracks)
         _check_steps(rows[max(first - reach, 0) :], asked)
+
+
+def rows_used(spec: ModelSpec, track: AlignedSeries, first: int) -> slice:
+    """Rows whose levels enter the window, its history included."""
+    return slice(max(first - rows_before_window(spec, track.role) - track.span, 0), len(track.value))
 
 
 def _check_response(spec: ModelSpec, track: AlignedSeries, first: int, asked: str) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import combined, parts
 from regimelag.panel.checks import REMAKE
+from regimelag.panel.extrapolation import ABSURD, extrapolation
 from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.moderators import standing_drivers
 from regimelag.panel.own_past import history_before, with_history
@@ -59,12 +60,14 @@ def scenario(
     -------
     DataFrame (date, column)
         Levels in their own units, as input of `forecast`, which holds all other columns constant.
+        ``attrs["extrapolation"]`` states where a move exceeds those in the window over as many periods, empty if none
+        does.
 
     Raises
     ------
     PanelError
-        If a column is not among the panel's covariates or is given twice, a factor is not positive, or a number of
-        periods is not a positive integer.
+        If a column is not among the panel's covariates or is given twice, a factor is not positive, a number of periods
+        is not a positive integer, or a move is more than ten times the largest one in the window, as in another unit.
     """
     asked = "a scenario"
     horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26")
@@ -90,7 +93,42 @@ def scenario(
     last = {column: last_observed(levels_of(panel, leg)) for column, leg in known.items()}
     paths = {column: last[column] + share * move for column, move in moves.items()}
     paths |= {column: last[column] * factor**share for column, factor in factors.items()}
-    return pd.DataFrame(paths, index=future_dates(panel, horizon).rename("date"))
+    frame = pd.DataFrame(paths, index=future_dates(panel, horizon).rename("date"))
+    beyond = [
+        beyond_window(panel, known[column], move, over, asked=asked, argument="moves") for column, move in moves.items()
+    ]
+    beyond += [
+        beyond_window(panel, known[column], factor, over, asked=asked, argument="factors")
+        for column, factor in factors.items()
+    ]
+    frame.attrs["extrapolation"] = " ".join(text for text in beyond if text)
+    frame.attrs[nm.SENTENCES] = [text for text in beyond if text]
+    return frame
+
+
+def beyond_window(panel: xr.Dataset, leg: Leg, move: float, over: int, *, asked: str, argument: str) -> str:
+    """Where a move of a column over some rows exceeds those in the window, in words; empty if it does not.
+
+    With `argument` "factors" the move is a factor.
+
+    Raises
+    ------
+    PanelError
+        If the move is more than ten times the largest one in the window.
+    """
+    level = np.asarray(pd.Series(levels_of(panel, leg)).ffill(), dtype=float)
+    span = min(over, len(level) - 1)
+    if argument == "factors":
+        level, move = np.log(np.where(level > 0, level, np.nan)), float(np.log(move))
+    words = f"{'in logarithms ' if argument == 'factors' else ''}over {span} {'row' if span == 1 else 'rows'}"
+    seen = level[span:] - level[:-span]
+    if argument == "factors" and abs(move) <= ABSURD * np.nanmax(np.abs(seen), initial=0.0):
+        return extrapolation(leg[2], move, seen, words, error=PanelError, asked=asked, argument=argument)
+    if argument == "factors":
+        rule = f"a factor is at most {ABSURD:g} times the largest one in the window, in logarithms"
+        came = f"{np.exp(move):g} for {leg[2]!r}; in the window it is at most {np.exp(np.nanmax(np.abs(seen))):.3g}"
+        raise PanelError(asked, rule, came, f"write factors={{{leg[2]!r}: {float(np.exp(move / 100.0)):.3g}}}")
+    return extrapolation(leg[2], move, seen, words, error=PanelError, asked=asked, argument=argument)
 
 
 def level_columns(panel: xr.Dataset) -> list[Leg]:

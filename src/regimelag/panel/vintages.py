@@ -59,7 +59,8 @@ def read_vintages(vintages: pd.DataFrame | None, columns: Sequence[str], asked: 
     Raises
     ------
     PanelError
-        If columns are missing or of the wrong type, a release is repeated, or no release is of a required column.
+        If columns are missing or of the wrong type, a release is repeated, a value is published before its own date, or
+        no release is of a required column.
     """
     if vintages is None:
         return {}
@@ -92,6 +93,14 @@ def _check_layout(vintages: pd.DataFrame, asked: str) -> None:
     if not pd.api.types.is_float_dtype(vintages["value"]) or np.isinf(vintages["value"]).any():
         came = f"value holds {vintages['value'].dtype}, or infinite ones"
         raise PanelError(asked, "vintages hold floats, finite or blank (NaN)", came, "correct or blank them")
+    early = vintages[vintages["published"] < vintages["date"]]
+    if len(early):
+        name, date, day, _ = early[list(LAYOUT)].iloc[0]
+        came = f"{name!r} dated {date.date()} was published on {day.date()}, one of {len(early)} such rows"
+        cure = 'vintages = vintages[vintages["published"] >= vintages["date"]], once you know that the others are right'
+        if len(early) > len(vintages) / 2:
+            cure = 'vintages = vintages.rename(columns={"date": "published", "published": "date"})'
+        raise PanelError(asked, "a value is published on its own date or later", came, cure)
     twice = vintages[vintages.duplicated(["column", "date", "published"])]
     if len(twice):
         name, date, day, _ = twice[list(LAYOUT)].iloc[0]

@@ -29,7 +29,7 @@ from regimelag.reporting.citation import citation
 from regimelag.results.driver_report import driver_report, drivers_in_short
 from regimelag.results.gain_report import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
-from regimelag.results.lags import check_within, effects, lag_distribution
+from regimelag.results.lags import check_within, default_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
@@ -76,7 +76,7 @@ def report(
     *,
     comparison: pd.DataFrame | None = None,
     robustness: pd.DataFrame | None = None,
-    within: tuple[float, float] = (4, 13),
+    within: tuple[float, float] | None = None,
     moves: Mapping[str, float] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -94,7 +94,7 @@ def report(
         Comparison of models, from `compare`.
     robustness : pandas.DataFrame, optional
         Robustness checks, from `robustness`.
-    within : (float, float)
+    within : (float, float), optional
         Range of lags in periods whose probability is reported, as in `lag_report`.
     moves : mapping of str to float, optional
         Size of each driver's change, as in `driver_effects`.
@@ -207,7 +207,8 @@ def _check_judged(name: str, table: pd.DataFrame | None, view: View, made: str) 
 # ---- results
 
 
-def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float] | None) -> dict[str, Any]:
+def _readings(view: View, within: tuple[float, float] | None, moves: Mapping[str, float] | None) -> dict[str, Any]:
+    within = default_within(view.spec) if within is None else within
     check_within("report", within)
     spec = view.spec
     found: dict[str, Any] = {

@@ -15,7 +15,7 @@ from regimelag.results import evidence
 from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
 from regimelag.results.gain_report import gain_claims, gain_of
-from regimelag.results.lags import INTERVAL, check_within, effects, elasticity_scale, lag_distribution
+from regimelag.results.lags import INTERVAL, check_within, default_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.states import at_zero, states_of
@@ -67,7 +67,7 @@ class Row(NamedTuple):
 def lag_report(
     idata: xr.DataTree,
     *,
-    within: tuple[float, float] = (4, 13),
+    within: tuple[float, float] | None = None,
     threshold: float = THRESHOLD,
     slabs: Sequence[float] = SLABS,
 ) -> pd.DataFrame:
@@ -77,9 +77,9 @@ def lag_report(
     ----------
     idata : xarray.DataTree
         A fit.
-    within : (float, float)
-        Range of lags whose mass, and the chance that the mean lag lies in it, are asked for; 4 to 13 weeks is one to
-        three months.
+    within : (float, float), optional
+        Range of lags in periods of the panel, whose mass and whose probability to hold the mean lag are reported. By
+        default one to three months, as in `lag_distribution`: 4 to 13 weeks, or 21 to 63 trading days.
     threshold : float
         Size of effect that matters, in their own units: for log returns, per cent of the response per per cent of the
         signal.
@@ -150,10 +150,11 @@ def lag_report(
     prior's 90 % interval: a note then says which way each pulls, and which prior to widen. *No conflict* otherwise; a
     posterior in the bulk of its prior is none, however sensitive it is.
     """
-    check_within("lag_report", within)
-    _check_arguments(threshold, slabs)
     view = View.of(idata)
     spec = view.spec
+    within = default_within(spec) if within is None else within
+    check_within("lag_report", within)
+    _check_arguments(threshold, slabs)
     after, before = (_quantities(view, group, within) for group in GROUPS)
     rows = list(after)
     table: dict[Row, dict[tuple[str, str], Any]] = {row: {} for row in rows}

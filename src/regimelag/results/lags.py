@@ -35,6 +35,8 @@ from regimelag.spec.terms import lag_process
 INTERVAL = (0.05, 0.95)
 # Largest median lag of an impulse response, in periods.
 LONGEST = 1000
+# Periods in a month, by frequency.
+PER_MONTH = {"D": 365.25 / 12, "B": 21.75, "trading": 21.0, "W": 365.25 / 84, "ME": 1.0, "QE": 1.0 / 3.0}
 
 
 def check_within(asked: str, within: Any) -> None:
@@ -50,6 +52,13 @@ def check_within(asked: str, within: Any) -> None:
     raise FitError(asked, "within is (low, high), in rows, with low <= high", f"within = {within!r}", cure)
 
 
+def default_within(spec: ModelSpec) -> tuple[int, int]:
+    """Lags of one to three months in periods of the panel, up to `max_lag`; the later half if that is shorter."""
+    month = PER_MONTH[spec.frequency.split("-")[0]]
+    low, high = max(1, int(month)), max(1, round(3 * month))
+    return (low, min(high, spec.max_lag)) if low <= spec.max_lag else (-(-spec.max_lag // 2), spec.max_lag)
+
+
 def elasticity_scale(constants: xr.Dataset) -> xr.DataArray:
     """Factor of a standardised effect to response units per unit of the signal (response, signal)."""
     return only_one(effect_scale(constants, nm.SIGNAL))
@@ -61,7 +70,7 @@ def only_one(values: xr.DataArray) -> xr.DataArray:
 
 
 def lag_distribution(
-    idata: xr.DataTree, *, group: str = "posterior", within: tuple[float, float] = (4, 13)
+    idata: xr.DataTree, *, group: str = "posterior", within: tuple[float, float] | None = None
 ) -> xr.Dataset:
     """Distribution of the lag weights.
 
@@ -71,8 +80,9 @@ def lag_distribution(
         A fit.
     group : {"posterior", "prior"}
         Group of draws.
-    within : (float, float)
-        Range of lags in periods, inclusive, whose weight is ``mass_within``.
+    within : (float, float), optional
+        Range of lags in periods of the panel, inclusive, whose weight is ``mass_within``. By default those of one to
+        three months, 4 to 13 weeks in weekly models, up to `max_lag`.
 
     Returns
     -------
@@ -99,6 +109,7 @@ def lag_distribution(
     """
     view = View.of(idata)
     spec, parameters = view.spec, view.parameters(group)
+    within = default_within(spec) if within is None else within
     check_within("lag_distribution", within)
     low, high = within
     if not spec.lagged_signals:

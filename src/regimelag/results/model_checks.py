@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +30,7 @@ ENOUGH = 100
 
 
 def model_warnings(idata: xr.DataTree) -> list[str]:
-    """Warn of weight at the largest lag, regimes that coincide with years or were visited once, and separation.
+    """Warn of data, weight at the largest lag, regimes that are years or were visited once, and separation.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
     """
     view = View.of(idata)
     spec = view.spec
-    said = list(mass_at_max_lag(view.read(lag_distribution))) if spec.lagged_signals else []
+    said = [str(text) for text in json.loads(view.panel.attrs.get("warnings", "[]"))]
+    said += mass_at_max_lag(view.read(lag_distribution)) if spec.lagged_signals else []
     if spec.switches:
         # A few hundred draws suffice for shares.
         some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))

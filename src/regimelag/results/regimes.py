@@ -28,8 +28,9 @@ from regimelag.model.evaluate import (
     regime_paths_by_process,
     unstack_draws,
 )
+from regimelag.panel.extrapolation import extrapolation
 from regimelag.panel.newer import extend_panel
-from regimelag.panel.slicing import in_units
+from regimelag.panel.slicing import in_units, natural
 from regimelag.results.lags import INTERVAL
 from regimelag.results.regime_words import moves_in_words, regimes_now
 from regimelag.results.view import View
@@ -272,12 +273,14 @@ def driver_effects(
         reference itself. ``move`` (driver) is the size of the move. Each change also has response, where each response
         has a regime process of its own, or regime_process, with several; then it is missing for regimes of another
         process and drivers that do not move the process. ``attrs["reference"]`` names the reference; with several
-        processes it is the first regime of each.
+        processes it is the first regime of each. ``attrs["extrapolation"]`` states where a move exceeds the driver's
+        range in the window, empty if none does.
 
     Raises
     ------
     FitError
-        If the model has no drivers, ``moves`` names an unknown one, or ``reference`` is no regime of the model.
+        If the model has no drivers, ``moves`` names an unknown one or is more than ten times a driver's range in the
+        window, as in another unit, or ``reference`` is no regime of the model.
 
     Notes
     -----
@@ -305,6 +308,7 @@ def driver_effects(
     if strange:
         cure = f"write moves={{{names[0]!r}: 0.5}}"
         raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
+    beyond = [_beyond_range(view.panel, name, float(move)) for name, move in (moves or {}).items()]
     scale = view.panel[nm.scale_of(nm.DRIVER)].sel({nm.DRIVER: names})
     size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
@@ -327,8 +331,17 @@ def driver_effects(
         read[name].attrs = {"long_name": meaning}
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
-    read.attrs = {"reference": against, nm.SENTENCES: list(moves_in_words(read))}
+    said = [*moves_in_words(read), *(text for text in beyond if text)]
+    read.attrs = {"reference": against, "extrapolation": " ".join(text for text in beyond if text), nm.SENTENCES: said}
     return read
+
+
+def _beyond_range(panel: xr.Dataset, name: str, move: float) -> str:
+    """Where a move exceeds the driver's range in the window, in words."""
+    values = natural(panel, nm.DRIVER).sel({nm.DRIVER: name}).to_numpy()
+    span = float(np.nanmax(values) - np.nanmin(values))
+    seen, over = np.array([-span, span]), "from its lowest to its highest value"
+    return extrapolation(name, move, seen, over, error=FitError, asked="driver_effects", argument="moves")
 
 
 def _closest(given: object, known: Iterable[str]) -> str:

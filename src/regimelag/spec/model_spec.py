@@ -22,7 +22,17 @@ from regimelag.spec.priors import Priors
 from regimelag.spec.process_checks import check_processes, kept_processes
 from regimelag.spec.processes import Process, RegimeProcess, processes_of
 from regimelag.spec.registry import check_registered
-from regimelag.spec.series import NO_DELAY, Control, Driver, Response, Series, Signal, check_parts, closes_of
+from regimelag.spec.series import (
+    NO_DELAY,
+    Control,
+    Driver,
+    Response,
+    Series,
+    Signal,
+    check_parts,
+    closes_of,
+    conventions_of,
+)
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # The cost of the likelihood is proportional to the number of combinations.
@@ -213,6 +223,8 @@ class ModelSpec:
             f"write autoregression = {max(orders)} for each of them: coefficients are pooled towards zero",
         )
         closes_of(self.series, asked)
+        conventions_of(self.series, "value", asked)
+        conventions_of(self.series, "dated", asked)
         self._check_own_values(asked)
         check_parts((*self.contemporaneous_signals, *self.controls), asked)
         check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")

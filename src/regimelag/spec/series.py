@@ -16,6 +16,10 @@ from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
 Transform = Literal["log_return", "difference", "level", "gain", "loss", "new_high"]
+# Not stated, the last value of a period, or its average.
+Value = Literal["", "end", "average"]
+# Not stated, or the first or last day of the period that a value is of.
+Dated = Literal["", "start", "end"]
 
 # Transforms with values of one sign, by that sign.
 ONE_SIDED: dict[str, int] = {"gain": 1, "loss": -1, "new_high": 1}
@@ -58,6 +62,14 @@ class Series:
         Local time and zone at which values of the column are observed: "16:00 America/New_York", or "24:00 UTC" for the
         end of the day (00:00 is its beginning). A value dated d is observed at that time on day d; daylight saving
         follows from the zone. All series of one column share it. Empty if unknown: then only dates are compared.
+    value : {"", "end", "average"}
+        Whether a value is the last one of its period or the period's average, as FRED's monthly yields are. A response
+        or a signal of averages has a spurious lag of one period (Working 1960, doi:10.2307/1907574), of which
+        `make_panel` warns. Empty if not stated.
+    dated : {"", "start", "end"}
+        Whether a date is the first day of the period that the value is of, as in FRED's weekly, monthly and quarterly
+        series and in weekly bars, or its last day. With "start" `make_panel` moves values to the last day of their
+        period, from which `delay` counts. All series of a column share `value` and `dated`. Empty if not stated.
     """
 
     name: str
@@ -67,6 +79,8 @@ class Series:
     delay: str = NO_DELAY
     against: str = ""
     close: str = ""
+    value: Value = field(default="", kw_only=True)
+    dated: Dated = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         as_plain(self)
@@ -81,6 +95,8 @@ class Series:
                 f"give {name} a text in quotes",
             )
         require_choice(asked, "transform", self.transform, typing.get_args(Transform))
+        require_choice(asked, "value", self.value, typing.get_args(Value))
+        require_choice(asked, "dated", self.dated, typing.get_args(Dated))
         require(
             is_whole(self.periods) and self.periods >= 1,
             asked,
@@ -116,7 +132,7 @@ class Series:
         )
         _check_second(self, "against", self.against)
         require(
-            _is_close(self.close),
+            is_close(self.close),
             asked,
             "close is a local time and a time zone by its name, or empty",
             f"close = {self.close!r}",
@@ -134,7 +150,7 @@ class Series:
         return (self.column, self.against) if self.against else (self.column,)
 
 
-def _is_close(close: object) -> bool:
+def is_close(close: object) -> bool:
     """Whether the value is empty, or a time of day and a known zone."""
     match = CLOSE.fullmatch(close) if isinstance(close, str) else None
     if match is None:
@@ -161,6 +177,24 @@ def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
             came = f"{held!r} and {one.close!r} for column {one.column!r}"
             require(held == one.close, asked, "a column has one close", came, "correct one of them, or leave it out")
     return closes
+
+
+def conventions_of(series: Iterable[Series], name: Literal["value", "dated"], asked: str) -> dict[str, str]:
+    """What is stated of the values or the dates of each column, by column.
+
+    Raises
+    ------
+    SpecError
+        If two series state different conventions for one column.
+    """
+    stated: dict[str, str] = {}
+    for one in series:
+        for column in one.columns if getattr(one, name) else ():
+            held = stated.setdefault(column, getattr(one, name))
+            came = f"{name} = {held!r} and {name} = {getattr(one, name)!r} for column {column!r}"
+            rule = f"series of one column have one {name}"
+            require(held == getattr(one, name), asked, rule, came, f"write {name} = {held!r} for {one.name!r}")
+    return stated
 
 
 def _check_second(series: Series, field_name: str, other: str) -> None:
@@ -241,7 +275,7 @@ class Response(Series):
 
     Parameters
     ----------
-    name, column, transform, periods, delay, against, close
+    name, column, transform, periods, delay, against, close, value, dated
         See `Series`.
     autoregression : int
         Number p of own lags in the location. The coefficient of lag l has the prior Normal(0, 0.3 / l). All responses
@@ -283,7 +317,7 @@ class Signal(Series):
 
     Parameters
     ----------
-    name, column, transform, periods, delay, against, close
+    name, column, transform, periods, delay, against, close, value, dated
         See `Series`.
     contemporaneous : bool
         Whether the signal also has a coefficient in the same period.
@@ -358,7 +392,7 @@ class Driver(Series):
 
     Parameters
     ----------
-    name, column, transform, delay, against, close
+    name, column, transform, delay, against, close, value, dated
         See `Series`.
     periods : int, optional
         Number of periods that a change spans; 13 by default, a quarter of weekly data. A level spans one.
@@ -390,7 +424,7 @@ class Control(Series):
 
     Parameters
     ----------
-    name, column, transform, periods, delay, against, close
+    name, column, transform, periods, delay, against, close, value, dated
         See `Series`.
     kernel : Kernel
         Lag kernel over 1..max_lag; by default there is no lagged term. Point kernels are refused.

@@ -18,7 +18,7 @@ from regimelag.spec.transitions import Transitions
 from regimelag.spec.volatility import Volatility
 
 # Fields that define a variable, whatever its name and role.
-DEFINING = ("column", "transform", "periods", "delay", "against", "beyond")
+DEFINING = ("column", "transform", "periods", "delay", "against", "beyond", "dated")
 # Parts of a spec that are compared below, or that do not affect the posterior.
 APART = {"name", "claim", "responses", "signals", "controls", "drivers", "regimes", "episodes", "priors"}
 APART |= {"indicators", "allow_overlap", "regime_processes"}
@@ -247,7 +247,7 @@ def _definition_of_moderator(spec: ModelSpec, name: str) -> tuple[Any, ...]:
 def _in_responses(reference: ModelSpec, spec: ModelSpec) -> Iterator[str]:
     """Differing fields of the responses, by position, except those that define their values."""
     for one, other in zip(reference.responses, spec.responses, strict=False):
-        for words in _fields(one, other, {"name", "close", *DEFINING}):
+        for words in _fields(one, other, {"name", "close", "value", *DEFINING}):
             yield f"with {words} of response {one.name}"
 
 

@@ -25,6 +25,7 @@ from regimelag.panel.own_past import history_before, used_responses
 from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import (
     Leg,
+    beyond_window,
     bootstrapped_levels,
     future_dates,
     future_panels,
@@ -80,7 +81,8 @@ def forecast(
         difference for differences); and ``regime_probability`` (chain, draw, step, regime), given data and drivers up
         to the previous period. With several responses, each also has response. Coordinates ``date`` (step), and
         ``path_unit``, the meaning of the path. In ``attrs``: ``origin``, the date of the last row; ``scenario``;
-        ``condition``, what the forecast is conditional on, in words; and ``random_seed``.
+        ``condition``, what the forecast is conditional on, in words; ``extrapolation``, which states where a scenario
+        moves a column beyond the window's changes, empty if it does not; and ``random_seed``.
 
     Raises
     ------
@@ -88,7 +90,8 @@ def forecast(
         If the horizon is not a whole number of periods, the scenario is unknown, or a covariate depends on past
         responses.
     PanelError
-        If the scenario has unknown columns, or the panel has no levels.
+        If the scenario has unknown columns, moves one by more than ten times its largest change in the window, as in
+        another unit, or the panel has no levels.
 
     Notes
     -----
@@ -102,6 +105,7 @@ def forecast(
     horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
     _check(scenario)
     refuse_own_past("forecast", spec, panel)
+    beyond = _extrapolation(panel, scenario)
     seed = drawn_seed(FitError, "forecast", random_seed)
     rng, draws = np.random.default_rng(seed), view.at_draws.draws
     distribution, variance = filtered_distribution(view), last_variance(view)
@@ -116,7 +120,8 @@ def forecast(
         responses.append(iterate_own_past(spec, some, y, history[part]))
         distributions.append(regimes)
     read = _labelled(spec, panel, parameters, np.concatenate(responses), np.concatenate(distributions), scenario)
-    return read.assign_attrs(random_seed=seed)
+    read.attrs[nm.SENTENCES] += [beyond] if beyond else []
+    return read.assign_attrs(random_seed=seed, extrapolation=beyond)
 
 
 def _check(scenario: object) -> None:
@@ -124,6 +129,26 @@ def _check(scenario: object) -> None:
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
         cure = 'write scenario="held", or pass a frame from regimelag.scenario(regimelag.panel_of(idata), ...)'
         raise FitError("forecast", rule, f"{scenario!r}", cure)
+
+
+def _extrapolation(panel: xr.Dataset, scenario: Scenario) -> str:
+    """Where a scenario moves columns beyond their changes in the window, in words."""
+    if not isinstance(scenario, pd.DataFrame) or not isinstance(scenario.index, pd.DatetimeIndex):
+        return ""
+    legs = {leg[2]: leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE and leg[2] in scenario.columns}
+    found = []
+    for column, leg in legs.items():
+        ahead, last = scenario[column].to_numpy(dtype=float), last_observed(levels_of(panel, leg))
+        if not np.isfinite(ahead).all() or not np.isfinite(last):
+            continue
+        logs = bool((ahead > 0).all()) and last > 0
+        furthest = int(np.abs(ahead / last if logs else ahead - last).argmax())
+        move = float(ahead[furthest] / last if logs else ahead[furthest] - last)
+        argument = "factors" if logs else "moves"
+        # The last level may be that of the row before.
+        text = beyond_window(panel, leg, move, furthest + 2, asked="forecast", argument=argument)
+        found += [text] if text else []
+    return " ".join(found)
 
 
 def refuse_own_past(asked: str, spec: ModelSpec, panel: xr.Dataset) -> None:

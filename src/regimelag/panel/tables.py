@@ -1,0 +1,235 @@
+"""Files and tables of other libraries as tables of pandas, before their dates and numbers are read."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from packaging.version import Version
+
+from regimelag.errors import PanelError
+from regimelag.panel.cells import BLANKS, PLAIN
+from regimelag.panel.dates import DATE_NAMES, Request, date_column
+from regimelag.panel.frame_checks import truncate_list
+
+EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
+# Floats to the last bit; from pandas 3.1 on it has no other precision.
+EXACT: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
+# Its options come from the caller.
+_read_csv: Any = pd.read_csv
+OWN = ("columns", "date", "dayfirst", "decimal", "thousands", "tz", "close", "sep", "skiprows", "names", "encoding")
+SEPARATORS = (",", ";", "\t", "|")
+MISSING = [form for text in BLANKS for form in {text, text.upper(), text.title(), text.replace("nan", "NaN")}]
+# Columns of files without a header line, by their number.
+HEADLESS = {
+    2: ["date", "close"],
+    6: ["date", "open", "high", "low", "close", "volume"],
+    7: ["open_time", "open", "high", "low", "close", "volume", "trades"],
+    12: [
+        *("open_time", "open", "high", "low", "close", "volume", "last_time", "quote_volume", "trades"),
+        *("taker_base", "taker_quote", "ignore"),
+    ],
+}
+
+
+def read_file(file: Path, date: str | None, options: dict[str, Any], request: Request) -> pd.DataFrame:
+    """Table of a file, with the date column as written; the index says where each row comes from."""
+    if not file.is_file():
+        came = "a folder" if file.is_dir() else "no such file"
+        cure = f"check the path; the working folder is {Path.cwd()}"
+        raise PanelError(request.call(), "the path is a file", came, cure)
+    kind = file.suffix.lower()
+    if kind == ".json":
+        came = f"a file named {file.name!r}"
+        cure = (
+            f"read_series(pd.read_json({request.source})), or of pd.DataFrame(rows) if the rows are a part of the file"
+        )
+        raise PanelError(request.call(), "the file is CSV, Excel or Parquet", came, cure)
+    marks = {name: options.pop(name) for name in ("decimal", "thousands")}
+    if kind == ".parquet":
+        return as_table(_parquet(file, options, request), date, request.call())
+    if kind in EXCEL:
+        return _excel(file, options, request)
+    return _text(file, date, {k: v for k, v in marks.items() if v is not None}, options, request)
+
+
+def as_table(given: Any, date: str | None, asked: str) -> pd.DataFrame:
+    """Table of pandas with the dates in a column, from a table of pandas, polars or pyarrow."""
+    if not isinstance(given, pd.DataFrame):
+        if isinstance(given, pd.Series) or not hasattr(given, "to_pandas"):
+            rule = "the data are a file, or a table of pandas, polars or pyarrow"
+            cure = (
+                f"pass frame.to_frame({str(given.name or 'price')!r})"
+                if isinstance(given, pd.Series)
+                else "pass a path"
+            )
+            raise PanelError(asked, rule, f"a {type(given).__name__}", cure)
+        try:
+            given = given.to_pandas()
+        except ImportError as problem:
+            cure = "pip install pyarrow"
+            raise PanelError(asked, "tables of polars need pyarrow", str(problem), cure) from problem
+    if given.columns.nlevels > 1:
+        came = f"{given.columns.nlevels} levels of names, such as {given.columns[0]!r}"
+        cure = 'take one of them first, as in frame["Close"], so that each column is one series'
+        raise PanelError(asked, "a column has one name", came, cure)
+    if given.empty:
+        came = f"{len(given)} rows and {len(given.columns)} columns"
+        raise PanelError(asked, "the data have rows and columns", came, "check where the data come from")
+    names = [str(name) for name in given.columns]
+    held = isinstance(given.index, (pd.DatetimeIndex, pd.PeriodIndex))
+    if date is not None and date in names:
+        return given.reset_index(drop=True)
+    if not held and date is None and (date_column(names) is not None or isinstance(given.index, pd.RangeIndex)):
+        return given.reset_index(drop=True)
+    name = str(given.index.name or "date")
+    rows = given.reset_index(drop=True)
+    rows.insert(0, name if name not in names else f"index of {name}", given.index)
+    return rows
+
+
+def _parquet(file: Path, options: dict[str, Any], request: Request) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file, **options)
+    except ImportError as problem:
+        cure = "pip install pyarrow, or save the file as CSV"
+        raise PanelError(request.call(), "reading Parquet needs pyarrow", "it is not installed", cure) from problem
+    except (ValueError, OSError) as problem:
+        came = str(problem).splitlines()[0]
+        raise PanelError(request.call(), "the file is Parquet", came, "save it again, or as CSV") from problem
+
+
+def _excel(file: Path, options: dict[str, Any], request: Request) -> pd.DataFrame:
+    try:
+        with pd.ExcelFile(file) as book:
+            sheets = [str(name) for name in book.sheet_names]
+            table = pd.read_excel(book, **options)
+    except ImportError as problem:
+        cure = f"pip install {'xlrd' if file.suffix.lower() == '.xls' else 'openpyxl'}, or save the sheet as CSV"
+        raise PanelError(request.call(), "reading Excel needs a library", str(problem), cure) from problem
+    except (ValueError, OSError, KeyError) as problem:
+        came = str(problem).splitlines()[0]
+        cure = "save it again, or as CSV"
+        raise PanelError(request.call(), "the file is an Excel workbook", came, cure) from problem
+    if (len(table.columns) < 2 or not len(table)) and "sheet_name" not in options and len(sheets) > 1:  # noqa: PLR2004
+        came = f"{len(table)} rows of {len(table.columns)} columns in {sheets[0]!r}; sheets are {truncate_list(sheets)}"
+        cure = request.call(sheet_name=sheets[1])
+        raise PanelError(request.call(), "the first sheet holds the data", came, cure)
+    table = table.dropna(how="all")
+    return table.set_axis([f"line {n + 2}" for n in table.index], axis=0)
+
+
+def _text(
+    file: Path, date: str | None, marks: dict[str, Any], options: dict[str, Any], request: Request
+) -> pd.DataFrame:
+    options = {"encoding": "utf-8-sig", "skipinitialspace": True} | options
+    lines = None
+    if not request.given.keys() & options.keys() - {"encoding"}:
+        options["sep"], lines, header = _check_lines(file, str(options["encoding"]), request)
+        if header:
+            return _two_headers(file, options | marks)
+    common = options | marks
+    try:
+        names = [str(name) for name in _read_csv(file, **(options | {"nrows": 0, "dtype": str})).columns]
+        place = names.index(date) if date in names else date_column(names) or 0
+        # pandas would take thousands separators for those of a date.
+        table = _read_csv(
+            file,
+            dtype={names[place]: str} if names else None,
+            keep_default_na=False,
+            na_values=MISSING,
+            low_memory=False,
+            index_col=False,
+            **EXACT,
+            **common,
+        )
+    except TypeError as problem:
+        unknown = str(problem).rpartition("'")[0].rpartition("'")[2]
+        close = difflib.get_close_matches(unknown, OWN, n=1)
+        cure = f"write {close[0]}=" if close else f"leave {unknown} out"
+        rule = "arguments are those of read_series or of pandas.read_csv"
+        raise PanelError(request.call(), rule, str(problem).partition("() ")[2] or str(problem), cure) from problem
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as problem:
+        came = f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+        cure = f"{request.call(encoding='latin-1')}, or sep= and skiprows= as in pandas.read_csv"
+        raise PanelError(request.call(), "pandas.read_csv reads the file as text in UTF-8", came, cure) from problem
+    if not len(table):
+        came = "a header and no rows"
+        raise PanelError(request.call(), "the file has rows below its header", came, "check where the file comes from")
+    labels = (
+        [f"line {n}" for n in lines]
+        if lines and len(lines) == len(table)
+        else [f"line {n + 2}" for n in range(len(table))]
+    )
+    table.columns = [str(column).strip() for column in table.columns]
+    blank = [name for name in table.columns if name.startswith("Unnamed: ") and table[name].isna().all()]
+    table = table.drop(columns=blank)
+    return table.dropna(how="all").set_axis([labels[n] for n in table.index[table.notna().any(axis=1)]], axis=0)
+
+
+def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list[int], bool]:
+    """Separator, line numbers of the rows, and whether there are two header lines; refuse lines of other lengths."""
+    try:
+        with file.open(encoding=encoding, newline="") as text:
+            head = text.readline()
+            separator = max(SEPARATORS, key=head.count)
+            text.seek(0)
+            reader = csv.reader(text, delimiter=separator)
+            rows = [(reader.line_num, [cell.strip() for cell in row] if n < 3 else row) for n, row in enumerate(reader)]  # noqa: PLR2004
+    except (UnicodeDecodeError, csv.Error) as problem:
+        cure = f"{request.call(encoding='latin-1')}, or save it as comma-separated text in UTF-8"
+        raise PanelError(request.call(), "the file is text in UTF-8", str(problem), cure) from problem
+    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
+    if not rows[1:]:
+        came = "an empty file" if not rows else "a header and no rows"
+        cure = "check where the file comes from"
+        raise PanelError(request.call(), "the file has a header line and rows below it", came, cure)
+    header = rows[0][1]
+    if len(rows) > 2 and rows[2][1][0].lower() in DATE_NAMES and not any(rows[2][1][1:]):  # noqa: PLR2004
+        return separator, [], True
+    # A mark at the end of every line makes a column without a name or a value.
+    held = [any(row[n].strip() for _, row in rows[1:] if n < len(row)) for n in range(len(header))]
+    _check_header(header, held, request)
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            came = f"{len(row)} cells in line {line}, {len(header)} in the header"
+            cure = f"correct line {line}, or {request.call(skiprows=line - 1)} if the header is there"
+            raise PanelError(request.call(), "every line has as many cells as the header", came, cure)
+    return separator, [line for line, _ in rows[1:]], False
+
+
+def _check_header(header: list[str], held: list[bool], request: Request) -> None:
+    dated = pd.Series(header[:1]).str.fullmatch(
+        r"\d{8}|\d{10,17}|\d{4}-\d{1,2}-\d{1,2}.*|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*"
+    )
+    if dated[0] and pd.Series(header[1:]).str.fullmatch(PLAIN).any():
+        names = HEADLESS.get(len(header), ["date", *(f"column_{n}" for n in range(1, len(header)))])
+        cure = f"{request.call(names=names)}, with the names of the columns"
+        came = f"{', '.join(header[:4])} in the first line"
+        raise PanelError(request.call(), "the first line has the names of the columns, not values", came, cure)
+    twice = sorted({name for name in header if header.count(name) > 1 and name})
+    if twice:
+        came, cure = f"{truncate_list(twice)} more than once", "rename or drop one of them"
+        raise PanelError(request.call(), "column names differ", came, cure)
+    known = date_column(header) or 0
+    nameless = [n + 1 for n, name in enumerate(header) if not name and held[n] and n not in (0, known)]
+    if nameless:
+        came, cure = f"no name over column number {truncate_list(nameless)}", "name it in the header, or drop it"
+        raise PanelError(request.call(), "every column has a name", came, cure)
+
+
+def _two_headers(file: Path, options: dict[str, Any]) -> pd.DataFrame:
+    """Table of a file with fields and symbols in two header lines, as yfinance and pandas write it."""
+    table = _read_csv(file, header=[0, 1], index_col=0, **EXACT, **options)
+    fields, symbols = (list(dict.fromkeys(table.columns.get_level_values(n))) for n in (0, 1))
+    names = [str(f) if len(symbols) == 1 else f"{f} {s}" for f, s in table.columns]
+    if len(fields) == 1:
+        names = [str(s) for _, s in table.columns]
+    rows = table.set_axis(names, axis=1)
+    rows.insert(0, "Date", [str(day) for day in rows.index])
+    if rows["Date"].str.lower().isin(DATE_NAMES).iloc[0]:
+        rows = rows.iloc[1:]
+    return rows.set_axis([f"line {n + 4}" for n in range(len(rows))], axis=0)
