@@ -71,7 +71,7 @@ def test_what_is_said():
 
 def test_fits_are_read(idata):
     """Of a fit beside itself: the same probability twice, that of its effect."""
-    found = rl.claims({"one": idata, "again": idata})
+    found = rl.evaluation.claims({"one": idata, "again": idata})
     effect = rl.effects(idata)["lagged"].sel(signal="silver")
     positive = float((effect > 0).mean())
     assert found["probability"].to_list() == [max(positive, 1 - positive)] * 2
@@ -79,13 +79,13 @@ def test_fits_are_read(idata):
     open_to = found["withheld"] == ""
     assert (found["alone"] == (open_to & (found["probability"] >= decision_threshold()))).all()
     assert rl.sentences(found)[0].startswith("2 lagged effects in 2 models were tried")
-    assert "false discovery rate" in rl.sentences(rl.claims({"one": idata}, error_rate="fdr"))[0]
+    assert "false discovery rate" in rl.sentences(rl.evaluation.claims({"one": idata}, error_rate="fdr"))[0]
 
 
 def test_a_withheld_row_is_never_claimed(idata, monkeypatch):
     monkeypatch.setattr(module, "unexplained", lambda *_: ["Serially correlated."])
     monkeypatch.setattr(module, "effects_of_draws", lambda fit: rl.effects(fit)[["lagged"]] * 0 + 1.0)
-    found = rl.claims({"one": idata})
+    found = rl.evaluation.claims({"one": idata})
     assert found["probability"][0] == 1.0
     assert not found["alone"][0]
     assert not found["claimed"][0]
@@ -94,10 +94,10 @@ def test_a_withheld_row_is_never_claimed(idata, monkeypatch):
 
 def test_what_cannot_be_asked(idata):
     with pytest.raises(rl.errors.FitError, match="error_rate") as caught:
-        rl.claims({"one": idata}, error_rate="pfer")
+        rl.evaluation.claims({"one": idata}, error_rate="pfer")
     assert caught.value.cure == 'write error_rate="fwer"'
     with pytest.raises(rl.errors.FitError, match="at least one fit"):
-        rl.claims({})
+        rl.evaluation.claims({})
 
 
 def test_exaggeration_is_that_of_simulated_claims():

@@ -1,15 +1,19 @@
 from .calibration.rank_table import sbc_table
 from .calibration.sbc import sbc
+from .comparison.claims import claims
 from .comparison.leave_future_out import LeaveFutureOut
 from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
 from .forecasting.out_of_sample import score
+from .robustness.event_study import event_study
 from .robustness.lead_lag import lead_lag
 
 __all__ = [
     "LeaveFutureOut",
     "backtest_table",
+    "claims",
+    "event_study",
     "impulse_response",
     "lead_lag",
     "sbc",

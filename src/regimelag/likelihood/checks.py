@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pytensor import config
 from pytensor.tensor import TensorLike, TensorVariable, as_tensor_variable
 
 from regimelag.errors import RegimelagError
 
 
 def as_float(values: TensorLike) -> TensorVariable:
-    """The values as a float64 variable."""
-    return as_tensor_variable(values).astype("float64")
+    """The values as a float64 variable; labelled arrays of xarray, pandas and PyTensor have the order of their axes."""
+    return as_variable(values).astype("float64")
+
+
+def as_variable(values: TensorLike) -> TensorVariable:
+    """The values as a variable without labels."""
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    elif hasattr(values, "dims") and hasattr(values, "values"):
+        # A labelled variable of PyTensor.
+        values = values.values
+    return as_tensor_variable(values)
 
 
 def shapes(**variables: TensorVariable) -> str:
@@ -21,6 +32,17 @@ def require(asked: str, rule: str, came: str, cure: str, *, holds: bool) -> None
     """Raise `RegimelagError` unless a rule holds."""
     if not holds:
         raise RegimelagError(asked, rule, came, cure)
+
+
+def require_double(asked: str) -> None:
+    """Require that PyTensor computes in double precision, as the compiled loops do."""
+    require(
+        asked,
+        "PyTensor computes in double precision",
+        f"pytensor.config.floatX = {config.floatX!r}",
+        'write pytensor.config.floatX = "float64" before the model is made',
+        holds=config.floatX == "float64",
+    )
 
 
 def agree(*lengths: int | None) -> bool:

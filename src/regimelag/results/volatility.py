@@ -45,7 +45,7 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
         return np.sqrt(np.einsum("datk,dtk->dta", variance + apart**2, predicted))
 
     found = view.at_draws.labelled(measure, **over) * view.panel[nm.scale_of(nm.RESPONSE)]
-    return found.rename("conditional_volatility").assign_attrs(long_name="standard deviation one period ahead")
+    return found.rename("standard_deviation").assign_attrs(long_name="standard deviation one period ahead")
 
 
 def last_variance(view: View) -> np.ndarray:

@@ -14,6 +14,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
+from regimelag.likelihood.checks import require_double
 from regimelag.model.build import build_model, labelled
 from regimelag.runtime.plain import drawn_seed, wholes
 from regimelag.runtime.process import one_thread_at_a_time, refuse_while_imported
@@ -162,9 +163,8 @@ def sample(
     -------
     xarray.DataTree
         Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue that `modes`
-        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group, since PyMC does not
-        know observations in a `pymc.Potential`; for a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C)
-        returns the draws so far, as in `fit`.
+        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group; for a model of
+        `build_model`, `as_fit` adds predictive groups. Interrupting (Ctrl-C) returns the draws so far, as in `fit`.
 
     Raises
     ------
@@ -250,6 +250,7 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 
 
 def _check_model(model: object) -> None:
+    require_double("sample")
     if not isinstance(model, pm.Model):
         came = type(model).__name__
         raise FitError("sample", "model is a pymc.Model", came, "pass a PyMC model; a spec and a panel go to fit")

@@ -22,7 +22,8 @@ from pytensor.graph.replace import vectorize_graph
 from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import AtDraws, Chunk
-from regimelag.model.build import build_model, draw_prior, model_data
+from regimelag.model.build import build_model, draw_prior
+from regimelag.model.data import model_data
 from regimelag.model.draw import draw_regimes, draw_responses
 from regimelag.model.evaluate import stack_draws, unstack_draws
 from regimelag.model.own_past import iterate_own_past
@@ -239,6 +240,13 @@ def as_fit(
     check_panel(spec, panel)
     _check_made_with(idata, spec, panel)
     _check_data(spec, panel, idata, model)
+    if getattr(model, "has_own_term", False):
+        raise FitError(
+            "as_fit",
+            "readings evaluate the model of the spec",
+            "a model whose location has a term of its own",
+            "read its draws with ArviZ, or declare the term as a control of the spec",
+        )
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
     seed = drawn_seed(FitError, "as_fit", random_seed)
@@ -246,7 +254,7 @@ def as_fit(
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     at_posterior = AtDraws(spec, panel, posterior)
-    before, after = (_replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
+    before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
     if log_density is None:
         log_density = _one_step_terms(at_posterior)
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
@@ -287,7 +295,7 @@ def _one_step_terms(at: AtDraws) -> xr.DataArray:
     return at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2], **{nm.TIME: rows})
 
 
-def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
+def replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
     """Replicated responses (chain, draw, time, response) over the window, with a new regime path."""
     rows = at.panel[nm.TIME].to_numpy()
 
