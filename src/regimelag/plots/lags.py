@@ -111,17 +111,17 @@ def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: fl
     ax.plot(values[nm.LAG], median, color=color, label=label)
 
 
-def plot_prior(effects: xr.Dataset, lag: xr.Dataset, *, axes: Any = None) -> np.ndarray:
+def plot_prior(effects: xr.Dataset, lag: xr.Dataset | None = None, *, axes: Any = None) -> np.ndarray:
     """Draw the prior of each signal's lagged effect, its lag weights and its mean lag.
 
     Parameters
     ----------
     effects : xarray.Dataset
         From `effects` with ``group="prior"``.
-    lag : xarray.Dataset
-        From `lag_distribution` with ``group="prior"``.
+    lag : xarray.Dataset, optional
+        From `lag_distribution` with ``group="prior"``; without it only effects are drawn.
     axes : array of Axes, optional
-        (signal, 3) axes to draw on; with several responses, three per signal and response.
+        (signal, 3) axes to draw on, or (signal, 1) without `lag`; with lags by response, a row per signal and response.
 
     Returns
     -------
@@ -130,26 +130,27 @@ def plot_prior(effects: xr.Dataset, lag: xr.Dataset, *, axes: Any = None) -> np.
         % of the prior; lag weights with 50 % and 90 % bands; and a histogram of the mean lag in periods.
     """
     require_reading("plot_prior", effects, 'effects(idata, group="prior")', xr.Dataset, lambda one: "lagged" in one)
-    made = 'lag_distribution(idata, group="prior")'
-    require_reading("plot_prior", lag, made, xr.Dataset, lambda one: "mean_lag" in one)
-    pairs = _pairs(lag)
-    axes = axes_or_grid(axes, len(pairs), 3, 13, 3.4)
-    for row, (name, at) in zip(axes, pairs, strict=True):
-        own = {dim: label for dim, label in at.items() if dim in effects["lagged"].dims}
-        values = effects["lagged"].sel(own).to_numpy().ravel()
-        low, median, high = np.nanquantile(values, [0.05, 0.5, 0.95])
-        # Heavy tails would hide the rest.
-        shown = values[np.abs(values - median) <= 3 * (high - low)]
-        row[0].hist(shown, 60, density=True, color=PRIOR, label="prior")
-        for place in (low, high):
-            row[0].axvline(place, color=POSTERIOR, linewidth=1, linestyle="--", label=f"90 %: {low:.2g} to {high:.2g}")
-        unit = "unit of the response per unit of the signal"
-        row[0].set(yticks=[], xlabel=unit, ylabel="density", title=f"{name}: lagged effect")
-        finish(row[0], inside=True)
-    rest = lag.assign(
-        weights=lag["weights"].mean([dim for dim in (nm.EPISODE, nm.REGIME) if dim in lag["weights"].dims])
+    if lag is not None:
+        made = 'effects(idata, group="prior"), lag_distribution(idata, group="prior")'
+        require_reading("plot_prior", lag, made, xr.Dataset, lambda one: "mean_lag" in one)
+    values = effects["lagged"].dropna(nm.SIGNAL, how="all")
+    pairs = (
+        _pairs(lag) if lag is not None else [(str(name), {nm.SIGNAL: name}) for name in values[nm.SIGNAL].to_numpy()]
     )
-    plot_lag(rest, axes=axes[:, 1:])
+    axes = axes_or_grid(axes, len(pairs), 1 if lag is None else 3, 6 if lag is None else 13, 3.4)
+    for ax, (name, at) in zip(axes[:, 0], pairs, strict=True):
+        draws = values.sel({dim: label for dim, label in at.items() if dim in values.dims}).to_numpy().ravel()
+        low, median, high = np.nanquantile(draws, [0.05, 0.5, 0.95])
+        # Heavy tails would hide the rest.
+        ax.hist(draws[np.abs(draws - median) <= 3 * (high - low)], 60, density=True, color=PRIOR, label="prior")
+        for place in (low, high):
+            ax.axvline(place, color=POSTERIOR, linewidth=1, linestyle="--", label=f"90 %: {low:.2g} to {high:.2g}")
+        unit = "unit of the response per unit of the signal"
+        ax.set(yticks=[], xlabel=unit, ylabel="density", title=f"{name}: lagged effect")
+        finish(ax, inside=True)
+    if lag is not None:
+        among = [dim for dim in (nm.EPISODE, nm.REGIME) if dim in lag["weights"].dims]
+        plot_lag(lag.isel(dict.fromkeys(among, 0), drop=True), axes=axes[:, 1:])
     return axes
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,12 @@ def sample(
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
     tree = RUN[settings.nuts_sampler](compiled, start, seed, progressbar, settings.nuts)
     catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+    made = {
+        "inference_library": settings.nuts_sampler,
+        "inference_library_version": version(settings.nuts_sampler),
+        "tuning_steps": settings.tune,
+    }
+    tree["posterior"] = xr.DataTree(posterior.assign_attrs(made))
     with threadpool_limits(limits=1):
         tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
     if model.data_vars:

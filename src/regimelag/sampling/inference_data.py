@@ -39,6 +39,7 @@ from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_poi
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.process_terms import process_coordinates
+from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 ONE_STEP = {
@@ -51,6 +52,8 @@ OF_READINGS = (
     "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))"
 )
 REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
+# Attributes of ArviZ's schema that a group keeps.
+OF_SAMPLER = ("inference_library", "inference_library_version", "sampling_time", "tuning_steps")
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
 
@@ -169,6 +172,8 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
             "use group='posterior' or group='prior', on what fit() returned",
         )
     parameters = idata[group].to_dataset()
+    # Units of parameters are not those of what is computed from them.
+    parameters = parameters.drop_attrs().assign_attrs(parameters.attrs)
     if not all(parameters.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)):
         cure = 'select draws that all groups have, as in idata.isel(draw=slice(None, None, 5), missing_dims="ignore")'
         raise FitError(f"the {group} of a fit", "it has draws", "none", cure)
@@ -271,11 +276,25 @@ def as_fit(
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
     for name, dataset in groups.items():
-        dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
+        kept = {key: value for key, value in dataset.attrs.items() if key in OF_SAMPLER}
+        dataset.attrs = kept | ({nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {})
+    for name in ("posterior", "prior"):
+        groups[name] = _described(spec, panel, groups[name])
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed}
     store_diagnostics(tree)
     return tree
+
+
+def _described(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
+    """Parameters with their meanings, and the units of slopes and means, which are standardised."""
+    described = parameters.copy()
+    for one in terms_of(spec, panel).parameters():
+        if one.name in described:
+            unit = f"response sd per {one.slope_on} sd" if one.slope_on else ""
+            unit = "response sd" if one.name.endswith(nm.INTERCEPT) else unit
+            described[one.name].attrs = {"long_name": one.meaning} | ({"units": unit} if unit else {})
+    return described
 
 
 def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
