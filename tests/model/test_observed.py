@@ -198,6 +198,24 @@ def test_a_second_likelihood_and_a_potential_use_the_lag_weights():
     assert compiled.value_and_gradient(at)[0] == pytest.approx(float(own.compile_logp(**QUICK)(pieces)), rel=1e-12)
 
 
+def test_variables_of_ones_own_may_have_the_names_of_quantities():
+    own = build_model(SPEC, PANEL)
+    node = own["location"]
+    with own:
+        mine = pm.Normal("location")
+    assert own["location"] is mine
+    assert own.nodes["location"] is node
+
+
+def test_processes_may_have_any_name():
+    """Names of dimensions are made of that of a process: none is one of the data's or of joint regimes."""
+    for name in ("joint", "observed", "transition"):
+        process = rl.RegimeProcess(name, drivers=("yield",), responses=("asset",))
+        spec = replaced(CASES["two responses"][0], regime_processes=(process,))
+        model = build_model(spec, hand_panel(spec, 6))
+        assert len(model.coords["regime_combination"]) == 2
+
+
 def test_a_term_enters_the_location():
     """A dummy for one row, with a coefficient of its own, moves that row and no other."""
     row = np.zeros(30)
@@ -219,7 +237,7 @@ def test_graphs_show_an_observed_variable_and_plates(model):
     plates = {
         plate.dim_info.names: {node.var.name for node in plate.variables} for plate in ModelGraph(model).get_plates()
     }
-    assert {"response_value", "observed_response", "response_missing"} <= plates["time", "response"]
+    assert {"response_value", "response_observed", "response_missing"} <= plates["time", "response"]
     assert "log_scale_episode" in plates["response", "episode"]
     text = pm.model_to_mermaid(model)
     assert "response_value" in text

@@ -60,8 +60,8 @@ class RegimeModel(pm.Model):
         self.has_own_term = False
 
     def __getitem__(self, key: str) -> Tensor:
-        """Variable or node of this name."""
-        return self.nodes[key] if key in self.nodes else super().__getitem__(key)
+        """Variable or node of this name; a variable first."""
+        return self.nodes[key] if key in self.nodes and key not in self.named_vars else super().__getitem__(key)
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a variable or node of this name."""

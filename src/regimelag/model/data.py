@@ -51,7 +51,7 @@ def model_data(spec: ModelSpec, panel: xr.Dataset, *, known: bool = False) -> di
     Returns
     -------
     dict of str to ndarray
-        ``observed_response`` (time, response), zero where missing; ``response_missing`` (time, response), whether the
+        ``response_observed`` (time, response), zero where missing; ``response_missing`` (time, response), whether the
         response has no density, since it or one of its own lags is missing; ``response_known`` (time, response),
         whether predictive draws are conditional on it; ``lagged_value`` (lagged series, L + time), signals then
         controls; ``covariate`` (1 + contemporaneous signals + controls + drivers with a term in the location +

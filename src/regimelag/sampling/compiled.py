@@ -205,7 +205,7 @@ def _log_posterior(model: pm.Model) -> Any:
     terms = model.logp(sum=False)
     if isinstance(model, RegimeModel) and nm.LOG_LIKELIHOOD in model.nodes:
         place = len(model.free_RVs) + model.observed_RVs.index(model[nm.RESPONSE_VALUE])
-        terms[place] = model.replace_rvs_by_values([model[nm.LOG_LIKELIHOOD]])[0]
+        terms[place] = model.replace_rvs_by_values([model.nodes[nm.LOG_LIKELIHOOD]])[0]
     return variadic_add(*(pt.as_tensor(term).sum() for term in terms))
 
 
