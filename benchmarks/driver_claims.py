@@ -34,13 +34,13 @@ import pandas as pd
 import xarray as xr
 from false_claims import (
     BLOCK,
-    MOST,
     SAME_WEEK,
     SETTINGS,
     fit_to,
     persistent,
     prepared,
     share,
+    too_many,
     truth_on,
     view_of,
     volatile,
@@ -210,7 +210,7 @@ def state_table(found: dict[int, dict[str, Any]]) -> pd.DataFrame:
 
 
 def main() -> int:
-    """Run what is missing, print the tables; 1 if a null has claims in more than 3 % of its panels."""
+    """Run what is missing, print the tables; 1 if a null has too many claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="CSV", help="a weekly panel with the baseline model's columns")
     parser.add_argument("--panels", type=int, default=200, help="of each case (%(default)s)")
@@ -242,9 +242,9 @@ def main() -> int:
         for name in turned[0]["drivers"] if turned else ():
             number = effective_number(np.array([one["drivers"][name]["median"] for one in turned]))
             print(f"{len(turned)} rotations are worth {number:.0f} independent ones for {name}.")
-    wrong = (drivers["false claims"] > MOST * drivers["panels"])[~drivers["case"].isin(LEVELS)].any()
+    wrong = too_many(drivers["false claims"], drivers["panels"])[~drivers["case"].isin(LEVELS)].any()
     null = states[states["case"].isin(WITHOUT_STATES)]
-    return int(wrong or (null["difference"] > MOST * null["not withheld"]).any())
+    return int(wrong or too_many(null["difference"], null["not withheld"]).any())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,12 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
     report = rl.lag_report(idata)
     summary = rl.regime_summary(idata)
+    states = rl.state_report(idata) if spec.indicators else None
+    gains = rl.gain_report(idata) if ordered_by_effect(spec) else None
     return found | {
+        "states": states.to_csv(index=False) if states is not None else "",
+        "gains": gains.to_csv(index=False) if gains is not None else "",
+        "more": [said for one in (states, gains) if one is not None for said in rl.sentences(one)],
         "model": name,
         "seed": seed,
         "rows": panel.sizes["time"],
@@ -58,15 +63,22 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     }
 
 
+def ordered_by_effect(spec: rl.ModelSpec) -> bool:
+    """Whether a process has two regimes that a signal's effect orders."""
+    return any(one.order_by.quantity == "effect" for one in spec.regime_processes)
+
+
 def driver_table(spec: rl.ModelSpec, idata: Any) -> dict[str, list[float]]:
     """5 %, median and 95 % of the log odds, last regime against the first, that one sd of each driver adds."""
-    if not spec.drivers:
+    if not spec.transition_drivers:
         return {}
-    changes = rl.driver_effects(idata)["log_odds"].isel(regime=-1)
-    return {
-        str(driver): np.quantile(changes.sel(driver=driver), (0.05, 0.5, 0.95)).tolist()
-        for driver in changes["driver"].to_numpy()
-    }
+    changes = rl.driver_effects(idata)["log_odds"]
+    found = {}
+    for driver in changes["driver"].to_numpy():
+        # Regimes of other processes, which the driver does not move, are missing.
+        own = changes.sel(driver=driver).dropna("regime", how="all").isel(regime=-1)
+        found[str(driver)] = np.nanquantile(own, (0.05, 0.5, 0.95)).tolist()
+    return found
 
 
 def row_of(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -138,6 +150,8 @@ def main() -> None:
         first = found[1000 * every.index(model) + 1]
         for signal, said in first.get("verdict", {}).items():
             print(f"\n{model}, {signal}: {said}")
+        for said in first.get("more", ()):
+            print(f"\n{model}: {said}")
 
 
 if __name__ == "__main__":

@@ -372,21 +372,21 @@ def once(function):
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
-def prior_draws(spec, panel, draws, seed):
+def prior_draws(spec, panel, draws, seed, model=peer_model):
     """Draws of every site (draw, ...) from the prior."""
-    parameters = block(peer_model, hide=["log_likelihood"])
+    parameters = block(model, hide=["log_likelihood"])
     return once(lambda key: Predictive(parameters, num_samples=draws)(key, spec, panel))(jax.random.key(seed))
 
 
-def log_joint(spec, panel, draws):
+def log_joint(spec, panel, draws, model=peer_model):
     """Log prior density of all sites plus log-likelihood (draw)."""
-    return np.asarray(once(jax.vmap(lambda draw: log_density(peer_model, (spec, panel), {}, draw)[0]))(draws))
+    return np.asarray(once(jax.vmap(lambda draw: log_density(model, (spec, panel), {}, draw)[0]))(draws))
 
 
-def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.8):
+def sample(spec, panel, *, draws, tune, chains, seed, target_accept=0.8, model=peer_model):
     """Draws of every parameter (chain, draw, ...) from the posterior, by NumPyro's own NUTS."""
     sampler = MCMC(
-        NUTS(peer_model, target_accept_prob=target_accept, dense_mass=True),
+        NUTS(model, target_accept_prob=target_accept, dense_mass=True),
         num_warmup=tune,
         num_samples=draws,
         num_chains=chains,
