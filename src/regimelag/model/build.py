@@ -88,7 +88,7 @@ def build_model(spec: ModelSpec, panel: xr.Dataset, *, term: Callable[[pm.Model]
     pymc.Model
         Free variables with named dimensions, and one observed variable, ``response_value`` (time, response), whose log
         density is exact: regimes and point lags are marginalised. Its draws have a new regime path. Data are
-        `pymc.Data` with dates; `regimelag.model.data.model_data` makes their arrays for another window or for
+        `pymc.Data` with dates; `regimelag.model.model_data` makes their arrays for another window or for
         predictions.
 
         Quantities that are no variables have names too, as in ``model["location"]``: ``<signal>_lag_weights`` (...,

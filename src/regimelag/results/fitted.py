@@ -31,7 +31,7 @@ def fitted(idata: xr.DataTree) -> xr.Dataset:
     xarray.Dataset
         ``mean`` and ``standard_deviation`` (chain, draw, time, response), in the unit of the response (such as log
         return per week), given the previous rows and the row's own signals and controls. Regimes are weighted by their
-        predicted probabilities, as in `statsmodels` with ``which="predicted"``; parameters are estimated from all rows.
+        predicted probabilities, as in statsmodels with ``which="predicted"``; parameters are estimated from all rows.
         Rows without a response have a fitted value too.
 
     See Also

@@ -224,10 +224,11 @@ def as_fit(
     Returns
     -------
     xarray.DataTree
-        With groups posterior, prior, prior_predictive, posterior_predictive, one_step_ahead, log_prior, observed_data,
-        constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a new
-        regime path, standardised like observed_data. The one-step-ahead log densities (chain, draw, time) sum to the
-        log likelihood, in nats of the responses in their own units; zero where no response was observed.
+        With groups posterior and prior (with the meaning of each parameter as ``long_name``), prior_predictive,
+        posterior_predictive, one_step_ahead, log_prior, observed_data, constant_data, those of `idata`, and provenance
+        in attrs. Predictive draws replicate the whole window with a new regime path, standardised like observed_data.
+        The one-step-ahead log densities (chain, draw, time) sum to the log likelihood, in nats of the responses in
+        their own units; zero where no response was observed.
 
         There is no group log_likelihood, so that `arviz.loo` and `arviz.compare` refuse a fit: they would treat its
         values as conditionally independent. `leave_one_out` and `one_step_ahead` return trees for ArviZ.
@@ -236,7 +237,8 @@ def as_fit(
     ------
     FitError
         If the posterior lacks a parameter of the model or has NaN or infinite draws, or if the draws or ``model``
-        record another spec or panel. For regimes on newer data see `regime_probabilities`.
+        record another spec or panel, or the location of ``model`` has a term of its own. For regimes on newer data see
+        `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
