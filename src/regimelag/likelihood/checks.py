@@ -110,3 +110,41 @@ def require_chain(
         holds=steps in (None, 1) or times is None or steps == times - 1,
     )
     return regimes or origins or destinations or log_init.type.shape[-1]
+
+
+def refuse_ambiguous(asked: str, came: str, log_obs: TensorVariable, transition_logits: TensorVariable) -> None:
+    """Refuse logits (n, origin, destination) of a batch if n may be the number of steps, so far as sizes are known."""
+    series, times, _ = log_obs.type.shape
+    given = transition_logits.type.shape[0]
+    steps = None if times is None else times - 1
+    either = (
+        "write transition_logits[None] if all series share moving transitions, transition_logits[:, None] if each has "
+        "a constant matrix"
+    )
+    require(
+        asked,
+        "with a batch, transition_logits of three axes are a constant matrix for each series",
+        f"{came}: as many matrices as steps, {given}",
+        either,
+        holds=given is None or given != steps or given == 1,
+    )
+    require(
+        asked,
+        "with a batch, transition_logits of three axes are (batch, origin, destination)",
+        came,
+        either,
+        holds=given in (None, 1) or series in (None, 1, given),
+    )
+
+
+def checked_mask(asked: str, came: str, mask: TensorLike, log_obs: TensorVariable) -> TensorVariable:
+    """The mask (..., time) of rows that count, with the axes of log_obs (..., time, regime)."""
+    counts = as_variable(mask).astype("bool")
+    require(
+        asked,
+        "mask is (time), after the batch dimensions of log_obs if any",
+        f"{came}, {shapes(mask=counts)}",
+        "give the mask the axes of log_obs without the last, regime",
+        holds=1 <= counts.type.ndim < log_obs.type.ndim and agree(counts.type.shape[-1], log_obs.type.shape[-2]),
+    )
+    return counts

@@ -28,7 +28,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import agree, as_float, as_variable, require, require_chain
+from regimelag.likelihood.checks import as_float, checked_mask, refuse_ambiguous, require, require_chain
 from regimelag.likelihood.checks import shapes as static_shapes
 from regimelag.likelihood.hmm import exact_loglik_and_adjoint, forward_backward_in_jax
 from regimelag.likelihood.linked_op import LinkedOp
@@ -100,16 +100,6 @@ def markov_loglik(
     came = static_shapes(log_obs=log_obs, transition_logits=transition_logits, log_init=log_init)
     batch = log_obs.type.ndim - 2
     shared = ", ".join(["None"] * batch)
-    if mask is not None:
-        counts = as_variable(mask).astype("bool")
-        require(
-            asked,
-            "mask is (time), after the batch dimensions of log_obs if any",
-            f"{came}, {static_shapes(mask=counts)}",
-            "give the mask the axes of log_obs without the last, regime",
-            holds=1 <= counts.type.ndim <= batch + 1 and agree(counts.type.shape[-1], log_obs.type.shape[-2]),
-        )
-        log_obs = pt.where(counts[..., None], log_obs, 0.0)
     require(
         asked,
         "log_obs is (time, regime), after batch dimensions if any",
@@ -117,6 +107,8 @@ def markov_loglik(
         "give log_obs a time axis and a regime axis; one regime is an axis of length 1",
         holds=batch >= 0,
     )
+    if mask is not None:
+        log_obs = pt.where(checked_mask(asked, came, mask, log_obs)[..., None], log_obs, 0.0)
     require(
         asked,
         "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
@@ -134,7 +126,7 @@ def markov_loglik(
         holds=log_init.type.ndim in (1, batch + 1),
     )
     if batch == 1 and transition_logits.type.ndim == 3:  # noqa: PLR2004
-        _refuse_ambiguous(asked, came, log_obs, transition_logits)
+        refuse_ambiguous(asked, came, log_obs, transition_logits)
     if transition_logits.type.ndim != batch + 3:
         transition_logits = pt.expand_dims(transition_logits, -3)
     times, regimes = log_obs.type.shape[-2:]
@@ -142,31 +134,6 @@ def markov_loglik(
     # The Op has time as the last axis.
     by_regime, by_origin = pt.moveaxis(log_obs, -2, -1), pt.moveaxis(transition_logits, -3, -1)
     return Blockwise(MarkovLoglik(known))(by_regime, by_origin, log_init)[0]
-
-
-def _refuse_ambiguous(asked: str, came: str, log_obs: TensorVariable, transition_logits: TensorVariable) -> None:
-    """Refuse logits (n, origin, destination) of a batch if n may be the number of steps, so far as sizes are known."""
-    series, times, _ = log_obs.type.shape
-    given = transition_logits.type.shape[0]
-    steps = None if times is None else times - 1
-    either = (
-        "write transition_logits[None] if all series share moving transitions, transition_logits[:, None] if each has "
-        "a constant matrix"
-    )
-    require(
-        asked,
-        "with a batch, transition_logits of three axes are a constant matrix for each series",
-        f"{came}: as many matrices as steps, {given}",
-        either,
-        holds=given is None or given != steps or given == 1,
-    )
-    require(
-        asked,
-        "with a batch, transition_logits of three axes are (batch, origin, destination)",
-        came,
-        either,
-        holds=given in (None, 1) or series in (None, 1, given),
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
