@@ -100,7 +100,7 @@ def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
     if lags:
         panel.coords["own_lag"] = range(1, lags + 1)
         panel["response_history"] = (("own_lag", "response"), rng.standard_normal((lags, len(spec.responses))))
-    if spec.moderators or spec.indicators:
+    if spec.moderators or spec.indicators or any(one.couples and one.drivers for one in spec.regime_processes):
         panel["driver_history"] = ("driver", np.random.default_rng(seed + 1).standard_normal(len(spec.drivers)))
     for at in missing:
         # A row, or a row and a response.
@@ -262,8 +262,8 @@ def plain_published(spec, panel, v, t, a):
     names = [one.name for one in spec.drivers if any(one.name in process.drivers for process in coupling)]
     total = 0.0
     for n, name in enumerate(names):
-        z = panel["driver_value"].sel(driver=name).to_numpy()
-        total += v["driver_control_effect"][a, n] * (z[t - 1] if t else 0.0)
+        z, before = (panel[of].sel(driver=name).to_numpy() for of in ("driver_value", "driver_history"))
+        total += v["driver_control_effect"][a, n] * (z[t - 1] if t else float(before))
     return total
 
 

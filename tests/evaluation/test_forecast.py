@@ -414,6 +414,7 @@ def test_figures_hold_what_they_are_given(fit):
     ax = rl.plots.plot_impulse(answer)
     assert ax.get_title() == "Impulse response to metal, +2 in all, over weeks 0 to 3 (an extrapolation)"
     assert ax.get_xlabel() == "weeks after"
+    assert ax.get_ylabel().replace("\n", " ") == "cumulative log return of asset"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), answer["averaged"].median(("chain", "draw")))
     plt.close("all")
 

@@ -11,6 +11,7 @@ import regimelag as rl
 from regimelag.model.evaluate import evaluate, stack_draws
 from regimelag.panel.moderators import indicator_values, moderator_values
 from regimelag.panel.newer import extend_panel
+from regimelag.panel.published import published_drivers
 from regimelag.panel.slicing import restandardize_on, window
 from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
@@ -22,6 +23,17 @@ WEEKLY = moderated_spec(
         rl.Driver("euro", "euro", "log_return", periods=2, delay="W-MON", drives=False),
     ),
     indicators=(rl.Indicator("easing", (rl.Condition("yield", below=0.0), rl.Condition("euro", below=0.01))),),
+    episodes=rl.Episodes(),
+)
+
+
+DRIVING = tuple(dataclasses.replace(driver, drives=True) for driver in WEEKLY.drivers)
+COUPLED = small_spec(
+    drivers=DRIVING,
+    regime_processes=(
+        rl.RegimeProcess("volatility", carries=("scale",)),
+        rl.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield", "euro")),
+    ),
     episodes=rl.Episodes(),
 )
 
@@ -70,6 +82,25 @@ def test_a_panel_has_drivers_as_published_by_the_row_before():
     bare = WEEKLY.changed(signals=(rl.Signal("metal", "metal", kernel=WEEKLY.signals[0].kernel),), indicators=())
     assert rl.make_panel(bare, frame)["time"].to_numpy()[0] == frame.index[5].to_datetime64()
     assert "driver_history" not in rl.make_panel(bare, frame)
+
+
+def test_drivers_of_a_coupling_process_are_those_of_the_row_before_on_the_first_row_too():
+    """As published by the row before the window, whatever row the window begins on."""
+    frame, spec = levels(), COUPLED
+    panel = rl.make_panel(spec, frame)
+    first = frame.index.get_loc(panel["time"].to_numpy()[0])
+    assert first == 6
+    expected = np.array([plain_state(frame, first + t)[1] for t in range(panel.sizes["time"])])
+    for start in (0, 20):
+        later = rl.make_panel(spec, frame, start=panel["time"].to_numpy()[start])
+        for one in (later, window(panel, start, panel.sizes["time"])):
+            center, scale = (float(one[f"driver_{part}"].sel(driver="euro")) for part in ("center", "scale"))
+            published = published_drivers(spec, one)[:, 1] * scale + center
+            np.testing.assert_allclose(published, expected[start:], atol=1e-12)
+    # A panel of another spec has no such row: its mean.
+    bare = panel.drop_vars("driver_history")
+    np.testing.assert_array_equal(published_drivers(spec, bare)[0], 0.0)
+    np.testing.assert_array_equal(published_drivers(spec, bare)[1:], published_drivers(spec, panel)[1:])
 
 
 def test_a_change_of_zero_is_not_below_zero():

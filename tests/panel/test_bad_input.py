@@ -145,7 +145,7 @@ VALUES = {
     "signal of gains that never came": Case(
         of(
             W.assign(slv=np.exp(-(np.arange(len(W)) ** 1.1))),
-            signals=(replace(SILVER, transform="trailing_gain", periods=13),),
+            signals=(replace(SILVER, transform="gain", periods=13),),
         ),
         "'slv'",
         LAST,

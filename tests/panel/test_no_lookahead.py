@@ -39,7 +39,7 @@ def raw(seed: int, frequency: str) -> pd.DataFrame:
 @st.composite
 def specs(draw) -> rl.ModelSpec:
     """A signal and its company: transforms, delays, second columns and late series, on rows of any frequency."""
-    kind = draw(st.sampled_from(["log_return", "trailing_gain", "loss", "new_high", "difference"]))
+    kind = draw(st.sampled_from(["log_return", "gain", "loss", "new_high", "difference"]))
     periods = draw(st.integers(2 if kind == "new_high" else 1, 4))
     delay = draw(st.sampled_from(["0D", "0D", "1B", "W-MON"]))
     signal = rl.Signal(

@@ -252,6 +252,77 @@ def test_probabilities_fill_the_axes(readings):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["calm", "turbulent"]
 
 
+def mesh_of(ax):
+    (mesh,) = ax.collections
+    return np.asarray(mesh.get_array()).ravel()
+
+
+def test_prices_are_levels_with_a_probability_behind_them(idata):
+    panel, smoothed = rl.panel_of(idata), rl.regime_probabilities(idata, kind="smoothed")
+    axes = rl.plots.plot_prices(panel, smoothed)
+    assert [ax.get_ylabel() for ax in axes] == ["bitcoin\nbtc_usd, log scale", "silver\nsilver_usd, log scale"]
+    for ax, role in zip(axes, ("response", "signal"), strict=True):
+        leg = panel["level"][:, (panel["leg_role"] == role).to_numpy()].to_numpy().ravel()
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), leg[-panel.sizes["time"] :])
+    assert all(ax.get_yscale() == "log" for ax in axes)
+    mean = smoothed.mean(("chain", "draw"))
+    for ax in axes:
+        np.testing.assert_allclose(mesh_of(ax), mean.sel(regime="turbulent"))
+        assert ax.get_ylim()[0] > 0.5 * ax.lines[0].get_ydata().min()
+    assert axes[0].figure.axes[-1].get_xlabel() == 'Smoothed probability of regime "turbulent"'
+    axes[0].figure.canvas.draw()
+    _, given = plt.subplots(2, 1)
+    calm = rl.plots.plot_prices(panel, smoothed, regime="calm", axes=given)
+    assert list(calm) == list(given)
+    np.testing.assert_allclose(mesh_of(calm[0]), mean.sel(regime="calm"))
+    # Without a level, log returns are cumulated; without probabilities nothing is shaded.
+    unknown = panel.assign(level=panel["level"].where(panel["leg_role"] != "response"))
+    index = rl.plots.plot_prices(unknown, smoothed)[0]
+    start = str(panel["time"].dt.strftime("%Y-%m-%d").to_numpy()[0])
+    assert index.get_ylabel() == f"bitcoin\nindex, {start} = 100, log scale"
+    known = axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(index.lines[0].get_ydata(), 100 * known / known[0])
+    bare = rl.plots.plot_prices(panel)
+    assert not any(ax.collections for ax in bare)
+    assert len(bare[0].figure.axes) == 2
+    for wrong, words in (
+        ({"regime": "silent"}, "write regime='turbulent'"),
+        ({"axes": plt.subplots(3, 1)[1]}, "axes=plt.subplots\\(2, 1\\)"),
+    ):
+        with pytest.raises(rl.RegimelagError, match=words):
+            rl.plots.plot_prices(panel, smoothed, **wrong)
+    with pytest.raises(rl.errors.FitError, match="of one fit"):
+        rl.plots.plot_prices(panel, smoothed.isel(time=slice(9)))
+
+
+def test_prices_of_other_series_have_the_label_of_what_is_drawn():
+    """Two signals of one column share axes; differences are on a linear scale; a ratio is one."""
+    gain, loss = (rl.Signal(kind, "metal", kind, kernel=small_spec().signals[0].kernel) for kind in ("gain", "loss"))
+    ratio = rl.Signal("ratio", "metal", against="gold", kernel=rl.kernels.NoLag())
+    spec = small_spec(responses=(rl.Response("rate", "yield_10y", "difference"),), signals=(gain, loss, ratio))
+    days = pd.date_range("2018-01-05", periods=80, freq="W-FRI", name="date")
+    walk = np.random.default_rng(0).normal(0, 0.02, (80, 5)).cumsum(axis=0)
+    frame = pd.DataFrame(walk, days, ["yield_10y", "metal", "gold", "yield", "dollar"])
+    frame[["metal", "gold", "yield", "dollar"]] = np.exp(frame[["metal", "gold", "yield", "dollar"]])
+    panel = rl.make_panel(spec, frame)
+    axes = rl.plots.plot_prices(panel)
+    assert [ax.get_ylabel() for ax in axes] == [
+        "rate\nyield_10y",
+        "gain\nmetal, log scale",
+        "ratio\nmetal / gold, log scale",
+    ]
+    assert [ax.get_yscale() for ax in axes] == ["linear", "log", "log"]
+    rows = frame.loc[panel["time"].to_numpy()]
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), rows["yield_10y"])
+    np.testing.assert_allclose(axes[2].lines[0].get_ydata(), rows["metal"] / rows["gold"])
+
+
+def test_a_volatility_has_its_unit_and_its_response(readings):
+    ax = rl.plots.plot_volatility(readings["plot_volatility"][0])
+    assert ax.get_ylabel().replace("\n", " ") == "standard deviation, log return per week"
+    assert ax.get_title() == "Volatility of bitcoin one period ahead"
+
+
 def test_an_event_study_is_drawn_as_it_was_read(readings):
     study = readings["plot_event_study"][0]
     ax = rl.plots.plot_event_study(study)
@@ -313,19 +384,23 @@ sys.exit(f"imported {heavy}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
+# Figures whose first argument is a panel.
+PANELS = ("plot_panel", "plot_prices")
+
+
 @pytest.mark.parametrize("name", [name for name in dir(rl.plots) if name.startswith("plot_")])
 def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
     """The first thing that anyone types; a number, a table and a panel are refused as well."""
     _, panel, fit = tiny
     for given in (fit, panel, panel["time"], pd.DataFrame({"a": [1.0]}), 3):
-        if name == "plot_panel" and given is panel:
+        if name in PANELS and given is panel:
             continue
         with pytest.raises(rl.RegimelagError) as caught:
             getattr(rl.plots, name)(given)
         if name == "plot_compare":
             assert "compare" in str(caught.value)
             continue
-        maker = "make_panel" if name == "plot_panel" else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
+        maker = "make_panel" if name in PANELS else caught.value.cure.removeprefix(f"write {name}(").split("(")[0]
         assert maker in {*rl.__all__, *rl.evaluation.__all__}
 
 

@@ -201,7 +201,7 @@ SERIES = {
         rl.Control, {"name": "a", "column": "a", "against": "a"}, "drop against", without("against")
     ),
     "beyond itself": Case(rl.Signal, {"name": "a", "column": "a", "beyond": "a"}, "drop beyond", without("beyond")),
-    "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "trailing_gain"}),
+    "driver of gains": Case(rl.Driver, {"name": "a", "column": "a", "transform": "gain"}),
     "driver of losses": Case(rl.Driver, {"name": "a", "column": "a", "transform": "loss"}),
     "driver of new highs": Case(rl.Driver, {"name": "a", "column": "a", "transform": "new_high"}),
     "response of new highs": Case(
@@ -415,7 +415,7 @@ SPECS = {
     "a return beside its gain and its loss": Case(
         model,
         {
-            "signals": (rl.Signal("up", "metal", "trailing_gain"), rl.Signal("down", "metal", "loss")),
+            "signals": (rl.Signal("up", "metal", "gain"), rl.Signal("down", "metal", "loss")),
             "controls": (rl.Control("return", "metal", "log_return"),),
         },
         "drop 'return'",
@@ -617,6 +617,12 @@ PROCESSES = {
         {"order_by": {"quantity": "scale", "response": "asse"}},
         "write response = 'asset'",
         changed(order_by={"quantity": "scale", "response": "asset"}),
+    ),
+    "ordered by one of two responses": Case(
+        lambda order_by: two_responses(regime_processes=(process(carries=("scale",), order_by=order_by),)),
+        {"order_by": {"quantity": "scale", "response": "a"}},
+        "leave response out of order_by",
+        changed(order_by={"quantity": "scale"}),
     ),
     "means of two responses": Case(
         lambda responses: two_responses(
@@ -1254,9 +1260,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02]), ("trailing_gain", -0.1)]
-)
+@pytest.mark.parametrize(("kind", "shock"), [("gain", -0.1), ("loss", 0.1), ("new_high", [0.1, -0.02])])
 def test_the_cure_of_a_shock_of_the_other_sign(kind, shock):
     own = rl.Signal("metal", "metal", kind, 8, kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5))
     spec = small_spec(signals=(own,))

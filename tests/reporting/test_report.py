@@ -87,6 +87,8 @@ def test_figures_and_tables_are_beside_it(page):
     drawn = {path.stem for path in figures.glob("*.png")}
     assert drawn == {path.stem for path in figures.glob("*.pdf")}
     expected = {
+        "impulse_silver",
+        "prices",
         "inputs",
         "lag",
         "evidence",
@@ -108,6 +110,12 @@ def test_figures_and_tables_are_beside_it(page):
         assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 1
         assert latex.isascii(), path
     assert r"\begin{equation*}" in (page.parent / "model.tex").read_text(encoding="utf-8")
+
+
+def test_prices_come_first(page):
+    first = base64.b64decode(read(page).sources[0].split(",")[1])
+    assert first == (page.parent / "figures" / "prices.png").read_bytes()
+    assert 'Shaded: smoothed probability of regime "turbulent", given all data.' in words(page)
 
 
 def test_it_says_what_the_readings_say(page, idata):
@@ -188,6 +196,13 @@ VARIANTS = {
         episodes=rl.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
     ),
     "moderated": moderated_spec(("easing", "euro")),
+    # The drivers move one of two processes.
+    "coupling": small_spec(
+        regime_processes=(
+            rl.RegimeProcess("volatility", carries=("scale", "intercept")),
+            rl.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield",)),
+        )
+    ),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),), drivers=()),
 }
 
@@ -209,6 +224,11 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert ("regimes" in reader.ids) == (spec.regimes.count > 1)
     assert ("drivers" in reader.ids) == bool(spec.transition_drivers)
     assert ("states" in reader.ids) == bool(spec.indicators)
+    assert ("impulse" in reader.ids) == bool(spec.lagged_signals)
+    assert ("impulse_metal__easing___1.png" in {one.name for one in (page.parent / "figures").iterdir()}) == (
+        name == "moderated"
+    )
+    assert ("gain" in reader.ids) == ("Bayes factor of two effects against one" in said) == (name == "coupling")
     assert ("volatility" in reader.ids) == spec.volatility.moves
     assert ("The volatility follows the response's own past" in said) == spec.volatility.moves
     assert all(signal.name in said for signal in spec.signals)
@@ -223,7 +243,9 @@ def test_every_shape_of_model_has_a_report(name, tmp_path):
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     # Prior draws are no posterior; where the diagnostics find fault, nothing is claimed of the day either.
     trusted = len(rl.diagnostics(fit)) == 1
-    assert ("the regime is" in said or "the regime of asset is" in said) == (spec.regimes.count > 1 and trusted)
+    assert any(f"the regime{whose} is" in said for whose in ("", " of asset", " of coupling")) == (
+        spec.regimes.count > 1 and trusted
+    )
     assert ("No driver is shown to move the regimes" in said) == (bool(spec.transition_drivers) and trusted)
 
 

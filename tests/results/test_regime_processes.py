@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from builders import bare_spec, hand_panel, one_draw, prior_fit, replaced, small
 import regimelag as rl
 from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.build import build_model
+from regimelag.reporting.tables import driver_table
 from regimelag.results.evidence import Slab
 from regimelag.results.gain_report import conditional_density_at_zero, gain_claims, gain_of
 from regimelag.results.view import View
@@ -69,6 +72,21 @@ def test_a_spec_with_processes_is_written_and_read():
     short = spec.to_toml().replace(table, "")
     assert short != spec.to_toml()
     assert spec_from_toml(short) == spec
+
+
+@pytest.mark.parametrize(
+    ("frequency", "half_year"),
+    [("W-FRI", 26.0), ("W-MON", 26.0), ("ME", 6.0), ("QE", 2.0), ("D", 182.0), ("B", 130.0), ("trading", 126.0)],
+)
+def test_a_coupling_process_lasts_half_a_year_by_its_prior(frequency, half_year):
+    spec = replaced(SPEC, frequency=frequency, regime_processes=PROCESSES)
+    volatility, coupling = spec.regime_processes
+    assert coupling.transitions == rl.Markov(expected_duration=half_year, expected_duration_log_sd=0.7)
+    assert volatility.transitions == rl.Markov()
+    assert spec_from_toml(spec.to_toml()) == spec
+    given = replaced(PROCESSES[1], transitions=rl.Markov(expected_duration=9.0))
+    spec = replaced(SPEC, frequency=frequency, regime_processes=(PROCESSES[0], given))
+    assert spec.regime_processes[1].model.expected_duration == (9.0,)
 
 
 def test_probabilities_are_those_of_each_process(two):
@@ -129,6 +147,70 @@ def test_an_impulse_starts_in_each_joint_regime(two):
     assert float(abs(of.isel(start=0) - of.isel(start=1)).max()) > 0
 
 
+def test_an_impulse_is_drawn_and_told_from_the_regimes_that_matter(two):
+    read = rl.evaluation.impulse_response(two, shock=0.1, horizon=5)
+    assert list(read["regimes"].to_numpy()) == REGIMES["coupling"] * 2
+    labels = [line.get_label() for line in rl.plots.plot_impulse(read).get_lines()]
+    assert labels[1:3] == ["from lower effect, median", "from higher effect, median"]
+    plt.close("all")
+    said = rl.sentences(read)
+    assert said[1] == "Regimes change with yield, dollar at their mean."
+    low, median, high = np.quantile(read["averaged"].isel(step=-1), (0.05, 0.5, 0.95))
+    assert (
+        f"5 weeks later the cumulative log return of asset differs by {median:.3f} ({low:.3f} to {high:.3f})" in said[2]
+    )
+    median = float(read["cumulative"].isel(step=-1, start=1).median())
+    assert f"{median:.3f} (" in said[2].partition("lower effect and ")[2]
+
+
+def test_an_impulse_follows_drivers_on_their_path(two):
+    """Against one draw written out: the drivers of a period move the step into it."""
+    panel, path = rl.panel_of(two), [0.5, -0.2, 0.4, 0.1]
+    read = rl.evaluation.impulse_response(two, shock=1.0, horizon=3, at={"dollar": path})
+    assert "Regimes change with dollar on the path given and yield at its mean." in rl.sentences(read)
+    draw, at = {"chain": 1, "draw": 3}, two["posterior"].to_dataset().isel(chain=1, draw=3)
+    effects, lag = rl.effects(two).isel(draw), rl.lag_distribution(two)["weights"].isel(draw).isel(signal=0)
+    here = effects.isel(signal=0)
+    level = here["lagged_by_regime"] + here["lagged_by_episode"].isel(episode=-1) - here["lagged"]
+    expected, distribution = 0.0, np.array([0.0, 1.0])
+    z = (np.array(path) - float(panel["driver_center"][1])) / float(panel["driver_scale"][1])
+    for step in range(4):
+        if step:
+            logits = np.diag(at["coupling_stay_log_odds"].to_numpy())
+            logits = logits + at["coupling_driver_effect"].to_numpy()[0] * z[step]
+            distribution = distribution @ (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+            expected += float(distribution @ level.to_numpy()) * float(lag.sel(lag=step))
+        else:
+            expected += float(here["contemporaneous"])
+        found = read["cumulative"].isel(draw).sel(start="calm, higher effect").isel(step=step)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    for at, cure in (
+        ({"euro": 0.1}, "write at={'yield': 0}"),
+        ({"dollar": [0.1, 0.2]}, "write at={'dollar': 0.1}"),
+        ({"dollar": float("nan")}, "write at={'dollar': 0}"),
+    ):
+        with pytest.raises(rl.errors.FitError) as caught:
+            rl.evaluation.impulse_response(two, shock=1.0, horizon=3, at=at)
+        assert caught.value.cure == cure
+        rl.evaluation.impulse_response(two, shock=1.0, horizon=3, at=eval(cure.removeprefix("write at=")))
+
+
+def test_probabilities_and_moves_are_told_by_process(two):
+    filtered = rl.regime_probabilities(two)
+    now = filtered.isel(time=-1).sel(regime_process="coupling", regime=REGIMES["coupling"]).mean(("chain", "draw"))
+    regime = str(now["regime"].to_numpy()[int(now.argmax())])
+    assert f'the regime of coupling is "{regime}" with probability {float(now.max()):.2f};' in rl.sentences(filtered)[1]
+    changes = rl.driver_effects(two, moves={"dollar": -0.5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        driver_table(changes)
+    coupling = changes.sel(regime_process="coupling", driver="dollar", regime="higher effect")
+    said = rl.sentences(changes)
+    assert len(said) == 3
+    assert 'of dollar by -0.5 changes the probability of "higher effect" (coupling) one period ahead by ' in said[1]
+    assert f"long run by {100 * float(coupling['long_run'].median()):.1f} (" in said[1]
+
+
 def test_figures_take_one_process(two):
     for draw, read in (
         (rl.plots.plot_regimes, rl.regime_probabilities(two)),
@@ -144,6 +226,22 @@ def test_figures_take_one_process(two):
     summary = rl.regime_summary(two)
     rl.plots.plot_regime_summary(summary)
     assert "higher effect, coupling" in rl.plots.plot_shares(summary).get_legend_handles_labels()[1]
+    plt.close("all")
+
+
+def test_prices_have_the_regime_of_the_process_that_carries_the_effect(two):
+    panel = rl.panel_of(two).assign_attrs(spec=SPEC.to_toml())
+    smoothed = rl.regime_probabilities(two, kind="smoothed")
+    axes = rl.plots.plot_prices(panel, smoothed)
+    (mesh,) = axes[1].collections
+    expected = smoothed.sel(regime_process="coupling", regime="higher effect").mean(("chain", "draw"))
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), expected)
+    label = axes[0].figure.axes[-1].get_xlabel()
+    assert label == 'Smoothed probability of regime "higher effect" (process coupling)'
+    axes = rl.plots.plot_prices(panel, smoothed.sel(regime_process="volatility"), regime="calm")
+    (mesh,) = axes[0].collections
+    expected = smoothed.sel(regime_process="volatility", regime="calm").mean(("chain", "draw"))
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), expected)
     plt.close("all")
 
 

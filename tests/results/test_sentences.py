@@ -28,10 +28,18 @@ def test_readings_of_a_fit(idata, short_panel):
 
 def test_what_is_ahead(idata, tmp_path):
     ahead = rl.forecast(idata, horizon=2)
-    assert rl.sentences(ahead) == [f"The forecast from {ahead.attrs['origin']} is {ahead.attrs['condition']}."]
+    first, path, regime = rl.sentences(ahead)
+    assert first == f"The forecast from {ahead.attrs['origin']} is {ahead.attrs['condition']}."
+    median = float(ahead["path"].isel(step=-1).median())
+    assert f"2 weeks ahead, on {str(ahead['date'].to_numpy()[-1])[:10]}, bitcoin (btc_usd, level)" in path
+    assert f"has a median of {median:,.0f} and" in path
+    probability = ahead["regime_probability"].sel(regime="turbulent").mean(("chain", "draw")).to_numpy()
+    said = f"is {probability[0]:.2f} in the first period ahead and {probability[1]:.2f} in the last."
+    assert regime == f'The probability of "turbulent" {said}'
     small, large = (rl.evaluation.impulse_response(idata, shock=shock, horizon=2) for shock in (0.001, 9.0))
-    assert rl.sentences(small) == ["silver moves by 0.001."]
-    assert rl.sentences(large) == ["silver moves by 9.", large.attrs["extrapolation"]]
+    assert rl.sentences(small)[0] == "silver moves by 0.001."
+    assert [rl.sentences(large)[n] for n in (0, -1)] == ["silver moves by 9.", large.attrs["extrapolation"]]
+    assert len(rl.sentences(large)) == len(rl.sentences(small)) + 1 == 4
     for read in (ahead, large):
         read.to_netcdf(tmp_path / "read.nc", engine="h5netcdf")
         assert rl.sentences(xr.load_dataset(tmp_path / "read.nc", engine="h5netcdf")) == rl.sentences(read)

@@ -27,7 +27,7 @@ NULLS = {"no_silver", "same_week_only", "no_drivers", "one_regime", "garch", "re
 KERNELS = {"btc_silver", "point_lag", "smooth", "dirichlet", "unrestricted"}
 SERIES = {"more_controls", "silver_and_gold", "silver_beyond_gold", "sustained_strength", "rate_expectations"}
 SERIES |= {"ups_and_downs", "breakout", "silver_over_gold", "money_supply", "balance_sheet"}
-STATES = {"debasement", "moderated"}
+STATES = {"debasement", "moderated", "rate_cuts"}
 OTHERS = {"daily", "no_late_macro", "btc_eth", "lag_by_cycle", "three_regimes", "reversed", "coupling"}
 PRICES = ("btc_usd", "eth_usd", "silver_usd", "gold_usd", "dollar_index", "spy_usd", "vix")
 RATES = ("real_yield_10y", "yield_2y", "fed_funds", "breakeven_10y")
@@ -59,6 +59,7 @@ CHANGES = {
     "lag_by_cycle": {"episodes"},
     "debasement": {"signals", "drivers", "indicators", "priors"},
     "moderated": {"signals", "drivers", "indicators", "priors"},
+    "rate_cuts": {"signals", "drivers", "indicators", "priors"},
     "btc_eth": {"responses"},
     "reversed": {"responses", "signals"},
     "reversed_no_signal": {"responses", "signals", "episodes"},

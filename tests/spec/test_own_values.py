@@ -43,7 +43,7 @@ SAME_COLUMN = {
     "control by its level": {"controls": (control(transform="level"),)},
     "control by its difference": {"controls": (control(transform="difference"),)},
     "control over a quarter": {"controls": (control(periods=13),)},
-    "control by its gain": {"controls": (control(transform="trailing_gain", periods=4),)},
+    "control by its gain": {"controls": (control(transform="gain", periods=4),)},
     "signal beyond another": {"signals": (signal(beyond="g"),)},
     "one of two controls": {"controls": (rl.Control("x", "x"), control())},
     "ratio": {"response": RATIO, "controls": (control(against="g"),)},

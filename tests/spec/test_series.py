@@ -1,4 +1,4 @@
-"""Series made from two columns, trailing gains, rows that are trading dates, and controls that come late."""
+"""Series made from two columns, gains over several rows, rows that are trading dates, and controls that come late."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ BAD_PARTS = {
     "beyond itself": (lambda: Signal("a", "c", beyond="c"), "beyond"),
     "beyond blank": (lambda: Signal("a", "c", beyond=" "), "beyond"),
     "beyond a list": (lambda: Signal("a", "c", beyond=["d"]), "beyond"),
-    "response of gains": (lambda: Response("a", "c", "trailing_gain"), "trailing_gain"),
-    "driver of gains": (lambda: Driver("a", "c", "trailing_gain"), "trailing_gain"),
+    "response of gains": (lambda: Response("a", "c", "gain"), "gain"),
+    "driver of gains": (lambda: Driver("a", "c", "gain"), "gain"),
     "response of losses": (lambda: Response("a", "c", "loss"), "loss"),
     "driver of new highs": (lambda: Driver("a", "c", "new_high", 52), "new_high"),
     "new high above one price": (lambda: Signal("a", "c", "new_high"), "at least 2"),
@@ -117,7 +117,7 @@ def test_specs_refuse_what_makes_no_sense(make, names):
 
 def test_new_fields_survive_the_round_trip_and_are_optional():
     spec = spec_of(
-        signals=(replace(BEYOND, against="fed", transform="trailing_gain", periods=13),),
+        signals=(replace(BEYOND, against="fed", transform="gain", periods=13),),
         drivers=(Driver("rates", "tips", against="fed"),),
         frequency="trading",
     )
@@ -136,7 +136,7 @@ def test_returns_are_taken_of_the_ratio_and_changes_of_the_difference():
         Control("ratio", "gld", "log_return", 5, against="slv"),
         Control("spread", "tips", "difference", 3, against="fed"),
         Control("gap", "tips", "level", against="fed"),
-        Control("gain", "gld", "trailing_gain", 5, against="slv"),
+        Control("gain", "gld", "gain", 5, against="slv"),
     )
     held = natural(make_panel(spec_of(controls=controls), W), nm.CONTROL)
     ratio, spread = np.log(W["gld"] / W["slv"]).diff(5), W["tips"] - W["fed"]
@@ -175,7 +175,7 @@ def test_a_row_that_lacks_either_column_has_no_value_and_the_error_names_the_one
 
 
 @pytest.mark.parametrize("column", ["slv", "gld"])
-@pytest.mark.parametrize("kind", ["log_return", "trailing_gain"])
+@pytest.mark.parametrize("kind", ["log_return", "gain"])
 @pytest.mark.parametrize("field", ["against", "beyond"])
 def test_logarithms_need_both_columns_above_zero(column, kind, field):
     frame = W.copy()
@@ -225,7 +225,7 @@ def test_the_signal_is_the_residual_of_a_regression_on_the_window_applied_to_the
     assert len(reach) == len(rows) + 4
 
 
-@pytest.mark.parametrize("kind", ["trailing_gain", "difference", "level"])
+@pytest.mark.parametrize("kind", ["gain", "difference", "level"])
 def test_the_other_column_is_transformed_in_the_same_way(kind):
     periods = 1 if kind == "level" else 5
     panel = make_panel(spec_of(signals=(replace(BEYOND, transform=kind, periods=periods),)), W, end=W.index[90])
@@ -233,7 +233,7 @@ def test_the_other_column_is_transformed_in_the_same_way(kind):
     change = {
         "level": W,
         "difference": W.diff(periods),
-        "trailing_gain": np.log(W[["slv", "gld"]]).diff(periods).clip(lower=0.0),
+        "gain": np.log(W[["slv", "gld"]]).diff(periods).clip(lower=0.0),
     }[kind].loc[rows]
     fitted = sm.OLS(change["slv"], sm.add_constant(change["gld"])).fit()
     assert float(panel[nm.BEYOND_SLOPE][0]) == pytest.approx(fitted.params["gld"], rel=1e-8)
@@ -327,11 +327,11 @@ def test_a_missing_value_of_the_other_column_is_an_error_that_names_it():
 
 @given(seed=st.integers(0, 1000), periods=st.integers(1, 20), holes=st.floats(0.0, 0.3))
 @settings(max_examples=30, deadline=None)
-def test_a_trailing_gain_is_what_a_loop_over_rows_finds(seed, periods, holes):
+def test_a_gain_is_what_a_loop_over_rows_finds(seed, periods, holes):
     rng = np.random.default_rng(seed)
     level = np.exp(rng.normal(0.0, 0.1, 60).cumsum())
     level[rng.random(60) < holes] = np.nan
-    gain = transform(level, "trailing_gain", periods)
+    gain = transform(level, "gain", periods)
     for t in range(60):
         now, then = level[t], level[t - periods] if t >= periods else np.nan
         if np.isnan(now) or np.isnan(then):
@@ -340,10 +340,10 @@ def test_a_trailing_gain_is_what_a_loop_over_rows_finds(seed, periods, holes):
             assert gain[t] == pytest.approx(np.log(now / then) if now > then else 0.0, abs=1e-14)
 
 
-def test_signals_and_controls_may_be_trailing_gains_over_rows_that_overlap():
+def test_signals_and_controls_may_be_gains_over_rows_that_overlap():
     spec = spec_of(
-        signals=(replace(SILVER, transform="trailing_gain", periods=13, contemporaneous=False),),
-        controls=(Control("gold", "gld", "trailing_gain", 13),),
+        signals=(replace(SILVER, transform="gain", periods=13, contemporaneous=False),),
+        controls=(Control("gold", "gld", "gain", 13),),
     )
     panel = make_panel(spec, W)
     reach = pd.DatetimeIndex(panel[nm.SIGNAL_TIME].to_numpy())
@@ -352,7 +352,7 @@ def test_signals_and_controls_may_be_trailing_gains_over_rows_that_overlap():
     np.testing.assert_allclose(natural(panel, nm.CONTROL)["gold"], gains["gld"][reach[4:]], atol=1e-12)
     assert (gains["slv"][reach] == 0.0).any()
     assert reach[0] == W.index[13]
-    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "trailing gain over 13 rows"
+    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "gain over 13 rows"
     falling = W.assign(slv=np.exp(-(np.arange(len(W)) ** 1.1)))
     refused(spec, falling, "'slv'", "is 0 on every row")
 
@@ -376,7 +376,6 @@ def test_losses_and_new_highs_are_what_a_loop_over_rows_finds(seed, periods, hol
             assert high[t] == pytest.approx(max(np.log(level[t]) - np.log(max(known)), 0.0), abs=1e-14)
     both = transform(level, "gain", periods) + loss
     np.testing.assert_allclose(both, transform(level, "log_return", periods), atol=1e-14)
-    np.testing.assert_array_equal(transform(level, "gain", periods), transform(level, "trailing_gain", periods))
 
 
 def parts_of(**changes) -> ModelSpec:

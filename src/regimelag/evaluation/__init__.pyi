@@ -2,6 +2,7 @@ from .calibration.rank_table import sbc_table
 from .calibration.sbc import sbc
 from .comparison.claims import claims
 from .comparison.leave_future_out import LeaveFutureOut
+from .comparison.regime_numbers import compare_regimes
 from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
@@ -13,6 +14,7 @@ __all__ = [
     "LeaveFutureOut",
     "backtest_table",
     "claims",
+    "compare_regimes",
     "event_study",
     "impulse_response",
     "lead_lag",

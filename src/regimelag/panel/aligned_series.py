@@ -237,7 +237,7 @@ def check_history(
     lagged = "signals and controls" if spec.lagged_controls else "signals"
     rule = f"every covariate has a value on the first row, and {lagged} on the {spec.history} rows before it, "
     rule += "for the lags"
-    rule += ", and drivers on the row before it, for moderators" if needs_standing_drivers(spec) else ""
+    rule += ", and drivers on the row before it, which it depends on" if needs_standing_drivers(spec) else ""
     possible = max(track.ready(spec) for track in late)
     need = "give data from further back"
     if possible >= len(rows):

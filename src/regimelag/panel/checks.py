@@ -14,7 +14,6 @@ from regimelag.panel.aligned_series import episode_rows, parts
 from regimelag.panel.frame_checks import truncate_list
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.moderation import needs_standing_drivers
 from regimelag.spec.toml import spec_from_toml
 
 # Correlation above which a covariate counts as the lagged response, up to rounding.
@@ -122,7 +121,7 @@ def _check_history(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
 
 def _check_standing(spec: ModelSpec, panel: xr.Dataset, asked: str) -> None:
     """Check that drivers have the row before the window that moderators and indicators need."""
-    if not needs_standing_drivers(spec):
+    if not (spec.moderators or spec.indicators):
         return
     held = panel.get(nm.DRIVER_HISTORY)
     if held is None or held.dims != (nm.DRIVER,) or not np.isfinite(held.to_numpy()).all():

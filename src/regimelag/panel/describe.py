@@ -24,7 +24,6 @@ WORDS = {
     "gain": "gain",
     "loss": "loss",
     "new_high": "new high",
-    "trailing_gain": "trailing gain",
 }
 
 

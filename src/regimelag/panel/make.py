@@ -91,7 +91,8 @@ def make_panel(
         ``response_history`` (own_lag, response), with autoregression: responses before the window, the most recent
         first, NaN where missing.
 
-        ``driver_history`` (driver), with moderators or indicators: drivers on the row before the window.
+        ``driver_history`` (driver), with moderators or indicators, or drivers of a process that carries the effect:
+        drivers on the row before the window.
 
         ``episode_index`` (time); ``level`` (signal_time, leg): levels of the columns, one leg for each column of each
         series, from which scenarios continue.

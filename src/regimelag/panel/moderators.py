@@ -1,8 +1,9 @@
 """Moderators and indicators of a panel, from its drivers as published by the period before.
 
-The panel of a model with moderators or indicators has `driver_history` (driver): the standardised drivers of the row
-before the window. Moderators are always computed from it and the drivers, so they stay consistent when a panel is cut,
-extended or standardised anew. Thresholds of indicators are in the drivers' own units.
+The panel of a model with moderators or indicators, or with drivers of a process that carries the effect, has
+`driver_history` (driver): the standardised drivers of the row before the window. Moderators are always computed from it
+and the drivers, so they stay consistent when a panel is cut, extended or standardised anew. Thresholds of indicators
+are in the drivers' own units.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def transform(level: FloatArray, kind: str, periods: int, *, base: FloatArray | 
     ----------
     level : array of float (row)
         In the unit of the series; positive unless the transform is "difference" or "level".
-    kind : {"log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"}
+    kind : {"log_return", "difference", "level", "gain", "loss", "new_high"}
         The transform, as in `regimelag.Signal`.
     periods : int
         Rows that a change spans, or that the trailing window of a new high has.

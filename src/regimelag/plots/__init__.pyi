@@ -2,6 +2,7 @@ from .evaluation import plot_compare, plot_event_study, plot_lead_lag, plot_robu
 from .forecast import plot_forecast, plot_impulse
 from .lags import plot_evidence, plot_lag, plot_prior
 from .panel import plot_panel
+from .prices import plot_prices
 from .regimes import (
     plot_drivers,
     plot_durations,
@@ -29,6 +30,7 @@ __all__ = [
     "plot_modes",
     "plot_panel",
     "plot_paths",
+    "plot_prices",
     "plot_prior",
     "plot_regime_summary",
     "plot_regimes",

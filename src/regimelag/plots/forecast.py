@@ -107,15 +107,17 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, 9, 3.8)
     step = response[nm.STEP].to_numpy()
     _fan(ax, step, response["averaged"], "from the last row, median")
-    for n, regime in enumerate(response["start"].to_numpy()):
-        color = color_of(n)
-        median = response["cumulative"].sel(start=regime).median(SAMPLE)
-        ax.plot(step, median, color=color, linestyle="--", label=f"from {regime}, median")
+    # Starts that differ in regimes on which the response does not depend have one line.
+    labels = [str(label) for label in response["regimes" if "regimes" in response.coords else "start"].to_numpy()]
+    for n, label in enumerate(dict.fromkeys(labels)):
+        median = response["cumulative"].isel(start=labels.index(label)).median(SAMPLE)
+        ax.plot(step, median, color=color_of(n), linestyle="--", label=f"from {label}, median")
     ax.axhline(0, color="black", linewidth=0.8)
     rows, unit = response.attrs["shock_rows"], period_name(response.attrs["frequency"])
     over = "" if rows == 1 else f" in all, over {unit} 0 to {rows - 1}"
     title = f"Impulse response to {response.attrs['signal']}, {response.attrs['shock']:+.2g}{over}"
     if response.attrs["extrapolation"]:
         title += " (an extrapolation)"
-    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel="cumulative response", title=title)
+    what = response["unit"].item() if "unit" in response.coords else "response"
+    ax.set(xlim=(step[0], step[-1]), xlabel=f"{unit} after", ylabel=f"cumulative {what}", title=title)
     return finish(ax)

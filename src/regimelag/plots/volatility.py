@@ -44,13 +44,15 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
         lambda one: one.name == "standard_deviation",
     )
     if volatility.sizes.get(nm.RESPONSE) == 1:
-        volatility = volatility.isel({nm.RESPONSE: 0}, drop=True)
+        volatility = volatility.isel({nm.RESPONSE: 0})
     of_one_process("plot_volatility", volatility)
+    whose = f" of {volatility[nm.RESPONSE].item()}" if nm.RESPONSE in volatility.coords else ""
     ax = axes_or_new(ax, 10, 3.2)
     time = volatility[nm.TIME].to_numpy()
     ax.fill_between(time, *volatility.quantile([0.05, 0.95], SAMPLE), color=POSTERIOR, alpha=0.3, lw=0, label="90 %")
     ax.plot(time, volatility.median(SAMPLE), color=POSTERIOR, linewidth=1.0, label="median")
-    ax.set(xlim=(time[0], time[-1]), ylabel="standard deviation", title="Volatility one period ahead")
+    unit = f", {volatility['unit'].item()}" if "unit" in volatility.coords else ""
+    ax.set(xlim=(time[0], time[-1]), ylabel=f"standard deviation{unit}", title=f"Volatility{whose} one period ahead")
     ax.set_ylim(bottom=0.0)
     label_dates(ax)
     return finish(ax)

@@ -13,8 +13,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from regimelag.plots.evaluation import plot_compare, plot_robustness
+from regimelag.plots.forecast import plot_impulse
 from regimelag.plots.lags import plot_evidence, plot_lag
 from regimelag.plots.panel import plot_panel
+from regimelag.plots.prices import plot_prices
 from regimelag.plots.regimes import (
     plot_drivers,
     plot_durations,
@@ -24,6 +26,7 @@ from regimelag.plots.regimes import (
     plot_shares,
 )
 from regimelag.plots.volatility import plot_volatility
+from regimelag.results.regime_words import by_process
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -36,6 +39,17 @@ class Drawn(NamedTuple):
     name: str
     caption: str
     figure: Any
+
+
+def price_figures(panel: xr.Dataset, smoothed: xr.DataArray | None) -> Iterator[Drawn]:
+    """Levels of responses and signals, with the smoothed probability of a regime behind them."""
+    axes = plot_prices(panel, smoothed)
+    caption = "Levels of responses and signals in the window."
+    if smoothed is not None:
+        # The label of the color bar, which names regime and process.
+        label = axes[0].figure.axes[-1].get_xlabel()
+        caption += f" Shaded: {label[:1].lower()}{label[1:]}, given all data."
+    yield Drawn("prices", caption, axes[0].figure)
 
 
 def data_figures(panel: xr.Dataset) -> Iterator[Drawn]:
@@ -63,16 +77,37 @@ def lag_figures(spec: ModelSpec, readings: Mapping[str, Any]) -> Iterator[Drawn]
         yield Drawn("effects", caption, plot_effects(readings["effects"], prior=readings["prior_effects"]).figure)
 
 
+def impulse_figures(impulses: Mapping[str, xr.Dataset]) -> Iterator[Drawn]:
+    """Impulse responses, by the label of signal and state; one figure for each response."""
+    for label, found in impulses.items():
+        for whose, one in by_response(found):
+            caption = (
+                f"Impulse response{_of(whose)} to {label}, one standard deviation: median, 50 and 90 % bands from "
+            )
+            caption += "the regimes of the last period, and medians from each regime."
+            tail = _tail(" ".join(filter(None, (label, whose))))
+            yield Drawn(f"impulse{tail}", caption, plot_impulse(one).figure)
+
+
+def by_response(values: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Name and result of each of several responses; the name is empty if there is one."""
+    if nm.RESPONSE not in values.dims:
+        yield "", values
+        return
+    for name in values[nm.RESPONSE].to_numpy():
+        yield str(name), values.sel({nm.RESPONSE: name})
+
+
 def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> Iterator[Drawn]:
     """Regime probabilities, summary, shares by year and durations."""
     for kind, what in (
         ("filtered", "given the data up to each row and parameters learned on all rows"),
         ("smoothed", "given all data"),
     ):
-        for whose, one in of_each_process(readings[kind]):
+        for whose, one in by_process(readings[kind]):
             caption = f"Probability of each regime{_of(whose)}, {what}."
             caption += " The strip on top is the true regime." if path is not None else ""
-            true = dict(of_each_process(path)).get(whose) if path is not None else None
+            true = dict(by_process(path)).get(whose) if path is not None else None
             yield Drawn(f"regimes_{kind}{_tail(whose)}", caption, plot_regimes(one, path=true).figure)
     caption = "Volatility and mean of each regime: medians and 90 % intervals."
     yield Drawn("regime_summary", caption, plot_regime_summary(readings["regime_summary"])[0].figure)
@@ -81,7 +116,7 @@ def regime_figures(readings: Mapping[str, Any], path: xr.DataArray | None) -> It
     )
     caption += "a calendar period. Medians and 90 % intervals."
     yield Drawn("shares", caption, plot_shares(readings["regime_summary"]).figure)
-    for whose, one in of_each_process(readings["durations"]):
+    for whose, one in by_process(readings["durations"]):
         caption = f"Durations of the regimes{_of(whose)}."
         yield Drawn(f"durations{_tail(whose)}", caption, plot_durations(one).figure)
 
@@ -97,7 +132,10 @@ def volatility_figures(volatility: xr.DataArray) -> Iterator[Drawn]:
 
 def driver_figures(readings: Mapping[str, Any]) -> Iterator[Drawn]:
     """Effects of the drivers."""
-    for whose, one in of_each_process(readings["drivers"]):
+    for whose, one in by_process(readings["drivers"]):
+        if not one.sizes[nm.REGIME]:
+            # No driver moves this process.
+            continue
         regime = str(one[nm.REGIME].to_numpy()[-1])
         caption = f"Change in the probability of the regime {regime}{_of(whose)} for a move of each driver."
         yield Drawn(f"drivers{_tail(whose)}", caption, plot_drivers(one).figure)
@@ -130,17 +168,6 @@ def _calibration(pit: xr.DataArray) -> Figure:
         ax.set(xlabel="probability given to a smaller value", ylabel="share of rows below, less that")
     figure.set_layout_engine("constrained")
     return figure
-
-
-def of_each_process(values: Any) -> Iterator[tuple[str, Any]]:
-    """Name and result of each regime process; the name is empty if there is one."""
-    dim = next((dim for dim in (nm.REGIME_PROCESS, nm.RESPONSE) if dim in values.dims), None)
-    if dim is None:
-        yield "", values
-        return
-    for owner in values[dim].to_numpy():
-        one = values.sel({dim: owner})
-        yield str(owner), one.dropna(nm.REGIME, how="all") if nm.REGIME in one.dims else one
 
 
 def _of(whose: str) -> str:

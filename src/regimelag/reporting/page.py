@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jinja2
 import numpy as np
@@ -19,17 +19,21 @@ from latex2mathml.converter import convert
 from regimelag.errors import FitError
 from regimelag.evaluation.comparison.compare import LEAVE_FUTURE_OUT
 from regimelag.evaluation.forecasting.forecast import same_period_terms
+from regimelag.evaluation.forecasting.impulse import impulse_response
 from regimelag.model.latex import equations, prior_in_words
+from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
 from regimelag.results.driver_report import driver_report, drivers_in_short
+from regimelag.results.gain_report import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
+from regimelag.results.regime_words import regimes_now
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.states import state_report
 from regimelag.results.view import View
@@ -39,6 +43,7 @@ from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.series import ONE_SIDED
 from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
 
@@ -49,6 +54,7 @@ COVERED = (0.5, 0.9)
 # CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
 CSS_PIXELS = 96
 NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
+NO_CLAIM = "What the model estimates, whether or not an effect is claimed above."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
 
 
@@ -114,9 +120,9 @@ def report(
 
     Notes
     -----
-    Sections: the verdict, data, model (generated from the spec), diagnostics, lag, regimes or volatility, drivers,
-    checks, comparison, provenance and citation. The page makes no claim beyond those of `lag_report` and
-    `driver_report`.
+    Sections: the verdict, prices with regimes behind them, data, model (generated from the spec), diagnostics, lag,
+    impulse responses, regimes or volatility, drivers, checks, comparison, provenance and citation. The page makes no
+    claim beyond those of `lag_report` and `driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):
@@ -220,13 +226,46 @@ def _readings(view: View, within: tuple[float, float], moves: Mapping[str, float
     if spec.volatility.moves:
         found["volatility"] = view.read(conditional_volatility)
         found["volatility_summary"] = view.read(volatility_summary)
+    if len(view.read(gain_claims)):
+        found["gain_report"] = view.read(gain_report)
     if spec.indicators and spec.lagged_signals:
         found["state_report"] = view.read(state_report)
     if spec.transition_drivers:
         found["driver_report"] = view.read(driver_report)
         found["drivers"] = view.read(driver_effects, moves=moves)
     found["pit"] = view.read(one_step_pit)
+    found["impulses"] = dict(_impulses(view))
     return found
+
+
+def _impulses(view: View) -> Iterator[tuple[str, xr.Dataset]]:
+    """Impulse responses to one standard deviation of each lagged signal, in and out of the states that moderate it."""
+    spec, panel = view.spec, view.panel
+    if lagged_response_covariates(spec, panel):
+        return
+    states = {indicator.name for indicator in spec.indicators}
+    for signal in spec.lagged_signals:
+        size = float(panel[nm.scale_of(nm.SIGNAL)].sel({nm.SIGNAL: signal.name}))
+        shock = size * (ONE_SIDED.get(signal.transform, 1) if not signal.beyond else 1)
+        # Drivers that moderate are at their mean in the window.
+        mean = {
+            name: float(panel[nm.center_of(nm.DRIVER)].sel({nm.DRIVER: name}))
+            for name in signal.moderators
+            if name not in states
+        }
+        for value in (0, 1) if states & set(signal.moderators) else (None,):
+            own = {name: value for name in signal.moderators if name in states}
+            label = ", ".join([signal.name, *(f"{name} = {value}" for name in own)])
+            yield (
+                label,
+                impulse_response(
+                    cast("xr.DataTree", view),
+                    shock=shock,
+                    signal=signal.name,
+                    horizon=spec.max_lag,
+                    at=cast("dict[str, float]", mean | own),
+                ),
+            )
 
 
 def _tables(
@@ -249,6 +288,8 @@ def _tables(
     tables["regimes"] = tb.regime_table(readings["regime_summary"])
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
+    if "gain_report" in readings:
+        tables["gain_report"] = tb.gain_table(readings["gain_report"])
     if "state_report" in readings:
         tables["state_report"] = tb.state_table(readings["state_report"])
     if "drivers" in readings:
@@ -273,6 +314,9 @@ def _sections(
     robustness: pd.DataFrame | None,
 ) -> Iterator[Section]:
     """Sections of the page between verdict and provenance, without the model section."""
+    smoothed = readings.get("smoothed")
+    title = "Prices" if smoothed is None else "Prices and regimes"
+    yield Section("prices", title, [], list(fg.price_figures(panel, smoothed)))
     notes = json.loads(panel.attrs.get("notes", "[]"))
     yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
     yield Section("model", "Model")
@@ -280,6 +324,12 @@ def _sections(
     yield Section("diagnostics", "Diagnostics", view.diagnostics, [], modes, ["parameters"])
     if len(readings["report"]):
         yield Section("lag", "Lag and effects", [], list(fg.lag_figures(view.spec, readings)), ["lag_report"])
+    if readings["impulses"]:
+        # No numbers in words if convergence diagnostics failed.
+        every = readings["impulses"].values() if not view.diagnostics[1:] else ()
+        said = [sentence for one in every for sentence in one.attrs[nm.SENTENCES]]
+        said = [NO_CLAIM, *said] if said else []
+        yield Section("impulse", "What a move of a signal does", said, list(fg.impulse_figures(readings["impulses"])))
     if "filtered" in readings:
         drawn = list(fg.regime_figures(readings, panel.get(nm.REGIME_PATH)))
         yield Section("regimes", "Regimes", [], drawn, ["regimes"])
@@ -287,6 +337,9 @@ def _sections(
         said = [_volatility_now(readings["volatility"], view.spec)]
         drawn = list(fg.volatility_figures(readings["volatility"]))
         yield Section("volatility", "Volatility", said, drawn, ["volatility"])
+    if "gain_report" in readings:
+        said = readings["gain_report"].attrs[nm.SENTENCES]
+        yield Section("gain", "Do the effects of the regimes differ?", said, [], ["gain_report"])
     if "state_report" in readings:
         said = readings["state_report"].attrs[nm.SENTENCES]
         yield Section("states", "Does the effect depend on the state of the economy?", said, [], ["state_report"])
@@ -326,21 +379,6 @@ def _window(panel: xr.Dataset) -> str:
     dates = panel[nm.TIME].dt.strftime("%Y-%m-%d").to_numpy()
     origin = f" Origin: {panel.attrs['origin']}." if "origin" in panel.attrs else ""
     return f"{len(dates)} rows ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
-
-
-def _now(filtered: xr.DataArray) -> Iterator[str]:
-    """Sentence on the filtered regime in the last period."""
-    last = filtered.isel({nm.TIME: -1})
-    date = str(last[nm.TIME].dt.strftime("%Y-%m-%d").item())
-    for owner, one in fg.of_each_process(last):
-        mean = one.mean((nm.CHAIN, nm.DRAW))
-        regime = str(mean[nm.REGIME].to_numpy()[int(mean.to_numpy().argmax())])
-        low, high = np.quantile(one.sel({nm.REGIME: regime}), tb.LEVELS[::2])
-        whose = f"the regime of {owner}" if owner else "the regime"
-        yield (
-            f"On {date} {whose} is {regime} with probability {float(mean.max()):.2f}; given the parameters "
-            f"{low:.2f} to {high:.2f}."
-        )
 
 
 def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
@@ -427,7 +465,7 @@ def _page(
     fit, spec = view.fit, view.spec
     shown, problems = readings["report"].attrs, view.diagnostics[1:]
     # No claims if convergence diagnostics failed.
-    now = list(_now(readings["filtered"])) if "filtered" in readings and not problems else []
+    now = list(regimes_now(readings["filtered"])) if "filtered" in readings and not problems else []
     if "driver_report" in readings and not problems:
         now.insert(0, drivers_in_short(readings["driver_report"]))
     drawings = [drawn for section in sections for drawn in section.figures]

@@ -17,6 +17,7 @@ import xarray as xr
 from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
 from regimelag.results.driver_report import LEAST_STEPS
+from regimelag.results.gain_report import CLAIMED, FACTOR, HIGHER_SHARE, LEAST_SHARE, LOWER_SHARE
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes
@@ -119,6 +120,28 @@ def volatility_table(summary: pd.DataFrame) -> Table:
     return Table(summary, shown, "Conditional variance. Volatility per period; the half-life of a shock in periods.")
 
 
+def gain_table(report: pd.DataFrame) -> Table:
+    """The gain report: the difference between two ordered effects, its evidence, and what is claimed."""
+    frame = report.set_index([nm.RESPONSE, nm.REGIME_PROCESS, nm.SIGNAL])
+    shown = pd.DataFrame(
+        {
+            "gain": [interval(*row) for row in frame[["5 %", "median", "95 %"]].to_numpy(dtype=float)],
+            FACTOR: frame[FACTOR].map(number),
+            LOWER_SHARE: [f"{100 * value:.0f} %" for value in frame[LOWER_SHARE]],
+            HIGHER_SHARE: [f"{100 * value:.0f} %" for value in frame[HIGHER_SHARE]],
+            "claimed": ["yes" if claimed else "no" for claimed in frame[CLAIMED]],
+        },
+        index=frame.index,
+    )
+    caption = (
+        "Gain: the lagged effect in the regime with the higher effect less that in the other, positive by "
+        "construction; median and 90 % interval, in units of the response per unit of the signal. The Bayes factor is "
+        "that of two effects against one. Shares: of the periods on sampled paths. A claim needs a Bayes factor of "
+        f"{report.attrs['threshold']:g} and {100 * LEAST_SHARE:.0f} % of the periods in each regime."
+    )
+    return Table(frame, shown, caption)
+
+
 def state_table(report: pd.DataFrame) -> Table:
     """The state report: effects in and out of each state, their difference, and what is claimed."""
     keys = [name for name in (nm.RESPONSE, nm.SIGNAL) if len(report[name].unique()) > 1]
@@ -173,12 +196,14 @@ def driver_table(changes: xr.Dataset) -> Table:
     index = pd.MultiIndex.from_product([changes[dim].to_numpy() for dim in others], names=others)
     frames, shown = {}, pd.DataFrame(index=index)
     for title, (name, unit) in columns.items():
-        found = unit * changes[name].quantile(LEVELS, (nm.CHAIN, nm.DRAW))
+        values = unit * changes[name]
+        # Regimes of another process, and drivers that do not move the process, are missing in every draw.
+        known = values.notnull().any((nm.CHAIN, nm.DRAW))  # noqa: PD004 - of xarray
+        found = values.where(known, 0.0).quantile(LEVELS, (nm.CHAIN, nm.DRAW)).where(known)
         rows = found.transpose(*others, "quantile").to_numpy().reshape(len(index), len(LEVELS))
         frames[title] = pd.DataFrame(rows, index=index, columns=["5 %", "median", "95 %"])
         if name != "log_odds":
             shown[title] = [interval(*row) for row in rows]
-    # Regimes of another process, and drivers that do not move the process.
     absent = shown["next period"].index[frames["next period"].isna().all(axis=1)]
     shown, frames = shown.drop(absent), {title: frame.drop(absent) for title, frame in frames.items()}
     sizes = changes["move"].to_series()

@@ -48,7 +48,7 @@ def fitted(idata: xr.DataTree) -> xr.Dataset:
 
     mean = in_units(view.panel, nm.RESPONSE, view.at_draws.labelled(measure, **over))
     spread = view.read(conditional_volatility)
-    found = xr.Dataset({"mean": mean.reset_coords(drop=True), "standard_deviation": spread.reset_coords(drop=True)})
+    found = xr.Dataset({"mean": mean.reset_coords(drop=True), "standard_deviation": spread})
     found["mean"].attrs = {"long_name": "mean one period ahead"}
     found["standard_deviation"].attrs = dict(spread.attrs)
     return found

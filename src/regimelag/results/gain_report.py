@@ -72,7 +72,9 @@ def gain_report(idata: xr.DataTree) -> pd.DataFrame:
     200 draws, spread evenly over the posterior.
     """
     view = View.of(idata)
-    table = gain_claims(view)
+    found = view.read(gain_claims)
+    table = found.copy()
+    table.attrs = dict(found.attrs)
     if not len(table):
         rule = "a regime process has two regimes that are ordered by the effect of a signal"
         cure = 'fit a model with such a process, as regimelag.read_spec("coupling")'

@@ -15,13 +15,11 @@ from regimelag.results.lags import effects_of_draws, lag_distribution
 from regimelag.sampling.diagnostics import require_fit
 from regimelag.sampling.inference_data import spec_of
 from regimelag.sampling.modes_dataset import RESERVED, free_variables, nearest_modes, within_chain_sd
+from regimelag.sampling.relabel import LABELLED, MOST_REGIMES, permuted, permuted_names
 from regimelag.spec import names as nm
 from regimelag.spec.terms import model_terms
 
-LABELLED = (nm.REGIME, nm.ORIGIN, nm.DESTINATION)
 MOST_DIFFERENCES = 4
-# All permutations are tried: 720 for six regimes.
-MOST_REGIMES = 6
 # Regimes count as relabelled if a permutation reduces the distance from the first mode to this share.
 CLOSE = 0.5
 # Kind of a variable of a model without a spec, by the first match of a part of its name.
@@ -151,12 +149,13 @@ def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) ->
     """Differences between mode n and the first by kind, after a permutation of labels."""
     first, here = catalogue.isel(mode=0), catalogue.isel(mode=n)
     said = []
-    order = _relabelling(first, here, sd)
-    if order is not None:
-        labels = _labels(first, len(order))
-        swaps = ", ".join(f"{labels[k]} as {labels[order[k]]}" for k in range(len(order)) if order[k] != k)
-        said.append(f"labels ({swaps})")
-        here = _relabelled(here, order)
+    for prefix in _prefixes(idata):
+        order = _relabelling(first, here, sd, prefix)
+        if order is not None:
+            labels = _labels(first, len(order), prefix)
+            swaps = ", ".join(f"{labels[k]} as {labels[order[k]]}" for k in range(len(order)) if order[k] != k)
+            said.append(f"labels ({swaps})")
+            here = permuted(here, order, prefix)
     largest: dict[str, Move] = {}
     for move in sorted(_moves(first, here, sd, _known_kinds(idata)), reverse=True):
         largest.setdefault(move.kind, move)
@@ -167,20 +166,27 @@ def _kinds(idata: xr.DataTree, catalogue: xr.Dataset, sd: xr.Dataset, n: int) ->
     return "; ".join(said)
 
 
-def _labels(values: xr.Dataset, count: int) -> list[str]:
-    dim = next(dim for dim in LABELLED if values.sizes.get(dim) == count)
+def _prefixes(idata: xr.DataTree) -> list[str]:
+    """First parts of the names of the regimes' dimensions: one for each of several processes, otherwise empty."""
+    processes = spec_of(idata).processes if "spec" in idata.attrs else ()
+    return list(dict.fromkeys(process.prefix for process in processes)) or [""]
+
+
+def _labels(values: xr.Dataset, count: int, prefix: str) -> list[str]:
+    dim = next(f"{prefix}{dim}" for dim in LABELLED if values.sizes.get(f"{prefix}{dim}") == count)
     return [str(label) for label in values[dim].to_numpy()]
 
 
-def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> tuple[int, ...] | None:
+def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, prefix: str) -> tuple[int, ...] | None:
     """Permutation of regimes that brings a mode close to the first; None without one, or if they are close."""
-    names = [name for name in free_variables(first) if set(LABELLED) & set(first[name].dims)]
-    counts = {first.sizes[dim] for name in names for dim in first[name].dims if dim in LABELLED}
+    dims = {f"{prefix}{dim}" for dim in LABELLED}
+    names = [name for name in permuted_names(first, prefix) if name in free_variables(first)]
+    counts = {first.sizes[dim] for name in names for dim in first[name].dims if dim in dims}
     if len(counts) != 1 or not 2 <= (count := counts.pop()) <= MOST_REGIMES:  # noqa: PLR2004
         return None
 
     def distance(order: tuple[int, ...]) -> float:
-        moved = _relabelled(here[names], order)
+        moved = permuted(here[names], order, prefix)
         squares = [float((((moved[name] - first[name]) / sd[name]) ** 2).sum()) for name in names]
         return float(np.sqrt(np.sum(squares)))
 
@@ -188,31 +194,6 @@ def _relabelling(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset) -> tuple[i
     found = {order: distance(order) for order in permutations(range(count))}
     best = min(found, key=lambda order: found[order])
     return best if best != as_is and found[as_is] > 1 and found[best] < CLOSE * found[as_is] else None
-
-
-def _relabelled(values: xr.Dataset, order: tuple[int, ...]) -> xr.Dataset:
-    """A mode whose regime k is the former regime ``order[k]``; labels are unchanged."""
-    moved = values.copy()
-    for name, array in values.data_vars.items():
-        picked = array
-        for axis, dim in enumerate(array.dims):
-            if dim in LABELLED:
-                picked = picked.copy(data=np.take(picked.to_numpy(), order, axis=axis))
-        if nm.ONWARD in array.dims:
-            picked = _onward_relabelled(picked, order)
-        moved[name] = picked
-    return moved
-
-
-def _onward_relabelled(values: xr.DataArray, order: tuple[int, ...]) -> xr.DataArray:
-    """Permute the last axis of values (..., regime, onward) whose regimes are relabelled."""
-    count = len(order)
-    moved = values.transpose(..., nm.REGIME, nm.ONWARD).copy(deep=True)
-    before = moved.to_numpy().copy()
-    others = [[j for j in range(count) if j != i] for i in range(count)]
-    for i in range(count):
-        moved.to_numpy()[..., i, :] = before[..., i, [others[order[i]].index(order[j]) for j in others[i]]]
-    return moved.transpose(*values.dims)
 
 
 def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:

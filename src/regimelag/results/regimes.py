@@ -31,6 +31,7 @@ from regimelag.model.evaluate import (
 from regimelag.panel.newer import extend_panel
 from regimelag.panel.slicing import in_units
 from regimelag.results.lags import INTERVAL
+from regimelag.results.regime_words import moves_in_words, regimes_now
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
@@ -76,9 +77,9 @@ def regime_probabilities(
     xarray.DataArray
         (chain, draw, time, regime), on the fit's dates or those of ``panel``. Average over chain and draw for the
         posterior probability. With several regime processes (chain, draw, time, regime_process, regime), missing for
-        regimes of another process; where each response has a process, (chain, draw, time, response, regime). With a
-        panel, ``attrs["notes"]`` lists values of the fit's window that were revised since, and
-        episodes that the fit does not know.
+        regimes of another process; where each response has a process, (chain, draw, time, response, regime). The
+        sentences of filtered probabilities say which regime the last row is in. With a panel, ``attrs["notes"]`` lists
+        values of the fit's window that were revised since, and episodes that the fit does not know.
 
     Raises
     ------
@@ -121,6 +122,8 @@ def regime_probabilities(
     read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](*chunk.hmm)), **coords)
     read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
+    if kind == "filtered":
+        read.attrs[nm.SENTENCES] = list(regimes_now(read))
     if panel is None:
         return read
     read.attrs["notes"] = notes
@@ -324,7 +327,7 @@ def driver_effects(
         read[name].attrs = {"long_name": meaning}
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
-    read.attrs = {"reference": against}
+    read.attrs = {"reference": against, nm.SENTENCES: list(moves_in_words(read))}
     return read
 
 
@@ -429,7 +432,7 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
             own = labelled.sel({nm.RESPONSE: [one.name]})
             if nm.REGIME_PROCESS in spec.process_coords:
                 own = own.expand_dims({nm.REGIME_PROCESS: [process.spec.name if process else ""]})
-            found.append((name, own, _unit(one, periods)))
+            found.append((name, own, unit_of(one, periods)))
     if spec.switches:
         found.append(("expected duration", _expected_durations(view), periods))
     found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
@@ -444,8 +447,8 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     return pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
 
 
-def _unit(response: Response, periods: str) -> str:
-    """Unit of a response's value over one period."""
+def unit_of(response: Response, periods: str) -> str:
+    """Unit of a response's value over one period, with the name of several periods."""
     per = periods.removesuffix("s")
     words = {"log_return": f"log return per {per}", "difference": f"change of {response.column} per {per}"}
     return words.get(response.transform, response.column)

@@ -10,8 +10,10 @@ from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import conditional_log_scales, log_scales, variance_ahead
 from regimelag.results.lags import INTERVAL
+from regimelag.results.regimes import unit_of
 from regimelag.results.view import View
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import period_name
 
 
 def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
@@ -25,10 +27,10 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (chain, draw, time, response), in the unit of the response (such as log return per week). With GARCH(1,1) it is
-        the conditional standard deviation; with regimes that of their mixture, weighted by predicted probabilities, so
-        that both kinds of model are comparable. Like one-step-ahead densities it is given the row's own signals and
-        controls.
+        (chain, draw, time, response), in the unit of the response, such as log return per week, which the coordinate
+        ``unit`` (response) states. With GARCH(1,1) it is the conditional standard deviation; with regimes that of their
+        mixture, weighted by predicted probabilities, so that both kinds of model are comparable. Like one-step-ahead
+        densities it is given the row's own signals and controls.
 
     Notes
     -----
@@ -45,7 +47,9 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
         return np.sqrt(np.einsum("datk,dtk->dta", variance + apart**2, predicted))
 
     found = view.at_draws.labelled(measure, **over) * view.panel[nm.scale_of(nm.RESPONSE)]
-    return found.rename("standard_deviation").assign_attrs(long_name="standard deviation one period ahead")
+    units = [unit_of(one, period_name(view.spec.frequency)) for one in view.spec.responses]
+    found = found.assign_coords(unit=(nm.RESPONSE, units)).rename("standard_deviation")
+    return found.assign_attrs(long_name="standard deviation one period ahead")
 
 
 def last_variance(view: View) -> np.ndarray:

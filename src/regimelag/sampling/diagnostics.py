@@ -20,6 +20,10 @@ from regimelag.spec import names as nm
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
+# Share of draws with ambiguous labels of unordered regimes from which it is a fault.
+AMBIGUOUS_LIMIT = 0.05
+# Attribute of a fit: JSON with the shares of switched and of ambiguous draws, by process.
+RELABELLED = "relabelled"
 # Largest number of chains to recommend.
 MANY = 100
 # Attribute of a tree of stacked draws: JSON with the weights and their reliability.
@@ -121,14 +125,23 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
         return _stacked_in_words(json.loads(idata.attrs[STACKED]))
     found = convergence(idata)
     rhat, bulk, tail = float(found["rhat"]), float(found["ess_bulk"]), float(found["ess_tail"])
-    divergent, share = found.get("divergent", 0), float(found.get("share_divergent", 0.0))
+    divergent, lost_share = found.get("divergent", 0), float(found.get("share_divergent", 0.0))
     said = []
     said.append(
         f"Largest R-hat {rhat:.4f} ({found['rhat_of']}), smallest bulk ESS {bulk:.0f} ({found['ess_bulk_of']}), "
-        f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * share:.2f} %)."
+        f"smallest tail ESS {tail:.0f}, {divergent} divergent draws ({100 * lost_share:.2f} %)."
     )
     if interruption(idata):
         said[0] += f" {interruption(idata)}"
+    labels = json.loads(idata.attrs.get(RELABELLED, "{}"))
+    for process, one in labels.items():
+        share = 100 * one["ambiguous"]
+        said[0] += f" Regimes of {process} are not ordered: draws were relabelled, and {share:.1f} % are ambiguous."
+        if one["ambiguous"] > AMBIGUOUS_LIMIT:
+            said.append(
+                f"The labels of the regimes of {process} are ambiguous in {share:.0f} % of the draws: its regimes "
+                "overlap, and numbers by regime should not be interpreted. Order the regimes (order_by), or fit fewer."
+            )
     lost = int(idata.attrs.get("chains", 0)) - int(idata.attrs.get("chains_kept", 0))
     if lost > 0:
         said.append(
@@ -156,7 +169,7 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
             f"Effective sample size below {ESS_LIMIT}: intervals of {found['ess_bulk_of']} are noisy. Raise draws, or "
             "target_accept if draws also diverge."
         )
-    if share > DIVERGENT_LIMIT:
+    if lost_share > DIVERGENT_LIMIT:
         said.append(
             f"{divergent} draws diverged: the posterior has corners the sampler missed, and it may be biased. Raise "
             "target_accept towards 0.99, or tighten the prior of scales that come near zero."
@@ -190,6 +203,7 @@ def _diagnosed_hash(idata: xr.DataTree) -> str:
             kept = [one for one in ("diverging", "energy") if one in held]
             digest.update((name + panel_hash(held[kept] if name == "sample_stats" else held)).encode())
     asked = {name: str(idata.attrs.get(name)) for name in ("chains", "chains_kept", "draws", "draws_kept", STACKED)}
+    asked |= {RELABELLED: idata.attrs[RELABELLED]} if RELABELLED in idata.attrs else {}
     return hashlib.sha256(digest.digest() + json.dumps(asked).encode()).hexdigest()
 
 

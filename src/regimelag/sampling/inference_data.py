@@ -36,6 +36,7 @@ from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
+from regimelag.sampling.relabel import relabelled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.process_terms import process_coordinates
@@ -233,6 +234,9 @@ def as_fit(
         There is no group log_likelihood, so that `arviz.loo` and `arviz.compare` refuse a fit: they would treat its
         values as conditionally independent. `leave_one_out` and `one_step_ahead` return trees for ArviZ.
 
+        Regimes of a process that is not ordered are relabelled, draw by draw, and `diagnostics` says in how many draws
+        the labels are ambiguous.
+
     Raises
     ------
     FitError
@@ -260,11 +264,14 @@ def as_fit(
     rng = np.random.default_rng(seed)
     prior = draw_prior(spec, model, prior_draws, random_seed=int(rng.integers(2**31)))
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
+    catalogue = idata["modes"].to_dataset() if "modes" in idata.children else None
+    posterior, catalogue, labels = relabelled(spec, panel, posterior, catalogue)
     at_posterior = AtDraws(spec, panel, posterior)
     before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
     if log_density is None:
         log_density = _one_step_terms(at_posterior)
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
+    groups |= {"modes": catalogue} if catalogue is not None else {}
     groups |= {
         "posterior": posterior,
         "prior": prior,
@@ -283,7 +290,7 @@ def as_fit(
     for name in ("posterior", "prior"):
         groups[name] = _described(spec, panel, groups[name])
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
-    tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed}
+    tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed} | labels
     store_diagnostics(tree)
     return tree
 

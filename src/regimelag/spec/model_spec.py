@@ -36,6 +36,12 @@ def period_name(frequency: str) -> str:
     )
 
 
+def count_of_periods(count: int, frequency: str) -> str:
+    """A number of periods in words, such as 26 weeks."""
+    periods = period_name(frequency)
+    return f"{count} {periods.removesuffix('s') if count == 1 else periods}"
+
+
 def _check_kind(asked: str, role: str, kind: type[Any], members: object) -> None:
     known = isinstance(members, tuple)
     strange = [part for part in members if not isinstance(part, kind)] if isinstance(members, tuple) else [members]
@@ -193,6 +199,8 @@ class ModelSpec:
         both = {one.name for one in self.signals} & {nm.control_label(one.name) for one in self.lagged_controls}
         came, cure = f"a signal named {', '.join(sorted(both))}", "rename the signal"
         require(not both, asked, "no signal has the label of a lagged control, control_ and its name", came, cure)
+        each = tuple(process.at_frequency(self.frequency) for process in self.regime_processes)
+        object.__setattr__(self, "regime_processes", each)
         check_processes(self, asked)
         check_moderators(self, asked)
         self._check_lags(asked)

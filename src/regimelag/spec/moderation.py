@@ -31,8 +31,9 @@ def drivers_of(spec: ModelSpec, moderators: Sequence[str]) -> tuple[Driver, ...]
 
 
 def needs_standing_drivers(spec: ModelSpec) -> bool:
-    """Whether the first period of the window needs the drivers of the period before."""
-    return bool(spec.moderators or spec.indicators)
+    """Whether the first period of the window depends on the drivers of the period before."""
+    coupled = any(process.couples and process.drivers for process in spec.regime_processes)
+    return bool(spec.moderators or spec.indicators) or coupled
 
 
 def _sds(spec: ModelSpec, sd: float) -> np.ndarray | float:

@@ -118,6 +118,8 @@ def _check_quantities(spec: ModelSpec, process: RegimeProcess, where: str) -> No
     own = process.responses or tuple(one.name for one in spec.responses)
     if process.order_by.response:
         require_choice(f"{where}, order_by", "response", process.order_by.response, own)
+        came, cure = f"response = {process.order_by.response!r}, of {', '.join(own)}", "leave response out of order_by"
+        require(len(own) == 1, where, "one response of several does not order the regimes of a process", came, cure)
     if quantity == "intercept":
         rule, cure = "regimes are ordered by the mean of one response", f'write responses = ["{own[0]}"]'
         require(len(own) == 1, where, rule, f"responses {', '.join(own)}", cure)

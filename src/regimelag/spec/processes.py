@@ -6,7 +6,7 @@ import itertools
 import re
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,8 +27,10 @@ Order = Literal["scale", "intercept", "effect", "driver", "none"]
 QUANTITIES: tuple[Quantity, ...] = typing.get_args(Quantity)
 # What the keys of order_by name, by quantity.
 KEYS = {"scale": ("response",), "intercept": ("response",), "effect": ("signal",), "driver": ("driver",), "none": ()}
-# Prior of the expected duration of a coupling process: median in periods, and log standard deviation.
-COUPLING = Markov(expected_duration=(26.0,), expected_duration_log_sd=0.7)
+# Prior of the expected duration of a coupling process: half a year in periods, by the first letter of the frequency,
+# and log standard deviation.
+HALF_YEAR = {"W": 26.0, "D": 182.0, "B": 130.0, "t": 126.0, "M": 6.0, "Q": 2.0}
+COUPLING_LOG_SD = 0.7
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class OrderBy:
     signal, driver : str
         Name of the signal or the driver; the only one by default.
     response : str
-        Name of the response whose scale or mean orders the regimes. Scales of all responses have the same order, so it
-        need not be given.
+        Name of the response whose scale or mean orders the regimes, if the process has one response; the only one by
+        default. Scales of several responses have the same order, so none of them is named.
     """
 
     quantity: Order = "scale"
@@ -87,8 +89,8 @@ class RegimeProcess:
     initial : {"uniform", "stationary", "dirichlet"}
         Initial distribution, as in `Regimes`.
     transitions : Transitions, optional
-        Transition model. By default `Markov`, with an expected duration of 20 periods; of 26 periods, with a log
-        standard deviation of 0.7, in a process that carries the effect and not the scale.
+        Transition model. By default `Markov`, with an expected duration of 20 periods; of half a year (26 weeks, 6
+        months), with a log standard deviation of 0.7, in a process that carries the effect and not the scale.
     responses : tuple of str
         Responses whose quantities it carries; all by default.
     """
@@ -123,10 +125,8 @@ class RegimeProcess:
         rule, cure = "drivers move the probabilities of at least two regimes", "write count = 2"
         require(self.count > 1 or not self.drivers, asked, rule, f"{len(self.drivers)} drivers and one regime", cure)
         self._check_names(asked)
-        if self.transitions is None:
-            object.__setattr__(self, "transitions", COUPLING if self.couples else Markov())
         where = "regimelag.spec.transitions.TRANSITIONS"
-        check_registered(asked, "transition model", self.transitions, TRANSITIONS, where)
+        check_registered(asked, "transition model", self.model, TRANSITIONS, where)
         self.model.validate(self.count)
         self._check_order(asked)
         self._check_forbidden(asked)
@@ -175,9 +175,12 @@ class RegimeProcess:
 
     @property
     def model(self) -> Transitions:
-        """The transition model."""
-        assert self.transitions is not None
-        return self.transitions
+        """The transition model; that of a weekly model if none is given."""
+        return self.transitions or _default(self.couples, "W-FRI")
+
+    def at_frequency(self, frequency: str) -> RegimeProcess:
+        """The process with the default transition model of a frequency, if it has none."""
+        return self if self.transitions else replace(self, transitions=_default(self.couples, frequency))
 
     @property
     def couples(self) -> bool:
@@ -205,6 +208,14 @@ class RegimeProcess:
             ends = ("raised by less", "raised by more") if quantity == "driver" else ("lower", "higher")
             return (f"{ends[0]} {word}", f"{ends[1]} {word}")
         return tuple(f"{word} {k + 1}" for k in range(self.count))
+
+
+def _default(couples: bool, frequency: str) -> Markov:
+    """Default transition model of a process at a frequency."""
+    if not couples:
+        return Markov()
+    half_year = HALF_YEAR.get(str(frequency)[:1], HALF_YEAR["W"])
+    return Markov(expected_duration=(half_year,), expected_duration_log_sd=COUPLING_LOG_SD)
 
 
 # Names of other dimensions and coordinates, and first parts of their names.

@@ -15,12 +15,10 @@ from regimelag.errors import require, require_choice, require_tuple
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
-Transform = Literal["log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"]
+Transform = Literal["log_return", "difference", "level", "gain", "loss", "new_high"]
 
 # Transforms with values of one sign, by that sign.
-ONE_SIDED: dict[str, int] = {"gain": 1, "loss": -1, "new_high": 1, "trailing_gain": 1}
-# Names of the positive part of a log return.
-GAINS = ("gain", "trailing_gain")
+ONE_SIDED: dict[str, int] = {"gain": 1, "loss": -1, "new_high": 1}
 
 NO_DELAY = "0D"
 # Default span of a driver's change, in periods.
@@ -39,12 +37,12 @@ class Series:
         Name of the variable, used as its coordinate everywhere.
     column : str
         Column of the data frame.
-    transform : {"log_return", "difference", "level", "gain", "loss", "new_high", "trailing_gain"}
+    transform : {"log_return", "difference", "level", "gain", "loss", "new_high"}
         Transform of the column at the panel's frequency. A gain is the positive part of the log return over `periods`
-        periods, max(r, 0), and a loss the negative part, min(r, 0); they sum to the return. A trailing gain is a gain.
-        A new high is max(log(p[t] / h[t]), 0) with h[t] the highest of the `periods` prices before p[t]: the distance
-        above the previous high of a trailing window, and zero without a new high. Signals and controls may have these
-        four transforms. Values of changes over several periods overlap, which is allowed except for responses.
+        periods, max(r, 0), and a loss the negative part, min(r, 0); they sum to the return. A new high is
+        max(log(p[t] / h[t]), 0) with h[t] the highest of the `periods` prices before p[t]: the distance above the
+        previous high of a trailing window, and zero without a new high. Signals and controls may have these three
+        transforms. Values of changes over several periods overlap, which is allowed except for responses.
     periods : int
         Number of periods that a return, gain, loss or difference spans, or that the trailing window of a new high has
         (at least 2). A value requires the price at both ends of a change, and every price of a trailing window.
@@ -195,7 +193,7 @@ def _made_of(series: Series) -> tuple[object, ...]:
 def gain_and_loss(signals: Iterable[Signal]) -> list[tuple[Signal, Signal]]:
     """Pairs (gain, loss) of signals that are the two parts of one return."""
     signals = list(signals)
-    gains, losses = ([one for one in signals if one.transform in kinds] for kinds in (GAINS, ("loss",)))
+    gains, losses = ([one for one in signals if one.transform == kind] for kind in ("gain", "loss"))
     return [(gain, loss) for gain in gains for loss in losses if _made_of(gain) == _made_of(loss)]
 
 
@@ -209,8 +207,7 @@ def check_parts(covariates: Iterable[Series], asked: str) -> None:
     """
     kinds: dict[tuple[object, ...], dict[str, str]] = {}
     for one in covariates:
-        kind = "gain" if one.transform in GAINS else one.transform
-        kinds.setdefault(_made_of(one), {})[kind] = one.name
+        kinds.setdefault(_made_of(one), {})[one.transform] = one.name
     for held in kinds.values():
         came = ", ".join(f"{held[kind]!r} ({kind})" for kind in ("log_return", "gain", "loss") if kind in held)
         require(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -33,14 +34,15 @@ from regimelag.panel.scenarios import (
     scenario_levels,
 )
 from regimelag.panel.slicing import in_units
-from regimelag.results.lags import only_one
+from regimelag.results.lags import INTERVAL, only_one
+from regimelag.results.regime_words import by_process
 from regimelag.results.regimes import filtered_distribution, process_axes
 from regimelag.results.view import View
 from regimelag.results.volatility import last_variance
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
-from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.model_spec import ModelSpec, count_of_periods
 
 Scenario = pd.DataFrame | Literal["held", "bootstrap"]
 # Number of bootstrapped covariate paths shared by the draws, and block length in periods.
@@ -226,9 +228,35 @@ def _labelled(
     told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
     origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
     read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
-    read.attrs[nm.SENTENCES] = [f"The forecast from {origin} is {read.attrs['condition']}."]
     units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
-    return read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
+    read = read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
+    said = [f"The forecast from {origin} is {read.attrs['condition']}.", *_in_words(spec, read)]
+    return read.assign_attrs({nm.SENTENCES: said})
+
+
+def _in_words(spec: ModelSpec, read: xr.Dataset) -> Iterator[str]:
+    """Path and regimes in the last period of the forecast."""
+    last = read.isel({nm.STEP: -1})
+    date = last["date"].dt.strftime("%Y-%m-%d").item()
+    when = f"{count_of_periods(read.sizes[nm.STEP], spec.frequency)} ahead, on {date},"
+    for response in spec.responses:
+        own = last.sel({nm.RESPONSE: response.name}) if nm.RESPONSE in last["path"].dims else last
+        low, median, high = np.quantile(own["path"], (INTERVAL[0], 0.5, INTERVAL[1]))
+        what = f"{response.name} ({own['path_unit'].item()})"
+        between = f"{_number(low)} to {_number(high)}"
+        yield f"{when} {what} has a median of {_number(median)} and a 90 % interval of {between}."
+    for owner, one in by_process(read["regime_probability"]) if spec.switches else ():
+        regime = str(one[nm.REGIME].to_numpy()[-1])
+        mean = one.sel({nm.REGIME: regime}).mean((nm.CHAIN, nm.DRAW))
+        yield (
+            f'The probability of "{regime}"{f" ({owner})" if owner else ""} is {float(mean[0]):.2f} in the first '
+            f"period ahead and {float(mean[-1]):.2f} in the last."
+        )
+
+
+def _number(value: float) -> str:
+    """A price to three digits, without an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004
 
 
 def _condition(spec: ModelSpec, scenario: Scenario) -> str:

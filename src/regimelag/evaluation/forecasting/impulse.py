@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,16 +23,18 @@ from regimelag.model.evaluate import (
     unstack_draws,
 )
 from regimelag.panel.slicing import effect_scale, natural
-from regimelag.results.lags import only_one, stated_moderators
+from regimelag.results.lags import INTERVAL, only_one, stated_moderators
 from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
-from regimelag.spec.model_spec import ModelSpec
-from regimelag.spec.series import ONE_SIDED, Signal
+from regimelag.spec.model_spec import ModelSpec, count_of_periods
+from regimelag.spec.series import ONE_SIDED, Response, Signal
 
-START = "start"
+ASKED, START = "impulse_response", "start"
+# Label of starts where the response depends on no regime.
+ANY = "any regime"
 
 
 def impulse_response(
@@ -57,18 +60,21 @@ def impulse_response(
     horizon : int
         Number of periods after period 0.
     at : mapping of str to float or sequence of float, optional
-        Path of each moderator of the signal, required if it has any: one value for all periods, or one for each of the
-        periods 0 to `horizon`; 0 or 1 for an indicator, and a value in its own unit for a driver.
+        Path of each moderator of the signal, required if it has any, and of drivers of the regimes, which are at their
+        mean if they are not named: one value for all periods, or one for each of the periods 0 to `horizon`, as
+        published by the period before; 0 or 1 for an indicator, and a value in its own unit for a driver.
 
     Returns
     -------
     xarray.Dataset
         ``cumulative`` (chain, draw, step, start), the sum of the response's differences up to each period, in the
         response's unit, given regime ``start`` in period 0. With several regime processes a start is a joint regime,
-        and coordinates named as the processes hold the regime of each; ``averaged`` (chain, draw, step), averaged over
-        the filtered distribution of the window's last regime. With several responses, each also has response. In
-        ``attrs``: ``signal``; ``shock``, the total change, and ``shock_rows``, its number of periods; ``frequency``;
-        and ``extrapolation``, which states where the change exceeds those in the window, empty if it does not.
+        and coordinates named as the processes hold the regime of each; the coordinate ``regimes`` (start) names those
+        of the processes on which the response to the signal depends; ``averaged`` (chain, draw, step), averaged over
+        the filtered distribution of the window's last regime. With several responses, each also has response. The
+        coordinate ``unit`` says what is summed, such as the log return of bitcoin. In ``attrs``: ``signal``; ``shock``,
+        the total change, and ``shock_rows``, its number of periods; ``frequency``; and ``extrapolation``, which states
+        where the change exceeds those in the window, empty if it does not.
 
     Raises
     ------
@@ -80,14 +86,15 @@ def impulse_response(
     Notes
     -----
     A period's response has the effect of its own regime, whatever the regime when the signal changed, so the path is an
-    expectation over regimes, with all drivers of the transitions at their mean, and with moderators on their paths. The
-    last episode continues. The same-period response is in period 0. With autoregression the response's own lags
-    propagate the effect. The path is linear in the shock, which is an assumption for large changes.
+    expectation over regimes, with drivers of the transitions and moderators on their paths. The last episode continues.
+    The same-period response is in period 0. With autoregression the response's own lags propagate the effect. The path
+    is linear in the shock, which is an assumption for large changes.
     """
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
     refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
+    _check_names(spec, chosen, at or {})
     horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
     moves = _moves(shock, horizon)
     _check_sign(chosen, moves)
@@ -103,7 +110,8 @@ def impulse_response(
         past = _answers(np.concatenate([np.zeros_like(weights[..., :1]), weights], axis=-1), moves, horizon)
         answers = answers + _moderated(spec, panel, draws, chosen, at or {}, horizon) * past
     answers = answers * unit[:, None, None]
-    cumulative, averaged = _over_regimes(spec, draws, answers, filtered_distribution(view))
+    driven = _driven(spec, panel, at or {}, horizon)
+    cumulative, averaged = _over_regimes(spec, draws, answers, filtered_distribution(view), driven)
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts, of_each = _starts(spec)
     names = {nm.RESPONSE: [response.name for response in spec.responses]}
@@ -114,12 +122,54 @@ def impulse_response(
         }
     )
     read = read.assign_coords({name: (START, labels) for name, labels in of_each.items()})
+    read = read.assign_coords(regimes=(START, _regimes_of_starts(spec, chosen, starts, of_each)))
+    read = read.assign_coords(unit=only_one(xr.DataArray([_summed(one) for one in spec.responses], dims=nm.RESPONSE)))
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
     beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
-    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(chosen, at or {})]
-    read.attrs[nm.SENTENCES] += [beyond] if beyond else []
+    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(spec, chosen, at or {})]
+    read.attrs[nm.SENTENCES] += [*_in_words(spec, read, horizon), *([beyond] if beyond else [])]
     return read
+
+
+def _in_words(spec: ModelSpec, read: xr.Dataset, horizon: int) -> Iterator[str]:
+    """The response at the horizon, from the last period and from each regime that matters."""
+    last, after = read.isel({nm.STEP: -1}), count_of_periods(horizon, spec.frequency)
+    for response in [one.name for one in spec.responses]:
+        own = last.sel({nm.RESPONSE: response}) if nm.RESPONSE in last.dims else last
+        said = f"{after} later the cumulative {own['unit'].item()} differs by {_interval(own['averaged'])}"
+        said += ", median and 90 % interval, from the regimes of the last period"
+        labels = [str(label) for label in own["regimes"].to_numpy()]
+        from_each = [
+            f"{_interval(own['cumulative'].isel({START: labels.index(label)}))} from {label}"
+            for label in dict.fromkeys(labels)
+            if label != ANY
+        ]
+        yield f"{said}{'; ' if from_each else ''}{' and '.join(from_each)}."
+
+
+def _interval(draws: xr.DataArray) -> str:
+    low, median, high = np.quantile(draws, (INTERVAL[0], 0.5, INTERVAL[1]))
+    return f"{median:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _regimes_of_starts(
+    spec: ModelSpec, signal: Signal, starts: list[str], of_each: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Regimes (start) of the processes on which the response to a signal depends."""
+    depends = {"effect", "lag"} if signal in spec.lagged_signals else set()
+    depends |= {"contemporaneous"} if signal.contemporaneous else set()
+    carrying = [one.spec.name for one in spec.processes if depends & set(one.spec.carries)]
+    if not carrying:
+        return [ANY] * len(starts)
+    if not of_each:
+        return starts
+    return [", ".join(labels) for labels in zip(*(of_each[name] for name in carrying), strict=True)]
+
+
+def _summed(response: Response) -> str:
+    """What is summed over the periods, in words."""
+    return f"{response.transform.replace('_', ' ')} of {response.name}"
 
 
 def _starts(spec: ModelSpec) -> tuple[list[str], dict[str, list[str]]]:
@@ -188,31 +238,70 @@ def _moderated(
     horizon: int,
 ) -> np.ndarray:
     """What moderators on their paths add to the standardised effect (draw, 1, 1, step)."""
-    asked, missing = "impulse_response", [name for name in signal.moderators if name not in at]
+    asked, missing = ASKED, [name for name in signal.moderators if name not in at]
     if missing:
         rule = f"the effect of {signal.name} depends on moderators, whose path is stated for the periods 0 to {horizon}"
         known = {name: at.get(name, 0) for name in signal.moderators}
         raise FitError(asked, rule, f"no path of {', '.join(map(repr, missing))}", f"write at={known!r}")
     if not signal.moderators:
-        stated_moderators(asked, spec, panel, dict.fromkeys(at, 0))
         return np.zeros((1, 1, 1, 1))
-    paths = {name: list(np.ravel(np.asarray(value, dtype=object))) for name, value in at.items()}
-    wrong = [name for name, path in paths.items() if len(path) not in (1, horizon + 1)]
-    if wrong:
-        rule = f"the path of a moderator is one value, or one for each of the {horizon + 1} periods"
-        came = f"{len(paths[wrong[0]])} values of {wrong[0]!r}"
-        raise FitError(asked, rule, came, f"write at={{{wrong[0]!r}: {paths[wrong[0]][0]!r}}}")
-    steps = [{name: path[min(t, len(path) - 1)] for name, path in paths.items()} for t in range(horizon + 1)]
-    stated = np.array([stated_moderators(asked, spec, panel, step) for step in steps])
-    return moderation(spec, draws, stated)[:, spec.lagged_signals.index(signal), None, None, :]
+    paths = {name: _path(name, at[name], horizon) for name in at if name in spec.moderators}
+    stated = [stated_moderators(asked, spec, panel, dict(zip(paths, row, strict=True))) for row in _rows(paths)]
+    return moderation(spec, draws, np.array(stated))[:, spec.lagged_signals.index(signal), None, None, :]
 
 
-def _condition(signal: Signal, at: Mapping[str, float | Sequence[float]]) -> list[str]:
-    """The paths of the moderators, in words."""
-    if not signal.moderators:
-        return []
-    paths = [f"{name} = {at[name]:g}" if is_number(at[name]) else f"{name} on the path given" for name in at]
-    return [f"The effect is that with {' and '.join(paths)}."]
+def _path(name: str, value: float | Sequence[float], horizon: int) -> list[Any]:
+    """The values of a moderator or driver in the periods 0 to the horizon."""
+    path = list(np.ravel(np.asarray(value, dtype=object)))
+    if len(path) not in (1, horizon + 1):
+        rule = f"a path in at is one value, or one for each of the {horizon + 1} periods"
+        cure = f"write at={{{name!r}: {path[0]!r}}}" if path else f"write at={{{name!r}: 0}}"
+        raise FitError(ASKED, rule, f"{len(path)} values of {name!r}", cure)
+    return path * (horizon + 1) if len(path) == 1 else path
+
+
+def _rows(paths: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    return zip(*paths.values(), strict=True)
+
+
+def _check_names(spec: ModelSpec, signal: Signal, at: Mapping[str, float | Sequence[float]]) -> None:
+    """Refuse a path of what is neither a moderator of the model nor a driver of the regimes."""
+    known = list(dict.fromkeys([*spec.moderators, *(driver.name for driver in spec.transition_drivers)]))
+    strange = sorted(set(map(str, at)) - set(known))
+    if strange:
+        rule = f"at names moderators or drivers of the regimes, of {known}"
+        rule = rule if known else "at is for models with moderators, or with drivers of the regimes"
+        needed = {name: at.get(name, 0) for name in signal.moderators} or dict.fromkeys(known[:1], 0)
+        raise FitError(ASKED, rule, f"{strange}", f"write at={needed!r}" if known else "leave at out")
+
+
+def _driven(spec: ModelSpec, panel: xr.Dataset, at: Mapping[str, float | Sequence[float]], horizon: int) -> np.ndarray:
+    """Standardised drivers of the transitions (step, driver) into each period; those not named at their mean."""
+    found = np.zeros((horizon + 1, len(spec.transition_drivers)))
+    center, scale = (panel[of(nm.DRIVER)] for of in (nm.center_of, nm.scale_of))
+    for d, driver in enumerate(spec.transition_drivers):
+        if driver.name not in at:
+            continue
+        path = _path(driver.name, at[driver.name], horizon)
+        strange = [value for value in path if not is_number(value)]
+        if strange:
+            cure = f"write at={{{driver.name!r}: 0}}"
+            raise FitError(ASKED, "at gives a driver a finite number", f"{driver.name!r}: {strange[0]!r}", cure)
+        one = {nm.DRIVER: driver.name}
+        found[:, d] = (np.array(path, dtype=float) - float(center.sel(one))) / float(scale.sel(one))
+    return found
+
+
+def _condition(spec: ModelSpec, signal: Signal, at: Mapping[str, float | Sequence[float]]) -> list[str]:
+    """The paths of moderators and drivers, in words."""
+    said = {name: f"{name} = {at[name]:g}" if is_number(at[name]) else f"{name} on the path given" for name in at}
+    found = [f"The effect is that with {' and '.join(said[name] for name in signal.moderators)}."] * bool(
+        signal.moderators
+    )
+    drivers = [driver.name for driver in spec.transition_drivers]
+    moved, rest = [said[name] for name in drivers if name in at], [name for name in drivers if name not in at]
+    mean = [f"{', '.join(rest)} at {'their' if len(rest) > 1 else 'its'} mean"] if rest else []
+    return [*found, *([f"Regimes change with {' and '.join([*moved, *mean])}."] if drivers else [])]
 
 
 def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.ndarray:
@@ -224,16 +313,23 @@ def _answers(coefficients: np.ndarray, moves: np.ndarray, horizon: int) -> np.nd
     return answers
 
 
-def _over_regimes(spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response)."""
+def _over_regimes(
+    spec: ModelSpec, draws: Draws, answers: np.ndarray, now: np.ndarray, driven: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative expectations (draw, step, response, start), and those from the last row (draw, step, response).
+
+    `driven` has the standardised drivers (step, driver) of the step into each period.
+    """
     count, responses, regimes, steps = answers.shape
-    transition = softmax(joint_table(spec, draws)[:, 0], np)
+    table = joint_table(spec, draws)
     expected = np.empty((count, steps, responses, regimes))
     distribution = np.broadcast_to(np.eye(regimes), (count, regimes, regimes))
     for step in range(steps):
+        if step:
+            logits = table[:, 0] + np.einsum("r,drij->dij", driven[step], table[:, 1:])
+            distribution = distribution @ softmax(logits, np)
         # Probability of regime j given start i: (draw, i, j).
         expected[:, step] = np.einsum("dij,daj->dai", distribution, answers[..., step])
-        distribution = distribution @ transition
     cumulative = np.cumsum(_with_own_past(spec, draws, expected), axis=1)
     averaged = np.einsum("dtas,ds->dta", cumulative, now)
     # The response of one with a process of its own depends on the regimes of that process alone.

@@ -22,6 +22,7 @@ from regimelag.sampling.inference_data import provenance
 from regimelag.sampling.modes import dispersed_start
 from regimelag.sampling.nuts import sample_nutpie
 from regimelag.sampling.point_lags import with_point_lags
+from regimelag.sampling.relabel import relabelled
 from regimelag.sampling.sampler import Sampler
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -74,6 +75,10 @@ def posterior_of(task: Refit, sampler: Sampler, seed: int) -> tuple[xr.Dataset, 
     posterior, _ = with_point_lags(
         task.spec, task.panel, sampled["posterior"].to_dataset(), np.random.default_rng(seed)
     )
+    posterior, _, labels = relabelled(task.spec, task.panel, posterior, None)
+    if labels:
+        # Chains with different labels have not failed to converge.
+        sampled["posterior"] = xr.DataTree(posterior)
     return posterior, convergence(sampled)
 
 
