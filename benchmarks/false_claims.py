@@ -37,7 +37,7 @@ from scipy import signal, stats
 
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
-from regimelag.model.build import model_data
+from regimelag.model.data import model_data
 from regimelag.results.decision import FALSE_CLAIM, detectable, verdict_claims
 from regimelag.results.persistence import UNIT_ROOT, lag_one_autocorrelation, persistence, unexplained
 from regimelag.results.view import View

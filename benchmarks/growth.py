@@ -73,7 +73,7 @@ def baseline_work(length: int) -> tuple[Work, int]:
     """The same of the baseline model's log density and gradient; its inputs are the model's data."""
     import numpy as np
 
-    from regimelag.model.build import model_data
+    from regimelag.model.data import model_data
     from regimelag.spec import names as nm
 
     spec, panel, plan = compiled_baseline()

@@ -36,7 +36,7 @@ READINGS = {
     "plot_durations": rl.regime_durations,
     "plot_effects": rl.effects,
     "plot_evidence": rl.lag_report,
-    "plot_event_study": lambda idata: rl.event_study(rl.panel_of(idata), above=0.02, quiet=2),
+    "plot_event_study": lambda idata: rl.evaluation.event_study(rl.panel_of(idata), above=0.02, quiet=2),
     "plot_forecast": lambda idata: rl.forecast(idata, horizon=8, random_seed=0),
     "plot_impulse": lambda idata: rl.evaluation.impulse_response(idata, shock=0.1, horizon=12),
     "plot_lag": rl.lag_distribution,
@@ -49,7 +49,7 @@ READINGS = {
     "plot_regimes": rl.regime_probabilities,
     "plot_score": lambda idata: rl.evaluation.score(idata, newer(idata)),
     "plot_shares": rl.regime_summary,
-    "plot_volatility": rl.conditional_volatility,
+    "plot_volatility": lambda idata: rl.fitted(idata)["standard_deviation"],
 }
 """What each figure is drawn from, of a fit; the others want refits."""
 

@@ -12,7 +12,15 @@ from regimelag.runtime.lazy import public_names
 _MOVED = {
     "regimelag.errors": ("FetchError", "FitError", "PanelError", "SpecError"),
     "regimelag.evaluation": (
-        *("LeaveFutureOut", "backtest_table", "impulse_response", "lead_lag", "sbc", "sbc_table"),
+        *(
+            "LeaveFutureOut",
+            "backtest_table",
+            "event_study",
+            "impulse_response",
+            "lead_lag",
+            "sbc",
+            "sbc_table",
+        ),
         *("score", "stack_chains", "stacked_posterior"),
     ),
     "regimelag.kernels": (
@@ -24,6 +32,7 @@ _MOVED = {
         *("plot_impulse", "plot_lag", "plot_lead_lag", "plot_panel", "plot_paths", "plot_regimes"),
         *("plot_robustness", "plot_shares"),
     ),
+    "regimelag.results.volatility": ("conditional_volatility",),
     "regimelag.sampling.diagnostics": ("convergence",),
     "regimelag.spec.toml": ("write_spec",),
 }

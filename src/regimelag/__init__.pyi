@@ -5,7 +5,6 @@ from .evaluation.comparison.compare import compare
 from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
 from .evaluation.forecasting.backtest import backtest
 from .evaluation.forecasting.forecast import forecast
-from .evaluation.robustness.event_study import event_study
 from .evaluation.robustness.robustness import robustness
 from .fetch.fred import fetch_fred, fetch_vintages
 from .fetch.market import fetch_market
@@ -18,6 +17,7 @@ from .panel.scenarios import scenario
 from .reporting.citation import citation
 from .reporting.page import report
 from .results.driver_report import driver_report
+from .results.fitted import fitted, residuals
 from .results.gain_report import gain_report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
@@ -25,11 +25,11 @@ from .results.modes import modes
 from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
 from .results.sentences import sentences
 from .results.states import state_contrast, state_report
-from .results.volatility import conditional_volatility
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
 from .sampling.io import load_fit, save_fit
+from .sampling.prior import prior_predictive
 from .sampling.sampler import Sampler
 from .sampling.verify import verify
 from .spec.indicators import Condition, Indicator
@@ -65,7 +65,6 @@ __all__ = [
     "citation",
     "claims",
     "compare",
-    "conditional_volatility",
     "describe_panel",
     "diagnostics",
     "driver_effects",
@@ -73,12 +72,12 @@ __all__ = [
     "effects",
     "errors",
     "evaluation",
-    "event_study",
     "example_panel",
     "fetch_fred",
     "fetch_market",
     "fetch_vintages",
     "fit",
+    "fitted",
     "forecast",
     "gain_report",
     "kernels",
@@ -92,6 +91,7 @@ __all__ = [
     "one_step_ahead",
     "panel_of",
     "plots",
+    "prior_predictive",
     "read_series",
     "read_spec",
     "regime_durations",
@@ -99,6 +99,7 @@ __all__ = [
     "regime_probabilities",
     "regime_summary",
     "report",
+    "residuals",
     "robustness",
     "sample",
     "save_fit",

@@ -74,7 +74,7 @@ def test_the_test_by_shifts_is_what_a_loop_over_shifts_finds(seed):
 @pytest.mark.parametrize("quiet", [0, 1, 5, 13])
 def test_events_are_those_after_a_pause_with_a_whole_window(quiet):
     panel, values = highs_panel(1)
-    study = rl.event_study(panel, quiet=quiet, before=BEFORE, horizon=HORIZON)
+    study = rl.evaluation.event_study(panel, quiet=quiet, before=BEFORE, horizon=HORIZON)
     history = len(values) - ROWS
     events = [
         t - history
@@ -96,12 +96,12 @@ def test_events_are_those_after_a_pause_with_a_whole_window(quiet):
 
 def test_an_effect_after_the_events_is_found_and_said():
     panel, _ = highs_panel(2)
-    study = rl.event_study(panel, quiet=0, before=BEFORE, horizon=HORIZON)
+    study = rl.evaluation.event_study(panel, quiet=0, before=BEFORE, horizon=HORIZON)
     moved = panel.copy(deep=True)
     moved["response_value"][:] = 0.3 * panel["response_value"]
     for place in np.searchsorted(panel["time"].to_numpy(), study["event"].to_numpy()):
         moved["response_value"][place + 1, 0] += 3.0
-    found = rl.event_study(moved, quiet=0, before=BEFORE, horizon=HORIZON)
+    found = rl.evaluation.event_study(moved, quiet=0, before=BEFORE, horizon=HORIZON)
     assert float(found["p_any"]) < 0.05
     assert float(found["low"].sel(step=1)) > 0
     assert "is distinguished from those after" in rl.sentences(found)[-1]
@@ -141,7 +141,7 @@ def test_levels_have_differences_and_names_are_asked_for():
     )
     panel = hand_panel(spec, 60)
     panel.attrs["spec"] = spec_to_toml(spec)
-    study = rl.event_study(panel, signal="oil", above=0.3, quiet=0, before=1, horizon=3)
+    study = rl.evaluation.event_study(panel, signal="oil", above=0.3, quiet=0, before=1, horizon=3)
     y = panel["response_value"].to_numpy()[:, 0] * float(panel["response_scale"][0])
     place = int(np.searchsorted(panel["time"].to_numpy(), study["event"].to_numpy()[0]))
     np.testing.assert_allclose(study["path"][0], y[place - 1 : place + 4] - y[place], atol=1e-12)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from builders import bare_spec, hand_panel, prior_fit, small_spec
+from builders import bare_spec, hand_panel, one_draw, plain_chain, plain_location, prior_fit, small_spec
+from oracles import enumerate_chain
 
 import regimelag as rl
+from regimelag.evaluation.comparison.leave_one_out import left_out_draws
+from regimelag.model.at_draws import AtDraws
 from regimelag.results.pit import one_step_pit
 
 SPECS = {
@@ -51,3 +55,27 @@ def test_it_is_an_average_over_draws():
     fit = prior_fit(spec, hand_panel(spec, 8), draws=3)
     each = [one_step_pit(_of_posterior(fit, c, d)) for c in range(2) for d in range(3)]
     np.testing.assert_allclose(one_step_pit(fit), sum(each) / 6, atol=1e-12)
+
+
+def test_predictive_draws_of_a_row_do_not_know_it(tiny):
+    """Mean and regime of each row given the others, against all paths of the panel in which the row is missing."""
+    spec, panel, fit = tiny
+    many = fit["posterior"].to_dataset().isel(chain=[0], draw=[2] * 3000)
+    drawn = left_out_draws(AtDraws(spec, panel, many), np.random.default_rng(1)).to_numpy()[0]
+    point = one_draw(many)
+    for row in (0, 4, 7):
+        without = panel.copy(deep=True)
+        without["response_value"][row, 0] = np.nan
+        smoothed = enumerate_chain(*plain_chain(spec, without, point)).smoothed[row]
+        location = np.array([plain_location(spec, panel, point, row, k) for k in range(2)])
+        assert abs(drawn[:, row].mean() - smoothed @ location) < 5 * drawn[:, row].std() / np.sqrt(3000)
+
+
+def test_arviz_takes_the_predictive_draws(idata):
+    tree = rl.leave_one_out(idata)
+    pit = az.loo_pit(tree)["response_value"]
+    assert pit.sizes == {"time": 240}
+    assert bool(((pit > 0) & (pit < 1)).all())
+    # About uniform: the fit is in the sample of a correct model.
+    assert abs(float(pit.mean()) - 0.5) < 5 / np.sqrt(12 * 240)
+    assert tree["posterior_predictive"].identical(rl.leave_one_out(idata)["posterior_predictive"])

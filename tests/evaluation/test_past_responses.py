@@ -239,7 +239,7 @@ def test_known_parameters_are_recovered(known):
             mean, sd = after[name].mean(("chain", "draw")), after[name].std(("chain", "draw"))
             assert (abs(mean - np.array(value)) < 3 * sd).all(), name
             assert (sd < before[name].std(("chain", "draw"))).all(), name
-    volatility = rl.conditional_volatility(known["garch"]).mean(("chain", "draw")).to_numpy()[:, 0]
+    volatility = rl.fitted(known["garch"])["standard_deviation"].mean(("chain", "draw")).to_numpy()[:, 0]
     assert volatility.max() > 2 * volatility.min()
 
 

@@ -54,9 +54,9 @@ def no_jacobian_of_the_order(spec, panel):
 
 def fails_for_a_high_first_value(spec, panel):
     model = build_model(spec, panel)
-    y = next(data for data in model.data_vars if data.name == "response_value")
+    y = model["response_observed"]
     with model:
-        pm.Potential("refused", pt.switch(y[0] > 1.0, np.nan, 0.0))
+        pm.Potential("refused", pt.switch(y[0, 0] > 1.0, np.nan, 0.0))
     return model
 
 

@@ -79,7 +79,7 @@ def test_the_graph_is_the_evaluation(fit):
     """Likelihood and gradient of the sampler's graph at prior draws: the sum of the terms, and its slopes."""
     spec, panel = rl.spec_of(fit), rl.panel_of(fit)
     model = build_model(spec, panel)
-    (potential,) = model.potentials
+    potential = model["log_likelihood"]
     loglik = model.compile_fn(potential, inputs=model.free_RVs, mode="FAST_COMPILE", on_unused_input="ignore")
     for chain in range(2):
         v = one_draw(fit["posterior"].to_dataset(), chain, 1)

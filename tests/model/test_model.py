@@ -238,7 +238,7 @@ POINT_CASES = {
 
 
 def log_likelihood(model):
-    """The potential as a function of the free variables, without compiling."""
+    """The log likelihood as a function of the free variables, without compiling."""
     return pytensor.function(model.free_RVs, model["log_likelihood"], mode="FAST_COMPILE", on_unused_input="ignore")
 
 
@@ -384,7 +384,7 @@ def test_dimensions_carry_the_names_of_the_spec():
     assert model.named_vars_to_dims["effect_regime"] == ("lagged_signal", "regime")
     assert model.named_vars_to_dims["driver_effect"] == ("driver", "destination")
     assert model.named_vars_to_dims["driver_origin"] == ("driver", "origin", "destination")
-    assert [p.name for p in model.potentials] == ["log_likelihood"]
+    assert [rv.name for rv in model.observed_RVs] == ["response_value"]
 
 
 def test_the_model_can_be_extended():

@@ -254,10 +254,10 @@ def test_samples_know_the_data_of_their_model(sampler):
             samples = pm.sample(**counts, compute_convergence_checks=False)
     else:
         samples = rl.sample(model, **counts, starts=2)
-    with pytest.raises(rl.errors.FitError, match="response_value"):
+    with pytest.raises(rl.errors.FitError, match="response_observed"):
         rl.as_fit(samples, spec, new)
     posterior = xr.DataTree.from_dict({"/posterior": samples["posterior"].to_dataset()})
-    with pytest.raises(rl.errors.FitError, match="response_value"):
+    with pytest.raises(rl.errors.FitError, match="response_observed"):
         rl.as_fit(posterior, spec, new, model=model)
     rl.as_fit(samples, spec, old, model=model, prior_draws=2)
 

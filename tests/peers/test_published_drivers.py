@@ -57,7 +57,7 @@ def emissions(mean, log_sigma):
 def loglik_of(model):
     """The model's log-likelihood as a function of the free variables, by name."""
     variables = model.free_RVs
-    function = pytensor.function(variables, model.potentials[0], mode="FAST_COMPILE", on_unused_input="ignore")
+    function = pytensor.function(variables, model["log_likelihood"], mode="FAST_COMPILE", on_unused_input="ignore")
     return lambda values: float(function(*(values[rv.name] for rv in variables)))
 
 

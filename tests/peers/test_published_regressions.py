@@ -123,7 +123,7 @@ def test_published_regression_in_our_model_class():
     given = {variable: free[variable.name] for variable in model.free_RVs}
     told = {"exog": regressors, "switching_variance": True}
     theirs = regression.MarkovRegression(y, k_regimes=2, **told)
-    loglik = float(model.potentials[0].eval(given, mode="FAST_COMPILE"))
+    loglik = float(model["log_likelihood"].eval(given, mode="FAST_COMPILE"))
     assert loglik == pytest.approx(published, abs=precision / 2 + rounding(theirs.loglike, values))
 
     draws = free | {"effect_regime": free["effect_regime_raw"]}

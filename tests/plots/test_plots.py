@@ -33,8 +33,8 @@ def readings(idata):
         "plot_paths": (rl.regime_paths(idata), {"most": 7}),
         "plot_durations": (rl.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
-        "plot_volatility": (rl.conditional_volatility(idata), {}),
-        "plot_event_study": (rl.event_study(rl.panel_of(idata), above=0.02, quiet=2), {}),
+        "plot_volatility": (rl.fitted(idata)["standard_deviation"], {}),
+        "plot_event_study": (rl.evaluation.event_study(rl.panel_of(idata), above=0.02, quiet=2), {}),
     }
 
 

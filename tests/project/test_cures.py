@@ -1329,17 +1329,17 @@ def test_the_cures_of_lead_lag():
 def test_the_cures_of_an_event_study(wrong):
     given = {"panel": hand_panel(small_spec(), 60), "quiet": 0, "horizon": 8, "before": 2} | wrong
     with pytest.raises(rl.errors.PanelError) as caught:
-        rl.event_study(**given)
-    rl.event_study(**(given | value_at(f"dict({caught.value.cure.removeprefix('write ')})")))
+        rl.evaluation.event_study(**given)
+    rl.evaluation.event_study(**(given | value_at(f"dict({caught.value.cure.removeprefix('write ')})")))
 
 
 def test_an_event_study_of_a_signal_that_never_moves_asks_for_another():
     panel = hand_panel(small_spec(), 60)
     panel["signal_value"][2:-8] = 0.0
     with pytest.raises(rl.errors.PanelError, match="longer window, or name another signal"):
-        rl.event_study(panel, above=50.0, horizon=8, before=2)
+        rl.evaluation.event_study(panel, above=50.0, horizon=8, before=2)
     with pytest.raises(rl.errors.PanelError, match="add a signal to the spec"):
-        rl.event_study(hand_panel(bare_spec(), 60))
+        rl.evaluation.event_study(hand_panel(bare_spec(), 60))
 
 
 def test_the_cures_of_axes(example):

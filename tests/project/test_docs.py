@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import re
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_reference_holds_every_public_name():
     spaces = {"errors", "evaluation", "kernels", "plots"}
     wanted = set(rl.__all__) - spaces
     wanted |= {f"{space}.{name}" for space in ("evaluation", "kernels", "plots") for name in getattr(rl, space).__all__}
+    wanted |= {f"model.{name}" for name in import_module("regimelag.model").__all__}
     wanted |= {f"errors.{cls.__name__}" for cls in rl.RegimelagError.__subclasses__()}
     assert sorted(name for names in grouped.values() for name in names) == sorted(wanted - {"kernels.KERNELS"})
 

@@ -22,7 +22,7 @@ def test_a_move_beyond_the_window_is_said_and_one_in_another_unit_refused(tiny):
     assert rl.driver_effects(fit, moves={"yield": -0.9 * span}).attrs["extrapolation"] == ""
     beyond = rl.driver_effects(fit, moves={"yield": -3 * span})
     assert "An extrapolation: yield moves by" in beyond.attrs["extrapolation"]
-    assert rl.sentences(beyond) == [beyond.attrs["extrapolation"]]
+    assert rl.sentences(beyond)[-1] == beyond.attrs["extrapolation"]
     with pytest.raises(FitError, match="in the unit of the data") as caught:
         rl.driver_effects(fit, moves={"yield": -50 * span})
     names: dict = {}

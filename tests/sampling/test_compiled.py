@@ -14,7 +14,8 @@ from builders import BY_ORIGIN, bare_spec, cut, hand_panel, small_spec
 from pytensor.compile.mode import Mode
 
 import regimelag as rl
-from regimelag.model.build import build_model, model_data
+from regimelag.model.build import build_model
+from regimelag.model.data import model_data
 from regimelag.sampling.compiled import CompiledModel
 
 THREE = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))

@@ -7,6 +7,7 @@ from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
 from .forecasting.out_of_sample import score
 from .robustness.cross_check import cross_check
+from .robustness.event_study import event_study
 from .robustness.lead_lag import lead_lag
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "backtest_table",
     "compare_regimes",
     "cross_check",
+    "event_study",
     "impulse_response",
     "lead_lag",
     "sbc",

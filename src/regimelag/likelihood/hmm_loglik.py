@@ -28,7 +28,7 @@ from pytensor.graph import Apply
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.blockwise import Blockwise
 
-from regimelag.likelihood.checks import as_float, require, require_chain
+from regimelag.likelihood.checks import as_float, checked_mask, refuse_ambiguous, require, require_chain
 from regimelag.likelihood.checks import shapes as static_shapes
 from regimelag.likelihood.hmm import exact_loglik_and_adjoint, forward_backward_in_jax
 from regimelag.likelihood.linked_op import LinkedOp
@@ -39,8 +39,13 @@ RESCALE_EVERY = 8
 CERTAIN = 1e-200
 
 
-def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike) -> TensorVariable:
+def markov_loglik(
+    log_obs: TensorLike, transition_logits: TensorLike, log_init: TensorLike, *, mask: TensorLike | None = None
+) -> TensorVariable:
     """Log likelihood of a hidden Markov model, with the regimes marginalised.
+
+    Inputs are arrays of NumPy, pandas or xarray, or PyTensor variables. The labels of axes are not used. The result is
+    float64: inputs of a lower precision are converted.
 
     Parameters
     ----------
@@ -49,9 +54,14 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         regimes should be part of the static shape of one input, since the recursion is slow without it.
     transition_logits : tensor (..., time - 1, origin, destination) or (..., origin, destination)
         Row ``t`` is the step from ``t`` to ``t + 1``. The softmax over the last axis is computed here. ``-inf`` makes a
-        step impossible. Without a time axis the matrix is constant; without batch dimensions as well it is shared.
+        step impossible. Without a time axis the matrix is constant; without batch dimensions as well it is shared. With
+        one batch dimension (batch, origin, destination) is a constant matrix for each series; moving transitions that
+        all series share have a batch axis of length 1: ``transition_logits[None]``.
     log_init : tensor (..., regime) or (regime)
         Log weights of the regimes at the first time, used as given.
+    mask : boolean tensor (..., time), optional
+        True where a row counts. The others have log density zero, as a missing observation has, so that series of
+        unequal lengths are padded at their end and the result is that of the shorter series.
 
     Returns
     -------
@@ -97,6 +107,8 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         "give log_obs a time axis and a regime axis; one regime is an axis of length 1",
         holds=batch >= 0,
     )
+    if mask is not None:
+        log_obs = pt.where(checked_mask(asked, came, mask, log_obs)[..., None], log_obs, 0.0)
     require(
         asked,
         "transition_logits is (time - 1, origin, destination) or (origin, destination), after batch dimensions if any",
@@ -113,6 +125,8 @@ def markov_loglik(log_obs: TensorLike, transition_logits: TensorLike, log_init: 
         "give log_init one weight a regime",
         holds=log_init.type.ndim in (1, batch + 1),
     )
+    if batch == 1 and transition_logits.type.ndim == 3:  # noqa: PLR2004
+        refuse_ambiguous(asked, came, log_obs, transition_logits)
     if transition_logits.type.ndim != batch + 3:
         transition_logits = pt.expand_dims(transition_logits, -3)
     times, regimes = log_obs.type.shape[-2:]

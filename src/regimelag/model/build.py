@@ -5,7 +5,7 @@ All values are standardised. The graph is small and has no two-dimensional `dot`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,28 +15,22 @@ import pytensor.tensor as pt
 import xarray as xr
 from pymc.distributions.transforms import ZeroSumTransform, log, logodds
 
-from regimelag.likelihood.density import student_t_logpdf
+from regimelag.likelihood.checks import require_double
 from regimelag.likelihood.distributed_lag import lag_sum
-from regimelag.likelihood.garch import garch_logpdf
-from regimelag.likelihood.hmm_loglik import markov_loglik
-from regimelag.likelihood.joint_density import joint_logpdf
-from regimelag.likelihood.lag_marginalization import lag_marginal_loglik
 from regimelag.likelihood.linear import linear_map, linear_predictor
 from regimelag.model.correlation import residual_correlation
+from regimelag.model.data import DIMS, model_coords, model_data
+from regimelag.model.observed import ALPHA, BETA, log_likelihood, log_observation_of, observe_responses
 from regimelag.panel.make import check_panel
-from regimelag.panel.moderators import moderator_values
-from regimelag.panel.own_past import own_past, used_responses
-from regimelag.panel.published import published_drivers
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.spec import names as nm
-from regimelag.spec.families import Elliptical
-from regimelag.spec.kernels import Point, combinations, softmax
+from regimelag.spec.kernels import Point, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS, Resolved, resolve
 from regimelag.spec.process_terms import forbidden_steps
 from regimelag.spec.series import Signal
 from regimelag.spec.term import Term
-from regimelag.spec.terms import Lag, Terms, coordinates, lag_process, terms_of
+from regimelag.spec.terms import Lag, Terms, lag_process, terms_of
 from regimelag.spec.transitions import stationary_distribution
 
 Tensor = Any
@@ -47,15 +41,35 @@ TRANSFORMS = {"real": None, "positive": log, "unit": logodds}
 COMPILED_TO = pytensor.config.compiledir
 
 
-def model_coords(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
-    """Coordinates of the model's dimensions."""
-    numbered = {nm.LAG: spec.max_lag, nm.OWN_LAG: spec.autoregression}
-    lags = {dim: list(range(1, last + 1)) for dim, last in numbered.items()}
-    return coordinates(spec, list(panel[nm.EPISODE].to_numpy())) | lags
+class RegimeModel(pm.Model):
+    """A PyMC model whose intermediate quantities have names, as in ``model["location"]``.
+
+    Attributes
+    ----------
+    nodes : dict of str to TensorVariable
+        The quantities, on the scale of the standardised data. They are not stored in draws and not sampled, so they
+        cost nothing until a term, a potential or a second likelihood is made of them. A clone, such as `pymc.do`
+        returns, has none.
+    has_own_term : bool
+        Whether the location has a term that the spec does not have.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.nodes: dict[str, Tensor] = {}
+        self.has_own_term = False
+
+    def __getitem__(self, key: str) -> Tensor:
+        """Variable or node of this name; a variable first."""
+        return self.nodes[key] if key in self.nodes and key not in self.named_vars else super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a variable or node of this name."""
+        return key in self.nodes or super().__contains__(key)
 
 
 @one_thread_at_a_time
-def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
+def build_model(spec: ModelSpec, panel: xr.Dataset, *, term: Callable[[pm.Model], Any] | None = None) -> pm.Model:
     """Build the PyMC model, which can be extended and sampled by any PyMC code.
 
     Parameters
@@ -64,17 +78,31 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
         The model.
     panel : xarray.Dataset
         Its data, from `make_panel`.
+    term : callable, optional
+        Function of the model that returns a term to add to the location (response, joint regime, time), standardised,
+        or one that broadcasts against it. It is called in the context of the model, so it may add variables and data.
+        Readings of a fit are of the spec's own model, so `as_fit` refuses a model with such a term.
 
     Returns
     -------
     pymc.Model
-        Free variables with named dimensions, and one potential, `log_likelihood`, in which regimes and point lags are
-        marginalised. Data are shared variables, as made by `pymc.Data`; `model_data` makes their arrays.
+        Free variables with named dimensions, and one observed variable, ``response_value`` (time, response), whose log
+        density is exact: regimes and point lags are marginalised. Its draws have a new regime path. Data are
+        `pymc.Data` with dates; `regimelag.model.model_data` makes their arrays for another window or for
+        predictions.
+
+        Quantities that are no variables have names too, as in ``model["location"]``: ``<signal>_lag_weights`` (...,
+        lag), ``lagged_effect`` (episode, lagged series, response, joint regime), ``location`` (response, joint regime,
+        time), with point lags (..., time * combination), ``log_residual_scale`` (episode, response, joint regime),
+        ``transition_logits`` and ``transition_probability`` (step or 1, origin, destination), ``log_initial`` (joint
+        regime), ``log_observation`` (joint regime, time) and ``log_likelihood``.
 
     Raises
     ------
     PanelError
         If the panel does not fit the spec.
+    RegimelagError
+        If PyTensor is set to single precision.
 
     Notes
     -----
@@ -95,90 +123,65 @@ def build_model(spec: ModelSpec, panel: xr.Dataset) -> pm.Model:
     its deviations are sums of gains, which are positive. With GARCH(1,1) the log scale is that of the unconditional
     standard deviation: Bollerslev (1987), doi:10.2307/1925546.
     """
+    require_double("build_model")
     check_panel(spec, panel)
     # All distributions have valid parameters by construction, so PyMC need not check them at each step.
     # model=None: inside the `with` block of another model it would otherwise share its names.
-    with pm.Model(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
+    with RegimeModel(coords=model_coords(spec, panel), check_bounds=False, model=None) as model:
         terms = terms_of(spec, panel)
         data = {name: _as_data(name, values) for name, values in model_data(spec, panel).items()}
         effects = _table(terms.effect) if terms.effect else None
         moderation = _table(terms.moderation) if terms.moderation else None
         location = _location(spec, terms, data, effects, moderation)
         log_scale = _table(terms.log_scale)
-        y, episode = data[nm.RESPONSE_VALUE], data[nm.EPISODE_INDEX]
         if spec.point_signals:
             location = _by_lag(spec, data, effects, moderation, location)
-            y, episode = _repeated(y, spec.lag_combinations), _repeated(episode, spec.lag_combinations)
-        log_obs = _log_observation(spec, terms, y, episode, location, log_scale)
-        pm.Potential("log_likelihood", _marginal_loglik(spec, terms, log_obs, data))
+        parameters = {nm.LOCATION: location, nm.LOG_RESIDUAL_SCALE: log_scale}
+        parameters |= {name: data[name] for name in _OF_ROWS}
+        parameters |= _of_residuals(spec, terms)
+        parameters |= _of_regimes(spec, terms, data)
+        if spec.autoregression:
+            parameters |= {name: data[name] for name in (nm.OWN_PAST, nm.RESPONSE_HISTORY)}
+            parameters[nm.AUTOREGRESSION] = model[nm.AUTOREGRESSION]
+        if effects is not None:
+            model.nodes[nm.LAGGED_EFFECT] = effects
+        if term is not None:
+            model.has_own_term = True
+            added = pt.as_tensor(term(model), dtype="float64")
+            parameters[nm.LOCATION] = location + (
+                pt.repeat(added, spec.lag_combinations, axis=-1) if spec.point_signals and added.type.ndim else added
+            )
+        response = observe_responses(spec, parameters)
+        _name_nodes(spec, model, parameters, response)
     return model
 
 
-def model_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
-    """The panel's arrays in the layout of the model, with time as the last axis.
+# Data of each row that the observed variable has as parameters.
+_OF_ROWS = (nm.EPISODE_INDEX, nm.OBSERVED_RESPONSE, nm.RESPONSE_MISSING, nm.RESPONSE_KNOWN)
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        The model.
-    panel : xarray.Dataset
-        Its data.
 
-    Returns
-    -------
-    dict of str to ndarray
-        ``response_value`` (response, time), NaN without a density; ``signal_value`` (lagged series, L + time), signals
-        then controls; ``covariate`` (1 + contemporaneous signals + controls + drivers with a term in the location +
-        moderators, time) and ``driver_value`` (1 + drivers of the transitions, time - 1), each with a first row of
-        ones; ``episode_index`` (time). With moderators also ``moderator_value`` (moderator, time). With autoregression
-        also ``own_past`` (response * own lag, time), zero where missing. With point lags also ``point_value`` (point
-        signal, regime or one, time * combination), the signal at each combination of lags, combinations innermost.
-    """
-    signals = panel[nm.SIGNAL_VALUE].to_numpy().T
-    now = [spec.signals.index(signal) for signal in spec.contemporaneous_signals]
-    rows = panel.sizes[nm.TIME]
-    controls = panel[nm.CONTROL_VALUE].to_numpy().T
-    moderators = moderator_values(spec, panel).T
-    known = np.ones((1, rows)), signals[now, spec.history :], controls[:, -rows:]
-    covariate = (*known, published_drivers(spec, panel).T, moderators)
-    driving = [spec.drivers.index(driver) for driver in spec.transition_drivers]
-    series = [signals[spec.signals.index(signal)] for signal in spec.lagged_signals]
-    series += [controls[spec.controls.index(control)] for control in spec.lagged_controls]
-    held = {
-        nm.RESPONSE_VALUE: np.ascontiguousarray(used_responses(panel).T),
-        nm.SIGNAL_VALUE: np.array(series).reshape(len(series), signals.shape[1]),
-        nm.COVARIATE: np.concatenate(covariate),
-        nm.DRIVER_VALUE: np.concatenate([np.ones((1, rows - 1)), panel[nm.DRIVER_VALUE].to_numpy()[:-1, driving].T]),
-        nm.EPISODE_INDEX: panel[nm.EPISODE_INDEX].to_numpy().astype("int64"),
+def _name_nodes(spec: ModelSpec, model: RegimeModel, parameters: Mapping[str, Tensor], response: Tensor) -> None:
+    """Give the quantities that are no variables of the model their names."""
+    value = model.rvs_to_values[response]
+    derived = (nm.LOCATION, nm.LOG_RESIDUAL_SCALE, nm.TRANSITION_LOGITS, nm.LOG_INITIAL)
+    model.nodes |= {name: parameters[name] for name in derived} | {
+        nm.TRANSITION_PROBABILITY: pt.special.softmax(parameters[nm.TRANSITION_LOGITS], axis=-1),
+        nm.LOG_OBSERVATION: log_observation_of(spec, parameters, value),
+        nm.LOG_LIKELIHOOD: log_likelihood(spec, parameters, value),
     }
-    if spec.moderators:
-        held[nm.MODERATOR_VALUE] = np.ascontiguousarray(moderators)
-    if spec.autoregression:
-        # A row with a missing own lag has no density.
-        held[nm.OWN_PAST] = np.nan_to_num(own_past(panel)).reshape(rows, -1).T.copy()
-    return held | _point_data(spec, panel) if spec.point_signals else held
-
-
-def _point_data(spec: ModelSpec, panel: xr.Dataset) -> dict[str, np.ndarray]:
-    """Each point signal at each combination of lags (signal, regime or one, time * combination), lags innermost."""
-    lags, _ = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
-    if not any(kernel.by_regime for kernel in spec.point_kernels):
-        lags = lags[:, :, :1]
-    values = panel[nm.SIGNAL_VALUE].to_numpy()[:, [spec.signals.index(signal) for signal in spec.point_signals]]
-    row = np.arange(panel.sizes[nm.TIME]) + spec.history
-    at = row[:, None] - lags.transpose(1, 2, 0)[:, :, None, :]
-    place = np.arange(len(spec.point_signals))[:, None, None, None]
-    found = values[at, place]
-    return {nm.POINT_VALUE: np.ascontiguousarray(found.reshape((*found.shape[:2], -1)))}
 
 
 def _as_data(name: str, values: np.ndarray) -> Tensor:
-    """The array as model data, with time, the last axis, of unknown length, so that another window can be set.
+    """The array as model data, with time, of unknown length, so that another window can be set.
 
-    `pymc.Data` would refuse NaN, which marks a missing response, and convert int64 to int32.
+    `pymc.Data` would convert int64 to int32.
     """
-    data = pytensor.shared(values, name=name, shape=(*values.shape[:-1], None))
-    pm.modelcontext(None).register_data_var(data)
+    model, dims = pm.modelcontext(None), DIMS[name]
+    lengths = {nm.TIME, nm.SIGNAL_TIME, nm.STEP}
+    varies = [dim in lengths or (dim is None and n == len(dims) - 1) for n, dim in enumerate(dims)]
+    shape = tuple(None if free else size for free, size in zip(varies, values.shape, strict=True))
+    data = pytensor.shared(values, name=name, shape=shape)
+    model.register_data_var(data, dims=dims if all(dims) else None)
     return data
 
 
@@ -267,7 +270,7 @@ def _lagged_response(
         if isinstance(lag.series.kernel, Point):
             continue
         weights, departure = _weights(spec, lag)
-        values = data[nm.SIGNAL_VALUE][place]
+        values = data[nm.LAGGED_VALUE][place]
         sums = lag_sum(values, weights)
         sums = sums.reshape((-1, sums.shape[-1]))
         enters = _entering(spec) if isinstance(lag.series, Signal) else None
@@ -311,7 +314,12 @@ def _weights(spec: ModelSpec, lag: Lag) -> tuple[Tensor, Tensor | None]:
     departure = kernel.signed_deviation(parameters, spec.max_lag, pt)
     if lag.moves:
         parameters = kernel.shift_location(parameters, _table(lag.moves), pt)
-    return kernel.weights(parameters, spec.max_lag, pt), departure
+    weights, model = kernel.weights(parameters, spec.max_lag, pt), pm.modelcontext(None)
+    name = nm.lag_parameter(lag.label, "weights")
+    # A parameter of this name is the weights themselves.
+    if name not in model:
+        model.nodes[name] = weights
+    return weights, departure
 
 
 def _by_lag(
@@ -332,32 +340,17 @@ def _by_lag(
     return location.reshape((responses, regimes, -1))
 
 
-def _repeated(values: Tensor, count: int) -> Tensor:
-    """Values (..., time) repeated for each combination of lags: (..., time * combination)."""
-    shape = (*tuple(values.shape), count)
-    return pt.broadcast_to(values[..., None], shape).reshape((*values.type.shape[:-1], -1))
-
-
-def _log_observation(
-    spec: ModelSpec, terms: Terms, y: Tensor, episode: Tensor, location: Tensor, log_scale: Tensor
-) -> Tensor:
-    """Joint log density of all responses (joint regime, time)."""
-    family, shape = spec.family, {term.name: _value(term) for term in terms.shape}
-    if not isinstance(family, Elliptical):
-        scale = log_scale[:, 0][episode].T
-        z = (y[0] - location[0]) / pt.exp(scale)
-        # A missing response has density one; its residual is replaced to keep the gradient of the other branch finite.
-        missing = pt.isnan(z)
-        return pt.where(missing, 0.0, family.log_density(pt.where(missing, 0.0, z), shape, pt) - scale)
-    nu = family.degrees_of_freedom(shape)
+def _of_residuals(spec: ModelSpec, terms: Terms) -> dict[str, Tensor]:
+    """Parameters of the distribution of the residuals."""
+    found: dict[str, Tensor] = {term.name: _value(term) for term in terms.shape}
     if spec.volatility.moves:
-        alpha, beta = spec.volatility.weights({term.name: _value(term) for term in terms.volatility})
-        return garch_logpdf(y[0], location[0, 0], log_scale[:, 0, 0], episode, alpha, beta, nu)[None]
-    if len(spec.responses) == 1:
-        return student_t_logpdf(y[0], location[0], log_scale[:, 0], episode, nu)
-    among = residual_correlation(nm.CORRELATION, len(spec.responses), terms.correlation[0].prior.parameters["eta"])
-    pm.Deterministic(nm.CORRELATION, among, dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
-    return joint_logpdf(y, location, log_scale, episode, among, nu)
+        weights = spec.volatility.weights({term.name: _value(term) for term in terms.volatility})
+        found |= {name: pt.as_tensor(value) for name, value in zip((ALPHA, BETA), weights, strict=True)}
+    if len(spec.responses) > 1:
+        eta = terms.correlation[0].prior.parameters["eta"]
+        found[nm.CORRELATION] = residual_correlation(nm.CORRELATION, len(spec.responses), eta)
+        pm.Deterministic(nm.CORRELATION, found[nm.CORRELATION], dims=(nm.RESPONSE, nm.OTHER_RESPONSE))
+    return found
 
 
 def _episodes() -> int:
@@ -381,19 +374,13 @@ class _ZeroSumMatrix(ZeroSumTransform):
         return linear_map(self.matrix, value)
 
 
-def _marginal_loglik(spec: ModelSpec, terms: Terms, log_obs: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-    """Log likelihood marginal over regimes and point lags, from log densities (combination * joint regime, time)."""
-    count = len(spec.joint_regimes)
-    if count == 1:
-        logits, log_initial = pt.zeros((1, 1)), pt.zeros(1)
-    else:
-        logits = _transition_logits(spec, terms, data)
-        log_initial = _log_initial(spec, terms, logits)
-    if spec.point_signals:
-        _, log_mass = combinations(spec.point_kernels, count, spec.max_lag)
-        by_lag = log_obs.reshape((count, -1, spec.lag_combinations))
-        return lag_marginal_loglik(by_lag, logits, log_initial, log_mass)
-    return log_obs.sum() if count == 1 else markov_loglik(log_obs.T, logits, log_initial)
+def _of_regimes(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Transition logits (step or 1, origin, destination) and log initial distribution of joint regimes."""
+    if len(spec.joint_regimes) == 1:
+        return {nm.TRANSITION_LOGITS: pt.zeros((1, 1, 1)), nm.LOG_INITIAL: pt.zeros(1)}
+    logits = _transition_logits(spec, terms, data)
+    found = {nm.TRANSITION_LOGITS: logits if spec.transition_drivers else logits[None]}
+    return found | {nm.LOG_INITIAL: _log_initial(spec, terms, logits)}
 
 
 def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]) -> Tensor:
@@ -401,7 +388,7 @@ def _transition_logits(spec: ModelSpec, terms: Terms, data: Mapping[str, Tensor]
     joint = len(spec.joint_regimes)
     coefficients, forbidden = _table(terms.transition), forbidden_steps(spec)
     if spec.transition_drivers:
-        logits = linear_predictor(data[nm.DRIVER_VALUE], coefficients.reshape((1, -1, joint**2)))
+        logits = linear_predictor(data[nm.TRANSITION_VALUE], coefficients.reshape((1, -1, joint**2)))
         logits = pt.moveaxis(logits.reshape((joint, joint, -1)), -1, 0)
     else:
         logits = coefficients[0]

@@ -24,11 +24,17 @@ def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np
 
 
 def draw_responses(
-    at_draws: Quantities, path: np.ndarray, rng: np.random.Generator, *, missing: np.ndarray | None = None
+    at_draws: Quantities,
+    path: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    missing: np.ndarray | None = None,
+    given: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw standardised responses (draw, time, response) given regime paths.
 
-    With GARCH, values drawn on the rows `missing` (time) do not affect later rows.
+    With GARCH, values drawn on the rows `missing` (time) do not affect later rows, and residuals `given` (draw, time),
+    relative to the unconditional standard deviation, are kept where they are not NaN.
     """
     draws, responses, rows, _ = at_draws.location.shape
     every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
@@ -38,7 +44,7 @@ def draw_responses(
     family, shape = at_draws.family, at_draws.shape_over(1)
     if at_draws.feedback is not None:
         unit = family.draw(rng, path.shape, shape) / np.sqrt(family.variance(shape))
-        return location + scale * _with_feedback(at_draws.feedback, unit, missing)[..., None]
+        return location + scale * _with_feedback(at_draws.feedback, unit, missing, given)[..., None]
     if responses == 1:
         return location + scale * family.draw(rng, path.shape, shape)[..., None]
     assert isinstance(family, Elliptical)
@@ -49,11 +55,15 @@ def draw_responses(
     return location + scale * residual
 
 
-def _with_feedback(feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+def _with_feedback(
+    feedback: Feedback, unit: np.ndarray, missing: np.ndarray | None, given: np.ndarray | None
+) -> np.ndarray:
     """Residuals (draw, time) relative to the unconditional standard deviation, from unit-variance residuals."""
     residual, variance = np.empty(unit.shape), feedback.first
     for t in range(unit.shape[1]):
         residual[:, t] = np.sqrt(variance) * unit[:, t]
+        if given is not None:
+            residual[:, t] = np.where(np.isnan(given[:, t]), residual[:, t], given[:, t])
         unseen = missing is not None and missing[t]
         variance = feedback.next(variance if unseen else residual[:, t] ** 2, variance)
     return residual

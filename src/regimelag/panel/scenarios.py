@@ -264,6 +264,19 @@ def future_panels(
         yield ahead
 
 
+def panel_ahead(spec: ModelSpec, panel: xr.Dataset, given: pd.DataFrame | None, horizon: int) -> xr.Dataset:
+    """The panel, extended by the rows of a scenario, with missing responses."""
+    ahead = next(future_panels(spec, panel, [scenario_levels(panel, given, horizon)], horizon))
+    joined = panel.drop_dims([nm.TIME, nm.SIGNAL_TIME])
+    for role in (nm.RESPONSE, nm.SIGNAL, nm.DRIVER, nm.CONTROL):
+        value, time = nm.value_of(role), spec.time_of(role)
+        after = ahead[value].isel({time: slice(-horizon, None)})
+        joined[value] = xr.concat([panel[value], after], time, join="exact", coords="minimal", compat="override")
+    index = [one[nm.EPISODE_INDEX].to_numpy() for one in (panel, ahead)]
+    joined[nm.EPISODE_INDEX] = (nm.TIME, np.concatenate([index[0], index[1][-horizon:]]))
+    return joined
+
+
 def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
     """The panel's last row and the rows after it, with their known values."""
     dates = np.append(panel[nm.TIME].to_numpy()[-1:], future_dates(panel, horizon).to_numpy())

@@ -1,6 +1,6 @@
 from .evaluation import plot_compare, plot_event_study, plot_lead_lag, plot_robustness
 from .forecast import plot_forecast, plot_impulse
-from .lags import plot_evidence, plot_lag
+from .lags import plot_evidence, plot_lag, plot_prior
 from .panel import plot_panel
 from .prices import plot_prices
 from .regimes import (
@@ -31,6 +31,7 @@ __all__ = [
     "plot_panel",
     "plot_paths",
     "plot_prices",
+    "plot_prior",
     "plot_regime_summary",
     "plot_regimes",
     "plot_robustness",

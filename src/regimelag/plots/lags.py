@@ -111,6 +111,49 @@ def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: fl
     ax.plot(values[nm.LAG], median, color=color, label=label)
 
 
+def plot_prior(effects: xr.Dataset, lag: xr.Dataset | None = None, *, axes: Any = None) -> np.ndarray:
+    """Draw the prior of each signal's lagged effect, its lag weights and its mean lag.
+
+    Parameters
+    ----------
+    effects : xarray.Dataset
+        From `effects` with ``group="prior"``.
+    lag : xarray.Dataset, optional
+        From `lag_distribution` with ``group="prior"``; without it only effects are drawn.
+    axes : array of Axes, optional
+        (signal, 3) axes to draw on, or (signal, 1) without `lag`; with lags by response, a row per signal and response.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        (signal, 3): a histogram of the lagged effect averaged over regimes and episodes, with the interval that has 90
+        % of the prior; lag weights with 50 % and 90 % bands; and a histogram of the mean lag in periods.
+    """
+    require_reading("plot_prior", effects, 'effects(idata, group="prior")', xr.Dataset, lambda one: "lagged" in one)
+    if lag is not None:
+        made = 'effects(idata, group="prior"), lag_distribution(idata, group="prior")'
+        require_reading("plot_prior", lag, made, xr.Dataset, lambda one: "mean_lag" in one)
+    values = effects["lagged"].dropna(nm.SIGNAL, how="all")
+    pairs = (
+        _pairs(lag) if lag is not None else [(str(name), {nm.SIGNAL: name}) for name in values[nm.SIGNAL].to_numpy()]
+    )
+    axes = axes_or_grid(axes, len(pairs), 1 if lag is None else 3, 6 if lag is None else 13, 3.4)
+    for ax, (name, at) in zip(axes[:, 0], pairs, strict=True):
+        draws = values.sel({dim: label for dim, label in at.items() if dim in values.dims}).to_numpy().ravel()
+        low, median, high = np.nanquantile(draws, [0.05, 0.5, 0.95])
+        # Heavy tails would hide the rest.
+        ax.hist(draws[np.abs(draws - median) <= 3 * (high - low)], 60, density=True, color=PRIOR, label="prior")
+        for place in (low, high):
+            ax.axvline(place, color=POSTERIOR, linewidth=1, linestyle="--", label=f"90 %: {low:.2g} to {high:.2g}")
+        unit = "unit of the response per unit of the signal"
+        ax.set(yticks=[], xlabel=unit, ylabel="density", title=f"{name}: lagged effect")
+        finish(ax, inside=True)
+    if lag is not None:
+        among = [dim for dim in (nm.EPISODE, nm.REGIME) if dim in lag["weights"].dims]
+        plot_lag(lag.isel(dict.fromkeys(among, 0), drop=True), axes=axes[:, 1:])
+    return axes
+
+
 def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) -> None:
     """Bands of the weights, and histograms of the mean lag, as outlines if there are several."""
     weights_ax, mean_ax = pair

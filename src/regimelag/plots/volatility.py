@@ -23,7 +23,7 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
     Parameters
     ----------
     volatility : xarray.DataArray
-        From `conditional_volatility`; select one of several responses.
+        ``standard_deviation`` of `fitted`; select one of several responses.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -39,9 +39,9 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
     require_reading(
         "plot_volatility",
         volatility,
-        "conditional_volatility(idata)",
+        'fitted(idata)["standard_deviation"]',
         xr.DataArray,
-        lambda one: one.name == "conditional_volatility",
+        lambda one: one.name == "standard_deviation",
     )
     if volatility.sizes.get(nm.RESPONSE) == 1:
         volatility = volatility.isel({nm.RESPONSE: 0})

@@ -48,7 +48,7 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
 
     found = view.at_draws.labelled(measure, **over) * view.panel[nm.scale_of(nm.RESPONSE)]
     units = [unit_of(one, period_name(view.spec.frequency)) for one in view.spec.responses]
-    found = found.assign_coords(unit=(nm.RESPONSE, units)).rename("conditional_volatility")
+    found = found.assign_coords(unit=(nm.RESPONSE, units)).rename("standard_deviation")
     return found.assign_attrs(long_name="standard deviation one period ahead")
 
 

@@ -33,10 +33,13 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
+from pytensor.tensor.math import variadic_add
 
 from regimelag.errors import FitError
+from regimelag.model.build import RegimeModel
 from regimelag.runtime.caches import explain_read_only_cache
 from regimelag.runtime.versions import another, install_command
+from regimelag.spec import names as nm
 
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
@@ -97,7 +100,7 @@ class CompiledModel:
         rewrites = ["canonicalize", "stabilize"]
         if not self.model.check_bounds:
             rewrites.append("local_remove_check_parameter")
-        value = rewrite_graph(self.model.logp(), include=rewrites)
+        value = rewrite_graph(_log_posterior(self.model), include=rewrites)
         gradients = pt.grad(value, self._values)
         gradient = pt.concatenate([each.reshape((-1,)) for each in gradients])
         point = pt.vector(POINT, shape=(self.size,))
@@ -191,6 +194,19 @@ class CompiledModel:
                 f"nutpie {version('nutpie')}: {problem}",
                 f"run this in a shell, then restart Python: {install_command([another('nutpie')])}",
             ) from problem
+
+
+def _log_posterior(model: pm.Model) -> Any:
+    """Log posterior on the unconstrained scale.
+
+    For a model of `build_model` the likelihood is the node of that name. PyMC would rewrite the parameters of the
+    observed variable first, with results that differ in the last bit, and draws for a seed would depend on its version.
+    """
+    terms = model.logp(sum=False)
+    if isinstance(model, RegimeModel) and nm.LOG_LIKELIHOOD in model.nodes:
+        place = len(model.free_RVs) + model.observed_RVs.index(model[nm.RESPONSE_VALUE])
+        terms[place] = model.replace_rvs_by_values([model.nodes[nm.LOG_LIKELIHOOD]])[0]
+    return variadic_add(*(pt.as_tensor(term).sum() for term in terms))
 
 
 @cache

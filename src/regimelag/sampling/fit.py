@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
+from regimelag.likelihood.checks import require_double
 from regimelag.model.build import build_model, labelled
 from regimelag.runtime.plain import drawn_seed, wholes
 from regimelag.runtime.process import one_thread_at_a_time, refuse_while_imported
@@ -162,9 +164,8 @@ def sample(
     -------
     xarray.DataTree
         Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue that `modes`
-        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group, since PyMC does not
-        know observations in a `pymc.Potential`; for a model of `build_model`, `as_fit` adds them. Interrupting (Ctrl-C)
-        returns the draws so far, as in `fit`.
+        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group; for a model of
+        `build_model`, `as_fit` adds predictive groups. Interrupting (Ctrl-C) returns the draws so far, as in `fit`.
 
     Raises
     ------
@@ -195,6 +196,12 @@ def sample(
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
     tree = RUN[settings.nuts_sampler](compiled, start, seed, progressbar, settings.nuts)
     catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+    made = {
+        "inference_library": settings.nuts_sampler,
+        "inference_library_version": version(settings.nuts_sampler),
+        "tuning_steps": settings.tune,
+    }
+    tree["posterior"] = xr.DataTree(posterior.assign_attrs(made))
     with threadpool_limits(limits=1):
         tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
     if model.data_vars:
@@ -250,6 +257,7 @@ def _prior_point(compiled: CompiledModel, seed: int) -> np.ndarray:
 
 
 def _check_model(model: object) -> None:
+    require_double("sample")
     if not isinstance(model, pm.Model):
         came = type(model).__name__
         raise FitError("sample", "model is a pymc.Model", came, "pass a PyMC model; a spec and a panel go to fit")

@@ -22,7 +22,8 @@ from pytensor.graph.replace import vectorize_graph
 from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import AtDraws, Chunk
-from regimelag.model.build import build_model, draw_prior, model_data
+from regimelag.model.build import build_model, draw_prior
+from regimelag.model.data import model_data
 from regimelag.model.draw import draw_regimes, draw_responses
 from regimelag.model.evaluate import stack_draws, unstack_draws
 from regimelag.model.own_past import iterate_own_past
@@ -39,6 +40,7 @@ from regimelag.sampling.relabel import relabelled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.process_terms import process_coordinates
+from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml, spec_to_toml
 
 ONE_STEP = {
@@ -51,6 +53,8 @@ OF_READINGS = (
     "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))"
 )
 REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
+# Attributes of ArviZ's schema that a group keeps.
+OF_SAMPLER = ("inference_library", "inference_library_version", "sampling_time", "tuning_steps")
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
 
@@ -169,6 +173,8 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
             "use group='posterior' or group='prior', on what fit() returned",
         )
     parameters = idata[group].to_dataset()
+    # Units of parameters are not those of what is computed from them.
+    parameters = parameters.drop_attrs().assign_attrs(parameters.attrs)
     if not all(parameters.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)):
         cure = 'select draws that all groups have, as in idata.isel(draw=slice(None, None, 5), missing_dims="ignore")'
         raise FitError(f"the {group} of a fit", "it has draws", "none", cure)
@@ -219,10 +225,11 @@ def as_fit(
     Returns
     -------
     xarray.DataTree
-        With groups posterior, prior, prior_predictive, posterior_predictive, one_step_ahead, log_prior, observed_data,
-        constant_data, those of `idata`, and provenance in attrs. Predictive draws replicate the whole window with a new
-        regime path, standardised like observed_data. The one-step-ahead log densities (chain, draw, time) sum to the
-        log likelihood, in nats of the responses in their own units; zero where no response was observed.
+        With groups posterior and prior (with the meaning of each parameter as ``long_name``), prior_predictive,
+        posterior_predictive, one_step_ahead, log_prior, observed_data, constant_data, those of `idata`, and provenance
+        in attrs. Predictive draws replicate the whole window with a new regime path, standardised like observed_data.
+        The one-step-ahead log densities (chain, draw, time) sum to the log likelihood, in nats of the responses in
+        their own units; zero where no response was observed.
 
         There is no group log_likelihood, so that `arviz.loo` and `arviz.compare` refuse a fit: they would treat its
         values as conditionally independent. `leave_one_out` and `one_step_ahead` return trees for ArviZ.
@@ -234,7 +241,8 @@ def as_fit(
     ------
     FitError
         If the posterior lacks a parameter of the model or has NaN or infinite draws, or if the draws or ``model``
-        record another spec or panel. For regimes on newer data see `regime_probabilities`.
+        record another spec or panel, or the location of ``model`` has a term of its own. For regimes on newer data see
+        `regime_probabilities`.
     PanelError
         If the panel does not fit the spec.
     """
@@ -243,6 +251,13 @@ def as_fit(
     check_panel(spec, panel)
     _check_made_with(idata, spec, panel)
     _check_data(spec, panel, idata, model)
+    if getattr(model, "has_own_term", False):
+        raise FitError(
+            "as_fit",
+            "readings evaluate the model of the spec",
+            "a model whose location has a term of its own",
+            "read its draws with ArviZ, or declare the term as a control of the spec",
+        )
     model = build_model(spec, panel) if model is None else model
     sampled = _checked_posterior(idata, model)
     seed = drawn_seed(FitError, "as_fit", random_seed)
@@ -252,7 +267,7 @@ def as_fit(
     catalogue = idata["modes"].to_dataset() if "modes" in idata.children else None
     posterior, catalogue, labels = relabelled(spec, panel, posterior, catalogue)
     at_posterior = AtDraws(spec, panel, posterior)
-    before, after = (_replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
+    before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
     if log_density is None:
         log_density = _one_step_terms(at_posterior)
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
@@ -270,11 +285,25 @@ def as_fit(
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
     for name, dataset in groups.items():
-        dataset.attrs = {nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {}
+        kept = {key: value for key, value in dataset.attrs.items() if key in OF_SAMPLER}
+        dataset.attrs = kept | ({nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {})
+    for name in ("posterior", "prior"):
+        groups[name] = _described(spec, panel, groups[name])
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed} | labels
     store_diagnostics(tree)
     return tree
+
+
+def _described(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
+    """Parameters with their meanings, and the units of slopes and means, which are standardised."""
+    described = parameters.copy()
+    for one in terms_of(spec, panel).parameters():
+        if one.name in described:
+            unit = f"response sd per {one.slope_on} sd" if one.slope_on else ""
+            unit = "response sd" if one.name.endswith(nm.INTERCEPT) else unit
+            described[one.name].attrs = {"long_name": one.meaning} | ({"units": unit} if unit else {})
+    return described
 
 
 def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.DataArray:
@@ -294,7 +323,7 @@ def _one_step_terms(at: AtDraws) -> xr.DataArray:
     return at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2], **{nm.TIME: rows})
 
 
-def _replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
+def replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
     """Replicated responses (chain, draw, time, response) over the window, with a new regime path."""
     rows = at.panel[nm.TIME].to_numpy()
 

@@ -29,7 +29,8 @@ from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import AtDraws
-from regimelag.model.build import build_model, draw_prior, model_data
+from regimelag.model.build import build_model, draw_prior
+from regimelag.model.data import model_data
 from regimelag.model.evaluate import stack_draws
 from regimelag.model.simulate import simulate
 from regimelag.panel.make import check_panel, panel_hash
@@ -208,7 +209,7 @@ def one_simulation(study: Study, number: int) -> Result:
     _check_finite(panel, study.panel)
     # Covariates are those of the fitted model, which may differ from the panel's.
     simulated = model_data(study.spec, panel)
-    responses = {name: simulated[name] for name in (nm.RESPONSE_VALUE, nm.OWN_PAST) if name in simulated}
+    responses = {name: simulated[name] for name in (nm.OBSERVED_RESPONSE, nm.OWN_PAST) if name in simulated}
     plan = compiled.on(compiled.data | responses)
     point = compiled.point({str(name): values.to_numpy()[0, 0] for name, values in parameters.data_vars.items()})
     height = plan.value_and_gradient(point)[0]

@@ -29,10 +29,11 @@ from regimelag.evaluation.comparison.leave_future_out import (
     future_stacking_weights,
 )
 from regimelag.evaluation.comparison.leave_one_out import past_dependence
-from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out, same_row_condition
+from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out_tree, same_row_condition
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.panel.own_past import used_responses
+from regimelag.results.view import View
 from regimelag.runtime.plain import drawn_seed
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
@@ -269,7 +270,7 @@ def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, rando
 
 
 def _loo_score(idata: xr.DataTree) -> Any:
-    tree = leave_one_out(idata)
+    tree = leave_one_out_tree(View.of(idata))
     return loo_score(tree["posterior"].to_dataset(), tree[nm.LOG_LIKELIHOOD].to_dataset()[nm.RESPONSE_VALUE])
 
 

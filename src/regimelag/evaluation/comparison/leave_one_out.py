@@ -6,15 +6,16 @@ import numpy as np
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.likelihood.hmm_draws import leave_one_out_draws
+from regimelag.likelihood.hmm_draws import leave_one_out_draws, smooth_draws
 from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
-from regimelag.model.at_draws import AtDraws
+from regimelag.model.at_draws import AtDraws, Chunk
+from regimelag.model.draw import draw_responses
 from regimelag.model.evaluate import in_chunks, log_observation_by_lag, unstack_draws
 from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.slicing import in_natural_units
 from regimelag.results.view import View
 from regimelag.spec import names as nm
-from regimelag.spec.kernels import combinations
+from regimelag.spec.kernels import combinations, softmax
 from regimelag.spec.model_spec import ModelSpec
 
 LEAVE_ONE_OUT = {
@@ -53,6 +54,24 @@ def _terms(at: AtDraws) -> xr.DataArray:
         terms = at.labelled(lambda chunk: leave_one_out_draws(*chunk.hmm), **rows)
     seen = panel[nm.RESPONSE_VALUE].notnull().any(nm.RESPONSE).to_numpy()
     return in_natural_units(panel, terms.isel({nm.TIME: seen})).assign_attrs(LEAVE_ONE_OUT)
+
+
+def left_out_draws(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
+    """Draw each row's response given all other rows (chain, draw, time), standardised.
+
+    For one response and no point lags. The regime given the other rows has the smoothed probability divided by the
+    density of the row in it.
+    """
+    _refuse_past(at.spec, at.panel)
+
+    def drawn(chunk: Chunk) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            others = np.log(smooth_draws(*chunk.hmm)) - chunk.hmm[0]
+        passed = np.cumsum(softmax(others, np), axis=-1)[..., :-1]
+        path = (rng.random((*passed.shape[:2], 1)) > passed).sum(axis=-1)
+        return draw_responses(chunk.quantities, path, rng)[..., 0]
+
+    return at.labelled(drawn, **{nm.TIME: at.panel[nm.TIME].to_numpy()})
 
 
 def _without_lags(at: AtDraws) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
+from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms, left_out_draws
 from regimelag.evaluation.comparison.psis_loo import free_parameters
 from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
@@ -17,13 +17,15 @@ FUTURE = "Those of leave-one-out are given all other rows, later ones too."
 NO_SAME_ROW = "The models have no same-row signals or controls."
 
 
-def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
+def leave_one_out(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.DataTree:
     """Leave-one-out log densities of a fit, ``log p(y_t | y_-t, theta)`` for each draw, as a tree for ArviZ.
 
     Parameters
     ----------
     idata : xarray.DataTree
         A fit.
+    random_seed : int, optional
+        Seed of the predictive draws.
 
     Returns
     -------
@@ -32,6 +34,9 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
         joint log density of the row's responses given all other rows, in nats of the responses in their own units, with
         regimes and point lags marginalised. Rows without a response are omitted. It is an input of `arviz.loo`,
         `arviz.compare` and `arviz.plot_khat`; ``idata["leave_one_out"] = leave_one_out(idata)`` stores it in the fit.
+        With one response and no point lags also posterior_predictive, draws of each row given all others, and
+        observed_data, both standardised and without the dimension response, for `arviz.loo_pit` and
+        `arviz.plot_loo_pit`.
 
     Raises
     ------
@@ -49,11 +54,21 @@ def leave_one_out(idata: xr.DataTree) -> xr.DataTree:
     The terms are exact for each draw: densities of the regimes are weighted by the normalised product of predicted
     probabilities and backward messages. The importance sampling of `arviz.loo` corrects only for the use of the row in
     the posterior of the parameters. The density is conditional on the row's own signals and controls. There is no
-    posterior_predictive for `arviz.loo_pit`: that of a fit has new regime paths, and is not the distribution of a row
-    given the others. There is no log_prior for `arviz.psense_summary` either, since the terms do not sum to the log
-    likelihood.
+    log_prior for `arviz.psense_summary`, since the terms do not sum to the log likelihood.
     """
     view = View.of(idata)
+    tree = leave_one_out_tree(view)
+    if len(view.spec.responses) == 1 and not view.spec.point_signals:
+        rows, rng = {nm.TIME: seen_rows(view.panel)}, np.random.default_rng(random_seed)
+        drawn = left_out_draws(view.at_draws, rng).isel(rows)
+        tree["posterior_predictive"] = xr.DataTree(drawn.to_dataset(name=nm.RESPONSE_VALUE))
+        observed = view.panel[[nm.RESPONSE_VALUE]].isel(rows).isel({nm.RESPONSE: 0}, drop=True)
+        tree["observed_data"] = xr.DataTree(observed)
+    return tree
+
+
+def leave_one_out_tree(view: View) -> xr.DataTree:
+    """The tree of `leave_one_out` without predictive draws."""
     return _for_arviz(view, view.read(leave_one_out_terms))
 
 

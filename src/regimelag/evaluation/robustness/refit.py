@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from regimelag.evaluation.parallel_runs import Result
-from regimelag.model.build import build_model, model_data
+from regimelag.model.build import build_model
+from regimelag.model.data import model_data
 from regimelag.panel.own_past import used_responses
 from regimelag.results.lags import INTERVAL, effects_of_draws, lag_distribution
 from regimelag.results.persistence import persistence, unexplained
