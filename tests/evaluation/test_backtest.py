@@ -126,6 +126,7 @@ def test_garch_knows_that_volatility_clusters():
     np.testing.assert_array_equal(one.draw(high, 3, 1), one.draw(high, 3, 1))
 
 
+@pytest.mark.slow
 def test_scores_of_normal_draws_are_the_normal_laws():
     """CRPS of N(0, 1) at y: y (2 F(y) - 1) + 2 f(y) - 1 / sqrt(pi), Gneiting & Raftery (2007)."""
     drawn = np.random.default_rng(1).standard_normal(40_000)

@@ -150,6 +150,7 @@ def test_moderators_follow_the_drivers_of_the_scenario():
     np.testing.assert_allclose(read["response_value"].isel(chain=1, draw=3), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_step_has_the_mixture_of_the_regimes(fit):
     """The share of draws below a point, over repeats of one posterior draw, is the mixture's distribution function."""
     tree = fitted(SPEC, draws=1)

@@ -189,6 +189,7 @@ def test_the_refit_is_that_of_the_panel_made_on_less_data(made, refitted):
     assert abs(ours.mean() - by_hand.mean()) < 4.5 * error
 
 
+@pytest.mark.slow
 def test_terms_behind_the_origin_equal_enumeration():
     """Two responses, one of them missing, and a point lag that is summed out."""
     spec = small_spec(

@@ -140,6 +140,7 @@ def test_a_future_score_is_that_of_a_loop(prior_refits):
     assert found.reliability == "2 refits, the largest R-hat 1.02"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "past",
     [
@@ -252,6 +253,7 @@ def test_garch_predicts_better_where_it_is_true(known):
     assert table.loc["garch", "weight"] > 0.9
 
 
+@pytest.mark.slow
 def test_rows_without_the_own_past_are_scored_for_no_model(prior_refits):
     plain = replaced(OWN, responses=(rl.Response("asset", "price"),))
     panels = {name: hand_panel(spec, 120, missing=[40, 100]) for name, spec in (("own", OWN), ("plain", plain))}

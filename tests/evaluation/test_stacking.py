@@ -215,6 +215,7 @@ def test_a_fit_is_stacked_and_goes_on_being_a_fit(tiny, tmp_path):
     assert loaded["prior"].sizes["draw"] == 20
 
 
+@pytest.mark.slow
 def test_the_response_among_the_covariates_is_refused():
     kernel = small_spec().signals[0].kernel
     by_column = small_spec(signals=(rl.Signal("own past", "price", kernel=kernel, contemporaneous=False),))

@@ -95,8 +95,8 @@ CALLS = [
 
 
 def cases(calls):
-    """One quick case of each Op; JAX compiles each for half a second."""
-    met = set()
+    """One quick case of each Op; JAX compiles each for half a second, and the point lag for seven."""
+    met = {LagMarginalLoglik}
     for n, (op, inputs) in enumerate(calls):
         marks = [pytest.mark.slow] if type(op) in met else []
         met.add(type(op))

@@ -55,6 +55,7 @@ def test_any_skip_passes_unless_asked(tmp_path):
     assert (counts["skipped"], counts["xfailed"]) == (5, 1), said
 
 
+@pytest.mark.slow
 def test_under_strict_skips_only_those_of_the_list_pass(tmp_path):
     counts, failed, said = run(tmp_path, "--strict-skips", "--continue-on-collection-errors")
     expected = {"test_models.py::test_another_reason", "test_kernels.py::test_elsewhere", "test_kernels.py::test_peer"}

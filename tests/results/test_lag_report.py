@@ -285,6 +285,7 @@ def test_diagnostics_come_before_the_verdict(learned_much):
     assert said.startswith("Convergence diagnostics failed, and nothing is claimed of metal. R-hat above 1.01")
 
 
+@pytest.mark.slow
 def test_two_signals_share_the_false_claims(learned_nothing):
     signals = tuple(rl.Signal(name, name, kernel=small_spec().signals[0].kernel) for name in ("metal", "oil"))
     spec = small_spec(signals=signals)

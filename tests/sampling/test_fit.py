@@ -463,6 +463,7 @@ def test_a_fit_with_divergences_survives_a_file(tiny, tmp_path, ending):
     same(tree, rl.load_fit(rl.save_fit(tree, tmp_path / f"fit.{ending}")))
 
 
+@pytest.mark.slow
 def test_awkward_names_survive_a_file(tmp_path):
     spec = small_spec(
         name='the "best" Größe', signals=(rl.Signal("金 x'", "m", kernel=small_spec().signals[0].kernel),)
@@ -664,6 +665,7 @@ def test_samples_that_lack_a_parameter_are_refused(simple, own):
         rl.as_fit(own, small_spec(), panel)
 
 
+@pytest.mark.slow
 def test_as_fit_records_the_seed_that_it_drew(tiny):
     """Its predictive draws can be made again, also where no seed was given."""
     spec, panel, tree = tiny

@@ -121,7 +121,7 @@ def test_models_make_a_panel_from_made_up_levels(path, levels):
 
 
 # Building the others takes a second each.
-QUICK = {"btc_silver", "point_lag", "three_regimes"}
+QUICK = {"btc_silver", "point_lag"}
 
 
 @pytest.mark.parametrize(

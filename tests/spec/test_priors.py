@@ -74,6 +74,7 @@ def standardised(spec, panel, name, draws=4000):
     return draw_prior(spec, build_model(spec, panel), draws, random_seed=3)[name].to_numpy()[0]
 
 
+@pytest.mark.slow
 def test_an_elasticity_is_the_same_whatever_the_window():
     """Two panels with other constants: the standardised prior differs, that of the effect in its own unit does not."""
     for window in range(2):
