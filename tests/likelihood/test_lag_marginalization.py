@@ -105,8 +105,7 @@ def readings(*draws):
 ONE_TIME = np.zeros((2, 1, 2)), np.array([[[-INF, -INF], [0.0, 0.0]]]), np.zeros(2), np.zeros(2)
 
 
-# The whole node compiles for a quarter of a minute.
-@pytest.mark.parametrize("value_and_adjoint", [pytest.param(fast, marks=pytest.mark.slow), exact])
+@pytest.mark.parametrize("value_and_adjoint", VALUES)
 @settings(max_examples=100, deadline=None)
 @given(inputs=inputs_of_lags())
 @example(inputs=ONE_TIME)
