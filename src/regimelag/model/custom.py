@@ -118,7 +118,7 @@ def hidden_markov(
     dims : str, optional
         Name of the dimension time.
     length : int, optional
-        Number of times; that of `observed`, if given, or of moving transitions.
+        Number of times; that of ``observed``, if given, or of moving transitions.
 
     Returns
     -------

@@ -50,7 +50,7 @@ def read_series(
     dayfirst : bool, optional
         Whether 01/02/2024 is the first of February; needed only if no date of the column decides.
     decimal, thousands : str, optional
-        Marks in numbers, as in `pandas.read_csv`.
+        Marks in numbers, as in ``pandas.read_csv``.
     tz : str, optional
         Time zone whose days are meant, such as "America/New_York", for stamps in another zone or time since 1970.
     close : str, optional
@@ -58,7 +58,7 @@ def read_series(
         value is the price at the stamp's moment, the close of the day before, by which it is then dated. With "24:00
         UTC", or any other time, a stamp labels its own day.
     **options
-        Further arguments of `pandas.read_csv`, `read_excel` or `read_parquet`, such as ``sep``, ``skiprows``,
+        Further arguments of ``pandas.read_csv``, `read_excel` or `read_parquet`, such as ``sep``, ``skiprows``,
         ``names``, ``encoding`` or ``sheet_name``.
 
     Returns
