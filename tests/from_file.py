@@ -45,6 +45,7 @@ READINGS = {
     "plot_panel": rl.panel_of,
     "plot_paths": rl.regime_paths,
     "plot_prices": rl.panel_of,
+    "plot_prior": lambda idata: rl.effects(idata, group="prior"),
     "plot_regime_summary": rl.regime_summary,
     "plot_regimes": rl.regime_probabilities,
     "plot_score": lambda idata: rl.evaluation.score(idata, newer(idata)),

@@ -110,7 +110,7 @@ def test_garch_with_its_weights_exchanged_is_found(monkeypatch):
     def exchanged(y, location, log_scale, episode, alpha, beta, nu):
         return garch_logpdf(y, location, log_scale, episode, beta, alpha, nu)
 
-    monkeypatch.setattr("regimelag.model.build.garch_logpdf", exchanged)
+    monkeypatch.setattr("regimelag.model.observed.garch_logpdf", exchanged)
     table = rl.evaluation.sbc_table(study(121, 40, spec=bare_spec(volatility="garch")))
     assert table["p, Holm"].min() < 0.01
 
