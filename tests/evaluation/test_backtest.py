@@ -212,6 +212,7 @@ class Median:
         return np.broadcast_to(self.value, (50, horizon, len(self.value))) + 1e-3 * np.arange(50)[:, None, None]
 
 
+@pytest.mark.slow
 def test_a_forecaster_of_your_own_is_scored_beside_the_others(prior_instead, garch_inputs):
     panel = panel_of()
     row = panel.sizes["time"] - 4

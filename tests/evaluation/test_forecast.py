@@ -95,6 +95,7 @@ def test_a_scenario_that_cannot_be_is_refused(fit, arguments, said):
         rl.scenario(rl.panel_of(fit), **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [{}, {"moves": {"yield": -0.3}, "factors": {"metal": 1.2, "dollar": 0.9}}])
 def test_regime_probabilities_are_those_of_a_panel_on_which_it_came_true(fit, moved):
     """Rows with no response leave the filter where the chain is: the forecast's law, step by step."""

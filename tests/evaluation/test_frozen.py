@@ -129,6 +129,7 @@ def test_what_weakens_the_test_is_said():
     assert "not known beforehand" in table.attrs["condition"]
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_scored_are_refused():
     idata = frozen(SPEC)
     with pytest.raises(rl.errors.PanelError, match="after the fit's window"):

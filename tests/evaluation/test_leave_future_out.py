@@ -57,6 +57,7 @@ def origin(panel, cut):
     return int(np.flatnonzero(~np.isnan(panel["response_value"].to_numpy()[:, 0]))[cut])
 
 
+@pytest.mark.slow
 def test_a_window_is_the_panel_made_on_less_data(made, refitted):
     """Nothing is learned from rows at the origin or after it: the frame might have ended there."""
     frame, panel = made
@@ -220,6 +221,7 @@ def test_terms_behind_the_origin_equal_enumeration():
     assert float(terms[1, 0, 1]) == pytest.approx(loglik(7) - loglik(6) - np.log(scale).sum())
 
 
+@pytest.mark.slow
 def test_an_episode_that_has_not_begun_is_judged_by_the_last_one():
     spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2024, 10, 1),), names=("early", "late")))
     frame = frame_of(ROWS + 8)

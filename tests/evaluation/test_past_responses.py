@@ -72,6 +72,7 @@ def test_the_forecast_starts_from_the_variance_after_the_last_row(missing):
     assert abs(variance - 1) > 0.2
 
 
+@pytest.mark.slow
 def test_the_impulse_response_is_that_of_the_same_model_with_a_constant_scale():
     fit = fitted(garch_spec(), draws=4)
     held = fit["posterior"].to_dataset().drop_vars(["garch_persistence", "garch_arch_share"])
@@ -173,6 +174,7 @@ def test_all_models_of_a_table_are_compared_by_leaving_the_future_out(prior_refi
     assert any("A refit has an R-hat of 1.1" in one for one in rl.sentences(table))
 
 
+@pytest.mark.slow
 def test_gains_are_compared_by_leaving_the_future_out(prior_refits):
     spec = bare_spec(volatility="garch")
     null = replaced(spec, family="normal")

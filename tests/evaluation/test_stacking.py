@@ -204,6 +204,7 @@ def test_leave_one_out_terms_equal_enumeration(tiny):
         np.testing.assert_allclose(terms[chain, draw], exact[seen] - unit, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_fit_is_stacked_and_goes_on_being_a_fit(tiny, tmp_path):
     spec, panel, _ = tiny
     tree = prior_fit(spec, panel, 100)

@@ -368,6 +368,7 @@ def test_in_a_pymc_model(small_model):
     np.testing.assert_allclose(np.sort(gradient), np.sort(slope), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_nutpie_samples_it(small_model):
     compiled = nutpie.compile_pymc_model(small_model)
     draws = nutpie.sample(compiled, draws=50, tune=100, chains=1, seed=1, progress_bar=False)

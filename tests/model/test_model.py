@@ -481,6 +481,7 @@ def test_the_signal_enters_with_lag_one_first():
 # ---- numbers that users really have
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["student_t", "normal"])
 def test_gradient_is_finite_on_raw_daily_returns(family):
     """Criterion 6: 3,000 daily returns of a few per cent, fat tails, never standardised."""

@@ -37,6 +37,7 @@ def counted(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_report_evaluates_the_model_at_most_twice_and_diagnoses_once(idata, counted, tmp_path):
     fit = idata.copy()
     # As if the draws had been made without `fit`: nothing is stored.

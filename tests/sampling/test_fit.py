@@ -206,6 +206,7 @@ def test_densities_say_what_they_are(tiny):
         assert "given all" in terms["response_value"].attrs["long_name"]
 
 
+@pytest.mark.slow
 def test_without_one_step_ahead_densities_it_says_how_to_compute_them(tiny):
     tree = tiny[2].copy()
     terms = tree["one_step_ahead"].to_dataset()

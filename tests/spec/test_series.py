@@ -499,6 +499,7 @@ def test_drivers_and_delayed_series_do_not_make_rows_and_stand_as_published():
     np.testing.assert_allclose(natural(panel, nm.CONTROL)["money"], change[rows], atol=1e-12)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 1000), holes=st.floats(0.0, 0.2))
 @settings(max_examples=15, deadline=None)
 def test_trading_dates_match_a_loop_and_never_use_a_later_value(seed, holes):
