@@ -20,7 +20,7 @@ LEVEL, GAIN = 1.0, 1.5
 
 
 def process_model(spec, panel):
-    """Sample every parameter, under the package's names, and add the log-likelihood with the regimes summed out."""
+    """Sample every parameter, under the package's names, and add the log-likelihood with regimes marginalised."""
     rows, episode = panel.sizes["time"], panel["episode_index"].to_numpy()
     episodes, lags = panel.sizes["episode"], spec.max_lag
     unit = float(panel["signal_scale"][0] / panel["response_scale"][0])

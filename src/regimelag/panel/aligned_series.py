@@ -317,7 +317,7 @@ def last_served(tracks: Sequence[AlignedSeries]) -> int:
 
 
 def late_series(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, served: int) -> list[str]:
-    """Sentence on the rows after the last one that all covariates serve, and on why they are omitted."""
+    """Sentence on the periods behind the last one that all covariates serve, and on why they are omitted."""
     late = []
     for track in tracks:
         for column, leg in track.legs.items() if track.role != nm.RESPONSE else ():
