@@ -347,6 +347,7 @@ def test_a_verdict_says_each_model():
 # ---- what is refused
 
 
+@pytest.mark.slow
 def test_fits_of_other_data_are_refused(nested):
     tree = nested["wide"][0]
     spec, panel = rl.spec_of(tree), rl.panel_of(tree)

@@ -124,6 +124,7 @@ def test_adjoints_equal_central_differences(assets, nu):
         assert gradients[3] == 0.0
 
 
+@pytest.mark.slow
 def test_gradient_of_the_correlation_along_symmetric_pairs():
     """What moves when two mirrored entries move together, from scipy, which takes symmetric matrices alone."""
     y, location, log_scale, episode, correlation = make_rows(3, times=30)

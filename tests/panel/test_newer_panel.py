@@ -242,6 +242,7 @@ def test_draws_are_not_read_with_another_spec(one):
     rl.as_fit(one, replaced(SPEC, name="renamed", claim="Metal leads."), rl.panel_of(one), prior_draws=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["pymc", "regimelag"])
 def test_samples_know_the_data_of_their_model(sampler):
     """A posterior of one's own says nothing of a panel, but holds the data that the model had."""

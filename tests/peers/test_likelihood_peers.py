@@ -108,6 +108,7 @@ def test_hmmlearn(regimes):
     np.testing.assert_allclose(ours[1], log_joint, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_dynamax_moving_transitions():
     jax = pytest.importorskip("jax")
     inference = pytest.importorskip("dynamax.hidden_markov_model.inference")

@@ -1384,6 +1384,7 @@ def test_the_cures_of_a_frozen_fit():
     assert rl.evaluation.score(fit, rl.make_panel(spec, frame, end=end)).sizes["time"] > 0
 
 
+@pytest.mark.slow
 def test_the_cure_of_a_response_among_its_own_covariates():
     own = rl.Signal("own past", "price", kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5), contemporaneous=False)
     spec = small_spec(signals=(own,))

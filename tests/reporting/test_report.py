@@ -209,7 +209,7 @@ VARIANTS = {
 
 # A page takes seconds.
 SLOW = pytest.mark.slow
-QUICK = {"nothing that explains", "point lag"}
+QUICK = {"nothing that explains"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in VARIANTS])

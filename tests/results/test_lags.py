@@ -135,6 +135,7 @@ def test_the_average_over_the_sample_in_plain_loops(shape):
         xr.testing.assert_allclose(read["lagged_over_sample"], read["lagged"].rename("lagged_over_sample"))
 
 
+@pytest.mark.slow
 def test_paths_of_the_prior_know_no_responses():
     """With an effect by regime alone the prior's average is that of the chain's law; the posterior's is the data's."""
     spec = small_spec(drivers=(), episodes=rl.Episodes())

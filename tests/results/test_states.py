@@ -227,6 +227,7 @@ def test_nothing_is_claimed_where_diagnostics_fail(fit):
     assert report.attrs["sentences"][0].startswith("Convergence diagnostics failed, and nothing is claimed of states.")
 
 
+@pytest.mark.slow
 def test_readings_of_drivers_are_those_of_the_transitions():
     """Two drivers that only moderate come first, with other scales than the one that drives."""
     spec = moderated_spec(drivers=(*STATE_DRIVERS, rl.Driver("dollar", "dollar")))

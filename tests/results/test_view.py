@@ -71,6 +71,7 @@ def test_every_reading_evaluates_the_model_at_most_once(read, tiny, counted):
     assert counted["evaluate"] <= 1
 
 
+@pytest.mark.slow
 def test_diagnostics_are_stored_for_the_draws_that_they_are_of(idata, tmp_path):
     assert stored_diagnostics(idata) == rl.diagnostics(idata)
     marked = idata.copy()

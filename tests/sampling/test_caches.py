@@ -60,6 +60,7 @@ def run(folder, code, **environment):
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_a_sealed_home_and_installation_are_told_of(sealed):
     told = run(sealed, REFUSED.format(names=NAMES)).splitlines()
     assert len(told) == 3
@@ -92,6 +93,7 @@ def test_the_cure_works_for_a_fit(sealed):
     assert (sealed / "pytensor").is_dir()
 
 
+@pytest.mark.slow
 def test_data_need_no_such_folder(sealed):
     code = FIT.partition("rl.fit(")[0] + "print(panel.sizes['time'])"
     assert run(sealed, code) == "39\n"

@@ -179,6 +179,7 @@ def test_what_is_no_fit_is_not_replaced(tiny, tmp_path, kind):
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_fit_with_somebodys_notes_in_it_is_not_replaced(tiny, tmp_path):
     path = rl.save_fit(tiny[2], tmp_path / "fit.zarr")
     (path / ".DS_Store").write_bytes(b"a file manager's")
@@ -235,6 +236,7 @@ def test_a_report_that_was_changed_is_not_replaced(idata, written):
         rl.report(idata, written, overwrite=True)
 
 
+@pytest.mark.slow
 def test_a_report_alone_is_replaced(idata, written):
     (written / ".DS_Store").write_bytes(b"a file manager's")
     before = (written / "report.html").stat().st_ino

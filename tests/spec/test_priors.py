@@ -91,6 +91,7 @@ def test_an_elasticity_is_the_same_whatever_the_window():
         assert stats.kstest(found, stats.t(3, 0, 20).cdf).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_entries_have_distributions_of_their_own():
     """The log density is the sum over entries, each by scipy (PyTensor has whole constants in single precision)."""
     metal = rl.Prior("StudentT", nu=3, sigma=0.4)
