@@ -56,7 +56,7 @@ PERSISTENT = tuple(f"{form} {root:g}" for root in (0.5, 0.9, 0.97, 1.0) for form
 NULLS = ("zero", "same week", *VOLATILE, *LATE, "shifted", *PERSISTENT)
 CASES = (*NULLS, *POWERS)
 # The share of false claims that a null may have; of fewer panels one must exceed it at the 1 % level.
-MOST, ENOUGH, LEVEL = 0.03, 200, 0.01
+MOST, ENOUGH, LEVEL = 0.03, 100, 0.01
 SAME_WEEK, MEAN_LAG, SPREAD, LEAD = 0.3, 7.0, 3.0, 2.0
 # Of GARCH(1,1) on a series of variance one, of log variance as AR(1), and degrees of freedom of the shocks.
 ALPHA, BETA = 0.12, 0.85
@@ -342,7 +342,7 @@ def table_of(found: dict[int, dict[str, Any]], models: tuple[str, ...]) -> pd.Da
 
 
 def too_many(claims: pd.Series, panels: pd.Series) -> pd.Series:
-    """Whether claims are more than 3 % of the panels, of fewer than 200 panels beyond doubt.
+    """Whether claims are more than 3 % of the panels, of fewer than 100 panels beyond doubt.
 
     One claim in 20 panels is 5 %, and as likely as not where the rate is 3 %.
     """
