@@ -52,7 +52,7 @@ def main() -> int:
     arguments = parser.parse_args()
     spec = rl.read_spec("btc_silver")
     panel = rl.make_panel(spec, rl.read_series(arguments.data), start="2013-01-01")
-    scores = rl.backtest(
+    scores = rl.evaluation.backtest(
         spec,
         panel,
         start=arguments.start,

@@ -105,7 +105,7 @@ def lively() -> rl.ModelSpec:
         "driver_effect": rl.Prior("ZeroSumNormal", sigma=2.0),
         "log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0),
     }
-    regimes = dataclasses.replace(flagship.regimes, transitions=rl.Markov(expected_duration=5.0))
+    regimes = dataclasses.replace(flagship.regimes, transitions=rl.spec.Markov(expected_duration=5.0))
     return dataclasses.replace(flagship, name="lively", drivers=drivers, regimes=regimes, priors=priors)
 
 
@@ -119,7 +119,7 @@ def lag_by_regime() -> rl.ModelSpec:
     """The baseline model with a lag that differs between its regimes."""
     baseline = rl.read_spec("btc_silver")
     drivers = tuple(driver.name for driver in baseline.drivers)
-    process = rl.RegimeProcess("volatility", carries=("scale", "intercept", "effect", "lag"), drivers=drivers)
+    process = rl.spec.RegimeProcess("volatility", carries=("scale", "intercept", "effect", "lag"), drivers=drivers)
     return dataclasses.replace(baseline, name="lag_by_regime", regime_processes=(process,))
 
 

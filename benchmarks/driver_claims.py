@@ -50,7 +50,7 @@ import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.evaluate import stack_draws
 from regimelag.results.decision import Comparison, decision_threshold, verdict_claims
-from regimelag.results.driver_report import LEAST_STEPS, STRICTER, driver_claims
+from regimelag.results.drivers import LEAST_STEPS, STRICTER, driver_claims
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.regimes import regime_paths
 

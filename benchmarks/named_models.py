@@ -43,8 +43,8 @@ def one_fit(models: list[str], options: argparse.Namespace, number: int) -> dict
     found = {key: value for key, value in convergence(idata).items() if isinstance(value, (int, float))}
     report = rl.lag_report(idata)
     summary = rl.regime_summary(idata)
-    states = rl.state_report(idata) if spec.indicators else None
-    gains = rl.gain_report(idata) if ordered_by_effect(spec) else None
+    states = rl.results.state_report(idata) if spec.indicators else None
+    gains = rl.results.gain_report(idata) if ordered_by_effect(spec) else None
     return found | {
         "states": states.to_csv(index=False) if states is not None else "",
         "gains": gains.to_csv(index=False) if gains is not None else "",

@@ -56,7 +56,7 @@ import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.panel.moderators import indicator_values
 from regimelag.results.decision import decision_threshold, state_claims
-from regimelag.results.gain_report import gain_claims
+from regimelag.results.gains import gain_claims
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.states import states_of
 from regimelag.sampling.compiled import CompiledModel

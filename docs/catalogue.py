@@ -48,12 +48,15 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("regimelag.evaluation", "Calibration, stacking, scores, and lead and lag without a model.", ()),
     ("regimelag.plots", "Figures: each takes what a reading or a study returns and gives matplotlib axes back.", ()),
     ("regimelag.model", "The model in PyMC: data for `pymc.set_data`, and hidden Markov models of your own.", ()),
+    ("regimelag.spec", "Parts of a spec: regimes, episodes, indicators.", ()),
+    ("regimelag.results", "More readings of a fit: drivers, states, regime paths and durations, volatility.", ()),
     ("regimelag.kernels", "Lag kernels, and the base class of a kernel of your own.", ()),
     ("regimelag.errors", "Each error says what was asked, the rule, what came, and the cure.", ("errors",)),
 )
 ORDER = (
     *("Spec", "Data", "Fit", "Results", "Evaluation", "Report", "Models of your own"),
-    *("regimelag.evaluation", "regimelag.plots", "regimelag.model", "regimelag.kernels", "regimelag.errors"),
+    *("regimelag.spec", "regimelag.kernels", "regimelag.results", "regimelag.evaluation", "regimelag.plots"),
+    *("regimelag.model", "regimelag.errors"),
 )
 
 
@@ -64,8 +67,7 @@ def public_names() -> dict[str, str]:
     found = {alias.name: node.module for node in imports if node.module for alias in node.names}
     for space in [alias.name for node in imports if not node.module for alias in node.names]:
         found |= {f"{space}.{name}": space for name in _listed(space) if name not in found}
-    # A namespace that is imported by its own name.
-    return found | {f"model.{name}": "model" for name in _listed("model")}
+    return found
 
 
 def _listed(space: str) -> list[str]:

@@ -119,7 +119,7 @@ def sentences(idata: xr.DataTree, report: pd.DataFrame) -> list[str]:
     low, high = np.quantile(last.to_numpy(), [0.05, 0.95])
     date = str(last["time"].dt.strftime("%Y-%m-%d").item())
     now = f"On {date} the regime is turbulent with probability {float(last.mean()):.2f} ({low:.2f} to {high:.2f})."
-    drivers = rl.sentences(rl.driver_report(idata))
+    drivers = rl.sentences(rl.results.driver_report(idata))
     return [*report.attrs["verdict"].values(), *drivers, now, *report.attrs["notes"]]
 
 

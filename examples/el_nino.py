@@ -35,9 +35,9 @@ ONE = rl.ModelSpec(
     controls=(rl.Control("year", "year", transform="level"),),
     frequency="QE",
     max_lag=8,
-    regimes=rl.Regimes(count=1),
+    regimes=rl.spec.Regimes(count=1),
 )
-TWO = dataclasses.replace(ONE, name="el_nino_two_regimes", regimes=rl.Regimes(count=2))
+TWO = dataclasses.replace(ONE, name="el_nino_two_regimes", regimes=rl.spec.Regimes(count=2))
 
 
 def load() -> pd.DataFrame:

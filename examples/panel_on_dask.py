@@ -11,7 +11,7 @@ By default the cluster is one of this machine's, a process a core; --scheduler t
 workers have regimelag installed; one thread each will do (`dask worker --nthreads 1`), since the fits of one process
 take turns. A fit is saved as soon as it is done: when stopped, call again with the same --out, and only what is missing
 runs. Studies of many refits take the cluster as it is: `rl.robustness(spec, panel, executor=client.get_executor(),
-folder=...)`, `rl.evaluation.sbc` and `rl.backtest` likewise.
+folder=...)`, `rl.evaluation.sbc` and `rl.evaluation.backtest` likewise.
 """
 
 from __future__ import annotations

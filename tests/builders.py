@@ -19,7 +19,7 @@ from regimelag.likelihood.linked_op import _plain
 from regimelag.model.build import draw_prior
 from regimelag.sampling.inference_data import provenance
 
-BY_ORIGIN = rl.Markov(by_origin=True)
+BY_ORIGIN = rl.spec.Markov(by_origin=True)
 KERNEL = rl.kernels.Gamma(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5)
 # How the one fit that test files share is made.
 FIT = {
@@ -51,14 +51,16 @@ def small_spec(**changes) -> rl.ModelSpec:
         "drivers": (rl.Driver("yield", "yield"),),
         "controls": (rl.Control("dollar", "dollar"),),
         "max_lag": 4,
-        "episodes": rl.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late")),
+        "episodes": rl.spec.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late")),
     }
     return rl.ModelSpec(**(parts | changes))
 
 
 # Two drivers that only moderate, and a state that they make.
 STATE_DRIVERS = (rl.Driver("yield", "yield", drives=False), rl.Driver("euro", "euro", drives=False))
-STATE = rl.Indicator("easing", (rl.Condition("yield", below=0.1), rl.Condition("euro", above=-0.4, below=0.5)))
+STATE = rl.spec.Indicator(
+    "easing", (rl.spec.Condition("yield", below=0.1), rl.spec.Condition("euro", above=-0.4, below=0.5))
+)
 
 
 def moderated_spec(moderators=("easing",), **changes) -> rl.ModelSpec:
@@ -70,8 +72,8 @@ def moderated_spec(moderators=("easing",), **changes) -> rl.ModelSpec:
 
 def bare_spec(**changes) -> rl.ModelSpec:
     """The smallest model: one regime, nothing that explains."""
-    nothing = {"signals": (), "drivers": (), "controls": (), "episodes": rl.Episodes()}
-    return small_spec(**(nothing | {"regimes": rl.Regimes(count=1)} | changes))
+    nothing = {"signals": (), "drivers": (), "controls": (), "episodes": rl.spec.Episodes()}
+    return small_spec(**(nothing | {"regimes": rl.spec.Regimes(count=1)} | changes))
 
 
 def hand_panel(spec, rows, *, seed=0, missing=(), freq="W-FRI") -> xr.Dataset:
@@ -352,7 +354,7 @@ def plain_step(spec, panel, v, t):
 
 def garch_spec(**changes) -> rl.ModelSpec:
     """One regime whose scale follows GARCH(1,1); all else of the small spec."""
-    return small_spec(**({"regimes": rl.Regimes(count=1), "drivers": (), "volatility": "garch"} | changes))
+    return small_spec(**({"regimes": rl.spec.Regimes(count=1), "drivers": (), "volatility": "garch"} | changes))
 
 
 def plain_garch(spec, panel, v) -> np.ndarray:

@@ -33,7 +33,7 @@ def density(idata: xr.DataTree) -> dict[str, float]:
 READINGS = {
     "plot_compare": lambda idata: rl.compare({"one": idata, "other": idata}),
     "plot_drivers": rl.driver_effects,
-    "plot_durations": rl.regime_durations,
+    "plot_durations": rl.results.regime_durations,
     "plot_effects": rl.effects,
     "plot_evidence": rl.lag_report,
     "plot_event_study": lambda idata: rl.evaluation.event_study(rl.panel_of(idata), above=0.02, quiet=2),
@@ -43,7 +43,7 @@ READINGS = {
     "plot_lead_lag": lambda idata: rl.evaluation.lead_lag(rl.panel_of(idata), draws=50),
     "plot_modes": rl.modes,
     "plot_panel": rl.panel_of,
-    "plot_paths": rl.regime_paths,
+    "plot_paths": rl.results.regime_paths,
     "plot_prices": rl.panel_of,
     "plot_prior": lambda idata: rl.effects(idata, group="prior"),
     "plot_regime_summary": rl.regime_summary,

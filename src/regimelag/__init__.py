@@ -8,12 +8,13 @@ from importlib.metadata import version
 
 from regimelag.runtime.lazy import public_names
 
-# Current locations of names that were at the root until 0.1.0.
+# Current locations of names that were at the root.
 _MOVED = {
     "regimelag.errors": ("FetchError", "FitError", "PanelError", "SpecError"),
     "regimelag.evaluation": (
         *(
             "LeaveFutureOut",
+            "backtest",
             "backtest_table",
             "event_study",
             "impulse_response",
@@ -32,8 +33,12 @@ _MOVED = {
         *("plot_impulse", "plot_lag", "plot_lead_lag", "plot_panel", "plot_paths", "plot_regimes"),
         *("plot_robustness", "plot_shares"),
     ),
-    "regimelag.results.volatility": ("conditional_volatility",),
+    "regimelag.results": (
+        *("conditional_volatility", "driver_report", "gain_report", "regime_durations", "regime_paths"),
+        *("state_contrast", "state_report"),
+    ),
     "regimelag.sampling.diagnostics": ("convergence",),
+    "regimelag.spec": ("Condition", "Episodes", "Indicator", "Markov", "OrderBy", "RegimeProcess", "Regimes"),
     "regimelag.spec.toml": ("write_spec",),
 }
 

@@ -1,9 +1,8 @@
-from . import errors, evaluation, kernels, plots
+from . import errors, evaluation, kernels, model, plots, results, spec
 from .errors import RegimelagError
 from .evaluation.comparison.claims import claims
 from .evaluation.comparison.compare import compare
 from .evaluation.comparison.pointwise_log_likelihood import leave_one_out, one_step_ahead
-from .evaluation.forecasting.backtest import backtest
 from .evaluation.forecasting.forecast import forecast
 from .evaluation.robustness.robustness import robustness
 from .fetch.fred import fetch_fred, fetch_vintages
@@ -16,15 +15,12 @@ from .panel.read import read_series
 from .panel.scenarios import scenario
 from .reporting.citation import citation
 from .reporting.page import report
-from .results.driver_report import driver_report
 from .results.fitted import fitted, residuals
-from .results.gain_report import gain_report
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
 from .results.modes import modes
-from .results.regimes import driver_effects, regime_durations, regime_paths, regime_probabilities, regime_summary
+from .results.regimes import driver_effects, regime_probabilities, regime_summary
 from .results.sentences import sentences
-from .results.states import state_contrast, state_report
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
@@ -32,35 +28,23 @@ from .sampling.io import load_fit, save_fit
 from .sampling.prior import prior_predictive
 from .sampling.sampler import Sampler
 from .sampling.verify import verify
-from .spec.indicators import Condition, Indicator
 from .spec.model_spec import ModelSpec
-from .spec.parts import Episodes, Regimes
 from .spec.priors import Prior
-from .spec.processes import OrderBy, RegimeProcess
 from .spec.series import Control, Driver, Response, Signal
 from .spec.toml import read_spec
-from .spec.transitions import Markov
 
 __version__: str
 
 __all__ = [
-    "Condition",
     "Control",
     "Driver",
-    "Episodes",
-    "Indicator",
-    "Markov",
     "ModelSpec",
-    "OrderBy",
     "Prior",
-    "RegimeProcess",
     "RegimelagError",
-    "Regimes",
     "Response",
     "Sampler",
     "Signal",
     "as_fit",
-    "backtest",
     "build_model",
     "citation",
     "claims",
@@ -68,7 +52,6 @@ __all__ = [
     "describe_panel",
     "diagnostics",
     "driver_effects",
-    "driver_report",
     "effects",
     "errors",
     "evaluation",
@@ -79,7 +62,6 @@ __all__ = [
     "fit",
     "fitted",
     "forecast",
-    "gain_report",
     "kernels",
     "lag_distribution",
     "lag_report",
@@ -87,6 +69,7 @@ __all__ = [
     "load_fit",
     "make_panel",
     "markov_loglik",
+    "model",
     "modes",
     "one_step_ahead",
     "panel_of",
@@ -94,20 +77,18 @@ __all__ = [
     "prior_predictive",
     "read_series",
     "read_spec",
-    "regime_durations",
-    "regime_paths",
     "regime_probabilities",
     "regime_summary",
     "report",
     "residuals",
+    "results",
     "robustness",
     "sample",
     "save_fit",
     "scenario",
     "sentences",
     "simulate",
+    "spec",
     "spec_of",
-    "state_contrast",
-    "state_report",
     "verify",
 ]

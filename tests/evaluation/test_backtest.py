@@ -29,7 +29,9 @@ EXTRA = all(importlib.util.find_spec(name) for name in ("arch", "scoringrules"))
 pytestmark = pytest.mark.skipif(not EXTRA, reason="the extra 'backtest' is not installed")
 
 SPEC = small_spec(
-    drivers=(rl.Driver("yield", "yield", periods=3),), episodes=rl.Episodes(starts=(dt.date(2021, 6, 1),)), max_lag=2
+    drivers=(rl.Driver("yield", "yield", periods=3),),
+    episodes=rl.spec.Episodes(starts=(dt.date(2021, 6, 1),)),
+    max_lag=2,
 )
 LEVELS = frame(170, seed=3)
 LIGHT = {"sampler": rl.Sampler(draws=30, tune=60, chains=2, starts=2), "progressbar": False}
@@ -94,7 +96,7 @@ def test_no_number_after_an_origin_enters(prior_instead, garch_inputs):
 
 
 def test_an_episode_that_begins_after_the_refit_is_not_known(prior_instead):
-    spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2021, 6, 1), dt.date(2022, 6, 17))))
+    spec = replaced(SPEC, episodes=rl.spec.Episodes(starts=(dt.date(2021, 6, 1), dt.date(2022, 6, 17))))
     panel = rl.make_panel(spec, LEVELS, start="2019-11-08")
     row = int(np.flatnonzero(panel["time"].to_numpy() == np.datetime64("2022-06-03"))[0])
     name, model = next(room._forecasters(plan(panel, row, spec), row, 7))
@@ -188,7 +190,7 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
         }
 
     monkeypatch.setattr(room, "run_all", scored)
-    scores = rl.backtest(SPEC, panel_of(), start="2022-06-03", horizons=(1,))
+    scores = rl.evaluation.backtest(SPEC, panel_of(), start="2022-06-03", horizons=(1,))
     (said,) = scores.attrs["notes"]
     assert said.startswith("no signal is small without metal (same-period and lagged terms).")
     assert (
@@ -198,7 +200,7 @@ def test_in_what_the_null_without_signals_differs_is_noted(monkeypatch):
     table = rl.evaluation.backtest_table(scores)
     assert table.attrs["notes"] == rl.sentences(table) == [said]
     alone = replaced(SPEC, signals=(replaced(SPEC.signals[0], contemporaneous=False),))
-    (said,) = rl.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
+    (said,) = rl.evaluation.backtest(alone, panel_of(), start="2022-06-03", horizons=(1,)).attrs["notes"]
     assert said == "no signal is small without the lagged term of metal."
 
 
@@ -248,7 +250,7 @@ def rl_natural(panel):
 )
 def test_bad_arguments_fail_at_the_door(options, said):
     with pytest.raises(rl.RegimelagError, match=said):
-        rl.backtest(SPEC, panel_of(), **options)
+        rl.evaluation.backtest(SPEC, panel_of(), **options)
 
 
 @pytest.mark.slow
@@ -278,8 +280,8 @@ def test_a_backtest_killed_on_a_cluster_goes_on_bit_for_bit(tmp_path):
     before = {file.name: file.stat().st_mtime_ns for file in folder.glob("0*.json")}
     assert len(before) >= 2
     with ThreadPoolExecutor(1) as pool:
-        resumed = rl.backtest(SPEC, panel, executor=pool, folder=folder, **options)
-        whole = rl.backtest(SPEC, panel, executor=pool, **options)
+        resumed = rl.evaluation.backtest(SPEC, panel, executor=pool, folder=folder, **options)
+        whole = rl.evaluation.backtest(SPEC, panel, executor=pool, **options)
     after = {file.name: file.stat().st_mtime_ns for file in folder.glob("0*.json")}
     assert {name: after[name] for name in before} == before
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
@@ -292,6 +294,6 @@ def test_a_backtest_killed_on_a_cluster_goes_on_bit_for_bit(tmp_path):
 def beside_backtest(spec, panel, client, folder, options):
     """What the cluster still managed, if its nannies brought workers back in time."""
     try:
-        return rl.backtest(spec, panel, executor=client.get_executor(), folder=folder, **options)
+        return rl.evaluation.backtest(spec, panel, executor=client.get_executor(), folder=folder, **options)
     except rl.errors.FitError:
         return None

@@ -83,6 +83,7 @@ def test_one_step_terms_sum_to_the_log_likelihood(brute):
     np.testing.assert_allclose(terms[1, 1], steps, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_two_log_likelihoods_stay_apart(idata, tmp_path):
     """Kept with the fit, the leave-one-out terms are a group of their own, and ArviZ reads nothing by default."""
     tree = idata.copy()

@@ -20,7 +20,7 @@ METAL = BASE.signals[0]
 OIL = rl.Signal("oil", "oil", kernel=KERNEL)
 
 
-GARCH = replaced(BASE, regimes=rl.Regimes(count=1), drivers=(), volatility="garch")
+GARCH = replaced(BASE, regimes=rl.spec.Regimes(count=1), drivers=(), volatility="garch")
 
 
 def with_metal(**changes):
@@ -29,7 +29,7 @@ def with_metal(**changes):
 
 CASES = {
     "nothing": (BASE, []),
-    "names": (small_spec(name="other", claim="another", regimes=rl.Regimes(names=("low", "high"))), []),
+    "names": (small_spec(name="other", claim="another", regimes=rl.spec.Regimes(names=("low", "high"))), []),
     "a variance that clusters": (
         GARCH,
         [
@@ -91,7 +91,7 @@ CASES = {
         ["with euro as moderators of metal instead of none"],
     ),
     "an indicator that nothing names": (
-        replaced(BASE, indicators=(rl.Indicator("easing", (rl.Condition("yield", below=0.0),)),)),
+        replaced(BASE, indicators=(rl.spec.Indicator("easing", (rl.spec.Condition("yield", below=0.0),)),)),
         [],
     ),
     "no control": (small_spec(controls=()), ["without the control dollar"]),
@@ -100,12 +100,12 @@ CASES = {
         ["with the control vix"],
     ),
     "one regime": (
-        small_spec(regimes=rl.Regimes(count=1), drivers=()),
+        small_spec(regimes=rl.spec.Regimes(count=1), drivers=()),
         ["without the driver yield", "with 1 regime instead of 2"],
     ),
-    "three regimes": (small_spec(regimes=rl.Regimes(count=3)), ["with 3 regimes instead of 2"]),
+    "three regimes": (small_spec(regimes=rl.spec.Regimes(count=3)), ["with 3 regimes instead of 2"]),
     "another initial distribution": (
-        small_spec(regimes=rl.Regimes(initial="stationary")),
+        small_spec(regimes=rl.spec.Regimes(initial="stationary")),
         ["with initial stationary instead of uniform in regimes"],
     ),
     "other episodes": (
@@ -156,7 +156,7 @@ def test_every_field_of_a_spec_is_looked_at():
 
 def test_another_definition_of_a_moderator_is_a_difference():
     one = moderated_spec()
-    bound = rl.Indicator("easing", (rl.Condition("yield", below=0.2), STATE.all_of[1]))
+    bound = rl.spec.Indicator("easing", (rl.spec.Condition("yield", below=0.2), STATE.all_of[1]))
     said = ["with another definition of the moderator easing"]
     assert spec_differences(one, replaced(one, indicators=(bound,))) == said
     assert spec_differences(one, replaced(one, indicators=(replaced(STATE, all_of=STATE.all_of[::-1]),))) == []
@@ -207,7 +207,9 @@ def test_the_right_null_can_be_built_and_is_found_among_the_fits():
 @pytest.fixture(scope="module")
 def fits():
     """A response that moves with the signal within the row and never later, and fits near the truth of three models."""
-    base = small_spec(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
+    base = small_spec(
+        drivers=(), controls=(), episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1), family="normal"
+    )
     panel = hand_panel(base, 110, seed=4)
     panel["response_value"][:, 0] = panel["signal_value"].to_numpy()[4:, 0]
     panel["response_value"] += 0.1 * np.random.default_rng(5).standard_normal((110, 1))
@@ -281,7 +283,7 @@ def test_the_table_of_the_report_and_the_figure_say_it(fits, tmp_path):
 def test_regimes_are_set_against_clustering_where_nothing_else_differs():
     assert contrast(BASE, GARCH).regimes_over_clustering == -1
     assert contrast(GARCH, BASE).regimes_over_clustering == 1
-    assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.Regimes(count=3))).regimes_over_clustering == 1
+    assert contrast(GARCH, replaced(BASE, drivers=(), regimes=rl.spec.Regimes(count=3))).regimes_over_clustering == 1
     # Priors of what the other lacks are no difference; one that both have is.
     gap = replaced(BASE, priors={"log_scale_gap": rl.Prior("LogNormal", mu=0.0, sigma=0.5)})
     moves = replaced(GARCH, priors={"garch_persistence": rl.Prior("Beta", alpha=9.0, beta=1.0)})

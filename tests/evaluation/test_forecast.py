@@ -24,7 +24,7 @@ import regimelag as rl
 from regimelag.evaluation.forecasting import forecast as module
 
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))
-SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
+SPEC = small_spec(drivers=DRIVERS, episodes=rl.spec.Episodes(starts=(dt.date(2020, 4, 1),)))
 TWO = replaced(SPEC, responses=(*SPEC.responses, rl.Response("other", "other")), responses_vary=("effect", "regimes"))
 
 
@@ -112,7 +112,7 @@ def test_regime_probabilities_are_those_of_a_panel_on_which_it_came_true(fit, mo
 
 def test_responses_are_draws_at_the_equations_locations(fit):
     """With almost no residual scale and one regime sure, a draw is its location, computed in loops."""
-    spec = replaced(SPEC, regimes=rl.Regimes(count=1), drivers=(), family="normal")
+    spec = replaced(SPEC, regimes=rl.spec.Regimes(count=1), drivers=(), family="normal")
     idata = fitted(spec, log_scale=-25.0)
     levels = rl.scenario(rl.panel_of(idata), horizon=7, factors={"metal": 1.5, "dollar": 1.1}, over=7)
     read = rl.forecast(idata, scenario=levels, random_seed=0)
@@ -128,12 +128,13 @@ def test_responses_are_draws_at_the_equations_locations(fit):
     )
 
 
+@pytest.mark.slow
 def test_moderators_follow_the_drivers_of_the_scenario():
     """Each step has the effect of its own state, from the drivers of the step before: a location, in loops."""
     idle = tuple(replaced(driver, drives=False) for driver in DRIVERS)
-    state = rl.Indicator("easing", (rl.Condition("yield", below=0.0), rl.Condition("dollar", below=0.5)))
+    state = rl.spec.Indicator("easing", (rl.spec.Condition("yield", below=0.0), rl.spec.Condition("dollar", below=0.5)))
     metal = replaced(SPEC.signals[0], moderators=("easing", "dollar"))
-    one = rl.Regimes(count=1)
+    one = rl.spec.Regimes(count=1)
     spec = replaced(SPEC, signals=(metal,), drivers=idle, indicators=(state,), regimes=one, family="normal")
     idata = fitted(spec, log_scale=-25.0)
     panel = rl.panel_of(idata)
@@ -265,7 +266,7 @@ def test_a_forecast_carries_its_condition(fit):
 
 def test_the_bootstrap_takes_no_value_as_known():
     """Under it the same-period term's own variance is in the forecast; held constant it is not."""
-    spec = replaced(SPEC, regimes=rl.Regimes(count=1), drivers=(), controls=(), family="normal")
+    spec = replaced(SPEC, regimes=rl.spec.Regimes(count=1), drivers=(), controls=(), family="normal")
     idata = fitted(spec, draws=400, log_scale=-25.0, effect=0.0, effect_episode=0.0, intercept=0.0, contemporaneous=1.0)
     held, spread = (
         rl.forecast(idata, horizon=1, scenario=how, random_seed=0)["response_value"].std()
@@ -301,6 +302,7 @@ def test_a_forecast_that_cannot_be_is_refused(fit, arguments, said):
         rl.forecast(fit, **arguments)
 
 
+@pytest.mark.slow
 def test_a_response_among_the_covariates_is_refused():
     own = rl.Signal("momentum", "price", kernel=SPEC.signals[0].kernel, contemporaneous=False)
     idata = fitted(replaced(SPEC, signals=(*SPEC.signals, own)))
@@ -309,7 +311,7 @@ def test_a_response_among_the_covariates_is_refused():
     with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
         rl.evaluation.impulse_response(idata, shock=0.1)
     with pytest.raises(rl.errors.FitError, match="momentum is made of a response"):
-        rl.backtest(rl.spec_of(idata), rl.panel_of(idata), start="2020-12-04")
+        rl.evaluation.backtest(rl.spec_of(idata), rl.panel_of(idata), start="2020-12-04")
 
 
 def test_a_frame_of_another_length_or_with_holes_is_refused(fit):
@@ -339,7 +341,7 @@ def test_two_responses_with_chains_of_their_own():
 
 def test_an_answer_is_the_difference_of_two_forecasts():
     """Two panels that differ by the move alone, regimes drawn alike: means of the difference, regime by regime."""
-    spec = replaced(SPEC, drivers=(), regimes=rl.Regimes(count=2))
+    spec = replaced(SPEC, drivers=(), regimes=rl.spec.Regimes(count=2))
     idata = fitted(spec, draws=3)
     move = [0.07, 0.02]
     answer = rl.evaluation.impulse_response(idata, shock=move, horizon=7)

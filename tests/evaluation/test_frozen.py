@@ -17,11 +17,11 @@ from regimelag.model.evaluate import evaluate, log_observation, stack_draws
 from regimelag.panel.own_past import used_responses
 from regimelag.results.pit import predictive_pit
 
-SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),)))
+SPEC = small_spec(drivers=DRIVERS, episodes=rl.spec.Episodes(starts=(dt.date(2020, 4, 1),)))
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=SPEC.signals[0].kernel, beyond="other"),))
 TWO = replaced(SPEC, responses=(*SPEC.responses, rl.Response("other", "other")), responses_vary=("effect", "regimes"))
 OWN = replaced(SPEC, responses=tuple(replaced(one, autoregression=2) for one in SPEC.responses))
-GARCH = replaced(SPEC, drivers=(), regimes=rl.Regimes(count=1), volatility="garch")
+GARCH = replaced(SPEC, drivers=(), regimes=rl.spec.Regimes(count=1), volatility="garch")
 BOTH = replaced(GARCH, responses=OWN.responses)
 WHOLE = frame(90)
 
@@ -136,7 +136,7 @@ def test_rows_that_cannot_be_scored_are_refused():
         rl.evaluation.score(idata, rl.panel_of(idata))
     with pytest.raises(rl.errors.PanelError, match="the fit's last row, 2021-01-29"):
         rl.evaluation.score(idata, rl.make_panel(SPEC, WHOLE, start="2021-02-12"))
-    spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1), dt.date(2021, 3, 1))))
+    spec = replaced(SPEC, episodes=rl.spec.Episodes(starts=(dt.date(2020, 4, 1), dt.date(2021, 3, 1))))
     with pytest.raises(rl.errors.PanelError, match="from 2021-03-01"):
         rl.evaluation.score(frozen(spec), rl.make_panel(spec, WHOLE, start="2020-01-03"))
 

@@ -20,8 +20,8 @@ from regimelag.panel.slicing import restandardize_on
 
 ROWS = 60
 SPEC = small_spec(
-    episodes=rl.Episodes(),
-    regimes=rl.Regimes(count=2),
+    episodes=rl.spec.Episodes(),
+    regimes=rl.spec.Regimes(count=2),
     drivers=(rl.Driver("yield", "yield", periods=2, delay="1B"),),
     max_lag=3,
 )
@@ -195,7 +195,7 @@ def test_terms_behind_the_origin_equal_enumeration():
     """Two responses, one of them missing, and a point lag that is summed out."""
     spec = small_spec(
         responses=(rl.Response("asset", "price"), rl.Response("other", "other price")),
-        episodes=rl.Episodes(),
+        episodes=rl.spec.Episodes(),
         signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point(mean_lag=2.0)),),
         max_lag=2,
     )
@@ -223,7 +223,7 @@ def test_terms_behind_the_origin_equal_enumeration():
 
 @pytest.mark.slow
 def test_an_episode_that_has_not_begun_is_judged_by_the_last_one():
-    spec = replaced(SPEC, episodes=rl.Episodes(starts=(dt.date(2024, 10, 1),), names=("early", "late")))
+    spec = replaced(SPEC, episodes=rl.spec.Episodes(starts=(dt.date(2024, 10, 1),), names=("early", "late")))
     frame = frame_of(ROWS + 8)
     panel = rl.make_panel(spec, frame, start=frame.index[8])
     wrapper = rl.evaluation.LeaveFutureOut(prior_fit(spec, panel, 2))

@@ -23,6 +23,7 @@ SPECS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two regimes", "normal"])
 def test_the_slope_is_the_density(name):
     """A difference of the transform over a small step in y, against the log density that a fit holds."""

@@ -223,7 +223,7 @@ TRUTH = {
 @pytest.fixture(scope="module")
 def known():
     """Fits of the right model, and of one with a constant scale, to a response with GARCH errors."""
-    garch = garch_spec(episodes=rl.Episodes(starts=(dt.date(2026, 1, 2),)))
+    garch = garch_spec(episodes=rl.spec.Episodes(starts=(dt.date(2026, 1, 2),)))
     panel = hand_panel(garch, 600)
     held = prior_fit(garch, panel, 1)["posterior"].to_dataset().isel(chain=[0])
     truth = held.assign({name: held[name] * 0 + np.array(one) for name, one in TRUTH.items()})

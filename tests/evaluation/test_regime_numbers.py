@@ -27,7 +27,7 @@ def scored(shift, *, rhat=1.0, rows=200, seed=0, k=0.1):
 
 
 def test_candidates_share_all_but_regimes_and_drivers():
-    spec = small_spec(regimes=rl.Regimes(count=2, names=("low", "high"), initial="dirichlet"))
+    spec = small_spec(regimes=rl.spec.Regimes(count=2, names=("low", "high"), initial="dirichlet"))
     found = {one.name: one.spec for one in candidates(spec)}
     assert list(found) == NAMES
     assert found["2 regimes"] == spec
@@ -50,7 +50,7 @@ def test_what_cannot_be_made_says_why():
     found = {one.name: one for one in candidates(small_spec(signals=()))}
     assert found["2 processes"].spec is None
     assert "a signal with a lag kernel" in found["2 processes"].note
-    per_regime = small_spec(regimes=rl.Regimes(transitions=rl.Markov(expected_duration=(5.0, 30.0))))
+    per_regime = small_spec(regimes=rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=(5.0, 30.0))))
     notes = {one.name: one.note for one in candidates(per_regime)}
     assert "one for each of the 3 regimes" in notes["3 regimes"]
     assert notes["2 regimes"] == ""
@@ -126,7 +126,7 @@ def test_a_call_goes_on_from_its_folder(monkeypatch, tmp_path):
     assert rl.sentences(second) == [*second.attrs["verdict"], second.attrs["condition"]]
     with pytest.raises(rl.errors.FitError, match="constant"):
         rl.evaluation.compare_regimes(
-            small_spec(drivers=(), regimes=rl.Regimes(count=1), volatility="garch"),
+            small_spec(drivers=(), regimes=rl.spec.Regimes(count=1), volatility="garch"),
             hand_panel(small_spec(drivers=()), 30),
         )
 

@@ -212,7 +212,7 @@ QUICK = {"sampler": rl.Sampler(draws=300, tune=300, chains=2, starts=4), "progre
 
 def confounded(rows=200):
     """A control moves the signal at once and the response two rows later; the signal itself does nothing."""
-    simple = {"drivers": (), "episodes": rl.Episodes(), "regimes": rl.Regimes(count=1), "family": "normal"}
+    simple = {"drivers": (), "episodes": rl.spec.Episodes(), "regimes": rl.spec.Regimes(count=1), "family": "normal"}
     spec = small_spec(**simple)
     panel = hand_panel(spec, rows)
     wide = replaced(spec, controls=(rl.Control("dollar", "dollar", kernel=LATE),))

@@ -279,7 +279,9 @@ def test_chains_that_disagree_are_named():
 
 def known(effect, lead=0.0, rows=160, seed=0):
     """A panel with one regime and one episode: the response follows at lag 2, or leads by 2, or neither."""
-    spec = small_spec(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
+    spec = small_spec(
+        drivers=(), controls=(), episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1), family="normal"
+    )
     panel = hand_panel(spec, rows, seed=seed)
     x, y = panel["signal_value"].to_numpy()[:, 0], panel["response_value"].to_numpy()
     for t in range(rows):

@@ -31,10 +31,12 @@ from regimelag.sampling.nuts import sample_nutpie
 # Drivers that matter, or a gap of which a few rows say little: what a wrong model below gets wrong then shows.
 SPEC = replaced(
     small_spec(),
-    regimes=rl.Regimes(transitions=rl.Markov(expected_duration=4.0)),
+    regimes=rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=4.0)),
     priors=priors(driver_effect=2.0) | {"log_scale_gap": rl.Prior("LogNormal", mu=np.log(1.5), sigma=0.4)},
 )
-GAP = bare_spec(regimes=rl.Regimes(count=2), priors={"log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0)})
+GAP = bare_spec(
+    regimes=rl.spec.Regimes(count=2), priors={"log_scale_gap": rl.Prior("LogNormal", mu=np.log(0.5), sigma=1.0)}
+)
 QUICK = rl.Sampler(draws=250, tune=250, chains=2, target_accept=0.9, starts=2)
 LIGHT = {"sampler": QUICK, "thinned": 49, "progressbar": False}
 

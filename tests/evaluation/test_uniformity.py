@@ -50,6 +50,7 @@ def test_unknown_runs_are_counted_against():
     assert np.all((known > 0) & (known <= 1))
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest", reason="the group 'peers' is not installed")
     rng = np.random.default_rng(4)

@@ -73,10 +73,10 @@ def run(arguments, folder, **options):
 
 
 # Each starts Python twice.
-QUICK = ("a script",)
 
 
-@pytest.mark.parametrize("way", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in WAYS])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_a_study_runs_from_any_kind_of_script_and_once(tmp_path, way):
     arguments, before, start = WAYS[way]
     text = SCRIPT.format(before=before, start=start)
@@ -180,7 +180,7 @@ def build(spec, panel):
 
 KERNELS["mine"] = Mine
 signal = rl.Signal("metal", "metal", kernel=Mine(mean_lag=2.0, mean_lag_sd=1.0, spread=1.0, spread_sd=0.5))
-nothing = dict(drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1), family="normal")
+nothing = dict(drivers=(), controls=(), episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1), family="normal")
 spec = small_spec(signals=(signal,), **nothing)
 panel = hand_panel(spec, 60)
 few = dict(sampler=rl.Sampler(draws=60, tune=100, chains=2, starts=2), progressbar=False)
@@ -188,7 +188,7 @@ ranks = rl.evaluation.sbc(spec, panel, simulations=3, thinned=10, build=build, r
 checks = rl.robustness(spec, panel, **few)
 frame = rl.example_panel(as_frame=True)
 flagship = rl.read_spec("same_week_only")
-scores = rl.backtest(
+scores = rl.evaluation.backtest(
     flagship, rl.make_panel(flagship, frame, start="2021-01-01"), start="2025-11-28", every=60, horizons=(1,), **few
 )
 print(ranks.attrs["failed"], checks["note"].str.startswith("failed").sum(), len(scores) > 0)
@@ -272,7 +272,7 @@ def test_nothing_is_computed_in_a_process_that_imports_the_script(monkeypatch, c
         "sample": lambda: rl.sample(rl.build_model(*tiny[:2])),
         "robustness": lambda: rl.robustness(small_spec(), hand_panel(small_spec(), 60)),
         "sbc": lambda: rl.evaluation.sbc(*tiny[:2], random_seed=1),
-        "backtest": lambda: rl.backtest(flagship, example, start="2025-11-28"),
+        "backtest": lambda: rl.evaluation.backtest(flagship, example, start="2025-11-28"),
     }
     with pytest.raises(rl.errors.FitError, match="imports the script") as caught:
         calls[call]()

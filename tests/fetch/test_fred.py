@@ -266,6 +266,7 @@ def test_a_fault_that_stays_is_an_error_and_leaves_the_cache(server, tmp_path, w
     pd.testing.assert_frame_equal(fetch(tmp_path), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["dripping", "dripping header"])
 def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(server, tmp_path, waits, monkeypatch, fault):
     """Each byte is soon enough for the timeout: the server would go on for a minute."""
@@ -568,6 +569,7 @@ def test_processes_share_one_cache(server, tmp_path):
     assert store.read(tmp_path / "fred-DFII10.csv") is not None
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_cache_and_lock_usable(server, tmp_path):
     fetch(tmp_path)
     kept = (tmp_path / "fred-DFII10.csv").read_bytes()

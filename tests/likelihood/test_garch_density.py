@@ -99,6 +99,7 @@ def test_gradient_is_that_of_finite_differences(function, missing, nu):
             np.testing.assert_allclose(gradient[index], slope, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_gradient_is_the_automatic_one_of_an_unrolled_graph(function):
     # PyTensor's Python mode adds up to 32 numbers at a time.
     y = response((2, 6, 7, 8))

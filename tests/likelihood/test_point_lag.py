@@ -120,13 +120,13 @@ def test_more_than_a_thousand_combinations_are_refused():
         small_spec(
             signals=(rl.Signal("a", "a", kernel=rl.kernels.Point(by_regime=True)),),
             max_lag=26,
-            regimes=rl.Regimes(count=3),
+            regimes=rl.spec.Regimes(count=3),
         )
 
 
 def test_a_point_lag_is_one_for_all_episodes():
     """A lag for each episode is refused; each kernel that the cure names takes it."""
-    episodes = rl.Episodes(starts=small_spec().episodes.starts, vary=("scale", "effect", "lag"))
+    episodes = rl.spec.Episodes(starts=small_spec().episodes.starts, vary=("scale", "effect", "lag"))
     with pytest.raises(rl.errors.SpecError, match="belongs to a kernel with a location") as caught:
         small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point()),), episodes=episodes, max_lag=26)
     assert "signal 'metal' has a point kernel" in caught.value.came
@@ -134,7 +134,7 @@ def test_a_point_lag_is_one_for_all_episodes():
     assert set(named) == {"gamma", "lognormal", "negative_binomial", "beta"}
     for kind in named:
         small_spec(signals=(rl.Signal("metal", "metal", kernel=KERNELS[kind]()),), episodes=episodes, max_lag=26)
-    rest = rl.Episodes(starts=episodes.starts, vary=("scale", "effect"))
+    rest = rl.spec.Episodes(starts=episodes.starts, vary=("scale", "effect"))
     small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.Point()),), episodes=rest, max_lag=26)
 
 

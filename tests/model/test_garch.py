@@ -41,7 +41,7 @@ from regimelag.spec.volatility import VOLATILITIES, Constant, Garch, Volatility
 SPECS = {
     "student t": garch_spec(),
     "normal": garch_spec(family="normal"),
-    "one episode": garch_spec(episodes=rl.Episodes()),
+    "one episode": garch_spec(episodes=rl.spec.Episodes()),
     "own past": garch_spec(responses=(rl.Response("asset", "price", autoregression=2),)),
 }
 TRUTH = {
@@ -242,11 +242,11 @@ BOTH = (rl.Response("asset", "price"), rl.Response("other", "second"))
 @pytest.mark.parametrize(
     ("changes", "came", "cured"),
     [
-        ({"regimes": rl.Regimes(count=2)}, "2 regimes", {"regimes": rl.Regimes(count=1)}),
+        ({"regimes": rl.spec.Regimes(count=2)}, "2 regimes", {"regimes": rl.spec.Regimes(count=1)}),
         (
-            {"regimes": rl.Regimes(count=2), "drivers": (rl.Driver("yield", "yield"),)},
+            {"regimes": rl.spec.Regimes(count=2), "drivers": (rl.Driver("yield", "yield"),)},
             "2 regimes",
-            {"regimes": rl.Regimes(count=1), "drivers": ()},
+            {"regimes": rl.spec.Regimes(count=1), "drivers": ()},
         ),
         ({"responses": BOTH}, "2: asset, other", {"responses": BOTH[:1]}),
         (

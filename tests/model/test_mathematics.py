@@ -19,7 +19,7 @@ from regimelag.spec.term import text
 from regimelag.spec.terms import kernel_symbol, kernel_words, terms_of
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "second"))
-HALVES = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
+HALVES = rl.spec.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "effect", "lag"))
 
 
 def with_kernel(kernel, **changes):
@@ -30,9 +30,9 @@ SPECS = {
     "small": small_spec(),
     "bare": bare_spec(),
     "normal": bare_spec(family="normal", signals=(rl.Signal("metal", "metal"),), max_lag=9),
-    "three": small_spec(regimes=rl.Regimes(count=3, initial="dirichlet", transitions=BY_ORIGIN)),
+    "three": small_spec(regimes=rl.spec.Regimes(count=3, initial="dirichlet", transitions=BY_ORIGIN)),
     "durations": small_spec(
-        regimes=rl.Regimes(initial="stationary", transitions=rl.Markov(expected_duration=(30.0, 8.0)))
+        regimes=rl.spec.Regimes(initial="stationary", transitions=rl.spec.Markov(expected_duration=(30.0, 8.0)))
     ),
     "two": small_spec(responses=TWO, responses_vary=("effect", "lag"), episodes=HALVES),
     "own": small_spec(responses=TWO, responses_vary=("effect", "regimes")),
@@ -50,7 +50,7 @@ SPECS = {
     "smooth": with_kernel(rl.kernels.Smooth(mean_lag=2.0, spread=1.0)),
     "garch": garch_spec(),
     "moderated": moderated_spec(("euro", "easing"), drivers=(*STATE_DRIVERS, rl.Driver("dollar", "dollar"))),
-    "moderated alone": moderated_spec(episodes=rl.Episodes(), regimes=rl.Regimes(count=1), controls=()),
+    "moderated alone": moderated_spec(episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1), controls=()),
     "unrestricted": with_kernel(rl.kernels.Unrestricted(mean_lag=2.0, spread=1.0)),
 }
 

@@ -56,10 +56,10 @@ def control(name, kind):
 
 
 def regimes(**changes):
-    return small_spec(regimes=rl.Regimes(**changes))
+    return small_spec(regimes=rl.spec.Regimes(**changes))
 
 
-THREE = rl.Episodes(starts=(dt.date(2020, 1, 15), dt.date(2020, 1, 30)))
+THREE = rl.spec.Episodes(starts=(dt.date(2020, 1, 15), dt.date(2020, 1, 30)))
 TWO_DRIVERS = (rl.Driver("yield", "yield"), rl.Driver("dollar", "dollar"))
 CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ()) for kind in KERNELS} | {
     "three regimes": (regimes(count=3), 6, ()),
@@ -68,11 +68,11 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     "two regimes, dirichlet": (regimes(initial="dirichlet"), 7, ()),
     "two regimes, stationary": (regimes(initial="stationary"), 7, ()),
     "stationary, no drivers": (replaced(regimes(initial="stationary"), drivers=()), 7, ()),
-    "one regime": (small_spec(drivers=(), regimes=rl.Regimes(count=1)), 8, ()),
-    "one regime, dirichlet": (small_spec(drivers=(), regimes=rl.Regimes(count=1, initial="dirichlet")), 8, ()),
+    "one regime": (small_spec(drivers=(), regimes=rl.spec.Regimes(count=1)), 8, ()),
+    "one regime, dirichlet": (small_spec(drivers=(), regimes=rl.spec.Regimes(count=1, initial="dirichlet")), 8, ()),
     "one regime, bare": (bare_spec(), 8, ()),
     "normal": (small_spec(family="normal"), 8, ()),
-    "origins differ": (small_spec(regimes=rl.Regimes(transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 7, ()),
+    "origins differ": (small_spec(regimes=rl.spec.Regimes(transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 7, ()),
     "origins differ, three": (replaced(regimes(count=3, transitions=BY_ORIGIN), drivers=TWO_DRIVERS), 6, ()),
     "no drivers": (small_spec(drivers=()), 8, ()),
     "lagged control": (small_spec(controls=(control("dollar", "lognormal"),)), 8, (2,)),
@@ -85,7 +85,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         small_spec(
             responses=TWO_RESPONSES,
             responses_vary=("effect", "lag", "regimes"),
-            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            episodes=rl.spec.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
             controls=(control("dollar", "gamma"), control("yield", "beta")),
         ),
         5,
@@ -105,18 +105,18 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         6,
         (),
     ),
-    "no episodes": (small_spec(episodes=rl.Episodes()), 8, ()),
+    "no episodes": (small_spec(episodes=rl.spec.Episodes()), 8, ()),
     "three episodes": (small_spec(episodes=THREE), 8, ()),
-    "episodes vary scale": (small_spec(episodes=rl.Episodes(starts=THREE.starts, vary=("scale",))), 8, ()),
-    "episodes vary effect": (small_spec(episodes=rl.Episodes(starts=THREE.starts, vary=("effect",))), 8, ()),
-    "episodes vary nothing": (small_spec(episodes=rl.Episodes(starts=THREE.starts, vary=())), 8, ()),
+    "episodes vary scale": (small_spec(episodes=rl.spec.Episodes(starts=THREE.starts, vary=("scale",))), 8, ()),
+    "episodes vary effect": (small_spec(episodes=rl.spec.Episodes(starts=THREE.starts, vary=("effect",))), 8, ()),
+    "episodes vary nothing": (small_spec(episodes=rl.spec.Episodes(starts=THREE.starts, vary=())), 8, ()),
     "missing responses": (small_spec(), 8, (0, 3, 7)),
     "missing, normal, three": (replaced(regimes(count=3), family="normal"), 6, (1, 2)),
     "two rows": (small_spec(), 2, ()),
-    "lag by episode": (small_spec(episodes=rl.Episodes(starts=THREE.starts, vary=("lag",))), 8, ()),
+    "lag by episode": (small_spec(episodes=rl.spec.Episodes(starts=THREE.starts, vary=("lag",))), 8, ()),
     "beta lag by episode": (
         small_spec(
-            signals=(signal("metal", "beta"),), episodes=rl.Episodes(starts=THREE.starts, vary=("effect", "lag"))
+            signals=(signal("metal", "beta"),), episodes=rl.spec.Episodes(starts=THREE.starts, vary=("effect", "lag"))
         ),
         8,
         (),
@@ -127,7 +127,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
             responses=(*TWO_RESPONSES, rl.Response("third", "third")),
             family="normal",
             drivers=(),
-            regimes=rl.Regimes(count=1),
+            regimes=rl.spec.Regimes(count=1),
         ),
         8,
         (1, (3, 1), (3, 2)),
@@ -136,7 +136,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
         small_spec(
             responses=TWO_RESPONSES,
             responses_vary=("effect", "lag"),
-            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            episodes=rl.spec.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
             signals=(signal("metal", "lognormal"), signal("oil", "negative_binomial")),
         ),
         7,
@@ -148,19 +148,24 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
             responses=TWO_RESPONSES,
             responses_vary=OWN,
             drivers=TWO_DRIVERS,
-            regimes=rl.Regimes(initial="stationary", transitions=BY_ORIGIN),
+            regimes=rl.spec.Regimes(initial="stationary", transitions=BY_ORIGIN),
         ),
         5,
         (),
     ),
     "own regimes, free first": (
-        small_spec(responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.Regimes(initial="dirichlet")),
+        small_spec(
+            responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.spec.Regimes(initial="dirichlet")
+        ),
         4,
         (),
     ),
     "own regimes, three each, no drivers, free first": (
         small_spec(
-            responses=TWO_RESPONSES, responses_vary=OWN, drivers=(), regimes=rl.Regimes(count=3, initial="dirichlet")
+            responses=TWO_RESPONSES,
+            responses_vary=OWN,
+            drivers=(),
+            regimes=rl.spec.Regimes(count=3, initial="dirichlet"),
         ),
         3,
         ((0, 1),),
@@ -180,7 +185,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
     ),
     "moderated by an indicator": (moderated_spec(), 8, (2,)),
     "moderated by a driver of one regime": (
-        moderated_spec(("euro", "easing"), regimes=rl.Regimes(count=1), responses=own_past(1)),
+        moderated_spec(("euro", "easing"), regimes=rl.spec.Regimes(count=1), responses=own_past(1)),
         8,
         (),
     ),
@@ -205,7 +210,7 @@ CASES = {f"kernel {kind}": (small_spec(signals=(signal("metal", kind),)), 8, ())
                 signal("oil", "gamma", moderators=("euro", "easing")),
             ),
             responses_vary=("effect", "lag", "regimes"),
-            episodes=rl.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
+            episodes=rl.spec.Episodes(starts=THREE.starts, vary=("scale", "effect", "lag")),
         ),
         5,
         ((1, 1),),
@@ -222,11 +227,11 @@ POINT_CASES = {
         (),
     ),
     "shared": (small_spec(signals=(POINT,)), 6, (1,)),
-    "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.Regimes(count=1)), 6, ()),
+    "one regime": (small_spec(signals=(POINT,), drivers=(), regimes=rl.spec.Regimes(count=1)), 6, ()),
     "normal": (small_spec(signals=(POINT,), family="normal"), 6, ()),
     "by regime": (small_spec(signals=(EACH,)), 6, ()),
     "three episodes": (small_spec(signals=(POINT,), episodes=THREE), 8, ()),
-    "ten lags, three regimes": (small_spec(signals=(POINT,), regimes=rl.Regimes(count=3), max_lag=10), 5, ()),
+    "ten lags, three regimes": (small_spec(signals=(POINT,), regimes=rl.spec.Regimes(count=3), max_lag=10), 5, ()),
     "beside a gamma": (small_spec(signals=(signal("oil", "gamma"), POINT)), 6, ()),
     "two signals": (small_spec(signals=(POINT, signal("oil", "point", contemporaneous=False)), max_lag=3), 5, ()),
     "two responses": (small_spec(signals=(POINT,), responses=TWO_RESPONSES), 6, ((2, 1),)),
@@ -303,7 +308,7 @@ def test_a_point_lag_is_summed_out(spec, rows, missing):
 
 
 def test_longer_panel_agrees_with_the_twin():
-    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
+    spec = small_spec(drivers=TWO_DRIVERS, regimes=rl.spec.Regimes(count=3, transitions=BY_ORIGIN))
     panel = hand_panel(spec, 300, missing=range(50, 60))
     model = build_model(spec, panel)
     drawn = draw_prior(spec, model, 4, random_seed=5)
@@ -321,7 +326,7 @@ def test_longer_panel_agrees_with_the_twin():
 
 @pytest.fixture(scope="module")
 def constrained():
-    three = rl.Regimes(count=3, transitions=BY_ORIGIN)
+    three = rl.spec.Regimes(count=3, transitions=BY_ORIGIN)
     spec = small_spec(drivers=TWO_DRIVERS, regimes=three, episodes=THREE)
     panel = hand_panel(spec, 12)
     return spec, panel, draw_prior(spec, build_model(spec, panel), 40, random_seed=1)
@@ -366,7 +371,7 @@ def test_kernel_weights_and_initial_law_are_probabilities():
 def test_dimensions_carry_the_names_of_the_spec():
     spec = replaced(
         CASES["lag on the second"][0],
-        regimes=rl.Regimes(count=3, names=("sleepy", "so-so", "wild"), transitions=BY_ORIGIN),
+        regimes=rl.spec.Regimes(count=3, names=("sleepy", "so-so", "wild"), transitions=BY_ORIGIN),
     )
     panel = hand_panel(spec, 8)
     model = build_model(spec, panel)
@@ -437,7 +442,7 @@ def two_row_value(z):
 
 
 def test_the_driver_of_one_row_moves_the_step_into_the_next():
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
     point = {
         "intercept": np.array([[0.1, -0.2]]),
         "log_scale": np.array([0.0]),

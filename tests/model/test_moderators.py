@@ -22,8 +22,10 @@ WEEKLY = moderated_spec(
         rl.Driver("yield", "yield", periods=4, delay="1B", drives=False),
         rl.Driver("euro", "euro", "log_return", periods=2, delay="W-MON", drives=False),
     ),
-    indicators=(rl.Indicator("easing", (rl.Condition("yield", below=0.0), rl.Condition("euro", below=0.01))),),
-    episodes=rl.Episodes(),
+    indicators=(
+        rl.spec.Indicator("easing", (rl.spec.Condition("yield", below=0.0), rl.spec.Condition("euro", below=0.01))),
+    ),
+    episodes=rl.spec.Episodes(),
 )
 
 
@@ -31,10 +33,10 @@ DRIVING = tuple(dataclasses.replace(driver, drives=True) for driver in WEEKLY.dr
 COUPLED = small_spec(
     drivers=DRIVING,
     regime_processes=(
-        rl.RegimeProcess("volatility", carries=("scale",)),
-        rl.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield", "euro")),
+        rl.spec.RegimeProcess("volatility", carries=("scale",)),
+        rl.spec.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield", "euro")),
     ),
-    episodes=rl.Episodes(),
+    episodes=rl.spec.Episodes(),
 )
 
 
@@ -60,8 +62,8 @@ def test_a_file_gives_back_indicators_and_moderators():
     assert spec_from_toml(spec_to_toml(spec)) == spec
     written = spec_to_toml(spec)
     assert '{ driver = "yield", below = 0.1 }' in written
-    assert spec.indicators[0].all_of[1] == rl.Condition("euro", below=0.5, above=-0.4)
-    assert rl.Condition("yield", below=0) == rl.Condition("yield", below=0.0)
+    assert spec.indicators[0].all_of[1] == rl.spec.Condition("euro", below=0.5, above=-0.4)
+    assert rl.spec.Condition("yield", below=0) == rl.spec.Condition("yield", below=0.0)
     assert [one.name for one in spec.transition_drivers] == []
     assert small_spec().transition_drivers == small_spec().drivers
 
@@ -130,7 +132,7 @@ def test_moderators_are_the_same_in_every_cut_and_standardisation():
 
 def test_an_indicator_that_is_constant_is_refused():
     frame = levels()
-    never = dataclasses.replace(STATE, all_of=(rl.Condition("yield", below=-50.0),))
+    never = dataclasses.replace(STATE, all_of=(rl.spec.Condition("yield", below=-50.0),))
     with pytest.raises(rl.errors.PanelError, match="indicator 'easing' is 0 in every period") as caught:
         rl.make_panel(WEEKLY.changed(indicators=(never,)), frame)
     assert "change the bounds in all_of" in caught.value.cure
@@ -185,7 +187,7 @@ def test_moderators_of_a_hand_panel_are_those_in_loops():
 def test_an_effect_in_one_state_alone_is_recovered():
     """An effect of one standard deviation in the state and of none elsewhere, at about ten times its posterior sd."""
     spec = WEEKLY.changed(
-        signals=(dataclasses.replace(WEEKLY.signals[0], moderators=("easing",)),), regimes=rl.Regimes(count=1)
+        signals=(dataclasses.replace(WEEKLY.signals[0], moderators=("easing",)),), regimes=rl.spec.Regimes(count=1)
     )
     panel = rl.make_panel(spec, levels(500))
     one = prior_draws(spec, panel, 1, chains=1).isel(chain=0, draw=0)
@@ -194,7 +196,7 @@ def test_an_effect_in_one_state_alone_is_recovered():
     truth = one.assign({name: 0.0 * one[name] + value for name, value in size.items()})
     fit = rl.fit(spec, rl.simulate(spec, panel, parameters=truth, random_seed=1), **FIT)
     unit = float(panel["response_scale"][0] / panel["signal_scale"][0])
-    read = rl.state_contrast(fit).isel(signal=0, indicator=0)
+    read = rl.results.state_contrast(fit).isel(signal=0, indicator=0)
     for name, expected in (("inside", unit), ("outside", 0.0), ("contrast", unit)):
         draws = read[name].to_numpy()
         assert abs(draws.mean() - expected) < 4 * draws.std(), name

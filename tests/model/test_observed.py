@@ -113,7 +113,7 @@ def test_draws_follow_the_log_density(spec, missing):
 
 def test_later_responses_follow_the_filtered_regime(model):
     """The mean of the row after the known ones, against all regime paths."""
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
     panel = hand_panel(spec, 6)
     panel["response_value"][3, 0] = np.nan
     panel["response_value"][5, 0] = np.nan
@@ -210,12 +210,13 @@ def test_variables_of_ones_own_may_have_the_names_of_quantities():
 def test_processes_may_have_any_name():
     """Names of dimensions are made of that of a process: none is one of the data's or of joint regimes."""
     for name in ("joint", "observed", "transition"):
-        process = rl.RegimeProcess(name, drivers=("yield",), responses=("asset",))
+        process = rl.spec.RegimeProcess(name, drivers=("yield",), responses=("asset",))
         spec = replaced(CASES["two responses"][0], regime_processes=(process,))
         model = build_model(spec, hand_panel(spec, 6))
         assert len(model.coords["regime_combination"]) == 2
 
 
+@pytest.mark.slow
 def test_a_term_enters_the_location():
     """A dummy for one row, with a coefficient of its own, moves that row and no other."""
     row = np.zeros(30)

@@ -351,7 +351,7 @@ def test_leave_one_out_is_refused_and_the_future_can_be_left_out():
 @pytest.mark.slow
 def test_truth_is_recovered():
     """A response with a coefficient of 0.6 of its own and an effect of 0.5 of the signal, in two regimes."""
-    spec = small_spec(responses=lagged(1), drivers=(), controls=(), episodes=rl.Episodes())
+    spec = small_spec(responses=lagged(1), drivers=(), controls=(), episodes=rl.spec.Episodes())
     panel = hand_panel(spec, 500)
     truth = prior_draws(spec, panel, 1, chains=1, seed=3)
     known = {"autoregression": 0.6, "effect": 0.5, "effect_regime": 0.0, "log_scale": -0.5, "contemporaneous": 0.2}

@@ -59,9 +59,9 @@ def test_probabilities_are_those_of_each_alone(pair, kind):
 
 def test_the_best_paths_are_those_of_each_alone(pair):
     together, each = pair
-    read = rl.regime_paths(together, kind="viterbi")
+    read = rl.results.regime_paths(together, kind="viterbi")
     for name, one in each.items():
-        xr.testing.assert_equal(read.sel(response=name, drop=True), rl.regime_paths(one, kind="viterbi"))
+        xr.testing.assert_equal(read.sel(response=name, drop=True), rl.results.regime_paths(one, kind="viterbi"))
 
 
 def test_drivers_do_to_each_what_they_do_to_it_alone(pair):
@@ -76,11 +76,11 @@ def test_drivers_do_to_each_what_they_do_to_it_alone(pair):
 
 def test_spells_are_counted_for_each(pair):
     together, each = pair
-    read = rl.regime_durations(together)
-    paths = rl.regime_paths(together)
+    read = rl.results.regime_durations(together)
+    paths = rl.results.regime_paths(together)
     for name, one in each.items():
         own = read.sel(response=name, drop=True)
-        xr.testing.assert_allclose(own["expected_duration"], rl.regime_durations(one)["expected_duration"])
+        xr.testing.assert_allclose(own["expected_duration"], rl.results.regime_durations(one)["expected_duration"])
         turbulent = (paths.sel(response=name) == 1).mean("time")
         np.testing.assert_allclose(own["share"].sel(regime="turbulent"), turbulent)
 
@@ -106,9 +106,9 @@ def test_figures_take_one_chain(pair):
     together, _ = pair
     for draw, read in (
         (rl.plots.plot_regimes, rl.regime_probabilities(together)),
-        (rl.plots.plot_paths, rl.regime_paths(together)),
+        (rl.plots.plot_paths, rl.results.regime_paths(together)),
         (rl.plots.plot_drivers, rl.driver_effects(together)),
-        (rl.plots.plot_durations, rl.regime_durations(together)),
+        (rl.plots.plot_durations, rl.results.regime_durations(together)),
     ):
         with pytest.raises(rl.errors.FitError, match=r"\.sel\(response='asset'\)"):
             draw(read)

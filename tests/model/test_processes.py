@@ -22,12 +22,12 @@ TWO_SIGNALS = (
     rl.Signal("metal", "metal", kernel=rl.kernels.Gamma(2.0, 1.0, 1.0, 0.5)),
     rl.Signal("oil", "oil", kernel=rl.kernels.LogNormal(2.0, 1.0, 1.0, 0.5)),
 )
-VOLATILITY = rl.RegimeProcess("volatility", carries=("scale", "intercept"))
+VOLATILITY = rl.spec.RegimeProcess("volatility", carries=("scale", "intercept"))
 
 
 def coupling(**changes):
-    usual = {"carries": ("effect",), "order_by": rl.OrderBy("effect"), "drivers": ("yield", "dollar")}
-    return rl.RegimeProcess("coupling", **(usual | changes))
+    usual = {"carries": ("effect",), "order_by": rl.spec.OrderBy("effect"), "drivers": ("yield", "dollar")}
+    return rl.spec.RegimeProcess("coupling", **(usual | changes))
 
 
 def spec_with(*processes, **changes):
@@ -35,14 +35,14 @@ def spec_with(*processes, **changes):
 
 
 def by_origin():
-    return rl.Markov(by_origin=True)
+    return rl.spec.Markov(by_origin=True)
 
 
 CASES = {
     "volatility and coupling": (spec_with(VOLATILITY, coupling()), 6, (2,)),
     "each with a driver, first regimes free and stationary": (
         spec_with(
-            rl.RegimeProcess("volatility", carries=("scale",), drivers=("yield",), initial="dirichlet"),
+            rl.spec.RegimeProcess("volatility", carries=("scale",), drivers=("yield",), initial="dirichlet"),
             coupling(drivers=("dollar",), initial="stationary"),
         ),
         6,
@@ -50,28 +50,28 @@ CASES = {
     ),
     "ordered by the mean and by a driver": (
         spec_with(
-            rl.RegimeProcess("mean", carries=("intercept", "scale"), order_by=rl.OrderBy("intercept")),
-            coupling(order_by=rl.OrderBy("driver", driver="dollar")),
+            rl.spec.RegimeProcess("mean", carries=("intercept", "scale"), order_by=rl.spec.OrderBy("intercept")),
+            coupling(order_by=rl.spec.OrderBy("driver", driver="dollar")),
         ),
         6,
         (),
     ),
     "not ordered, lag and same period": (
         spec_with(
-            rl.RegimeProcess("volatility", carries=("scale",)),
-            coupling(carries=("lag", "contemporaneous", "intercept", "effect"), order_by=rl.OrderBy("none")),
+            rl.spec.RegimeProcess("volatility", carries=("scale",)),
+            coupling(carries=("lag", "contemporaneous", "intercept", "effect"), order_by=rl.spec.OrderBy("none")),
         ),
         6,
         (),
     ),
     "two signals, one orders": (
-        spec_with(VOLATILITY, coupling(order_by=rl.OrderBy("effect", signal="oil")), signals=TWO_SIGNALS),
+        spec_with(VOLATILITY, coupling(order_by=rl.spec.OrderBy("effect", signal="oil")), signals=TWO_SIGNALS),
         6,
         (),
     ),
     "two responses, processes of one and of both": (
         spec_with(
-            rl.RegimeProcess("first", carries=("scale", "intercept"), responses=("asset",)),
+            rl.spec.RegimeProcess("first", carries=("scale", "intercept"), responses=("asset",)),
             coupling(),
             responses=TWO_RESPONSES,
         ),
@@ -80,7 +80,7 @@ CASES = {
     ),
     "three regimes, a forbidden step": (
         spec_with(
-            rl.RegimeProcess("one", count=3, drivers=("yield", "dollar"), forbidden=(("calm", "turbulent"),)),
+            rl.spec.RegimeProcess("one", count=3, drivers=("yield", "dollar"), forbidden=(("calm", "turbulent"),)),
         ),
         6,
         (),
@@ -92,8 +92,8 @@ CASES = {
     ),
     "three processes": (
         spec_with(
-            rl.RegimeProcess("volatility", carries=("scale",)),
-            rl.RegimeProcess("drift", carries=("intercept",), order_by=rl.OrderBy("intercept")),
+            rl.spec.RegimeProcess("volatility", carries=("scale",)),
+            rl.spec.RegimeProcess("drift", carries=("intercept",), order_by=rl.spec.OrderBy("intercept")),
             coupling(),
         ),
         4,
@@ -134,7 +134,9 @@ def test_potential_twin_and_enumeration_agree(spec, rows, missing):
 def test_simulated_paths_are_those_that_the_smoother_expects():
     """Over simulations at known parameters, smoothed probabilities are calibrated, and no forbidden step is taken."""
     spec = spec_with(
-        rl.RegimeProcess("volatility", count=3, carries=("scale", "intercept"), forbidden=(("calm", "turbulent"),)),
+        rl.spec.RegimeProcess(
+            "volatility", count=3, carries=("scale", "intercept"), forbidden=(("calm", "turbulent"),)
+        ),
         coupling(),
     )
     panel = hand_panel(spec, 60)

@@ -34,7 +34,7 @@ TWO = {"intercept": [[0.3, -0.4]], "log_scale": [-0.2], "log_scale_gap": [1.1], 
 
 @pytest.fixture(scope="module")
 def long_run():
-    spec = bare_spec(regimes=rl.Regimes(count=2), family="normal")
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), family="normal")
     return spec, rl.simulate(spec, hand_panel(spec, ROWS, freq="D"), parameters=parameters(**TWO), random_seed=11)
 
 
@@ -130,7 +130,7 @@ def test_residuals_are_student_t():
 
 
 def test_the_driver_of_the_row_before_moves_the_step():
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), drivers=(rl.Driver("yield", "yield"),), family="normal")
     panel = hand_panel(spec, ROWS, freq="D")
     given = parameters(**TWO, driver_effect=[[-1.0, 1.0]])
     simulated = rl.simulate(spec, panel, parameters=given, random_seed=13)

@@ -270,7 +270,7 @@ def test_every_series_is_drawn_in_natural_units_with_its_history_episodes_and_ho
     frame = daily()
     frame.loc["2020-04-10", ["slv", "tips", "usd"]] = np.nan
     frame.loc["2020-06-06":"2020-06-12", "btc"] = np.nan
-    spec = timed(UTC_MIDNIGHT, NEW_YORK, episodes=rl.Episodes((dt.date(2020, 7, 3),), ("early", "late")))
+    spec = timed(UTC_MIDNIGHT, NEW_YORK, episodes=rl.spec.Episodes((dt.date(2020, 7, 3),), ("early", "late")))
     panel = quiet(spec, frame)
     axes = rl.plots.plot_panel(panel)
     table = rl.describe_panel(panel)

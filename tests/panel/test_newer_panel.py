@@ -18,12 +18,12 @@ from regimelag.spec.toml import spec_to_toml
 
 FIRST, LAST = "2020-01-03", "2021-01-29"
 DRIVERS = (rl.Driver("yield", "yield", periods=3), rl.Driver("dollar", "dollar", transform="log_return", periods=2))
-SPEC = small_spec(drivers=DRIVERS, episodes=rl.Episodes(starts=(dt.date(2020, 4, 1),), names=("early", "late")))
+SPEC = small_spec(drivers=DRIVERS, episodes=rl.spec.Episodes(starts=(dt.date(2020, 4, 1),), names=("early", "late")))
 BEYOND = replaced(SPEC, signals=(rl.Signal("metal", "metal", kernel=KERNEL, beyond="other"),))
 TWO = replaced(SPEC, responses=(*SPEC.responses, rl.Response("other", "other")), responses_vary=("effect", "regimes"))
 # Of four episodes the fit knows two: one is over before its window, one begins after it.
 STARTS = (dt.date(2019, 12, 1), dt.date(2020, 4, 1), dt.date(2021, 3, 1))
-LATER = replaced(SPEC, episodes=rl.Episodes(starts=STARTS, vary=("scale", "effect", "lag")))
+LATER = replaced(SPEC, episodes=rl.spec.Episodes(starts=STARTS, vary=("scale", "effect", "lag")))
 SPECS = {"one": SPEC, "beyond": BEYOND, "own regimes": TWO, "a later episode": LATER}
 
 
@@ -246,7 +246,9 @@ def test_draws_are_not_read_with_another_spec(one):
 @pytest.mark.parametrize("sampler", ["pymc", "regimelag"])
 def test_samples_know_the_data_of_their_model(sampler):
     """A posterior of one's own says nothing of a panel, but holds the data that the model had."""
-    spec = small_spec(regimes=rl.Regimes(count=1), drivers=(), signals=(), episodes=rl.Episodes(), family="normal")
+    spec = small_spec(
+        regimes=rl.spec.Regimes(count=1), drivers=(), signals=(), episodes=rl.spec.Episodes(), family="normal"
+    )
     old, new = panel_to(spec, 70), panel_to(spec, 90)
     model = rl.build_model(spec, old)
     counts = {"draws": 10, "tune": 10, "chains": 1, "random_seed": 1, "progressbar": False}

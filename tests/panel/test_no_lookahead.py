@@ -53,7 +53,9 @@ def specs(draw) -> rl.ModelSpec:
         kernel=KERNEL,
         moderators=draw(st.sampled_from([(), ("state",), ("state", "yield")])),
     )
-    state = rl.Indicator("state", (rl.Condition("money", above=-0.01), rl.Condition("yield", above=-10.0)))
+    state = rl.spec.Indicator(
+        "state", (rl.spec.Condition("money", above=-0.01), rl.spec.Condition("yield", above=-10.0))
+    )
     late = st.sampled_from(["28D", "56D", "ME"])
     drivers = (
         rl.Driver(
@@ -138,6 +140,7 @@ def test_a_window_that_ends_at_t_does_not_know_what_comes_after(spec, seed, back
     assert pd.Timestamp(one[nm.TIME].to_numpy()[-1]) <= t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES[:2])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spec=specs(), seed=st.integers(0, 1000), back=st.integers(2, 700))
@@ -173,7 +176,7 @@ def test_drivers_were_published_by_their_row(spec, seed):
 def test_a_state_is_known_before_its_period():
     """Values dated on or after the row before last change nothing in the state of the last row."""
     driver = rl.Driver("yield", "tips", "difference", 4, "1B")
-    state = rl.Indicator("state", (rl.Condition("yield", below=0.0),))
+    state = rl.spec.Indicator("state", (rl.spec.Condition("yield", below=0.0),))
     spec = rl.ModelSpec(
         name="state", responses=(rl.Response("bitcoin", "btc"),), drivers=(driver,), indicators=(state,), max_lag=4
     )

@@ -271,6 +271,7 @@ def test_nothing_dated_after_the_end_changes_anything(seed, row, change):
     xr.testing.assert_equal(one, two)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 1000), row=st.integers(25, 50))
 @settings(max_examples=15, deadline=None)
 def test_rows_up_to_t_do_not_know_later_values_beyond_the_constants(seed, row):

@@ -30,7 +30,7 @@ SPEC = rl.ModelSpec(
     responses=(rl.Response("time", "time", transform="level"),),
     drivers=(rl.Driver("reward", "reward", transform="level", periods=1),),
     # Origins differ, so that each has a slope of its own.
-    regimes=rl.Regimes(initial="dirichlet", transitions=rl.Markov(by_origin=True)),
+    regimes=rl.spec.Regimes(initial="dirichlet", transitions=rl.spec.Markov(by_origin=True)),
     family="normal",
 )
 
@@ -123,7 +123,7 @@ def test_driven_transitions_are_those_of_statsmodels(slope):
     mean, effect, log_sigma = np.array([0.45, -0.6]), np.array([0.2, 0.35]), np.log([0.6, 0.9])
 
     past = rl.Signal("past", "past", contemporaneous=False, kernel=rl.kernels.Gamma(mean_lag=1.0, spread=0.3))
-    regimes = rl.Regimes(initial="stationary", transitions=rl.Markov(by_origin=True))
+    regimes = rl.spec.Regimes(initial="stationary", transitions=rl.spec.Markov(by_origin=True))
     spec = replaced(SPEC, signals=(past,), max_lag=1, regimes=regimes)
     panel = hand_panel(spec, len(y))
     panel["response_value"][:] = y[:, None]

@@ -102,7 +102,7 @@ def test_published_regression_in_our_model_class():
         responses=(rl.Response("asset", "price"),),
         signals=(rl.Signal("past", "price", contemporaneous=False, kernel=kernel),),
         max_lag=1,
-        regimes=rl.Regimes(initial="stationary"),
+        regimes=rl.spec.Regimes(initial="stationary"),
         family="normal",
     )
     panel = hand_panel(spec, len(y))

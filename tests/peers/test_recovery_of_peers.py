@@ -20,7 +20,7 @@ from regimelag.model.build import draw_prior
 
 ROWS, PANELS, THINNED = 150, 20, 99
 SPEC = bare_spec(
-    regimes=rl.Regimes(transitions=rl.Markov(expected_duration=12.0)),
+    regimes=rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=12.0)),
     controls=(rl.Control("dollar", "dollar"),),
     family="normal",
 )
@@ -134,7 +134,7 @@ def test_statsmodels_climbs_to_the_same_maximum():
         warnings.simplefilter("ignore")
         told = {"exog": x[:, None], "switching_exog": False, "switching_variance": True}
         theirs = regression.MarkovRegression(y, k_regimes=2, **told).fit(disp=0)
-    regimes = rl.Regimes(initial="stationary", transitions=rl.Markov(expected_duration=12.0))
+    regimes = rl.spec.Regimes(initial="stationary", transitions=rl.spec.Markov(expected_duration=12.0))
     spec = replaced(SPEC, regimes=regimes)
     panel = hand_panel(spec, ROWS)
     panel["response_value"][:] = y[:, None]

@@ -30,8 +30,8 @@ def readings(idata):
         "plot_regimes": (rl.regime_probabilities(idata), {"path": rl.panel_of(idata)["regime_path"]}),
         "plot_drivers": (rl.driver_effects(idata), {"regime": "calm"}),
         "plot_shares": (rl.regime_summary(idata), {}),
-        "plot_paths": (rl.regime_paths(idata), {"most": 7}),
-        "plot_durations": (rl.regime_durations(idata), {}),
+        "plot_paths": (rl.results.regime_paths(idata), {"most": 7}),
+        "plot_durations": (rl.results.regime_durations(idata), {}),
         "plot_evidence": (rl.lag_report(idata), {}),
         "plot_volatility": (rl.fitted(idata)["standard_deviation"], {}),
         "plot_event_study": (rl.evaluation.event_study(rl.panel_of(idata), above=0.02, quiet=2), {}),
@@ -342,7 +342,7 @@ def test_other_shapes_are_drawn():
         rl.Signal("metal", "metal", kernel=small_spec().signals[0].kernel, contemporaneous=False),
         rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
     )
-    spec = small_spec(signals=signals, regimes=rl.Regimes(count=3), frequency="ME")
+    spec = small_spec(signals=signals, regimes=rl.spec.Regimes(count=3), frequency="ME")
     tree = prior_fit(spec, hand_panel(spec, 12, freq="ME"), draws=4)
     axes = rl.plots.plot_lag(rl.lag_distribution(tree))
     assert axes.shape == (1, 2)

@@ -165,7 +165,7 @@ def moderated(name):
 
 
 IDLE = (rl.Driver("yield", "yield", drives=False),)
-EASING = rl.Indicator("easing", (rl.Condition("yield", below=0.0),))
+EASING = rl.spec.Indicator("easing", (rl.spec.Condition("yield", below=0.0),))
 SERIES = {
     "no name": Case(rl.Response, {"name": "", "column": "a"}, "give name a text", changed(name="a")),
     "no column": Case(rl.Signal, {"name": "a", "column": None}, "give column a text", changed(column="a")),
@@ -252,69 +252,71 @@ SERIES = {
 }
 STRUCTURE = {
     "start in quotes": Case(
-        rl.Episodes, {"starts": ("2020-01-01",)}, "datetime.date(2012", changed(starts=(dt.date(2020, 1, 1),))
+        rl.spec.Episodes, {"starts": ("2020-01-01",)}, "datetime.date(2012", changed(starts=(dt.date(2020, 1, 1),))
     ),
     "starts out of order": Case(
-        rl.Episodes,
+        rl.spec.Episodes,
         {"starts": (dt.date(2020, 1, 1), dt.date(2019, 1, 1))},
         "sort them",
         lambda given: {"starts": sorted(set(given["starts"]))},
     ),
     "one start": Case(
-        rl.Episodes,
+        rl.spec.Episodes,
         {"starts": dt.date(2020, 1, 1)},
         "write starts = [datetime.date(2020, 1, 1)]",
         changed(starts=[dt.date(2020, 1, 1)]),
     ),
-    "one name of an episode": Case(rl.Episodes, {"names": "all"}),
-    "one name of a regime": Case(rl.Regimes, {"count": 1, "names": "all"}),
+    "one name of an episode": Case(rl.spec.Episodes, {"names": "all"}),
+    "one name of a regime": Case(rl.spec.Regimes, {"count": 1, "names": "all"}),
     "too few names": Case(
-        rl.Episodes,
+        rl.spec.Episodes,
         {"starts": (dt.date(2020, 1, 1),), "names": ("late",)},
         "name the period before the first start too",
         changed(names=("early", "late")),
     ),
     "an episode named all": Case(
-        rl.Episodes,
+        rl.spec.Episodes,
         {"starts": (dt.date(2020, 1, 1),), "names": ("early", "all")},
         'write "every"',
         changed(names=("early", "every")),
     ),
     "a regime named all": Case(
-        rl.Regimes, {"names": ("calm", "all")}, 'write "every"', changed(names=("calm", "every"))
+        rl.spec.Regimes, {"names": ("calm", "all")}, 'write "every"', changed(names=("calm", "every"))
     ),
-    "what varies": Case(rl.Episodes, {"vary": ("scal",)}),
-    "what varies, without a list": Case(rl.Episodes, {"vary": "scale"}),
-    "what varies, not alike": Case(rl.Episodes, {"vary": ("zzz",)}, "choose from", changed(vary=["effect"])),
-    "count": Case(rl.Regimes, {"count": 2.5}),
-    "initial": Case(rl.Regimes, {"initial": "uniforms"}),
-    "initial, not alike": Case(rl.Regimes, {"initial": "zzz"}, "choose one of", changed(initial="stationary")),
-    "names of regimes": Case(rl.Regimes, {"names": ("calm",)}, "leave names out", without("names")),
-    "no duration": Case(rl.Markov, {"expected_duration": ()}),
+    "what varies": Case(rl.spec.Episodes, {"vary": ("scal",)}),
+    "what varies, without a list": Case(rl.spec.Episodes, {"vary": "scale"}),
+    "what varies, not alike": Case(rl.spec.Episodes, {"vary": ("zzz",)}, "choose from", changed(vary=["effect"])),
+    "count": Case(rl.spec.Regimes, {"count": 2.5}),
+    "initial": Case(rl.spec.Regimes, {"initial": "uniforms"}),
+    "initial, not alike": Case(rl.spec.Regimes, {"initial": "zzz"}, "choose one of", changed(initial="stationary")),
+    "names of regimes": Case(rl.spec.Regimes, {"names": ("calm",)}, "leave names out", without("names")),
+    "no duration": Case(rl.spec.Markov, {"expected_duration": ()}),
     "duration of one period": Case(
-        rl.Markov, {"expected_duration": 1.0}, "a number above 1", changed(expected_duration=1.5)
+        rl.spec.Markov, {"expected_duration": 1.0}, "a number above 1", changed(expected_duration=1.5)
     ),
     "log sd of durations": Case(
-        rl.Markov, {"expected_duration_log_sd": -1.0}, "a number above 0", changed(expected_duration_log_sd=1.0)
+        rl.spec.Markov, {"expected_duration_log_sd": -1.0}, "a number above 0", changed(expected_duration_log_sd=1.0)
     ),
-    "by origin": Case(rl.Markov, {"by_origin": 1}, "by_origin=True", changed(by_origin=True)),
+    "by origin": Case(rl.spec.Markov, {"by_origin": 1}, "by_origin=True", changed(by_origin=True)),
     "scale of zero": Case(normal, {"sigma": 0.0}, "write sigma = 1.0", changed(sigma=1.0)),
-    "a condition on nothing": Case(rl.Condition, {"driver": "", "below": 0.0}),
-    "a bound in quotes": Case(rl.Condition, {"driver": "yield", "below": "0"}),
-    "a condition without a bound": Case(rl.Condition, {"driver": "yield"}),
-    "a condition that cannot hold": Case(rl.Condition, {"driver": "yield", "below": 0.0, "above": 0.5}),
-    "an indicator without a name": Case(rl.Indicator, {"name": "", "all_of": (rl.Condition("yield", below=0.0),)}),
+    "a condition on nothing": Case(rl.spec.Condition, {"driver": "", "below": 0.0}),
+    "a bound in quotes": Case(rl.spec.Condition, {"driver": "yield", "below": "0"}),
+    "a condition without a bound": Case(rl.spec.Condition, {"driver": "yield"}),
+    "a condition that cannot hold": Case(rl.spec.Condition, {"driver": "yield", "below": 0.0, "above": 0.5}),
+    "an indicator without a name": Case(
+        rl.spec.Indicator, {"name": "", "all_of": (rl.spec.Condition("yield", below=0.0),)}
+    ),
     "an indicator without conditions": Case(
-        rl.Indicator,
+        rl.spec.Indicator,
         {"name": "easing", "all_of": ()},
-        'all_of=(regimelag.Condition("real yield", below=0.0),)',
-        lambda given: given | {"all_of": value_at('(regimelag.Condition("real yield", below=0.0),)')},
+        'all_of=(regimelag.spec.Condition("real yield", below=0.0),)',
+        lambda given: given | {"all_of": value_at('(regimelag.spec.Condition("real yield", below=0.0),)')},
     ),
     "a condition alone": Case(
-        rl.Indicator,
-        {"name": "easing", "all_of": rl.Condition("yield", below=0.0)},
-        "all_of=(regimelag.Condition(",
-        changed(all_of=(rl.Condition("yield", below=0.0),)),
+        rl.spec.Indicator,
+        {"name": "easing", "all_of": rl.spec.Condition("yield", below=0.0)},
+        "all_of=(regimelag.spec.Condition(",
+        changed(all_of=(rl.spec.Condition("yield", below=0.0),)),
     ),
 }
 POINTS = (rl.Signal("a", "a", kernel=rl.kernels.Point()), rl.Signal("b", "b", kernel=rl.kernels.Point(by_regime=True)))
@@ -333,7 +335,7 @@ SPECS = {
         model, {"signals": (rl.Driver("a", "a"),)}, "regimelag.Signal", changed(signals=(rl.Signal("a", "a"),))
     ),
     "a number of regimes": Case(
-        model, {"regimes": 3}, "write regimes=regimelag.Regimes(...)", changed(regimes=rl.Regimes(count=3))
+        model, {"regimes": 3}, "write regimes=regimelag.spec.Regimes(...)", changed(regimes=rl.spec.Regimes(count=3))
     ),
     "one name twice": Case(
         model,
@@ -351,32 +353,32 @@ SPECS = {
         {"responses": (rl.Response("asset", "price"), rl.Response("other", "cost")), "family": OneSided()},
     ),
     "durations": Case(
-        rl.Regimes,
-        {"transitions": rl.Markov(expected_duration=(20.0, 30.0, 40.0))},
+        rl.spec.Regimes,
+        {"transitions": rl.spec.Markov(expected_duration=(20.0, 30.0, 40.0))},
         "write expected_duration = 20.0",
-        changed(transitions=rl.Markov(expected_duration=20.0)),
+        changed(transitions=rl.spec.Markov(expected_duration=20.0)),
     ),
     "drivers of one regime": Case(
         model,
-        {"drivers": (rl.Driver("a", "a"),), "regimes": rl.Regimes(count=1)},
-        "regimes=regimelag.Regimes(count=2)",
-        lambda given: given | {"regimes": value_at("regimelag.Regimes(count=2)")},
+        {"drivers": (rl.Driver("a", "a"),), "regimes": rl.spec.Regimes(count=1)},
+        "regimes=regimelag.spec.Regimes(count=2)",
+        lambda given: given | {"regimes": value_at("regimelag.spec.Regimes(count=2)")},
     ),
     "a driver that moderates one regime": Case(
         model,
-        {"drivers": (rl.Driver("a", "a"),), "signals": moderated("a"), "regimes": rl.Regimes(count=1)},
+        {"drivers": (rl.Driver("a", "a"),), "signals": moderated("a"), "regimes": rl.spec.Regimes(count=1)},
         "drives = false for those of moderators and indicators",
         changed(drivers=(rl.Driver("a", "a", drives=False),)),
     ),
     "an indicator with the name of a driver": Case(
         model,
-        {"drivers": IDLE, "indicators": (rl.Indicator("yield", EASING.all_of),)},
+        {"drivers": IDLE, "indicators": (rl.spec.Indicator("yield", EASING.all_of),)},
         "write name = 'yield state' for the indicator",
-        changed(indicators=(rl.Indicator("yield state", EASING.all_of),)),
+        changed(indicators=(rl.spec.Indicator("yield state", EASING.all_of),)),
     ),
     "an indicator of an unknown driver": Case(
         model,
-        {"drivers": IDLE, "indicators": (rl.Indicator("easing", (rl.Condition("yields", below=0.0),)),)},
+        {"drivers": IDLE, "indicators": (rl.spec.Indicator("easing", (rl.spec.Condition("yields", below=0.0),)),)},
         "write driver = 'yield'",
         changed(indicators=(EASING,)),
     ),
@@ -466,13 +468,13 @@ SPECS = {
     "what varies over responses": Case(two_responses, {"responses_vary": ("effects", "lags")}),
     "lag of a simplex by episode": Case(
         with_kernel,
-        {"kernel": rl.kernels.Dirichlet(), "episodes": rl.Episodes(vary=("scale", "lag"))},
+        {"kernel": rl.kernels.Dirichlet(), "episodes": rl.spec.Episodes(vary=("scale", "lag"))},
         'drop "lag" from vary',
-        changed(episodes=rl.Episodes(vary=("scale",))),
+        changed(episodes=rl.spec.Episodes(vary=("scale",))),
     ),
     "point lag by episode": Case(
         with_kernel,
-        {"kernel": rl.kernels.Point(), "episodes": rl.Episodes(vary=("scale", "lag")), "max_lag": 20},
+        {"kernel": rl.kernels.Point(), "episodes": rl.spec.Episodes(vary=("scale", "lag")), "max_lag": 20},
         "a gamma, lognormal, negative_binomial or beta kernel",
         changed(kernel=rl.kernels.Gamma()),
     ),
@@ -490,7 +492,7 @@ SPECS = {
     ),
     "joint regimes": Case(
         two_responses,
-        {"regimes": rl.Regimes(count=5), "responses_vary": ("effect", "regimes")},
+        {"regimes": rl.spec.Regimes(count=5), "responses_vary": ("effect", "regimes")},
         'drop "regimes" from responses_vary',
         changed(responses_vary=("effect",)),
     ),
@@ -510,12 +512,13 @@ SPECS = {
     "garch of two regimes": Case(
         model,
         {"volatility": "garch", "drivers": (rl.Driver("yield", "yield"),)},
-        "write drivers = [] (drivers=() in Python) and count = 1 in [regimes] (regimes=regimelag.Regimes(count=1))",
-        changed(drivers=(), regimes=rl.Regimes(count=1)),
+        "write drivers = [] (drivers=() in Python) and count = 1 in [regimes] "
+        "(regimes=regimelag.spec.Regimes(count=1))",
+        changed(drivers=(), regimes=rl.spec.Regimes(count=1)),
     ),
     "garch of another family": Case(
         model,
-        {"volatility": "garch", "regimes": rl.Regimes(count=1), "family": "one_sided"},
+        {"volatility": "garch", "regimes": rl.spec.Regimes(count=1), "family": "one_sided"},
         'write family = "student_t"',
         changed(family="student_t"),
     ),
@@ -523,7 +526,7 @@ SPECS = {
         model,
         {
             "volatility": "garch",
-            "regimes": rl.Regimes(count=1),
+            "regimes": rl.spec.Regimes(count=1),
             "signals": (rl.Signal("m", "m", kernel=rl.kernels.Point()),),
         },
         "(regimelag.kernels.Gamma())",
@@ -533,7 +536,7 @@ SPECS = {
 
 
 def process(name="volatility", **parts):
-    return rl.RegimeProcess(name, **parts)
+    return rl.spec.RegimeProcess(name, **parts)
 
 
 def coupling(**parts):
@@ -559,17 +562,17 @@ class Walk(transitions.Markov):
 
 
 PROCESSES = {
-    "no name": Case(rl.RegimeProcess, {"name": ""}),
-    "a name that is taken": Case(rl.RegimeProcess, {"name": "regime"}),
+    "no name": Case(rl.spec.RegimeProcess, {"name": ""}),
+    "a name that is taken": Case(rl.spec.RegimeProcess, {"name": "regime"}),
     "count": Case(process, {"count": 0}),
     "drivers of one regime": Case(process, {"count": 1, "drivers": ("a",)}),
     "what is carried": Case(process, {"carries": ("scal",)}),
     "nothing carried": Case(process, {"carries": ()}),
     "initial": Case(process, {"initial": "uniforms"}),
     "one driver": Case(process, {"drivers": "a"}),
-    "quantity": Case(rl.OrderBy, {"quantity": "scales"}),
+    "quantity": Case(rl.spec.OrderBy, {"quantity": "scales"}),
     "a signal and no effect": Case(
-        rl.OrderBy, {"quantity": "scale", "signal": "metal"}, "leave signal out", without("signal")
+        rl.spec.OrderBy, {"quantity": "scale", "signal": "metal"}, "leave signal out", without("signal")
     ),
     "order": Case(process, {"order_by": 3}),
     "names": Case(process, {"names": ("calm",)}, "leave names out", without("names")),
@@ -584,14 +587,14 @@ PROCESSES = {
     "ordered by a driver, of other transitions": Case(
         process,
         {"order_by": {"quantity": "driver", "driver": "a"}, "drivers": ("a",), "transitions": Walk()},
-        "transitions=regimelag.Markov()",
-        changed(transitions=rl.Markov()),
+        "transitions=regimelag.spec.Markov()",
+        changed(transitions=rl.spec.Markov()),
     ),
     "transitions": Case(
         process,
-        {"transitions": rl.Markov(expected_duration=(20.0, 30.0, 40.0))},
+        {"transitions": rl.spec.Markov(expected_duration=(20.0, 30.0, 40.0))},
         "write expected_duration = 20.0",
-        changed(transitions=rl.Markov(expected_duration=20.0)),
+        changed(transitions=rl.spec.Markov(expected_duration=20.0)),
     ),
     "forbidden": Case(process, {"forbidden": (("calm", "loud"),)}),
     "no way out": Case(
@@ -601,7 +604,7 @@ PROCESSES = {
         changed(forbidden=(("calm", "turbulent"),)),
     ),
     "no way back": Case(process, {"forbidden": (("calm", "turbulent"),), "initial": "stationary"}),
-    "both": Case(model, {"regimes": rl.Regimes(count=3), "regime_processes": (process(carries=("scale",)),)}),
+    "both": Case(model, {"regimes": rl.spec.Regimes(count=3), "regime_processes": (process(carries=("scale",)),)}),
     "a process of each response": Case(
         two_responses, {"responses_vary": ("effect", "regimes"), "regime_processes": (process(carries=("scale",)),)}
     ),
@@ -1243,7 +1246,7 @@ READINGS = {
     "kind of probability": Case(
         rl.regime_probabilities, {"kind": "smooth"}, "choose one of them", changed(kind="smoothed")
     ),
-    "kind of path": Case(rl.regime_paths, {"kind": "best"}, "choose one of them", changed(kind="viterbi")),
+    "kind of path": Case(rl.results.regime_paths, {"kind": "best"}, "choose one of them", changed(kind="viterbi")),
     "a driver's column": Case(
         rl.driver_effects, {"moves": {"yields": -0.5}}, "write 'yield'", changed(moves={"yield": -0.5})
     ),
@@ -1265,7 +1268,7 @@ def test_the_cure_of_what_a_model_lacks(tiny):
     for reading, says in (
         (rl.lag_distribution, "fit a model whose signal has a kernel"),
         (rl.driver_effects, "fit a model with [[drivers]]"),
-        (rl.driver_report, "fit a model with [[drivers]]"),
+        (rl.results.driver_report, "fit a model with [[drivers]]"),
         (lambda fit: rl.evaluation.impulse_response(fit, shock=0.1), "fit a model with a table [[signals]]"),
     ):
         with pytest.raises(rl.errors.FitError) as caught:
@@ -1362,7 +1365,7 @@ def test_the_cures_of_comparisons(tiny):
     with pytest.raises(rl.errors.FitError) as caught:
         rl.compare([tiny[2], tiny[2]])
     assert "compare({" in caught.value.cure
-    spec, frame = spec_of(episodes=rl.Episodes()), weekly()
+    spec, frame = spec_of(episodes=rl.spec.Episodes()), weekly()
     windows = {"early": {"end": "2022-03-04"}, "late": {"start": "2020-05-01"}}
     fits = {name: prior_fit(spec, rl.make_panel(spec, frame, **window), 2) for name, window in windows.items()}
     with pytest.raises(rl.errors.FitError) as caught:

@@ -16,7 +16,7 @@ from builders import bare_spec, garch_spec, hand_panel, moderated_spec, prior_fi
 
 import regimelag as rl
 from regimelag.reporting.tables import interval, number
-from regimelag.results.driver_report import drivers_in_short
+from regimelag.results.drivers import drivers_in_short
 from regimelag.results.verdict import probability
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -131,7 +131,7 @@ def test_it_says_what_the_readings_say(page, idata):
         for level in ("5 %", "median", "95 %")
     )
     assert interval(low, median, high) in said
-    drivers = rl.driver_report(idata)
+    drivers = rl.results.driver_report(idata)
     assert all(sentence in said for sentence in rl.sentences(drivers))
     held = pd.read_csv(page.parent / "tables" / "driver_report.csv", index_col=[0, 1, 2, 3])
     np.testing.assert_allclose(held["median"], drivers["median"], rtol=1e-12)
@@ -193,14 +193,14 @@ VARIANTS = {
         signals=(rl.Signal("metal", "metal", contemporaneous=False),),
         max_lag=9,
         controls=(),
-        episodes=rl.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
+        episodes=rl.spec.Episodes(starts=(dt.date(2020, 6, 5),), vary=("scale", "lag")),
     ),
     "moderated": moderated_spec(("easing", "euro")),
     # The drivers move one of two processes.
     "coupling": small_spec(
         regime_processes=(
-            rl.RegimeProcess("volatility", carries=("scale", "intercept")),
-            rl.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield",)),
+            rl.spec.RegimeProcess("volatility", carries=("scale", "intercept")),
+            rl.spec.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("yield",)),
         )
     ),
     "same row": small_spec(signals=(rl.Signal("metal", "metal", kernel=rl.kernels.NoLag()),), drivers=()),

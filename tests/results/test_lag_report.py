@@ -121,7 +121,7 @@ def shifted(tree, spec, panel, **effects):
 @pytest.mark.parametrize("way", ["higher", "lower"])
 def test_asymmetry_is_the_difference_of_the_effects_of_gain_and_loss(way, monkeypatch):
     monkeypatch.setattr(module.View, "diagnostics", ["fine"])
-    spec = small_spec(signals=PARTS, episodes=rl.Episodes())
+    spec = small_spec(signals=PARTS, episodes=rl.spec.Episodes())
     panel = hand_panel(spec, 12)
     tree = prior_fit(spec, panel)
     report = rl.lag_report(tree)
@@ -145,11 +145,12 @@ def test_asymmetry_is_the_difference_of_the_effects_of_gain_and_loss(way, monkey
     assert rl.lag_report(equal).attrs["verdict"]["metal gain less metal loss"].startswith("No asymmetry is identified")
 
 
+@pytest.mark.slow
 def test_asymmetries_share_their_budget_with_responses_alone(monkeypatch):
     monkeypatch.setattr(module.View, "diagnostics", ["fine"])
     responses = (rl.Response("asset", "price"), rl.Response("other", "cost"))
     other = rl.Signal("oil", "oil", kernel=PARTS[0].kernel)
-    spec = small_spec(responses=responses, signals=(*PARTS, other), episodes=rl.Episodes())
+    spec = small_spec(responses=responses, signals=(*PARTS, other), episodes=rl.spec.Episodes())
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 12)))
     said = {name: text for name, text in report.attrs["verdict"].items() if " less " in name}
     assert list(said) == [f"metal gain less metal loss on {name}" for name in ("asset", "other")]
@@ -159,7 +160,7 @@ def test_asymmetries_share_their_budget_with_responses_alone(monkeypatch):
 
 def test_no_asymmetry_is_claimed_where_the_verdict_is_withheld(monkeypatch):
     monkeypatch.setattr(module.View, "diagnostics", ["found", "R-hat is 1.2."])
-    spec = small_spec(signals=PARTS, episodes=rl.Episodes())
+    spec = small_spec(signals=PARTS, episodes=rl.spec.Episodes())
     said = rl.lag_report(prior_fit(spec, hand_panel(spec, 12))).attrs["verdict"]["metal gain less metal loss"]
     assert said == "Nothing is claimed of a difference between metal gain and metal loss. R-hat is 1.2."
 
@@ -197,7 +198,7 @@ def test_only_a_same_period_response_is_reported():
 
 
 def test_effects_that_do_not_differ_have_no_rows():
-    episodes = rl.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late"), vary=("scale",))
+    episodes = rl.spec.Episodes(starts=(dt.date(2020, 1, 25),), names=("early", "late"), vary=("scale",))
     spec = small_spec(episodes=episodes)
     report = rl.lag_report(prior_fit(spec, hand_panel(spec, 8)))
     assert ("metal", "lagged effect", "calm", "all") in quantities(report)
@@ -467,7 +468,7 @@ def of_years(by_year, regimes=("calm", "turbulent"), responses=None):
 def test_regimes_that_are_the_calendar_are_told_once():
     # The quarter of 2018 does not count.
     years = {2015: (0.02, 0.98), 2016: (0.5, 0.5), 2017: (0.99, 0.01), 2018: (0.0, 1.0)}
-    (said,) = regime_is_calendar(of_years(years), bare_spec(regimes=rl.Regimes(count=2)), episodes=1)
+    (said,) = regime_is_calendar(of_years(years), bare_spec(regimes=rl.spec.Regimes(count=2)), episodes=1)
     assert said.startswith(
         "The regimes coincide with calendar periods: calm fills 2017, turbulent fills 2015. What is reported of a "
         "regime may be a property of these years."
@@ -476,22 +477,22 @@ def test_regimes_that_are_the_calendar_are_told_once():
     # Of three, one fills a year that the others share in another one.
     three = {2015: (0.01, 0.5, 0.49), 2016: (0.98, 0.01, 0.01), 2017: (0.4, 0.3, 0.3), 2018: (1.0, 0.0, 0.0)}
     labels = ("calm", "middle", "turbulent")
-    (said,) = regime_is_calendar(of_years(three, labels), small_spec(regimes=rl.Regimes(count=3)), episodes=2)
+    (said,) = regime_is_calendar(of_years(three, labels), small_spec(regimes=rl.spec.Regimes(count=3)), episodes=2)
     assert said.startswith("Regime calm coincides with a calendar period: it fills 2016 and is absent from 2015.")
     both = {year: np.array([share, (0.5, 0.5)]) for year, share in years.items()}
     (said,) = regime_is_calendar(of_years(both, responses=("asset", "other")), small_spec(), episodes=2)
     assert said.startswith("The regimes of asset coincide with calendar periods: calm fills 2017")
 
 
-WITHIN = rl.Episodes(starts=(dt.date(2016, 6, 3),))
+WITHIN = rl.spec.Episodes(starts=(dt.date(2016, 6, 3),))
 
 
 @pytest.mark.parametrize(
     ("episodes", "used", "cure", "cured"),
     [
-        (rl.Episodes(), 1, "Write episodes.starts", WITHIN),
-        (rl.Episodes(starts=WITHIN.starts, vary=("effect",)), 2, 'Add "scale" to episodes.vary', WITHIN),
-        (rl.Episodes(starts=(dt.date(2009, 1, 1),)), 1, "No episode starts inside the window: add a date", WITHIN),
+        (rl.spec.Episodes(), 1, "Write episodes.starts", WITHIN),
+        (rl.spec.Episodes(starts=WITHIN.starts, vary=("effect",)), 2, 'Add "scale" to episodes.vary', WITHIN),
+        (rl.spec.Episodes(starts=(dt.date(2009, 1, 1),)), 1, "No episode starts inside the window: add a date", WITHIN),
         (WITHIN, 2, "The scale differs between episodes already", None),
     ],
 )
@@ -512,7 +513,7 @@ def test_the_advice_on_the_calendar_fits_the_spec(episodes, used, cure, cured):
 def on_paths(rows, drivers, **changes):
     """Paths (chain, draw, time) of a spec with these drivers, and their values, as `separation` takes them."""
     names = tuple(rl.Driver(name, name) for name in drivers)
-    spec = bare_spec(**({"regimes": rl.Regimes(count=2), "drivers": names} | changes))
+    spec = bare_spec(**({"regimes": rl.spec.Regimes(count=2), "drivers": names} | changes))
     rows = np.atleast_2d(rows)
     time = pd.date_range("2020-01-03", periods=rows.shape[-1], freq="W-FRI")
     paths = xr.DataArray(rows[None], dims=("chain", "draw", "time"), coords={"time": time})
@@ -581,7 +582,7 @@ def test_slopes_by_origin_are_separated_one_by_one():
     rng = np.random.default_rng(5)
     driver = np.where(np.diff(several, append=several[-1]) == 1, 3.0, rng.uniform(-1, 1, 300))
     assert not told(several, {"gauge": driver})
-    assert told(several, {"gauge": driver}, regimes=rl.Regimes(transitions=BY_ORIGIN))
+    assert told(several, {"gauge": driver}, regimes=rl.spec.Regimes(transitions=BY_ORIGIN))
 
 
 def test_separation_of_one_of_three_regimes_and_of_one_response():
@@ -590,7 +591,7 @@ def test_separation_of_one_of_three_regimes_and_of_one_response():
     driver = np.random.default_rng(6).uniform(-1, 1, 300)
     into, out = (path[:-1] != 2) & (path[1:] == 2), (path[:-1] == 2) & (path[1:] != 2)
     driver[:-1][into], driver[:-1][out] = 5.0, -5.0
-    (said,) = told(path, {"gauge": driver}, regimes=rl.Regimes(count=3))
+    (said,) = told(path, {"gauge": driver}, regimes=rl.spec.Regimes(count=3))
     assert "the steps towards turbulent lie at values of it above" in said
     paths, values, spec = on_paths(ONE_SWITCH, {"policy": (WEEKS >= 149).astype(float)})
     other = paths.copy(data=((WEEKS // 50) % 2)[None, None])
@@ -643,7 +644,7 @@ ON_SWITCHES = rl.Driver("policy", "policy")
 @pytest.mark.parametrize("size", [0.5, 1.0, 2.5, 5.0])
 def test_one_switch_with_its_dummy_is_told_of_any_size(size):
     """Paths sampled given the data: they are not certain to the week."""
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(ON_SWITCHES,))
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), drivers=(ON_SWITCHES,))
     panel = hand_panel(spec, 300)
     rng = np.random.default_rng(8)
     dummy = (WEEKS >= 149).astype(float)
@@ -662,8 +663,8 @@ def test_one_switch_with_its_dummy_is_told_of_any_size(size):
     assert "regimes.count = 1, no drivers" in once
     assert "values of it above nearly all others" in separates
     # What the note advises can be built.
-    episodes = rl.Episodes(starts=(dt.date(2022, 11, 18),))
-    replaced(spec, regimes=rl.Regimes(count=1), drivers=(), episodes=episodes)
+    episodes = rl.spec.Episodes(starts=(dt.date(2022, 11, 18),))
+    replaced(spec, regimes=rl.spec.Regimes(count=1), drivers=(), episodes=episodes)
 
 
 def test_a_regime_that_comes_back_was_not_visited_once():
@@ -703,7 +704,9 @@ def test_few_clean_panels_are_told_of_separation(model, panels):
         many = one.isel(draw=[0] * 40).assign_coords(draw=range(40))
         groups = {"/posterior": many, "/prior": many}
         tree = on_panel(xr.DataTree.from_dict(groups), spec, simulated.drop_vars("regime_path"))
-        noted += any("separates" in note for note in separation(rl.regime_paths(tree), panel["driver_value"], spec))
+        noted += any(
+            "separates" in note for note in separation(rl.results.regime_paths(tree), panel["driver_value"], spec)
+        )
     assert np.median(switches) >= 8
     assert noted <= 0.05 * panels
 
@@ -711,7 +714,7 @@ def test_few_clean_panels_are_told_of_separation(model, panels):
 @pytest.mark.slow
 @pytest.mark.parametrize("driver_sd", [0.7, 2.1, 7.0])
 def test_one_switch_with_its_dummy_is_told_of_a_fit(driver_sd):
-    spec = bare_spec(regimes=rl.Regimes(count=2), drivers=(ON_SWITCHES,), priors=priors(driver_effect=driver_sd))
+    spec = bare_spec(regimes=rl.spec.Regimes(count=2), drivers=(ON_SWITCHES,), priors=priors(driver_effect=driver_sd))
     panel = hand_panel(spec, 300)
     dummy = (WEEKS >= 149).astype(float)
     panel["driver_value"][:, 0] = (dummy - dummy.mean()) / dummy.std()

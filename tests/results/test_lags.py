@@ -76,10 +76,10 @@ def test_effects_by_hand(tiny, group):
 TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
 SHAPES = {
     "as it is": small_spec(),
-    "three regimes": small_spec(regimes=rl.Regimes(count=3)),
-    "one regime": small_spec(regimes=rl.Regimes(count=1), drivers=()),
-    "no episodes": small_spec(episodes=rl.Episodes()),
-    "neither": small_spec(regimes=rl.Regimes(count=1), drivers=(), episodes=rl.Episodes()),
+    "three regimes": small_spec(regimes=rl.spec.Regimes(count=3)),
+    "one regime": small_spec(regimes=rl.spec.Regimes(count=1), drivers=()),
+    "no episodes": small_spec(episodes=rl.spec.Episodes()),
+    "neither": small_spec(regimes=rl.spec.Regimes(count=1), drivers=(), episodes=rl.spec.Episodes()),
     "two signals, one without a lag": small_spec(
         signals=(
             rl.Signal("gold", "gold", kernel=rl.kernels.NoLag()),
@@ -104,7 +104,7 @@ def test_the_average_over_the_sample_in_plain_loops(shape):
     panel = hand_panel(spec, 9, missing=missing)
     tree = prior_fit(spec, panel)
     read, draws = rl.effects(tree, random_seed=3), tree["posterior"].to_dataset()
-    paths = rl.regime_paths(tree, random_seed=3).transpose("chain", "draw", "time", ...).to_numpy()
+    paths = rl.results.regime_paths(tree, random_seed=3).transpose("chain", "draw", "time", ...).to_numpy()
     y, episode = panel["response_value"].to_numpy(), panel["episode_index"].to_numpy()
     lagged = [signal.name for signal in spec.lagged_signals]
     assert read["lagged_over_sample"].dims == read["lagged"].dims
@@ -138,7 +138,7 @@ def test_the_average_over_the_sample_in_plain_loops(shape):
 @pytest.mark.slow
 def test_paths_of_the_prior_know_no_responses():
     """With an effect by regime alone the prior's average is that of the chain's law; the posterior's is the data's."""
-    spec = small_spec(drivers=(), episodes=rl.Episodes())
+    spec = small_spec(drivers=(), episodes=rl.spec.Episodes())
     panel = hand_panel(spec, 40)
     tree = prior_fit(spec, panel, draws=2)
     other = tree.copy()

@@ -51,6 +51,7 @@ def spread_regimes(mode, sd):
     mode["stay_log_odds"].values[:] += np.array([-3.0, 3.0]) * sd["stay_log_odds"].values
 
 
+@pytest.mark.slow
 def test_kinds_are_said_with_their_largest_move():
     def scale(mode, sd):
         mode["log_scale"].values[0] += 3 * float(sd["log_scale"][0])
@@ -111,6 +112,7 @@ def test_the_lag_of_a_control_is_said_of_a_model_without_lagged_signals():
     assert rl.modes(tree)["kind"][1].startswith("lag (mean lag of the control dollar ")
 
 
+@pytest.mark.slow
 def test_exchanged_labels_are_told_from_real_differences():
     spec = small_spec()
     tree = own(spec, lambda mode, sd: None, draws=100)
@@ -129,7 +131,7 @@ def test_exchanged_labels_are_told_from_real_differences():
 
 def test_three_labels_rotate_with_their_onward_odds():
     """Relabelled by hand through the full matrix of odds, which the model holds by (regime, onward)."""
-    spec = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
+    spec = small_spec(regimes=rl.spec.Regimes(count=3, transitions=BY_ORIGIN))
     tree = own(spec, lambda mode, sd: None, draws=100)
     first = tree["modes"].to_dataset().isel(mode=0).drop_vars(["weight", "log_posterior", "starts"])
     sd = tree["posterior"].to_dataset().std(("chain", "draw"))

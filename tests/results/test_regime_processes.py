@@ -17,15 +17,15 @@ from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.build import build_model
 from regimelag.reporting.tables import driver_table
 from regimelag.results.evidence import Slab
-from regimelag.results.gain_report import conditional_density_at_zero, gain_claims, gain_of
+from regimelag.results.gains import conditional_density_at_zero, gain_claims, gain_of
 from regimelag.results.view import View
 from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml
 
 DRIVERS = (rl.Driver("yield", "yield"), rl.Driver("dollar", "dollar"))
 PROCESSES = (
-    rl.RegimeProcess("volatility", carries=("scale", "intercept"), drivers=("yield",)),
-    rl.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("dollar",)),
+    rl.spec.RegimeProcess("volatility", carries=("scale", "intercept"), drivers=("yield",)),
+    rl.spec.RegimeProcess("coupling", carries=("effect",), order_by="effect", drivers=("dollar",)),
 )
 SPEC = small_spec(drivers=DRIVERS, regime_processes=PROCESSES)
 REGIMES = {"volatility": ["calm", "turbulent"], "coupling": ["lower effect", "higher effect"]}
@@ -39,7 +39,7 @@ def two():
 
 def test_a_table_of_regimes_is_a_process():
     one = small_spec(drivers=DRIVERS)
-    same = replaced(one, regime_processes=(rl.RegimeProcess("one", drivers=("yield", "dollar")),))
+    same = replaced(one, regime_processes=(rl.spec.RegimeProcess("one", drivers=("yield", "dollar")),))
     panel = hand_panel(one, 8)
     models = [build_model(spec, panel) for spec in (one, same)]
     assert [rv.name for rv in models[0].free_RVs] == [rv.name for rv in models[1].free_RVs]
@@ -63,7 +63,7 @@ def test_a_spec_with_processes_is_written_and_read():
             replaced(
                 PROCESSES[0], count=3, forbidden=(("calm", "turbulent"),), initial="dirichlet", responses=("asset",)
             ),
-            replaced(PROCESSES[1], transitions=rl.Markov(by_origin=True), names=("off", "on")),
+            replaced(PROCESSES[1], transitions=rl.spec.Markov(by_origin=True), names=("off", "on")),
         ),
     )
     assert spec_from_toml(spec.to_toml()) == spec
@@ -81,10 +81,10 @@ def test_a_spec_with_processes_is_written_and_read():
 def test_a_coupling_process_lasts_half_a_year_by_its_prior(frequency, half_year):
     spec = replaced(SPEC, frequency=frequency, regime_processes=PROCESSES)
     volatility, coupling = spec.regime_processes
-    assert coupling.transitions == rl.Markov(expected_duration=half_year, expected_duration_log_sd=0.7)
-    assert volatility.transitions == rl.Markov()
+    assert coupling.transitions == rl.spec.Markov(expected_duration=half_year, expected_duration_log_sd=0.7)
+    assert volatility.transitions == rl.spec.Markov()
     assert spec_from_toml(spec.to_toml()) == spec
-    given = replaced(PROCESSES[1], transitions=rl.Markov(expected_duration=9.0))
+    given = replaced(PROCESSES[1], transitions=rl.spec.Markov(expected_duration=9.0))
     spec = replaced(SPEC, frequency=frequency, regime_processes=(PROCESSES[0], given))
     assert spec.regime_processes[1].model.expected_duration == (9.0,)
 
@@ -100,13 +100,13 @@ def test_probabilities_are_those_of_each_process(two):
 
 
 def test_paths_are_those_of_the_joint_regimes(two):
-    paths = rl.regime_paths(two, random_seed=4)
+    paths = rl.results.regime_paths(two, random_seed=4)
     view, rng = View.of(two), np.random.default_rng(4)
     joint = view.at_draws.measured(lambda chunk: sample_paths_draws(*chunk.hmm, rng.random(chunk.hmm[0].shape[:2])))
     # Joint regimes are numbered with the last process innermost.
     expected = np.stack([joint // 2, joint % 2], axis=-1).reshape(paths.shape)
     np.testing.assert_array_equal(paths, expected)
-    durations = rl.regime_durations(two, random_seed=4)
+    durations = rl.results.regime_durations(two, random_seed=4)
     share = durations["share"].sel(regime_process="coupling", regime="higher effect")
     np.testing.assert_allclose(share, paths.sel(regime_process="coupling").mean("time"))
     assert np.isnan(durations["share"].sel(regime_process="coupling", regime="calm")).all()
@@ -117,7 +117,7 @@ def test_tables_have_a_column_of_the_process(two):
     for name, labels in REGIMES.items():
         assert set(summary.loc[summary["regime_process"] == name, "regime"]) == set(labels)
     assert set(summary.loc[summary["quantity"] == "volatility", "regime_process"]) == {"volatility"}
-    report = rl.driver_report(two)
+    report = rl.results.driver_report(two)
     assert set(zip(report["regime_process"], report["driver"], strict=True)) == {
         ("volatility", "yield"),
         ("coupling", "dollar"),
@@ -214,9 +214,9 @@ def test_probabilities_and_moves_are_told_by_process(two):
 def test_figures_take_one_process(two):
     for draw, read in (
         (rl.plots.plot_regimes, rl.regime_probabilities(two)),
-        (rl.plots.plot_paths, rl.regime_paths(two)),
+        (rl.plots.plot_paths, rl.results.regime_paths(two)),
         (rl.plots.plot_drivers, rl.driver_effects(two)),
-        (rl.plots.plot_durations, rl.regime_durations(two)),
+        (rl.plots.plot_durations, rl.results.regime_durations(two)),
     ):
         with pytest.raises(rl.errors.FitError, match=r"\.sel\(regime_process='volatility'\)"):
             draw(read)
@@ -316,7 +316,7 @@ def test_no_difference_is_claimed_where_no_rule_is_there(changes):
 def test_a_model_without_a_gain_is_refused():
     spec = bare_spec()
     with pytest.raises(rl.errors.FitError, match='read_spec\\("coupling"\\)'):
-        rl.gain_report(prior_fit(spec, hand_panel(spec, 8)))
+        rl.results.gain_report(prior_fit(spec, hand_panel(spec, 8)))
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def enumerated(spec, panel, tree, chain, draw):
 @pytest.fixture(scope="module")
 def three():
     spec = small_spec(
-        regimes=rl.Regimes(count=3, initial="stationary"), drivers=(rl.Driver("a", "a"), rl.Driver("b", "b"))
+        regimes=rl.spec.Regimes(count=3, initial="stationary"), drivers=(rl.Driver("a", "a"), rl.Driver("b", "b"))
     )
     panel = hand_panel(spec, 6)
     return spec, panel, prior_fit(spec, panel, draws=4)
@@ -85,7 +85,7 @@ def test_one_regime_is_certain():
     tree = prior_fit(spec, hand_panel(spec, 8), draws=4)
     for kind in KINDS:
         np.testing.assert_allclose(rl.regime_probabilities(tree, kind=kind), 1.0)
-    durations = rl.regime_durations(tree)
+    durations = rl.results.regime_durations(tree)
     np.testing.assert_array_equal(durations["mean_duration"], 8.0)
     assert "expected_duration" not in durations
     assert "volatility" in set(rl.regime_summary(tree)["quantity"])
@@ -93,7 +93,7 @@ def test_one_regime_is_certain():
         rl.driver_effects(tree)
 
 
-@pytest.mark.parametrize("read", [rl.regime_probabilities, rl.regime_paths])
+@pytest.mark.parametrize("read", [rl.regime_probabilities, rl.results.regime_paths])
 def test_other_kinds_are_refused(tiny, read):
     with pytest.raises(rl.errors.FitError, match="smooth"):
         read(tiny[2], kind="smooth")
@@ -114,7 +114,7 @@ def same_draw(tree, spec, panel, copies):
 def test_sampled_paths_follow_their_joint_law(tiny):
     spec, panel, tree = tiny
     copies = 20_000
-    paths = rl.regime_paths(same_draw(tree, spec, panel, copies), random_seed=5)[0].to_numpy()
+    paths = rl.results.regime_paths(same_draw(tree, spec, panel, copies), random_seed=5)[0].to_numpy()
     truth = enumerated(spec, panel, tree, 0, 2)
     smoothed = truth.smoothed[:, 1]
     error = np.sqrt(smoothed * (1 - smoothed) / copies)
@@ -128,7 +128,7 @@ def test_sampled_paths_follow_their_joint_law(tiny):
 
 def test_sampled_paths_follow_the_seed(tiny):
     tree = tiny[2]
-    one, same, other = (rl.regime_paths(tree, random_seed=seed) for seed in (1, 1, 2))
+    one, same, other = (rl.results.regime_paths(tree, random_seed=seed) for seed in (1, 1, 2))
     assert one.identical(same)
     assert not one.equals(other)
     assert one.dims == ("chain", "draw", "time")
@@ -137,8 +137,8 @@ def test_sampled_paths_follow_the_seed(tiny):
 @pytest.mark.parametrize("case", ["tiny", "three"])
 def test_viterbi_is_the_best_of_all_paths(request, case):
     spec, panel, tree = request.getfixturevalue(case)
-    best = rl.regime_paths(tree, kind="viterbi")
-    assert best.identical(rl.regime_paths(tree, kind="viterbi", random_seed=9))
+    best = rl.results.regime_paths(tree, kind="viterbi")
+    assert best.identical(rl.results.regime_paths(tree, kind="viterbi", random_seed=9))
     for chain in range(2):
         for draw in range(4):
             truth = enumerated(spec, panel, tree, chain, draw)
@@ -162,7 +162,7 @@ def hand_paths(tiny, monkeypatch):
 
 
 def test_durations_are_counted_along_paths(hand_paths):
-    read = rl.regime_durations(hand_paths)
+    read = rl.results.regime_durations(hand_paths)
     calm, turbulent = (read.sel(regime=name).transpose("chain", "draw") for name in ("calm", "turbulent"))
     np.testing.assert_array_equal(calm["mean_duration"], [[1.5, 8.0], [np.nan, 1.0]])
     np.testing.assert_array_equal(turbulent["mean_duration"], [[2.5, np.nan], [8.0, 1.0]])
@@ -177,7 +177,7 @@ def test_expected_duration_is_that_of_a_geometric_spell(tiny):
     spec, panel, tree = tiny
     still = panel.copy(deep=True)
     still["driver_value"][:] = 0.0
-    read = rl.regime_durations(tree)["expected_duration"].transpose("chain", "draw", "regime")
+    read = rl.results.regime_durations(tree)["expected_duration"].transpose("chain", "draw", "regime")
     for chain, draw in ((0, 0), (1, 3)):
         p = plain_transition(spec, still, one_draw(tree["posterior"].to_dataset(), chain, draw), 0)
         np.testing.assert_allclose(read[chain, draw], 1 / (1 - np.diag(p)), rtol=1e-9)
@@ -243,7 +243,7 @@ def test_a_move_of_one_driver_leaves_the_others_alone(three):
     np.testing.assert_allclose(moved["log_odds"].sel(driver="b"), 0.1 * default["log_odds"].sel(driver="b"))
 
 
-ORIGINS = {"tied": rl.Markov(), "by origin": rl.Markov(by_origin=True)}
+ORIGINS = {"tied": rl.spec.Markov(), "by origin": rl.spec.Markov(by_origin=True)}
 TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
 CHAINS = {"one": {}, "own": {"responses": TWO, "responses_vary": ("effect", "regimes")}}
 
@@ -255,7 +255,10 @@ def test_log_odds_are_those_of_the_transition_matrices(count, origins, chains):
     """log P(j) / P(reference) before and after the move, from each origin, averaged; against every reference."""
     drivers = (rl.Driver("a", "a"), rl.Driver("b", "b"))
     spec = small_spec(
-        drivers=drivers, regimes=rl.Regimes(count=count, transitions=ORIGINS[origins]), signals=(), **CHAINS[chains]
+        drivers=drivers,
+        regimes=rl.spec.Regimes(count=count, transitions=ORIGINS[origins]),
+        signals=(),
+        **CHAINS[chains],
     )
     panel = hand_panel(spec, 6)
     tree = prior_fit(spec, panel, draws=2)
@@ -312,7 +315,7 @@ def test_portrait_by_hand(tiny):
         volatility = scale * np.exp(log_scale) * np.sqrt(nu / (nu - 2))
         mean = center + scale * draws["intercept"].isel(response=0).sel(regime=regime)
         expected = 1 + np.exp(draws["stay_log_odds"].sel(regime=regime))
-        paths = rl.regime_paths(tree)
+        paths = rl.results.regime_paths(tree)
         long_run = rl.driver_effects(tree)["long_run"].sel(driver="yield", regime=regime)
         rows = {
             "volatility": volatility,
@@ -344,7 +347,7 @@ def test_readings_do_not_change_the_fit(tiny):
     before = tree.copy(deep=True)
     rl.regime_summary(tree)
     rl.lag_report(tree)
-    rl.regime_paths(tree, kind="viterbi")
+    rl.results.regime_paths(tree, kind="viterbi")
     rl.driver_effects(tree)
     assert tree.identical(before)
 

@@ -20,7 +20,7 @@ def test_readings_of_a_fit(idata, short_panel):
     verified = rl.verify(idata, panel)
     assert rl.sentences(verified) == verified.attrs["verdict"]
     assert rl.sentences(verified)[0] == "The panel is the one that the fit was made with, value by value."
-    drivers = rl.driver_report(idata)
+    drivers = rl.results.driver_report(idata)
     assert rl.sentences(drivers) == drivers.attrs["sentences"] != []
     described = rl.describe_panel(panel)
     assert rl.sentences(described) == described.attrs["notes"]

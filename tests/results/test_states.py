@@ -51,7 +51,7 @@ def plain_contrast(spec, panel, v, path, name, a=0):
 
 
 def test_the_contrast_is_that_of_loops_over_paths(fit):
-    read, paths = state_contrast(fit, random_seed=3), rl.regime_paths(fit, random_seed=3)
+    read, paths = state_contrast(fit, random_seed=3), rl.results.regime_paths(fit, random_seed=3)
     average = rl.effects(fit, random_seed=3)["lagged_over_sample"]
     seen = np.isfinite(PANEL["response_value"].to_numpy()[:, 0])
     state = indicator_values(SPEC, PANEL)[:, 0]
@@ -80,7 +80,7 @@ def test_the_contrast_of_several_responses_without_moderators(own):
     )
     panel = hand_panel(spec, 30, missing=[(2, 1), 9])
     fit = prior_fit(spec, panel, 3)
-    read, paths = state_contrast(fit), rl.regime_paths(fit)
+    read, paths = state_contrast(fit), rl.results.regime_paths(fit)
     for a, name in enumerate(("asset", "other")):
         v = one_draw(fit["posterior"].to_dataset(), 1, 2)
         path = paths[1, 2].to_numpy()
@@ -113,7 +113,7 @@ def test_effects_are_taken_at_stated_values(fit):
     # Over the sample, what is named is held and what is not moves with the periods.
     held = rl.effects(fit, at={"easing": 0, "euro": 0.3})["lagged_over_sample"]
     one = one_draw(fit["posterior"].to_dataset(), 1, 1)
-    path = rl.regime_paths(fit)[1, 1].to_numpy()
+    path = rl.results.regime_paths(fit)[1, 1].to_numpy()
     bare = {name: values for name, values in one.items() if name != "effect_moderator"}
     rows = np.flatnonzero(np.isfinite(PANEL["response_value"].to_numpy()[:, 0]))
     expected = np.mean([plain_effect(SPEC, PANEL, bare, t, int(path[t])) for t in rows])
@@ -237,7 +237,7 @@ def test_readings_of_drivers_are_those_of_the_transitions():
     expected = slopes.sel(destination="turbulent") - slopes.sel(destination="calm")
     np.testing.assert_allclose(changes["log_odds"].sel(regime="turbulent"), expected, atol=1e-12)
     assert float(changes["move"][0]) == float(rl.panel_of(fit)["driver_scale"][2])
-    assert set(rl.driver_report(fit)["driver"]) == {"dollar"}
+    assert set(rl.results.driver_report(fit)["driver"]) == {"dollar"}
     drivers = {"", "dollar"}
     assert set(rl.regime_summary(fit)["driver"]) == drivers
     assert rl.lag_report(fit).attrs["notes"] is not None

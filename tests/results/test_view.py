@@ -55,11 +55,11 @@ def test_lag_report_evaluates_the_model_once_and_takes_the_stored_diagnostics(id
 @pytest.mark.parametrize(
     "read",
     [
-        rl.regime_durations,
+        rl.results.regime_durations,
         rl.regime_summary,
         model_warnings,
         rl.driver_effects,
-        rl.driver_report,
+        rl.results.driver_report,
         rl.effects,
         lambda fit: rl.effects(fit, group="prior"),
         rl.leave_one_out,
@@ -104,7 +104,7 @@ def test_diagnostics_are_stored_for_the_draws_that_they_are_of(idata, tmp_path):
 def test_draws_in_several_chunks_read_the_same_and_are_not_kept(tiny, monkeypatch, counted):
     fit = tiny[2]
     whole = {kind: rl.regime_probabilities(fit, kind=kind) for kind in ("filtered", "smoothed")}
-    paths, moved = rl.regime_paths(fit), rl.driver_effects(fit)
+    paths, moved = rl.results.regime_paths(fit), rl.driver_effects(fit)
     split = at_draws.in_chunks
     monkeypatch.setattr(at_draws, "in_chunks", lambda draws, rows: split(draws, rows, budget=5 * rows))
     counted["evaluate"] = 0
@@ -113,20 +113,20 @@ def test_draws_in_several_chunks_read_the_same_and_are_not_kept(tiny, monkeypatc
         xr.testing.assert_allclose(view.read(rl.regime_probabilities, kind=kind), expected, rtol=1e-12)
     # Twelve draws, five at a time, twice.
     assert counted["evaluate"] == 6
-    xr.testing.assert_identical(rl.regime_paths(fit), paths)
+    xr.testing.assert_identical(rl.results.regime_paths(fit), paths)
     xr.testing.assert_allclose(rl.driver_effects(fit), moved, rtol=1e-10)
 
 
 def test_thinned_draws_are_those_of_the_selected_fit(tiny, counted):
     fit = tiny[2]
     thin = fit.isel(draw=slice(None, None, 4), missing_dims="ignore")
-    expected = rl.regime_probabilities(thin), rl.regime_paths(thin, random_seed=2)
+    expected = rl.regime_probabilities(thin), rl.results.regime_paths(thin, random_seed=2)
     view = View.of(fit)
     view.read(rl.regime_probabilities)
     before = counted["evaluate"]
     some = view.thinned(4)
     xr.testing.assert_allclose(some.read(rl.regime_probabilities), expected[0], rtol=1e-12)
-    xr.testing.assert_identical(some.read(rl.regime_paths, random_seed=2), expected[1])
+    xr.testing.assert_identical(some.read(rl.results.regime_paths, random_seed=2), expected[1])
     assert counted["evaluate"] == before
 
 
@@ -134,9 +134,9 @@ def test_a_reading_is_kept_for_its_arguments_and_for_one_call(tiny):
     fit = tiny[2].copy()
     view = View.of(fit)
     assert View.of(view) is view
-    first = view.read(rl.regime_paths, random_seed=0)
-    assert view.read(rl.regime_paths) is first
-    assert not view.read(rl.regime_paths, random_seed=1).identical(first)
+    first = view.read(rl.results.regime_paths, random_seed=0)
+    assert view.read(rl.results.regime_paths) is first
+    assert not view.read(rl.results.regime_paths, random_seed=1).identical(first)
     assert set(rl.driver_effects(view.fit, moves={"yield": 2.0})) == set(
         view.read(rl.driver_effects, moves={"yield": 2.0})
     )

@@ -33,7 +33,7 @@ for name in ("fit", "regime_probabilities", "markov_loglik"):
 """
 FIT = """
 import numpy as np, pandas as pd, regimelag as rl
-spec = rl.ModelSpec(name="m", responses=(rl.Response("a", "a"),), regimes=rl.Regimes(count=1), family="normal")
+spec = rl.ModelSpec(name="m", responses=(rl.Response("a", "a"),), regimes=rl.spec.Regimes(count=1), family="normal")
 prices = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.03, 40)))
 panel = rl.make_panel(spec, pd.DataFrame({"a": prices}, index=pd.date_range("2020-01-03", periods=40, freq="W-FRI")))
 rl.fit(spec, panel, draws=5, tune=5, chains=1, starts=1, prior_draws=2, random_seed=1, progressbar=False)

@@ -18,7 +18,7 @@ from regimelag.model.build import build_model
 from regimelag.model.data import model_data
 from regimelag.sampling.compiled import CompiledModel
 
-THREE = small_spec(regimes=rl.Regimes(count=3, transitions=BY_ORIGIN))
+THREE = small_spec(regimes=rl.spec.Regimes(count=3, transitions=BY_ORIGIN))
 LARGE = ("baseline", "three regimes")
 SPECS = {"three regimes": THREE, "one regime": bare_spec(family="normal")}
 

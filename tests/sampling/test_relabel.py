@@ -50,13 +50,13 @@ def test_regimes_that_overlap_are_ambiguous():
     assert labels_of(both).ambiguous.mean() == pytest.approx(0.5)
 
 
-UNORDERED = rl.RegimeProcess(
+UNORDERED = rl.spec.RegimeProcess(
     "style",
     count=3,
     order_by="none",
     initial="dirichlet",
     drivers=("yield",),
-    transitions=rl.Markov(expected_duration=5.0, by_origin=True),
+    transitions=rl.spec.Markov(expected_duration=5.0, by_origin=True),
 )
 
 
@@ -67,7 +67,7 @@ def test_labels_with_a_meaning_are_left():
     assert held() == ["style"]
     assert held(order_by="scale") == []
     assert held(forbidden=(("regime 1", "regime 2"),)) == []
-    assert held(transitions=rl.Markov(expected_duration=(5.0, 9.0, 5.0))) == []
+    assert held(transitions=rl.spec.Markov(expected_duration=(5.0, 9.0, 5.0))) == []
     named = rl.Prior("Normal", mu=0.0, sigma=0.3, by_regime={"regime 1": rl.Prior("Normal", mu=1.0, sigma=0.1)})
     spec = small_spec(regime_processes=(UNORDERED,), priors={"intercept": named})
     assert list(exchangeable(spec)) == []
@@ -78,7 +78,7 @@ def test_labels_with_a_meaning_are_left():
 @pytest.mark.parametrize("several", [False, True])
 def test_permuted_draws_and_modes_of_a_fit_are_relabelled(several):
     """The same fit from draws whose labels were permuted, one by one: nothing that is read differs."""
-    volatility = rl.RegimeProcess("volatility", carries=("scale",))
+    volatility = rl.spec.RegimeProcess("volatility", carries=("scale",))
     style = replaced(UNORDERED, carries=("effect", "intercept")) if several else UNORDERED
     spec = small_spec(regime_processes=(volatility, style) if several else (style,))
     panel, prefix = hand_panel(spec, 40), "style_" if several else ""

@@ -82,7 +82,9 @@ def test_keywords_are_the_settings_of_a_sampler(monkeypatch):
 
 @pytest.mark.slow
 def test_a_sampler_and_keywords_give_the_same_draws():
-    spec = small_spec(signals=(), drivers=(), controls=(), episodes=rl.Episodes(), regimes=rl.Regimes(count=1))
+    spec = small_spec(
+        signals=(), drivers=(), controls=(), episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1)
+    )
     panel = hand_panel(spec, 40)
     one = rl.fit(spec, panel, sampler=QUICK, random_seed=3, prior_draws=5, progressbar=False)
     keywords = {name: getattr(QUICK, name) for name in ("draws", "tune", "chains", "cores", "starts")}

@@ -99,6 +99,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
     """In this process, which HDF5 would end."""

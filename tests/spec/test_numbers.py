@@ -19,15 +19,18 @@ SOME = np.array([1, 2, 3])
 # Made of NumPy's numbers, and of Python's.
 PAIRS = {
     "Markov": (
-        lambda: rl.Markov(expected_duration=np.array([20, 10]), expected_duration_log_sd=np.int64(2)),
-        lambda: rl.Markov(expected_duration=(20.0, 10.0), expected_duration_log_sd=2.0),
+        lambda: rl.spec.Markov(expected_duration=np.array([20, 10]), expected_duration_log_sd=np.int64(2)),
+        lambda: rl.spec.Markov(expected_duration=(20.0, 10.0), expected_duration_log_sd=2.0),
     ),
-    "one duration": (lambda: rl.Markov(expected_duration=30), lambda: rl.Markov(expected_duration=(30.0,))),
+    "one duration": (lambda: rl.spec.Markov(expected_duration=30), lambda: rl.spec.Markov(expected_duration=(30.0,))),
     "one duration of NumPy's": (
-        lambda: rl.Markov(expected_duration=np.float64(30.0)),
-        lambda: rl.Markov(expected_duration=[30.0]),
+        lambda: rl.spec.Markov(expected_duration=np.float64(30.0)),
+        lambda: rl.spec.Markov(expected_duration=[30.0]),
     ),
-    "Regimes": (lambda: rl.Regimes(count=SOME[1], names=np.array(["a", "b"])), lambda: rl.Regimes(2, ("a", "b"))),
+    "Regimes": (
+        lambda: rl.spec.Regimes(count=SOME[1], names=np.array(["a", "b"])),
+        lambda: rl.spec.Regimes(2, ("a", "b")),
+    ),
     "Driver": (lambda: rl.Driver("z", np.str_("z"), periods=SOME[2]), lambda: rl.Driver("z", "z", periods=3)),
     "Signal": (
         lambda: rl.Signal("s", "s", contemporaneous=np.bool_(False)),
@@ -64,11 +67,11 @@ def test_the_text_of_a_spec_does_not_tell_how_its_numbers_were_given():
     """A study's folder is known by this text."""
     plain = small_spec(
         priors={"effect": rl.Prior("StudentT", nu=3.0, sigma=0.5)},
-        regimes=rl.Regimes(transitions=rl.Markov(expected_duration=(9.0,))),
+        regimes=rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=(9.0,))),
     )
     given = small_spec(
         priors={"effect": rl.Prior("StudentT", sigma=np.float64(0.5), nu=np.int64(3))},
-        regimes=rl.Regimes(transitions=rl.Markov(expected_duration=9)),
+        regimes=rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=9)),
         max_lag=np.int64(4),
     )
     assert spec_to_toml(given) == spec_to_toml(plain)
@@ -88,11 +91,11 @@ def refused():
     spec, panel = small_spec(), hand_panel(small_spec(), 40)
     bare = {"progressbar": False}
     return {
-        "count": lambda value: rl.Regimes(count=value),
+        "count": lambda value: rl.spec.Regimes(count=value),
         "max_lag": lambda value: small_spec(max_lag=value),
         "periods": lambda value: rl.Driver("z", "z", periods=value),
         "sigma": lambda value: rl.Prior("Normal", sigma=value),
-        "expected_duration": lambda value: rl.Markov(expected_duration=value),
+        "expected_duration": lambda value: rl.spec.Markov(expected_duration=value),
         "spread": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Gamma(2.0, value)),)),
         "masses": lambda value: small_spec(signals=(rl.Signal("s", "s", kernel=rl.kernels.Point(masses=[value] * 4)),)),
         "draws": lambda value: rl.fit(spec, panel, draws=value, **bare),

@@ -127,7 +127,7 @@ def test_scales_by_name_and_by_list():
         "metal_lag_location": rl.Prior("LogNormal", mu=1.0, sigma=0.01),
         "driver_origin_sd": rl.Prior("Exponential", scale=0.1, by_driver={"dollar": rl.Prior("Exponential", scale=5)}),
     }
-    spec = small_spec(drivers=drivers, priors=priors, regimes=rl.Regimes(transitions=BY_ORIGIN))
+    spec = small_spec(drivers=drivers, priors=priors, regimes=rl.spec.Regimes(transitions=BY_ORIGIN))
     panel = hand_panel(spec, 8)
     drawn = draw_prior(spec, build_model(spec, panel), 2000, random_seed=1)
     # Two entries that sum to zero have sigma / sqrt(2) each; five standard errors of a standard deviation.
@@ -149,7 +149,7 @@ def test_changed_models_keep_the_priors_that_they_can_have():
     with pytest.raises(rl.errors.SpecError, match="metal"):
         dataclasses.replace(spec, signals=SIGNALS[1:])
     assert spec.changed(signals=SIGNALS[1:]).priors["effect"] == rl.Prior("Normal", sigma=0.2)
-    bare = spec.changed(signals=(), regimes=rl.Regimes(count=1), drivers=())
+    bare = spec.changed(signals=(), regimes=rl.spec.Regimes(count=1), drivers=())
     assert dict(bare.priors) == {}
     assert spec.changed(name="other").priors == spec.priors
 

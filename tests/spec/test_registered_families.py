@@ -83,7 +83,7 @@ def _registered(monkeypatch):
 
 
 def skewed_spec(**changes):
-    return small_spec(family=Skewed(log_sd=0.4), regimes=rl.Regimes(2, transitions=Alike()), **changes)
+    return small_spec(family=Skewed(log_sd=0.4), regimes=rl.spec.Regimes(2, transitions=Alike()), **changes)
 
 
 def test_a_file_holds_them():
@@ -166,7 +166,7 @@ def test_a_class_that_a_file_would_not_give_back_is_refused():
         kind: ClassVar[str] = "elsewhere"
 
     with pytest.raises(rl.errors.SpecError, match="Elsewhere with kind") as caught:
-        rl.Regimes(2, transitions=Elsewhere())
+        rl.spec.Regimes(2, transitions=Elsewhere())
     assert "TRANSITIONS[Elsewhere.kind] = Elsewhere" in caught.value.cure
 
 
@@ -188,7 +188,7 @@ def test_readings_follow():
     posterior = fit["posterior"]
     # 1 / (1 - p) with odds of staying exp(a) against the one other regime.
     expected = 1.0 + np.exp(posterior["stay"].to_numpy())
-    read = rl.regime_durations(fit)["expected_duration"].transpose("chain", "draw", "regime").to_numpy()
+    read = rl.results.regime_durations(fit)["expected_duration"].transpose("chain", "draw", "regime").to_numpy()
     np.testing.assert_allclose(read, np.repeat(expected[..., None], 2, axis=-1), rtol=1e-12)
     odds = rl.driver_effects(fit)["log_odds"].sel(regime="turbulent").squeeze("driver", drop=True)
     np.testing.assert_allclose(odds, posterior["push"].squeeze("driver", drop=True), atol=1e-12)
@@ -203,7 +203,7 @@ def test_readings_follow():
 def test_simulation_based_calibration_finds_them_calibrated(tmp_path):
     """With prior draws in place of the truth; 40 runs find a rank distribution that is far off."""
     spec = replace(
-        bare_spec(signals=(), drivers=(), controls=()), family=Skewed(), regimes=rl.Regimes(2, transitions=Alike())
+        bare_spec(signals=(), drivers=(), controls=()), family=Skewed(), regimes=rl.spec.Regimes(2, transitions=Alike())
     )
     found = rl.evaluation.sbc(
         spec,
@@ -231,5 +231,5 @@ def test_the_page_runs_to_its_end(tmp_path, monkeypatch):
     said = names["page"].read_text(encoding="utf-8")
     assert "asymmetric Laplace" in said
     assert names["simulated"]["response_value"].notnull().all()
-    durations = rl.regime_durations(names["idata"])["expected_duration"]
+    durations = rl.results.regime_durations(names["idata"])["expected_duration"]
     assert bool((durations.isel(regime=0) == durations.isel(regime=1)).all())

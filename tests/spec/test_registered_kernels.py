@@ -151,7 +151,7 @@ def test_what_a_class_says_is_told():
 
 
 def test_a_location_that_moves_is_told():
-    halves = rl.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "lag"))
+    halves = rl.spec.Episodes(starts=(dt.date(2020, 1, 25),), vary=("scale", "lag"))
     written, _ = told(with_kernels(Shifted(mean_lag=2.0), episodes=halves))
     assert r"\left(m\right)_{e} = m\, \exp" in written
 
@@ -195,7 +195,7 @@ def test_weights_read_of_departures_are_those_of_the_whole_response():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_they_are_in_a_report(tmp_path):
-    spec = all_of_them(drivers=(), controls=(), regimes=rl.Regimes(count=1), episodes=rl.Episodes())
+    spec = all_of_them(drivers=(), controls=(), regimes=rl.spec.Regimes(count=1), episodes=rl.spec.Episodes())
     fit = prior_fit(spec, hand_panel(spec, 40), draws=100)
     page = rl.report(fit, tmp_path / "report")
     plt.close("all")

@@ -275,6 +275,7 @@ def test_an_earlier_end_learns_another_slope_and_history_teaches_none():
     assert float(make_panel(spec, other, start=first)[nm.BEYOND_SLOPE][0]) == slopes[W.index[-1]]
 
 
+@pytest.mark.slow
 def test_the_slope_is_kept_described_and_explained(tmp_path):
     spec = spec_of(signals=(BEYOND, Signal("gold", "gld", kernel=KERNEL)))
     panel = make_panel(spec, W)

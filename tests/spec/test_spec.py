@@ -85,7 +85,7 @@ def several(strategy):
 def transitions(draw, count):
     length = draw(st.sampled_from([1, count]))
     durations = draw(st.lists(st.floats(1.5, 100.0), min_size=length, max_size=length))
-    return rl.Markov(tuple(durations), draw(SCALES), by_origin=draw(st.booleans()))
+    return rl.spec.Markov(tuple(durations), draw(SCALES), by_origin=draw(st.booleans()))
 
 
 DISTRIBUTIONS = {
@@ -128,8 +128,8 @@ def specs(draw):
         controls=draw(several(series(rl.Control))),
         frequency=draw(st.sampled_from(["D", "B", "W-MON", "W-SUN", "ME", "QE"])),
         max_lag=draw(st.integers(6, 40)),
-        episodes=rl.Episodes(starts=starts, names=draw(st.just(()) | labels), vary=draw(vary)),
-        regimes=rl.Regimes(
+        episodes=rl.spec.Episodes(starts=starts, names=draw(st.just(()) | labels), vary=draw(vary)),
+        regimes=rl.spec.Regimes(
             count=count,
             names=draw(st.just(()) | regimes),
             initial=draw(st.sampled_from(["uniform", "stationary", "dirichlet"])),
@@ -165,7 +165,7 @@ def lag_varies(kernel, *, by="episode"):
     responses = (rl.Response("a", "a"), rl.Response("b", "b"))
     if by == "response":
         return rl.ModelSpec(name="m", responses=responses, signals=signals, responses_vary=("lag",))
-    episodes = rl.Episodes(starts=(dt.date(2020, 1, 1),), vary=("lag",))
+    episodes = rl.spec.Episodes(starts=(dt.date(2020, 1, 1),), vary=("lag",))
     return rl.ModelSpec(name="m", responses=responses[:1], signals=signals, episodes=episodes)
 
 
@@ -239,27 +239,30 @@ REFUSED = (
             lambda: rl.Signal(**SIGNAL, contemporaneous=False, kernel=rl.kernels.NoLag()),
             "contemporaneous",
         ),
-        "start a text": (lambda: rl.Episodes(starts=("2020-01-01",)), "starts"),
-        "start a time": (lambda: rl.Episodes(starts=(dt.datetime(2020, 1, 1),)), "starts"),  # noqa: DTZ001, RUF100
-        "starts descend": (lambda: rl.Episodes(starts=(DAY, dt.date(2019, 1, 1))), "starts"),
-        "starts repeat": (lambda: rl.Episodes(starts=(DAY, DAY)), "starts"),
-        "episode names too few": (lambda: rl.Episodes(starts=(DAY,), names=("one",)), "names"),
-        "episode names repeat": (lambda: rl.Episodes(starts=(DAY,), names=("one", "one")), "names"),
-        "episodes vary what": (lambda: rl.Episodes(vary=("scales",)), "vary"),
-        "count zero": (lambda: rl.Regimes(count=0), "count"),
-        "count a fraction": (lambda: rl.Regimes(count=2.0), "count"),
-        "count a truth value": (lambda: rl.Regimes(count=True), "count"),
-        "initial unknown": (lambda: rl.Regimes(initial="Uniform"), "initial"),
-        "regime names too few": (lambda: rl.Regimes(count=3, names=("a", "b")), "names"),
-        "regime names repeat": (lambda: rl.Regimes(names=("a", "a")), "names"),
-        "durations empty": (lambda: rl.Markov(expected_duration=()), "expected_duration"),
-        "duration of one row": (lambda: rl.Markov(expected_duration=(1.0,)), "expected_duration"),
-        "by_origin a number": (lambda: rl.Markov(by_origin=0.3), "by_origin"),
+        "start a text": (lambda: rl.spec.Episodes(starts=("2020-01-01",)), "starts"),
+        "start a time": (lambda: rl.spec.Episodes(starts=(dt.datetime(2020, 1, 1),)), "starts"),  # noqa: DTZ001, RUF100
+        "starts descend": (lambda: rl.spec.Episodes(starts=(DAY, dt.date(2019, 1, 1))), "starts"),
+        "starts repeat": (lambda: rl.spec.Episodes(starts=(DAY, DAY)), "starts"),
+        "episode names too few": (lambda: rl.spec.Episodes(starts=(DAY,), names=("one",)), "names"),
+        "episode names repeat": (lambda: rl.spec.Episodes(starts=(DAY,), names=("one", "one")), "names"),
+        "episodes vary what": (lambda: rl.spec.Episodes(vary=("scales",)), "vary"),
+        "count zero": (lambda: rl.spec.Regimes(count=0), "count"),
+        "count a fraction": (lambda: rl.spec.Regimes(count=2.0), "count"),
+        "count a truth value": (lambda: rl.spec.Regimes(count=True), "count"),
+        "initial unknown": (lambda: rl.spec.Regimes(initial="Uniform"), "initial"),
+        "regime names too few": (lambda: rl.spec.Regimes(count=3, names=("a", "b")), "names"),
+        "regime names repeat": (lambda: rl.spec.Regimes(names=("a", "a")), "names"),
+        "durations empty": (lambda: rl.spec.Markov(expected_duration=()), "expected_duration"),
+        "duration of one row": (lambda: rl.spec.Markov(expected_duration=(1.0,)), "expected_duration"),
+        "by_origin a number": (lambda: rl.spec.Markov(by_origin=0.3), "by_origin"),
         "model name blank": (lambda: model(name=" "), "name"),
         "no response": (lambda: model(responses=()), "response"),
         "responses share a name": (lambda: model(responses=(RESPONSE, RESPONSE)), "responses"),
         "responses vary what": (lambda: model(responses_vary=("lags",)), "responses_vary"),
-        "too many joint regimes": (lambda: own_regimes(regimes=rl.Regimes(count=3), responses=THREE_OF_THEM), "27"),
+        "too many joint regimes": (
+            lambda: own_regimes(regimes=rl.spec.Regimes(count=3), responses=THREE_OF_THEM),
+            "27",
+        ),
         "point lag by regime of one's own": (lambda: own_regimes(signals=BY_REGIME), "by_regime"),
         "point lag by episode": (lambda: lag_varies(rl.kernels.Point()), "gamma, lognormal, negative_binomial or beta"),
         "lag of a simplex by episode": (lambda: lag_varies(rl.kernels.Dirichlet()), "episodes"),
@@ -274,10 +277,10 @@ REFUSED = (
         "kernel beyond max_lag": (lambda: model(signals=(rl.Signal(**SIGNAL),), max_lag=5), "mean_lag"),
         "family unknown": (lambda: model(family="student"), "family"),
         "durations for other regimes": (
-            lambda: rl.Regimes(transitions=rl.Markov(expected_duration=(9.0,) * 3)),
+            lambda: rl.spec.Regimes(transitions=rl.spec.Markov(expected_duration=(9.0,) * 3)),
             "expected_duration",
         ),
-        "drivers of one regime": (lambda: model(drivers=DRIVERS[:1], regimes=rl.Regimes(count=1)), "drivers"),
+        "drivers of one regime": (lambda: model(drivers=DRIVERS[:1], regimes=rl.spec.Regimes(count=1)), "drivers"),
         "frequency unknown": (lambda: model(frequency="weekly"), "frequency"),
         "frequency without a day": (lambda: model(frequency="W"), "frequency"),
     }
@@ -286,7 +289,7 @@ REFUSED = (
         for name, make in {
             "sigma": functools.partial(rl.Prior, "Normal"),
             "nu": functools.partial(rl.Prior, "StudentT", sigma=1.0),
-            "expected_duration_log_sd": rl.Markov,
+            "expected_duration_log_sd": rl.spec.Markov,
         }.items()
         for value in (0.0, -1.0, float("nan"), float("inf"), "1", True)
     }
@@ -398,8 +401,8 @@ def test_errors_are_value_errors():
 
 def test_lists_are_as_good_as_tuples():
     """Python users write lists; the spec stays hashable and writable."""
-    spec = rl.ModelSpec(name="model", responses=[RESPONSE], regimes=rl.Regimes(names=["a", "b"]))
-    assert spec == model(regimes=rl.Regimes(names=("a", "b")))
+    spec = rl.ModelSpec(name="model", responses=[RESPONSE], regimes=rl.spec.Regimes(names=["a", "b"]))
+    assert spec == model(regimes=rl.spec.Regimes(names=("a", "b")))
     assert hash(spec) == hash(spec_from_toml(spec_to_toml(spec)))
 
 
@@ -417,7 +420,7 @@ PARTS = [
     model(),
     RESPONSE,
     *(cls("a", "b") for cls in (rl.Signal, rl.Driver, rl.Control)),
-    *(cls() for cls in (rl.Episodes, rl.Regimes, rl.Markov, *KERNELS.values())),
+    *(cls() for cls in (rl.spec.Episodes, rl.spec.Regimes, rl.spec.Markov, *KERNELS.values())),
 ]
 
 

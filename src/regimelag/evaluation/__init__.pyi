@@ -3,6 +3,7 @@ from .calibration.sbc import sbc
 from .comparison.leave_future_out import LeaveFutureOut
 from .comparison.regime_numbers import compare_regimes
 from .comparison.stacking import stack_chains, stacked_posterior
+from .forecasting.backtest import backtest
 from .forecasting.forecast_scores import backtest_table
 from .forecasting.impulse import impulse_response
 from .forecasting.out_of_sample import score
@@ -12,6 +13,7 @@ from .robustness.lead_lag import lead_lag
 
 __all__ = [
     "LeaveFutureOut",
+    "backtest",
     "backtest_table",
     "compare_regimes",
     "cross_check",

@@ -26,8 +26,8 @@ from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
-from regimelag.results.driver_report import driver_report, drivers_in_short
-from regimelag.results.gain_report import gain_claims, gain_report
+from regimelag.results.drivers import driver_report, drivers_in_short
+from regimelag.results.gains import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, default_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings

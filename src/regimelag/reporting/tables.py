@@ -16,8 +16,8 @@ import xarray as xr
 
 from regimelag.model.latex import prior_in_words
 from regimelag.panel.describe import describe_panel
-from regimelag.results.driver_report import LEAST_STEPS
-from regimelag.results.gain_report import CLAIMED, FACTOR, HIGHER_SHARE, LEAST_SHARE, LOWER_SHARE
+from regimelag.results.drivers import LEAST_STEPS
+from regimelag.results.gains import CLAIMED, FACTOR, HIGHER_SHARE, LEAST_SHARE, LOWER_SHARE
 from regimelag.results.lag_report import DISAGREE
 from regimelag.results.lags import INTERVAL
 from regimelag.results.modes import modes

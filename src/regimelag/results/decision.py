@@ -1,7 +1,7 @@
 """The decision rule of the verdict on a lagged response, on plain numbers.
 
 The rule has three families of claims, each with an error budget of its own: level, regimes and states; that of drivers
-is in `regimelag.results.driver_report`. None asks for a claim of another.
+is in `regimelag.results.drivers`. None asks for a claim of another.
 
 1. Draws that the diagnostics find fault with support no claim.
 2. The verdict is withheld where residuals are serially correlated, or response and signal are both close to a unit

@@ -14,7 +14,7 @@ from regimelag.panel.rows import LOGARITHMIC
 from regimelag.results import evidence
 from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
-from regimelag.results.gain_report import gain_claims, gain_of
+from regimelag.results.gains import gain_claims, gain_of
 from regimelag.results.lags import INTERVAL, check_within, default_within, effects, elasticity_scale, lag_distribution
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained

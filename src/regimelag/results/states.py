@@ -75,7 +75,7 @@ def state_contrast(idata: xr.DataTree, *, group: str = "posterior", random_seed:
     view = View.of(idata)
     spec, panel = view.spec, view.panel
     if not spec.indicators:
-        cure = "fit a model with a table [[indicators]] (indicators=(regimelag.Indicator(...),) in Python)"
+        cure = "fit a model with a table [[indicators]] (indicators=(regimelag.spec.Indicator(...),) in Python)"
         raise FitError("state_contrast", "the model has indicators", "none", cure)
     if not spec.lagged_signals:
         cure = "fit a model whose signal has a kernel other than none"

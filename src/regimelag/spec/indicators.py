@@ -80,5 +80,5 @@ class Indicator:
             "all_of has at least one condition on a driver",
             self.all_of,
             'write all_of = [{driver = "real yield", below = 0.0}] in TOML, or '
-            'all_of=(regimelag.Condition("real yield", below=0.0),) in Python',
+            'all_of=(regimelag.spec.Condition("real yield", below=0.0),) in Python',
         )

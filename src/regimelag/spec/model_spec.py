@@ -32,6 +32,7 @@ from regimelag.spec.series import (
     check_parts,
     closes_of,
     conventions_of,
+    public_path,
 )
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
@@ -53,11 +54,9 @@ def count_of_periods(count: int, frequency: str) -> str:
 
 
 def _check_kind(asked: str, role: str, kind: type[Any], members: object) -> None:
-    known = isinstance(members, tuple)
     strange = [part for part in members if not isinstance(part, kind)] if isinstance(members, tuple) else [members]
-    came = f"a {type(strange[0]).__name__}" if strange else ""
-    cure = f"write {role} = (regimelag.{kind.__name__}(...),)"
-    require(known and not strange, asked, f"{role} are a tuple of regimelag.{kind.__name__}", came, cure)
+    came, place = f"a {type(strange[0]).__name__}" if strange else "", public_path(kind)
+    require(not strange, asked, f"{role} are a tuple of {place}", came, f"write {role} = ({place}(...),)")
 
 
 def _check_kernel(asked: str, kernel: Kernel, max_lag: int) -> None:
@@ -173,7 +172,7 @@ class ModelSpec:
         if not isinstance(self.priors, Priors):
             object.__setattr__(self, "priors", Priors(self.priors))
         for part, cls in {"episodes": Episodes, "regimes": Regimes}.items():
-            came, wanted = getattr(self, part), f"regimelag.{cls.__name__}"
+            came, wanted = getattr(self, part), public_path(cls)
             require(isinstance(came, cls), asked, f"{part} is a {wanted}", came, f"write {part}={wanted}(...)")
         require(
             len(self.responses) >= 1,
@@ -350,7 +349,7 @@ class ModelSpec:
             asked,
             "there is one regime, since the scale cannot follow both its past and a hidden regime",
             f"{len(self.joint_regimes)} regimes",
-            f"{bare}count = 1 in [regimes] (regimes=regimelag.Regimes(count=1)), {constant}",
+            f"{bare}count = 1 in [regimes] (regimes=regimelag.spec.Regimes(count=1)), {constant}",
         )
         require(
             isinstance(self.family, Elliptical),

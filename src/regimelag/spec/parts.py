@@ -112,7 +112,7 @@ class Regimes:
             "regimes",
             "count is a whole number, at least 1",
             f"count = {self.count!r}",
-            "write count = 2 in [regimes], or regimes=regimelag.Regimes(count=2) in Python",
+            "write count = 2 in [regimes], or regimes=regimelag.spec.Regimes(count=2) in Python",
         )
         require_choice("regimes", "initial", self.initial, typing.get_args(Initial))
         require_tuple("regimes", "names", self.names)

@@ -31,7 +31,7 @@ def check_processes(spec: ModelSpec, asked: str) -> None:
             "drivers move the probabilities of at least two regimes",
             f"{len(spec.transition_drivers)} drivers and one regime",
             "write drivers = [], drives = false for those of moderators and indicators, or count = 2 in [regimes] "
-            "(regimes=regimelag.Regimes(count=2) in Python)",
+            "(regimes=regimelag.spec.Regimes(count=2) in Python)",
         )
     counts = [one.count for one in declared(spec)] * (len(spec.responses) if spec.own_regimes else 1)
     shared = 'drop "regimes" from responses_vary, so that all responses share one regime process'

@@ -150,7 +150,7 @@ class RegimeProcess:
             came = f"driver = {self.order_by.driver!r}, of {', '.join(drivers) or 'none'}"
             require(self.order_by.driver in drivers, asked, rule, came, cure)
             rule, came = "only markov transitions are ordered by a driver", type(self.model).__name__
-            cure = 'write transitions = "markov" (transitions=regimelag.Markov() in Python)'
+            cure = 'write transitions = "markov" (transitions=regimelag.spec.Markov() in Python)'
             require(type(self.model) is Markov, asked, rule, came, cure)
         elif quantity != "none":
             rule = "regimes are ordered by a quantity that the process carries, by a driver, or not at all"

@@ -162,6 +162,11 @@ def is_close(close: object) -> bool:
     return True
 
 
+def public_path(cls: type) -> str:
+    """Public location of a part's class: series are at the root, the rest in `regimelag.spec`."""
+    return f"regimelag.{cls.__name__}" if issubclass(cls, Series) else f"regimelag.spec.{cls.__name__}"
+
+
 def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
     """Close of each column that has one, by column.
 

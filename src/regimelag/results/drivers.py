@@ -66,7 +66,7 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
 
     Notes
     -----
-    The rule is in the docstring of ``regimelag.results.driver_report``: a sign with probability 1 - 0.002 / contrasts,
+    The rule is in the docstring of ``regimelag.results.drivers``: a sign with probability 1 - 0.002 / contrasts,
     and at least 5 steps each way. With ``by_origin`` unset a driver has one slope for each destination, so that the
     change for the step back is the negative, and both are one contrast.
 

@@ -68,7 +68,7 @@ def gain_report(idata: xr.DataTree) -> pd.DataFrame:
 
     Notes
     -----
-    The rule is in the docstring of ``regimelag.results.gain_report``. The density of the gain at zero is averaged over
+    The rule is in the docstring of ``regimelag.results.gains``. The density of the gain at zero is averaged over
     200 draws, spread evenly over the posterior.
     """
     view = View.of(idata)

@@ -9,17 +9,17 @@ from builders import hand_panel, one_draw, plain_chains, plain_step, prior_fit, 
 from scipy import stats
 
 import regimelag as rl
-from regimelag.results import driver_report as module
-from regimelag.results.driver_report import LEAST_STEPS, driver_claims, drivers_in_short
+from regimelag.results import drivers as module
+from regimelag.results.drivers import LEAST_STEPS, driver_claims, drivers_in_short
 from regimelag.results.view import View
 
 TWO = (rl.Response("asset", "price"), rl.Response("other", "other"))
 DRIVERS = (rl.Driver("a", "a"), rl.Driver("b", "b"))
 MODELS = {
     "tied": ({"drivers": DRIVERS}, 2),
-    "by origin": ({"drivers": DRIVERS, "regimes": rl.Regimes(transitions=rl.Markov(by_origin=True))}, 4),
-    "three": ({"drivers": DRIVERS, "regimes": rl.Regimes(count=3)}, 6),
-    "three by origin": ({"regimes": rl.Regimes(count=3, transitions=rl.Markov(by_origin=True))}, 6),
+    "by origin": ({"drivers": DRIVERS, "regimes": rl.spec.Regimes(transitions=rl.spec.Markov(by_origin=True))}, 4),
+    "three": ({"drivers": DRIVERS, "regimes": rl.spec.Regimes(count=3)}, 6),
+    "three by origin": ({"regimes": rl.spec.Regimes(count=3, transitions=rl.spec.Markov(by_origin=True))}, 6),
     "shared": ({"responses": TWO, "responses_vary": ("effect",)}, 1),
     "own": ({"responses": TWO, "responses_vary": ("effect", "regimes"), "drivers": DRIVERS}, 4),
 }
@@ -33,13 +33,13 @@ def test_changes_are_those_of_the_transition_matrices(name):
     spec = small_spec(signals=(), **changes)
     panel = hand_panel(spec, 12)
     tree = prior_fit(spec, panel, draws=3)
-    table, labels = rl.driver_report(tree), list(spec.regimes.labels())
+    table, labels = rl.results.driver_report(tree), list(spec.regimes.labels())
     assert list(table.columns) == [
         *("response", "driver", "from", "to", "5 %", "median", "95 %", "P(> 0)", "steps", "claimed")
     ]
     assert table.attrs["contrasts"] == contrasts
     assert table.attrs["threshold"] == pytest.approx(1 - 0.002 / contrasts)
-    paths = rl.regime_paths(tree).stack(every=("chain", "draw")).transpose("every", "time", ...)
+    paths = rl.results.regime_paths(tree).stack(every=("chain", "draw")).transpose("every", "time", ...)
     whose = {"own": ["asset", "other"], "shared": ["all"]}.get(name, ["asset"])
     assert list(table["response"].unique()) == whose
     draws = [one_draw(tree["posterior"].to_dataset(), chain, draw) for chain in (0, 1) for draw in range(3)]
@@ -104,7 +104,7 @@ def test_two_drivers_share_the_false_claims(plain, monkeypatch, positive, claime
     """One of two drivers needs 0.999 for a sign, of either kind; both steps of the pair go with it."""
     tree = with_effects(plain[2], normal(positive), normal(0.6))
     on_paths(monkeypatch, tree, 12)
-    table = rl.driver_report(tree)
+    table = rl.results.driver_report(tree)
     assert list(table["claimed"]) == [claimed, claimed, False, False]
     assert list(table["steps"]) == [6.0, 6.0, 6.0, 6.0]
     assert table["P(> 0)"][0] == pytest.approx(positive, abs=0.0006)
@@ -115,7 +115,7 @@ def test_two_drivers_share_the_false_claims(plain, monkeypatch, positive, claime
 def test_few_steps_either_way_support_no_claim(plain, monkeypatch, switches, steps, claimed):
     tree = with_effects(plain[2], normal(0.9998), normal(0.5))
     on_paths(monkeypatch, tree, switches)
-    table = rl.driver_report(tree)
+    table = rl.results.driver_report(tree)
     assert tuple(table["steps"][:2]) == steps
     assert list(table["claimed"][:2]) == [claimed, claimed]
     said = rl.sentences(table)[0]
@@ -132,11 +132,11 @@ def test_draws_that_are_zero_support_neither_sign(plain, monkeypatch):
 def test_diagnostics_come_before_any_claim(plain, monkeypatch):
     tree = with_effects(plain[2], normal(0.9998), normal(0.5))
     on_paths(monkeypatch, tree, 12)
-    assert rl.driver_report(tree)["claimed"].any()
+    assert rl.results.driver_report(tree)["claimed"].any()
     posterior = tree["posterior"].to_dataset()
     posterior["log_scale"] = posterior["log_scale"] + xr.DataArray([0.0, 1.0], dims="chain")
     tree["posterior"] = xr.DataTree(posterior)
-    table = rl.driver_report(tree)
+    table = rl.results.driver_report(tree)
     assert not table["claimed"].any()
     (said,) = rl.sentences(table)
     assert said.startswith("Convergence diagnostics failed, and nothing is claimed of drivers. R-hat above 1.01")
@@ -145,7 +145,7 @@ def test_diagnostics_come_before_any_claim(plain, monkeypatch):
 def test_words_of_claims_and_of_none(plain, monkeypatch):
     tree = with_effects(plain[2], -normal(0.9998), normal(0.8))
     on_paths(monkeypatch, tree, 12)
-    table = rl.driver_report(tree)
+    table = rl.results.driver_report(tree)
     low, median, high = table.loc[0, ["5 %", "median", "95 %"]]
     one, other, factor = rl.sentences(table)
     assert one == (
@@ -161,8 +161,8 @@ def test_words_of_claims_and_of_none(plain, monkeypatch):
         "No effect on the regimes is claimed of b."
     )
     silent = with_effects(plain[2], normal(0.5), normal(0.8))
-    assert drivers_in_short(rl.driver_report(silent)) == "No driver is shown to move the regimes (a, b)."
-    assert "exaggerated" not in " ".join(rl.sentences(rl.driver_report(silent)))
+    assert drivers_in_short(rl.results.driver_report(silent)) == "No driver is shown to move the regimes (a, b)."
+    assert "exaggerated" not in " ".join(rl.sentences(rl.results.driver_report(silent)))
 
 
 def test_words_where_directions_differ():
@@ -188,15 +188,15 @@ def test_processes_of_their_own_are_named():
 def test_a_model_without_drivers_is_refused():
     spec = small_spec(drivers=())
     with pytest.raises(rl.errors.FitError, match=r"\[\[drivers\]\]"):
-        rl.driver_report(prior_fit(spec, hand_panel(spec, 8), draws=3))
+        rl.results.driver_report(prior_fit(spec, hand_panel(spec, 8), draws=3))
 
 
 def test_a_real_fit_is_read(idata):
-    table, odds = rl.driver_report(idata), rl.driver_effects(idata)["log_odds"].sel(regime="turbulent")
+    table, odds = rl.results.driver_report(idata), rl.driver_effects(idata)["log_odds"].sel(regime="turbulent")
     for name in ("real yield", "dollar"):
         row = table[(table["driver"] == name) & (table["to"] == "turbulent")].iloc[0]
         low, median, high = odds.sel(driver=name).quantile([0.05, 0.5, 0.95])
         np.testing.assert_allclose(row[["5 %", "median", "95 %"]].astype(float), [low, median, high], rtol=1e-9)
     steps = table.drop_duplicates(["from", "to"])["steps"]
-    durations = rl.regime_durations(idata)
+    durations = rl.results.regime_durations(idata)
     assert steps.sum() == pytest.approx(float(durations["switches"].mean()))
