@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 from builders import hand_panel, prior_fit, small_spec
 
@@ -10,7 +12,6 @@ import regimelag as rl
 READINGS = [
     "diagnostics",
     "driver_effects",
-    "driver_report",
     "effects",
     "forecast",
     "lag_distribution",
@@ -19,10 +20,13 @@ READINGS = [
     "modes",
     "one_step_ahead",
     "panel_of",
-    "regime_durations",
-    "regime_paths",
     "regime_summary",
     "regime_probabilities",
+    *(
+        f"results.{name}"
+        for name in rl.results.__all__
+        if name not in ("gain_report", "state_contrast", "state_report")
+    ),
 ]
 
 
@@ -31,7 +35,7 @@ def test_a_path_a_panel_or_a_spec_is_no_fit(name, tiny):
     spec, panel, _ = tiny
     for given, cure in (("fit.nc", "load_fit('fit.nc')"), (panel, "load_fit returned"), (spec, "load_fit returned")):
         with pytest.raises(rl.errors.FitError) as caught:
-            getattr(rl, name)(given)
+            attrgetter(name)(rl)(given)
         assert cure in caught.value.cure
 
 

@@ -18,7 +18,7 @@ from regimelag.spec.kernels import KERNELS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 # Calls of the README's block that take minutes: they are bound to the signature, and what they return is not used.
-LONG = {"fit", "robustness", "backtest"}
+LONG = {"fit", "robustness", "evaluation.backtest"}
 
 
 def module(path):
