@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,7 +48,9 @@ def require_reading(asked: str, value: object, maker: str, kind: type, holds: Ca
         return
     whole = "the fit itself" if isinstance(value, xr.DataTree) else f"a {type(value).__name__} of something else"
     came = whole if isinstance(value, (xr.DataTree, kind)) else f"a {type(value).__name__}"
-    raise FitError(asked, f"the argument is what {maker.partition('(')[0]} returned", came, f"write {asked}({maker})")
+    made = re.sub(r"(^|, )(?=[a-z_.]+\()", r"\1regimelag.", maker)
+    rule = f"the argument is what {made.partition('(')[0]} returned"
+    raise FitError(asked, rule, came, f"write regimelag.plots.{asked}({made})")
 
 
 def color_of(place: int) -> str:

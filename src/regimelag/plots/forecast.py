@@ -101,7 +101,11 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         If it has several responses.
     """
     require_reading(
-        "plot_impulse", response, "impulse_response(idata, shock=0.1)", xr.Dataset, lambda one: "averaged" in one
+        "plot_impulse",
+        response,
+        "evaluation.impulse_response(idata, shock=0.1)",
+        xr.Dataset,
+        lambda one: "averaged" in one,
     )
     of_one_process("plot_impulse", response["averaged"])
     ax = axes_or_new(ax, 9, 3.8)

@@ -185,7 +185,9 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     -------
     matplotlib.axes.Axes
     """
-    require_reading("plot_paths", paths, "regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs)
+    require_reading(
+        "plot_paths", paths, "results.regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs
+    )
     paths = of_one_process("plot_paths", paths)
     ax = axes_or_new(ax, 10, 3.2)
     names = paths.attrs.get("regimes_by_process")
@@ -221,7 +223,7 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
     """
     require_reading(
-        "plot_durations", durations, "regime_durations(idata)", xr.Dataset, lambda one: "mean_duration" in one
+        "plot_durations", durations, "results.regime_durations(idata)", xr.Dataset, lambda one: "mean_duration" in one
     )
     durations = of_one_process("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]

@@ -43,7 +43,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
         (response, 2): gain in log score per origin, in nats, and coverage; both with 90 % intervals.
     """
     require_reading(
-        "plot_backtest", table, "backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
+        "plot_backtest", table, "evaluation.backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
     )
     responses = table.index.unique("response")
     axes = axes_or_grid(axes, len(responses), 2, 10, 3.4)
@@ -85,7 +85,7 @@ def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         (2): log scores with their mean; for each response the empirical distribution function of its PIT values minus
         the uniform one, with the 95 % band of the Kolmogorov-Smirnov test.
     """
-    require_reading("plot_score", scores, "score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
+    require_reading("plot_score", scores, "evaluation.score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
     axes = axes_or_grid(axes, 1, 2, 10, 3.4)[0]
     axes[0].plot(scores[nm.TIME], scores["log_score"], "o", color=POSTERIOR, markersize=3.5, label="one period")
     axes[0].axhline(scores.attrs["mean_log_score"], color=REGIME_COLORS[1], label="mean")
@@ -150,7 +150,7 @@ def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
         `regimelag.evaluation.sbc_table`, adjusted for the number of quantities: for a calibrated model all lines are in
         it in 95 of 100 studies. Quantities that are not calibrated are coloured.
     """
-    require_reading("plot_sbc", tree, "sbc(spec, panel)", xr.DataTree, lambda one: RANKS in one.children)
+    require_reading("plot_sbc", tree, "evaluation.sbc(spec, panel)", xr.DataTree, lambda one: RANKS in one.children)
     table, columns = sbc_table(tree), sbc_columns(tree)
     ax = axes_or_new(ax, 8, 3.4)
     ranked = len(next(iter(columns.values())))
