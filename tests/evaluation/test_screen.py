@@ -11,7 +11,15 @@ from builders import small_spec
 from scipy import stats
 
 import regimelag as rl
-from regimelag.evaluation.comparison.screen import Pair, other_sign, pairs_of, panel_of_pair, table_of, template_of
+from regimelag.evaluation.comparison.screen import (
+    Pair,
+    _labelled,
+    other_sign,
+    pairs_of,
+    panel_of_pair,
+    table_of,
+    template_of,
+)
 from regimelag.evaluation.robustness import refit as refits
 
 SPEC = small_spec(
@@ -80,6 +88,13 @@ def test_few_draws_of_the_other_sign_are_replaced_by_a_tail():
     assert other_sign(0.97, 1.7, 1000) == pytest.approx(0.03)
     assert other_sign(0.999, 3.0, 1000) == pytest.approx(stats.norm.sf(3.0))
     assert other_sign(0.0, 6.0, 1000) == pytest.approx(stats.norm.sf(6.0))
+
+
+def test_words_of_a_fit_have_the_names_of_the_pair():
+    said = "asset and ore are close to a unit root: take differences of asset (ored, ore)."
+    pair = Pair("ore prices", "asset", ("b", "y"))
+    expected = "ore prices and asset are close to a unit root: take differences of ore prices (ored, asset)."
+    assert _labelled(said, SPEC, pair) == expected
 
 
 def test_pairs_leave_out_a_series_with_itself():

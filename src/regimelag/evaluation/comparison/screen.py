@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -228,6 +229,13 @@ def _renamed(said: str, pair: Pair) -> str:
     return said
 
 
+def _labelled(said: str, template: ModelSpec, pair: Pair) -> str:
+    """Words about a pair's fit, with the names of its series in place of the template's."""
+    names = {template.responses[0].name: pair.response, template.lagged_signals[0].name: pair.signal}
+    either = "|".join(map(re.escape, names))
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda found: names[found[0]], said)
+
+
 def _fit(
     template: ModelSpec,
     frame: pd.DataFrame,
@@ -246,7 +254,7 @@ def _fit(
         found = refit(task, longer, seed) | {"draws": longer.chains * longer.draws}
         if found["rhat"] <= RHAT_LIMIT:
             break
-    return found
+    return found | {"withheld": [_labelled(said, template, pairs[number]) for said in found["withheld"]]}
 
 
 def other_sign(positive: float, statistic: float, draws: int) -> float:
