@@ -3,11 +3,11 @@
     python benchmarks/screen.py --repetitions 10 --out out/screen
 
 Twenty responses and ten signals, weekly log returns with Student-t errors of 5 degrees of freedom. Each response
-follows one of the signals, with a cumulative elasticity of --effect at a mean lag of 7 weeks, and is independent of the
-others: 20 of 200 pairs. The model has one regime, two controls that do nothing, and a gamma kernel over 26 weeks. In the
-other pairs the signal that the response follows is missing, so that residuals are serially correlated and most verdicts
-are withheld; *open* counts those that are not. Each finished fit is a file, so a study that was stopped goes on where it
-was.
+follows one of the signals, with a cumulative elasticity of --effect at a mean lag of 7 weeks, and is independent of
+the others: 20 of 200 pairs. The model has one regime, two controls that do nothing, and a gamma kernel over 26 weeks.
+In the other pairs the signal that the response follows is missing, so that residuals are serially correlated and most
+verdicts are withheld; *open* counts those that are not. Each finished fit is a file, so a study that was stopped goes
+on where it was.
 """
 
 from __future__ import annotations
