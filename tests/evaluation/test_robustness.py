@@ -26,7 +26,7 @@ import regimelag as rl
 from regimelag.evaluation.comparison.leave_one_out import pointwise
 from regimelag.evaluation.robustness import altered_panels
 from regimelag.evaluation.robustness.plan import plan_checks
-from regimelag.evaluation.robustness.refit import Refit
+from regimelag.evaluation.robustness.refit import Refit, compiled_on
 from regimelag.evaluation.robustness.robustness import _model_free
 from regimelag.evaluation.robustness.summary import add_findings
 from regimelag.model.evaluate import evaluate, stack_draws
@@ -34,6 +34,8 @@ from regimelag.panel.make import check_panel
 from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.results.decision import claims, decision_threshold
+from regimelag.sampling.compiled import CompiledModel
+from regimelag.spec.terms import prior_constants
 
 TWO = tuple(rl.Signal(name, name, kernel=KERNEL) for name in ("metal", "ore"))
 
@@ -463,3 +465,17 @@ def test_figure():
 
 def test_a_table_is_plain_enough_to_be_kept():
     assert json.loads(json.dumps(table().attrs))["signal"] == "a"
+
+
+@pytest.mark.slow
+def test_a_prior_of_an_elasticity_follows_the_constants_of_each_refit():
+    """A window with other standard deviations, fitted after another one in the same process."""
+    spec = small_spec(priors={"effect": rl.Prior("Normal", sigma=0.8, unit="elasticity")})
+    first = hand_panel(spec, 12)
+    second = first.assign(response_scale=3.0 * first["response_scale"])
+    for panel in (first, second, first):
+        compiled = compiled_on(Refit(spec, panel, panel, ""))
+        point = np.full(compiled.size, 0.1)
+        alone = CompiledModel(rl.build_model(spec, panel)).value_and_gradient(point)
+        np.testing.assert_allclose(compiled.value_and_gradient(point)[0], alone[0], rtol=1e-12)
+    assert prior_constants(small_spec(), first) == ()

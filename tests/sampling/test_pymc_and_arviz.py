@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import arviz as az
 import numpy as np
 import pymc as pm
+import pymc_extras as pmx
 import pytest
 from builders import bare_spec, cut, hand_panel, prior_fit
 from matplotlib import pyplot as plt
@@ -26,8 +29,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def by_hand(model):
-    """Mean and standard deviation of the coefficient of the control, by quadrature of all three parameters."""
+def by_pymc(model):
+    """Draws of PyMC's default sampler, whatever that is."""
     with model:
         return pm.sample(draws=1000, tune=500, chains=2, cores=1, compute_convergence_checks=False, **QUIET)
 
@@ -42,7 +45,7 @@ def near(values, reference, name):
 @pytest.mark.parametrize(
     "settings", [{"nuts_sampler": "pymc"}, {"nuts_sampler": "nutpie"}, {"nuts_sampler": "numpyro"}]
 )
-def test_every_sampler_of_pymc_draws_from_the_posterior_of_fit(model, by_hand, settings):
+def test_every_sampler_of_pymc_draws_from_the_posterior_of_fit(model, by_pymc, settings):
     if settings["nuts_sampler"] == "numpyro":
         pytest.importorskip("numpyro")
     with model:
@@ -52,29 +55,60 @@ def test_every_sampler_of_pymc_draws_from_the_posterior_of_fit(model, by_hand, s
     fit = rl.as_fit(draws, SPEC, PANEL, model=model, prior_draws=20, random_seed=1)
     own = rl.fit(SPEC, PANEL, draws=1000, tune=500, chains=2, cores=1, starts=2, prior_draws=20, **QUIET)
     assert near(fit, own, "control_effect")
-    assert near(by_hand, own, "log_scale")
+    assert near(by_pymc, own, "log_scale")
     assert fit["posterior"].attrs["inference_library"] in ("pymc", "nutpie", "numpyro")
     assert set(fit["observed_data"].data_vars) == {"response_value"}
 
 
-def test_optimisation_and_approximations_take_the_model(model, by_hand):
+def test_optimisation_and_approximations_take_the_model(model, by_pymc):
     with model:
         top = pm.find_MAP(progressbar=False)
         mean_field = pm.fit(20_000, method="advi", **QUIET).sample(500, random_seed=1)
         monte_carlo = pm.sample_smc(500, chains=2, cores=1, progressbar=False, random_seed=1)
+        laplace = pmx.fit_laplace(draws=1000, progressbar=False, random_seed=1)
     logp = model.compile_logp(**QUICK)
     assert logp(top | {name: top[name] for name in model.initial_point()}) > logp(model.initial_point())
-    reference = by_hand["posterior"]["control_effect"]
-    for tree in (mean_field, monte_carlo):
+    reference = by_pymc["posterior"]["control_effect"]
+    for tree in (mean_field, monte_carlo, laplace):
         gap = abs(tree["posterior"]["control_effect"].mean() - reference.mean()) / reference.std()
         assert float(gap) < 0.3
 
 
-def test_densities_by_variable(model, by_hand):
+def test_steps_of_pymc_draw_from_the_posterior(model, by_pymc):
+    settings = {"tune": 1000, "chains": 2, "cores": 1, "compute_convergence_checks": False, **QUIET}
     with model:
-        prior = pm.compute_log_prior(by_hand, extend_inferencedata=False, progressbar=False, compile_kwargs=QUICK)
-        joint = pm.compute_log_likelihood(by_hand, extend_inferencedata=False, progressbar=False, compile_kwargs=QUICK)
-    fit = rl.as_fit(by_hand, SPEC, PANEL, model=model, prior_draws=2, random_seed=1)
+        hamiltonian = pm.sample(1000, step=pm.HamiltonianMC(), **settings)
+        mixed = pm.sample(1000, step=[pm.NUTS([model["intercept"]]), pm.Metropolis([model["log_scale"]])], **settings)
+    for draws in (hamiltonian, mixed):
+        for name in ("intercept", "control_effect", "log_scale"):
+            assert near(draws, by_pymc, name), name
+
+
+def test_a_model_is_written_copied_and_compiled_in_every_mode(model, by_pymc):
+    point = model.initial_point()
+
+    def value_and_slopes(one, mode):
+        variables = [one[name] for name in point]
+        return one.compile_logp(mode=mode)(point), one.compile_dlogp(variables, mode=mode)(point)
+
+    expected = value_and_slopes(model, "FAST_COMPILE")
+    for one, mode in ((model, "FAST_RUN"), (model, "NUMBA"), (copy.deepcopy(model), "FAST_COMPILE")):
+        found = value_and_slopes(one, mode)
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-9)
+    for written in (model._repr_latex_(), model.str_repr(), pm.model_to_mermaid(model)):
+        assert all(name.split("_")[0] in written for name in ("intercept", "control_effect", "response_value"))
+    assert len(model.table().columns) >= 3
+    with model:
+        computed = pm.compute_deterministics(by_pymc, progressbar=False, compile_kwargs=QUICK)
+    assert set(computed.data_vars) == {one.name for one in model.deterministics}
+
+
+def test_densities_by_variable(model, by_pymc):
+    with model:
+        prior = pm.compute_log_prior(by_pymc, extend_inferencedata=False, progressbar=False, compile_kwargs=QUICK)
+        joint = pm.compute_log_likelihood(by_pymc, extend_inferencedata=False, progressbar=False, compile_kwargs=QUICK)
+    fit = rl.as_fit(by_pymc, SPEC, PANEL, model=model, prior_draws=2, random_seed=1)
     for name, values in fit["log_prior"].data_vars.items():
         np.testing.assert_allclose(prior[name].sum([d for d in prior[name].dims if d not in values.dims]), values)
     units = 40 * np.log(float(PANEL["response_scale"][0]))
@@ -127,10 +161,56 @@ def test_figures_of_the_whole_fit(idata):
 
 
 def test_figures_of_one_response_without_its_axis(idata):
-    one = idata.sel(response="bitcoin")
-    for drawn in (az.plot_ppc_pit(one), az.plot_ppc_interval(one)):
+    one, left_out = idata.sel(response="bitcoin"), rl.leave_one_out(idata)
+    figures = [az.plot_ppc_pit(one), az.plot_ppc_pit(one, coverage=True), az.plot_ppc_interval(one)]
+    figures += [az.plot_ppc_pit(left_out), az.plot_loo_pit(left_out)]
+    for drawn in figures:
         assert any("response_value" in each.to_dataset() for each in drawn.viz.subtree)
     plt.close("all")
+
+
+def test_figures_of_convergence_and_of_sensitivity_show_the_parameter(idata):
+    effect = {"var_names": ["effect"]}
+    figures = [
+        az.plot_convergence_dist(idata, **effect),
+        az.plot_pair(idata, var_names=["effect", "log_scale"], visuals={"divergence": True}),
+        az.plot_psense_dist(rl.one_step_ahead(idata), **effect),
+        az.plot_psense_quantities(rl.one_step_ahead(idata), **effect),
+    ]
+    assert all(drawn.viz is not None for drawn in figures)
+    plt.close("all")
+
+
+def test_tables_and_scores_of_a_fit(idata):
+    posterior, seen = idata["posterior"], int(rl.panel_of(idata)["response_value"].notnull().sum())
+    summary = az.summary(idata, var_names=["log_scale"], kind="stats", round_to="none")
+    np.testing.assert_allclose(summary["mean"], posterior["log_scale"].mean(("chain", "draw")), rtol=1e-9)
+    count = posterior.sizes["chain"] * posterior.sizes["draw"]
+    assert az.extract(idata).sizes["sample"] == count
+    energy = az.bfmi(idata)["energy"]
+    assert energy.sizes == {"chain": posterior.sizes["chain"]}
+    assert (energy > 0).all()
+
+    left_out = rl.leave_one_out(idata)
+    loo = az.loo(left_out, pointwise=True)
+    assert loo.elpd_i.sizes == {"time": seen}
+    table = az.compare({"one": left_out, "again": left_out}, round_to="none")
+    assert table["elpd"].tolist() == pytest.approx([loo.elpd, loo.elpd])
+    pits = az.loo_pit(left_out)["response_value"]
+    assert pits.sizes == {"time": seen}
+    assert ((pits >= 0) & (pits <= 1)).all()
+    expected, _ = az.loo_expectations(left_out)
+    assert expected.sizes == {"time": seen}
+    observed = left_out["observed_data"]["response_value"]
+    errors = az.loo_metrics(left_out, kind="rmse", round_to="none")
+    assert errors.mean == pytest.approx(float(np.sqrt(((expected - observed) ** 2).mean())), rel=1e-6)
+    assert az.loo_score(left_out, kind="crps", pointwise=True).pointwise.sizes == {"time": seen}
+
+    sensitivity = az.psense_summary(rl.one_step_ahead(idata), var_names=["effect"])
+    assert sensitivity.index.str.startswith("effect").all()
+    assert (sensitivity[["prior", "likelihood"]] >= 0).all(axis=None)
+    with pytest.raises(ValueError, match="continuous"):
+        az.plot_ppc_rootogram(idata)
 
 
 def test_parameters_have_meanings_and_units(idata):

@@ -2,6 +2,7 @@ from .calibration.rank_table import sbc_table
 from .calibration.sbc import sbc
 from .comparison.leave_future_out import LeaveFutureOut
 from .comparison.regime_numbers import compare_regimes
+from .comparison.screen import screen
 from .comparison.stacking import stack_chains, stacked_posterior
 from .forecasting.backtest import backtest
 from .forecasting.forecast_scores import backtest_table
@@ -23,6 +24,7 @@ __all__ = [
     "sbc",
     "sbc_table",
     "score",
+    "screen",
     "stack_chains",
     "stacked_posterior",
 ]

@@ -13,6 +13,7 @@ from .regimes import (
     plot_shares,
 )
 from .scores import plot_backtest, plot_modes, plot_sbc, plot_score
+from .screens import plot_screen
 from .volatility import plot_volatility
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "plot_robustness",
     "plot_sbc",
     "plot_score",
+    "plot_screen",
     "plot_shares",
     "plot_volatility",
 ]

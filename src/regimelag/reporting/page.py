@@ -122,7 +122,7 @@ def report(
     -----
     Sections: the verdict, prices with regimes behind them, data, model (generated from the spec), diagnostics, lag,
     impulse responses, regimes or volatility, drivers, checks, comparison, provenance and citation. The page makes no
-    claim beyond those of `lag_report` and `driver_report`.
+    claim beyond those of `lag_report` and `regimelag.results.driver_report`.
     """
     asked = f"report to {str(folder)!r}"
     with explain_os_errors(asked, Path(folder)):

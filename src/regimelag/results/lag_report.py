@@ -124,8 +124,9 @@ def lag_report(
     The verdict's rule is in the docstring of ``regimelag.results.decision``: a lagged response is claimed if its
     average effect has one sign with probability 0.99 (0.995 of two signals, and so on). A difference between regimes is
     claimed at its own threshold, with or without that, and so are an asymmetry and a difference between states
-    (`state_report`); a difference between episodes and the place of the lag only with it. Where regimes are ordered by
-    the effect, the difference between them has its own rule, see `gain_report`.
+    (`regimelag.results.state_report`); a difference between episodes and the place of the lag only with it. Where
+    regimes are ordered by the effect, the difference between them has its own rule, see
+    `regimelag.results.gain_report`.
 
     The verdict is withheld, and says how to go on, where the one-step-ahead residuals of the response are serially
     correlated, or response and signal both have a lag-1 autocorrelation above 0.9. The residuals are normal scores of

@@ -294,14 +294,14 @@ def effects(
 
     See Also
     --------
-    state_contrast : effects in the periods in which an indicator is 1, and in those in which it is 0.
+    regimelag.results.state_contrast : effects in the periods in which an indicator is 1, and in those in which it is 0.
 
     Notes
     -----
-    ``lagged_over_sample`` averages over periods with an observed response. Each period has the effect of
-    its episode, of its moderators (unless `at` names them) and of its regime on a path sampled for the draw: given the
-    data for the posterior, and from the transition probabilities with the sample's drivers for the prior. The paths are
-    those of `regime_paths` with the same seed. Unlike an average with smoothed probabilities, it includes the
+    ``lagged_over_sample`` averages over periods with an observed response. Each period has the effect of its episode,
+    of its moderators (unless `at` names them) and of its regime on a path sampled for the draw: given the data for the
+    posterior, and from the transition probabilities with the sample's drivers for the prior. The paths are those of
+    `regimelag.results.regime_paths` with the same seed. Unlike an average with smoothed probabilities, it includes the
     uncertainty about paths.
     """
     view, at = View.of(idata), at or {}

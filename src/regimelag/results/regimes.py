@@ -251,7 +251,8 @@ def driver_effects(
 ) -> xr.Dataset:
     """Effects of a move of each driver on the regimes' probabilities and log odds.
 
-    How large they are, for moves of any size. Whether a driver moves the regimes at all is decided by `driver_report`.
+    How large they are, for moves of any size. Whether a driver moves the regimes at all is decided by
+    `regimelag.results.driver_report`.
 
     Parameters
     ----------

@@ -30,9 +30,10 @@ def sentences(result: Any) -> list[str]:
     Parameters
     ----------
     result : pandas.DataFrame, xarray.Dataset, xarray.DataTree or list of str
-        From `lag_report`, `driver_report`, `gain_report`, `state_report`, `claims`, `compare`, `verify`, `robustness`,
-        `backtest`, `describe_panel`, `forecast`, `driver_effects`, `regime_probabilities` (filtered) or `diagnostics`,
-        or from ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. For a fit, its diagnostics.
+        From `lag_report`, `regimelag.results.driver_report`, `regimelag.results.gain_report`,
+        `regimelag.results.state_report`, `claims`, `compare`, `verify`, `robustness`, `regimelag.evaluation.backtest`,
+        `describe_panel`, `forecast`, `driver_effects`, `regime_probabilities` (filtered) or `diagnostics`, or from
+        ``backtest_table``, ``score`` or ``impulse_response`` in ``rl.evaluation``. For a fit, its diagnostics.
 
     Returns
     -------

@@ -64,13 +64,13 @@ def state_contrast(idata: xr.DataTree, *, group: str = "posterior", random_seed:
     See Also
     --------
     state_report : what is claimed of the contrasts.
-    effects : effects at stated values of moderators.
+    regimelag.effects : effects at stated values of moderators.
 
     Notes
     -----
     Each period has the effect of its episode, of its moderators, and of its regime on a path sampled for the draw, as
-    ``lagged_over_sample`` of `effects` has. The indicator of a period is that of drivers as published by the period
-    before.
+    ``lagged_over_sample`` of `regimelag.effects` has. The indicator of a period is that of drivers as published by the
+    period before.
     """
     view = View.of(idata)
     spec, panel = view.spec, view.panel

@@ -28,7 +28,7 @@ class Sampler:
         Number of chains.
     cores : int, optional
         Number of chains to run in parallel. By default the number of cores; one in functions that run many fits in
-        parallel, such as `backtest`.
+        parallel, such as `regimelag.evaluation.backtest`.
     target_accept : float
         Target acceptance probability of the step size adaptation, between 0 and 1.
     starts : int

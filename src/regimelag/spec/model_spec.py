@@ -120,7 +120,7 @@ class ModelSpec:
         "regimes" each response has its own regime process, with its own volatilities, durations and driver effects; the
         processes are independent, and the likelihood runs over all joint regimes, at most 16.
     indicators : tuple of Indicator
-        0/1 states of the economy, made of drivers, that signals name as moderators and `state_report` contrasts.
+        0/1 states of the economy, made of drivers: moderators of signals, compared by `regimelag.results.state_report`.
     allow_overlap : bool
         Whether a series may both moderate an effect and drive a regime process that carries the effect: both explain
         the same variation.

@@ -153,6 +153,15 @@ def _per_unit(parameter: Parameter, labels: Mapping[str, Sequence[str]], panel: 
     return np.asarray(factors.expand_dims(others).transpose(*labels).to_numpy())
 
 
+def prior_constants(spec: ModelSpec, panel: xr.Dataset) -> tuple[float, ...]:
+    """Standard deviations of the panel on which priors depend: all if one is an elasticity, or else none."""
+    parameters = model_terms(spec, panel.sizes[nm.EPISODE]).parameters()
+    if all(one.unit == "standardized" for parameter in parameters for one in parameter.prior.every()):
+        return ()
+    scales = [nm.scale_of(role) for role in (nm.RESPONSE, nm.SIGNAL, nm.CONTROL, nm.DRIVER)]
+    return tuple(float(value) for name in scales if name in panel for value in panel[name].to_numpy())
+
+
 @lru_cache(maxsize=32)
 def model_terms(spec: ModelSpec, episodes: int) -> Terms:
     """Terms of a model with this number of episodes, with its replaced priors."""

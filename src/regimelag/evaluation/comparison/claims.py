@@ -52,10 +52,7 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
     is used as a one-sided p value, which it equals asymptotically under a flat prior, Casella & Berger (1987),
     doi:10.1080/01621459.1987.10478396. Rows with a withheld verdict count as tried.
     """
-    if error_rate not in get_args(ErrorRate):
-        raise FitError(
-            "claims", 'error_rate is "fwer" or "fdr"', f"error_rate = {error_rate!r}", 'write error_rate="fwer"'
-        )
+    require_error_rate("claims", error_rate)
     rows = [row for name, fit in fits.items() for row in _rows(name, View.of(fit))]
     if not rows:
         rule, cure = "at least one fit has a lagged signal", 'write claims({"baseline": idata}) with such a fit'
@@ -64,19 +61,27 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
     family = table.groupby("model")["signal"].transform("size")
     open_to = table["withheld"] == ""
     table.insert(5, "alone", open_to & (table["probability"] >= [decision_threshold(n) for n in family]))
-    table.insert(6, "claimed", allowed(1 - table["probability"].to_numpy(), error_rate) & open_to)
+    # A row of which nothing may be claimed counts as tried, and not among the claims.
+    table.insert(6, "claimed", allowed(np.where(open_to, 1 - table["probability"], 1.0), error_rate))
     table.attrs = {"error_rate": error_rate, nm.SENTENCES: list(_said(table, error_rate))}
     return table
 
 
-def allowed(p: np.ndarray, error_rate: ErrorRate) -> np.ndarray:
-    """Which one-sided p values (test) are jointly significant, at level 0.01 per sign."""
+def require_error_rate(asked: str, error_rate: object) -> None:
+    """Refuse an unknown error rate."""
+    if error_rate not in get_args(ErrorRate):
+        rule, came = 'error_rate is "fwer" or "fdr"', f"error_rate = {error_rate!r}"
+        raise FitError(asked, rule, came, 'write error_rate="fwer"')
+
+
+def allowed(p: np.ndarray, error_rate: ErrorRate, level: float = FALSE_CLAIM) -> np.ndarray:
+    """Which one-sided p values (test) are jointly significant, at a level for each sign."""
     order, count = np.argsort(p, kind="stable"), len(p)
     rank = np.arange(1, count + 1)
     if error_rate == "fwer":
-        passed = np.logical_and.accumulate(p[order] <= FALSE_CLAIM / (count - rank + 1))
+        passed = np.logical_and.accumulate(p[order] <= level / (count - rank + 1))
     else:
-        below = p[order] <= FALSE_CLAIM * rank / count
+        below = p[order] <= level * rank / count
         passed = np.logical_or.accumulate(below[::-1])[::-1]
     found = np.zeros(count, dtype=bool)
     found[order] = passed

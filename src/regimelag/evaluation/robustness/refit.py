@@ -26,9 +26,10 @@ from regimelag.sampling.relabel import relabelled
 from regimelag.sampling.sampler import Sampler
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.terms import prior_constants
 
 QUANTILES = (INTERVAL[0], 0.5, INTERVAL[1])
-_compiled: dict[tuple[ModelSpec, tuple[tuple[str, int], ...]], CompiledModel] = {}
+_compiled: dict[tuple[ModelSpec, tuple[tuple[str, int], ...], tuple[float, ...]], CompiledModel] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Refit:
     panel : xarray.Dataset
         The data of this fit.
     template : xarray.Dataset
-        A panel of the same sizes but for time, that fits the spec; the model is built on it.
+        A panel of the same sizes but for time, with the same constants, that fits the spec; the model is built on it.
     signal : str
         The signal whose lagged effect is read.
     residuals : bool
@@ -59,7 +60,8 @@ class Refit:
 def compiled_on(task: Refit) -> CompiledModel:
     """The task's model, compiled once a process, on its data."""
     sizes = {str(dim): size for dim, size in task.panel.sizes.items() if dim not in (nm.TIME, nm.SIGNAL_TIME)}
-    key = (task.spec, tuple(sorted(sizes.items())))
+    # A prior of an elasticity is a constant of the compiled model, in the standard deviations of the panel.
+    key = (task.spec, tuple(sorted(sizes.items())), prior_constants(task.spec, task.panel))
     if key not in _compiled:
         _compiled[key] = CompiledModel(build_model(task.spec, task.template))
     return _compiled[key].on(model_data(task.spec, task.panel))
