@@ -358,7 +358,7 @@ def _check_year_last(days: pd.Series, texts: pd.Series, form: str, name: str, re
     if not by_year.notna().all() or not _in_order(by_year):
         return
     stated = "dayfirst" in request.given
-    if _in_order(days) and (stated or days.diff().abs().median() <= by_year.diff().abs().median()):
+    if _in_order(days) and (stated or _reach(days) <= _reach(by_year)):
         return
     came = f"{texts.iloc[0]!r} in column {name!r} is {by_year.iloc[0].date()} or {days.iloc[0].date()}"
     parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format={other!r})}}"
@@ -370,6 +370,11 @@ def _check_year_last(days: pd.Series, texts: pd.Series, form: str, name: str, re
 
 def _in_order(days: pd.Series) -> bool:
     return bool(days.is_monotonic_increasing or days.is_monotonic_decreasing)
+
+
+def _reach(days: pd.Series) -> float:
+    """Days from the first date to the last."""
+    return float(np.abs(days.to_numpy()[-1] - days.to_numpy()[0]) / np.timedelta64(1, "D"))
 
 
 def _check_calendar(days: pd.Series, cells: pd.Series, name: str, request: Request) -> None:
