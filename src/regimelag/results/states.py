@@ -4,8 +4,8 @@ The state contrast is the mean of the lagged effect over the periods in which th
 those in which it is 0. It has a sign, no boundary, and does not depend on the names of regimes, so it means the same in
 a model with moderators, in one with regimes that differ in the effect, and in one with both.
 
-The rule: the effect is said to depend on a state if the contrast has one sign with probability 1 - 0.002 / n at least. n
-is the number of contrasts that the fit could make such a claim of: lagged signals times responses times indicators of
+The rule: the effect is said to depend on a state if the contrast has one sign with probability 1 - 0.002 / n at least.
+n is the number of contrasts that the fit could make such a claim of: lagged signals times responses times indicators of
 the spec. Convergence diagnostics have to hold, and the verdict must not be withheld. This family of claims has its own
 error budget: no claim of an average effect is asked for, since an effect that is there in a quarter of the periods has
 a small average.
