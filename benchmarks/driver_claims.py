@@ -49,8 +49,8 @@ from false_claims import (
 import regimelag as rl
 from regimelag.evaluation.parallel_runs import ERROR, code_hash, run_all
 from regimelag.model.evaluate import stack_draws
-from regimelag.results.decision import Comparison, decision_threshold, verdict_claims
-from regimelag.results.drivers import LEAST_STEPS, STRICTER, driver_claims
+from regimelag.results.decision import STRICTER, Comparison, decision_threshold, verdict_claims
+from regimelag.results.drivers import LEAST_STEPS, driver_claims
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.regimes import regime_paths
 

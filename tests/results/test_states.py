@@ -17,7 +17,7 @@ from builders import (
 import regimelag as rl
 from regimelag.panel.moderators import indicator_values, moderator_values
 from regimelag.results import states
-from regimelag.results.decision import decision_threshold, state_claims, verdict_claims
+from regimelag.results.decision import state_claims, state_threshold, verdict_claims
 from regimelag.results.states import state_contrast, state_report
 
 SPEC = moderated_spec(("easing", "euro"))
@@ -164,16 +164,16 @@ def test_an_impulse_response_needs_the_path_of_moderators(fit):
 
 
 def test_the_rule_asks_for_one_sign_and_shares_its_budget():
-    draws = np.linspace(-0.8, 99.2, 1001)
+    draws = np.linspace(-0.16, 99.84, 1001)
     zero = np.zeros(1001)
     assert state_claims([(draws, zero), (zero, draws), (zero, zero)]) == (1, -1, 0)
     assert state_claims([(draws, zero)], family=2) == (0,)
     assert state_claims([(draws * np.nan, zero)]) == (0,)
-    # Two states share 0.01; the average effect, zero here, is not asked for.
+    # Two states share 0.002; the average effect, zero here, is not asked for.
     made = verdict_claims(np.linspace(-1, 1, 1001), states=[(draws + 0.6, zero), (draws, zero)])
     assert made.direction == 0
     assert made.states == (1, 0)
-    assert decision_threshold(2) == 0.995
+    assert state_threshold(2) == 0.999
     assert not verdict_claims(zero, states=[(draws + 0.6, zero)], trusted=False).states
 
 
@@ -217,7 +217,7 @@ def test_the_verdict_and_the_report_say_what_is_claimed_of_a_state(fit, trusted)
     tree["posterior"] = posterior
     said = rl.lag_report(tree).attrs["verdict"]["metal"]
     assert said.startswith("Not identified")
-    assert "no difference is shown, where a claim needs 0.99 for one sign" in said
+    assert "no difference is shown, where a claim needs 0.998 for one sign" in said
     assert not state_report(tree)["claimed"].any()
 
 

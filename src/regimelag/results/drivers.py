@@ -24,15 +24,14 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.results.decision import POWER, decision_threshold, exaggeration
+from regimelag.results.decision import POWER, STRICTER, decision_threshold, exaggeration
 from regimelag.results.regimes import of_each_process, regime_paths, step_log_odds
 from regimelag.results.verdict import INTERVAL, probability
 from regimelag.results.view import View
 from regimelag.spec import names as nm
 
-# Steps that have to be expected each way between two regimes, and how many times as rare as those of lagged effects
-# false claims have to be if priors and likelihood are right.
-LEAST_STEPS, STRICTER = 5, 5
+# Steps that have to be expected each way between two regimes.
+LEAST_STEPS = 5
 FROM, TO, STEPS, CLAIMED, POSITIVE = "from", "to", "steps", "claimed", "P(> 0)"
 ORDERS = "orders the regimes"
 

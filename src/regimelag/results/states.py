@@ -4,8 +4,8 @@ The state contrast is the mean of the lagged effect over the periods in which th
 those in which it is 0. It has a sign, no boundary, and does not depend on the names of regimes, so it means the same in
 a model with moderators, in one with regimes that differ in the effect, and in one with both.
 
-The rule: the effect is said to depend on a state if the contrast has one sign with probability 1 - 0.01 / n at least. n
-is the number of contrasts that the fit could make such a claim of: lagged signals times responses times indicators of
+The rule: the effect is said to depend on a state if the contrast has one sign with probability 1 - 0.002 / n at least.
+n is the number of contrasts that the fit could make such a claim of: lagged signals times responses times indicators of
 the spec. Convergence diagnostics have to hold, and the verdict must not be withheld. This family of claims has its own
 error budget: no claim of an average effect is asked for, since an effect that is there in a quarter of the periods has
 a small average.
@@ -22,7 +22,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.panel.moderators import indicator_values
-from regimelag.results.decision import POWER, decision_threshold, exaggeration, state_claims
+from regimelag.results.decision import POWER, STRICTER, exaggeration, state_claims, state_threshold
 from regimelag.results.lags import INTERVAL, average_over_periods
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.verdict import state_in_words
@@ -124,8 +124,8 @@ def state_report(idata: xr.DataTree) -> pd.DataFrame:
 
     Notes
     -----
-    The rule is in the docstring of ``regimelag.results.states``: a sign with probability 1 - 0.01 / contrasts, whatever
-    is claimed of the average effect.
+    The rule is in the docstring of ``regimelag.results.states``: a sign with probability 1 - 0.002 / contrasts,
+    whatever is claimed of the average effect.
     """
     view = View.of(idata)
     view.read(state_contrast)
@@ -159,7 +159,7 @@ def state_report(idata: xr.DataTree) -> pd.DataFrame:
                 told = state_in_words(indicator, (inside, outside, share), ways, contrasts)
                 said.append(f"{whose}: {told}")
     table = pd.DataFrame(rows)
-    table.attrs = {"threshold": decision_threshold(contrasts), "contrasts": contrasts}
+    table.attrs = {"threshold": state_threshold(contrasts), "contrasts": contrasts}
     table.attrs[nm.SENTENCES] = list(_said(view, said, problems, contrasts, claimed=bool(table[CLAIMED].any())))
     return table
 
@@ -176,7 +176,8 @@ def _said(view: View, said: list[str], problems: list[str], contrasts: int, *, c
                 yield f"The verdict on {signal.name} is withheld, and nothing is claimed of its states. {why}"
     yield from said
     if claimed:
-        factors = [f"{exaggeration(power, contrasts):.2f} times where the power is {power:g}" for power in (POWER, 0.5)]
+        family = STRICTER * contrasts
+        factors = [f"{exaggeration(power, family):.2f} times where the power is {power:g}" for power in (POWER, 0.5)]
         yield f"Contrasts that pass this threshold are exaggerated: on average {' and '.join(factors)}."
 
 

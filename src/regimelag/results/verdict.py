@@ -15,12 +15,14 @@ import numpy as np
 from regimelag.results.decision import (
     INFORMATION,
     POWER,
+    STRICTER,
     Claims,
     Pairs,
     count_pairs,
     decision_threshold,
     detectable,
     exaggeration,
+    state_threshold,
     verdict_claims,
 )
 
@@ -232,8 +234,11 @@ def _of_states_alone(found: Findings, made: Claims) -> list[str]:
     said += [_regimes(found, made)] if found.by_regime else []
     said += [*_states(found, made), "The average effect is not distinguished from none.", *_average(found)]
     said.append(f"{_lag(found)}; its place is said only if the average effect is claimed.")
-    pairs = count_pairs(len(found.by_regime)) if made.regime_differences else 1
-    return [*said, *_protection(found), _exaggerated(found.family * max(pairs, len(found.by_state) if states else 1))]
+    most = max(
+        count_pairs(len(found.by_regime)) if made.regime_differences else 1,
+        STRICTER * len(found.by_state) if states else 1,
+    )
+    return [*said, *_protection(found), _exaggerated(found.family * most)]
 
 
 def _average(found: Findings) -> list[str]:
@@ -288,7 +293,7 @@ def state_in_words(name: str, state: tuple[np.ndarray, np.ndarray, float], way: 
     said += _chance("> 0", float(np.mean(contrast > 0)))
     if way:
         return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}. {UNMEASURED}"
-    return f"{said}; no difference is shown, where a claim needs {decision_threshold(family):.4g} for one sign."
+    return f"{said}; no difference is shown, where a claim needs {state_threshold(family):.4g} for one sign."
 
 
 def _no_difference(found: Findings) -> str:
