@@ -155,9 +155,10 @@ def make_panel(
     check_indicators_vary(spec, panel, asked)
     gaps = clock_gaps(spec, rows, tracks, first)
     used = [rows_used(spec, track, first) for track in tracks]
+    by_clock = lags_by_clock(spec, gaps)
     warned = [
-        *(sentence(gap) for gap in lags_by_clock(spec, gaps)),
-        *spurious_lags(spec, source, rows, tracks, first),
+        *map(sentence, by_clock),
+        *spurious_lags(spec, source, rows, tracks, first, known={gap.name for gap in by_clock}),
         *early_values(spec, dated, rows, releases),
         *outliers(tracks, source, used),
         *long,

@@ -8,7 +8,7 @@ period. See Working (1960), doi:10.2307/1907574.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -141,7 +141,13 @@ def early_values(
 
 
 def spurious_lags(
-    spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[AlignedSeries], first: int
+    spec: ModelSpec,
+    source: pd.DataFrame,
+    rows: pd.DatetimeIndex,
+    tracks: Sequence[AlignedSeries],
+    first: int,
+    *,
+    known: Collection[str],
 ) -> list[str]:
     """Sentences on period averages, and on responses that follow a signal as if their dates were a row late.
 
@@ -157,6 +163,8 @@ def spurious_lags(
         All series on the rows.
     first : int
         Position of the window's first row.
+    known : collection of str
+        Signals whose closes are known to be later than the response's, which has a warning of its own.
     """
     responses = [track for track in tracks if track.role == nm.RESPONSE]
     lagged = [
@@ -170,7 +178,8 @@ def spurious_lags(
     late = [text for response, signal in pairs for text in _on_late(response, signal, first)]
     dates = source[rows[max(first - 1, 0)] : rows[-1]]
     if not late:
-        late = [text for response, signal in pairs for text in _on_late_dates(response, signal, dates, rows)]
+        unknown = [(response, signal) for response, signal in pairs if signal.series.name not in known]
+        late = [text for response, signal in unknown for text in _on_late_dates(response, signal, dates, rows)]
     return list(dict.fromkeys([*found, *late]))
 
 
