@@ -293,6 +293,92 @@ EXPORTS = {
         + "".join(f"{d:%Y-%m-%d},{p},\n{d:%Y-%m-%d},,1\n" for d, p in zip(DAYS, PRICES, strict=True)),
         "close",
     ),
+    "minutes": Export(
+        "time,close\n"
+        + "".join(
+            f"{d:%Y-%m-%d} {clock},{price}\n"
+            for d, p in zip(DAYS, PRICES, strict=True)
+            for clock, price in (("09:30:00", 1), ("23:59:00", p))
+        ),
+        "close",
+        cures=1,
+    ),
+    "minutes, day first, semicolons": Export(
+        "Zeit;Kurs\n"
+        + "".join(
+            f"{d:%d.%m.%Y} {clock};{price}\n"
+            for d, p in zip(DAYS, PRICES, strict=True)
+            for clock, price in (("09:30", 1), ("17:00", p))
+        ),
+        "Kurs",
+        cures=1,
+    ),
+    "minutes since 1970": Export(
+        "timestamp,close\n"
+        + "".join(
+            f"{1000 * (seconds(d) + second)},{price}\n"
+            for d, p in zip(DAYS, PRICES, strict=True)
+            for second, price in ((60, 1), (86340, p))
+        ),
+        "close",
+        cures=1,
+    ),
+    "minutes of New York in UTC, newest first": Export(
+        "time,close\n"
+        + "".join(
+            f"{d:%Y-%m-%d} {clock}-05:00,{price}\n"
+            for d, p in list(zip(DAYS, PRICES, strict=True))[::-1]
+            for clock, price in (("21:00:00", p), ("09:30:00", 1))
+        ),
+        "close",
+        cures=1,
+    ),
+    "years of two digits, first": Export(lines("date,close", lambda d, p: f"{d:%y/%m/%d},{p}"), "close", cures=1),
+    "years of two digits, last": Export(lines("date,close", lambda d, p: f"{d:%d/%m/%y},{p}"), "close"),
+    "whole numbers with a decimal": Export(lines("date,close", lambda d, p: f"{d:%Y%m%d}.0,{p}"), "close"),
+    "without a header, slashes and another order": Export(
+        lines("", lambda d, p: f"SLV,{d:%Y/%m/%d},{p}").lstrip(), "column_2", cures=1
+    ),
+    "without a header, missing values": Export(
+        "2026-01-18,.\n" + lines("", lambda d, p: f"{d:%Y-%m-%d},{p}").lstrip(),
+        "close",
+        pd.DatetimeIndex(["2026-01-18"]).append(DAYS),
+        cures=1,
+    ),
+    "without a header, stated separator": Export(
+        lines("", lambda d, p: f"{d:%Y-%m-%d}|{p}").lstrip(), "close", given={"sep": "|"}, cures=1
+    ),
+    "two header lines, no name of the dates": Export(
+        "Price,Close,Volume\nTicker,SLV,SLV\n" + lines("", lambda d, p: f"{d:%Y-%m-%d},{p},7").lstrip(), "Close"
+    ),
+    "two header lines in German": Export(
+        "Feld;Kurs;Hoch\nWert;SLV;SLV\nDatum;;\n" + lines("", lambda d, p: f"{d:%Y-%m-%d};{p};2").lstrip(), "Kurs"
+    ),
+    "units in the second line": Export(
+        "Date,Price\n,USD\n" + lines("", lambda d, p: f"{d:%Y-%m-%d},{p}").lstrip(), "Price", cures=1
+    ),
+    "a title above the header": Export(
+        "Gold prices,\n" + lines("Date,Price", lambda d, p: f"{d:%Y-%m-%d},{p}"), "Price", cures=1
+    ),
+    "footers without commas": Export(
+        lines("Date;Price", lambda d, p: f"{d:%Y-%m-%d};{p}") + "\n# an exchange\n# downloaded on 2026-01-24\n",
+        "Price",
+        cures=1,
+    ),
+    "decimal commas with three decimals": Export(
+        lines("Date;Rate", lambda d, p: f"{d:%Y-%m-%d};{p:.3f}".replace(".", ",")),
+        "Rate",
+        cures=1,
+        choose="decimal=','",
+    ),
+    "decimal commas and dots for thousands in some": Export(
+        lines("Date;Rate", lambda d, p: f"{d:%Y-%m-%d};{US(p)}".translate(str.maketrans(",.", ".,"))).replace(
+            "1.003,00", "1.003"
+        ),
+        "Rate",
+        given={"decimal": ","},
+        cures=1,
+    ),
     "a date twice": Export(
         lines("date,close", lambda d, p: f"{d:%Y-%m-%d},{p}").replace("close\n", "close\n2026-01-19,5\n"),
         "close",

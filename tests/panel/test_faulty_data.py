@@ -106,6 +106,13 @@ def test_zeros_on_holidays_are_codes_and_a_rate_of_zero_is_none():
     assert missing_codes(near, logs=False) == []
 
 
+def test_minus_one_is_a_code_where_the_rest_is_far_from_it():
+    rate = 2.0 + 0.02 * np.random.default_rng(0).standard_normal(400).cumsum()
+    rate[[50, 51, 300]] = -1.0
+    assert missing_codes(rate, logs=False) == [50, 51, 300]
+    assert missing_codes(np.round(rate - 3.0, 1)[60:290], logs=False) == []
+
+
 def test_a_policy_rate_that_moves_in_steps_is_none():
     rate = np.repeat([0.25, 0.5, 1.25, 5.5, 0.0, 0.25], 60) + np.tile([0.0, 0.0, 0.0, 0.01], 90)
     assert missing_codes(rate, logs=False) == []
@@ -135,6 +142,25 @@ def test_what_returns_is_a_tick_and_its_cure_blanks_it(rows, column):
     assert str(W.index[150].date()) in text
     exec(re.search(r"frame\.loc.*?(?=\.$)", text)[0], {"frame": frame, "float": float})
     assert frame[column].isna().sum() == len(W.iloc[rows])
+
+
+@pytest.mark.parametrize(
+    ("column", "place", "which"), [("slv", 0, "first row"), ("slv", 299, "last row"), ("tips", 299, "last row")]
+)
+def test_a_tick_on_the_first_or_last_row_is_named_and_its_cure_blanks_it(column, place, which):
+    frame = changed(column, lambda held: 3.6 * held if column == "slv" else held + 10, slice(place, place + 1))
+    text = next(one for one in made(frame)[1] if column in one)
+    assert which in text
+    exec(re.search(r"frame\.loc.*?\)(?=\.)", text)[0], {"frame": frame, "float": float})
+    assert frame[column].isna().to_numpy().nonzero()[0].tolist() == [place]
+
+
+def test_a_split_on_the_last_row_is_named_beside_the_tick():
+    frame = changed("slv", lambda held: held / 4, slice(299, None))
+    text = made(frame)[1][0]
+    assert "bad tick" in text
+    exec(re.search(r"frame\.loc\[frame.*?(?=\.$)", text)[0], {"frame": frame})
+    assert made(frame)[1] == []
 
 
 def test_a_spliced_series_and_a_change_of_unit_are_named():
@@ -232,6 +258,21 @@ def test_a_delay_within_the_month_is_not(delay):
     assert len(made(frame, **parts)[1]) == 1
 
 
+@pytest.mark.parametrize(("period", "freq", "frequency"), [("quarter", "QS", "ME"), ("year", "YS", "QE")])
+def test_rows_within_a_longer_period_do_not_use_its_value_unwarned(period, freq, frequency):
+    starts = pd.date_range("1990-01-01", "2019-12-31", freq=freq)
+    rng = np.random.default_rng(2)
+    ends = pd.date_range("1990-01-31", "2019-12-31", freq=frequency)
+    prices = pd.DataFrame(np.exp(0.05 * rng.standard_normal((len(ends), 2)).cumsum(axis=0)), ends, ["btc", "slv"])
+    frame = prices.join(pd.Series(rng.standard_normal(len(starts)).cumsum(), starts, name="gdp"), how="outer")
+    driver = rl.Driver("gdp", "gdp", periods=1 if period == "quarter" else 4, transform="difference")
+    parts = {"frequency": frequency, "drivers": (driver,), "controls": (), "max_lag": 3}
+    text = made(frame, **parts)[1]
+    assert len(text) == 1
+    assert f"first day of each {period}" in text[0]
+    assert made(frame, **(parts | {"drivers": (replace(driver, dated="start"),)}))[1] == []
+
+
 def test_values_of_the_end_of_months_are_not_warned_of():
     frame, parts = monthly(days="end")
     assert made(frame, **parts)[1] == []
@@ -260,6 +301,28 @@ def test_periods_end_before_the_next_begins(freq, last):
     moved = dates_at_end(frame, {"a": "start"})
     assert moved.index.equals(pd.date_range(starts[0], periods=8, freq=last).as_unit("ns"))
     assert dates_at_end(frame, {"a": "end"}) is frame
+
+
+def test_bars_that_begin_after_a_holiday_end_with_their_week_or_month():
+    mondays = pd.date_range("2024-01-01", periods=10, freq="W-MON")
+    late = mondays + pd.to_timedelta([1, 0, 1, 0, 0, 0, 0, 0, 0, 0], unit="D")
+    moved = dates_at_end(pd.DataFrame({"a": np.arange(10.0)}, index=late), {"a": "start"})
+    assert moved.index.equals((mondays + pd.Timedelta(days=6)).as_unit("ns"))
+    months = pd.date_range("2021-01-01", periods=18, freq="BMS")
+    moved = dates_at_end(pd.DataFrame({"a": np.arange(18.0)}, index=months), {"a": "start"})
+    assert moved.index.equals(pd.date_range("2021-01-01", periods=18, freq="ME").as_unit("ns"))
+
+
+@pytest.mark.parametrize(("day", "mostly"), [("Tuesday", False), ("Monday", True)])
+def test_weekly_bars_of_another_day_and_with_holidays_are_noticed(day, mostly):
+    bars = W.set_axis(W.index - pd.Timedelta(days=3 if day == "Tuesday" else 4), axis=0)
+    if mostly:
+        bars = bars.set_axis(
+            bars.index + pd.to_timedelta((np.arange(len(bars)) % 10 == 5).astype(int), unit="D"), axis=0
+        )
+    note = next(n for n in json.loads(made(bars)[0].attrs["notes"]) if "bars" in n)
+    assert f"{'mostly ' if mostly else ''}{day}s" in note
+    assert f'frequency "W-{"MON" if day == "Tuesday" else "SUN"}"' in note
 
 
 def test_weekly_bars_dated_by_their_monday():
@@ -315,6 +378,30 @@ def test_a_response_dated_a_day_late_is_warned_of(seed):
     assert any("row late" in one for one in text)
 
 
+@pytest.mark.parametrize("correlation", [0.25, -0.4])
+def test_a_small_or_negative_correlation_a_row_late_is_warned_of(correlation):
+    rng = np.random.default_rng(4)
+    days = pd.bdate_range("2015-01-01", periods=300)
+    moves = rng.standard_normal((300, 2))
+    moves[:, 0] = correlation * moves[:, 1] + np.sqrt(1 - correlation**2) * moves[:, 0]
+    right = pd.DataFrame(np.exp(0.02 * moves.cumsum(axis=0)), index=days, columns=["btc", "slv"])
+    parts = {"frequency": "B", "drivers": (), "controls": (), "max_lag": 5}
+    assert made(right, **parts)[1] == []
+    assert any("row late" in one for one in made(right.assign(btc=right["btc"].shift()).dropna(), **parts)[1])
+
+
+def test_dates_a_day_late_are_noticed_in_weekly_rows():
+    rng = np.random.default_rng(6)
+    days = pd.bdate_range("2015-01-01", periods=1500)
+    moves = 0.02 * rng.standard_normal((1500, 2)) @ np.linalg.cholesky([[1, 0.5], [0.5, 1]]).T
+    right = pd.DataFrame(np.exp(moves.cumsum(axis=0)), index=days, columns=["btc", "slv"])
+    parts = {"drivers": (), "controls": ()}
+    assert made(right, **parts)[1] == []
+    text = made(right.assign(btc=right["btc"].shift()).dropna(), **parts)[1]
+    assert len(text) == 1
+    assert "one date before" in text[0]
+
+
 # ---- what a column is said to be
 
 
@@ -329,6 +416,34 @@ def test_conventions_belong_to_the_column_and_go_through_toml(name):
 
 
 # ---- frames and vintages
+
+
+def test_whole_numbers_that_pandas_took_for_nanoseconds():
+    days = W.index.strftime("%Y%m%d").astype("int64")
+    since = (W.index - pd.Timestamp("1970-01-01")) // pd.Timedelta(seconds=1)
+    for numbers in (days, since + 57600, 1000 * (since + 57600), 10**6 * (since + 57600)):
+        frame = W.set_axis(pd.to_datetime(numbers), axis=0)
+        for call in (lambda given: check_frame(given, "a frame"), rl.read_series):
+            with pytest.raises(PanelError, match="whole numbers without a unit") as caught:
+                call(frame)
+            names = {"frame": frame, "read_series": rl.read_series}
+            if numbers is not days:
+                # The numbers are read, and the time of day is asked for.
+                with pytest.raises(PanelError, match="16:00"):
+                    exec(caught.value.cure, names)
+                continue
+            exec(caught.value.cure, names)
+            pd.testing.assert_index_equal(names["frame"].index, W.index, check_names=False, exact=False)
+
+
+def test_the_cure_of_a_column_since_1970_asks_what_its_stamps_mean():
+    frame = W.reset_index(drop=True)
+    frame.insert(0, "timestamp", ((W.index - pd.Timestamp("1970-01-01")) // pd.Timedelta(milliseconds=1)).to_numpy())
+    with pytest.raises(PanelError, match="what a stamp of 00:00 means") as caught:
+        rl.make_panel(spec_of(), frame)
+    names = {"frame": frame, "read_series": rl.read_series}
+    exec(caught.value.cure.partition(" if ")[0], names)
+    pd.testing.assert_index_equal(names["frame"].index, W.index, check_names=False, exact=False)
 
 
 def test_the_cure_of_an_index_reads_it():

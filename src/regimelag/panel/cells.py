@@ -69,6 +69,9 @@ def to_numbers(
         texts = texts.str.replace(pandas["decimal"], ".", regex=False)
     held = texts.notna()
     plain = texts.str.fullmatch(PLAIN).fillna(False).astype(bool)
+    if pandas.get("decimal", ".") != "." and not pandas.get("thousands"):
+        # A dot then separates thousands.
+        plain &= ~cells.astype("string").str.contains(".", regex=False).fillna(False).astype(bool)
     written = plain | texts.str.fullmatch(f"[$€£¥]?{PLAIN}|[$€£¥]?{GROUPED}|{COMMA}|{SPACED}").fillna(False).astype(
         bool
     )
@@ -103,10 +106,13 @@ def _refuse(
         cure = (
             f"frame[{name!r}] = frame[{name!r}].astype(float) in a table of pandas, or leave {name!r} out by columns="
         )
-    elif re.fullmatch(COMMA, text) and pandas.get("decimal") != "," and not _is_grouped(text):
-        cure = request.call(decimal=",", **({"thousands": "."} if "." in text else {}))
-    elif _is_grouped(text) and not pandas.get("thousands"):
-        cure = request.call(thousands=",")
+    elif pandas.get("decimal", ".") != "." and "." in text and not pandas.get("thousands"):
+        cure = request.call(thousands=".")
+    elif pandas.get("decimal") != "," and not pandas.get("thousands") and (marks := _commas(cells, wrong)):
+        cure = request.call(**marks)
+        if len(marks) == 1 and "thousands" in marks and not _has_dot(cells):
+            cure += f" if {text} is {text.replace(',', '')}, or {request.call(decimal=',')} if it is "
+            cure += text.replace(",", ".")
     elif re.fullmatch(SPACED, text):
         cure = request.call(thousands=" ", **({"decimal": ","} if "," in text else {}))
     elif text[:1] in CURRENCIES:
@@ -115,6 +121,21 @@ def _refuse(
     elif others:
         cure += f"{others!r}"
     raise PanelError(request.call(), "cells are finite numbers or blank", came, cure)
+
+
+def _commas(cells: pd.Series, wrong: Any) -> dict[str, str]:
+    """Marks of numbers with commas: decimal ones if any number shows it, else thousands; empty without a comma."""
+    texts = [str(cell).strip() for cell in cells.iloc[wrong]]
+    decimals = [text for text in texts if re.fullmatch(COMMA, text) and not _is_grouped(text)]
+    if decimals:
+        return {"decimal": ",", **({"thousands": "."} if any("." in text for text in texts) else {})}
+    return {"thousands": ","} if _is_grouped(texts[0]) else {}
+
+
+def _has_dot(cells: pd.Series) -> bool:
+    """Whether numbers have decimals after a dot, or several commas, so that commas separate thousands."""
+    texts = cells.astype("string")
+    return bool((texts.str.contains(".", regex=False) | texts.str.count(",").gt(1)).any())
 
 
 def _is_grouped(text: str) -> bool:

@@ -47,7 +47,12 @@ ZONES = {
     8: "Asia/Hong_Kong",
     9: "Asia/Tokyo",
 }
+# Arguments of `read_series` itself; others are those of pandas' readers.
+OWN = ("columns", "date", "dayfirst", "decimal", "thousands", "tz", "close")
+READERS = {"parquet": (".parquet",), "excel": (".xlsx", ".xls", ".xlsm", ".ods")}
 PERIODS = {"Y": "year", "Q": "quarter", "M": "month"}
+# Where whole numbers land that pandas takes for nanoseconds: up to 2e15, microseconds of the years 2030.
+BEGIN, WEEKS_LATER = pd.Timestamp("1970-01-01"), pd.Timestamp("1970-02-01")
 LAST_MINUTE = pd.Timedelta(hours=23, minutes=59)
 
 
@@ -71,8 +76,20 @@ class Request(NamedTuple):
 
     def rows(self, rows: str, **more: Any) -> str:
         """The call on some rows of the source, read by pandas, as Python."""
-        source = self.source if self.source == "frame" else f"pd.read_csv({self.source}, sep=None, engine='python')"
-        return Request(f"{source}{rows}", self.given).call(**more)
+        own = {name: value for name, value in self.given.items() if name in OWN}
+        return Request(f"{self.read()}{rows}", own).call(**more)
+
+    def read(self) -> str:
+        """The source as a table, read by pandas with the caller's options, as Python."""
+        if self.source == "frame":
+            return self.source
+        options = {name: value for name, value in self.given.items() if name not in OWN}
+        kind = next(
+            (kind for kind, names in READERS.items() if self.source.lower().strip("'\"").endswith(names)), "csv"
+        )
+        if kind == "csv" and not options.keys() & {"sep", "delimiter"}:
+            options |= {"sep": None, "engine": "python"}
+        return f"pd.read_{kind}({', '.join([self.source, *(f'{k}={v!r}' for k, v in options.items())])})"
 
 
 class Stamps(NamedTuple):
@@ -90,6 +107,10 @@ class Stamps(NamedTuple):
         How the dates were read; empty for ISO dates.
     rows : Index
         Where each row comes from.
+    zoned : bool
+        Whether stamps have a time zone as written.
+    per : tuple of str
+        Units of numbers since 1970.
     """
 
     wall: pd.DatetimeIndex
@@ -97,6 +118,8 @@ class Stamps(NamedTuple):
     zone: str
     note: str = ""
     rows: pd.Index = pd.RangeIndex(0)
+    zoned: bool = False
+    per: tuple[str, ...] = ()
 
 
 def date_column(names: list[str]) -> int | None:
@@ -135,17 +158,38 @@ def parse_dates(cells: pd.Series, name: str, request: Request) -> tuple[pd.Datet
     return days.as_unit("us"), [*([stamps.note] if stamps.note else []), *notes]
 
 
+def check_not_nanoseconds(index: pd.DatetimeIndex, asked: str) -> None:
+    """Refuse an index of whole numbers that pandas took for nanoseconds since 1970."""
+    moments = index.dropna().tz_localize(None)
+    if (
+        len(moments)
+        and moments.min() >= BEGIN
+        and moments.max() < WEEKS_LATER
+        and (moments != moments.normalize()).any()
+    ):
+        came = f"{moments[0]} to {moments[-1]}, as pandas.to_datetime reads whole numbers without a unit"
+        cure = "frame = read_series(frame.set_axis(frame.index.as_unit('ns').astype('int64'), axis=0))"
+        raise PanelError(asked, "dates are of the data's own years", came, cure)
+
+
 def _check_present(cells: pd.Series, name: str, request: Request) -> None:
     absent = cells.isna() | (cells.astype(str).str.strip() == "")
     if absent.any():
         where = _where(cells.index, int(np.flatnonzero(absent)[0]))
         came = f"'' in column {name!r}, {where}, one of {int(absent.sum())}"
-        raise PanelError(request.call(), "every row has a date", came, "drop those rows, or give them their dates")
+        cure = f"{request.rows(f'.dropna(subset=[{name!r}])')}, without those rows"
+        raise PanelError(request.call(), "every row has a date", came, cure)
 
 
 def _where(rows: pd.Index, place: int) -> str:
     at = rows[place]
     return str(at) if isinstance(at, str) else f"row {place}"
+
+
+def _line(rows: pd.Index, place: int) -> int:
+    """Number of the line of a file; 0 for a table."""
+    at = str(rows[place])
+    return int(at.removeprefix("line ")) if at.startswith("line ") else 0
 
 
 def _stamps(cells: pd.Series, name: str, request: Request) -> Stamps:
@@ -164,7 +208,7 @@ def _stamps(cells: pd.Series, name: str, request: Request) -> Stamps:
 def _typed(moments: pd.DatetimeIndex, request: Request) -> Stamps:
     if moments.tz is not None:
         moments, zone = _local(moments, request), _zone(request) or str(moments.tz)
-        return Stamps(moments, True, zone)
+        return Stamps(moments, True, zone, zoned=True)
     return Stamps(moments, bool((moments != moments.normalize()).any()), "UTC")
 
 
@@ -194,9 +238,9 @@ def _numbered(values: np.ndarray, cells: pd.Series, name: str, request: Request)
         per = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1e-3}
         micros = np.round(values * np.array([per[one] for one in unit])).astype("int64")
         moments = _local(pd.DatetimeIndex(micros.astype("datetime64[us]")).tz_localize("UTC"), request)
-        units = ", ".join(dict.fromkeys(str(one) for one in unit))
-        note = f"Numbers of {name!r} are read as time since 1970 ({units}): the first is {moments[0]}."
-        return Stamps(moments, True, _zone(request) or "UTC", note)
+        units = tuple(dict.fromkeys(str(one) for one in unit))
+        note = f"Numbers of {name!r} are read as time since 1970 ({', '.join(units)}): the first is {moments[0]}."
+        return Stamps(moments, True, _zone(request) or "UTC", note, zoned=True, per=units)
     cure = f"{request.call(date='Date')}, with the name of the column that holds the dates"
     came = f"{cells.iloc[0]!r} in column {name!r}, {_where(cells.index, 0)}"
     raise PanelError(request.call(), "there is a date column", came, cure)
@@ -209,6 +253,8 @@ def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
     if not clocks.any():
         return Stamps(pd.DatetimeIndex(days), False, "", note)
     text = parts["clock"].fillna("00:00") + parts["half"].fillna("").radd(" ").str.rstrip()
+    # The end of the day, as LAST_MINUTE is.
+    text = text.str.replace(r"^24:00(:00)?(\.0+)?$", "23:59", regex=True)
     form = "%I:%M" if parts["half"].notna().any() else "%H:%M"
     seconds = (
         ""
@@ -218,7 +264,12 @@ def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
     if seconds:
         text = text.where(text.str.count(":").gt(1), text + ":00")
         text = text.where(text.str.contains(".", regex=False), text + ".0") if "%f" in seconds else text
-    clock = pd.to_datetime("1970-01-01 " + text, format=f"%Y-%m-%d {form}{seconds}{' %p' if form == '%I:%M' else ''}")
+    form = f"%Y-%m-%d {form}{seconds}{' %p' if form == '%I:%M' else ''}"
+    clock = pd.to_datetime("1970-01-01 " + text, format=form, errors="coerce")
+    if clock.isna().any():
+        place = int(np.flatnonzero(clock.isna())[0])
+        came = f"{texts.iloc[place]!r} in column {name!r}, {_where(texts.index, place)}"
+        raise PanelError(request.call(), "times of day lie between 00:00 and 24:00", came, "correct that time of day")
     wall = pd.DatetimeIndex(days) + (pd.DatetimeIndex(clock) - pd.Timestamp("1970-01-01"))
     zones = parts["zone"]
     # A day without a time of day beside others at 00:00 is the same day.
@@ -236,7 +287,7 @@ def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
     utc = (wall - pd.TimedeltaIndex(offset)).tz_localize("UTC")
     hours = int(pd.TimedeltaIndex(offset)[0] / pd.Timedelta(hours=1))
     known = ZONES.get(hours, f"Etc/GMT{-hours:+d}")
-    return Stamps(_local(utc, request) if _zone(request) else wall, True, _zone(request) or known, note)
+    return Stamps(_local(utc, request) if _zone(request) else wall, True, _zone(request) or known, note, zoned=True)
 
 
 def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> tuple[pd.Series, str]:
@@ -267,6 +318,7 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
             raise PanelError(request.call(), "dates are in the calendar in the order that is stated", came, cure)
         if read:
             form = read[0]
+            _check_year_last(found[form], texts, form, name, request)
             order = "day first" if form == pair[0] else "month first"
             return found[form], f"Dates of {name!r} are read {order}: {texts.iloc[0]} is {found[form].iloc[0].date()}."
     if dayfirst is None and texts.str.fullmatch(MONTH).all():
@@ -276,14 +328,53 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
     if best == ISO and texts.str.fullmatch(r"\d{4}-\d{2}-\d{2}").iloc[place]:
         _check_calendar(found[ISO], cells, name, request)
     came = f"{cells.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}"
+    cure = _cure_of_text(texts, cells, place, name, request, found[best])
+    raise PanelError(request.call(), "all dates are written in one way, such as 2026-01-23", came, cure)
+
+
+def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, request: Request, found: pd.Series) -> str:
+    """Cure of a text that is no date, by its place among those that are."""
+    below, only = bool(found.iloc[place:].isna().all()), bool(found.iloc[1:].notna().all()) and len(found) > 1
     cure = f"write it as 2026-01-23, or name another column of dates: {request.call(date='Date')}"
     dated = texts.iloc[place:].str.contains(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
-    if place and found[best].iloc[place:].isna().all() and not dated.any():
+    if place and below and not dated.any():
         cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
+    elif (above := _line(cells.index, place)) and str(cells.iloc[place]).strip().strip("<>").lower() in DATE_NAMES:
+        cure = f"{request.call(skiprows=above - 1)}, since the header is in line {above}"
+    elif not place and only:
+        cure = f"{request.rows('.iloc[1:]')}, without the line below the header"
     elif texts.str.contains("[A-Za-z]").all() and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all():
         parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format='mixed')}}"
         cure = request._replace(given=dict(request.given) | {"date": name}).rows(f".assign(**{parsed})")
-    raise PanelError(request.call(), "all dates are written in one way, such as 2026-01-23", came, cure)
+    return cure
+
+
+def _check_year_last(days: pd.Series, texts: pd.Series, form: str, name: str, request: Request) -> None:
+    """Refuse two-digit years at the end if dates are in order, or closer, with the year at the beginning."""
+    if not form.endswith("y"):
+        return
+    other = f"%y{form[2]}%m{form[2]}%d"
+    by_year = pd.to_datetime(texts, format=other, errors="coerce")
+    if not by_year.notna().all() or not _in_order(by_year):
+        return
+    stated = "dayfirst" in request.given
+    if _in_order(days) and (stated or _reach(days) <= _reach(by_year)):
+        return
+    came = f"{texts.iloc[0]!r} in column {name!r} is {by_year.iloc[0].date()} or {days.iloc[0].date()}"
+    parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format={other!r})}}"
+    cure = request._replace(given=dict(request.given) | {"date": name}).rows(f".assign(**{parsed})")
+    if not stated:
+        cure += f" for {by_year.iloc[0].date()}, or {request.call(dayfirst=form[1] == 'd')} for {days.iloc[0].date()}"
+    raise PanelError(request.call(), "dates can be read in one way", came, cure)
+
+
+def _in_order(days: pd.Series) -> bool:
+    return bool(days.is_monotonic_increasing or days.is_monotonic_decreasing)
+
+
+def _reach(days: pd.Series) -> float:
+    """Days from the first date to the last."""
+    return float(np.abs(days.to_numpy()[-1] - days.to_numpy()[0]) / np.timedelta64(1, "D"))
 
 
 def _check_calendar(days: pd.Series, cells: pd.Series, name: str, request: Request) -> None:
@@ -368,7 +459,26 @@ def _refuse_times(stamps: Stamps, clock: pd.Index, name: str, zone: str, request
         cure = f"{request.call(tz='America/New_York', close='16:00 America/New_York')}, with the market's own zone"
         came += f"; all times are {' or '.join(str(one).split()[-1] for one in times)}, an hour apart as in summer"
         raise PanelError(request.call(), "a stamp is in the market's own time zone", came, cure)
-    read = f"frame = pd.read_csv({request.source}, index_col={name!r}, parse_dates=True)"
-    read = read if request.source != "frame" else "frame.index = pd.to_datetime(frame.index)"
-    cure = f"keep one observation a day, such as the last: {read}; frame = frame.resample('D').last()"
-    raise PanelError(request.call(), f"{rule}: one observation a day", came, cure)
+    raise PanelError(request.call(), f"{rule}: one observation a day", came, _last_of_days(stamps, name, request))
+
+
+def _last_of_days(stamps: Stamps, name: str, request: Request) -> str:
+    """Cure: code that keeps the last observation of each day, read as the stamps were read."""
+    given = request.given
+    if stamps.per:
+        numbers = f"pd.to_numeric(frame[{name!r}])"
+        if len(stamps.per) > 1:
+            # Binance's files change from milliseconds to microseconds.
+            numbers = f"{numbers}.where(lambda one: one < {EPOCH['us']:g}, lambda one: one // 1000)"
+        moments = f"pd.to_datetime({numbers}, unit={stamps.per[0]!r}, utc=True)"
+    else:
+        first = ", dayfirst=True" if "day first" in stamps.note else ""
+        moments = f"pd.to_datetime(frame[{name!r}]{first}{', utc=True' if stamps.zoned else ''})"
+    local = f".dt.tz_convert({stamps.zone!r}).dt.tz_localize(None)" if stamps.zoned else ""
+    own = {key: value for key, value in given.items() if key in OWN and key not in ("tz", "close", "date", "dayfirst")}
+    held = f"frame = {request.read()}" if request.source != "frame" else ""
+    held = held or f"frame = frame if {name!r} in frame else frame.rename_axis({name!r}).reset_index()"
+    days = f"frame[{name!r}] = {moments}{local}"
+    last = f"frame = frame.sort_values({name!r}).groupby(frame[{name!r}].dt.normalize().rename('day')).last()"
+    read = Request(f"frame.drop(columns={name!r})", own).call()
+    return f"keep one observation a day, such as the last: {held}; {days}; {last}; frame = {read}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
-from regimelag.panel.dates import DATE_NAMES, MOMENTS, Request, date_column, parse_dates
+from regimelag.panel.dates import DATE_NAMES, MOMENTS, Request, check_not_nanoseconds, date_column, parse_dates
 
 # Range of 64-bit nanoseconds since 1970, the unit of dates in panels and NetCDF files.
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
@@ -123,17 +123,15 @@ def _as_dates(frame: pd.DataFrame, asked: str, rule: str, came: str) -> None:
     """Refuse an index that is not of days; the cure is a call of `read_series` that reads it."""
     names = [str(name) for name in frame.columns]
     cure = "frame = read_series(frame)"
-    if not isinstance(frame.index, pd.DatetimeIndex) and date_column(names) is None:
-        cells = pd.Series(frame.index)
-        if isinstance(frame.index, pd.RangeIndex):
-            cure = "frame = frame.set_index(name), with the name of the column that holds the dates"
-            raise PanelError(asked, rule, came, cure)
-    elif isinstance(frame.index, pd.DatetimeIndex):
-        cells = pd.Series(frame.index)
-    else:
+    place = None if isinstance(frame.index, pd.DatetimeIndex) else date_column(names)
+    if place is None and isinstance(frame.index, pd.RangeIndex):
+        cure = "frame = frame.set_index(name), with the name of the column that holds the dates"
         raise PanelError(asked, rule, came, cure)
+    # As read_series takes them.
+    cells = pd.Series(frame.index) if place is None else frame.iloc[:, place].reset_index(drop=True)
+    name = str(frame.index.name or "date") if place is None else names[place]
     try:
-        parse_dates(cells, str(frame.index.name or "date"), Request("frame", {}))
+        parse_dates(cells, name, Request("frame", {}))
     except PanelError as problem:
         cure = problem.cure.replace("read_series(", "frame = read_series(", 1)
         cure = cure.replace("frame = frame = ", "frame = ")
@@ -165,6 +163,7 @@ def _check_index(frame: pd.DataFrame, asked: str) -> None:
         raise PanelError(asked, "every row has a date", f"no date in row {truncate_list(rows)}", "drop those rows")
     timed = index[index != index.normalize()]
     if len(timed):
+        check_not_nanoseconds(index, asked)
         _as_dates(frame, asked, "dates have no time of day", f"{timed[0]} and {len(timed) - 1} more")
     outside = index[(index < EARLIEST) | (index > LATEST)]
     if len(outside):

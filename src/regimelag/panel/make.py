@@ -108,9 +108,9 @@ def make_panel(
     UserWarning
         If data cause a spurious result, as the attribute ``warnings`` and `describe_panel` also say: a lagged signal
         typically closes after a response, by at least a hundredth of a row, which causes a spurious lag of one row; a
-        response or a signal is an average of periods, or follows as if its dates were a row late; rows use a monthly
-        value before its month is over; a column has a bad tick, a split, a shift of level or a change of unit; or the
-        last periods are omitted because a series ended long before.
+        response or a signal is an average of periods, or follows as if its dates were a row or a day late; rows use the
+        value of a month, quarter or year before it is over; a column has a bad tick, a split, a shift of level or a
+        change of unit; or the last periods are omitted because a series ended long before.
 
     Raises
     ------
@@ -155,9 +155,10 @@ def make_panel(
     check_indicators_vary(spec, panel, asked)
     gaps = clock_gaps(spec, rows, tracks, first)
     used = [rows_used(spec, track, first) for track in tracks]
+    by_clock = lags_by_clock(spec, gaps)
     warned = [
-        *(sentence(gap) for gap in lags_by_clock(spec, gaps)),
-        *spurious_lags(spec, tracks, first),
+        *map(sentence, by_clock),
+        *spurious_lags(spec, source, rows, tracks, first, known={gap.name for gap in by_clock}),
         *early_values(spec, dated, rows, releases),
         *outliers(tracks, source, used),
         *long,

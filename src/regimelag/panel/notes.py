@@ -16,8 +16,8 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Response, Signal
 
-# Days by which sources date weekly bars that begin on them.
-FIRST_DAYS = ("Monday", "Sunday")
+# Weekly bars begin on one weekday, but for weeks that begin late, after a holiday. On Fridays weeks end.
+WEEK, SHORTEST, MOSTLY, CLOSES = 7, 4, 0.8, "Friday"
 
 
 def panel_notes(
@@ -116,20 +116,24 @@ def _own_closes(tracks: Sequence[AlignedSeries]) -> dict[str, OnRows]:
 
 def _on_weekday(spec: ModelSpec, observed: pd.DatetimeIndex, window: pd.DatetimeIndex) -> list[str]:
     """Note on weeks that end on another weekday than all dates of the source."""
-    weekdays = observed.day_name().unique()
-    if not spec.frequency.startswith("W-") or len(weekdays) != 1 or weekdays[0] == window[0].day_name():
+    steps = np.diff(observed.to_numpy()) / np.timedelta64(1, "D")
+    shares = pd.Series(observed.day_name()).value_counts(normalize=True)
+    own, ours = str(shares.index[0]), window[0].day_name()
+    weekly = len(steps) > 0 and np.median(steps) == WEEK and steps.min() >= SHORTEST
+    if not spec.frequency.startswith("W-") or own == ours or not weekly or shares.iloc[0] < MOSTLY:
         return []
-    own, ours = weekdays[0], window[0].day_name()
-    late = (window[0].day_of_week - observed[0].day_of_week) % 7
+    day = observed[observed.day_name() == own][0]
+    late = (window[0].day_of_week - day.day_of_week) % WEEK
     its_own = f'frequency "W-{own[:3].upper()}" has the source\'s own dates'
     observed_then = f"each row's values are {late} days old; {its_own}"
-    if own not in FIRST_DAYS:
-        return [f"Rows are dated {ours}s and the source's dates are {own}s, so {observed_then}."]
-    last = (observed[0] - pd.Timedelta(days=1)).day_name()
+    dated = f"Rows are dated {ours}s and the source's dates are {'' if len(shares) == 1 else 'mostly '}{own}s"
+    if own == CLOSES:
+        return [f"{dated}, so {observed_then}."]
+    last = (day - pd.Timedelta(days=1)).day_name()
     note = (
-        f"Rows are dated {ours}s and the source's dates are {own}s. If these are the first days of weekly bars, as in "
-        f'files of Yahoo and Investing.com, a value is known at the end of its bar: write dated = "start" for the '
-        f'columns, and frequency "W-{last[:3].upper()}", the last day of each bar. If values were observed on the {own}'
+        f"{dated}. If these are the first days of weekly bars, as in files of Yahoo and Investing.com, a value is "
+        f'known at the end of its bar: write dated = "start" for the columns, and frequency "W-{last[:3].upper()}", '
+        f"the last day of each bar. If values were observed on the {own}"
     )
     return [f"{note}, {observed_then}."]
 

@@ -18,10 +18,12 @@ from regimelag.panel.rows import LOGARITHMIC, FloatArray
 
 # Values that files use for a missing one.
 NINES = (99.0, 99.9, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 9999.99, 99999.0, 999999.0)
-CODES = (0.0, *NINES, *(-code for code in NINES))
+CODES = (0.0, -1.0, *NINES, *(-code for code in NINES))
 # Large changes, in robust standard deviations of the column and of the rows beside. None of the bundled models on the
 # example and on daily and weekly prices, yields and rates of 2013 to 2026 has a note by these.
 LARGE, SHIFT = 10.0, 35.0
+# A change at the first or the last row, of which it is not seen whether it stays.
+EDGE = 15.0
 # The same code several times is found at smaller changes.
 REPEATED, LEAST_REPEATS = 4.0, 3
 MOST_STILL = 0.3
@@ -197,6 +199,9 @@ def _sentences(held: pd.Series, level: FloatArray, dates: pd.DatetimeIndex, *, l
         before, after = dates[one.place - 1], dates[one.place]
         day = _date_of_change(held, before, after)
         earlier = f'frame.loc[frame.index < "{day}", {column!r}]'
+        if one.back is None and one.place in (1, len(level) - 1) and abs(size) > EDGE * sd:
+            yield _at_the_edge(column, level, dates, one.place, size, sd, earlier if logs else "")
+            continue
         moved = f"Column {column!r} goes from {level[one.place - 1]:g} on {before.date()} to {level[one.place]:g} on "
         moved += f"{after.date()}" + (f", a factor of {np.exp(size):.3g}" if logs else "")
         stays = f"{moved}, {abs(size) / sd:.0f} times its usual change, and stays there"
@@ -217,6 +222,22 @@ def _sentences(held: pd.Series, level: FloatArray, dates: pd.DatetimeIndex, *, l
         elif abs(size) > SHIFT * sd:
             adjusted = f"*= {np.exp(size):.6g}" if logs else f"+= {size:.6g}"
             yield f"{stays}. If two series were joined there, bring them to one level: {earlier} {adjusted}."
+
+
+def _at_the_edge(
+    column: str, level: FloatArray, dates: pd.DatetimeIndex, place: int, size: float, sd: float, earlier: str
+) -> str:
+    """Sentence on a first or last row far from the one beside it, which does not show whether the column returns."""
+    at, beside = (0, 1) if place == 1 else (place, place - 1)
+    day, where = dates[at].date(), "first row" if place == 1 else "last row"
+    text = (
+        f"Column {column!r} is {level[at]:g} on {day}, its {where} in use, and {level[beside]:g} on "
+        f"{dates[beside].date()}, {abs(size) / sd:.0f} times its usual change. If that is a bad tick, blank it: "
+        f'frame.loc["{day}", {column!r}] = float("nan").'
+    )
+    if earlier and _is_split(size, sd):
+        text += f" If it is a split, adjust the prices before it: {earlier} *= {_nearest_split(size):.6g}."
+    return text
 
 
 def _nearest_split(size: float) -> float:

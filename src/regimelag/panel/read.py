@@ -207,7 +207,7 @@ def _check_agreement(frame: pd.DataFrame, table: pd.DataFrame, dated: str, reque
             kept = {k: v for k, v in request.given.items() if k not in ("columns", "date")}
             cure = Request(request.source, kept).rows(rows)
             raise PanelError(request.call(), "a column has one value a date", came, f"{cure}, a column for each {name}")
-    rows = "[lambda rows: ~rows.iloc[:, 0].duplicated(keep='last')]"
+    rows = f"[lambda rows: ~rows[{dated!r}].duplicated(keep='last')]"
     if request.source == "frame" and isinstance(frame.index, pd.DatetimeIndex):
         rows = "[~frame.index.duplicated(keep='last')]" if dated not in table.columns else rows
     cure = f"{request.rows(rows)}, once you know that the last row of a date is right"

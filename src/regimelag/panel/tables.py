@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,27 @@ from packaging.version import Version
 
 from regimelag.errors import PanelError
 from regimelag.panel.cells import BLANKS, PLAIN
-from regimelag.panel.dates import DATE_NAMES, Request, date_column
+from regimelag.panel.dates import DATE_NAMES, OWN, READERS, Request, check_not_nanoseconds, date_column
 from regimelag.panel.frame_checks import truncate_list
 
-EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
 # Floats to the last bit; from pandas 3.1 on it has no other precision.
 EXACT: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
 # Its options come from the caller.
 _read_csv: Any = pd.read_csv
-OWN = ("columns", "date", "dayfirst", "decimal", "thousands", "tz", "close", "sep", "skiprows", "names", "encoding")
+KNOWN = (*OWN, "sep", "skiprows", "names", "encoding")
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = [form for text in BLANKS for form in {text, text.upper(), text.title(), text.replace("nan", "NaN")}]
+# Arguments that state where the names of the columns are.
+HEADERS = {"names", "header"}
+# Texts that are dates, in a line that may have names or values.
+DATED = (
+    r"\d{8}(\.0+)?|\d{10,19}(\.\d+)?|\d{4}[-/]\d{1,2}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{4}-?Q[1-4]"
+    r"|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}([T ].*)?|[A-Za-z]{3,9} \d{1,2},? \d{4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}"
+)
+# Lines above the names of the columns, at most.
+HIGHEST = 20
+# First cell of the line with the symbols, in files with two header lines.
+SYMBOLS = ("ticker", "tickers", "symbol", "symbols")
 # Columns of files without a header line, by their number.
 HEADLESS = {
     2: ["date", "close"],
@@ -51,7 +63,7 @@ def read_file(file: Path, date: str | None, options: dict[str, Any], request: Re
     marks = {name: options.pop(name) for name in ("decimal", "thousands")}
     if kind == ".parquet":
         return as_table(_parquet(file, options, request), date, request.call())
-    if kind in EXCEL:
+    if kind in READERS["excel"]:
         return _excel(file, options, request)
     return _text(file, date, {k: v for k, v in marks.items() if v is not None}, options, request)
 
@@ -85,6 +97,8 @@ def as_table(given: Any, date: str | None, asked: str) -> pd.DataFrame:
         return given.reset_index(drop=True)
     if not held and date is None and (date_column(names) is not None or isinstance(given.index, pd.RangeIndex)):
         return given.reset_index(drop=True)
+    if isinstance(given.index, pd.DatetimeIndex):
+        check_not_nanoseconds(given.index, asked)
     name = str(given.index.name or "date")
     rows = given.reset_index(drop=True)
     rows.insert(0, name if name not in names else f"index of {name}", given.index)
@@ -118,6 +132,8 @@ def _excel(file: Path, options: dict[str, Any], request: Request) -> pd.DataFram
         came = f"{len(table)} rows of {len(table.columns)} columns in {sheets[0]!r}; sheets are {truncate_list(sheets)}"
         cure = request.call(sheet_name=sheets[1])
         raise PanelError(request.call(), "the first sheet holds the data", came, cure)
+    if not request.given.keys() & HEADERS:
+        _check_values_above([str(name) for name in table.columns], request)
     table = table.dropna(how="all")
     return table.set_axis([f"line {n + 2}" for n in table.index], axis=0)
 
@@ -133,7 +149,8 @@ def _text(
             return _two_headers(file, options | marks)
     common = options | marks
     try:
-        names = [str(name) for name in _read_csv(file, **(options | {"nrows": 0, "dtype": str})).columns]
+        head = {name: value for name, value in options.items() if name != "skipfooter"} | {"nrows": 0, "dtype": str}
+        names = [str(name) for name in _read_csv(file, **head).columns]
         place = names.index(date) if date in names else date_column(names) or 0
         # pandas would take thousands separators for those of a date.
         table = _read_csv(
@@ -141,14 +158,13 @@ def _text(
             dtype={names[place]: str} if names else None,
             keep_default_na=False,
             na_values=MISSING,
-            low_memory=False,
             index_col=False,
-            **EXACT,
+            **({} if common.get("engine") == "python" else {"low_memory": False, **EXACT}),
             **common,
         )
     except TypeError as problem:
         unknown = str(problem).rpartition("'")[0].rpartition("'")[2]
-        close = difflib.get_close_matches(unknown, OWN, n=1)
+        close = difflib.get_close_matches(unknown, KNOWN, n=1)
         cure = f"write {close[0]}=" if close else f"leave {unknown} out"
         rule = "arguments are those of read_series or of pandas.read_csv"
         raise PanelError(request.call(), rule, str(problem).partition("() ")[2] or str(problem), cure) from problem
@@ -159,6 +175,8 @@ def _text(
     if not len(table):
         came = "a header and no rows"
         raise PanelError(request.call(), "the file has rows below its header", came, "check where the file comes from")
+    if not request.given.keys() & HEADERS:
+        _check_values_above([str(name) for name in table.columns], request)
     labels = (
         [f"line {n}" for n in lines]
         if lines and len(lines) == len(table)
@@ -174,7 +192,7 @@ def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list
     """Separator, line numbers of the rows, and whether there are two header lines; refuse lines of other lengths."""
     try:
         with file.open(encoding=encoding, newline="") as text:
-            head = text.readline()
+            head = next((line for line in islice(text, HIGHEST) if any(mark in line for mark in SEPARATORS)), "")
             separator = max(SEPARATORS, key=head.count)
             text.seek(0)
             reader = csv.reader(text, delimiter=separator)
@@ -182,34 +200,78 @@ def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list
     except (UnicodeDecodeError, csv.Error) as problem:
         cure = f"{request.call(encoding='latin-1')}, or save it as comma-separated text in UTF-8"
         raise PanelError(request.call(), "the file is text in UTF-8", str(problem), cure) from problem
+    every = [line for line, _ in rows]
     rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     if not rows[1:]:
         came = "an empty file" if not rows else "a header and no rows"
         cure = "check where the file comes from"
         raise PanelError(request.call(), "the file has a header line and rows below it", came, cure)
     header = rows[0][1]
-    if len(rows) > 2 and rows[2][1][0].lower() in DATE_NAMES and not any(rows[2][1][1:]):  # noqa: PLR2004
+    if _has_two_headers([row for _, row in rows[:3]]):
         return separator, [], True
+    above = next((line for line, row in rows[1:HIGHEST] if _names_dates(row)), 0) if not _names_dates(header) else 0
+    mark = {"sep": separator} if separator != "," else {}
+    if above:
+        cure = f"{request.call(skiprows=above - 1, **mark)}, since the names are in line {above}"
+        came = f"{', '.join(header[:4])} in the first line"
+        raise PanelError(request.call(), "the first line has the names of the columns", came, cure)
     # A mark at the end of every line makes a column without a name or a value.
     held = [any(row[n].strip() for _, row in rows[1:] if n < len(row)) for n in range(len(header))]
     _check_header(header, held, request)
     for line, row in rows[1:]:
         if len(row) != len(header):
             came = f"{len(row)} cells in line {line}, {len(header)} in the header"
-            cure = f"correct line {line}, or {request.call(skiprows=line - 1)} if the header is there"
+            cure = f"correct line {line}, or {request.call(skiprows=line - 1, **mark)} if the header is there"
+            if line > rows[1][0] and len(header) not in [len(other) for number, other in rows if number >= line]:
+                below = sum(number >= line for number in every)
+                cure = request.call(skipfooter=below, engine="python", **mark)
+                cure += f", without the lines below the data, or correct line {line}"
             raise PanelError(request.call(), "every line has as many cells as the header", came, cure)
     return separator, [line for line, _ in rows[1:]], False
 
 
+def _has_two_headers(rows: list[list[str]]) -> bool:
+    """Whether fields and symbols are in two header lines, with the name of the dates in a third or in the first."""
+    if len(rows) < 3 or len(rows[0]) < 2:  # noqa: PLR2004
+        return False
+    first, second, third = rows
+    if _are_values(first) or _are_values(second) or any(re.fullmatch(PLAIN, one) for one in [*first[1:], *second[1:]]):
+        return False
+    alone = bool(third[0]) and not any(third[1:]) and re.fullmatch(DATED, third[0]) is None
+    symbols = second[0].lower() in SYMBOLS or not (first[0] or second[0])
+    return alone or (symbols and all([*first[1:], *second[1:]]) and re.fullmatch(DATED, third[0]) is not None)
+
+
+def _names_dates(cells: list[str]) -> bool:
+    """Whether a line has the names of columns, one of them that of dates."""
+    names = [cell.strip() for cell in cells]
+    return date_column(names) is not None and not any(re.fullmatch(f"{PLAIN}|{DATED}", name) for name in names)
+
+
+def _are_values(cells: list[str]) -> bool:
+    """Whether a line has a date and numbers, not names."""
+    dates = [re.fullmatch(DATED, cell) is not None for cell in cells]
+    numbers = [re.fullmatch(PLAIN, cell) is not None for cell in cells]
+    others = [number for number, day in zip(numbers, dates, strict=True) if not day]
+    return dates[0] or (any(dates) and any(others)) or all(numbers)
+
+
+def _check_values_above(header: list[str], request: Request) -> None:
+    """Refuse a first line with values where names are: its observation would be lost."""
+    if date_column(header) is not None or not _are_values(header):
+        return
+    place = next((n for n, cell in enumerate(header) if re.fullmatch(DATED, cell)), 0)
+    names = [f"column_{n}" for n in range(len(header))]
+    names[place] = "date"
+    names = names if place else HEADLESS.get(len(header), names)
+    more = {"header": None} if request.source.lower().strip("'\"").endswith(READERS["excel"]) else {}
+    cure = f"{request.call(**more, names=names)}, with the names of the columns"
+    came = f"{', '.join(header[:4])} in the first line"
+    raise PanelError(request.call(), "the first line has the names of the columns, not values", came, cure)
+
+
 def _check_header(header: list[str], held: list[bool], request: Request) -> None:
-    dated = pd.Series(header[:1]).str.fullmatch(
-        r"\d{8}|\d{10,17}|\d{4}-\d{1,2}-\d{1,2}.*|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*"
-    )
-    if dated[0] and pd.Series(header[1:]).str.fullmatch(PLAIN).any():
-        names = HEADLESS.get(len(header), ["date", *(f"column_{n}" for n in range(1, len(header)))])
-        cure = f"{request.call(names=names)}, with the names of the columns"
-        came = f"{', '.join(header[:4])} in the first line"
-        raise PanelError(request.call(), "the first line has the names of the columns, not values", came, cure)
+    _check_values_above(header, request)
     twice = sorted({name for name in header if header.count(name) > 1 and name})
     if twice:
         came, cure = f"{truncate_list(twice)} more than once", "rename or drop one of them"
