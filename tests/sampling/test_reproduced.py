@@ -66,7 +66,7 @@ def test_a_model_rebuilt_from_the_file_has_the_stored_density(from_the_file):
 
 def test_every_figure_is_drawn_again_from_the_file(from_the_file):
     figures = {name for name in rl.plots.__all__ if name.startswith("plot_")}
-    assert figures - set(from_the_file) == {"plot_backtest", "plot_robustness", "plot_sbc"}
+    assert figures - set(from_the_file) == {"plot_backtest", "plot_robustness", "plot_sbc", "plot_screen"}
 
 
 @pytest.mark.parametrize("name", ["plot_forecast", "plot_impulse", "plot_lag", "plot_paths", "plot_regimes"])
