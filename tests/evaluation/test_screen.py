@@ -84,6 +84,16 @@ def test_pairs_without_a_claim_count_as_tried():
     assert rl.sentences(alone)[1].startswith("s on r0: a positive lagged effect of 1.60 (0.94 to 2.26), mean lag 3.0")
 
 
+def test_pairs_that_the_spec_refuses_are_not_tried(frame):
+    """With nothing to fit there is a table all the same, that says why."""
+    found = rl.evaluation.screen(
+        SPEC, frame, responses=["dollar"], signals=["x", "y"], random_seed=1, progressbar=False
+    )
+    assert not found["claimed"].any()
+    assert found["note"].str.startswith("not fitted").all()
+    assert rl.sentences(found)[0].startswith("0 pairs were tried")
+
+
 def test_few_draws_of_the_other_sign_are_replaced_by_a_tail():
     assert other_sign(0.97, 1.7, 1000) == pytest.approx(0.03)
     assert other_sign(0.999, 3.0, 1000) == pytest.approx(stats.norm.sf(3.0))
@@ -131,6 +141,11 @@ def test_what_cannot_be_screened_is_refused_before_any_fit(frame):
     with pytest.raises(rl.errors.PanelError, match="x on a") as caught:
         rl.evaluation.screen(SPEC, broken, **call)
     assert "screened" not in str(caught.value)
+    for level in (5, 0.0, "0.05", np.nan):
+        with pytest.raises(rl.errors.FitError, match="between 0 and 1"):
+            rl.evaluation.screen(SPEC, frame, level=level, **call)
+    with pytest.raises(rl.errors.PanelError, match=r"\['zebra'\]"):
+        rl.evaluation.screen(SPEC, frame, **(call | {"signals": "zebra"}))
     with pytest.raises(rl.errors.FitError, match="fwer"):
         rl.evaluation.screen(SPEC, frame, error_rate="none", **call)
 

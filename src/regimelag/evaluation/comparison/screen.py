@@ -17,13 +17,14 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from regimelag.errors import PanelError, RegimelagError, SpecError
+from regimelag.errors import FitError, PanelError, RegimelagError, SpecError
 from regimelag.evaluation.comparison.claims import ErrorRate, allowed, require_error_rate
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.refit import Refit, refit
 from regimelag.evaluation.robustness.summary import FAILED, RHAT_LIMIT
 from regimelag.panel.make import Day, make_panel, panel_hash
 from regimelag.results.verdict import UNMEASURED
+from regimelag.runtime.plain import is_number
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -132,6 +133,8 @@ def screen(
     doi:10.1214/aos/1013699998.
     """
     require_error_rate(ASKED, error_rate)
+    if not (is_number(level) and 0 < level < 1):
+        raise FitError(ASKED, "level is between 0 and 1", f"level = {level!r}", "write level=0.05")
     sampler = sampler_of_refits(ASKED, sampler)
     random_seed = seed_of_study(ASKED, folder, random_seed)
     template = template_of(spec)
@@ -181,7 +184,9 @@ def _with_columns(spec: ModelSpec, response: str, signal: str) -> ModelSpec:
 
 
 def _columns(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    return dict(given) if isinstance(given, Mapping) else {one: one for one in given}
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {one: one for one in ([given] if isinstance(given, str) else given)}
 
 
 def pairs_of(responses: Mapping[str, str], signals: Mapping[str, str]) -> Iterator[Pair]:
@@ -288,7 +293,7 @@ def table_of(
             row["note"] = " ".join([*unmixed, *result["withheld"], *([notes[n]] if notes[n] else [])])
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    tried = np.array(sorted(results))
+    tried = np.array(sorted(results), dtype=int)
     table["claimed"] = False
     # A pair of which nothing may be claimed counts as tried, and not among the claims.
     table.loc[tried, "claimed"] = allowed(np.where(open_to, p, 1.0)[tried], error_rate, level / 2)
@@ -313,4 +318,4 @@ def _said(table: pd.DataFrame) -> Iterator[str]:
         )
     if len(held):
         named = ", ".join(f"{row['signal']} on {row['response']}" for _, row in held.iterrows())
-        yield f"Not claimed, for the reason in the column note: {named}."
+        yield f"Not claimed, and with a reason or a warning in the column note: {named}."
