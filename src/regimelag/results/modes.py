@@ -12,9 +12,9 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.results.lags import effects_of_draws, lag_distribution
-from regimelag.sampling.diagnostics import require_fit
+from regimelag.sampling.diagnostics import WEIGHT, WEIGHT_ERROR, WITHIN_MODE, require_fit
 from regimelag.sampling.inference_data import spec_of
-from regimelag.sampling.modes_dataset import RESERVED, free_variables, nearest_modes, within_chain_sd
+from regimelag.sampling.modes_dataset import RESERVED, SEPARATED, free_variables, nearest_modes, within_chain_sd
 from regimelag.sampling.relabel import LABELLED, MOST_REGIMES, permuted, permuted_names
 from regimelag.spec import names as nm
 from regimelag.spec.terms import model_terms
@@ -58,7 +58,9 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
         - ``starts``: number of starting points that converged to it.
         - ``draws``: share of the posterior draws nearest to this mode. `diagnostics` reports modes with weight above
           0.01 that no chain reached.
-        - ``chains``: chains with most of their draws there, by number.
+        - ``chains``: chains with most of their draws there, by number; with separated modes those of ``within_mode``.
+        - ``separated_mode``, ``separated_weight``, ``separated_weight_error``: with separated modes, the
+          one in whose cell this mode lies, its weight by bridge sampling, and the weight's Monte Carlo error.
         - ``kind``: differences from the first mode by kind, each with its largest change. *labels* is a permutation of
           the regimes that brings the mode close to the first; further kinds describe the remaining differences:
           *persistence* (transitions), *lag* (kernels, with mean lags in periods), *scale*, *effect*, *other*.
@@ -89,10 +91,13 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     table = catalogue[["weight", "log_posterior", "starts"]].to_dataframe()
     nearest = nearest_modes(catalogue, posterior)
     table["draws"] = [float((nearest == n).mean()) for n in range(len(table))]
-    most = np.array([np.bincount(chain).argmax() for chain in nearest])
-    table["chains"] = [
-        ", ".join(str(name) for name in posterior[nm.CHAIN].to_numpy()[most == n]) for n in range(len(table))
-    ]
+    runs = idata[WITHIN_MODE].to_dataset() if WITHIN_MODE in idata.children else posterior
+    most = np.array([np.bincount(chain).argmax() for chain in nearest_modes(catalogue, runs)])
+    table["chains"] = [", ".join(str(name) for name in runs[nm.CHAIN].to_numpy()[most == n]) for n in range(len(table))]
+    if WITHIN_MODE in idata.children:
+        table[SEPARATED] = catalogue[SEPARATED].to_numpy()
+        for name in (WEIGHT, WEIGHT_ERROR):
+            table[f"separated_{name}"] = runs[name].to_numpy()[table[SEPARATED]]
     table["kind"] = [_kinds(idata, catalogue, sd, n) for n in range(len(table))]
     table["differs"] = [_differences(catalogue, sd, n) for n in range(len(table))]
     table.index.name = nm.MODE

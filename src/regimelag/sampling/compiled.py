@@ -147,11 +147,15 @@ class CompiledModel:
 
     def point(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Point on the unconstrained scale (parameter) for values of the free variables."""
-        return self._to_point(*(values[rv.name] for rv in self.model.free_RVs))
+        return self.points({name: np.asarray(value)[None] for name, value in values.items()})[0]
+
+    def points(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Points (draw, parameter) on the unconstrained scale for draws (draw, *variable) of the free variables."""
+        return self._to_points(*(values[rv.name] for rv in self.model.free_RVs))
 
     @cached_property
-    def _to_point(self) -> Callable[..., np.ndarray]:
-        """Function from the free variables to a point, in PyTensor's Python mode; built at first use."""
+    def _to_points(self) -> Callable[..., np.ndarray]:
+        """Function from draws of the free variables to points, in PyTensor's Python mode; built at first use."""
         free = self.model.free_RVs
         given = [rv.type(name=rv.name) for rv in free]
         transforms = [self.model.rvs_to_transforms[rv] for rv in free]
@@ -160,8 +164,11 @@ class CompiledModel:
             for rv, value, transform in zip(free, given, transforms, strict=True)
         ]
         moved = clone_replace(moved, dict(zip(free, given, strict=True)))
-        point = pt.concatenate([value.reshape((-1,)) for value in moved])
-        return pytensor.function(given, point, mode="FAST_COMPILE", on_unused_input="ignore")
+        sizes = [int(np.prod(shape, dtype=int)) for shape in self._shapes]
+        point = pt.concatenate([value.reshape((size,)) for value, size in zip(moved, sizes, strict=True)])
+        many = {one: pt.tensor(dtype=one.type.dtype, shape=(None, *one.type.shape)) for one in given}
+        points = vectorize_graph(point, replace=many)
+        return pytensor.function(list(many.values()), points, mode="FAST_COMPILE", on_unused_input="ignore")
 
     def started_by(self, start: Callable[[int], np.ndarray]) -> CompiledPyMCModel:
         """The model for nutpie's sampler. Each chain starts at ``start`` of that chain's seed.

@@ -30,6 +30,11 @@ MANY = 100
 STACKED = "stacked"
 # Attributes of a fit: its diagnostics as JSON, and a hash of their inputs.
 STORED, STORED_OF = "diagnostics", "diagnostics_of"
+# Group with the runs within separated modes, and its variables beside the parameters: the mode of each draw (-1 outside
+# the cell of its run's mode), and weights of the modes with Monte Carlo errors.
+WITHIN_MODE = "within_mode"
+MODE_OF, WEIGHT, WEIGHT_ERROR = "mode_of", "weight", "weight_error"
+OF_EVIDENCE = ("log_evidence", "log_evidence_error")
 
 
 def extreme_entry(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
@@ -87,17 +92,51 @@ def convergence(idata: xr.DataTree) -> dict[str, float | str]:
     dict
         ``rhat``, ``ess_bulk`` and ``ess_tail``, with the name of the parameter in ``..._of``; ``divergent`` and
         ``share_divergent``; ``bfmi`` (smallest over chains). Rank-normalised R-hat and effective sample sizes follow
-        Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221.
+        Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221. For a posterior resampled from
+        separated modes the worst values within a mode.
     """
     require_fit("convergence", idata)
-    posterior = idata["posterior"].to_dataset()
+    if WITHIN_MODE in idata.children:
+        return _convergence_within_modes(idata[WITHIN_MODE].to_dataset())
+    stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
+    return _extremes(idata["posterior"].to_dataset()) | _of_sampler(stats)
+
+
+def within(posterior: xr.Dataset) -> tuple[float, float]:
+    """Largest R-hat, and the smaller of bulk and tail effective sample size."""
+    found = _extremes(posterior)
+    return float(found["rhat"]), min(float(found["ess_bulk"]), float(found["ess_tail"]))
+
+
+def _extremes(posterior: xr.Dataset) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     # Constant entries, such as the diagonal of a correlation, have no R-hat: zero divided by zero.
     with np.errstate(divide="ignore", invalid="ignore"):
         found["rhat"], found["rhat_of"] = extreme_entry(az.rhat(posterior), largest=True)
         for kind in ("bulk", "tail"):
             found[f"ess_{kind}"], found[f"ess_{kind}_of"] = extreme_entry(az.ess(posterior, method=kind), largest=False)
-    stats = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else xr.Dataset()
+    return found
+
+
+def _convergence_within_modes(runs: xr.Dataset) -> dict[str, float | str]:
+    """Worst values over the modes; a mode with one run has no R-hat, and nor has the whole then."""
+    own = [name for name in (MODE_OF, WEIGHT, WEIGHT_ERROR, *OF_EVIDENCE, "diverging", "energy") if name in runs]
+    worst: dict[str, float | str] = {}
+    for mode in range(runs.sizes[nm.MODE]):
+        # Runs that move between modes are in none.
+        staying = (runs[MODE_OF] == mode).mean(nm.DRAW).to_numpy() > 0.5  # noqa: PLR2004
+        one = _extremes(runs.drop_vars(own).isel({nm.CHAIN: staying}))
+        for name in ("rhat", "ess_bulk", "ess_tail"):
+            now, before = float(one[name]), float(worst.get(name, np.nan))
+            further = now > before if name == "rhat" else now < before
+            if name not in worst or np.isnan(now) or further:
+                worst |= {name: now, f"{name}_of": f"{one[f'{name}_of']} in mode {mode}"}
+    return worst | _of_sampler(runs)
+
+
+def _of_sampler(stats: xr.Dataset) -> dict[str, float | str]:
+    """Number of divergences and BFMI, where they are known."""
+    found: dict[str, float | str] = {}
     if "diverging" in stats:
         found["divergent"] = int(stats["diverging"].sum())
         found["share_divergent"] = float(stats["diverging"].mean())
@@ -133,6 +172,8 @@ def diagnostics(idata: xr.DataTree) -> list[str]:
     )
     if interruption(idata):
         said[0] += f" {interruption(idata)}"
+    if WITHIN_MODE in idata.children:
+        said[0] += f" {_weighted_modes(idata)}"
     labels = json.loads(idata.attrs.get(RELABELLED, "{}"))
     for process, one in labels.items():
         share = 100 * one["ambiguous"]
@@ -197,7 +238,7 @@ def stored_diagnostics(idata: xr.DataTree) -> list[str]:
 
 def _diagnosed_hash(idata: xr.DataTree) -> str:
     digest = hashlib.sha256()
-    for name in ("posterior", "sample_stats", "modes"):
+    for name in ("posterior", "sample_stats", "modes", WITHIN_MODE):
         if name in idata.children:
             held = idata[name].to_dataset()
             kept = [one for one in ("diverging", "energy") if one in held]
@@ -235,6 +276,19 @@ def interruption(idata: xr.DataTree) -> str:
     return (
         f"Sampling was interrupted: {chains[0]} of {chains[1]} chains were kept, with {draws[0]:,} of {draws[1]:,} "
         "draws each."
+    )
+
+
+def _weighted_modes(idata: xr.DataTree) -> str:
+    """Sentences on the weights of separated modes."""
+    runs = idata[WITHIN_MODE].to_dataset()
+    weights = zip(runs[WEIGHT].to_numpy(), runs[WEIGHT_ERROR].to_numpy(), strict=True)
+    size = idata["posterior"].attrs.get("effective_sample_size", np.nan)
+    return (
+        f"The posterior has {runs.sizes[nm.MODE]} separated modes with weights "
+        f"{', '.join(f'{weight:.3f} (Monte Carlo error {error:.1g})' for weight, error in weights)}, by bridge "
+        f"sampling. It was resampled with these weights: R-hat and ESS are the worst within a mode, and the smallest "
+        f"effective sample size of a posterior mean is {size:.0f}."
     )
 
 

@@ -22,10 +22,12 @@ from regimelag.runtime.process import one_thread_at_a_time, refuse_while_importe
 from regimelag.runtime.versions import COMPILERS, check_versions
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.inference_data import as_fit
-from regimelag.sampling.modes import Mode, dispersed_start, find_modes, start_weights
-from regimelag.sampling.modes_dataset import RESERVED, catalogue_of, with_reached
+from regimelag.sampling.modes import Mode, find_modes, start_weights
+from regimelag.sampling.modes_dataset import RESERVED
 from regimelag.sampling.nuts import sample_jax, sample_nutpie, sample_pymc
+from regimelag.sampling.relabel import exchangeable
 from regimelag.sampling.sampler import NutsSampler, Sampler, sampler_of
+from regimelag.sampling.separated import sample_modes
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -119,7 +121,9 @@ def fit(
     seed = drawn_seed(FitError, "fit", random_seed)
     wholes(FitError, "fit", prior_draws=prior_draws)
     model = build_model(spec, panel)
-    sampled = sample(model, sampler=settings, random_seed=seed, progressbar=progressbar)
+    # Permutations of unordered regimes are no modes: `as_fit` relabels the draws.
+    weigh = not any(True for _ in exchangeable(spec))
+    sampled = _sampled(model, settings, seed, progressbar=progressbar, weigh=weigh)
     return as_fit(sampled, spec, panel, model=model, prior_draws=prior_draws, random_seed=seed)
 
 
@@ -187,23 +191,29 @@ def sample(
     settings = sampler_of(sample, sampler, given, kwargs)
     seed = drawn_seed(FitError, "sample", random_seed)
     _check_model(model)
+    return _sampled(model, settings, seed, progressbar=progressbar, weigh=True)
+
+
+def _sampled(model: pm.Model, settings: Sampler, seed: int, *, progressbar: bool, weigh: bool) -> xr.DataTree:
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
     tell("Compiling the model (half a minute the first time) ...")
     compiled = _compiled(model)
     tell(f"Searching for modes from {settings.starts} starting points ...")
     modes = find_modes_from_prior(compiled, starts=settings.starts, random_seed=seed)
-    start = partial(dispersed_start, modes, compiled.value_and_gradient)
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
-    tree = RUN[settings.nuts_sampler](compiled, start, seed, progressbar, settings.nuts)
-    catalogue, posterior = catalogue_of(compiled, modes), tree["posterior"].to_dataset()
+
+    def run(start: Callable[[int], np.ndarray], seed: int, chains: int) -> xr.DataTree:
+        nuts = settings.nuts | {"chains": chains}
+        return RUN[settings.nuts_sampler](compiled, start, seed, progressbar, nuts)
+
+    tree = sample_modes(run, compiled, modes, settings, seed, tell=tell, weigh=weigh)
+    posterior = tree["posterior"].to_dataset()
     made = {
         "inference_library": settings.nuts_sampler,
         "inference_library_version": version(settings.nuts_sampler),
         "tuning_steps": settings.tune,
     }
     tree["posterior"] = xr.DataTree(posterior.assign_attrs(made))
-    with threadpool_limits(limits=1):
-        tree["modes"] = xr.DataTree(with_reached(catalogue, posterior, compiled, modes, seed))
     if model.data_vars:
         tree["constant_data"] = xr.DataTree(_constant_data(model))
     plain = settings.plain

@@ -55,6 +55,8 @@ OF_READINGS = (
 REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
 # Attributes of ArviZ's schema that a group keeps.
 OF_SAMPLER = ("inference_library", "inference_library_version", "sampling_time", "tuning_steps")
+# Attributes of a posterior that was resampled from separated modes.
+OF_RESAMPLING = ("resampled", "effective_sample_size")
 PACKAGES = ("regimelag", "pymc", "pytensor", "arviz", "nutpie", "numba", "numpy", "xarray", "pandas", "scipy")
 
 
@@ -285,7 +287,7 @@ def as_fit(
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
     for name, dataset in groups.items():
-        kept = {key: value for key, value in dataset.attrs.items() if key in OF_SAMPLER}
+        kept = {key: value for key, value in dataset.attrs.items() if key in (*OF_SAMPLER, *OF_RESAMPLING)}
         dataset.attrs = kept | ({nm.CONSTANTS_HASH: constants_hash(panel)} if name in ("posterior", "prior") else {})
     for name in ("posterior", "prior"):
         groups[name] = _described(spec, panel, groups[name])

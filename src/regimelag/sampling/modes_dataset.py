@@ -15,8 +15,10 @@ from regimelag.spec import names as nm
 
 # Whether draws nearest to other modes have reached the mass of this one; NaN if not computed.
 REACHED = "reached"
+# Number of the separated mode, in the group within_mode, in whose cell a mode of the catalogue lies.
+SEPARATED = "separated_mode"
 # Names in the catalogue other than the model's variables.
-RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, nm.MODE, nm.CHAIN, nm.DRAW})
+RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, SEPARATED, nm.MODE, nm.CHAIN, nm.DRAW})
 # Modes below the first value may have no draws. Others are examined if their share of draws is below the second times
 # their weight.
 LEAST_WEIGHT, FEW = 0.01, 0.1
@@ -109,6 +111,5 @@ def _unconstrained(compiled: CompiledModel, posterior: xr.Dataset, places: np.nd
     """Some draws, by position over chains and draws, on the unconstrained scale (parameter)."""
     names, length = [str(rv.name) for rv in compiled.model.free_RVs], posterior.sizes[nm.DRAW]
     draws = posterior[names].transpose(nm.CHAIN, nm.DRAW, ...)
-    return [
-        compiled.point({name: draws[name].to_numpy()[divmod(int(place), length)] for name in names}) for place in places
-    ]
+    chain, draw = np.divmod(places, length)
+    return list(compiled.points({name: draws[name].to_numpy()[chain, draw] for name in names}))
