@@ -70,7 +70,8 @@ def predictive_terms(posterior: xr.Dataset, rate: np.ndarray, regressors: np.nda
     The response's past is a regressor, so the exact leave-one-out density is not at hand; these terms sum to the
     log-likelihood, and leaving one out means to learn the parameters without that quarter's prediction.
     """
-    flat = {name: values.to_numpy().reshape(-1, *values.shape[2:]) for name, values in posterior.data_vars.items()}
+    flat = {name: posterior[name].to_numpy() for name in (*TERMS, "sigma", "transition")}
+    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in flat.items()}
     coefficients = np.stack([flat[name] for name in TERMS], axis=-1)
     scale = flat["sigma"][:, None, None]
     error = rate[None, :, None] - np.einsum("dkp,tp->dtk", coefficients, regressors)
@@ -113,7 +114,8 @@ def main() -> None:
         print(f"mode {mode} against mode 0: {row['kind']}")
     print("", *rl.diagnostics(idata), sep="\n")
 
-    idata["log_likelihood"] = xr.DataTree(predictive_terms(idata["posterior"].to_dataset(), *data))
+    runs = idata["within_mode" if "within_mode" in idata.children else "posterior"].to_dataset()
+    idata["log_likelihood"] = xr.DataTree(predictive_terms(runs, *data))
     stacking = rl.evaluation.stack_chains(idata)
     print("", stacking[["member_of", "weight"]].to_dataframe().round(3), sep="\n")
     per_cluster = ["cluster_weight", "elpd", "elpd_difference", "difference_se", "reliability"]

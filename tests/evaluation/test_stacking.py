@@ -227,3 +227,20 @@ def test_the_response_among_the_covariates_is_refused():
     panel["control_value"][1:, 0] = 0.3 + 0.7 * panel["response_value"].to_numpy()[:-1, 0]
     with pytest.raises(rl.errors.FitError, match="own past"):
         leave_one_out_terms(prior_fit(by_value, panel))
+
+
+def test_runs_within_modes_are_stacked_not_the_resampled_posterior():
+    rng = np.random.default_rng(5)
+    runs = rng.standard_normal((4, 200)) + np.array([0.0, 0.0, 9.0, 9.0])[:, None]
+    terms = -0.5 * (rng.standard_normal(30) - runs[..., None]) ** 2
+    dims = {"chain": range(4), "draw": range(200)}
+    within = xr.Dataset({"x": (("chain", "draw"), runs), "mode_of": (("chain", "draw"), np.zeros((4, 200), int))}, dims)
+    within["weight"] = ("mode", [0.5, 0.5])
+    mixed = xr.Dataset({"x": (("chain", "draw"), rng.permutation(runs.ravel()).reshape(4, 200))}, dims)
+    likelihood = xr.Dataset({"y": (("chain", "draw", "row"), terms)}, dims)
+    tree = xr.DataTree.from_dict({"/posterior": mixed, "/within_mode": within, "/log_likelihood": likelihood})
+    stacking = rl.evaluation.stack_chains(tree)
+    assert stacking["member_of"].to_numpy().tolist() == [0, 0, 1, 1]
+    stacked = rl.evaluation.stacked_posterior(tree, stacking)
+    assert set(np.unique(stacked["posterior"]["x"])) <= set(runs[:2].ravel())
+    assert "within_mode" not in stacked.children

@@ -69,7 +69,7 @@ def test_what_is_no_sampler_is_refused(sampler):
 def test_keywords_are_the_settings_of_a_sampler(monkeypatch):
     """All of them, each under its own name."""
     found = []
-    monkeypatch.setattr(module, "sample", lambda model, **given: found.append(given["sampler"]) or StopIteration)
+    monkeypatch.setattr(module, "_sampled", lambda model, settings, seed, **given: found.append(settings))
     monkeypatch.setattr(module, "build_model", lambda spec, panel: None)
     monkeypatch.setattr(module, "as_fit", lambda *args, **given: None)
     other = {"draws": 7, "tune": 8, "chains": 3, "cores": 2, "target_accept": 0.7, "starts": 5, "nuts_sampler": "pymc"}

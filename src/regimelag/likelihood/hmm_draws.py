@@ -121,3 +121,29 @@ def viterbi_draws(log_obs, transition_logits, log_init):
     for d in range(log_obs.shape[0]):
         paths[d], log_joint[d] = viterbi(log_obs[d], transition_logits[d], log_init[d])
     return paths, log_joint
+
+
+@compiled()
+def forward_paths_draws(transition_logits, log_init, uniforms):
+    """Draw a path of each draw from the transition probabilities alone, with uniforms (draw, time): (draw, time)."""
+    draws, times = uniforms.shape
+    regimes = log_init.shape[1]
+    paths = np.empty((draws, times), dtype=np.int64)
+    weights = np.empty(regimes)
+    for d in range(draws):
+        for t in range(times):
+            largest = -np.inf
+            for j in range(regimes):
+                row = min(t - 1, transition_logits.shape[1] - 1)
+                weights[j] = log_init[d, j] if t == 0 else transition_logits[d, row, paths[d, t - 1], j]
+                largest = max(largest, weights[j])
+            total = 0.0
+            for j in range(regimes):
+                weights[j] = math.exp(weights[j] - largest)
+                total += weights[j]
+            reached, j = weights[0] / total, 0
+            while j < regimes - 1 and uniforms[d, t] > reached:
+                j += 1
+                reached += weights[j] / total
+            paths[d, t] = j
+    return paths

@@ -13,7 +13,11 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import xarray as xr
+from pymc.distributions.shape_utils import change_dist_size
 from pymc.distributions.transforms import ZeroSumTransform, log, logodds
+from pytensor.compile.mode import Mode
+from pytensor.graph import ancestors
+from pytensor.graph.replace import vectorize_graph
 
 from regimelag.likelihood.checks import require_double
 from regimelag.likelihood.distributed_lag import lag_sum
@@ -37,6 +41,8 @@ Tensor = Any
 
 # Transforms, by support, of entries with distributions of their own.
 TRANSFORMS = {"real": None, "positive": log, "unit": logodds}
+# Mode of functions that are called once or a few times for all draws: rewriting the graph would take longer.
+AS_IS = Mode(linker="py", optimizer=None)
 # Reading it creates PyTensor's compilation folder, so that an unwritable one fails on import.
 COMPILED_TO = pytensor.config.compiledir
 
@@ -416,6 +422,16 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
 
 
 @one_thread_at_a_time
+def _drawn_at_once(
+    model: pm.Model, variables: Sequence[Tensor], draws: int, random_seed: int | None
+) -> Sequence[np.ndarray]:
+    """Draws (draw, ...) of variables from the prior in one evaluation of a graph with a draw axis."""
+    free = set(model.free_RVs)
+    first = [rv for rv in model.free_RVs if not free.intersection(ancestors(rv.owner.inputs))]
+    many = vectorize_graph(variables, replace={rv: change_dist_size(rv, (draws,), expand=True) for rv in first})
+    return pm.draw(many, random_seed=random_seed, mode=AS_IS)
+
+
 def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int | None = None) -> xr.Dataset:
     """Draw free and deterministic variables of a model, and its point lags, from the prior.
 
@@ -435,12 +451,9 @@ def draw_prior(spec: ModelSpec, model: pm.Model, draws: int, *, random_seed: int
     xarray.Dataset
         With dimensions chain (one), draw and those of the model.
     """
-    # All constraints hold by construction, so forward draws are draws from the prior. In Python mode, since compiling
-    # would cost more than it saves.
+    # All constraints hold by construction, so forward draws are draws from the prior.
     variables = [*model.free_RVs, *model.deterministics]
-    values = pm.draw(variables, draws=draws, random_seed=random_seed, mode="FAST_COMPILE")
-    # pm.draw returns a single draw without a draw axis.
-    drawn = values if draws > 1 else [np.expand_dims(value, 0) for value in values]
+    drawn = _drawn_at_once(model, variables, draws, random_seed)
     prior = labelled(model, {str(v.name): np.expand_dims(d, 0) for v, d in zip(variables, drawn, strict=True)})
     rng = np.random.default_rng(random_seed)
     for signal, kernel in zip(spec.point_signals, spec.point_kernels, strict=True):

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from regimelag.likelihood.hmm_draws import forward_paths_draws
 from regimelag.model.evaluate import Feedback, Quantities
 from regimelag.spec.families import Elliptical
-from regimelag.spec.kernels import softmax
 
 
 def draw_regimes(logits: np.ndarray, log_initial: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Draw a regime path (draw, time) from the transition probabilities, unconditional on responses."""
-    draws = len(logits)
-    cumulative = np.cumsum(softmax(logits, np), axis=-1)
-    path = np.empty((draws, rows), dtype=np.int64)
-    uniform = rng.random((draws, rows))
-    path[:, 0] = (uniform[:, :1] > np.cumsum(np.exp(log_initial), axis=-1)[:, :-1]).sum(axis=-1)
-    every = np.arange(draws)
-    for t in range(1, rows):
-        step = cumulative[:, min(t - 1, cumulative.shape[1] - 1)]
-        path[:, t] = (uniform[:, t, None] > step[every, path[:, t - 1], :-1]).sum(axis=-1)
-    return path
+    uniforms = rng.random((len(logits), rows))
+    return forward_paths_draws(*map(np.ascontiguousarray, (logits, log_initial)), uniforms)
 
 
 def draw_responses(

@@ -22,6 +22,7 @@ import xarray as xr
 from scipy import stats
 
 from regimelag.errors import SpecError
+from regimelag.model.build import AS_IS
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.priors import DISTRIBUTIONS, Prior
@@ -125,7 +126,7 @@ def _log_density(distribution: str, names: tuple[str, ...]) -> Callable[..., np.
     """Log density of a PyMC distribution, as a function of values (draw) and its parameters."""
     at, parameters = pt.dvector("at"), [pt.dscalar(name) for name in names]
     prior = getattr(pm, distribution).dist(**dict(zip(names, parameters, strict=True)))
-    return pytensor.function([at, *parameters], pm.logp(prior, at), mode="FAST_COMPILE")
+    return pytensor.function([at, *parameters], pm.logp(prior, at), mode=AS_IS)
 
 
 class Slab(NamedTuple):

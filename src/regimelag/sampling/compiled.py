@@ -36,7 +36,7 @@ from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_functi
 from pytensor.tensor.math import variadic_add
 
 from regimelag.errors import FitError
-from regimelag.model.build import RegimeModel
+from regimelag.model.build import AS_IS, RegimeModel
 from regimelag.runtime.caches import explain_read_only_cache
 from regimelag.runtime.versions import another, install_command
 from regimelag.spec import names as nm
@@ -115,7 +115,7 @@ class CompiledModel:
         variables = [variable for variable in self.model.unobserved_value_vars if variable.name in names]
         point, points = pt.vector(shape=(self.size,)), pt.matrix(shape=(None, self.size))
         found = clone_replace(variables, dict(zip(self._values, self.pieces(point), strict=True)))
-        back = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode="FAST_COMPILE")
+        back = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode=AS_IS)
         ordered = [str(variable.name) for variable in variables]
         return lambda values: dict(zip(ordered, back(values), strict=True))
 
@@ -168,7 +168,7 @@ class CompiledModel:
         point = pt.concatenate([value.reshape((size,)) for value, size in zip(moved, sizes, strict=True)])
         many = {one: pt.tensor(dtype=one.type.dtype, shape=(None, *one.type.shape)) for one in given}
         points = vectorize_graph(point, replace=many)
-        return pytensor.function(list(many.values()), points, mode="FAST_COMPILE", on_unused_input="ignore")
+        return pytensor.function(list(many.values()), points, mode=AS_IS, on_unused_input="ignore")
 
     def started_by(self, start: Callable[[int], np.ndarray]) -> CompiledPyMCModel:
         """The model for nutpie's sampler. Each chain starts at ``start`` of that chain's seed.

@@ -41,16 +41,16 @@ def extreme_entry(values: xr.Dataset, *, largest: bool) -> tuple[float, str]:
     """Largest or smallest entry over all variables, and its label."""
     worst, where = (-np.inf, "") if largest else (np.inf, "")
     for name, array in values.data_vars.items():
-        stacked = array.stack(entry=array.dims) if array.ndim else array.expand_dims("entry")
-        stacked = stacked.where(stacked.notnull(), drop=True)
-        if not stacked.sizes["entry"]:
-            # Undefined for one chain, or for a constant entry.
+        held = array.to_numpy()
+        # Undefined for one chain, or for a constant entry.
+        if np.isnan(held).all():
             continue
-        place = int(stacked.argmax("entry") if largest else stacked.argmin("entry"))
-        value = float(stacked.isel(entry=place))
+        place = int(np.nanargmax(held) if largest else np.nanargmin(held))
+        value = float(held.flat[place])
         if (value > worst) if largest else (value < worst):
-            label = stacked["entry"].to_numpy()[place] if array.ndim else ()
-            worst, where = value, f"{name}[{', '.join(map(str, label))}]" if array.ndim else str(name)
+            index = np.unravel_index(place, held.shape)
+            label = [str(array[dim].to_numpy()[i]) for dim, i in zip(array.dims, index, strict=True)]
+            worst, where = value, f"{name}[{', '.join(label)}]" if label else str(name)
     return (worst, where) if where else (np.nan, "undefined")
 
 
@@ -120,18 +120,24 @@ def _extremes(posterior: xr.Dataset) -> dict[str, float | str]:
 
 def _convergence_within_modes(runs: xr.Dataset) -> dict[str, float | str]:
     """Worst values over the modes; a mode with one run has no R-hat, and nor has the whole then."""
-    own = [name for name in (MODE_OF, WEIGHT, WEIGHT_ERROR, *OF_EVIDENCE, "diverging", "energy") if name in runs]
+    parameters = parameters_of_runs(runs)
     worst: dict[str, float | str] = {}
     for mode in range(runs.sizes[nm.MODE]):
         # Runs that move between modes are in none.
         staying = (runs[MODE_OF] == mode).mean(nm.DRAW).to_numpy() > 0.5  # noqa: PLR2004
-        one = _extremes(runs.drop_vars(own).isel({nm.CHAIN: staying}))
+        one = _extremes(parameters.isel({nm.CHAIN: staying}))
         for name in ("rhat", "ess_bulk", "ess_tail"):
             now, before = float(one[name]), float(worst.get(name, np.nan))
             further = now > before if name == "rhat" else now < before
             if name not in worst or np.isnan(now) or further:
                 worst |= {name: now, f"{name}_of": f"{one[f'{name}_of']} in mode {mode}"}
     return worst | _of_sampler(runs)
+
+
+def parameters_of_runs(runs: xr.Dataset) -> xr.Dataset:
+    """Parameters (chain, draw, ...) of the group within_mode, without its other variables."""
+    own = (MODE_OF, WEIGHT, WEIGHT_ERROR, *OF_EVIDENCE, "diverging", "energy")
+    return runs.drop_vars([name for name in own if name in runs])
 
 
 def _of_sampler(stats: xr.Dataset) -> dict[str, float | str]:
@@ -294,7 +300,7 @@ def _weighted_modes(idata: xr.DataTree) -> str:
 
 def _carrying_weight(idata: xr.DataTree) -> str:
     """Number of modes with weight in words; empty if there is one, or no catalogue."""
-    if "modes" not in idata.children:
+    if "modes" not in idata.children or WITHIN_MODE in idata.children:
         return ""
     weight = idata["modes"]["weight"].to_numpy()
     count = int((weight >= NEGLIGIBLE * weight.max()).sum())

@@ -84,9 +84,10 @@ def fit(
     Returns
     -------
     xarray.DataTree
-        A fit: see `as_fit` for its groups; `modes` is the catalogue of modes. Interrupting (Ctrl-C) returns the draws
-        so far: `diagnostics` reports their number, and attrs have the requested (``draws``, ``chains``) and the kept
-        numbers (``draws_kept``, ``chains_kept``).
+        A fit: see `as_fit` for its groups; `modes` is the catalogue of modes. If the posterior has separated modes, it
+        is resampled with their weights, and the group `within_mode` has all runs, see Notes. Interrupting (Ctrl-C)
+        returns the draws so far: `diagnostics` reports their number, and attrs have the requested (``draws``,
+        ``chains``) and the kept numbers (``draws_kept``, ``chains_kept``).
 
     Raises
     ------
@@ -101,6 +102,17 @@ def fit(
 
     Notes
     -----
+    Chains between which no R-hat exceeds 1.05 are runs within one mode; chains that move between modes are left out.
+    Each mode gets as many chains as were asked for, or two where chains tend to leave it. The unconstrained space is
+    divided into one cell around each mode, by the normal densities of the runs, and the evidence of each cell is
+    estimated by bridge sampling, Meng & Wong (1996), Statistica Sinica 6:831-860, with the warp of Meng & Schilling
+    (2002), doi:10.1198/106186002457, and the error of Fruehwirth-Schnatter (2004),
+    doi:10.1111/j.1368-423X.2004.00125.x. The posterior is then resampled without replacement as far as the draws
+    suffice. R-hat and effective sample size are those within modes, and ``posterior.attrs["effective_sample_size"]`` is
+    the smallest of a posterior mean with the error of the weights. If the error of a log evidence exceeds 0.3 nats, the
+    chains stay as they are, and `diagnostics` reports their R-hat. A mode that no starting point led to is not found.
+    Regimes that are not ordered are relabelled instead, and their runs are not examined.
+
     Fits in several threads of a process run one after another, so that draws do not depend on other threads.
 
     After ``signal.signal(signal.SIGTERM, signal.default_int_handler)`` the signal that batch systems and containers
@@ -168,8 +180,9 @@ def sample(
     -------
     xarray.DataTree
         Groups posterior, sample_stats, constant_data (the model's data) and modes, the catalogue that `modes`
-        tabulates; seed and settings in attrs. There is no log_likelihood and no predictive group; for a model of
-        `build_model`, `as_fit` adds predictive groups. Interrupting (Ctrl-C) returns the draws so far, as in `fit`.
+        tabulates, and for separated modes within_mode, as in `fit`; seed and settings in attrs. There is no
+        log_likelihood and no predictive group; for a model of `build_model`, `as_fit` adds predictive groups.
+        Interrupting (Ctrl-C) returns the draws so far, as in `fit`.
 
     Raises
     ------

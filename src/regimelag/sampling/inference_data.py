@@ -22,7 +22,7 @@ from pytensor.graph.replace import vectorize_graph
 from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import AtDraws, Chunk
-from regimelag.model.build import build_model, draw_prior
+from regimelag.model.build import AS_IS, build_model, draw_prior
 from regimelag.model.data import model_data
 from regimelag.model.draw import draw_regimes, draw_responses
 from regimelag.model.evaluate import stack_draws, unstack_draws
@@ -466,7 +466,8 @@ def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
     batched = {value: pt.tensor(dtype=value.type.dtype, shape=(None, *value.type.shape)) for value in values}
     densities = vectorize_graph(plain.logp(vars=plain.free_RVs, jacobian=False, sum=False), replace=batched)
     totals = [density.reshape((density.shape[0], -1)).sum(axis=1) for density in densities]
-    evaluate = pytensor.function(list(batched.values()), totals, mode="FAST_COMPILE")
+    # Evaluated once: rewriting the graph would take longer.
+    evaluate = pytensor.function(list(batched.values()), totals, mode=AS_IS)
     draws = stack_draws(posterior)
     found = evaluate(
         *(draws[rv.name].astype(value.type.dtype) for rv, value in zip(plain.free_RVs, values, strict=True))

@@ -17,7 +17,7 @@ from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters, loo_score, reliability, stacking_weights
 from regimelag.panel.checks import panel_hash
 from regimelag.runtime.plain import is_number, whole
-from regimelag.sampling.diagnostics import STACKED, extreme_entry, store_diagnostics
+from regimelag.sampling.diagnostics import STACKED, WITHIN_MODE, extreme_entry, parameters_of_runs, store_diagnostics
 from regimelag.spec import names as nm
 
 OTHER_CHAIN = "other_chain"
@@ -40,9 +40,9 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     idata : xarray.DataTree
         A fit, or a tree of your own with groups posterior and log_likelihood. For a fit exact leave-one-out densities
         of each draw are computed; for another tree the only variable in log_likelihood is used: pointwise terms (chain,
-        draw,
-        ...), which for a hidden Markov model must be leave-one-out densities too
-        (``regimelag.likelihood.hmm_draws.leave_one_out_draws``).
+        draw, ...), which for a hidden Markov model must be leave-one-out densities too
+        (``regimelag.likelihood.hmm_draws.leave_one_out_draws``). Of a posterior that was resampled from separated modes
+        the runs in the group within_mode are stacked, and log_likelihood has to be of their draws.
     rhat_limit : float
         Two chains mix if no variable has a larger R-hat between them. A cluster is a set of chains that mix pairwise
         (complete linkage). The default is larger than the 1.01 of `diagnostics`: R-hat of two chains is noisy, and
@@ -73,6 +73,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     posteriors, Journal of Machine Learning Research 23(79). Leave-one-out by Pareto-smoothed importance sampling
     (`arviz.loo`) and stacking (`arviz.compare`) are ArviZ's.
     """
+    idata = _with_runs(idata)
     if not (is_number(rhat_limit) and rhat_limit > 1):
         raise FitError("stack_chains", "rhat_limit is above 1", f"rhat_limit = {rhat_limit!r}", "write rhat_limit=1.2")
     posterior = free_parameters(idata)
@@ -134,6 +135,7 @@ def stacked_posterior(
     FitError
         If the weights are those of other chains, or `draws` is not a positive integer.
     """
+    idata = _with_runs(idata)
     posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
     of_these = stacking.attrs.get(DRAWS_HASH) in (None, panel_hash(posterior))
@@ -151,6 +153,21 @@ def stacked_posterior(
     stacked = {"weights": weights, "reliability": [str(words) for words in stacking["reliability"].to_numpy()]}
     tree.attrs = dict(idata.attrs) | {STACKED: json.dumps(stacked)}
     store_diagnostics(tree)
+    return tree
+
+
+def _with_runs(idata: xr.DataTree) -> xr.DataTree:
+    """The tree, of a posterior that was resampled from separated modes with the runs within them as its posterior."""
+    if not isinstance(idata, xr.DataTree) or WITHIN_MODE not in idata.children:
+        return idata
+    rest = {
+        name: child.to_dataset()
+        for name, child in idata.children.items()
+        if name not in ("posterior", "sample_stats", WITHIN_MODE)
+    }
+    runs = parameters_of_runs(idata[WITHIN_MODE].to_dataset())
+    tree = xr.DataTree.from_dict({"/posterior": runs} | {f"/{name}": group for name, group in rest.items()})
+    tree.attrs = dict(idata.attrs)
     return tree
 
 
