@@ -2,12 +2,12 @@
 
     python benchmarks/screen.py --repetitions 10 --out out/screen
 
-Twenty responses and ten signals, weekly log returns with Student-t errors of 5 degrees of freedom. Each response
-follows one of the signals, with a cumulative elasticity of --effect at a mean lag of 7 weeks, and is independent of
-the others: 20 of 200 pairs. The model has one regime, two controls that do nothing, and a gamma kernel over 26 weeks.
-In the other pairs the signal that the response follows is missing, so that residuals are serially correlated and most
-verdicts are withheld; *open* counts those that are not. Each finished fit is a file, so a study that was stopped goes
-on where it was.
+Weekly log returns with Student-t errors of 5 degrees of freedom; the effect is a cumulative elasticity of --effect at a
+mean lag of 7 weeks, in 20 of 200 pairs. With --design pairs there are 200 responses, each with a signal of its own.
+With --design grid there are 20 responses and 10 signals: each response follows one of the signals, which is missing in
+its other pairs, so that residuals are serially correlated and most verdicts are withheld; *open* counts those that are
+not. The model has one regime, two controls that do nothing, and a gamma kernel over 26 weeks. Each finished fit is a
+file, so a study that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 
 import regimelag as rl
 
-RESPONSES, SIGNALS, ROWS, LAGS = 20, 10, 500, 26
+RESPONSES, SIGNALS, PAIRS, ROWS, LAGS = 20, 10, 200, 500, 26
 DEVIATION, SHOCKS = 0.04, 5.0
 KERNEL = rl.kernels.Gamma(mean_lag=9.0, spread=4.0)
 SPEC = rl.ModelSpec(
@@ -33,25 +33,34 @@ SPEC = rl.ModelSpec(
 )
 
 
-def simulated(seed: int, effect: float) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
-    """Levels of all series, and the pairs (response, signal) with an effect."""
+def simulated(
+    seed: int, effect: float, design: str
+) -> tuple[pd.DataFrame, list[tuple[str, str]], set[tuple[str, str]]]:
+    """Levels of all series, the pairs (response, signal), and those with an effect."""
     rng = np.random.default_rng([2026, seed])
     rows = ROWS + 2 * LAGS
+    responses, signals = (RESPONSES, SIGNALS) if design == "grid" else (PAIRS, PAIRS)
 
     def returns(count: int) -> np.ndarray:
         return DEVIATION * rng.standard_t(SHOCKS, (rows, count)) / np.sqrt(SHOCKS / (SHOCKS - 2))
 
-    signals, controls, responses = returns(SIGNALS), returns(2), returns(RESPONSES)
+    x, u, y = returns(signals), returns(2), returns(responses)
     weights = KERNEL.weights({"location": np.array(7.0), "spread": np.array(3.0)}, LAGS)
-    true = set()
-    for r, s in enumerate(rng.integers(SIGNALS, size=RESPONSES)):
-        late = np.convolve(signals[:, s], weights)[:rows]
-        responses[1:, r] += effect * late[:-1]
-        true.add((f"r{r}", f"s{s}"))
-    moves = np.hstack([responses, signals, controls])
-    names = [f"{role}{n}" for role, count in (("r", RESPONSES), ("s", SIGNALS), ("c", 2)) for n in range(count)]
+    if design == "grid":
+        every = [(r, s) for r in range(responses) for s in range(signals)]
+        followed = [(r, int(s)) for r, s in enumerate(rng.integers(signals, size=responses))]
+    else:
+        every = [(n, n) for n in range(PAIRS)]
+        followed = [(int(n), int(n)) for n in rng.choice(PAIRS, size=RESPONSES, replace=False)]
+    for r, s in followed:
+        y[1:, r] += effect * np.convolve(x[:, s], weights)[: rows - 1]
+    moves = np.hstack([y, x, u])
+    counts = (("r", responses), ("s", signals), ("c", 2))
+    names = [f"{role}{n}" for role, count in counts for n in range(count)]
     days = pd.date_range("2015-01-02", periods=rows, freq="W-FRI")
-    return pd.DataFrame(100 * np.exp(moves.cumsum(axis=0)), days, names), true
+    frame = pd.DataFrame(100 * np.exp(moves.cumsum(axis=0)), days, names)
+    pairs, true = ([(f"r{r}", f"s{s}") for r, s in some] for some in (every, followed))
+    return frame, pairs, set(true)
 
 
 def main() -> int:
@@ -59,19 +68,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--effect", type=float, default=2.0)
+    parser.add_argument("--design", choices=("pairs", "grid"), default="pairs")
     parser.add_argument("--level", type=float, default=0.05)
     parser.add_argument("--out", type=Path, default=Path("out/screen"))
     options = parser.parse_args()
     rows = []
     for n in range(options.repetitions):
-        frame, true = simulated(n, options.effect)
+        frame, pairs, true = simulated(n, options.effect, options.design)
         table = rl.evaluation.screen(
             SPEC,
             frame,
-            responses=[f"r{k}" for k in range(RESPONSES)],
-            signals=[f"s{k}" for k in range(SIGNALS)],
+            pairs=pairs,
             level=options.level,
-            folder=options.out / f"{n:03d}",
+            folder=options.out / options.design / f"{n:03d}",
             random_seed=n,
         )
         claimed = set(table.loc[table["claimed"], ["response", "signal"]].itertuples(index=False, name=None))

@@ -108,13 +108,26 @@ def test_words_of_a_fit_have_the_names_of_the_pair():
 
 
 def test_pairs_leave_out_a_series_with_itself():
-    assert [one.columns for one in pairs_of({"A": "a", "B": "b"}, {"b": "b", "x": "x"})] == [
+    assert [one.columns for one in pairs_of({"A": "a", "B": "b"}, {"b": "b", "x": "x"}, None)] == [
         ("a", "b"),
         ("a", "x"),
         ("b", "x"),
     ]
     with pytest.raises(rl.errors.SpecError, match="pair of different columns"):
-        list(pairs_of({"a": "a"}, {"a": "a"}))
+        list(pairs_of({"a": "a"}, {"a": "a"}, None))
+
+
+def test_pairs_may_be_given():
+    given = [("a", "x"), ("b", "y"), ("a", "x"), ("b", "b")]
+    assert [one.columns for one in pairs_of(None, None, given)] == [("a", "x"), ("b", "y")]
+
+
+@pytest.mark.parametrize(
+    "asked", [(["a"], None, None), (None, None, None), (["a"], ["x"], [("a", "x")]), (None, ["x"], [("a", "x")])]
+)
+def test_pairs_come_from_one_place(asked):
+    with pytest.raises(rl.errors.SpecError, match="from responses and signals, or as pairs"):
+        list(pairs_of(*asked))
 
 
 def test_a_pair_has_the_panel_of_its_own_columns(frame):

@@ -56,8 +56,9 @@ def screen(
     spec: ModelSpec,
     frame: pd.DataFrame,
     *,
-    responses: Mapping[str, str] | Sequence[str],
-    signals: Mapping[str, str] | Sequence[str],
+    responses: Mapping[str, str] | Sequence[str] | None = None,
+    signals: Mapping[str, str] | Sequence[str] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
     start: Day | None = None,
     end: Day | None = None,
     error_rate: ErrorRate = "fdr",
@@ -78,7 +79,9 @@ def screen(
     frame : pandas.DataFrame
         Levels (date, column), as for `make_panel`.
     responses, signals : mapping of str to str, or sequence of str
-        Columns by name, or columns. Pairs of a column with itself are left out.
+        Columns by name, or columns. Every response is paired with every signal, except a column with itself.
+    pairs : sequence of (str, str)
+        Columns of response and signal of each pair, in place of `responses` and `signals`.
     start, end : date, optional
         Window, as in `make_panel`.
     error_rate : {"fdr", "fwer"}
@@ -111,7 +114,7 @@ def screen(
     Raises
     ------
     SpecError
-        If the spec has several responses or lagged signals, or there is no pair.
+        If the spec has several responses or lagged signals, there is no pair, or both `pairs` and columns are given.
     PanelError
         If a column is missing, or the data of a pair make no panel; nothing has been fitted then.
     FitError
@@ -138,18 +141,18 @@ def screen(
     sampler = sampler_of_refits(ASKED, sampler)
     random_seed = seed_of_study(ASKED, folder, random_seed)
     template = template_of(spec)
-    pairs = list(pairs_of(_columns(responses), _columns(signals)))
-    notes = {n: _refused(spec, pair) for n, pair in enumerate(pairs)}
+    tried = list(pairs_of(responses, signals, pairs))
+    notes = {n: _refused(spec, pair) for n, pair in enumerate(tried)}
     fitted = [n for n, why in notes.items() if not why]
     # All panels are made before the first fit, so that a column that makes none is refused at once.
-    panels = {n: panel_of_pair(template, frame, pairs[n], start, end) for n in fitted}
+    panels = {n: panel_of_pair(template, frame, tried[n], start, end) for n in fitted}
     results = run_all(
-        partial(_fit, template, frame, pairs, (start, end), sampler, random_seed),
+        partial(_fit, template, frame, tried, (start, end), sampler, random_seed),
         fitted,
         settings={
             "study": ASKED,
             "spec": spec_to_toml(template),
-            "pairs": [list(pair) for pair in pairs],
+            "pairs": [list(pair) for pair in tried],
             "panels": [panel_hash(panel) for panel in panels.values()],
             **sampler.plain,
             "random_seed": random_seed,
@@ -160,8 +163,8 @@ def screen(
         progressbar=progressbar,
     )
     for n, panel in panels.items():
-        notes[n] = " ".join(_renamed(said, pairs[n]) for said in json.loads(panel.attrs["warnings"]))
-    table = table_of(pairs, results, notes, error_rate, level)
+        notes[n] = " ".join(_renamed(said, tried[n]) for said in json.loads(panel.attrs["warnings"]))
+    table = table_of(tried, results, notes, error_rate, level)
     table.attrs |= {"random_seed": random_seed}
     return table
 
@@ -189,15 +192,25 @@ def _columns(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     return {one: one for one in ([given] if isinstance(given, str) else given)}
 
 
-def pairs_of(responses: Mapping[str, str], signals: Mapping[str, str]) -> Iterator[Pair]:
-    """All pairs of different columns."""
-    found = [
-        Pair(response, signal, (responses[response], signals[signal]))
-        for response, signal in product(responses, signals)
-        if responses[response] != signals[signal]
-    ]
+def pairs_of(
+    responses: Mapping[str, str] | Sequence[str] | None,
+    signals: Mapping[str, str] | Sequence[str] | None,
+    given: Sequence[tuple[str, str]] | None,
+) -> Iterator[Pair]:
+    """The pairs given, or all pairs of different columns."""
+    if [one is None for one in (responses, signals, given)] not in ([False, False, True], [True, True, False]):
+        named = {"responses": responses, "signals": signals, "pairs": given}
+        came = ", ".join(name for name, value in named.items() if value is not None) or "neither"
+        rule = "the pairs come from responses and signals, or as pairs"
+        raise SpecError(ASKED, rule, came, 'write responses=["btc_usd"], signals=["silver_usd"], or pairs=[...]')
+    if given is not None:
+        asked = [Pair(response, signal, (response, signal)) for response, signal in dict.fromkeys(map(tuple, given))]
+    else:
+        one, other = _columns(responses or ()), _columns(signals or ())
+        asked = [Pair(response, signal, (one[response], other[signal])) for response, signal in product(one, other)]
+    found = [pair for pair in asked if len(set(pair.columns)) > 1]
     if not found:
-        came = f"responses {list(responses.values())} and signals {list(signals.values())}"
+        came = f"pairs {[pair.columns for pair in asked]}"
         raise SpecError(ASKED, "there is a pair of different columns", came, "name more columns of the frame")
     yield from found
 
