@@ -23,6 +23,7 @@ import regimelag as rl
 from regimelag.model.build import build_model
 from regimelag.panel.make import panel_hash
 from regimelag.reporting.tables import provenance_table
+from regimelag.sampling import inference_data
 from regimelag.sampling.diagnostics import convergence, diagnostics
 from regimelag.sampling.nuts import _complete_draws
 from regimelag.spec.kernels import log_normal
@@ -207,6 +208,27 @@ def test_densities_say_what_they_are(tiny):
 
 
 @pytest.mark.slow
+def test_a_long_series_keeps_densities_of_fewer_draws_and_readings_go_on(monkeypatch, tmp_path):
+    spec = small_spec(drivers=(), controls=(), episodes=rl.spec.Episodes())
+    panel = hand_panel(spec, 60)
+    whole = prior_fit(spec, panel, draws=90)
+    monkeypatch.setattr(inference_data, "LARGEST", 60 * 30)
+    fitted = prior_fit(spec, panel, draws=90)
+    assert fitted["posterior"].sizes["draw"] == fitted["log_prior"].sizes["draw"] == 90
+    for name in ("one_step_ahead", "posterior_predictive"):
+        np.testing.assert_array_equal(fitted[name]["draw"], np.arange(0, 90, 3))
+    terms = fitted["one_step_ahead"]["response_value"]
+    xr.testing.assert_equal(terms, whole["one_step_ahead"]["response_value"].sel(draw=terms["draw"]))
+    tree = rl.one_step_ahead(fitted)
+    assert {tree[name].sizes["draw"] for name in ("posterior", "log_likelihood", "log_prior")} == {30}
+    report, full = rl.lag_report(fitted), rl.lag_report(whole)
+    # Effects and lags are those of all draws.
+    np.testing.assert_array_equal(report["posterior"], full["posterior"])
+    assert np.isfinite(report["evidence", "likelihood"].to_numpy(dtype=float)).sum() == 3
+    rl.save_fit(fitted, tmp_path / "long.nc")
+    assert rl.load_fit(tmp_path / "long.nc")["one_step_ahead"].sizes["draw"] == 30
+
+
 def test_without_one_step_ahead_densities_it_says_how_to_compute_them(tiny):
     tree = tiny[2].copy()
     terms = tree["one_step_ahead"].to_dataset()

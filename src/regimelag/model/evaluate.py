@@ -126,9 +126,9 @@ def unstack_draws(values: np.ndarray, parameters: xr.Dataset, **coords: object) 
 
 
 def in_chunks(draws: Draws, rows: int, *, budget: int = 20_000_000) -> Iterator[tuple[slice, Draws]]:
-    """Split draws so that a (draw, time, regime) array has at most `budget` entries."""
+    """Split draws so that a (draw, time, regime) array has at most `budget` entries, and a quarter of that if split."""
     total = len(next(iter(draws.values())))
-    size = max(1, budget // max(rows, 1))
+    size = total if total * rows <= budget else max(1, budget // 4 // rows)
     for first in range(0, total, size):
         part = slice(first, min(first + size, total))
         yield part, {name: values[part] for name, values in draws.items()}

@@ -259,7 +259,8 @@ def prior_sensitivity(
     log_prior : xarray.Dataset
         Log prior density (chain, draw) of each free variable.
     one_step : xarray.DataArray
-        Log densities (chain, draw, time) with the log likelihood as their sum.
+        Log densities (chain, draw, time) with the log likelihood as their sum; of long series at fewer draws than the
+        rest, which alone are used then.
     quantities : xarray.DataArray
         Posterior draws (chain, draw, quantity).
 
@@ -274,6 +275,7 @@ def prior_sensitivity(
     -----
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
     """
+    log_prior, one_step, quantities = xr.align(log_prior, one_step, quantities, join="inner")
     groups = {"log_prior": log_prior, nm.LOG_LIKELIHOOD: one_step.to_dataset(name=nm.RESPONSE_VALUE)}
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
     scaled = prior_components(spec, log_prior)

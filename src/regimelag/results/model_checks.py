@@ -48,7 +48,7 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
     said += mass_at_max_lag(view.read(lag_distribution)) if spec.lagged_signals else []
     if spec.switches:
         # A few hundred draws suffice for shares.
-        some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
+        some = view.few(ENOUGH)
         smoothed = some.read(regime_probabilities, kind="smoothed")
         said += regime_is_calendar(smoothed, spec, episodes=view.panel.sizes[nm.EPISODE])
         paths = some.read(regime_paths)

@@ -100,7 +100,7 @@ def residual_scores(idata: xr.DataTree) -> xr.DataArray:
     0.01.
     """
     view = View.of(idata)
-    some = view.thinned(-(-view.parameters().sizes[nm.DRAW] // ENOUGH))
+    some = view.few(ENOUGH)
     pit = some.read(one_step_pit)
     scores = xr.apply_ufunc(special.ndtri, pit.clip(SMALLEST, 1 - SMALLEST))
     return scores - scores.mean(nm.TIME)

@@ -12,7 +12,7 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.model.at_draws import AtDraws
 from regimelag.sampling.diagnostics import require_fit, stored_diagnostics
-from regimelag.sampling.inference_data import spec_of, whole_panel, whole_parameters
+from regimelag.sampling.inference_data import spec_of, thinned_by_rows, whole_panel, whole_parameters
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -102,6 +102,11 @@ class View:
         some = View(self.fit.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore"))
         some._at_draws = self.at_draws.thinned(step)
         return some
+
+    def few(self, count: int) -> View:
+        """At most `count` draws of each chain, at even distances; of long series as many as fits keep densities of."""
+        sizes, kept = self.parameters().sizes, thinned_by_rows(self.parameters(), self.panel).sizes[nm.DRAW]
+        return self.thinned(-(-sizes[nm.DRAW] // min(count, kept)))
 
     def read[**P, T](self, reading: Callable[Concatenate[xr.DataTree, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of a function on this fit, computed once per set of arguments. Do not modify it."""

@@ -53,6 +53,8 @@ OF_READINGS = (
     "regimelag.regime_probabilities(idata).sel(time=slice('2020', None))"
 )
 REPLICATED = {"long_name": "standardised response, replicated over the window with a fresh regime path", "units": "1"}
+# Most entries of an array over draws and rows in a fit: 160 MB.
+LARGEST = 20_000_000
 # Attributes of ArviZ's schema that a group keeps.
 OF_SAMPLER = ("inference_library", "inference_library_version", "sampling_time", "tuning_steps")
 # Attributes of a posterior that was resampled from separated modes.
@@ -231,7 +233,8 @@ def as_fit(
         posterior_predictive, one_step_ahead, log_prior, observed_data, constant_data, those of `idata`, and provenance
         in attrs. Predictive draws replicate the whole window with a new regime path, standardised like observed_data.
         The one-step-ahead log densities (chain, draw, time) sum to the log likelihood, in nats of the responses in
-        their own units; zero where no response was observed.
+        their own units; zero where no response was observed. Of long series prior_predictive, posterior_predictive and
+        one_step_ahead have fewer draws than the posterior, at even distances: at most 20 million values each.
 
         There is no group log_likelihood, so that `arviz.loo` and `arviz.compare` refuse a fit: they would treat its
         values as conditionally independent. `leave_one_out` and `one_step_ahead` return trees for ArviZ.
@@ -268,10 +271,12 @@ def as_fit(
     posterior, log_density = with_point_lags(spec, panel, sampled, rng)
     catalogue = idata["modes"].to_dataset() if "modes" in idata.children else None
     posterior, catalogue, labels = relabelled(spec, panel, posterior, catalogue)
-    at_posterior = AtDraws(spec, panel, posterior)
-    before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, prior), at_posterior))
+    few, few_prior = (thinned_by_rows(one, panel) for one in (posterior, prior))
+    at_posterior = AtDraws(spec, panel, few)
+    before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, few_prior), at_posterior))
     if log_density is None:
         log_density = _one_step_terms(at_posterior)
+    log_density = log_density.sel({nm.DRAW: few[nm.DRAW]})
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
     groups |= {"modes": catalogue} if catalogue is not None else {}
     groups |= {
@@ -295,6 +300,12 @@ def as_fit(
     tree.attrs = dict(idata.attrs) | provenance(spec, panel) | {"predictive_seed": seed} | labels
     store_diagnostics(tree)
     return tree
+
+
+def thinned_by_rows(draws: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
+    """Draws at even distances, so few that an array over draws and rows has at most `LARGEST` entries."""
+    entries = draws.sizes[nm.CHAIN] * draws.sizes[nm.DRAW] * panel.sizes[nm.TIME] * panel.sizes[nm.RESPONSE]
+    return draws.isel({nm.DRAW: slice(None, None, -(-entries // LARGEST))})
 
 
 def _described(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:

@@ -85,8 +85,9 @@ def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
     xarray.DataTree
         Groups posterior, with the free variables; log_likelihood with ``response_value`` (chain, draw, time): the joint
         log density of the row's responses given the previous rows, in nats of the responses in their own units; and
-        log_prior. Rows without a response are omitted. The terms sum to the log likelihood, so the tree is an input of
-        `arviz.psense_summary`, and of `arviz.lfo_cv` with refits by `regimelag.evaluation.LeaveFutureOut`.
+        log_prior; of long series at the draws of the fit's group one_step_ahead. Rows without a response are omitted.
+        The terms sum to the log likelihood, so the tree is an input of `arviz.psense_summary`, and of `arviz.lfo_cv`
+        with refits by `regimelag.evaluation.LeaveFutureOut`.
 
     See Also
     --------
@@ -100,13 +101,17 @@ def one_step_ahead(idata: xr.DataTree) -> xr.DataTree:
     view = View.of(idata)
     tree = _for_arviz(view, view.one_step.isel({nm.TIME: seen_rows(view.panel)}))
     if "log_prior" in idata.children:
-        tree["log_prior"] = idata["log_prior"].copy()
+        log_prior = idata["log_prior"].to_dataset()
+        tree["log_prior"] = xr.DataTree(log_prior.sel({nm.DRAW: tree["posterior"][nm.DRAW]}))
     return tree
 
 
 def _for_arviz(view: View, terms: xr.DataArray) -> xr.DataTree:
-    groups = {"/posterior": free_parameters(view), f"/{nm.LOG_LIKELIHOOD}": terms.to_dataset(name=nm.RESPONSE_VALUE)}
-    return xr.DataTree.from_dict(groups)
+    # Of long series densities have fewer draws than the posterior.
+    posterior = free_parameters(view).sel({nm.DRAW: terms[nm.DRAW]})
+    return xr.DataTree.from_dict(
+        {"/posterior": posterior, f"/{nm.LOG_LIKELIHOOD}": terms.to_dataset(name=nm.RESPONSE_VALUE)}
+    )
 
 
 def seen_rows(panel: xr.Dataset) -> np.ndarray:
