@@ -247,6 +247,9 @@ def _numbered(values: np.ndarray, cells: pd.Series, name: str, request: Request)
 
 
 def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
+    plain = pd.to_datetime(texts, format=ISO, errors="coerce")
+    if plain.notna().all() and texts.str.len().eq(len("2024-01-31")).all():
+        return Stamps(pd.DatetimeIndex(plain), False, "", "")
     parts = texts.str.extract(STAMP)
     days, note = _parse(parts["day"], texts, name, request)
     clocks = parts["clock"].notna()
