@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from builders import bare_spec, hand_panel, prior_draws, small_spec
-from scipy import stats
+from scipy import special, stats
 
 import regimelag as rl
+from regimelag.model.draw import draw_regimes
 
 ROWS = 20_000
 # Standard errors that an estimate may be off by: about one failure in 100,000 seeds and numbers.
@@ -226,3 +227,18 @@ def test_a_simulated_response_has_no_level():
     simulated = rl.simulate(rl.read_spec("btc_silver"), panel.drop_vars("regime_path"), random_seed=1)
     known = simulated["level"].notnull().all("signal_time").to_numpy()
     np.testing.assert_array_equal(known, simulated["leg_role"].to_numpy() != "response")
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_paths_are_those_of_the_cumulative_probabilities(rows):
+    """The compiled loop, against cumulative sums of numpy; transition probabilities of one row hold for all."""
+    rng = np.random.default_rng(8)
+    logits, log_initial = 2 * rng.standard_normal((5, rows, 3, 3)), np.log(rng.dirichlet(np.ones(3), 5))
+    uniform = np.random.default_rng(9).random((5, 31))
+    found = draw_regimes(logits, log_initial, 31, np.random.default_rng(9))
+    probability = special.softmax(logits, axis=-1)
+    for d in range(5):
+        row = np.exp(log_initial[d])
+        for t in range(31):
+            assert found[d, t] == (uniform[d, t] > np.cumsum(row)[:-1]).sum()
+            row = probability[d, min(t, rows - 1), found[d, t]]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytensor.tensor as pt
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from regimelag.errors import SpecError
 from regimelag.spec.kernels import (
@@ -20,6 +20,7 @@ from regimelag.spec.kernels import (
     Unrestricted,
     combinations,
     lags,
+    softmax,
 )
 
 LAGGED = [cls() for kind, cls in KERNELS.items() if kind != "none"]
@@ -181,3 +182,10 @@ def test_priors_that_cannot_be_met_are_refused(kernel, cure):
 
 def test_no_lag_has_nothing_to_estimate():
     assert NoLag().priors(MAX_LAG) == {}
+
+
+@pytest.mark.parametrize("length", [1, 2, 8, 9, 26])
+def test_softmax_is_that_of_scipy_for_short_and_long_axes(length):
+    values = 30 * np.random.default_rng(1).standard_normal((4, 3, length))
+    np.testing.assert_allclose(softmax(values, np), special.softmax(values, axis=-1), rtol=1e-13, atol=0)
+    assert np.isfinite(softmax(np.full((2, length), 800.0), np)).all()
