@@ -12,6 +12,7 @@ from builders import hand_panel, small_spec
 
 import regimelag as rl
 from regimelag.sampling import fit as module
+from regimelag.sampling import sampler as module_of_settings
 
 SPEC = small_spec()
 QUICK = rl.Sampler(draws=20, tune=30, chains=2, cores=1, starts=2, options={"maxdepth": 4})
@@ -93,3 +94,12 @@ def test_a_sampler_and_keywords_give_the_same_draws():
     settings = {"draws", "tune", "chains", "target_accept", "starts", "nuts_sampler"}
     assert {name: one.attrs[name] for name in settings} == {name: QUICK.plain[name] for name in settings}
     assert json.loads(one.attrs["sampler_options"]) == {"maxdepth": 4}
+
+
+def test_refits_have_two_chains():
+    """One chain has no R-hat, so that a refit that did not mix would pass."""
+    for asked in ("backtest", "robustness", "screen"):
+        with pytest.raises(rl.errors.FitError, match="two chains at least"):
+            module_of_settings.sampler_of_refits(asked, rl.Sampler(chains=1))
+    with pytest.raises(rl.errors.FitError, match="write chains=2"):
+        rl.robustness(SPEC, hand_panel(SPEC, 80), sampler=rl.Sampler(chains=1), random_seed=1)

@@ -163,13 +163,17 @@ def sampler_of_refits(asked: str, sampler: object) -> Sampler:
     Raises
     ------
     FitError
-        If the settings are not a `Sampler`, or select a library other than nutpie, which cannot share a compiled model.
+        If the settings are not a `Sampler`, have one chain, or select a library other than nutpie, which cannot share a
+        compiled model.
     """
     checked = require_sampler(asked, sampler)
     if checked.nuts_sampler != "nutpie":
         came = f"nuts_sampler = {checked.nuts_sampler!r}"
         cure = 'write nuts_sampler="nutpie" in the Sampler, or leave nuts_sampler out'
         raise FitError(asked, "the fits share one compiled model, which nutpie samples", came, cure)
+    if checked.chains < 2:  # noqa: PLR2004
+        came, cure = f"chains = {checked.chains}", "write chains=2 in the Sampler"
+        raise FitError(asked, "a refit has two chains at least, so that R-hat can show that they agree", came, cure)
     if checked.options.get("backend", "numba") != "numba":
         came, cure = f"options with backend = {checked.options['backend']!r}", "leave backend out of options"
         raise FitError(asked, "the fits share one model compiled by numba", came, cure)
