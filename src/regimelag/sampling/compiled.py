@@ -286,8 +286,11 @@ def log_posterior(size, point, gradient, value, data):
         finite = finite and isfinite(slope[n])
     return 0 if finite else {NOT_FINITE}
 """
+    # For its cache PyTensor wraps the function in another one, which need not be compiled, since the C function has a
+    # cache of its own.
+    inner = function.py_func.__globals__.get("jitable_func", function)
     # numba finds the environment of a cached function by the name of its module.
-    known = {"__name__": __name__, "function": function, "carray": numba.carray, "isfinite": math.isfinite}
+    known = {"__name__": __name__, "function": inner, "carray": numba.carray, "isfinite": math.isfinite}
     known |= {"address_as_void_pointer": address_as_void_pointer, "int64": np.int64}
     known |= {str(values.dtype): values.dtype.type for values in held}
     # PyTensor's key of the function, if any, identifies the graph; all other compiled code is in the source files.
