@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def hits(text: str) -> list[str]:
 @pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: str(path.relative_to(ROOT)))
 def test_words(path):
     assert hits(path.read_text(encoding="utf-8")) == []
+
+
+def summaries() -> list[str]:
+    """First line of each docstring of the package, with its file."""
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    return [
+        f"{path.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, nodes) and (text := ast.get_docstring(node))
+    ]
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    found = summaries()
+    assert len(found) > 1000
+    assert [one for one in found if re.search(r": (?:What|How|That which)\b", one)] == []
 
 
 @pytest.mark.parametrize("pattern", WORDS, ids=lambda one: one[1])

@@ -107,7 +107,7 @@ def scenario(
 
 
 def beyond_window(panel: xr.Dataset, leg: Leg, move: float, over: int, *, asked: str, argument: str) -> str:
-    """Where a move of a column over some rows exceeds those in the window, in words; empty if it does not.
+    """Sentence on a move of a column that exceeds those in the window; empty if it does not.
 
     With `argument` "factors" the move is a factor.
 

@@ -192,7 +192,7 @@ def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
 
 
 def conventions_of(series: Iterable[Series], name: Literal["value", "dated"], asked: str) -> dict[str, str]:
-    """What is stated of the values or the dates of each column, by column.
+    """Stated convention of the values or the dates of each column, by column.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def _check_one_sided(series: Series, reason: str) -> None:
 
 
 def _made_of(series: Series) -> tuple[object, ...]:
-    """What two series share whose values differ by the transform alone."""
+    """Key that two series share if they differ by the transform alone."""
     beyond = series.beyond if isinstance(series, Signal) else ""
     return (series.column, series.against, beyond, series.delay, series.periods)
 
