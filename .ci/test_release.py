@@ -23,7 +23,8 @@ VERSION = PROJECT["project"]["version"]
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 SHIPPED = {
     *("src", "models", "docs", "examples", "tests", "benchmarks", "paper", "pyproject.toml", "PKG-INFO", ".gitignore"),
-    *("CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "constraints.txt"),
+    *("CITATION.cff", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
+    "constraints.txt",
 }
 STRAY = re.compile(r"__pycache__|\.(pyc|nc|csv|parquet|lock|part|log|zip|gz|ipynb)$|(^|/)(out|dist|_?build)/")
 MOST_BYTES = 1_000_000

@@ -13,6 +13,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import catalogue  # noqa: E402
+import messages  # noqa: E402
+import schema  # noqa: E402
 
 project = "regimelag"
 author = "The regimelag developers"
@@ -33,7 +35,10 @@ default_role = "autolink"
 
 # ---- pages: Markdown whose code cells are run; one that raises fails the build
 
-FIRST = "start"  # the page that fits; the others load the file it writes
+FIRST = "start"  # the page that fits; the others load the file that it writes
+# Code cells run in a folder of their own, so that they name files as a reader's script does.
+PAGES = HERE / "_build" / "pages"
+shutil.copytree(HERE / "measured", PAGES / "measured", dirs_exist_ok=True)
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
@@ -45,7 +50,9 @@ myst_heading_anchors = 3
 profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
-    "c = get_config()\nc.InlineBackend.figure_formats = {'retina'}\nc.IPKernelApp.log_level = 40\n", encoding="utf-8"
+    "c = get_config()\nc.InlineBackend.figure_formats = {'retina'}\nc.IPKernelApp.log_level = 40\n"
+    f"c.InteractiveShellApp.exec_lines = {['import os', f'os.chdir({str(PAGES)!r})']!r}\n",
+    encoding="utf-8",
 )
 os.environ["IPYTHONDIR"] = str(profile.parent)
 
@@ -71,8 +78,15 @@ bibtex_reference_style = "author_year"
 # ---- appearance
 
 html_theme = "furo"
+urls = dict(line.split(", ", 1) for line in importlib.metadata.metadata("regimelag").get_all("Project-URL") or ())
+if "Repository" in urls:
+    html_theme_options = {
+        "source_repository": urls["Repository"],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 html_title = f"regimelag {release}"
-html_static_path = ["_static"]
+html_static_path = ["_static", "../models/spec.schema.json"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
@@ -90,6 +104,16 @@ def copy_mathjax(app, exception) -> None:
         shutil.copyfile(files.locate_file("mathjax/static/mathjax/es5/tex-svg.js"), target)
 
 
+def copy_made(app, exception) -> None:
+    """Put what the pages made beside them: the report of the example, and the tutorial as an executed notebook."""
+    if exception is None and app.builder.format == "html":
+        site, executed = Path(app.outdir), Path(app.outdir).parent / "jupyter_execute" / f"{FIRST}.ipynb"
+        if (PAGES / "report").is_dir():
+            shutil.copytree(PAGES / "report", site / "example_report", dirs_exist_ok=True)
+        if executed.is_file():
+            shutil.copyfile(executed, site / executed.name)
+
+
 def fit_first(app, env, docnames: list[str]) -> None:  # noqa: ARG001
     """Read the page that fits before those that load its file."""
     docnames.sort(key=lambda name: (name != FIRST, name))
@@ -104,6 +128,9 @@ def link_dois(app, what, name, thing, options, lines: list[str]) -> None:  # noq
 def setup(app) -> None:
     """Write the reference before autosummary looks for it, and connect the handlers above."""
     catalogue.write(HERE / "reference")
+    messages.write(HERE / "reference")
+    schema.write(HERE / "reference")
     app.connect("env-before-read-docs", fit_first)
     app.connect("autodoc-process-docstring", link_dois)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", copy_made)

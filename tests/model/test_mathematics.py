@@ -124,6 +124,13 @@ def test_symbols_are_in_the_equations(model):
     assert (r"t_\nu" in written) == (spec.family.kind == "student_t")
 
 
+def test_the_location_has_each_summand_once(model):
+    spec, panel = model
+    (line,) = (one.latex for one in equations(spec, panel) if one.words.startswith("Its location"))
+    summands = line.partition(" = ")[2].split(" + ")
+    assert len(summands) == len(set(summands))
+
+
 def test_equations_become_mathml(model):
     spec, panel = model
     for line in equations(spec, panel):

@@ -299,7 +299,7 @@ def _lagged_response(
 
 
 def _entering(spec: ModelSpec) -> np.ndarray | None:
-    """Which lagged sum of a signal enters where (episode, sum, response, joint regime or 1); None if one is for all.
+    """Mask of lagged sums of a signal (episode, sum, response, joint regime or 1); None if one is for all.
 
     There is one sum for each combination of response, episode and regime between which the lag differs.
     """

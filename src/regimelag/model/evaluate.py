@@ -197,7 +197,7 @@ def _lagged_effects(spec: ModelSpec, draws: Draws, episodes: int) -> np.ndarray:
 
 
 def moderation(spec: ModelSpec, draws: Draws, values: np.ndarray) -> np.ndarray:
-    """What moderators (..., moderator) add to the effects of signals (draw, signal, ...), standardised."""
+    """Contributions of moderators (..., moderator) to the effects of signals (draw, signal, ...), standardised."""
     if not spec.moderators:
         return np.zeros((count_draws(draws), len(spec.lagged_signals), *values.shape[:-1]))
     added = table(model_terms(spec, 1).moderation, draws)

@@ -124,11 +124,11 @@ def _family(spec: ModelSpec) -> Iterator[Line]:
 
 def _location(spec: ModelSpec, terms: Terms, index: Indices) -> Line:
     own_past = [summand for term in terms.location if term.name == nm.AUTOREGRESSION for summand in term.summands]
-    first = {nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.AUTOREGRESSION}
-    summands = [one for term in terms.location if term.name not in first for one in term.summands]
+    late = (nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.MODERATOR_MAIN_EFFECT)
+    last = (*late, nm.AUTOREGRESSION)
+    summands = [one for term in terms.location if term.name not in last for one in term.summands]
     summands += _same_period_deviations(spec, terms)
     summands += [_lagged(spec, lag, terms, index) for lag in terms.lags]
-    late = (nm.CONTROL_EFFECT, nm.DRIVER_CONTROL, nm.MODERATOR_MAIN_EFFECT)
     summands += [one for term in terms.location if term.name in late for one in term.summands]
     summands += own_past
     by_regime = index.of_quantity(spec, "intercept")
@@ -323,12 +323,12 @@ def _process(spec: ModelSpec, process: Process, index: Indices) -> Iterator[Line
         zero = [rf"P_{{{labels.index(i) + 1},{labels.index(j) + 1}}} = 0" for i, j in declared.forbidden]
         yield Line(f"There is no step {pairs}.", r", \quad ".join(zero))
     first = f"{state}{index_of(own, '1')}"
-    law = {
+    initial = {
         "uniform": rf"P({first} = k) = 1 / {declared.count}",
         "stationary": rf"P({first} = k) = \pi_k, \quad \pi^\top P_1 = \pi^\top",
         "dirichlet": rf"P({first} = k) = \pi{index_of(own, 'k')}",
     }
-    yield Line("The first regime.", law[declared.initial])
+    yield Line("The distribution of the first regime.", initial[declared.initial])
 
 
 def prior_in_words(prior: Prior) -> str:

@@ -255,7 +255,7 @@ def check_history(
 
 
 def _too_seldom(late: Sequence[AlignedSeries], rows: pd.DatetimeIndex) -> str:
-    """Cure if columns are observed less often than once per row, so that one-row changes are unknown."""
+    """Cure if columns are observed less than once in a row, so that one-row changes are unknown."""
     day = np.timedelta64(1, "D")
     apart = np.median(np.diff(rows.to_numpy()) / day) if len(rows) > 1 else np.inf
     for track in late:

@@ -57,7 +57,7 @@ LAST_MINUTE = pd.Timedelta(hours=23, minutes=59)
 
 
 class Request(NamedTuple):
-    """What a caller asked for, for errors and cures.
+    """Request of a caller, for errors and cures.
 
     Attributes
     ----------

@@ -14,7 +14,7 @@ ABSURD = 10.0
 def extrapolation(
     name: str, move: float, seen: FloatArray, over: str, *, error: type[RegimelagError], asked: str, argument: str
 ) -> str:
-    """Where a move exceeds those in the window, in words; empty if it does not.
+    """Sentence on a move that exceeds those in the window; empty if it does not.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ Leg = tuple[str, str, str]
 
 
 def future_dates(panel: xr.Dataset, horizon: int) -> pd.DatetimeIndex:
-    """Dates of the rows after the panel's last; for trading dates, the next business days."""
+    """Dates of the periods after the panel's last; for trading dates, the next business days."""
     frequency = panel.attrs["frequency"]
     offset = pd.offsets.BDay() if frequency == TRADING else period_end(frequency)
     last = pd.Timestamp(panel[nm.TIME].to_numpy()[-1])
@@ -107,7 +107,7 @@ def scenario(
 
 
 def beyond_window(panel: xr.Dataset, leg: Leg, move: float, over: int, *, asked: str, argument: str) -> str:
-    """Where a move of a column over some rows exceeds those in the window, in words; empty if it does not.
+    """Sentence on a move of a column that exceeds those in the window; empty if it does not.
 
     With `argument` "factors" the move is a factor.
 
@@ -242,7 +242,7 @@ def bootstrapped_levels(
 def future_panels(
     spec: ModelSpec, panel: xr.Dataset, several: Iterable[Mapping[Leg, FloatArray]], horizon: int
 ) -> Iterator[xr.Dataset]:
-    """Panels of the window's last row and the rows after it, with missing responses, one for each set of levels.
+    """Panels of the window's last row and later rows, with missing responses, one for each set of levels.
 
     Transforms and constants are those of the window, drivers are known on their own row, and the last episode
     continues. The same Dataset is yielded each time with new values, since creating one takes longer than using it.
@@ -278,7 +278,7 @@ def panel_ahead(spec: ModelSpec, panel: xr.Dataset, given: pd.DataFrame | None, 
 
 
 def _rows_ahead(spec: ModelSpec, panel: xr.Dataset, horizon: int) -> xr.Dataset:
-    """The panel's last row and the rows after it, with their known values."""
+    """The panel's last row and later rows, with their known values."""
     dates = np.append(panel[nm.TIME].to_numpy()[-1:], future_dates(panel, horizon).to_numpy())
     reach = np.append(panel[nm.SIGNAL_TIME].to_numpy()[-spec.history - 1 :], dates[1:])
     moving = {nm.TIME, nm.SIGNAL_TIME, nm.LEG}

@@ -14,8 +14,8 @@ def citation() -> str:
     Returns
     -------
     str
-        A BibTeX entry of type ``misc``, with title, author and version from the installed package's metadata. A fit
-        records the version that made it in ``attrs["versions"]``.
+        A BibTeX entry of type ``misc``, with title, author, version and the address of the repository, if it has one,
+        from the installed package's metadata. A fit records the version that made it in ``attrs["versions"]``.
     """
     package = metadata.metadata("regimelag")
     name, version = package["Name"], package["Version"]
@@ -27,5 +27,7 @@ def citation() -> str:
         "version": version,
         "note": f"Python package, version {version}",
     }
+    urls = dict(line.split(", ", 1) for line in package.get_all("Project-URL") or ())
+    fields |= {"url": urls["Repository"]} if "Repository" in urls else {}
     lines = [f"  {field} = {{{value}}}," for field, value in fields.items()]
     return "\n".join([f"@misc{{{name},", *lines, "}"])

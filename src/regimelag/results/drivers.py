@@ -135,7 +135,7 @@ def _steps(paths: xr.DataArray, regimes: int) -> np.ndarray:
 
 
 def drivers_in_short(table: pd.DataFrame) -> str:
-    """Which drivers move the regimes and which way, and of which that is not claimed."""
+    """Sentences on drivers that move the regimes, and on those without a claim."""
     said, rest = [], []
     for name, rows in _contrasts(table):
         ways = [
@@ -168,7 +168,7 @@ def _step(row: pd.Series) -> str:
 
 
 def _said(table: pd.DataFrame, problems: list[str]) -> Iterator[str]:
-    """What is claimed of each driver, with the numbers, and by how much claims are exaggerated."""
+    """Claims about each driver with the numbers, and the exaggeration of claims."""
     if problems:
         yield f"Convergence diagnostics failed, and nothing is claimed of drivers. {' '.join(problems)}"
         return

@@ -212,7 +212,7 @@ def factor_in_words(factor: float) -> str:
 
 
 def claim_in_words(row: pd.Series, threshold: float) -> str:
-    """What is claimed of a gain, and if nothing is, why."""
+    """Claim about a gain, or the reason for none."""
     smallest = min(row[LOWER_SHARE], row[HIGHER_SHARE])
     if row[CLAIMED]:
         decoupled = row[DECOUPLED] >= NEARLY_SURE

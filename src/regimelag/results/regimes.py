@@ -338,7 +338,7 @@ def driver_effects(
 
 
 def _beyond_range(panel: xr.Dataset, name: str, move: float) -> str:
-    """Where a move exceeds the driver's range in the window, in words."""
+    """Sentence on a move that exceeds the driver's range in the window."""
     values = natural(panel, nm.DRIVER).sel({nm.DRIVER: name}).to_numpy()
     span = float(np.nanmax(values) - np.nanmin(values))
     seen, over = np.array([-span, span]), "from its lowest to its highest value"

@@ -165,7 +165,7 @@ def state_report(idata: xr.DataTree) -> pd.DataFrame:
 
 
 def _said(view: View, said: list[str], problems: list[str], contrasts: int, *, claimed: bool) -> Iterator[str]:
-    """What is claimed of each state, why nothing is, and by how much claims are exaggerated."""
+    """Claims about each state, reasons for none, and the exaggeration of claims."""
     if problems:
         yield f"Convergence diagnostics failed, and nothing is claimed of states. {' '.join(problems)}"
         return
@@ -198,6 +198,6 @@ def states_of(view: View, response: str, signal: str) -> dict[str, State]:
 
 
 def at_zero(spec: ModelSpec, signal: Signal) -> str:
-    """Where moderators are zero, in words; empty without."""
+    """Condition that moderators are zero, in words; empty without moderators."""
     states = {indicator.name for indicator in spec.indicators}
     return " and ".join(f"{name} is {'0' if name in states else 'at its mean'}" for name in signal.moderators)

@@ -35,7 +35,7 @@ UNMEASURED = "How often such claims are false has not been measured yet."
 
 @dataclass(frozen=True)
 class Findings:
-    """What the verdict on one signal (and response) speaks of; all draws are one-dimensional.
+    """Input of the verdict on one signal (and response); all draws are one-dimensional.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def _listing(kind: str, by: Mapping[str, np.ndarray]) -> str:
 
 
 def _ordered(by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> list[str]:
-    """Where the effect is stronger, and where its sign differs."""
+    """Sentence on regimes or episodes with a stronger effect or another sign."""
     labels, said = list(by), []
     if opposite:
         signs = ", ".join(f"positive in {labels[i]} and negative in {labels[j]}" for i, j in opposite)
@@ -347,7 +347,7 @@ def _place(found: Findings, made: Claims) -> str:
 
 
 def _protection(found: Findings) -> list[str]:
-    """What the claim was protected against, and what it was not."""
+    """Sentences on rival explanations in the model and not in it."""
     said = [f"Rival explanations in the model: {_listed(found.rivals)}."] if found.rivals else []
     if found.absent:
         said.append(f"Not in the model: {_listed(found.absent)}, any of which could look like this.")

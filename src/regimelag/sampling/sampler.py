@@ -25,9 +25,9 @@ class Sampler:
     draws, tune : int
         Number of draws kept per chain, and of tuning draws that adapt step size and mass matrix.
     chains : int
-        Number of chains. `fit` and `sample` add chains in modes that few of them have reached. With the default
-        `draws`, `tune` and `chains` they also add up to twice as many chains if the effective sample size falls a
-        little short of 400.
+        Number of chains. `fit` and `sample` add chains in modes that few of them have reached. With the default draws,
+        tuning draws and chains they also add up to twice as many chains if the effective sample size falls a little
+        short of 400.
     cores : int, optional
         Number of chains to run in parallel. By default the number of cores; one in functions that run many fits in
         parallel, such as `regimelag.evaluation.backtest`.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def steps_of(spec: ModelSpec, process: Process) -> Steps:
-    """What the transition model of a process needs from the spec."""
+    """Part of the spec that the transition model of a process needs."""
     declared = process.spec
     return Steps(
         declared.count,
@@ -82,7 +82,7 @@ def _copied(term: Term, enters: list[np.ndarray]) -> Term:
 
 
 def forbidden_steps(spec: ModelSpec) -> np.ndarray | None:
-    """Which steps between joint regimes are forbidden (origin, destination); None if all are possible."""
+    """Mask of the forbidden steps between joint regimes (origin, destination); None if all are possible."""
     masks = [
         process.spec.forbidden_mask()[process.regime[:, None], process.regime[None, :]]
         for process in processes_of(spec)

@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from regimelag.errors import require, require_choice, require_tuple
+from regimelag.runtime.docstrings import with_shared_parameters
 from regimelag.runtime.plain import as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
@@ -42,11 +43,13 @@ class Series:
     column : str
         Column of the data frame.
     transform : {"log_return", "difference", "level", "gain", "loss", "new_high"}
-        Transform of the column at the panel's frequency. A gain is the positive part of the log return over `periods`
-        periods, max(r, 0), and a loss the negative part, min(r, 0); they sum to the return. A new high is
-        max(log(p[t] / h[t]), 0) with h[t] the highest of the `periods` prices before p[t]: the distance above the
-        previous high of a trailing window, and zero without a new high. Signals and controls may have these three
-        transforms. Values of changes over several periods overlap, which is allowed except for responses.
+        Transform of the column at the panel's frequency: the log return over ``periods`` periods, for prices; the
+        change over ``periods`` periods, for rates; or the value itself ("level"), for columns that hold returns
+        already. A gain is the positive part of the log return, max(r, 0), and a loss the negative part, min(r, 0); they
+        sum to the return. A new high is max(log(p[t] / h[t]), 0) with h[t] the highest of the ``periods`` prices before
+        p[t]: the distance above the previous high of a trailing window, and zero without a new high. Signals and
+        controls may have these three transforms. Values of changes over several periods overlap, which is allowed
+        except for responses.
     periods : int
         Number of periods that a return, gain, loss or difference spans, or that the trailing window of a new high has
         (at least 2). A value requires the price at both ends of a change, and every price of a trailing window.
@@ -69,7 +72,7 @@ class Series:
     dated : {"", "start", "end"}
         Whether a date is the first day of the period that the value is of, as in FRED's weekly, monthly and quarterly
         series and in weekly bars, or its last day. With "start" `make_panel` moves values to the last day of their
-        period, from which `delay` counts. All series of a column share `value` and `dated`. Empty if not stated.
+        period, from which ``delay`` counts. All series of a column share ``value`` and ``dated``. Empty if not stated.
     """
 
     name: str
@@ -81,6 +84,10 @@ class Series:
     close: str = ""
     value: Value = field(default="", kw_only=True)
     dated: Dated = field(default="", kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__doc__ = with_shared_parameters(cls.__doc__, Series.__doc__)
 
     def __post_init__(self) -> None:
         as_plain(self)
@@ -185,7 +192,7 @@ def closes_of(series: Iterable[Series], asked: str) -> dict[str, str]:
 
 
 def conventions_of(series: Iterable[Series], name: Literal["value", "dated"], asked: str) -> dict[str, str]:
-    """What is stated of the values or the dates of each column, by column.
+    """Stated convention of the values or the dates of each column, by column.
 
     Raises
     ------
@@ -224,7 +231,7 @@ def _check_one_sided(series: Series, reason: str) -> None:
 
 
 def _made_of(series: Series) -> tuple[object, ...]:
-    """What two series share whose values differ by the transform alone."""
+    """Key that two series share if they differ by the transform alone."""
     beyond = series.beyond if isinstance(series, Signal) else ""
     return (series.column, series.against, beyond, series.delay, series.periods)
 

@@ -28,7 +28,7 @@ ORIGIN_SD = 0.3
 
 
 class Steps(NamedTuple):
-    """What a transition model needs to know of the spec.
+    """Part of the spec that a transition model needs.
 
     Attributes
     ----------

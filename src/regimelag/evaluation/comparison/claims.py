@@ -75,7 +75,7 @@ def require_error_rate(asked: str, error_rate: object) -> None:
 
 
 def allowed(p: np.ndarray, error_rate: ErrorRate, level: float = FALSE_CLAIM) -> np.ndarray:
-    """Which one-sided p values (test) are jointly significant, at a level for each sign."""
+    """Mask of one-sided p values (test) that are jointly significant, at a level for each sign."""
     order, count = np.argsort(p, kind="stable"), len(p)
     rank = np.arange(1, count + 1)
     if error_rate == "fwer":

@@ -90,7 +90,7 @@ def future_stacking_weights(scores: list[FutureScore]) -> np.ndarray:
 
 
 def origins(panel: xr.Dataset) -> list[int]:
-    """First rows after each origin: from half of the rows with a response on."""
+    """First row behind each origin, from half of the rows with a response on."""
     rows = np.flatnonzero(np.isfinite(panel[nm.RESPONSE_VALUE].to_numpy()).any(axis=1))
     return list(range(int(rows[len(rows) // 2]), panel.sizes[nm.TIME], EVERY))
 

@@ -102,7 +102,7 @@ def _refuse_past(spec: ModelSpec, panel: xr.Dataset) -> None:
     if came:
         raise FitError(
             "leave-one-out terms",
-            "no density depends on past responses, since a row would enter the densities of the rows after it",
+            "no density depends on past responses, since a row would enter the densities of later rows",
             came,
             "compare fits by regimelag.compare, which then leaves the future out for all of them, or use the terms of "
             "regimelag.one_step_ahead(idata), whose parameters have seen every row",

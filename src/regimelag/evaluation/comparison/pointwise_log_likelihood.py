@@ -120,7 +120,7 @@ def seen_rows(panel: xr.Dataset) -> np.ndarray:
 
 
 def condition(*specs: ModelSpec) -> str:
-    """What leave-one-out densities of these models are conditional on, in words."""
+    """Condition of leave-one-out densities of these models, in words."""
     return f"{same_row_condition(*specs)} {FUTURE}"
 
 

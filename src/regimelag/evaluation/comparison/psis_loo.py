@@ -41,7 +41,7 @@ def stacking_weights(scores: list[Any]) -> np.ndarray:
     """Weights (score) with sum one of the mixture with the highest leave-one-out density, by ArviZ."""
     if len(scores) == 1:
         return np.ones(1)
-    # A constant per row does not affect the weights, and avoids underflow of all densities.
+    # A constant for each row does not affect the weights, and avoids underflow of all densities.
     best = np.max([score.elpd_i for score in scores], axis=0)
     shifted = {str(n): copy.copy(score) for n, score in enumerate(scores)}
     for score in shifted.values():

@@ -269,7 +269,7 @@ def _se(terms: xr.DataArray) -> float:
 def verdict_on(
     best: str, tellings: Mapping[str, ElpdDifference], unmixed: Mapping[str, float], missing: list[str]
 ) -> Iterator[str]:
-    """Which candidates the data distinguish from the best, in sentences; candidates come from the smallest."""
+    """Sentences on the candidates that the data distinguish from the best; candidates ascend in size."""
     worse = [name for name, telling in tellings.items() if telling.reading == WORSE]
     same = [name for name, telling in tellings.items() if telling.reading == INCONCLUSIVE]
     if len(tellings) < 2:  # noqa: PLR2004

@@ -132,7 +132,7 @@ def _check(scenario: object) -> None:
 
 
 def _extrapolation(panel: xr.Dataset, scenario: Scenario) -> str:
-    """Where a scenario moves columns beyond their changes in the window, in words."""
+    """Sentences on columns that a scenario moves beyond their changes in the window."""
     if not isinstance(scenario, pd.DataFrame) or not isinstance(scenario.index, pd.DatetimeIndex):
         return ""
     legs = {leg[2]: leg for leg in level_columns(panel) if leg[0] != nm.RESPONSE and leg[2] in scenario.columns}
@@ -285,7 +285,7 @@ def _number(value: float) -> str:
 
 
 def _condition(spec: ModelSpec, scenario: Scenario) -> str:
-    """What a forecast under a scenario is conditional on."""
+    """Condition of a forecast under a scenario, in words."""
     if not (spec.signals or spec.drivers or spec.controls):
         return "given the data up to the origin; the model has no signals, drivers or controls"
     if isinstance(scenario, str) and scenario == "bootstrap":

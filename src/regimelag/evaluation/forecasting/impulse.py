@@ -168,7 +168,7 @@ def _regimes_of_starts(
 
 
 def _summed(response: Response) -> str:
-    """What is summed over the periods, in words."""
+    """Quantity that is summed over the periods, in words."""
     return f"{response.transform.replace('_', ' ')} of {response.name}"
 
 
@@ -237,7 +237,7 @@ def _moderated(
     at: Mapping[str, float | Sequence[float]],
     horizon: int,
 ) -> np.ndarray:
-    """What moderators on their paths add to the standardised effect (draw, 1, 1, step)."""
+    """Contribution of moderators on their paths to the standardised effect (draw, 1, 1, step)."""
     asked, missing = ASKED, [name for name in signal.moderators if name not in at]
     if missing:
         rule = f"the effect of {signal.name} depends on moderators, whose path is stated for the periods 0 to {horizon}"
@@ -349,7 +349,7 @@ def _with_own_past(spec: ModelSpec, draws: Draws, expected: np.ndarray) -> np.nd
 
 
 def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np.ndarray) -> str:
-    """Where the change exceeds the changes in the window, in words.
+    """Sentence on a change that exceeds the changes in the window.
 
     Changes in the last rows are excluded, since the window does not include all of their response.
     """

@@ -30,7 +30,7 @@ REVISED = 1e-6
 
 
 def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
-    """Score a fit one step ahead on rows after its window, with its parameters held constant.
+    """Score a fit one step ahead on new periods, with its parameters held constant.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def score(idata: xr.DataTree, panel: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        For rows after the fit's window with a response: ``log_score`` (time), the log of the predictive density of the
-        row's responses in their own units, averaged over the posterior; ``pit`` (time, response), the predictive
+        For new periods with a response: ``log_score`` (time), the log of the predictive density of the row's responses
+        in their own units, averaged over the posterior; ``pit`` (time, response), the predictive
         probability of a lower value, NaN where the response is missing; ``inside`` (time, response, band), 1 if the
         response is in the central band of that probability; ``coverage`` (response, band), its mean over time. In
         attrs: ``mean_log_score``; ``joint_log_score``, the log of the averaged joint density of all rows;
@@ -95,7 +95,7 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _tail(spec: ModelSpec, old: xr.Dataset, panel: xr.Dataset) -> xr.Dataset:
-    """The fit's last row and the rows after it, in the fit's constants and episodes."""
+    """The fit's last row and later rows, in the fit's constants and episodes."""
     asked = "score"
     first = place_of_last(panel, old, asked)
     panel = restandardize_like(spec, panel, old)

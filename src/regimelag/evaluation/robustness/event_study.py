@@ -261,7 +261,7 @@ def _events(
 
 
 def _sentences(read: xr.Dataset) -> list[str]:
-    """What the study says at the last step and at all steps, and of how many events."""
+    """Sentences on the last step and on all steps, with the number of events."""
     unit = period_name(str(read.attrs["frequency"]))
     last, count, left = read.isel({nm.STEP: -1}), read.sizes[EVENT], read.attrs["incomplete"]
     dates = [str(pd.Timestamp(day).date()) for day in read[EVENT].to_numpy()]

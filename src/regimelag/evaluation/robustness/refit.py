@@ -104,7 +104,7 @@ def refit(task: Refit, sampler: Sampler, seed: int) -> Result:
 
 
 def _lagged(task: Refit, posterior: xr.Dataset) -> Result:
-    """What is said of the signal's lagged effect."""
+    """Summary of the signal's lagged effect."""
     groups = {"posterior": posterior, "observed_data": task.panel[[nm.RESPONSE_VALUE]]}
     tree = xr.DataTree.from_dict(groups | {"constant_data": task.panel.drop_vars(nm.RESPONSE_VALUE)})
     tree.attrs = provenance(task.spec, task.panel)

@@ -44,7 +44,7 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outcome(table: pd.DataFrame, row: pd.Series, *, positive: bool) -> str:
-    """What became of the sign in a check; empty for the one without a model."""
+    """Outcome of the sign in a check; empty for the one without a model."""
     if row["kind"] == MODEL_FREE:
         return ""
     if row["note"].startswith(FAILED):
