@@ -155,9 +155,13 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
 @lru_cache(maxsize=32)
 def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSpec:  # noqa: ARG001
     try:
-        plain = tomllib.loads(text)
+        plain = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as problem:
         raise SpecError(f"reading {where}", "the file is TOML", str(problem), "correct that line") from problem
+    except (RecursionError, ValueError) as problem:
+        # A ValueError is a number of thousands of digits.
+        came = f"{type(problem).__name__}: {problem}"
+        raise SpecError(f"reading {where}", "the file is TOML", came, "write each value plainly") from problem
     return typing.cast("ModelSpec", _record(ModelSpec, plain, where))
 
 
@@ -190,10 +194,13 @@ def read_spec(path: str | Path) -> ModelSpec:
     SpecError
         If there is no such file or bundled model, or its content breaks a rule.
     """
+    if not isinstance(path, (str, Path)):
+        cure = 'write read_spec("btc_silver"), or the path of a TOML file'
+        raise SpecError("read_spec", "the path is a text or a Path", f"a {type(path).__name__}", cure)
     file = Path(path)
-    if not file.is_file():
+    if not _is_file(file):
         named = _model_folder() / f"{path}.toml"
-        if not named.is_file():
+        if not _is_file(named):
             known = sorted(p.stem for p in _model_folder().glob("*.toml"))
             raise SpecError(
                 f"read_spec({str(path)!r})",
@@ -202,7 +209,21 @@ def read_spec(path: str | Path) -> ModelSpec:
                 _closest(file, known),
             )
         file = named
-    return spec_from_toml(file.read_text(encoding="utf-8"), where=str(path))
+    with explain_os_errors(f"read_spec({str(path)!r})", file, kind=SpecError):
+        content = file.read_bytes()
+    try:
+        return spec_from_toml(content.decode("utf-8-sig"), where=str(path))
+    except UnicodeDecodeError as problem:
+        cure = "save the file as UTF-8 in your editor"
+        raise SpecError(f"read_spec({str(path)!r})", "the file is text in UTF-8", str(problem), cure) from problem
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or has a NUL.
+        return False
 
 
 def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) -> Path:
