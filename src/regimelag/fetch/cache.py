@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ import pandas as pd
 import platformdirs
 
 from regimelag.errors import FetchError
+from regimelag.runtime.files import remove_leftovers, write_whole
 
 FORMAT = 1
 DATES = ("date", "published")
@@ -204,14 +203,6 @@ def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> CachedT
     body = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n").encode()
     fetched = pd.Timestamp.now("UTC").isoformat(timespec="milliseconds")
     head = {"format": FORMAT, "fetched": fetched, "sha256": hashlib.sha256(body).hexdigest(), **about}
-    handle, spare = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(f"# {json.dumps(head)}\n".encode() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(spare).replace(path)
-    except BaseException:
-        Path(spare).unlink(missing_ok=True)
-        raise
+    remove_leftovers(path)
+    write_whole(path, f"# {json.dumps(head)}\n".encode() + body)
     return CachedTable(_parse(body), pd.Timestamp(fetched), cached=False)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import tomli_w
 
 from regimelag.errors import SpecError, require, require_choice
-from regimelag.runtime.files import explain_os_errors, write_whole
+from regimelag.runtime.files import explain_os_errors, remove_leftovers, write_whole
 from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
@@ -253,5 +253,6 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     if file.exists() and not overwrite:
         raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
     with explain_os_errors(asked, file, kind=SpecError):
+        remove_leftovers(Path(os.path.realpath(file)))
         write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
     return file
