@@ -32,7 +32,7 @@ TRADING = "trading"
 # Transforms that need positive values.
 LOGARITHMIC = ("log_return", *ONE_SIDED)
 
-ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 
 # Two publications may be late or missing, and markets close for up to ten days (Chinese New Year).
 STALE_INTERVALS = 2

@@ -32,7 +32,7 @@ LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # From this size on numbers have one decimal and a thousands separator.
 LARGE = 100
 # First characters of a formula in spreadsheets.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 LATEX = str.maketrans(
     {one: f"\\{one}" for one in "%&#_${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -289,8 +289,11 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _no_formula(cell: Any) -> Any:
-    """A text that spreadsheets would take for a formula, after an apostrophe."""
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" \0").startswith(FORMULA) else cell
+    """A text on one line; one that spreadsheets would take for a formula, after an apostrophe."""
+    if not isinstance(cell, str):
+        return cell
+    line = re.sub(r"[\r\n\t\0]+", " ", cell)
+    return f"'{line}" if line.strip().startswith(FORMULA) else line
 
 
 def escaped(words: str) -> str:

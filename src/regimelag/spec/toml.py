@@ -28,6 +28,8 @@ from regimelag.spec.processes import OrderBy
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 from regimelag.spec.volatility import VOLATILITIES, Volatility
 
+# Dots in a key. Reading a key takes the square of their number.
+DEEPEST = 100
 # Classes by kind; a user's script may register more.
 REGISTRIES: dict[type, dict[str, type[Any]]] = {
     Kernel: KERNELS,
@@ -154,6 +156,9 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
 
 @lru_cache(maxsize=32)
 def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSpec:  # noqa: ARG001
+    deep = next((n + 1 for n, line in enumerate(text.splitlines()) if line.partition("=")[0].count(".") > DEEPEST), 0)
+    cure = "write nested tables, as the bundled models do"
+    require(not deep, f"reading {where}", f"keys have at most {DEEPEST} dots", f"more in line {deep}", cure)
     try:
         plain = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as problem:
