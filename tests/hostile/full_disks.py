@@ -18,20 +18,23 @@ from hostile.failing_disk import Disk
 from hostile.fit_files import original
 from regimelag.evaluation.parallel_runs import _Kept
 from regimelag.fetch.cache import get_or_fetch, read
-from regimelag.runtime.files import atomic_replace
+from regimelag.runtime.files import atomic_replace, explain_os_errors, recover
 from regimelag.spec.toml import write_spec
 
-# Operations of a save that are tried where a full trial would take minutes.
-SOME = 12
+# Operations of a save that are tried, where it has few and where a full trial would take minutes.
+SOME, FEW, MANY = 12, 1, 500
 
 
 def cases(folder: Path, *, every: bool = False) -> Iterator[Case]:
     """A full disk, and a passing fault, at each operation of each kind of save."""
     for name, (make, save, load) in _saves(folder).items():
         total = _count(folder / f"count {name}", make, save)
-        step = 1 if every else max(1, total // SOME)
+        step = 1 if every else max(1, total // (FEW if total > MANY else SOME))
+        ends = 1 if total > MANY else 3
         for once in (False, True):
-            for first in sorted({*range(0, total, step), *range(min(3, total)), *range(max(0, total - 3), total)}):
+            for first in sorted(
+                {*range(0, total, step), *range(min(ends, total)), *range(max(0, total - ends), total)}
+            ):
                 kind = "fails once" if once else "is full"
                 yield Case(
                     "full disks",
@@ -115,6 +118,8 @@ def _saves(
             (shutil.copytree if ending == "zarr" else shutil.copy)(done["old"], at / f"fit.{ending}")
 
         def load(at: Path, held: dict[str, object] = held, ending: str = ending) -> str:
+            # As load_fit does.
+            recover(at / f"fit.{ending}")
             now = _written(at / f"fit.{ending}")
             return next((word for word in held if _same(now, held[word])), "something else")
 
@@ -143,7 +148,7 @@ def _saves(
         "a folder": (
             lambda at: _folder(at, "old"),
             lambda at: _folder(at, "new", explained=True),
-            lambda at: (at / "folder" / "b" / "c").read_text(),
+            lambda at: (recover(at / "folder"), (at / "folder" / "b" / "c").read_text())[1],
         ),
     }
 
@@ -166,8 +171,6 @@ def _table(value: float) -> pd.DataFrame:
 
 
 def _folder(at: Path, word: str, *, explained: bool = False) -> None:
-    from regimelag.runtime.files import explain_os_errors, recover
-
     def write() -> None:
         recover(at / "folder")
         with atomic_replace(at / "folder") as part:
