@@ -9,6 +9,7 @@ an input counts only if it was run with the present code. The exit status is 1 i
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import sys
@@ -19,14 +20,21 @@ from pathlib import Path
 import pandas as pd
 from hostile.cases import ENDLESS, HANDLED, RAW, SILENT, outcome
 
-from regimelag.evaluation.parallel_runs import code_hash
+import regimelag as rl
 
 MODULES = ("texts", "errors_and_studies", "network", "fit_files", "full_disks")
 
 
-def counted(name: str, out: Path, code: str) -> list[dict[str, str]]:
+def code_hash(name: str) -> str:
+    """SHA-256 of the package and of a module's inputs."""
+    folder = Path(__file__).parents[1] / "tests" / "hostile"
+    files = [*sorted(Path(rl.__file__).parent.rglob("*.py")), folder / f"{name}.py", folder / "cases.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def counted(name: str, out: Path) -> list[dict[str, str]]:
     """Outcomes of the inputs of one module; those that are kept are not run again."""
-    file = out / f"{name}.jsonl"
+    file, code = out / f"{name}.jsonl", code_hash(name)
     held = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {one["name"]: one for one in held if one["code"] == code}
     module = importlib.import_module(f"hostile.{name}")
@@ -48,9 +56,9 @@ def main() -> int:
     parser.add_argument("--out", default="out/hostile_inputs", help="folder of finished inputs (%(default)s)")
     parser.add_argument("--areas", nargs="+", choices=MODULES, default=MODULES, help="modules of tests/hostile")
     arguments = parser.parse_args()
-    out, code = Path(arguments.out), code_hash()
+    out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    found = [one for name in arguments.areas for one in counted(name, out, code)]
+    found = [one for name in arguments.areas for one in counted(name, out)]
     rows = {}
     for area in dict.fromkeys(one["area"] for one in found):
         kinds = Counter(one["kind"] for one in found if one["area"] == area)

@@ -36,7 +36,7 @@ from regimelag.fetch.cache import get_or_fetch, read
 from regimelag.runtime import files
 
 # How many kills of each task.
-KILLS = {"save_nc": 50, "save_zarr": 50, "cache": 40, "study": 40, "report": 8, "backtest": 6, "sbc": 6}
+KILLS = {"cache": 60, "study": 60, "save_nc": 40, "save_zarr": 30, "sbc": 3, "backtest": 3, "report": 4}
 FEW = rl.Sampler(draws=20, tune=20, chains=1, starts=1)
 
 
@@ -66,7 +66,8 @@ def content(tree: xr.DataTree) -> tuple[object, ...]:
 
 def tasks() -> dict[str, Task]:
     spec = small_spec()
-    fits = [prior_fit(spec, hand_panel(spec, 8)) for _ in range(2)]
+    fit = prior_fit(spec, hand_panel(spec, 8))
+    fits = [fit.copy(), fit.copy()]
     for number, tree in enumerate(fits):
         tree.attrs["random_seed"] = number
 
