@@ -38,7 +38,7 @@ def row(date: str | None = "2020-01-01", value: str | None = "1.5", start: str |
     return f"<observation {' '.join(given)}/>"
 
 
-def page(body: str, status: int = 200, **headers: str) -> tuple[int, dict[str, str], str]:
+def page(body: str | bytes, status: int = 200, **headers: str) -> tuple[int, dict[str, str], str | bytes]:
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
 
@@ -141,8 +141,8 @@ ANSWERS: dict[str, object] = {
     "reset": "reset",
     "reset each time": ["reset"] * 9,
     "late": "late",
-    "gzip": page(gzip.compress(xml(row()).encode()).decode("latin-1"), Content_Encoding="gzip"),
-    "a gzip bomb": page(gzip.compress(bytes(10**7)).decode("latin-1"), Content_Encoding="gzip"),
+    "gzip": page(gzip.compress(xml(row()).encode()), Content_Encoding="gzip"),
+    "a gzip bomb": page(gzip.compress(bytes(10**7)), Content_Encoding="gzip"),
     "the key in a message": page(f'<error code="400" message="Bad Request. {KEY} is not right."/>', 400),
     "the key in a page": page(f"<html>{KEY}</html>"),
     "the key in a value": page(xml(row(value=KEY))),
