@@ -148,7 +148,7 @@ class FredClient(fredapi.Fred):
         if answer.status in TRY_AGAIN:
             raise PassingError(f"HTTP {answer.status} {message}".strip(), wait=answer.wait)
         if REDIRECT <= answer.status < BAD_REQUEST:
-            raise PassingError(f"HTTP {answer.status}, a redirect, which is not followed to another server")
+            raise PassingError(f"HTTP {answer.status}, a redirect to another server")
         if answer.status != OK or (root is not None and root.tag == "error"):
             self._refuse(answer.status, message)
         if root is None or root.tag not in TABLES:
