@@ -17,7 +17,6 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 from hostile.cases import ENDLESS, HANDLED, RAW, SILENT, outcome
 
 import regimelag as rl
@@ -69,6 +68,8 @@ def main() -> int:
             "silent faults": kinds[SILENT],
             "without end": kinds[ENDLESS],
         }
+    import pandas as pd
+
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.loc["all"] = table.sum()
     print(table.to_string())
