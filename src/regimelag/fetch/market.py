@@ -224,7 +224,7 @@ def _outspoken(yfinance: ModuleType) -> Iterator[None]:
 @contextmanager
 def _bounded(yfinance: ModuleType) -> Iterator[None]:
     """Bound the size of Yahoo's answers, which may be compressed; the client has no limit of its own."""
-    session = getattr(yfinance.data.YfData(), "_session", None)
+    session: Any = getattr(yfinance.data.YfData(), "_session", None)
     if not any(cls.__module__.startswith("curl_cffi") for cls in type(session).__mro__):
         yield
         return
