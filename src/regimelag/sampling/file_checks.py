@@ -106,14 +106,19 @@ def _hash(group: xr.Dataset) -> str:
 
 
 def _plain(values: np.ndarray) -> bytes:
-    """Values as read from a file of either format, where None becomes NaN."""
-    if values.dtype.kind == "M":
-        return values.astype("datetime64[ns]").tobytes()
+    """Values as read from a file of either format, where None becomes NaN, and an empty array has any type."""
+    if not values.size:
+        return b""
+    if values.dtype.kind in "mM":
+        return values.astype(f"{'datetime' if values.dtype.kind == 'M' else 'timedelta'}64[ns]").tobytes()
     if values.dtype.kind == "O":
-        try:
-            values = values.astype(float)
-        except (ValueError, TypeError):
-            values = np.array([one if isinstance(one, str) else "" for one in values.ravel()], dtype=object)
+        written = [one for one in values.ravel() if isinstance(one, str)]
+        if not written:
+            try:
+                return np.array([np.nan if one is None else one for one in values.ravel()], dtype=float).tobytes()
+            except (ValueError, TypeError):
+                return b""
+        values = np.array([one if isinstance(one, str) else "" for one in values.ravel()])
     if values.dtype.kind in "iufb":
         return values.tobytes()
     return json.dumps(values.ravel().astype(str).tolist()).encode()
