@@ -37,7 +37,7 @@ from regimelag.runtime import files
 
 # How many kills of each task.
 KILLS = {"cache": 60, "study": 60, "save_nc": 40, "save_zarr": 30, "sbc": 3, "backtest": 3, "report": 4}
-FEW = rl.Sampler(draws=20, tune=20, chains=1, starts=1)
+FEW = rl.Sampler(draws=20, tune=20, chains=2, starts=1)
 
 
 class Task(NamedTuple):
