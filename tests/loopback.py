@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault in ("dripping", "dripping header"):
             self.drip(fault)
             return
-        self.send(status, headers, body.encode(), fault)
+        self.send(status, headers, body if isinstance(body, bytes) else body.encode(), fault)
 
     def drip(self, fault: str) -> None:
         """A byte in a while, for a minute, each soon enough for a timeout."""

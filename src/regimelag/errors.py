@@ -51,7 +51,8 @@ class FitError(RegimelagError):
 def require(condition: bool, asked: str, rule: str, came: object, cure: str) -> None:
     """Raise `SpecError` unless the condition holds."""
     if not condition:
-        raise SpecError(asked, rule, repr(came) if not isinstance(came, str) else came, cure)
+        # An empty text is shown with its quotes.
+        raise SpecError(asked, rule, came if isinstance(came, str) and came.strip() else repr(came), cure)
 
 
 def require_choice(asked: str, name: str, value: object, choices: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ yfinance has some addresses as text inside functions, so its session, and nothin
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 import warnings
@@ -204,3 +205,14 @@ def test_nothing_warns(server, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fetch(tmp_path, ["silver_usd"])
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_not_read_to_its_end(server, tmp_path, waits):
+    bomb = gzip.compress(bytes(market.LARGEST + 2**20))
+    assert len(bomb) < 2**18
+    server.faults = [(200, {"Content-Encoding": "gzip"}, bomb)] * retry.TRIES
+    with pytest.raises(rl.errors.FetchError, match="Yahoo answers within"):
+        fetch(tmp_path, ["silver_usd"])
+    assert not list(tmp_path.glob("*.csv"))
+    server.faults = []
+    assert len(fetch(tmp_path, ["silver_usd"])) == 6

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -774,6 +775,7 @@ PRIORS = {
         lambda lower: rl.Prior("Uniform", lower=lower, upper=1.0), {"lower": 2.0}, "a number below", changed(lower=0.0)
     ),
     "number": Case(normal, {"sigma": "wide"}),
+    "no numbers": Case(normal, {"sigma": []}),
     "entries": Case(
         normal, {"sigma": 1.0, "by_signal": WIDE}, "write by_signal = {name", changed(by_signal={"metal": WIDE})
     ),
@@ -956,6 +958,10 @@ TEXTS = {
     "a bound in quotes": of_state("below = 0.0", "below = '0.0'", "a number, without quotes"),
     "a list of bounds": of_state("below = 0.0", "below = [0.0]", "a number, without quotes"),
     "a list of spans": of_state("periods = 4", "periods = [4]", "a whole number, without quotes"),
+    "a key of many dots": of_text(
+        "max_lag = 26", f"a{'.a' * 200} = 26", "nested tables", text(f"a{'.a' * 200} = 26", "max_lag = 26")
+    ),
+    "many brackets": of_text("= 26", f"= {'[' * 50_000}", "each value plainly", text(f"= {'[' * 50_000}", "= 26")),
     "no TOML": of_text("max_lag = 26", "max_lag 26", "correct that line", text("max_lag 26", "max_lag = 26")),
 }
 for name, line in {"number for a table": "episodes = 1\n", "texts for tables": 'responses = ["asset"]\n'}.items():
@@ -1005,6 +1011,8 @@ def test_every_refusal_of_a_spec_has_a_case():
 
 FILES = {
     "no such spec": (rl.read_spec, {"path": "btc_sliver"}),
+    "no path": (rl.read_spec, {"path": ["btc_silver"]}),
+    "no text": (rl.read_spec, {"path": sys.executable}),
     "spec that is there": (lambda path: write_spec(rl.read_spec("btc_silver"), path), {"path": Path(__file__)}),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import regimelag as rl
-from regimelag.runtime.caches import VARIABLES, explain_read_only_cache
+from regimelag.runtime.caches import VARIABLES, explain_caches
 
 SOURCE = Path(rl.__file__).parent
 NAMES = ["NUMBA_CACHE_DIR", "PYTENSOR_FLAGS", "MPLCONFIGDIR"]
@@ -38,6 +39,14 @@ prices = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.03, 40)))
 panel = rl.make_panel(spec, pd.DataFrame({"a": prices}, index=pd.date_range("2020-01-03", periods=40, freq="W-FRI")))
 rl.fit(spec, panel, draws=5, tune=5, chains=1, starts=1, prior_draws=2, random_seed=1, progressbar=False)
 print("fitted")
+"""
+
+TOLD_OF = """
+import regimelag
+try:
+    FIT
+except regimelag.errors.FitError as problem:
+    print(problem.cure)
 """
 
 
@@ -94,6 +103,18 @@ def test_the_cure_works_for_a_fit(sealed):
 
 
 @pytest.mark.slow
+def test_damaged_files_of_compiled_code_are_compiled_anew_or_told_of(sealed):
+    """Each file of a cache is cut in half: what a full disk or a power cut leaves."""
+    variables = set_as_told(sealed)
+    run(sealed, FIT, **variables)
+    for kind in ("numba", "pytensor"):
+        for file in (sealed / kind).rglob("*.nb[ic]"):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        said = run(sealed, TOLD_OF.replace("FIT", FIT.replace("\n", "\n    ")), **variables).splitlines()[-1]
+        assert said == "fitted" or all(name in said for name in NAMES), said
+
+
+@pytest.mark.slow
 def test_data_need_no_such_folder(sealed):
     code = FIT.partition("rl.fit(")[0] + "print(panel.sizes['time'])"
     assert run(sealed, code) == "39\n"
@@ -107,12 +128,15 @@ def test_data_need_no_such_folder(sealed):
         NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/.pytensor"),
         RuntimeError("cannot cache function 'f': no locator available for file '/opt/regimelag/op.py'"),
         RuntimeError("Could not determine home directory."),
+        OSError(errno.ENOSPC, "No space left on device", "/home/me/.pytensor"),
+        pickle.UnpicklingError("pickle data was truncated"),
+        EOFError("Ran out of input"),
         ValueError("Unable to create the compiledir directory '/home/me/.pytensor/x'. Check the permissions."),
     ],
     ids=lambda problem: type(problem).__name__,
 )
 def test_what_is_denied_is_told(problem):
-    with pytest.raises(rl.errors.FitError, match="NUMBA_CACHE_DIR") as caught, explain_read_only_cache():
+    with pytest.raises(rl.errors.FitError, match="NUMBA_CACHE_DIR") as caught, explain_caches():
         raise problem
     assert str(problem) in caught.value.came
     assert caught.value.__cause__ is problem
@@ -121,8 +145,8 @@ def test_what_is_denied_is_told(problem):
 TOLD = rl.errors.FitError("compiled code", "there is a folder", "none", f"set {VARIABLES}")
 
 
-@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left"), RuntimeError("out of memory"), TOLD])
+@pytest.mark.parametrize("problem", [OSError(errno.EIO, "Input/output error"), RuntimeError("out of memory"), TOLD])
 def test_other_problems_go_through(problem):
-    with pytest.raises(type(problem)) as caught, explain_read_only_cache():
+    with pytest.raises(type(problem)) as caught, explain_caches():
         raise problem
     assert caught.value is problem

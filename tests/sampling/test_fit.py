@@ -403,7 +403,6 @@ import sys
 import pymc as pm
 import regimelag as rl
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, signal.default_int_handler)
 with pm.Model() as model:
     pm.Normal("a", shape=20)
 tree = rl.sample(model, draws=1_000_000, tune=50, chains=2, cores=2, starts=2, nuts_sampler="nutpie", random_seed=1)

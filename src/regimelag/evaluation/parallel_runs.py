@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
-from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explain_os_errors, write_whole
+from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explain_os_errors, remove_leftovers, write_whole
 from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.process import ALONE, refuse_while_imported
 from regimelag.spec.toml import REGISTRIES
@@ -283,6 +283,7 @@ class _Kept:
         file = self.folder / SETTINGS
         with explain_os_errors(self.asked, self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.folder, inside=True)
             held = _json(file)
         if held is None:
             self._write(file, self.settings)

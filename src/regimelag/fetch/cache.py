@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ import pandas as pd
 import platformdirs
 
 from regimelag.errors import FetchError
+from regimelag.runtime.files import remove_leftovers, write_whole
 
 FORMAT = 1
 DATES = ("date", "published")
@@ -64,9 +64,11 @@ def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | N
     if max_age is None:
         return None
     try:
+        # pandas would take a bare number for nanoseconds.
+        bad = isinstance(max_age, Real) or str(max_age).strip().isdigit()
         limit = pd.Timedelta(max_age)
-        bad = not limit >= pd.Timedelta(0)
-    except (ValueError, TypeError):
+        bad = bad or not limit >= pd.Timedelta(0)
+    except (ValueError, TypeError, OverflowError):
         bad = True
     if bad:
         cure = 'write max_age = "7D" for a week, "0D" to fetch anew, or leave it out to take what is cached'
@@ -141,7 +143,10 @@ def _explained(path: Path, asked: str) -> Iterator[None]:
         came = f"another process has held {path}.lock for {LONGEST_LOCK:.0f} s"
         cure = "wait for it or end it, or give cache = another folder"
         raise FetchError(asked, "processes take turns to fetch", came, cure) from fault
-    except OSError as fault:
+    except (OSError, ValueError) as fault:
+        # A ValueError is a NUL in the path.
+        if isinstance(fault, FetchError):
+            raise
         came = f"{type(fault).__name__}: {fault}"
         cure = "give cache = a folder of your own that can be written"
         raise FetchError(asked, f"the cache in {path.parent} can be read and written", came, cure) from fault
@@ -154,7 +159,7 @@ def _read_if_fresh(path: Path, max_age: pd.Timedelta | None) -> CachedTable | No
 
 
 def read(path: Path) -> CachedTable | None:
-    """Read a table; warn and return None if its checksum is wrong."""
+    """Read a table; warn and return None if its checksum is wrong, or it is no table."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -162,20 +167,21 @@ def read(path: Path) -> CachedTable | None:
     first, _, body = text.partition(b"\n")
     try:
         head = json.loads(first.removeprefix(b"#"))
-        whole = head["format"] == FORMAT and head["sha256"] == hashlib.sha256(body).hexdigest()
+        if head["format"] != FORMAT or head["sha256"] != hashlib.sha256(body).hexdigest():
+            raise ValueError("a wrong checksum")
         fetched = pd.Timestamp(head["fetched"])
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
+        if not isinstance(fetched, pd.Timestamp) or fetched.tz is None:
+            raise ValueError("no time of retrieval")
+        return CachedTable(_parse(body), fetched.tz_convert("UTC"), cached=True)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         warnings.warn(f"The cached file {path} is damaged; it is not used, and is fetched again.", stacklevel=2)
         return None
-    return CachedTable(_parse(body), fetched, cached=True)
 
 
 def _parse(body: bytes) -> pd.DataFrame:
     texts = pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
     # Python's float parses exactly, so every float is restored to the last bit.
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: pd.to_datetime(cells, format="%Y-%m-%d")
             if name in DATES
@@ -183,6 +189,13 @@ def _parse(body: bytes) -> pd.DataFrame:
             for name, cells in texts.items()
         }
     )
+    if (
+        "value" not in table
+        or "date" not in table
+        or table[[one for one in DATES if one in table]].isna().any(axis=None)
+    ):
+        raise ValueError("no dates and values")
+    return table
 
 
 def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> CachedTable:
@@ -190,14 +203,6 @@ def _write(path: Path, table: pd.DataFrame, about: Mapping[str, str]) -> CachedT
     body = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n").encode()
     fetched = pd.Timestamp.now("UTC").isoformat(timespec="milliseconds")
     head = {"format": FORMAT, "fetched": fetched, "sha256": hashlib.sha256(body).hexdigest(), **about}
-    handle, spare = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(f"# {json.dumps(head)}\n".encode() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(spare).replace(path)
-    except BaseException:
-        Path(spare).unlink(missing_ok=True)
-        raise
+    remove_leftovers(path)
+    write_whole(path, f"# {json.dumps(head)}\n".encode() + body)
     return CachedTable(_parse(body), pd.Timestamp(fetched), cached=False)

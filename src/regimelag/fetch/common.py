@@ -6,7 +6,7 @@ import difflib
 import logging
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -18,6 +18,8 @@ from regimelag.runtime.plain import is_number
 LOGGER = logging.getLogger("regimelag")
 # Age of a cached table above which there is a warning.
 OLD = pd.Timedelta(days=7)
+# Seconds.
+LONGEST_TIMEOUT = 3600.0
 
 Columns = str | Sequence[str] | Mapping[str, str]
 
@@ -50,6 +52,9 @@ def resolve_columns(
         If there are no columns, or one is neither a known name nor an identifier.
     """
     named = [columns] if isinstance(columns, str) else columns
+    if not isinstance(named, Iterable) or not all(isinstance(name, str) for name in named):
+        cure = f"choose from {truncate_list(known, most=20)}, as a list of texts"
+        raise FetchError(asked, "columns are texts", repr(columns), cure)
     pairs = named.items() if isinstance(named, Mapping) else ((name, known.get(name, name)) for name in named)
     wanted = {str(column): str(identifier) for column, identifier in pairs}
     if not wanted:
@@ -70,10 +75,9 @@ def resolve_columns(
 
 def check_timeout(timeout: float, asked: str) -> None:
     """Require a positive number of seconds."""
-    if not (is_number(timeout) and timeout > 0):
-        raise FetchError(
-            asked, "timeout is a number of seconds above zero", f"timeout = {timeout!r}", "write timeout = 30"
-        )
+    if not (is_number(timeout) and 0 < timeout <= LONGEST_TIMEOUT):
+        rule = f"timeout is a number of seconds above zero, and at most {LONGEST_TIMEOUT:.0f}"
+        raise FetchError(asked, rule, f"timeout = {timeout!r}", "write timeout = 30")
 
 
 def age_note(column: str, identifier: str, held: CachedTable) -> str:
@@ -129,4 +133,4 @@ def origin_attrs(identifier: str, held: CachedTable, **more: object) -> dict[str
 
 def repr_columns(columns: Columns) -> str:
     """The columns as the caller wrote them, for error messages."""
-    return repr(columns if isinstance(columns, str) else list(columns))
+    return repr(list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else columns)

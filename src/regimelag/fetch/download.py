@@ -9,11 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 
 from regimelag.errors import FetchError
-from regimelag.fetch.fred_client import OK, TRY_AGAIN, WHOLE, check_table, in_time
+from regimelag.fetch.fred_client import (
+    OK,
+    TRY_AGAIN,
+    WHOLE,
+    Secret,
+    check_table,
+    days,
+    in_time,
+    numbers,
+    quoted,
+)
 from regimelag.fetch.retry import PassingError, with_retries
 
 # Tests replace these addresses by that of a server of their own.
@@ -23,7 +32,7 @@ NOT_FOUND, BAD_REQUEST = 404, 400
 HEADER = re.compile(rb"[\w .<>/-]+(,[\w .<>/-]+)+\r?\n")
 
 
-def has_key(api_key: str | None, api_key_file: str | Path | None) -> bool:
+def has_key(api_key: Secret | None, api_key_file: str | Path | None) -> bool:
     """Whether a key of FRED is given in any of the three ways."""
     return api_key is not None or api_key_file is not None or bool(os.environ.get("FRED_API_KEY", "").strip())
 
@@ -57,7 +66,11 @@ def stooq_csv(symbol: str, timeout: float, asked: str) -> Callable[[], pd.DataFr
 
 def _download(address: str, timeout: float, asked: str, source: str, missing: str) -> pd.DataFrame:
     body = with_retries(lambda: _ask(address, timeout, asked, source, missing), asked=asked, source=source)
-    return pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
+    try:
+        return pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as fault:
+        came = f"{type(fault).__name__}: {fault}"
+    raise FetchError(asked, f"{source}'s file is CSV", f"{came} in {quoted(body)}", "come back later")
 
 
 def _ask(address: str, timeout: float, asked: str, source: str, missing: str) -> bytes:
@@ -71,7 +84,7 @@ def _ask(address: str, timeout: float, asked: str, source: str, missing: str) ->
         came = f"HTTP {answer.status} {said.splitlines()[0] if said and '<' not in said else ''}".strip()
         raise FetchError(asked, f"{source} has the series", came, missing)
     if answer.status != OK or not HEADER.match(answer.body) or not answer.body.endswith(b"\n"):
-        came = said.splitlines()[0][:80] if said else f"HTTP {answer.status} and nothing"
+        came = f"HTTP {answer.status}, {quoted(answer.body)}"
         raise PassingError(f"an answer that is cut off, or no CSV: {came}")
     return answer.body
 
@@ -84,9 +97,8 @@ def _dated(table: pd.DataFrame, date: str, value: str, asked: str, source: str, 
         raise FetchError(asked, rule, came, cure)
     problem = ""
     try:
-        dates = pd.to_datetime(table[date], format="%Y-%m-%d")
-        values = np.array([np.nan if cell in ("", ".") else float(cell) for cell in table[value]], dtype=float)
-        return check_table(pd.DataFrame({"date": dates, "value": values})).sort_values("date", ignore_index=True)
+        held = pd.DataFrame({"date": days(table[date]), "value": numbers(table[value], ("", "."))})
+        return check_table(held).sort_values("date", ignore_index=True)
     except ValueError as fault:
         problem = str(fault)
     raise FetchError(asked, rule, problem, cure)

@@ -23,7 +23,7 @@ from regimelag.fetch.common import (
     wide_frame,
 )
 from regimelag.fetch.download import fred_csv, has_key
-from regimelag.fetch.fred_client import FredClient, check_table, find_key, readable
+from regimelag.fetch.fred_client import FredClient, as_secret, check_table, find_key, readable
 from regimelag.panel.periods import first_days
 from regimelag.panel.rows import parse_day
 
@@ -133,6 +133,7 @@ def fetch_fred(
     fetch_vintages : all published values, with publication dates.
     fetch_market : silver, gold and other prices that FRED does not have.
     """
+    secret, api_key = as_secret(api_key), None
     asked = f"fetch_fred({repr_columns(columns)}{'' if as_of is None else f', as_of={str(as_of)!r}'})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     day = None if as_of is None else _day(as_of, asked)
@@ -140,9 +141,9 @@ def fetch_fred(
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     values, notes, origin = {}, [], {}
     for column, identifier in wanted.items():
-        client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
+        client = FredClient(lambda: find_key(secret, api_key_file, asked), timeout, f"{asked}, series {identifier}")
         fetch = _observations(client, identifier, day)
-        if day is None and not has_key(api_key, api_key_file):
+        if day is None and not has_key(secret, api_key_file):
             fetch = fred_csv(identifier, timeout, client.asked)
         name = f"fred-{identifier}" + (f"-as-of-{day:%Y-%m-%d}" if day is not None else "")
         source = {"source": "FRED", "series": identifier}
@@ -194,13 +195,14 @@ def fetch_vintages(
     FetchError
         As in `fetch_fred`.
     """
+    secret, api_key = as_secret(api_key), None
     asked = f"fetch_vintages({repr_columns(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     check_timeout(timeout, asked)
     limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
     tables, notes, origin = [], [], {}
     for column, identifier in wanted.items():
-        client = FredClient(lambda: find_key(api_key, api_key_file, asked), timeout, f"{asked}, series {identifier}")
+        client = FredClient(lambda: find_key(secret, api_key_file, asked), timeout, f"{asked}, series {identifier}")
         source = {"source": "ALFRED", "series": identifier}
         name = f"fred-{identifier}-vintages"
         held = store.get_or_fetch(folder, name, _vintages(client, identifier), about=source, max_age=limit, asked=asked)

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -29,6 +29,9 @@ from regimelag.errors import FetchError
 from regimelag.fetch.retry import PassingError, seconds_to_wait, with_retries
 
 KEY = re.compile(r"[0-9a-z]{32}")
+# Numbers and days as FRED writes them; Python's float also accepts "inf", "1_0" and other digits.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 GET_KEY = "a free key is had at https://fred.stlouisfed.org/docs/api/api_key.html"
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 OK, REDIRECT, BAD_REQUEST = 200, 300, 400
@@ -37,26 +40,64 @@ OK, REDIRECT, BAD_REQUEST = 200, 300, 400
 WHOLE, LONGEST = 10, 540.0
 # FRED's largest response, 100,000 rows, has 11 MB.
 LARGEST = 64 * 2**20
+# Characters of a key file that are read, and of a response that are quoted.
+LONGEST_LINE, QUOTED = 1000, 80
 PIECE = 2**16
 TABLES = {"observations", "vintage_dates"}
 
 
-def find_key(api_key: str | None, api_key_file: str | Path | None, asked: str) -> str:
+class Secret:
+    """An API key that is not in its repr, so that no printed frame or pickled object contains it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = lambda: text
+
+    def __repr__(self) -> str:
+        return "(key)"
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, ("",)
+
+    def reveal(self) -> str:
+        """The key, for a request."""
+        return self._text()
+
+    def removed_from(self, text: str) -> str:
+        """A text without the key."""
+        return text.replace(self.reveal(), "(key)") if self.reveal() else text
+
+
+def as_secret(api_key: str | None) -> Secret | None:
+    """The caller's key, so that the frames of the package do not show it."""
+    return None if api_key is None else Secret(str(api_key).strip())
+
+
+def find_key(api_key: Secret | None, api_key_file: str | Path | None, asked: str) -> Secret:
     """The key from the argument, the file or FRED_API_KEY; errors do not contain it."""
-    if api_key is not None:
-        where, key = "api_key", str(api_key).strip()
-    elif api_key_file is not None:
-        where, file = f"the first line of {str(api_key_file)!r}", Path(api_key_file)
-        if not file.is_file():
-            raise FetchError(asked, "api_key_file is a file", f"no file {str(api_key_file)!r}", "check the path")
-        key = (file.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""])[0].strip()
-    else:
-        where, key = "FRED_API_KEY", os.environ.get("FRED_API_KEY", "").strip()
-    if not KEY.fullmatch(key):
-        came = f"{where} is not set" if not key else f"{where} holds {len(key)} characters that are no such key"
+    where, key = _given_key(api_key, api_key_file, asked)
+    if not KEY.fullmatch(key.reveal()):
+        length = len(key.reveal())
+        came = f"{where} holds {length} characters that are no such key" if length else f"{where} is not set"
         cure = f"give api_key, api_key_file, or set FRED_API_KEY; {GET_KEY}"
         raise FetchError(asked, "FRED wants an API key of 32 lower-case letters and digits", came, cure)
     return key
+
+
+def _given_key(api_key: Secret | None, api_key_file: str | Path | None, asked: str) -> tuple[str, Secret]:
+    """Where the key is given, and what is there."""
+    if api_key is not None:
+        return "api_key", api_key
+    if api_key_file is None:
+        return "FRED_API_KEY", Secret(os.environ.get("FRED_API_KEY", "").strip())
+    file, problem = Path(api_key_file), ""
+    try:
+        if file.is_file():
+            with file.open(encoding="utf-8-sig", errors="replace") as lines:
+                return f"the first line of {str(api_key_file)!r}", Secret(lines.readline(LONGEST_LINE).strip())
+        problem = f"no file {str(api_key_file)!r}"
+    except (OSError, ValueError) as fault:
+        problem = f"{type(fault).__name__}: {fault}"
+    raise FetchError(asked, "api_key_file is a file that can be read", problem, "check the path")
 
 
 class Answer(NamedTuple):
@@ -71,7 +112,7 @@ class Answer(NamedTuple):
     body : bytes
         Content, possibly incomplete.
     fault : str
-        Why the response is incomplete; it may contain the key.
+        Why the response is incomplete.
     """
 
     status: int = 0
@@ -83,7 +124,7 @@ class Answer(NamedTuple):
 class FredClient(fredapi.Fred):
     """fredapi with timeouts, retries, and errors without the key; one client per series."""
 
-    def __init__(self, find: Callable[[], str], timeout: float, asked: str) -> None:
+    def __init__(self, find: Callable[[], Secret], timeout: float, asked: str) -> None:
         # Fred.__init__ requires the key now, and replaces the opener of the whole process if HTTP_PROXY is set.
         self.find, self.timeout, self.asked = find, timeout, asked
         self.until: float | None = None
@@ -94,16 +135,16 @@ class FredClient(fredapi.Fred):
         self.until = time.monotonic() + LONGEST if self.until is None else self.until
         return with_retries(lambda: self._ask(url, key), asked=self.asked, source="FRED")
 
-    def _ask(self, url: str, key: str) -> ET.Element:
+    def _ask(self, url: str, key: Secret) -> ET.Element:
         left = (self.until or 0.0) - time.monotonic()
         if left <= 0:
             cure = "come back later, or ask for fewer vintages: fetch_fred with as_of"
             raise FetchError(self.asked, f"FRED's answers take {LONGEST:.0f} s at most", "they take longer", cure)
-        answer = in_time(f"{url}&api_key={key}", self.timeout, min(left, WHOLE * self.timeout))
+        answer = in_time(url, self.timeout, min(left, WHOLE * self.timeout), key)
         if answer.fault:
-            raise PassingError(answer.fault.replace(key, "(key)"))
+            raise PassingError(answer.fault)
         root = _parse(answer.body)
-        message = (root.get("message") or "" if root is not None else "").replace(key, "(key)")
+        message = (root.get("message") or "" if root is not None else "")[:500]
         if answer.status in TRY_AGAIN:
             raise PassingError(f"HTTP {answer.status} {message}".strip(), wait=answer.wait)
         if REDIRECT <= answer.status < BAD_REQUEST:
@@ -111,20 +152,34 @@ class FredClient(fredapi.Fred):
         if answer.status != OK or (root is not None and root.tag == "error"):
             self._refuse(answer.status, message)
         if root is None or root.tag not in TABLES:
-            raise PassingError("an answer that is cut off, or is no table of FRED's")
+            raise PassingError(f"an answer that is cut off, or is no table of FRED's: {quoted(answer.body)}")
         return root
+
+    def get_series(
+        self, series_id: str, observation_start: str | None = None, observation_end: str | None = None, **period: str
+    ) -> pd.Series:
+        """As in fredapi, but strict: the value of each date."""
+        del observation_start, observation_end
+        given = "".join(f"&{name}={value}" for name, value in period.items())
+        frame = self._observations(f"{series_id}{given}", ("date", "value"))
+        return pd.Series(frame["value"].to_numpy(), index=pd.DatetimeIndex(frame["date"]))
 
     def get_series_all_releases(
         self, series_id: str, realtime_start: str | None = None, realtime_end: str | None = None
     ) -> pd.DataFrame:
-        """As in fredapi, but faster: date, realtime_start and value of each release."""
+        """As in fredapi, but strict and faster: date, realtime_start and value of each release."""
         period = f"&realtime_start={realtime_start}&realtime_end={realtime_end}"
-        root = self._Fred__fetch_data(f"{self.root_url}/series/observations?series_id={series_id}{period}")
-        names = ("date", "realtime_start", "value")
-        frame = pd.DataFrame([[child.get(name) for name in names] for child in root], columns=list(names))
-        values = [np.nan if value == self.nan_char else float(value) for value in frame["value"]]
-        dates = {name: pd.to_datetime(frame[name], format="%Y-%m-%d") for name in names[:2]}
-        return pd.DataFrame(dates | {"value": np.array(values, dtype=float)})
+        return self._observations(f"{series_id}{period}", ("date", "realtime_start", "value"))
+
+    def get_series_vintage_dates(self, series_id: str) -> list[pd.Timestamp]:
+        """As in fredapi, but strict: the days on which values were published."""
+        root = self._Fred__fetch_data(f"{self.root_url}/series/vintagedates?series_id={series_id}")
+        return list(days([child.text for child in root]))
+
+    def _observations(self, query: str, names: tuple[str, ...]) -> pd.DataFrame:
+        root = self._Fred__fetch_data(f"{self.root_url}/series/observations?series_id={query}")
+        texts = {name: [child.get(name) for child in root] for name in names}
+        return pd.DataFrame({name: numbers(one) if name == "value" else days(one) for name, one in texts.items()})
 
     def _refuse(self, status: int, message: str) -> None:
         cure = "read FRED's message"
@@ -149,13 +204,44 @@ def readable[T](ask: Callable[[], T], asked: str) -> T:
     raise FetchError(asked, "FRED's answer holds dates and finite numbers", came, cure)
 
 
+def days(texts: Iterable[str | None]) -> pd.DatetimeIndex:
+    """Dates from texts year-month-day; raise `ValueError` for any other text."""
+    written = []
+    for text in texts:
+        if text is None or not DAY.fullmatch(text):
+            raise ValueError(f"{text!r:.80} in place of a date")
+        written.append(text)
+    return pd.DatetimeIndex(pd.to_datetime(written, format="%Y-%m-%d"))
+
+
+def numbers(texts: Iterable[str | None], missing: Collection[str] = (".",)) -> np.ndarray:
+    """Floats from texts, NaN where missing; raise `ValueError` for a text that is no finite number."""
+    values = [np.nan if text in missing else _number(text) for text in texts]
+    return np.array(values, dtype=float)
+
+
+def _number(text: str | None) -> float:
+    value = float(text) if text is not None and NUMBER.fullmatch(text) else np.nan
+    if not np.isfinite(value):
+        raise ValueError(f"{text!r:.80} in place of a number")
+    return value
+
+
+def quoted(body: bytes) -> str:
+    """The beginning of a response on one line."""
+    text = " ".join(body[: 4 * QUOTED].decode("utf-8", "replace").split())
+    return repr(text[:QUOTED]) if text else "nothing"
+
+
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Raise `ValueError` if a date is missing or a value infinite."""
+    """Raise `ValueError` if a date is missing, a value infinite, or none known."""
     for name in table.columns:
         if name != "value" and table[name].isna().any():
             raise ValueError(f"a row without {name}")
     if np.isinf(table["value"]).any():
         raise ValueError("an infinite value")
+    if table["value"].isna().all():
+        raise ValueError("no value")
     return table
 
 
@@ -168,18 +254,29 @@ class _SameServer(HTTPRedirectHandler):
         return super().redirect_request(req, *answer) if same else None
 
 
-def in_time(address: str, timeout: float, seconds: float) -> Answer:
+def in_time(url: str, timeout: float, seconds: float, key: Secret | None = None) -> Answer:
     """Request a URL. `timeout` bounds the wait for each byte, `seconds` the whole response."""
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     until = time.monotonic() + seconds
-    threading.Thread(target=lambda: answers.put(_answer(address, timeout, until)), daemon=True).start()
+    ask = lambda: answers.put(_answer(url, timeout, until, key or Secret("")))  # noqa: E731
+    # A thread of its own: the headers can be slow as well, and exceptions of the request hold the key.
+    threading.Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=seconds)
     except queue.Empty:
         return Answer(fault=f"no whole answer within {seconds:.0f} s")
 
 
-def _answer(address: str, timeout: float, until: float) -> Answer:
+def _answer(url: str, timeout: float, until: float, key: Secret) -> Answer:
+    """The response, without the key."""
+    answer = _request(f"{url}&api_key={key.reveal()}" if key.reveal() else url, timeout, until)
+    if not key.reveal():
+        return answer
+    body = answer.body.replace(key.reveal().encode(), b"(key)")
+    return answer._replace(body=body, fault=key.removed_from(answer.fault))
+
+
+def _request(address: str, timeout: float, until: float) -> Answer:
     try:
         with build_opener(_SameServer).open(address, timeout=timeout) as response:
             return Answer(OK, body=_body(response, until))
@@ -189,9 +286,9 @@ def _answer(address: str, timeout: float, until: float) -> Answer:
             return Answer(problem.code, wait, _body(problem, until))
         except (OSError, http.client.HTTPException):
             return Answer(problem.code, wait)
-    except (OSError, http.client.HTTPException, ValueError) as problem:
-        # A ValueError is an invalid URL in a redirect.
-        return Answer(fault=f"{type(problem).__name__}: {problem}")
+    except Exception as problem:
+        # Any exception: a ValueError, for example, is an invalid URL in a redirect.
+        return Answer(fault=f"{type(problem).__name__}: {problem}"[:500])
 
 
 def _body(response: Any, until: float) -> bytes:
@@ -209,5 +306,5 @@ def _body(response: Any, until: float) -> bytes:
 def _parse(body: bytes) -> ET.Element | None:
     try:
         return ET.fromstring(body)  # noqa: S314
-    except (ET.ParseError, LookupError, ValueError):
+    except (ET.ParseError, LookupError, ValueError, RecursionError):
         return None

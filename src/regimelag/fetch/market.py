@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from regimelag.fetch.common import (
     wide_frame,
 )
 from regimelag.fetch.download import stooq_csv
+from regimelag.fetch.fred_client import LARGEST
 from regimelag.fetch.retry import PassingError, with_retries
 from regimelag.runtime.versions import declared, install_command
 
@@ -183,7 +184,7 @@ def _ask(yfinance: ModuleType, symbol: str, timeout: float, asked: str) -> pd.Da
     refused = fault = broken = ""
     missing = (yfinance.exceptions.YFTzMissingError, yfinance.exceptions.YFPricesMissingError)
     try:
-        with _outspoken(yfinance):
+        with _outspoken(yfinance), _bounded(yfinance):
             prices = yfinance.Ticker(symbol).history(
                 period="max", interval="1d", auto_adjust=False, actions=False, timeout=timeout
             )
@@ -218,3 +219,34 @@ def _outspoken(yfinance: ModuleType) -> Iterator[None]:
             yield
     finally:
         yfinance.config.debug.hide_exceptions = quiet
+
+
+@contextmanager
+def _bounded(yfinance: ModuleType) -> Iterator[None]:
+    """Bound the size of Yahoo's answers, which may be compressed; the client has no limit of its own."""
+    session: Any = getattr(yfinance.data.YfData(), "_session", None)
+    if not any(cls.__module__.startswith("curl_cffi") for cls in type(session).__mro__):
+        yield
+        return
+    request = session.request
+
+    def bounded(method: str, url: str, **options: Any) -> Any:
+        pieces, size = list[bytes](), 0
+
+        def take(piece: bytes) -> int:
+            nonlocal size
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST:
+                raise OSError(f"an answer of more than {LARGEST // 2**20} MB")
+            return len(piece)
+
+        response = request(method, url, content_callback=take, **options)
+        response.content = b"".join(pieces)
+        return response
+
+    session.request = bounded
+    try:
+        yield
+    finally:
+        session.request = request

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import llvmlite.binding
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 # Permitted compiler optimisations: fused multiply-add, or reordering of sums as well.
@@ -27,6 +29,19 @@ VERSION = int.from_bytes(
     hashlib.sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).digest()[:6]
 )
 _LINKED: list[Any] = []
+
+
+class _Healing(FunctionCache):
+    """Compiled code on disk; what cannot be read, such as a truncated file, is compiled anew."""
+
+    def load_overload(self, *args: Any) -> Any:
+        try:
+            return super().load_overload(*args)
+        except Exception:
+            # Any exception: pickle raises many for damaged content.
+            with suppress(OSError):
+                self.flush()
+            return None
 
 
 def compiled(fastmath: frozenset[str] = frozenset(), **options: Any) -> Callable[[Any], Any]:
@@ -44,7 +59,9 @@ def compiled(fastmath: frozenset[str] = frozenset(), **options: Any) -> Callable
 
     def decorate(function: Any) -> Any:
         loop = njit(cache=True, error_model="numpy", fastmath=set(fastmath), **options)(function)
-        loop._cache._cache_file._source_stamp = VERSION  # noqa: SLF001 numba has no public way
+        # numba has no public way.
+        loop._cache = _Healing(function)  # noqa: SLF001
+        loop._cache._cache_file._source_stamp = VERSION  # noqa: SLF001
         return loop
 
     return decorate

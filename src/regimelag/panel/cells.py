@@ -14,11 +14,11 @@ from regimelag.panel.dates import Request
 
 # FRED writes a missing value as a dot, Investing.com as a dash.
 BLANKS = ("", ".", "-", "na", "n/a", "nan", "null", "none", "#n/a", "--")
-PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-GROUPED = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?"
-SPACED = r"[+-]?\d{1,3}(?: \d{3})+(?:[.,]\d*)?"
+PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+GROUPED = r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?"
+SPACED = r"[+-]?[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]*)?"
 CURRENCIES = ("$", "€", "£", "¥")
-COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
+COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+),[0-9]+"
 
 
 def to_numbers(

@@ -25,8 +25,8 @@ DATE_NAMES = (
 # CoinMarketCap).
 MOMENTS, BEGINNINGS = frozenset({"snapped_at"}), frozenset({"open_time", "open time", "timeopen"})
 STAMP = (
-    r"^(?P<day>.*?)(?:(?:T|\s+)(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(?P<half>[AaPp][Mm])?"
-    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?$"
+    r"^(?P<day>.*?)(?:(?:T|\s+)(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)\s*(?P<half>[AaPp][Mm])?"
+    r"\s*(?P<zone>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?)?$"
 )
 ISO = "%Y-%m-%d"
 FORMATS = (
@@ -35,7 +35,7 @@ FORMATS = (
 )
 # Day first, month first.
 PAIRS = tuple((f"%d{s}%m{s}{y}", f"%m{s}%d{s}{y}") for y in ("%Y", "%y") for s in ("/", ".", "-"))
-MONTH = r"\d{4}-?Q[1-4]|\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}|[A-Za-z]{3,9}[ -]\d{4}|\d{4}"
+MONTH = r"[0-9]{4}-?Q[1-4]|[0-9]{4}[-/][0-9]{1,2}|[0-9]{1,2}[-/][0-9]{4}|[A-Za-z]{3,9}[ -][0-9]{4}|[0-9]{4}"
 # Ranges of whole numbers that are dates: days as 20240131, days since 1899-12-30 (Excel), and time since 1970.
 COMPACT, SERIAL = (19000101, 22001231), (20000.0, 80000.0)
 EPOCH = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
@@ -200,7 +200,7 @@ def _stamps(cells: pd.Series, name: str, request: Request) -> Stamps:
     if pd.api.types.infer_dtype(cells) in ("date", "datetime"):
         return _typed(pd.DatetimeIndex(pd.to_datetime(list(cells))), request)
     texts = cells.astype(str).str.strip()
-    if pd.api.types.is_numeric_dtype(cells.dtype) or texts.str.fullmatch(r"\d{5,20}(\.\d+)?").all():
+    if pd.api.types.is_numeric_dtype(cells.dtype) or texts.str.fullmatch(r"[0-9]{5,20}(\.[0-9]+)?").all():
         return _numbered(pd.to_numeric(texts, errors="coerce").to_numpy(float), cells, name, request)
     return _written(texts, name, request)
 
@@ -297,7 +297,7 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
     """Days of texts, all in one format, and a sentence on a format other than ISO."""
     dayfirst = request.given.get("dayfirst")
     found = {form: pd.to_datetime(texts, format=form, errors="coerce") for form in FORMATS[:1]}
-    if found[ISO].notna().all() and texts.str.fullmatch(r"\d{4}-\d{2}-\d{2}").all():
+    if found[ISO].notna().all() and texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").all():
         return found[ISO], ""
     found |= {form: pd.to_datetime(texts, format=form, errors="coerce") for form in (*FORMATS[1:], *sum(PAIRS, ()))}
     for form in FORMATS[1:]:
@@ -327,8 +327,10 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
     if dayfirst is None and texts.str.fullmatch(MONTH).all():
         _refuse_months(texts, name, request)
     best = max(found, key=lambda form: int(found[form].notna().sum()))
-    place = int(np.flatnonzero(found[best].isna() | (best == ISO) & ~texts.str.fullmatch(r"\d{4}-\d{2}-\d{2}"))[0])
-    if best == ISO and texts.str.fullmatch(r"\d{4}-\d{2}-\d{2}").iloc[place]:
+    place = int(
+        np.flatnonzero(found[best].isna() | (best == ISO) & ~texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))[0]
+    )
+    if best == ISO and texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").iloc[place]:
         _check_calendar(found[ISO], cells, name, request)
     came = f"{cells.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}"
     cure = _cure_of_text(texts, cells, place, name, request, found[best])
@@ -339,7 +341,7 @@ def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, req
     """Cure of a text that is no date, by its place among those that are."""
     below, only = bool(found.iloc[place:].isna().all()), bool(found.iloc[1:].notna().all()) and len(found) > 1
     cure = f"write it as 2026-01-23, or name another column of dates: {request.call(date='Date')}"
-    dated = texts.iloc[place:].str.contains(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+    dated = texts.iloc[place:].str.contains(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
     if place and below and not dated.any():
         cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
     elif (above := _line(cells.index, place)) and str(cells.iloc[place]).strip().strip("<>").lower() in DATE_NAMES:
@@ -388,7 +390,7 @@ def _check_calendar(days: pd.Series, cells: pd.Series, name: str, request: Reque
 
 
 def _refuse_months(texts: pd.Series, name: str, request: Request) -> None:
-    freq = "Y" if texts.str.fullmatch(r"\d{4}").all() else "Q" if texts.str.contains("Q").all() else "M"
+    freq = "Y" if texts.str.fullmatch(r"[0-9]{4}").all() else "Q" if texts.str.contains("Q").all() else "M"
     read = f"frame = pd.read_csv({request.source})" if request.source != "frame" else "frame = frame.reset_index()"
     cure = (
         f"{read}; frame[{name!r}] = pd.PeriodIndex(frame[{name!r}].astype(str), freq={freq!r})"

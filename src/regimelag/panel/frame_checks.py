@@ -17,9 +17,14 @@ from regimelag.panel.dates import DATE_NAMES, MOMENTS, Request, check_not_nanose
 EARLIEST, LATEST = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")
 
 
+def _day(moment: pd.Timestamp) -> str:
+    """A day as ISO, also in years that Python's dates do not have."""
+    return "NaT" if moment is pd.NaT else f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
+
+
 def truncate_list(items: Iterable[Any], *, most: int = 4) -> str:
     """The first items, and the number of items if there are more; dates without time of day."""
-    texts = [str(pd.Timestamp(i).date()) if isinstance(i, (pd.Timestamp, np.datetime64)) else str(i) for i in items]
+    texts = [_day(pd.Timestamp(i)) if isinstance(i, (pd.Timestamp, np.datetime64)) else str(i) for i in items]
     listed = ", ".join(texts[:most])
     return listed if len(texts) <= most else f"{listed}, ... ({len(texts)} in all)"
 

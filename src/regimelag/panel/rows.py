@@ -32,7 +32,7 @@ TRADING = "trading"
 # Transforms that need positive values.
 LOGARITHMIC = ("log_return", *ONE_SIDED)
 
-ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 
 # Two publications may be late or missing, and markets close for up to ten days (Chinese New Year).
 STALE_INTERVALS = 2
@@ -65,7 +65,10 @@ def parse_day(value: object) -> pd.Timestamp | None:
     if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
         return None
     day = pd.to_datetime(value, errors="coerce") if plain else None  # type: ignore[call-overload]
-    return day.normalize() if isinstance(day, pd.Timestamp) and day.tzinfo is None else None
+    # pandas has years that Python does not.
+    if not isinstance(day, pd.Timestamp) or day.tzinfo is not None or not dt.MINYEAR <= day.year <= dt.MAXYEAR:
+        return None
+    return day.normalize()
 
 
 def period_end(frequency: str) -> BaseOffset:

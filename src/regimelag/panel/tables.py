@@ -28,8 +28,8 @@ MISSING = [form for text in BLANKS for form in {text, text.upper(), text.title()
 HEADERS = {"names", "header"}
 # Texts that are dates, in a line that may have names or values.
 DATED = (
-    r"\d{8}(\.0+)?|\d{10,19}(\.\d+)?|\d{4}[-/]\d{1,2}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{4}-?Q[1-4]"
-    r"|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}([T ].*)?|[A-Za-z]{3,9} \d{1,2},? \d{4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}"
+    r"(?a:\d{8}(\.0+)?|\d{10,19}(\.\d+)?|\d{4}[-/]\d{1,2}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{4}-?Q[1-4]"
+    r"|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}([T ].*)?|[A-Za-z]{3,9} \d{1,2},? \d{4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})"
 )
 # Lines above the names of the columns, at most.
 HIGHEST = 20

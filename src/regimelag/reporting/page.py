@@ -438,7 +438,8 @@ def _mathml(latex: str, display: str = "inline") -> str:
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
     lines = [
-        f"{line.words}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n" for line in equations(spec, panel)
+        f"{tb.escaped(line.words)}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n"
+        for line in equations(spec, panel)
     ]
     rows = [
         rf"  ${one.symbol}$ & {tb.escaped(one.meaning)} & {tb.escaped(prior_in_words(one.prior))} \\"

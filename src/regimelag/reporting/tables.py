@@ -31,6 +31,12 @@ from regimelag.spec.term import Parameter
 LEVELS = (INTERVAL[0], 0.5, INTERVAL[1])
 # From this size on numbers have one decimal and a thousands separator.
 LARGE = 100
+# First characters of a formula in spreadsheets.
+FORMULA = ("=", "+", "-", "@")
+LATEX = str.maketrans(
+    {one: f"\\{one}" for one in "%&#_${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 class Table(NamedTuple):
@@ -267,7 +273,7 @@ def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
     """Write each table as CSV, complete, and as LaTeX, as shown."""
     folder.mkdir(parents=True)
     for name, table in tables.items():
-        _flat(table.frame).to_csv(folder / f"{name}.csv")
+        _flat(table.frame).to_csv(folder / f"{name}.csv", index=False)
         latex = _unindexed(table.shown).to_latex(
             index=False, escape=True, caption=escaped(table.caption), label=f"tab:{name}", position="ht"
         )
@@ -275,17 +281,24 @@ def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with one level of column names, which any program reads."""
-    if frame.columns.nlevels == 1:
-        return frame
-    return frame.set_axis([" ".join(map(str, column)).strip() for column in frame.columns], axis=1)
+    """The frame with one level of column names and no formulas, as any program reads it."""
+    # Labels are columns here: the names of series are text too.
+    plain = (frame.rename_axis("") if frame.index.names == [None] else frame).reset_index()
+    names = [" ".join(map(str, one)).strip() if isinstance(one, tuple) else one for one in plain.columns]
+    return plain.set_axis(list(map(_no_formula, names)), axis=1).map(_no_formula)
+
+
+def _no_formula(cell: Any) -> Any:
+    """A text on one line; one that spreadsheets would take for a formula, after an apostrophe."""
+    if not isinstance(cell, str):
+        return cell
+    line = re.sub(r"[\r\n\t\0]+", " ", cell)
+    return f"'{line}" if line.strip().startswith(FORMULA) else line
 
 
 def escaped(words: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    for special in "%&#_$":
-        words = words.replace(special, rf"\{special}")
-    return words
+    """Text on one line with LaTeX's special characters escaped."""
+    return " ".join(words.split()).translate(LATEX)
 
 
 def to_html(table: Table) -> str:

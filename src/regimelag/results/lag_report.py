@@ -321,8 +321,7 @@ def _sensitivity(
     scaled = [row for row in after if row.quantity in (EFFECT, NOW, MEAN_LAG) and not row.entries]
     if not view.spec.lagged_signals:
         return
-    log_prior = view.fit["log_prior"].to_dataset()
-    sensitivity = evidence.prior_sensitivity(view.spec, log_prior, view.one_step, _stacked(after, scaled))
+    sensitivity = evidence.prior_sensitivity(view.spec, view.log_prior, view.one_step, _stacked(after, scaled))
     for row, (_, found) in zip(scaled, sensitivity.iterrows(), strict=True):
         table[row] |= {("evidence", name): float(found[name]) for name in ("prior", "likelihood")}
         if row.quantity == NOW:

@@ -81,14 +81,23 @@ class View:
         if "spec" in self.fit.attrs:
             # Raises an error if rows were selected.
             _ = self.panel
-        if nm.ONE_STEP_AHEAD not in self.fit.children:
+        return self._group(nm.ONE_STEP_AHEAD, "one-step-ahead densities")[nm.RESPONSE_VALUE]
+
+    @cached_property
+    def log_prior(self) -> xr.Dataset:
+        """Log prior density (chain, draw) of each free variable."""
+        return self._group("log_prior", "log prior densities")
+
+    def _group(self, name: str, words: str) -> xr.Dataset:
+        """A group that `as_fit` computes."""
+        if name not in self.fit.children:
             raise FitError(
-                "the one-step-ahead densities of a fit",
-                f"the fit has a group {nm.ONE_STEP_AHEAD}",
+                f"the {words} of a fit",
+                f"the fit has a group {name}",
                 f"groups {sorted(self.fit.children)}",
                 "compute them: idata = regimelag.as_fit(idata, regimelag.spec_of(idata), regimelag.panel_of(idata))",
             )
-        return self.fit[nm.ONE_STEP_AHEAD].to_dataset()[nm.RESPONSE_VALUE]
+        return self.fit[name].to_dataset()
 
     @cached_property
     def diagnostics(self) -> list[str]:

@@ -124,9 +124,10 @@ def recover(target: Path) -> None:
         warnings.warn(f"A process was killed while it replaced {target}; the {which} one is there now.", stacklevel=3)
 
 
-def remove_leftovers(target: Path) -> None:
-    """Remove temporary files of killed processes of this machine, and warn."""
-    gone = [path for path, machine, process in _left_behind(target) if machine == _machine() and not _alive(process)]
+def remove_leftovers(target: Path, *, inside: bool = False) -> None:
+    """Remove temporary files of killed processes of this machine, beside or inside the target, and warn."""
+    left = _left_behind(target / "any", r".+") if inside else _left_behind(target)
+    gone = [path for path, machine, process in left if machine == _machine() and not _alive(process)]
     for path in gone:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -148,10 +149,10 @@ def _beside(target: Path, kind: str) -> Path:
     return target.with_name(f".{target.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
 
 
-def _left_behind(target: Path) -> list[tuple[Path, str, int]]:
-    """Temporary files beside the target: path, machine and process."""
-    name = re.compile(rf"\.{re.escape(target.name)}\.(\w+)-(\d+)-[0-9a-f]{{8}}\.(part|old)")
-    found = ((path, name.fullmatch(path.name)) for path in sorted(target.parent.glob(".*")))
+def _left_behind(target: Path, name: str = "") -> list[tuple[Path, str, int]]:
+    """Temporary files beside the target, of its name or one of a pattern: path, machine and process."""
+    own = re.compile(rf"\.{name or re.escape(target.name)}\.(\w+)-(\d+)-[0-9a-f]{{8}}\.(part|old)")
+    found = ((path, own.fullmatch(path.name)) for path in sorted(target.parent.glob(".*")))
     return [(path, match[1], int(match[2])) for path, match in found if match]
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import lazy_loader
 
 from regimelag.runtime import versions
-from regimelag.runtime.caches import explain_read_only_cache
+from regimelag.runtime.caches import explain_caches
 
 Names = tuple[Callable[[str], object], Callable[[], list[str]], list[str]]
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -36,7 +36,7 @@ def public_names(package: str, file: str, *, moved: Mapping[str, str] = NONE) ->
             module, _, attribute = place.rpartition(".")
             return getattr(import_module(module), attribute)
         try:
-            with explain_read_only_cache():
+            with explain_caches():
                 return load(name)
         except (AttributeError, ImportError):
             if name in names:

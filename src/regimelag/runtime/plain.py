@@ -11,6 +11,10 @@ import numpy as np
 
 from regimelag.errors import RegimelagError
 
+# Largest number of rows or lags, and of regimes of a process, that a spec may ask for: more are a slip of the pen, and
+# would take hours or all memory before anything is said.
+MOST_ROWS, MOST_REGIMES = 10_000, 100
+
 
 def is_whole(value: object) -> bool:
     """Whether this is an integer of any type, except a boolean."""

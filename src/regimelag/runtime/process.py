@@ -1,13 +1,15 @@
-"""Process guards: one thread at a time in PyTensor, and no work while a script is imported."""
+"""Process guards: one thread at a time in PyTensor, no work while a script is imported, and SIGTERM as Ctrl-C."""
 
 from __future__ import annotations
 
 import functools
 import multiprocessing
+import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -83,3 +85,22 @@ def refuse_while_imported(asked: str) -> None:
             "a call that is not guarded",
             'put what the script does under if __name__ == "__main__":',
         )
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does.
+
+    Only in a main process that handles Ctrl-C and not SIGTERM: pools end their own processes by SIGTERM, and these must
+    not go on with a part of the draws.
+    """
+    free = threading.current_thread() is threading.main_thread() and multiprocessing.parent_process() is None
+    own = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if not free or own != (signal.default_int_handler, signal.SIG_DFL):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -37,7 +37,7 @@ from pytensor.tensor.math import variadic_add
 
 from regimelag.errors import FitError
 from regimelag.model.build import AS_IS, RegimeModel
-from regimelag.runtime.caches import explain_read_only_cache
+from regimelag.runtime.caches import explain_caches
 from regimelag.runtime.versions import another, install_command
 from regimelag.spec import names as nm
 
@@ -71,7 +71,7 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
-        with explain_read_only_cache():
+        with explain_caches():
             self._compile(model)
 
     def _compile(self, model: pm.Model) -> None:
@@ -175,13 +175,15 @@ class CompiledModel:
 
         The sampler stores points on the unconstrained scale, as the variable `POINT`.
         """
+        with explain_caches():
+            expand = _copy()
         parts = {
             "dims": {POINT: ("unconstrained_parameter",)},
             "_n_dim": self.size,
             "_coords": {"unconstrained_parameter": pd.RangeIndex(self.size)},
             "_shapes": {POINT: (self.size,)},
             "compiled_logp_func": self._logp,
-            "compiled_expand_func": _copy(),
+            "compiled_expand_func": expand,
             "initial_point_func": lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
             "shared_data": self.data,
             "shared_var_keys": {},

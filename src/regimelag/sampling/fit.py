@@ -18,7 +18,7 @@ from regimelag.errors import FitError
 from regimelag.likelihood.checks import require_double
 from regimelag.model.build import build_model, labelled
 from regimelag.runtime.plain import drawn_seed, wholes
-from regimelag.runtime.process import one_thread_at_a_time, refuse_while_imported
+from regimelag.runtime.process import one_thread_at_a_time, refuse_while_imported, sigterm_as_ctrl_c
 from regimelag.runtime.versions import COMPILERS, check_versions
 from regimelag.sampling.compiled import CompiledModel
 from regimelag.sampling.inference_data import as_fit
@@ -85,8 +85,8 @@ def fit(
     -------
     xarray.DataTree
         A fit: see `as_fit` for its groups; `modes` is the catalogue of modes. If the posterior has separated modes, it
-        is resampled with their weights, and the group `within_mode` has all runs, see Notes. Interrupting (Ctrl-C)
-        returns the draws so far: `diagnostics` reports their number, and attrs have the requested (``draws``,
+        is resampled with their weights, and the group `within_mode` has all runs, see Notes. Interrupting (Ctrl-C,
+        SIGTERM) returns the draws so far: `diagnostics` reports their number, and attrs have the requested (``draws``,
         ``chains``) and the kept numbers (``draws_kept``, ``chains_kept``).
 
     Raises
@@ -115,8 +115,8 @@ def fit(
 
     Fits in several threads of a process run one after another, so that draws do not depend on other threads.
 
-    After ``signal.signal(signal.SIGTERM, signal.default_int_handler)`` the signal that batch systems and containers
-    send before they end a process has the effect of Ctrl-C.
+    During sampling SIGTERM, which batch systems and containers send before they end a process, has the effect of
+    Ctrl-C, unless the script handles it in another way.
     """
     refuse_while_imported("fit")
     check_versions("fit", COMPILERS)
@@ -219,7 +219,8 @@ def _sampled(model: pm.Model, settings: Sampler, seed: int, *, progressbar: bool
         nuts = settings.nuts | {"chains": chains}
         return RUN[settings.nuts_sampler](compiled, start, seed, progressbar, nuts)
 
-    tree = sample_modes(run, compiled, modes, settings, seed, tell=tell, weigh=weigh)
+    with sigterm_as_ctrl_c():
+        tree = sample_modes(run, compiled, modes, settings, seed, tell=tell, weigh=weigh)
     posterior = tree["posterior"].to_dataset()
     made = {
         "inference_library": settings.nuts_sampler,

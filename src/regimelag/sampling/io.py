@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
-import numpy as np
 import xarray as xr
 import zarr
 
@@ -30,11 +27,9 @@ from regimelag.runtime.files import (
     remove_leftovers,
     write_whole,
 )
-from regimelag.sampling.diagnostics import undefined_draws
+from regimelag.sampling.file_checks import HASHES, check_fit, check_hashes, check_netcdf, check_zarr, hashes
 from regimelag.sampling.inference_data import spec_of
 
-# File attribute: JSON with a hash of each group's values, to detect an incomplete file.
-HASHES = "groups_sha256"
 # Files of a Zarr folder: metadata of a group or an array, and chunks of an array.
 ZARR = re.compile(r"(.+/)?(zarr\.json|c(/\d+)*)")
 
@@ -73,6 +68,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         raise FitError("save_fit", "the path is a text or a Path", f"a {type(path).__name__}", cure)
     _check_ending(Path(path))
     asked = f"save_fit to {path}"
+    check_fit(idata, asked, "save the whole fit, and select from what load_fit returns")
     with explain_os_errors(asked, Path(path), "the fit is still in memory"):
         # The target of a link is replaced, not the link.
         target = Path(os.path.realpath(path))
@@ -81,7 +77,8 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         _check_target(target, Path(path).suffix, asked, overwrite=overwrite)
         remove_leftovers(target)
         tree = idata.copy()
-        tree.attrs |= {FORMAT_KEY: FORMAT, HASHES: json.dumps(_hashes(tree))}
+        tree.attrs |= {FORMAT_KEY: FORMAT}
+        tree.attrs[HASHES] = json.dumps(hashes(tree))
         # Both formats are built in memory and written here: HDF5 aborts the process if the disk is full.
         if Path(path).suffix == ".nc":
             # A copy: Python crashes if the view returned by xarray is garbage-collected after an error.
@@ -164,41 +161,47 @@ def load_fit(path: str | Path) -> xr.DataTree:
     Raises
     ------
     FitError
-        If the file does not exist, is not a fit, is incomplete, comes from version 0.1.0, or has a newer format than
-        this version of the package reads.
+        If the file does not exist, is not a fit, is incomplete, was changed after it was saved, refers to other files,
+        takes far more memory than space, comes from version 0.1.0, or has a newer format than this version of the
+        package reads; or if draws are NaN or infinite, or not those of the spec.
 
     Warns
     -----
     UserWarning
-        If draws are NaN or infinite, or if a process was killed while it replaced this fit; the complete version is
-        restored.
+        If a process was killed while it replaced this fit; the complete version is restored.
     """
     source = Path(path)
     asked = f"load_fit({str(source)!r})"
     _check_ending(source)
     with suppress(OSError):
         recover(Path(os.path.realpath(source)))
-    if not source.exists():
+    if not os.path.lexists(source):
         raise FitError(asked, "the path exists", "nothing is there", "check the path")
+    if not (source.is_file() if source.suffix == ".nc" else source.is_dir()):
+        rule = "a path that ends in .nc is a file, and one that ends in .zarr a folder"
+        raise FitError(asked, rule, f"{source} is none", "check the path")
     try:
         if source.suffix == ".nc":
             # Read from memory: xarray keeps unreadable files open, and would not notice their replacement.
-            with xr.open_datatree(io.BytesIO(source.read_bytes()), engine="h5netcdf") as tree:
+            content = source.read_bytes()
+            check_netcdf(asked, content)
+            with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:
                 loaded = _in_memory(tree)
         else:
+            check_zarr(asked, source)
             with xr.open_datatree(source, engine="zarr", consolidated=False) as tree:
                 loaded = _in_memory(tree)
+    except FitError:
+        raise
     except Exception as problem:
         # Any exception: a damaged file can break its reader anywhere.
         rule, came = "the file is a whole NetCDF or Zarr store", f"{type(problem).__name__}: {problem}"
         raise FitError(asked, rule, came, "copy the file again, or fit and save again") from problem
     if "spec" in loaded.attrs:
         check_format(asked, loaded.attrs, _old_file(source))
+    check_hashes(loaded, asked)
     spec_of(loaded)
-    _check_hashes(loaded, asked)
-    lost = undefined_draws(loaded["posterior"].to_dataset()) if "posterior" in loaded.children else []
-    if lost:
-        warnings.warn(f"{source} holds draws that are NaN or infinite: {'; '.join(lost)}.", stacklevel=2)
+    check_fit(loaded, asked, "copy the file again, whole, from where it was saved, or fit and save again")
     return loaded
 
 
@@ -213,40 +216,6 @@ def _old_file(source: Path) -> str:
 def _in_memory(tree: xr.DataTree) -> xr.DataTree:
     """The tree with all its values; `DataTree.load` skips a variable with the name of its group."""
     return xr.DataTree.from_dict({node.path: node.to_dataset(inherit=False).load() for node in tree.subtree})
-
-
-def _hashes(tree: xr.DataTree) -> dict[str, str]:
-    found = {}
-    for name, group in tree.children.items():
-        digest = hashlib.sha256()
-        variables = group.to_dataset(inherit=False).variables
-        for variable in sorted(variables, key=str):
-            digest.update(str(variable).encode() + _numbers(variables[variable].to_numpy()))
-        found[name] = digest.hexdigest()
-    return found
-
-
-def _numbers(values: np.ndarray) -> bytes:
-    """Values of an array as read from a file, where None becomes NaN; empty for text and dates."""
-    if values.dtype.kind == "O":
-        try:
-            values = values.astype(float)
-        except (ValueError, TypeError):
-            return b""
-    return values.tobytes() if values.dtype.kind in "iufb" else b""
-
-
-def _check_hashes(tree: xr.DataTree, asked: str) -> None:
-    """Refuse a tree that has changed since it was saved, and remove its hashes."""
-    recorded, held = json.loads(tree.attrs.pop(HASHES, "{}")), _hashes(tree)
-    came = [f"group {name} is missing" for name in recorded if name not in held]
-    for name in recorded:
-        if name in held and held[name] != recorded[name]:
-            lost = undefined_draws(tree[name].to_dataset())
-            came.append(f"group {name} differs" + (f" ({'; '.join(lost)})" if lost else ""))
-    if came:
-        cure = "copy the file again, whole, from where it was saved, or fit and save again"
-        raise FitError(asked, "the file holds what was saved", ", ".join(came), cure)
 
 
 def _check_ending(path: Path) -> None:

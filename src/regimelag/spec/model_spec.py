@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regimelag.errors import require, require_choice, require_choices
-from regimelag.runtime.plain import as_plain, is_whole
+from regimelag.runtime.plain import MOST_ROWS, as_plain, is_whole
 from regimelag.spec import names as nm
 from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
 from regimelag.spec.frequency import FREQUENCY, nearest_frequency
@@ -195,9 +195,9 @@ class ModelSpec:
                 "rename one of them",
             )
         require(
-            is_whole(self.max_lag) and self.max_lag >= 1,
+            is_whole(self.max_lag) and 1 <= self.max_lag <= MOST_ROWS,
             asked,
-            "max_lag is a whole number of rows, at least 1",
+            f"max_lag is a whole number of rows, at least 1 and at most {MOST_ROWS:,}",
             f"max_lag = {self.max_lag!r}",
             "write max_lag = 26",
         )

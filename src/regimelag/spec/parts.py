@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regimelag.errors import require, require_choice, require_choices, require_tuple
-from regimelag.runtime.plain import as_plain, is_whole
+from regimelag.runtime.plain import MOST_REGIMES, as_plain, is_whole
 from regimelag.spec.registry import check_registered
 from regimelag.spec.transitions import TRANSITIONS, Markov, Transitions
 
@@ -108,9 +108,9 @@ class Regimes:
     def __post_init__(self) -> None:
         as_plain(self)
         require(
-            is_whole(self.count) and self.count >= 1,
+            is_whole(self.count) and 1 <= self.count <= MOST_REGIMES,
             "regimes",
-            "count is a whole number, at least 1",
+            f"count is a whole number, at least 1 and at most {MOST_REGIMES}",
             f"count = {self.count!r}",
             "write count = 2 in [regimes], or regimes=regimelag.spec.Regimes(count=2) in Python",
         )

@@ -329,6 +329,9 @@ def _check_parameters(asked: str, distribution: str, given: Mapping[str, Any]) -
 
 def _number(asked: str, name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0)):
+        flat = len(value) and not any(isinstance(one, (list, tuple)) or getattr(one, "ndim", 0) for one in value)
+        rule = f"{name} is a number, or a list with one number per entry"
+        require(bool(flat), asked, rule, f"{name} = {value!r}", f"write {name} = 1.0")
         return tuple(_number(asked, name, one) for one in value)
     plain: Any = value.item() if hasattr(value, "item") else value
     fits = isinstance(plain, numbers.Real) and not isinstance(plain, bool) and not math.isnan(plain)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from regimelag.errors import require, require_choice, require_choices, require_tuple
-from regimelag.runtime.plain import as_plain, is_whole
+from regimelag.runtime.plain import MOST_REGIMES, as_plain, is_whole
 from regimelag.spec import names as nm
 from regimelag.spec.parts import REGIME_NAMES, Initial, require_not_all
 from regimelag.spec.registry import check_registered
@@ -113,8 +113,9 @@ class RegimeProcess:
         named = isinstance(self.name, str) and bool(re.fullmatch(r"\w[\w -]*", self.name)) and self.name not in TAKEN
         rule = f"name is a text of letters, digits, spaces, _ and -, and none of {sorted(TAKEN)}"
         require(named, "a regime process", rule, f"name = {self.name!r}", 'write name = "coupling"')
-        several = is_whole(self.count) and self.count >= 1
-        require(several, asked, "count is a whole number, at least 1", f"count = {self.count!r}", "write count = 2")
+        several = is_whole(self.count) and 1 <= self.count <= MOST_REGIMES
+        rule = f"count is a whole number, at least 1 and at most {MOST_REGIMES}"
+        require(several, asked, rule, f"count = {self.count!r}", "write count = 2")
         require_choices(asked, "carries", self.carries, QUANTITIES)
         rule = "a process carries something, so that the data depend on its regimes"
         require(bool(self.carries), asked, rule, "carries = []", 'write carries = ["scale"]')

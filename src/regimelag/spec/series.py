@@ -13,7 +13,7 @@ import pandas as pd
 
 from regimelag.errors import require, require_choice, require_tuple
 from regimelag.runtime.docstrings import with_shared_parameters
-from regimelag.runtime.plain import as_plain, is_whole
+from regimelag.runtime.plain import MOST_ROWS, as_plain, is_whole
 from regimelag.spec.kernels import Gamma, Kernel, NoLag, Point
 
 Transform = Literal["log_return", "difference", "level", "gain", "loss", "new_high"]
@@ -105,9 +105,9 @@ class Series:
         require_choice(asked, "value", self.value, typing.get_args(Value))
         require_choice(asked, "dated", self.dated, typing.get_args(Dated))
         require(
-            is_whole(self.periods) and self.periods >= 1,
+            is_whole(self.periods) and 1 <= self.periods <= MOST_ROWS,
             asked,
-            "periods is a whole number of rows, at least 1",
+            f"periods is a whole number of rows, at least 1 and at most {MOST_ROWS:,}",
             f"periods = {self.periods!r}",
             "write periods = 1",
         )
@@ -300,9 +300,9 @@ class Response(Series):
         super().__post_init__()
         asked = f"a response named {self.name!r}"
         require(
-            is_whole(self.autoregression) and self.autoregression >= 0,
+            is_whole(self.autoregression) and 0 <= self.autoregression <= MOST_ROWS,
             asked,
-            "autoregression is a whole number of lags, at least 0",
+            f"autoregression is a whole number of lags, at least 0 and at most {MOST_ROWS:,}",
             f"autoregression = {self.autoregression!r}",
             "write autoregression = 1, or 0 for none",
         )

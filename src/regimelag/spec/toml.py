@@ -19,7 +19,7 @@ from typing import Any, Literal
 import tomli_w
 
 from regimelag.errors import SpecError, require, require_choice
-from regimelag.runtime.files import explain_os_errors, write_whole
+from regimelag.runtime.files import explain_os_errors, remove_leftovers, write_whole
 from regimelag.spec.families import FAMILIES, Family
 from regimelag.spec.kernels import KERNELS, Kernel
 from regimelag.spec.model_spec import ModelSpec
@@ -28,6 +28,8 @@ from regimelag.spec.processes import OrderBy
 from regimelag.spec.transitions import TRANSITIONS, Transitions
 from regimelag.spec.volatility import VOLATILITIES, Volatility
 
+# Dots in a key. Reading a key takes the square of their number.
+DEEPEST = 100
 # Classes by kind; a user's script may register more.
 REGISTRIES: dict[type, dict[str, type[Any]]] = {
     Kernel: KERNELS,
@@ -154,10 +156,17 @@ def spec_from_toml(text: str, *, where: str = "spec") -> ModelSpec:
 
 @lru_cache(maxsize=32)
 def _spec_from_toml(text: str, where: str, classes: tuple[type, ...]) -> ModelSpec:  # noqa: ARG001
+    deep = next((n + 1 for n, line in enumerate(text.splitlines()) if line.partition("=")[0].count(".") > DEEPEST), 0)
+    cure = "write nested tables, as the bundled models do"
+    require(not deep, f"reading {where}", f"keys have at most {DEEPEST} dots", f"more in line {deep}", cure)
     try:
-        plain = tomllib.loads(text)
+        plain = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as problem:
         raise SpecError(f"reading {where}", "the file is TOML", str(problem), "correct that line") from problem
+    except (RecursionError, ValueError) as problem:
+        # A ValueError is a number of thousands of digits.
+        came = f"{type(problem).__name__}: {problem}"
+        raise SpecError(f"reading {where}", "the file is TOML", came, "write each value plainly") from problem
     return typing.cast("ModelSpec", _record(ModelSpec, plain, where))
 
 
@@ -190,10 +199,13 @@ def read_spec(path: str | Path) -> ModelSpec:
     SpecError
         If there is no such file or bundled model, or its content breaks a rule.
     """
+    if not isinstance(path, (str, Path)):
+        cure = 'write read_spec("btc_silver"), or the path of a TOML file'
+        raise SpecError("read_spec", "the path is a text or a Path", f"a {type(path).__name__}", cure)
     file = Path(path)
-    if not file.is_file():
+    if not _is_file(file):
         named = _model_folder() / f"{path}.toml"
-        if not named.is_file():
+        if not _is_file(named):
             known = sorted(p.stem for p in _model_folder().glob("*.toml"))
             raise SpecError(
                 f"read_spec({str(path)!r})",
@@ -202,7 +214,21 @@ def read_spec(path: str | Path) -> ModelSpec:
                 _closest(file, known),
             )
         file = named
-    return spec_from_toml(file.read_text(encoding="utf-8"), where=str(path))
+    with explain_os_errors(f"read_spec({str(path)!r})", file, kind=SpecError):
+        content = file.read_bytes()
+    try:
+        return spec_from_toml(content.decode("utf-8-sig"), where=str(path))
+    except UnicodeDecodeError as problem:
+        cure = "save the file as UTF-8 in your editor"
+        raise SpecError(f"read_spec({str(path)!r})", "the file is text in UTF-8", str(problem), cure) from problem
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or has a NUL.
+        return False
 
 
 def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -232,5 +258,6 @@ def write_spec(spec: ModelSpec, path: str | Path, *, overwrite: bool = False) ->
     if file.exists() and not overwrite:
         raise SpecError(asked, "an existing file is kept", "the file exists", "pass overwrite=True or another path")
     with explain_os_errors(asked, file, kind=SpecError):
+        remove_leftovers(Path(os.path.realpath(file)))
         write_whole(Path(os.path.realpath(file)), spec_to_toml(spec).encode())
     return file

@@ -19,6 +19,7 @@ from regimelag.evaluation.comparison.pointwise_log_likelihood import one_step_ah
 from regimelag.evaluation.robustness.refit import Refit, posterior_of
 from regimelag.panel.slicing import day_of, keep_first_episodes, restandardize_on, window
 from regimelag.runtime.plain import drawn_seed
+from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.fit import fit
 from regimelag.sampling.inference_data import one_step_ahead_terms, panel_of, spec_of
 from regimelag.sampling.sampler import Sampler, require_sampler
@@ -227,7 +228,11 @@ class LeaveFutureOut(az.SamplingWrapper):
         """Fit the model to a panel."""
         sequence = np.random.SeedSequence([self.random_seed, modified_observed_data.sizes[nm.TIME]])
         seed = int(sequence.generate_state(1)[0])
-        return fit(self.model, modified_observed_data, random_seed=seed, **self.sample_kwargs)
+        fitted = fit(self.model, modified_observed_data, random_seed=seed, **self.sample_kwargs)
+        if interruption(fitted):
+            # Fewer draws than requested are no refit of a comparison.
+            raise KeyboardInterrupt
+        return fitted
 
     def get_inference_data(self, fitted_model: xr.DataTree) -> xr.DataTree:
         """Return the fit unchanged."""

@@ -1,0 +1,1 @@
+"""Hostile inputs, by area: what is tried, and what is a right answer."""
