@@ -212,7 +212,7 @@ def test_a_long_series_keeps_densities_of_fewer_draws_and_readings_go_on(monkeyp
     spec = small_spec(drivers=(), controls=(), episodes=rl.spec.Episodes())
     panel = hand_panel(spec, 60)
     whole = prior_fit(spec, panel, draws=90)
-    monkeypatch.setattr(inference_data, "LARGEST", 60 * 30)
+    monkeypatch.setattr(inference_data, "LARGEST", 2 * 60 * 30)
     fitted = prior_fit(spec, panel, draws=90)
     assert fitted["posterior"].sizes["draw"] == fitted["log_prior"].sizes["draw"] == 90
     for name in ("one_step_ahead", "posterior_predictive"):

@@ -6,6 +6,7 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from builders import hand_panel, prior_fit, small_spec
 from scipy import signal
 from scipy.special import gammaln
 
@@ -227,3 +228,20 @@ def test_the_posterior_of_separated_modes_is_a_mixture_and_says_how():
     assert posterior.attrs["effective_sample_size"] > 500
     again = rl.sample(model, random_seed=1, draws=250, tune=250, chains=3, cores=1, progressbar=False)
     assert again["posterior"].to_dataset().identical(posterior)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_fit_with_separated_modes_is_saved_and_loaded(tmp_path, suffix):
+    spec = small_spec(drivers=(), controls=(), episodes=rl.spec.Episodes())
+    fitted = prior_fit(spec, hand_panel(spec, 40), draws=30)
+    runs = xr.concat([fitted["posterior"].to_dataset().drop_attrs()] * 2, "chain").assign_coords(chain=range(4))
+    runs["mode_of"] = (("chain", "draw"), np.repeat([0, 0, 1, 1], 30).reshape(4, 30))
+    runs["weight"], runs["weight_error"] = ("mode", [0.7, 0.3]), ("mode", [0.01, 0.01])
+    fitted["within_mode"] = xr.DataTree(runs)
+    fitted["posterior"].attrs |= {"resampled": "from 2 modes", "effective_sample_size": 25.0}
+    rl.save_fit(fitted, tmp_path / f"fit{suffix}")
+    loaded = rl.load_fit(tmp_path / f"fit{suffix}")
+    assert loaded["within_mode"].to_dataset().equals(fitted["within_mode"].to_dataset())
+    assert loaded["posterior"].attrs["effective_sample_size"] == 25.0
+    assert rl.diagnostics(loaded) == rl.diagnostics(fitted)
+    assert "2 separated modes with weights 0.700 (Monte Carlo error 0.01)" in rl.diagnostics(loaded)[0]
