@@ -14,6 +14,7 @@ from regimelag.panel.aligned_series import describe_columns, is_as_of, parts
 from regimelag.panel.checks import check_panel, panel_spec
 from regimelag.panel.own_past import own_lags
 from regimelag.panel.slicing import natural
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 from regimelag.spec.series import Series
 
@@ -83,7 +84,8 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
     table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
-    return table
+    columns = ("column", "transform", "delay", "missing", "mean", "sd")
+    return readable(table, columns, caption="Mean and standard deviation in the series' own units.", first=True)
 
 
 def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:

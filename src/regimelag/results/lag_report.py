@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.panel.rows import LOGARITHMIC
 from regimelag.results import evidence
 from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
@@ -19,9 +18,12 @@ from regimelag.results.lags import INTERVAL, check_within, default_within, effec
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.states import at_zero, states_of
+from regimelag.results.tables import lag_table
+from regimelag.results.units import ELASTICITY, effect_unit, effect_units, sample_of
 from regimelag.results.verdict import LAG_GAP, Findings, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.series import Signal
@@ -163,6 +165,7 @@ def lag_report(
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
     asked = {"within": list(within), "threshold": threshold, "persistence": view.read(persistence).plain}
+    asked |= {"units": {"effect": effect_units(spec), "lag": period_name(spec.frequency)}, OF_SAMPLE: sample_of(view)}
     if not rows:
         return _framed(table, {"verdict": {}, "no_effect": {}, "notes": _notes(view)} | asked)
     for row, entry in _evidence(view, after, before).items():
@@ -201,7 +204,7 @@ def _framed(table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any])
         columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
     )
     frame.attrs |= attrs | {nm.SENTENCES: [*attrs["verdict"].values(), *attrs["notes"]]}
-    return frame
+    return ResultTable(frame, lag_table)
 
 
 def _responses(view: View) -> list[str]:
@@ -462,11 +465,9 @@ def _deviations(view: View) -> tuple[str, ...]:
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
-    of = next(one for one in spec.responses if one.name == response)
-    both = of.transform == "log_return" and signal.transform in LOGARITHMIC
-    direct = "direct " if spec.autoregression else ""
+    direct, unit = "direct " if spec.autoregression else "", effect_unit(spec, response, signal.name)
     units = "in units of the response per unit of the signal"
-    return f"{direct}cumulative elasticity" if both else f"{direct}cumulative effect, {units}"
+    return f"{direct}cumulative elasticity" if unit == ELASTICITY else f"{direct}cumulative effect, {units}"
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:
