@@ -85,7 +85,9 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
     table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
     columns = ("column", "transform", "delay", "missing", "mean", "sd")
-    return readable(table, columns, caption="Mean and standard deviation in the series' own units.", first=True)
+    return readable(
+        table, columns, caption="The series, with mean and standard deviation in their own units.", first=True
+    )
 
 
 def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:

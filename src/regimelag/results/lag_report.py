@@ -20,7 +20,7 @@ from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.states import at_zero, states_of
 from regimelag.results.tables import lag_table
 from regimelag.results.units import ELASTICITY, effect_unit, effect_units, sample_of
-from regimelag.results.verdict import LAG_GAP, Findings, verdict
+from regimelag.results.verdict import LAG_GAP, Findings, claims_of, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
@@ -114,7 +114,8 @@ def lag_report(
         ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table of the probability that the average effect
         is zero (see Notes); ``persistence``, by response, the robust autocorrelation ``r_1`` of its one-step-ahead
         residuals, ``r_1^2 + ... + r_8^2``, and its own lag-1 ``autocorrelation``, None where there are too few rows;
-        ``notes``, a list of warnings; ``within`` and ``threshold`` as given.
+        ``notes``, a list of warnings; ``claimed``, by signal, the sign of the effect that is claimed, or 0; ``units``
+        and ``sample`` in words; ``within`` and ``threshold`` as given.
 
     Raises
     ------
@@ -167,13 +168,14 @@ def lag_report(
     asked = {"within": list(within), "threshold": threshold, "persistence": view.read(persistence).plain}
     asked |= {"units": {"effect": effect_units(spec), "lag": period_name(spec.frequency)}, OF_SAMPLE: sample_of(view)}
     if not rows:
-        return _framed(table, {"verdict": {}, "no_effect": {}, "notes": _notes(view)} | asked)
+        return _framed(table, {"verdict": {}, "no_effect": {}, "claimed": {}, "notes": _notes(view)} | asked)
     for row, entry in _evidence(view, after, before).items():
         table[row] |= entry
     conflicts = list(_sensitivity(view, after, before, table))
     none = {signal.name: _no_effect(view, signal, slabs) for signal in spec.lagged_signals}
     findings = list(_findings(view, after, before, table, none, within))
     said = {one.name: verdict(one) for one in findings} | asymmetry_verdicts(spec, findings)
+    asked["claimed"] = {one.name: claims_of(one).direction for one in findings}
     notes = [*_notes(view), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(table, {"verdict": said, "no_effect": no_effect, "notes": notes} | asked)

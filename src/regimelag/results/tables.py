@@ -25,7 +25,7 @@ def lag_table(report: pd.DataFrame) -> Shown:
     """The lag report: each quantity with its posterior, P(> 0) and prior interval."""
     labels = report.index.to_frame(index=False)
     units, (low, high) = report.attrs["units"], report.attrs["within"]
-    quantity = [_quantity(row, low, high) for row in labels.itertuples(index=False)]
+    quantity = [quantity_in_words(row, low, high) for row in labels.itertuples(index=False)]
     rows: dict[str, list[str]] = {
         name: labels[name].to_list() for name in (nm.RESPONSE, nm.SIGNAL) if len(labels[name].unique()) > 1
     }
@@ -45,7 +45,8 @@ def lag_table(report: pd.DataFrame) -> Shown:
     return Shown(pd.DataFrame(rows, dtype=str), caption, ("P(|.| > threshold)", "P(within)", "evidence"))
 
 
-def _quantity(row: tuple[str, ...], low: float, high: float) -> str:
+def quantity_in_words(row: tuple[str, ...], low: float, high: float) -> str:
+    """A quantity of the lag report: row (response, signal, quantity, regime, episode)."""
     name = f"share of the effect at lags {low:g} to {high:g}" if row[2] == "mass within" else row[2]
     name = "same-period effect" if name == "contemporaneous effect" else name
     return ", ".join([name, *(entry for entry in row[3:] if entry != "all")])

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -23,6 +23,10 @@ INTERVAL = re.compile(r"\[.+, .+\]")
 SENTENCES = "sentences"
 # Attribute of a result: its sample in words.
 OF_SAMPLE = "sample"
+# Stands for a space at which no line ends.
+UNBROKEN = "\ue000"
+SIDES: dict[str, Literal["left", "center", "right"]] = {"text": "left", "mixed": "center"}
+SIDES |= {"number": "right", "interval": "right"}
 # The lines between the header and the body, in characters of any terminal.
 RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 
@@ -216,8 +220,10 @@ def _without_repeats(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def kind_of(values: Sequence[str]) -> str:
-    """Whether a column holds numbers, intervals or text."""
+    """Whether a column holds numbers, intervals, text, or numbers and intervals beside short words."""
     held = [value for value in values if value]
+    if any(map(INTERVAL.fullmatch, held)) and not all(map(INTERVAL.fullmatch, held)):
+        return "mixed"
     if held and all(INTERVAL.fullmatch(value) for value in held):
         return "interval"
     return "number" if held and all(NUMBER.fullmatch(value) for value in held) else "text"
@@ -243,16 +249,20 @@ def as_text(shown: Shown, width: int = WIDTH) -> tuple[list[str], list[str]]:
     least = {name: _least(name, values) for name, values in columns.items()}
     fitting = [name for n, name in enumerate(columns) if sum(list(least.values())[: n + 1]) <= width]
     drawn = Table(box=Box(RULE, ascii=True), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made = []
     for name in fitting:
-        words = kind_of(columns[name]) == "text"
-        drawn.add_column(Text(name), no_wrap=not words, min_width=least[name] - 2, justify="left" if words else "right")
-    made = [padded(columns[name]) if kind_of(columns[name]) == "number" else columns[name] for name in fitting]
+        kind, cells = kind_of(columns[name]), columns[name]
+        reach = None if kind == "text" else least[name] - 2
+        drawn.add_column(Text(name), min_width=least[name] - 2, max_width=reach, justify=SIDES[kind])
+        cells = padded(cells) if kind == "number" else cells
+        # A number and an interval stay in one line; their title may be wrapped.
+        made.append(cells if kind == "text" else [cell.replace(" ", UNBROKEN) for cell in cells])
     for row in zip(*made, strict=True):
         drawn.add_row(*map(Text, row))
     console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
     with console.capture() as held:
         console.print(drawn)
-    lines = [line.rstrip() for line in held.get().splitlines()]
+    lines = [line.replace(UNBROKEN, " ").rstrip() for line in held.get().splitlines()]
     return lines, [name for name in columns if name not in fitting]
 
 
@@ -267,7 +277,8 @@ def _least(name: str, values: Sequence[str]) -> int:
 def as_html(shown: Shown) -> str:
     """The table as escaped HTML, with its caption; numbers are right-aligned."""
     kinds = [kind_of(shown.table[name].to_list()) for name in shown.table]
-    marks = ["" if kind == "text" else ' class="n" style="text-align:right;white-space:nowrap"' for kind in kinds]
+    numbers = ' class="n" style="text-align:{};white-space:nowrap"'
+    marks = ["" if kind == "text" else numbers.format(SIDES[kind]) for kind in kinds]
 
     def row(tag: str, values: Sequence[str]) -> str:
         cells = zip(values, marks, kinds, strict=True)
