@@ -353,7 +353,7 @@ def test_signals_and_controls_may_be_gains_over_rows_that_overlap():
     np.testing.assert_allclose(natural(panel, nm.CONTROL)["gold"], gains["gld"][reach[4:]], atol=1e-12)
     assert (gains["slv"][reach] == 0.0).any()
     assert reach[0] == W.index[13]
-    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "gain over 13 rows"
+    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "gain over 13 weeks"
     falling = W.assign(slv=np.exp(-(np.arange(len(W)) ** 1.1)))
     refused(spec, falling, "'slv'", "is 0 on every row")
 

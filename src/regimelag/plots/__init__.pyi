@@ -12,8 +12,9 @@ from .regimes import (
     plot_regimes,
     plot_shares,
 )
-from .scores import plot_backtest, plot_modes, plot_sbc, plot_score
+from .scores import plot_backtest, plot_modes, plot_pit, plot_sbc, plot_score
 from .screens import plot_screen
+from .style import style
 from .volatility import plot_volatility
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "plot_modes",
     "plot_panel",
     "plot_paths",
+    "plot_pit",
     "plot_prices",
     "plot_prior",
     "plot_regime_summary",
@@ -41,4 +43,5 @@ __all__ = [
     "plot_screen",
     "plot_shares",
     "plot_volatility",
+    "style",
 ]

@@ -206,7 +206,7 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
     read = _spells(view.read(regime_paths, random_seed=random_seed), view.spec)
     if view.spec.switches:
         read["expected_duration"] = _expected_durations(view)
-    return read
+    return read.assign_attrs(frequency=view.spec.frequency)
 
 
 def _expected_durations(view: View) -> xr.DataArray:
@@ -335,6 +335,8 @@ def driver_effects(
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
     said = [*moves_in_words(read), *(text for text in beyond if text)]
+    units = [series_unit(one, spec.frequency) for one in spec.transition_drivers]
+    read = read.assign_coords(unit=(nm.DRIVER, units))
     read.attrs = {"reference": against, "extrapolation": " ".join(text for text in beyond if text), nm.SENTENCES: said}
     return read
 
