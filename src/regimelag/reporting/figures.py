@@ -267,7 +267,8 @@ def write_figures(figures: list[Drawn], folder: Path) -> dict[str, Picture]:
                 finally:
                     plt.close(figure)
             pictures.append((folder / f"{name}.png").read_bytes())
-        made[drawn.name] = Picture(*pictures, hover=json.dumps(_under_pointer(*panels)) if panels[0] else "")
+        hover = json.dumps(_under_pointer(*panels)) if panels[0] else ""
+        made[drawn.name] = Picture(pictures[0], pictures[1], hover)
     return made
 
 

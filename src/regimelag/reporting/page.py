@@ -29,7 +29,7 @@ from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
 from regimelag.reporting.latex import model_tex
-from regimelag.results.drivers import driver_report, drivers_in_short
+from regimelag.results.drivers import driver_report
 from regimelag.results.gains import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, default_within, effects, lag_distribution
@@ -37,14 +37,14 @@ from regimelag.results.model_checks import model_warnings
 from regimelag.results.modes import modes
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
-from regimelag.results.regime_words import regimes_now
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.states import state_report
+from regimelag.results.summary import summary
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility, volatility_summary
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
 from regimelag.runtime.latex_text import unescape
-from regimelag.runtime.result_table import OF_SAMPLE, as_html
+from regimelag.runtime.result_table import OF_SAMPLE, Shown, as_html
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
@@ -57,8 +57,6 @@ PAGE = "report.html"
 # List of the files that `report` wrote, with hashes; a folder with other files is not replaced.
 WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
-# CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
-CSS_PIXELS = 96
 # A name in a formula, with its escaped characters.
 TEXT = re.compile(r"\\text\{((?:\\[{}\\]|\\text[a-z]+\{\}|[^{}])*)\}")
 NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
@@ -336,7 +334,8 @@ def _sections(
     found = ["modes"] if "modes" in view.fit.children else []
     yield Section("diagnostics", "Diagnostics", view.diagnostics, [], found, ["parameters"])
     if len(readings["report"]):
-        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(view.spec, readings)), ["lag_report"])
+        said = list(readings["report"].attrs["verdict"].values())
+        yield Section("lag", "Lag and effects", said, list(fg.lag_figures(view.spec, readings)), ["lag_report"])
     if readings["impulses"]:
         # No numbers in words if convergence diagnostics failed.
         every = readings["impulses"].values() if not view.diagnostics[1:] else ()
@@ -452,7 +451,7 @@ def _page(
     readings: Mapping[str, Any],
     sections: Sequence[Section],
     tables: Mapping[str, tb.Table],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, fg.Picture],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("regimelag.reporting", ""),
@@ -462,25 +461,21 @@ def _page(
         undefined=jinja2.StrictUndefined,
     )
     fit, spec = view.fit, view.spec
-    shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # No claims if convergence diagnostics failed.
-    now = list(regimes_now(readings["filtered"])) if "filtered" in readings and not problems else []
-    if "driver_report" in readings and not problems:
-        now.insert(0, drivers_in_short(readings["driver_report"]))
-    drawings = [drawn for section in sections for drawn in section.figures]
+    shown = readings["report"].attrs
+    short = summary(cast("xr.DataTree", view), within=tuple(shown["within"]))
     return environment.get_template("template.html").render(
         spec=spec,
         window=_window(view.panel),
         claim=spec.claim,
-        answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
-        # If convergence diagnostics failed, the verdict states why.
-        problems=[] if shown["verdict"] else problems,
-        notes=shown["notes"],
+        answer=short.answer,
+        sample=shown[OF_SAMPLE],
+        notes=short.notes,
         sections=sections,
         **mathematics,
         tables={name: (one.shown.caption, as_html(one.shown._replace(caption=""))) for name, one in tables.items()},
-        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
-        widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},
+        pictures=pictures,
+        encoded=lambda png: base64.b64encode(png).decode(),
+        overview=as_html(Shown(short.table, short.caption)),
         spec_toml=fit.attrs["spec"],
         bibtex=citation(),
         created=fit.attrs["created_at"],

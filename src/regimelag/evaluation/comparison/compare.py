@@ -188,6 +188,7 @@ def table_caption(attrs: Mapping[Any, Any]) -> str:
     return (
         f"Expected log predictive density (elpd) in nats by {attrs['method']} over {attrs['rows']} rows, and its "
         f"difference from {attrs['reference']}, with standard errors. Inconclusive: not distinguished."
+        + "".join(f" {name}: {', '.join(words)}." for name, words in attrs["differences"].items() if words)
     )
 
 
