@@ -48,7 +48,7 @@ from regimelag.runtime.result_table import OF_SAMPLE, Shown, as_html
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
-from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.model_spec import ModelSpec, count_of_periods, period_name
 from regimelag.spec.series import ONE_SIDED
 from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
@@ -374,7 +374,8 @@ def _sections(
 def _window(panel: xr.Dataset) -> str:
     dates = panel[nm.TIME].dt.strftime("%Y-%m-%d").to_numpy()
     origin = f" Origin: {panel.attrs['origin']}." if "origin" in panel.attrs else ""
-    return f"{len(dates)} rows ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
+    count = count_of_periods(len(dates), str(panel.attrs.get("frequency", "")))
+    return f"{count} ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
 
 
 def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
