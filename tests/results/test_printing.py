@@ -30,7 +30,7 @@ def several():
 
 @pytest.mark.filterwarnings("ignore")
 def test_tables_are_narrow_and_complete(several, idata):
-    tables = [rl.describe_panel(rl.panel_of(several)), rl.lag_report(several), rl.regime_summary(several)]
+    tables = [rl.describe_panel(rl.panel_of(idata)), rl.lag_report(several), rl.regime_summary(several)]
     tables += [rl.results.state_report(several), rl.modes(idata), rl.results.driver_report(idata)]
     tables += [rl.model_table({"first asset": several, "baseline": idata}), rl.verify(idata, rl.panel_of(idata))]
     for table in tables:
@@ -74,7 +74,7 @@ def test_the_summary_answers_in_a_few_lines(idata):
     assert len(made.table) <= 20
     assert any("share of the effect at lags 4 to 13" in line for line in said)
     # Diagnostics of the short fit fail: no size is said.
-    assert any("Effect" in one for one in made.answer) == (len(rl.diagnostics(idata)) == 1)
+    assert any("Effect (" in one for one in made.answer) == (len(rl.diagnostics(idata)) == 1)
 
 
 def test_columns_that_do_not_fit_are_named():

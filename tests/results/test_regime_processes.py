@@ -225,7 +225,7 @@ def test_figures_take_one_process(two):
         assert "calm" not in shown
     summary = rl.regime_summary(two)
     rl.plots.plot_regime_summary(summary)
-    assert "higher effect, coupling" in rl.plots.plot_shares(summary).get_legend_handles_labels()[1]
+    assert "higher effect, coupling, median" in rl.plots.plot_shares(summary).get_legend_handles_labels()[1]
     plt.close("all")
 
 

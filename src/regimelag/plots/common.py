@@ -116,7 +116,8 @@ def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float =
     # Labels of rows take up to half of a narrow figure.
     rows = width < NARROW and ax.yaxis_inverted()
     across = (0.5 if rows else 0.8) * width
-    for text, size in ((ax.title, across), (ax.xaxis.label, across), (ax.yaxis.label, 0.7 * height)):
+    tall = (0.45 if width < NARROW and not inside else 0.7) * height
+    for text, size in ((ax.title, across), (ax.xaxis.label, across), (ax.yaxis.label, tall)):
         text.set_text(textwrap.fill(text.get_text(), max(12, int(per_inch * size))))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     place: dict[str, Any] = {"frameon": False}

@@ -221,7 +221,7 @@ def _without_repeats(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 def kind_of(values: Sequence[str]) -> str:
     """Whether a column holds numbers, intervals, text, or numbers and intervals beside short words."""
-    held = [value for value in values if value]
+    held = [value.strip() for value in values if value.strip()]
     if any(map(INTERVAL.fullmatch, held)) and not all(map(INTERVAL.fullmatch, held)):
         return "mixed"
     if held and all(INTERVAL.fullmatch(value) for value in held):
@@ -246,6 +246,7 @@ def as_text(shown: Shown, width: int = WIDTH) -> tuple[list[str], list[str]]:
     from rich.text import Text  # noqa: PLC0415
 
     columns = {str(name): shown.table[name].to_list() for name in shown.table}
+    columns = {name: padded(values) if kind_of(values) == "number" else values for name, values in columns.items()}
     least = {name: _least(name, values) for name, values in columns.items()}
     fitting = [name for n, name in enumerate(columns) if sum(list(least.values())[: n + 1]) <= width]
     drawn = Table(box=Box(RULE, ascii=True), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -254,7 +255,6 @@ def as_text(shown: Shown, width: int = WIDTH) -> tuple[list[str], list[str]]:
         kind, cells = kind_of(columns[name]), columns[name]
         reach = None if kind == "text" else least[name] - 2
         drawn.add_column(Text(name), min_width=least[name] - 2, max_width=reach, justify=SIDES[kind])
-        cells = padded(cells) if kind == "number" else cells
         # A number and an interval stay in one line; their title may be wrapped.
         made.append(cells if kind == "text" else [cell.replace(" ", UNBROKEN) for cell in cells])
     for row in zip(*made, strict=True):

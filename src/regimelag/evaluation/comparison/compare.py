@@ -183,12 +183,14 @@ def compare(
     return readable(table, PRINTED, caption=table_caption(table.attrs))
 
 
-def table_caption(attrs: Mapping[Any, Any]) -> str:
+def table_caption(attrs: Mapping[Any, Any], *, gains: bool = False) -> str:
     """What the columns of the table are, and its sample."""
+    whose = "its null" if gains else attrs["reference"]
     return (
         f"Expected log predictive density (elpd) in nats by {attrs['method']} over {attrs['rows']} rows, and its "
-        f"difference from {attrs['reference']}, with standard errors. Inconclusive: not distinguished."
-        + "".join(f" {name}: {', '.join(words)}." for name, words in attrs["differences"].items() if words)
+        f"difference from {attrs['reference']}, with standard errors. "
+        "Inconclusive: the data do not distinguish the two."
+        + "".join(f" {name}: {whose} {', '.join(words)}." for name, words in attrs["differences"].items() if words)
     )
 
 
@@ -223,7 +225,7 @@ def compare_gains(
         nm.MADE_WITH: [_made_with(idata) for pair in pairs.values() for idata in pair],
     }
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
-    return readable(table, PRINTED, caption=table_caption(table.attrs))
+    return readable(table, PRINTED, caption=table_caption(table.attrs, gains=True))
 
 
 def _with_nulls(
