@@ -1,4 +1,5 @@
 from .evaluation import plot_compare, plot_event_study, plot_lead_lag, plot_robustness
+from .figure_style import style
 from .forecast import plot_forecast, plot_impulse
 from .lags import plot_evidence, plot_lag, plot_prior
 from .panel import plot_panel
@@ -14,7 +15,6 @@ from .regimes import (
 )
 from .scores import plot_backtest, plot_modes, plot_pit, plot_sbc, plot_score
 from .screens import plot_screen
-from .style import style
 from .volatility import plot_volatility
 
 __all__ = [

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from regimelag.errors import FitError
-from regimelag.plots.style import figure_width
+from regimelag.plots.figure_style import figure_width
 from regimelag.spec import names as nm
 
 # Colours that differ in lightness, for readers with any colour vision and for print in grey.

@@ -23,7 +23,7 @@ from regimelag.plots.common import (
     label_rows,
     require_reading,
 )
-from regimelag.plots.style import styled
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 

@@ -21,7 +21,7 @@ from regimelag.plots.common import (
     finish,
     require_reading,
 )
-from regimelag.plots.style import styled
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 

@@ -17,7 +17,7 @@ from regimelag.errors import PanelError
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.slicing import natural
 from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean, label_dates
-from regimelag.plots.style import figure_width, styled
+from regimelag.plots.figure_style import figure_width, styled
 from regimelag.spec import names as nm
 
 COLORS = {

@@ -20,7 +20,7 @@ from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import level_columns, levels_of
 from regimelag.panel.slicing import natural
 from regimelag.plots.common import POSTERIOR, REGIME_COLORS, SAMPLE, clean, label_dates, require_reading
-from regimelag.plots.style import figure_width, styled
+from regimelag.plots.figure_style import figure_width, styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.processes import carrier

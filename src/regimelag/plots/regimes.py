@@ -31,7 +31,7 @@ from regimelag.plots.common import (
     of_one_process,
     require_reading,
 )
-from regimelag.plots.style import figure_width, styled
+from regimelag.plots.figure_style import figure_width, styled
 from regimelag.runtime.result_table import OF_SAMPLE
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from regimelag.plots.common import axes_or_new, require_reading
-from regimelag.plots.style import styled
+from regimelag.plots.figure_style import styled
 
 
 @styled

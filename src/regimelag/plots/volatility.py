@@ -14,7 +14,7 @@ from regimelag.plots.common import (
     of_one_process,
     require_reading,
 )
-from regimelag.plots.style import styled
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 
 

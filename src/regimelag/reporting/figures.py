@@ -17,6 +17,7 @@ from matplotlib.dates import date2num
 
 from regimelag.panel.checks import panel_spec
 from regimelag.plots.evaluation import plot_compare, plot_robustness
+from regimelag.plots.figure_style import style
 from regimelag.plots.forecast import plot_impulse
 from regimelag.plots.lags import plot_evidence, plot_lag
 from regimelag.plots.panel import plot_panel
@@ -30,7 +31,6 @@ from regimelag.plots.regimes import (
     plot_shares,
 )
 from regimelag.plots.scores import plot_pit
-from regimelag.plots.style import style
 from regimelag.plots.volatility import plot_volatility
 from regimelag.results.regime_words import by_process
 from regimelag.spec import names as nm
