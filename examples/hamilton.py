@@ -133,7 +133,7 @@ def draw(y: np.ndarray, file: Path) -> None:
         ax.plot(means, [float(along(mean)) for mean in means], label="log-likelihood")
         ax.axvline(expansion, color="black", linewidth=0.8, linestyle="--", label="published maximum")
         ax.set(xlabel="mean growth in expansions, % per quarter", ylabel="log-likelihood, nats")
-        ax.legend(loc="lower center")
+        ax.legend(loc="upper left")
         figure.savefig(file)
 
 
