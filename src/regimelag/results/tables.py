@@ -75,7 +75,7 @@ def mode_table(modes: pd.DataFrame) -> Shown:
     """The modes of a posterior."""
     caption = "Modes that the search found; weights by Laplace's approximation; draws: share of the posterior draws "
     caption += "nearest to the mode; kind: differences from the first mode."
-    return compact(modes, ("weight", "log_posterior", "starts", "draws", "kind"), caption=caption)
+    return compact(modes, ("weight", "separated_weight", "log_posterior", "starts", "draws", "kind"), caption=caption)
 
 
 def gain_table(report: pd.DataFrame) -> Shown:
