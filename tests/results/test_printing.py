@@ -1,4 +1,4 @@
-"""What is printed: within 100 columns, rounded alike, the answer first, and the numbers still in the DataFrame."""
+"""Printed results: within 100 columns, rounded alike, the answer first, and the numbers still in the DataFrame."""
 
 from __future__ import annotations
 

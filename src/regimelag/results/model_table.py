@@ -74,7 +74,7 @@ def model_table(fits: Mapping[str, xr.DataTree]) -> pd.DataFrame:
 
 
 def _about(view: View) -> dict[str, str]:
-    """What distinguishes a model, in a few words."""
+    """Kernel, regimes, drivers and periods of a model, in a few words."""
     spec = view.spec
     kernels = dict.fromkeys(one.kernel.kind.replace("_", " ") for one in spec.lagged_signals)
     return {

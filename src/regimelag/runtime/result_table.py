@@ -83,7 +83,7 @@ class ResultTable(pd.DataFrame):
 
     @property
     def shown(self) -> Shown:
-        """What is printed, displayed and typeset."""
+        """The part that is printed, displayed and typeset."""
         return self._show(self)
 
     def __repr__(self) -> str:

@@ -184,7 +184,7 @@ def compare(
 
 
 def table_caption(attrs: Mapping[Any, Any], *, gains: bool = False) -> str:
-    """What the columns of the table are, and its sample."""
+    """Caption: the columns of the table, and its sample."""
     whose = "its null" if gains else attrs["reference"]
     return (
         f"Expected log predictive density (elpd) in nats by {attrs['method']} over {attrs['rows']} rows, and its "
