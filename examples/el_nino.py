@@ -6,9 +6,9 @@ since emissions grow. Both records come with statsmodels, 1958 to 2001. The answ
 comes before fast rises by about one season at Mauna Loa ("On the relation between atmospheric CO2 and equatorial
 sea-surface temperature", Tellus B, 1987, doi:10.1111/j.1600-0889.1987.tb00280.x).
 
-The script fits the model with one regime and with two, prints both verdicts, and asks which one predicts better. The
-rise between two quarters' means lies half a quarter before the row it stands on, so a lag of two rows is one and a half
-quarters:
+The script fits the model with one regime and with two, prints both answers, asks which one predicts better, and draws
+the lag. The rise between two quarters' means lies half a quarter before the row it stands on, so a lag of two rows is
+one and a half quarters:
 
     python examples/el_nino.py
 """
@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import xarray as xr
 from statsmodels.datasets import co2, elnino
 
 import regimelag as rl
 
+mpl.use("Agg")
 WITHIN = (1, 3)  # quarters
 # Three quarters, give or take one and a half; the whole weight within two years.
 KERNEL = rl.kernels.Gamma(mean_lag=3.0, mean_lag_sd=1.5, spread=1.5, spread_sd=1.0)
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000, help="draws of each chain, after as many of tuning")
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", metavar="DIR", default="out/el_nino", help="folder of the figure (%(default)s)")
     arguments = parser.parse_args()
     frame = load()
     counts = {"draws": arguments.draws, "tune": arguments.draws, "chains": arguments.chains}
@@ -74,28 +78,20 @@ def main() -> None:
         fits[spec.name] = rl.fit(spec, panel, random_seed=arguments.seed, **counts)
     print(f"\n{ONE.claim}\n{title(panel)}")
     for name, idata in fits.items():
-        print_answer(name, idata)
-    print("\nWhich of them predicts a quarter better, given all others")
-    print(*rl.compare(fits).attrs["verdict"], sep="\n")
+        print(f"\n{name}\n{rl.summary(idata, within=WITHIN)}")
+    print(f"\nModels side by side\n{rl.model_table(fits)}")
+    print(f"\nWhich of them predicts a quarter better, given all others\n{rl.compare(fits)}")
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    lag, prior = (rl.lag_distribution(fits[ONE.name], group=group, within=WITHIN) for group in ("posterior", "prior"))
+    rl.plots.plot_lag(lag, prior=prior)[0, 0].figure.savefig(out / "el_nino.png")
+    print(f"\nLag weights and mean lag in quarters, posterior and prior: {out / 'el_nino.png'}")
 
 
 def title(panel: xr.Dataset) -> str:
     """How many quarters, and which."""
     dates = panel["time"].dt.strftime("%Y-%m").to_numpy()
     return f"{len(dates)} quarters, {dates[0]} to {dates[-1]}; Mauna Loa and Nino 1+2, as statsmodels ships them."
-
-
-def print_answer(name: str, idata: xr.DataTree) -> None:
-    """Diagnostics, verdict, and the effect and lag in numbers."""
-    print(f"\n{name}")
-    report = rl.lag_report(idata, within=WITHIN)
-    for sentence in (*rl.diagnostics(idata), *report.attrs["verdict"].values()):
-        print(f"  {sentence}")
-    columns = [(group, figure) for group in ("posterior", "prior") for figure in ("5 %", "median", "95 %")]
-    columns.insert(3, ("posterior", "P(> 0)"))
-    rows = report.index.get_level_values("quantity").str.contains("effect|mean lag")
-    print("  Effects in ppm a quarter per degree, the lagged ones summed over the lags; lags in rows")
-    print(report.loc[rows, columns].to_string(float_format="{:.2f}".format, na_rep=""))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import importlib.util
 import time
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
@@ -93,8 +93,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", metavar="DIR", default="out/federal_funds", help="folder of the figure (%(default)s)")
     arguments = parser.parse_args()
-    pd.set_option("display.width", 200, "display.max_colwidth", 90)
+    mpl.use("Agg")
 
     data = federal_funds()
     began = time.perf_counter()
@@ -108,11 +109,13 @@ def main() -> None:
     )
     print(f"Compiled, searched and sampled in {time.perf_counter() - began:.0f} s.\n")
     table = rl.modes(idata)
-    table.insert(2, "loglik", idata["modes"]["loglik"].to_numpy())
-    print(table.drop(columns=["kind", "differs"]).round(3).to_string(), "\n")
-    for mode, row in table[table["weight"] > 0.005].iloc[1:].iterrows():
-        print(f"mode {mode} against mode 0: {row['kind']}")
-    print("", *rl.diagnostics(idata), sep="\n")
+    print(table)
+    print("\nLog-likelihood at each mode:", *(f"{value:.2f}" for value in idata["modes"]["loglik"].to_numpy()))
+    print("", rl.sentences(idata), sep="\n")
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    rl.plots.plot_modes(table).figure.savefig(out / "federal_funds.png")
+    print(f"\nThe weight of each mode beside its share of the draws: {out / 'federal_funds.png'}")
 
     runs = idata["within_mode" if "within_mode" in idata.children else "posterior"].to_dataset()
     idata["log_likelihood"] = xr.DataTree(predictive_terms(runs, *data))
@@ -120,7 +123,7 @@ def main() -> None:
     print("", stacking[["member_of", "weight"]].to_dataframe().round(3), sep="\n")
     per_cluster = ["cluster_weight", "elpd", "elpd_difference", "difference_se", "reliability"]
     print(stacking[per_cluster].to_dataframe().round(3).to_string())
-    print("", *rl.diagnostics(rl.evaluation.stacked_posterior(idata, stacking)), sep="\n")
+    print("", rl.sentences(rl.evaluation.stacked_posterior(idata, stacking)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -34,16 +34,15 @@ def main() -> None:
     if arguments.as_of is not None:
         frame = frame.loc[: arguments.as_of]
     panel = rl.make_panel(rl.read_spec("btc_silver"), frame)
-    description = rl.describe_panel(panel)
-    print(
-        "", description[["column", "transform", "delay", "observations", "missing", "mean", "sd"]].to_string(), sep="\n"
-    )
-    print("", *description.attrs["notes"], sep="\n")
+    print(f"\n{rl.describe_panel(panel)}")
 
     out = Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out)
-    print(f"\nWrote {len(frame)} days to {out}. Next:")
+    picture = out.with_suffix(".png")
+    rl.plots.plot_prices(panel)[0].figure.savefig(picture)
+    print(f"\nPrices of the response and the signal: {picture}")
+    print(f"Wrote {len(frame)} days to {out}. Next:")
     print(f"  python examples/btc_silver.py --data {out} --start {panel.attrs['start']} --out out/mine")
 
 

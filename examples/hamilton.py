@@ -18,8 +18,11 @@ import importlib.util
 import itertools
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 
 import regimelag as rl
@@ -117,16 +120,39 @@ def build(y: np.ndarray) -> pm.Model:
     return model
 
 
+def draw(y: np.ndarray, file: Path) -> None:
+    """The log-likelihood along the mean growth in expansions, all else as published."""
+    recession, expansion = PUBLISHED["mean"]
+    value = pt.dscalar()
+    along = pytensor.function(
+        [value], loglik(y, **(PUBLISHED | {"mean": pt.stack([recession, value])})), mode="FAST_COMPILE"
+    )
+    means = np.linspace(expansion - 0.5, expansion + 0.5, 41)
+    with rl.plots.style("column"):
+        figure, ax = plt.subplots(figsize=(3.45, 2.4), layout="constrained")
+        ax.plot(means, [float(along(mean)) for mean in means], label="log-likelihood")
+        ax.axvline(expansion, color="black", linewidth=0.8, linestyle="--", label="published maximum")
+        ax.set(xlabel="mean growth in expansions, % per quarter", ylabel="log-likelihood, nats")
+        ax.legend(loc="upper left")
+        figure.savefig(file)
+
+
 def main() -> None:
-    """Evaluate, and sample if asked to."""
+    """Evaluate, draw, and sample if asked to."""
+    mpl.use("Agg")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", metavar="DIR", default="out/hamilton", help="folder of the figure (%(default)s)")
     arguments = parser.parse_args()
     y = output_growth()
     found = float(loglik(y, **PUBLISHED).eval(mode="FAST_COMPILE"))
     print(f"log-likelihood at the published maximum: {found:.5f}; published: -181.26339")
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    draw(y, out / "hamilton.png")
+    print(f"Log-likelihood along the mean growth in expansions, with the published maximum: {out / 'hamilton.png'}")
     if arguments.draws:
         counts = {"draws": arguments.draws, "tune": arguments.draws, "chains": arguments.chains}
         idata = rl.sample(build(y), **counts, random_seed=arguments.seed)

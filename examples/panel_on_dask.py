@@ -22,6 +22,9 @@ import logging
 import os
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import xarray as xr
 from distributed import Client, as_completed
@@ -30,6 +33,7 @@ import regimelag as rl
 from regimelag.results.decision import decision_threshold
 from regimelag.sampling.diagnostics import convergence
 
+mpl.use("Agg")
 # True cumulative elasticities of the simulated assets, each the name of one.
 TRUTHS = {"follower": 2.5, "weak follower": 1.0, "bystander": 0.0}
 Task = tuple[rl.ModelSpec, xr.Dataset]
@@ -55,8 +59,10 @@ def main() -> None:
     if arguments.data is None:
         table.insert(0, "truth", pd.Series(TRUTHS))
     print(f"\n{table.to_string(float_format='{:.2f}'.format)}")
-    print("\nEffects in per cent per per cent, lags in weeks; of an asset that does not follow no lag is to be read.")
+    print("\nEffects are elasticities, lags in weeks. The lag of an effect that may be none should not be interpreted.")
     rule, least = decision_threshold(), decision_threshold(len(tasks))
+    draw(fits, out / "panel_on_dask.png")
+    print(f"Lagged effect of silver on each asset, with 90 % intervals: {out / 'panel_on_dask.png'}")
     print(f"Each verdict asks for P(one sign) of {rule}; among {len(tasks)} assets asked at once, ask for {least:.4f}.")
 
 
@@ -120,6 +126,19 @@ def kept(file: Path, spec: rl.ModelSpec, panel: xr.Dataset, settings: dict[str, 
     return idata
 
 
+def draw(fits: dict[str, xr.DataTree], file: Path) -> None:
+    """The lagged effect on each asset."""
+    with rl.plots.style():
+        figure, ax = plt.subplots(figsize=(7, 0.9 + 0.3 * len(fits)), layout="constrained")
+        for place, idata in enumerate(fits.values()):
+            low, median, high = np.quantile(rl.effects(idata)["lagged"].sel(signal="silver"), [0.05, 0.5, 0.95])
+            ax.plot([low, high], [place, place], color="#1b4965")
+            ax.plot(median, place, "o", color="#1b4965")
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set(yticks=range(len(fits)), yticklabels=list(fits), xlabel="lagged effect of silver, elasticity")
+        figure.savefig(file)
+
+
 def row(idata: xr.DataTree) -> dict[str, object]:
     """What a fit says, in one row."""
     report, found = rl.lag_report(idata), convergence(idata)
@@ -134,7 +153,7 @@ def row(idata: xr.DataTree) -> dict[str, object]:
         "mean lag": lag["median"],
         "90 % ": f"{lag['5 %']:.1f} to {lag['95 %']:.1f}",
         "R-hat": f"{found['rhat']:.3f}",
-        "verdict": report.attrs["verdict"]["silver"].split(".")[0].split(":")[0],
+        "claimed": {1: "positive", -1: "negative", 0: "no"}[report.attrs["claimed"]["silver"]],
     }
 
 

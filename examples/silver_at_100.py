@@ -55,8 +55,9 @@ def main() -> None:
     print_allowed(baseline)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    draw(fans, null, answer, frame["btc_usd"].loc[:last].iloc[-YEAR:], out / "silver_at_100.png")
-    print(f"\nThe figure is {out / 'silver_at_100.png'}")
+    with rl.plots.style():
+        draw(fans, null, answer, frame["btc_usd"].loc[:last].iloc[-YEAR:], out / "silver_at_100.png")
+    print(f"\nForecasts of Bitcoin under three scenarios, and the response to silver: {out / 'silver_at_100.png'}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -134,9 +135,7 @@ def print_allowed(idata: xr.DataTree) -> None:
 
 def draw(fans: dict[str, xr.Dataset], null: xr.Dataset, answer: xr.Dataset, history: pd.Series, file: Path) -> None:
     """Draw the fans on one scale, and the answer to the rally below them."""
-    figure, axes = plt.subplot_mosaic(
-        [["a", "b"], ["c", "d"], ["e", "e"]], figsize=(13, 11), layout="constrained", height_ratios=[1, 1, 1]
-    )
+    figure, axes = plt.subplot_mosaic([["a", "b"], ["c", "d"], ["e", "e"]], figsize=(7, 7.5), layout="constrained")
     named = [*fans.items(), ("unchanged, model without silver", null)]
     for key, (name, fan) in zip("abcd", named, strict=True):
         rl.plots.plot_forecast(fan, history=history, ax=axes[key]).set_title(name)
@@ -146,7 +145,7 @@ def draw(fans: dict[str, xr.Dataset], null: xr.Dataset, answer: xr.Dataset, hist
         if key != "b":
             axes[key].get_legend().remove()
     rl.plots.plot_impulse(answer, ax=axes["e"])
-    figure.savefig(file, dpi=110)
+    figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def main() -> None:
     page = rl.report(fit, out / "report", overwrite=True)
     (out / "this_week.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"\nThe report of the fit is {page}")
+    print(f"Prices with the probability of the turbulent regime: {page.parent / 'figures' / 'prices.png'}")
 
 
 def fetched(arguments: argparse.Namespace) -> pd.DataFrame:

@@ -44,6 +44,7 @@ READINGS = {
     "plot_modes": rl.modes,
     "plot_panel": rl.panel_of,
     "plot_paths": rl.results.regime_paths,
+    "plot_pit": lambda idata: rl.residuals(idata, kind="pit"),
     "plot_prices": rl.panel_of,
     "plot_prior": lambda idata: rl.effects(idata, group="prior"),
     "plot_regime_summary": rl.regime_summary,

@@ -11,6 +11,7 @@ ALLOWED = {
     "the real panels are not in ": {"clocks", "market", "models", "panel", "series", "sources"},
     "posteriordb is not in ": {"published_posteriors"},
     "depmixS4 is not in ": {"published_drivers"},
+    "no TeX engine is installed": {"latex"},
 }
 
 

@@ -14,13 +14,16 @@ from .panel.make import describe_panel, make_panel
 from .panel.read import read_series
 from .panel.scenarios import scenario
 from .reporting.citation import citation
+from .reporting.latex import latex_table
 from .reporting.page import report
 from .results.fitted import fitted, residuals
 from .results.lag_report import lag_report
 from .results.lags import effects, lag_distribution
+from .results.model_table import model_table
 from .results.modes import modes
 from .results.regimes import driver_effects, regime_probabilities, regime_summary
 from .results.sentences import sentences
+from .results.summary import summary
 from .sampling.diagnostics import diagnostics
 from .sampling.fit import fit, sample
 from .sampling.inference_data import as_fit, panel_of, spec_of
@@ -65,11 +68,13 @@ __all__ = [
     "kernels",
     "lag_distribution",
     "lag_report",
+    "latex_table",
     "leave_one_out",
     "load_fit",
     "make_panel",
     "markov_loglik",
     "model",
+    "model_table",
     "modes",
     "one_step_ahead",
     "panel_of",
@@ -90,5 +95,6 @@ __all__ = [
     "simulate",
     "spec",
     "spec_of",
+    "summary",
     "verify",
 ]

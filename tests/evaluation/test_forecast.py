@@ -329,7 +329,7 @@ def test_two_responses_with_chains_of_their_own():
     assert read["regime_probability"].dims == ("chain", "draw", "step", "response", "regime")
     np.testing.assert_allclose(read["regime_probability"].sum("regime"), 1.0)
     assert list(read["path_unit"].to_numpy()) == ["price, level", "other, level"]
-    assert rl.plots.plot_forecast(read.sel(response="other")).get_ylabel() == "other, level"
+    assert rl.plots.plot_forecast(read.sel(response="other")).get_ylabel() == "other, log scale"
     plt.close("all")
     answer = rl.evaluation.impulse_response(idata, shock=0.1, horizon=6)
     assert answer["cumulative"].dims == ("chain", "draw", "step", "response", "start")
@@ -410,7 +410,11 @@ def test_figures_hold_what_they_are_given(fit):
     read = rl.forecast(fit, horizon=5)
     ax = rl.plots.plot_forecast(read, history=frame()["price"])
     assert "covariates held constant" in ax.get_title()
-    assert ax.get_ylabel() == "price, level"
+    assert ax.get_ylabel() == "price, log scale"
+    assert ax.get_title().startswith("asset: forecast from ")
+    past = rl.plots.plot_forecast(read).lines[1]
+    known = frame()["price"].loc[: read.attrs["origin"]].iloc[-10:]
+    np.testing.assert_allclose(past.get_ydata(), known)
     for scenario, words in (("bootstrap", "block bootstrap"), (rl.scenario(rl.panel_of(fit), horizon=5), "as given")):
         assert words in rl.plots.plot_forecast(rl.forecast(fit, scenario=scenario)).get_title()
     np.testing.assert_allclose(ax.lines[0].get_ydata(), read["path"].median(("chain", "draw")))

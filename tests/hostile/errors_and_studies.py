@@ -21,6 +21,8 @@ from hostile.raising import PARTS, raised
 from regimelag.evaluation.parallel_runs import run_all
 from regimelag.fetch.fred_client import Secret
 from regimelag.reporting import tables as tb
+from regimelag.runtime.latex_text import ESCAPES, escape
+from regimelag.runtime.result_table import compact
 
 ERRORS = (
     rl.RegimelagError,
@@ -248,7 +250,7 @@ def _names(folder: Path) -> Iterator[Case]:
 
 def _table(folder: Path, name: str) -> str:
     frame = pd.DataFrame({name: [name, "plain"], "b": [-1.5, 2.0]}, index=pd.Index([name, "x"], name="signal"))
-    tb.write_tables({"one": tb.Table(frame, frame.map(tb.number), f"Of {name}.")}, folder)
+    tb.write_tables({"one": tb.Table(frame, compact(frame, caption=f"Of {name}."))}, folder)
     cells = pd.read_csv(folder / "one.csv", dtype=str, header=None, keep_default_na=False).to_numpy().ravel()
     odd = [cell for cell in cells if cell.strip().startswith(("=", "+", "@", "-")) and cell != "-1.5"]
     latex = (folder / "one.tex").read_text().partition("\\label")[0]
@@ -257,8 +259,8 @@ def _table(folder: Path, name: str) -> str:
 
 
 def _caption(name: str) -> str:
-    said = tb.escaped(name)
+    said = escape(name)
     rest = said
-    for safe in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", *(f"\\{one}" for one in "%&#_${}")):
+    for safe in sorted(ESCAPES.values(), key=len, reverse=True):
         rest = rest.replace(safe, "")
     return f"{said}" if set(rest) & set("\\{}%&#_$~^\n") else ""

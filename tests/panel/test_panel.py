@@ -459,10 +459,10 @@ def test_describe_panel_is_in_natural_units():
     assert silver["sd"] == pytest.approx(returns.std(), rel=1e-9)
     assert silver["min"] == pytest.approx(returns.min())
     assert silver["history"] == 4
-    assert silver["transform"] == "log return over 1 row"
+    assert silver["transform"] == "log return over 1 week"
     assert silver["first"] == rows[0]
     driver = table.loc[("driver", "real yield")]
-    assert driver["transform"] == "difference over 3 rows"
+    assert driver["transform"] == "difference over 3 weeks"
     assert driver["delay"] == "1B"
     assert driver["age_days"] == 7
     assert table.index.names == ["role", "name"]

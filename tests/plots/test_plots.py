@@ -72,8 +72,9 @@ def test_lags_have_two_axes_a_signal(readings, more):
     axes = rl.plots.plot_lag(reading, **(options if more else {}))
     assert axes.shape == (1, 2)
     assert all("weeks" in ax.get_xlabel() for ax in axes.flat)
-    labels = [text.get_text() for text in axes[0, 0].get_legend().get_texts()]
+    labels = [text.get_text().partition(":")[0] for text in axes[0, 0].get_legend().get_texts()]
     assert labels == (["prior", "posterior"] if more else ["posterior"])
+    assert "50 and 90 % bands" in axes[0, 0].get_legend().get_texts()[-1].get_text()
     axes[0, 0].figure.canvas.draw()
 
 
@@ -95,13 +96,14 @@ def test_lags_that_differ_have_a_colour_each(readings):
     axes = rl.plots.plot_lag(of_episodes(lag, 2), **options)
     assert axes.shape == (1, 2)
     for ax in axes.flat:
-        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["prior", "early", "late"]
+        labels = [text.get_text().partition(":")[0] for text in ax.get_legend().get_texts()]
+        assert labels == ["prior", "early", "late"]
     _, early, late = axes[0, 0].get_lines()
     assert early.get_color() != late.get_color()
     np.testing.assert_allclose(np.roll(early.get_ydata(), 2), late.get_ydata())
     # Lags that do not differ are drawn once.
     same = rl.plots.plot_lag(of_episodes(lag, 0))
-    assert [text.get_text() for text in same[0, 0].get_legend().get_texts()] == ["posterior"]
+    assert [text.get_text().partition(":")[0] for text in same[0, 0].get_legend().get_texts()] == ["posterior"]
 
 
 def test_a_point_lag_has_bars(readings):
@@ -152,14 +154,17 @@ def test_evidence_shows_bounds_and_leaves_gaps():
     report = pd.DataFrame()
     report.attrs["no_effect"] = {"gold": known, "silver": far}
     ax = rl.plots.plot_evidence(report)
-    gold, silver = ax.get_lines()[:2]
+    gold, absent, silver = ax.get_lines()[:3]
+    assert list(absent.get_xdata()) == [0.5]
     np.testing.assert_allclose(gold.get_ydata(), known["probability"])
     np.testing.assert_allclose(silver.get_xdata(), [1.0, 2.0])
     assert (gold.get_marker(), silver.get_marker()) == ("o", "v")
     assert ax.get_xscale() == "log"
     ax.figure.canvas.draw()
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.5", "1", "2"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gold", "silver, at most"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        *("gold", "not computable from this fit", "silver, at most", "prior probability"),
+    ]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -202,7 +207,7 @@ def test_intervals_that_are_drawn_are_those_that_were_read(readings):
     ax = rl.plots.plot_effects(effects)
     labels = [text.get_text() for text in ax.get_yticklabels()]
     row = labels.index("silver lagged, turbulent")
-    (wide,) = [line for line in ax.get_lines() if list(line.get_ydata()) == [row, row] and line.get_linewidth() == 1.5]
+    (wide,) = [line for line in ax.get_lines() if list(line.get_ydata()) == [row, row] and line.get_linewidth() == 1.2]
     values = effects["lagged_by_regime"].sel(signal="silver", regime="turbulent")
     np.testing.assert_allclose(wide.get_xdata(), np.quantile(values, [0.05, 0.95]))
 
@@ -213,17 +218,21 @@ def test_drivers_name_regime_and_move(readings):
     ax = rl.plots.plot_drivers(changes, regime="calm")
     assert "calm" in ax.get_title()
     labels = [text.get_text() for text in ax.get_yticklabels()]
-    assert [label.rsplit(" ", 1)[0] for label in labels] == ["real yield", "dollar"]
+    assert [label.partition("\n")[0].rsplit(" ", 1)[0] for label in labels] == ["real yield", "dollar"]
+    assert "change of real_yield_10y over 13 weeks" in labels[0].replace("\n", " ")
 
 
 def test_bars_of_a_year_are_the_shares(readings):
     portrait = readings["plot_shares"][0]
     ax = rl.plots.plot_shares(portrait)
     years = [text.get_text() for text in ax.get_xticklabels()]
-    calm = portrait[(portrait["quantity"] == "share of the year") & (portrait["regime"] == "calm")]
-    assert years == [str(year) for year in calm["year"]]
+    # Of two regimes the last is enough.
+    turbulent = portrait[(portrait["quantity"] == "share of the year") & (portrait["regime"] == "turbulent")]
+    assert years == [str(year) for year in turbulent["year"]]
     heights = [bar.get_height() for bar in ax.containers[0]]
-    np.testing.assert_allclose(heights, calm["median"])
+    np.testing.assert_allclose(heights, turbulent["median"])
+    labels = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert labels == {"turbulent, median", "90 % interval"}
 
 
 def test_portrait_shows_volatility_and_mean(readings):

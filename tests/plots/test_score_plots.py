@@ -68,12 +68,16 @@ def test_a_score_shows_each_period_and_the_distance_from_uniform():
     left, right = rl.plots.plot_score(scores(pit))
     np.testing.assert_allclose(left.get_lines()[0].get_ydata(), np.linspace(1, 2, 60))
     assert left.get_lines()[1].get_ydata()[0] == 1.5
-    for n, line in enumerate(right.get_lines()):
+    for n, line in enumerate(right.get_lines()[:2]):
         seen = pit[:, n][~np.isnan(pit[:, n])]
         # The Kolmogorov-Smirnov statistic is the largest distance of the line from zero.
         assert np.abs(line.get_ydata()).max() == pytest.approx(stats.kstest(seen, "uniform").statistic)
-    band = right.patches[0].get_height() / 2
-    assert stats.kstwo(59).cdf(band) == pytest.approx(0.95)
+    points, low, high = ecdf_band(59, bins=50, level=0.05)
+    edges = right.collections[0].get_paths()[0].vertices
+    for bound in (low, high):
+        assert all(np.isclose(edges, [x, y]).all(axis=1).any() for x, y in zip(points, bound - points, strict=True))
+    alone = rl.plots.plot_pit(scores(pit)["pit"])
+    assert [text.get_text() for text in alone.get_legend().get_texts()] == ["95 % band", "asset 0", "asset 1"]
 
 
 def test_modes_show_weight_and_draws():

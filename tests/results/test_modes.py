@@ -80,7 +80,7 @@ def test_kinds_are_said_with_their_largest_move():
     assert "->" in table["differs"][3]
 
 
-def test_a_lag_is_said_in_rows():
+def test_a_lag_is_said_in_periods():
     """Mean lags at both modes, from the kernel's own weights."""
 
     def shifted(mode, sd):
@@ -96,7 +96,7 @@ def test_a_lag_is_said_in_rows():
     for n in range(2):
         values = {name: tree["modes"][f"metal_lag_{name}"].to_numpy()[n] for name in names}
         lags.append(float(KERNEL.weights(values, spec.max_lag) @ np.arange(1, spec.max_lag + 1)))
-    assert rl.modes(tree)["kind"][1] == f"lag (mean lag of metal {lags[0]:.1f} -> {lags[1]:.1f} rows)"
+    assert rl.modes(tree)["kind"][1] == f"lag (mean lag of metal {lags[0]:.1f} -> {lags[1]:.1f} weeks)"
 
 
 def test_the_lag_of_a_control_is_said_of_a_model_without_lagged_signals():

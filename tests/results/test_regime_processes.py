@@ -15,7 +15,7 @@ from builders import bare_spec, hand_panel, one_draw, prior_fit, replaced, small
 import regimelag as rl
 from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.build import build_model
-from regimelag.reporting.tables import driver_table
+from regimelag.reporting.tables import move_table
 from regimelag.results.evidence import Slab
 from regimelag.results.gains import conditional_density_at_zero, gain_claims, gain_of
 from regimelag.results.view import View
@@ -203,7 +203,7 @@ def test_probabilities_and_moves_are_told_by_process(two):
     changes = rl.driver_effects(two, moves={"dollar": -0.5})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        driver_table(changes)
+        move_table(changes)
     coupling = changes.sel(regime_process="coupling", driver="dollar", regime="higher effect")
     said = rl.sentences(changes)
     assert len(said) == 3
@@ -225,7 +225,7 @@ def test_figures_take_one_process(two):
         assert "calm" not in shown
     summary = rl.regime_summary(two)
     rl.plots.plot_regime_summary(summary)
-    assert "higher effect, coupling" in rl.plots.plot_shares(summary).get_legend_handles_labels()[1]
+    assert "higher effect, coupling, median" in rl.plots.plot_shares(summary).get_legend_handles_labels()[1]
     plt.close("all")
 
 

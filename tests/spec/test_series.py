@@ -353,7 +353,7 @@ def test_signals_and_controls_may_be_gains_over_rows_that_overlap():
     np.testing.assert_allclose(natural(panel, nm.CONTROL)["gold"], gains["gld"][reach[4:]], atol=1e-12)
     assert (gains["slv"][reach] == 0.0).any()
     assert reach[0] == W.index[13]
-    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "gain over 13 rows"
+    assert describe_panel(panel).loc[("signal", "silver"), "transform"] == "gain over 13 weeks"
     falling = W.assign(slv=np.exp(-(np.arange(len(W)) ** 1.1)))
     refused(spec, falling, "'slv'", "is 0 on every row")
 
@@ -404,7 +404,7 @@ def test_a_panel_holds_gains_losses_and_new_highs_from_the_first_row_that_can_ha
     for name, values in expected_parts(W["slv"] / W["gld"] if against else W["slv"]).items():
         np.testing.assert_allclose(held[name], values[held.index], atol=1e-12)
     assert held.index[0] == W.index[8]
-    assert describe_panel(panel).loc[(nm.SIGNAL, "silver high"), "transform"] == "new high over 8 rows"
+    assert describe_panel(panel).loc[(nm.SIGNAL, "silver high"), "transform"] == "new high over 8 weeks"
 
 
 def test_a_new_high_beyond_another_column_is_a_residual_on_its_new_highs():

@@ -14,7 +14,9 @@ from regimelag.panel.aligned_series import describe_columns, is_as_of, parts
 from regimelag.panel.checks import check_panel, panel_spec
 from regimelag.panel.own_past import own_lags
 from regimelag.panel.slicing import natural
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import count_of_periods
 from regimelag.spec.series import Series
 
 WORDS = {
@@ -72,7 +74,7 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     check_panel(spec, panel)
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     rows = {
-        (role, series.name): _describe(panel, role, series)
+        (role, series.name): _describe(panel, role, series, spec.frequency)
         | _on_source(panel, role, series, spec.closes)
         # A driver may share its column with a control, but it is aligned by publication date, not by close.
         | {"closes_differ": 0 if is_as_of(role, series) else len(_differing(differ, series))}
@@ -83,7 +85,10 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["role", "name"])
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
     table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
-    return table
+    columns = ("column", "transform", "delay", "missing", "mean", "sd")
+    return readable(
+        table, columns, caption="The series, with mean and standard deviation in their own units.", first=True
+    )
 
 
 def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
@@ -91,13 +96,13 @@ def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
     return {row for column in series.columns for row in differ.get(column, [])}
 
 
-def _describe(panel: xr.Dataset, role: str, series: Series) -> dict[str, Any]:
+def _describe(panel: xr.Dataset, role: str, series: Series, frequency: str) -> dict[str, Any]:
     chosen = panel.sel({role: series.name})
     every = natural(panel, role).sel({role: series.name}).to_numpy()
     count, time = panel.sizes[nm.TIME], panel[nm.TIME].to_numpy()
     values = every[-count:]
     seen = np.flatnonzero(~np.isnan(values))
-    span = f" over {series.periods} row{'s' if series.periods > 1 else ''}" if series.transform != "level" else ""
+    span = f" over {count_of_periods(series.periods, frequency)}" if series.transform != "level" else ""
     return {
         "column": describe_columns(series, spell=str),
         "transform": WORDS[series.transform] + span,

@@ -1,4 +1,5 @@
 from .evaluation import plot_compare, plot_event_study, plot_lead_lag, plot_robustness
+from .figure_style import style
 from .forecast import plot_forecast, plot_impulse
 from .lags import plot_evidence, plot_lag, plot_prior
 from .panel import plot_panel
@@ -12,7 +13,7 @@ from .regimes import (
     plot_regimes,
     plot_shares,
 )
-from .scores import plot_backtest, plot_modes, plot_sbc, plot_score
+from .scores import plot_backtest, plot_modes, plot_pit, plot_sbc, plot_score
 from .screens import plot_screen
 from .volatility import plot_volatility
 
@@ -31,6 +32,7 @@ __all__ = [
     "plot_modes",
     "plot_panel",
     "plot_paths",
+    "plot_pit",
     "plot_prices",
     "plot_prior",
     "plot_regime_summary",
@@ -41,4 +43,5 @@ __all__ = [
     "plot_screen",
     "plot_shares",
     "plot_volatility",
+    "style",
 ]

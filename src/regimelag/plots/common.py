@@ -15,12 +15,16 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from regimelag.errors import FitError
+from regimelag.plots.figure_style import figure_width
 from regimelag.spec import names as nm
 
+# Colours that differ in lightness, for readers with any colour vision and for print in grey.
 POSTERIOR, PRIOR, REGIME_COLORS = "#1b4965", "#b8b8b8", ("#8fb8de", "#c8553d", "#6a4c93", "#3d8361", "#e0a458")
 SAMPLE = (nm.CHAIN, nm.DRAW)
 # Width in inches below which a legend is placed below the axes, not beside them.
 NARROW = 5.0
+# Height in inches of such a legend.
+LEGEND = 0.45
 
 
 def clean(ax: Axes) -> Axes:
@@ -58,29 +62,34 @@ def color_of(place: int) -> str:
     return REGIME_COLORS[place % len(REGIME_COLORS)]
 
 
-def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """The given axes, or those of a new figure of this size in inches."""
-    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+def axes_or_new(ax: Axes | None, height: float) -> Axes:
+    """The given axes, or those of a new figure of this height in inches."""
+    # A narrow figure has its legend below the axes.
+    height += LEGEND if figure_width() < NARROW else 0.0
+    return plt.subplots(figsize=(figure_width(), height), layout="constrained")[1] if ax is None else ax
 
 
-def axes_or_grid(axes: Any, rows: int, columns: int, width: float, height: float) -> np.ndarray:
-    """The given axes (row, column), or a new grid with rows of this height in inches."""
+def axes_or_grid(axes: Any, rows: int, columns: int, height: float) -> np.ndarray:
+    """The given axes (row, column), or a new grid with rows of this height in inches; one column if it is narrow."""
     if axes is None:
-        size = (width, height * rows)
-        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        narrow = figure_width() < NARROW
+        shape = (rows * columns, 1) if narrow else (rows, columns)
+        size = (figure_width(), height * shape[0])
+        _, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
     return np.asarray(axes).reshape(rows, columns)
 
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Label rows 0, 1, ... of a figure from top to bottom; long labels are wrapped."""
-    room = max(12, int(0.35 * _inches(ax)[0] * 72 / (0.55 * plt.rcParams["font.size"])))
+    share = 0.35 if _inches(ax)[0] > NARROW else 0.45
+    room = max(12, int(share * _inches(ax)[0] * 72 / (0.55 * plt.rcParams["font.size"])))
     wrapped = ["\n".join(textwrap.fill(line, room) for line in label.split("\n")) for label in labels]
     ax.set(yticks=range(len(labels)), yticklabels=wrapped, ylim=(len(labels) - 0.5, -0.5))
 
 
 def label_dates(ax: Axes) -> None:
     """Label an axis of dates concisely, with as many labels as fit."""
-    locator = AutoDateLocator(minticks=2, maxticks=max(3, int(1.2 * _inches(ax)[0])))
+    locator = AutoDateLocator(minticks=2, maxticks=max(4, int(1.3 * _inches(ax)[0])))
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
@@ -104,7 +113,11 @@ def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float =
     width, height = _inches(ax)
     per_inch = 72 / (0.55 * plt.rcParams["font.size"])
     # Tick labels and a title need space outside of the axes.
-    for text, size in ((ax.title, 0.65 * width), (ax.xaxis.label, 0.7 * width), (ax.yaxis.label, 0.55 * height)):
+    # Labels of rows take up to half of a narrow figure.
+    rows = width < NARROW and ax.yaxis_inverted()
+    across = (0.5 if rows else 0.8) * width
+    tall = (0.45 if width < NARROW and not inside else 0.7) * height
+    for text, size in ((ax.title, across), (ax.xaxis.label, across), (ax.yaxis.label, tall)):
         text.set_text(textwrap.fill(text.get_text(), max(12, int(per_inch * size))))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     place: dict[str, Any] = {"frameon": False}
@@ -115,7 +128,7 @@ def finish(ax: Axes, *, inside: bool = False, below: bool = False, left: float =
         # The handle of a legend column is about six letters wide.
         longest = max((len(label) for label in handles), default=0) + 6
         place |= {
-            "ncols": 2 if 2 * longest < per_inch * width else 1,
+            "ncols": 2 if 2 * longest < per_inch * across else 1,
             "loc": "upper center",
             "bbox_to_anchor": (0.5, 0.0),
             "bbox_transform": ax.transAxes + offset,
@@ -136,10 +149,10 @@ def _inches(ax: Axes) -> tuple[float, float]:
 def draw_interval(ax: Axes, y: float, quantiles: Sequence[float], color: str, label: str | None = None) -> None:
     """Draw a median at y with its 90 % interval, and its 50 % interval if there are five quantiles."""
     low, *inner, high = quantiles
-    ax.plot([low, high], [y, y], color=color, linewidth=1.5 if len(inner) > 1 else 2)
+    ax.plot([low, high], [y, y], color=color, linewidth=1.2 if len(inner) > 1 else 1.6)
     if len(inner) > 1:
-        ax.plot([inner[0], inner[-1]], [y, y], color=color, linewidth=4)
-    ax.plot([inner[len(inner) // 2]], [y], "o", color=color, markersize=6, label=label)
+        ax.plot([inner[0], inner[-1]], [y, y], color=color, linewidth=3.2)
+    ax.plot([inner[len(inner) // 2]], [y], "o", color=color, markersize=4.5, label=label)
 
 
 def draw_draws(ax: Axes, y: float, values: xr.DataArray, color: str, label: str | None = None) -> None:

@@ -23,6 +23,7 @@ from regimelag.plots.common import (
     label_rows,
     require_reading,
 )
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -35,6 +36,7 @@ KINDS = {
 READINGS = {REFERENCE: "black", INCONCLUSIVE: "#7d7d7d", BETTER: REGIME_COLORS[3], WORSE: REGIME_COLORS[1]}
 
 
+@styled
 def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the lagged effect of every robustness check beside the baseline's, with 90 % intervals.
 
@@ -54,21 +56,23 @@ def plot_robustness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     made = table[table["effect median"].notna()]
     rows = pd.concat([made[made["kind"] == kind] for kind in KINDS])
-    ax = axes_or_new(ax, 8, 1.2 + 0.26 * len(rows))
+    ax = axes_or_new(ax, 0.9 + 0.2 * len(rows))
     base = rows.iloc[0]
-    ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0)
+    label = "baseline's interval"
+    ax.axvspan(base["effect 5 %"], base["effect 95 %"], color=POSTERIOR, alpha=0.08, linewidth=0, label=label)
     for y, (_, row) in enumerate(rows.iterrows()):
         quantiles = [row[f"effect {part}"] for part in ("5 %", "median", "95 %")]
         draw_interval(ax, y, quantiles, KINDS[row["kind"]], row["kind"])
     ax.axvline(0, color="black", linewidth=0.8)
     label_rows(ax, list(rows["check"]))
     ax.set(
-        xlabel="lagged effect, unit of the response per unit of the signal",
-        title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: the lagged effect in every check",
+        xlabel=f"lagged effect, {table.attrs.get('units', 'unit of the response per unit of the signal')}",
+        title=f"{table.attrs.get(nm.SIGNAL, 'signal')}: lagged effect in every check, median and 90 % interval",
     )
     return finish(ax)
 
 
+@styled
 def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """Draw correlations at all leads and lags with their band, and the lag of the largest one.
 
@@ -89,7 +93,7 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         "plot_lead_lag", estimate, "evaluation.lead_lag(panel)", xr.Dataset, lambda one: "adjustment" in one.dims
     )
     adjustments = [str(name) for name in estimate["adjustment"].to_numpy()]
-    axes = axes_or_grid(axes, len(adjustments), 2, 10, 3.4)
+    axes = axes_or_grid(axes, len(adjustments), 2, 2.4)
     unit = period_name(str(estimate.attrs.get("frequency", "")))
     signal, response = estimate.attrs[nm.SIGNAL], estimate.attrs[nm.RESPONSE]
     lag = estimate[nm.LAG].to_numpy()
@@ -108,10 +112,11 @@ def plot_lead_lag(estimate: xr.Dataset, *, axes: Any = None) -> np.ndarray:
         for ax in (left, right):
             ax.axvline(0, color="black", linewidth=0.5, linestyle=":")
             ax.set_xlabel(f"lag, {unit}; positive: {response} follows")
-            finish(ax, below=True, fontsize="small")
+            finish(ax, below=True)
     return axes
 
 
+@styled
 def plot_event_study(study: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the paths around the events of an event study, their mean, and what unrelated events have.
 
@@ -131,7 +136,7 @@ def plot_event_study(study: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     require_reading(
         "plot_event_study", study, "evaluation.event_study(panel)", xr.Dataset, lambda one: "mean_path" in one
     )
-    ax = axes_or_new(ax, 8, 4.6)
+    ax = axes_or_new(ax, 3.2)
     step, usual = study[nm.STEP].to_numpy(), study["unconditional"].to_numpy()
     unit = period_name(str(study.attrs.get("frequency", "")))
     count = study["path"].sizes["event"]
@@ -165,6 +170,7 @@ def plot_event_study(study: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return finish(ax)
 
 
+@styled
 def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the difference in predictive density of each model from the reference.
 
@@ -196,26 +202,24 @@ def plot_compare(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     gains = "gain" in table.columns
     value = "gain" if gains else "difference"
     labels = [_with_differences(str(name), table, gains=gains) for name in table.index]
-    height = 1.6 + sum(0.25 + 0.15 * (label.count("\n") + 1) for label in labels)
-    ax = axes_or_new(ax, 10, height)
+    height = 1.2 + sum(0.2 + 0.12 * (label.count("\n") + 1) for label in labels)
+    ax = axes_or_new(ax, height)
     ax.axvspan(-LEAST_NATS, LEAST_NATS, color=PRIOR, alpha=0.35, linewidth=0, label=f"below {LEAST_NATS:g} nats")
     ax.axvline(0, color="black", linewidth=0.8)
     for y, (_, row) in enumerate(table.iterrows()):
         middle, reach = row[value], LEAST_SE * row[f"{value} se"]
         draw_interval(ax, y, [middle - reach, middle, middle + reach], READINGS[row["reading"]], row["reading"])
         if not gains:
-            ax.annotate(
-                f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small"
-            )
+            ax.annotate(f"{row['weight']:.2f}", (1.02, y), xycoords=("axes fraction", "data"), va="center")
     if not gains:
-        ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+        ax.annotate("weight", (1.02, -0.75), xycoords=("axes fraction", "data"), va="center")
     against = "its own null" if gains else table.attrs.get("reference", "the reference")
     label_rows(ax, labels)
     ax.set(
         xlabel=f"nats; bars are {LEAST_SE:g} standard errors to either side",
         title=f"Expected log predictive density, less that of {against}",
     )
-    return finish(ax, left=1.0 if gains else 1.1, fontsize="small")
+    return finish(ax, left=1.0 if gains else 1.1)
 
 
 def _with_differences(name: str, table: pd.DataFrame, *, gains: bool) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from regimelag.plots.common import (
     POSTERIOR,
@@ -20,13 +20,17 @@ from regimelag.plots.common import (
     of_one_process,
     require_reading,
 )
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
+# Ratio of the ends of a log axis from which on powers of ten label it.
+FEW = 30.0
 BANDS = ((0.05, 0.95), (0.25, 0.75))
 SCENARIOS = {"held": "covariates held constant", "bootstrap": "covariates by block bootstrap"}
 
 
+@styled
 def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax: Axes | None = None) -> Axes:
     """Draw a response's forecast path: median, 50 % and 90 % bands; prices on a log scale.
 
@@ -35,7 +39,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     forecast : xarray.Dataset
         From `regimelag.forecast`; select one of several responses.
     history : Series (date), optional
-        Past values, in the path's units.
+        Past values, in the path's units; by default those that the forecast holds, over twice its horizon.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on.
 
@@ -50,9 +54,11 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     """
     require_reading("plot_forecast", forecast, "forecast(idata)", xr.Dataset, lambda one: "path" in one)
     of_one_process("plot_forecast", forecast["path"])
-    ax = axes_or_new(ax, 9, 3.8)
+    ax = axes_or_new(ax, 2.5)
     values, dates = forecast["path"], forecast["date"].to_numpy()
     _fan(ax, dates, values, "median")
+    if history is None and "history" in forecast:
+        history = forecast["history"].to_series().dropna()
     if history is not None:
         ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
     if float(values.min()) > 0:
@@ -60,9 +66,12 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         ax.yaxis.set_minor_formatter(_few_labels(ax))
     scenario = str(forecast.attrs["scenario"])
-    ax.set_title(f"Forecast from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
+    name = str(forecast[nm.RESPONSE].item()) if nm.RESPONSE in forecast.coords else forecast.attrs.get("response", "")
+    whose = f"{name}: forecast" if name else "Forecast"
+    ax.set_title(f"{whose} from {forecast.attrs['origin']}, {SCENARIOS.get(scenario, 'covariates as given')}")
     # A dollar sign is a currency here, not mathematics.
-    ax.set_ylabel(str(forecast["path_unit"].item()), parse_math=False)
+    log = ", log scale" if ax.get_yscale() == "log" else ""
+    ax.set_ylabel(f"{forecast['path_unit'].item()}{log}".replace(", level", ""), parse_math=False)
     label_dates(ax)
     return finish(ax)
 
@@ -78,9 +87,14 @@ def _fan(ax: Axes, x: np.ndarray, values: xr.DataArray, label: str) -> None:
 def _few_labels(ax: Axes) -> Any:
     """Label minor ticks if the axis spans less than a decade, with few major ticks."""
     low, high = ax.get_ylim()
-    return StrMethodFormatter("{x:,g}") if high / low < 10.0 else NullFormatter()  # noqa: PLR2004
+    if high / low > FEW:
+        return NullFormatter()
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    return NullFormatter()
 
 
+@styled
 def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw an impulse response with 50 % and 90 % bands, and its median from each initial regime.
 
@@ -108,14 +122,16 @@ def plot_impulse(response: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         lambda one: "averaged" in one,
     )
     of_one_process("plot_impulse", response["averaged"])
-    ax = axes_or_new(ax, 9, 3.8)
+    ax = axes_or_new(ax, 2.5)
     step = response[nm.STEP].to_numpy()
-    _fan(ax, step, response["averaged"], "from the last row, median")
+    _fan(ax, step, response["averaged"], "from the regimes of the last period, median")
     # Starts that differ in regimes on which the response does not depend have one line.
     labels = [str(label) for label in response["regimes" if "regimes" in response.coords else "start"].to_numpy()]
     for n, label in enumerate(dict.fromkeys(labels)):
         median = response["cumulative"].isel(start=labels.index(label)).median(SAMPLE)
-        ax.plot(step, median, color=color_of(n), linestyle="--", label=f"from {label}, median")
+        # Dashes of different places: lines that coincide are all seen.
+        dashes = (4 * n, (4, 4 * max(len(set(labels)) - 1, 1)))
+        ax.plot(step, median, color=color_of(n + 1), linestyle=dashes, label=f"from {label}, median")
     ax.axhline(0, color="black", linewidth=0.8)
     rows, unit = response.attrs["shock_rows"], period_name(response.attrs["frequency"])
     over = "" if rows == 1 else f" in all, over {unit} 0 to {rows - 1}"

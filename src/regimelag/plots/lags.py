@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from regimelag.plots.common import (
     POSTERIOR,
@@ -21,12 +21,15 @@ from regimelag.plots.common import (
     finish,
     require_reading,
 )
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
+NOT_COMPUTED = "not computable from this fit"
 Entries = list[tuple[str, xr.Dataset]]
 
 
+@styled
 def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = None) -> np.ndarray:
     """Draw prior and posterior of the lag weights and of the mean lag.
 
@@ -51,15 +54,20 @@ def plot_lag(lag: xr.Dataset, *, prior: xr.Dataset | None = None, axes: Any = No
         require_reading("plot_lag", one, "lag_distribution(idata)", xr.Dataset, lambda read: "mean_lag" in read)
     pairs = _pairs(lag)
     unit = period_name(lag.attrs.get("frequency", ""))
-    axes = axes_or_grid(axes, len(pairs), 2, 10, 3.6)
+    axes = axes_or_grid(axes, len(pairs), 2, 2.6)
     for pair, (name, at) in zip(axes, pairs, strict=True):
         one, before = lag.sel(at, drop=True), prior.sel(at, drop=True) if prior is not None else None
         draw, words = (_draw_point, _POINT_WORDS) if _is_point(one) else (_draw_weights, _WEIGHT_WORDS)
         draw(pair, _entries(one), before)
         for ax, (x, y, title) in zip(pair, words, strict=True):
             ax.set(xlabel=f"{x}, {unit}", ylabel=y, title=f"{name}: {title}")
-            finish(ax, inside=True)
+            finish(ax, inside=_fits(ax))
     return axes
+
+
+def _fits(ax: Axes) -> bool:
+    """Whether a legend fits inside of the axes."""
+    return ax.get_window_extent().width / ax.figure.dpi > 2.0  # noqa: PLR2004 - inches
 
 
 _WEIGHT_WORDS = (("lag", "weight", "lag weights"), ("mean lag", "density", "mean lag"))
@@ -106,11 +114,13 @@ def _bands(ax: Axes, values: xr.DataArray, color: str, label: str, *, widest: fl
     tail = (1 - widest) / 2
     rest = [dim for dim in values.dims if dim != nm.LAG]
     low, lower, median, upper, high = values.quantile([tail, 0.25, 0.5, 0.75, 1 - tail], dim=rest).to_numpy()
+    told = f"{100 * widest:.0f}" if widest == 0.5 else f"50 and {100 * widest:.0f}"  # noqa: PLR2004
     ax.fill_between(values[nm.LAG], low, high, color=color, alpha=0.2, linewidth=0)
     ax.fill_between(values[nm.LAG], lower, upper, color=color, alpha=0.35, linewidth=0)
-    ax.plot(values[nm.LAG], median, color=color, label=label)
+    ax.plot(values[nm.LAG], median, color=color, label=f"{label}: median, {told} % bands")
 
 
+@styled
 def plot_prior(effects: xr.Dataset, lag: xr.Dataset | None = None, *, axes: Any = None) -> np.ndarray:
     """Draw the prior of each signal's lagged effect, its lag weights and its mean lag.
 
@@ -137,7 +147,7 @@ def plot_prior(effects: xr.Dataset, lag: xr.Dataset | None = None, *, axes: Any 
     pairs = (
         _pairs(lag) if lag is not None else [(str(name), {nm.SIGNAL: name}) for name in values[nm.SIGNAL].to_numpy()]
     )
-    axes = axes_or_grid(axes, len(pairs), 1 if lag is None else 3, 6 if lag is None else 13, 3.4)
+    axes = axes_or_grid(axes, len(pairs), 1 if lag is None else 3, 2.4)
     for ax, (name, at) in zip(axes[:, 0], pairs, strict=True):
         draws = values.sel({dim: label for dim, label in at.items() if dim in values.dims}).to_numpy().ravel()
         low, median, high = np.nanquantile(draws, [0.05, 0.5, 0.95])
@@ -145,12 +155,15 @@ def plot_prior(effects: xr.Dataset, lag: xr.Dataset | None = None, *, axes: Any 
         ax.hist(draws[np.abs(draws - median) <= 3 * (high - low)], 60, density=True, color=PRIOR, label="prior")
         for place in (low, high):
             ax.axvline(place, color=POSTERIOR, linewidth=1, linestyle="--", label=f"90 %: {low:.2g} to {high:.2g}")
-        unit = "unit of the response per unit of the signal"
+        unit = effects.attrs.get("unit", "unit of the response per unit of the signal")
         ax.set(yticks=[], xlabel=unit, ylabel="density", title=f"{name}: lagged effect")
-        finish(ax, inside=True)
+        finish(ax, inside=_fits(ax))
     if lag is not None:
         among = [dim for dim in (nm.EPISODE, nm.REGIME) if dim in lag["weights"].dims]
         plot_lag(lag.isel(dict.fromkeys(among, 0), drop=True), axes=axes[:, 1:])
+        for ax in axes[:, 1:].ravel():
+            for text in ax.get_legend().get_texts():
+                text.set_text(text.get_text().replace("posterior", "prior"))
     return axes
 
 
@@ -169,7 +182,7 @@ def _draw_weights(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) 
         _bands(weights_ax, one["weights"], color, label, widest=0.5 if several else 0.9)
         mean_ax.hist(one["mean_lag"].to_numpy().ravel(), bins, density=True, color=color, label=label, **style)
     weights_ax.set(ylim=(0, None))
-    mean_ax.set(yticks=[])
+    mean_ax.yaxis.set_major_locator(MaxNLocator(3))
 
 
 def _probability(one: xr.Dataset) -> xr.DataArray:
@@ -195,6 +208,7 @@ def _draw_point(pair: np.ndarray, entries: Entries, prior: xr.Dataset | None) ->
     pair[1].set(ylim=(0, 1.02))
 
 
+@styled
 def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the probability of no average lagged effect against the width of the slab.
 
@@ -213,24 +227,27 @@ def plot_evidence(report: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         One line per signal; a downward triangle where the probability is only an upper bound.
     """
     require_reading("plot_evidence", report, "lag_report(idata)", pd.DataFrame, lambda one: "no_effect" in one.attrs)
-    ax = axes_or_new(ax, 7, 3.6)
+    ax = axes_or_new(ax, 2.4)
     widths: set[float] = set()
     for n, (signal, columns) in enumerate(report.attrs["no_effect"].items()):
         table = pd.DataFrame(columns).astype({"probability": float})
         known = table[table["probability"].notna()]
+        absent = table.loc[table["probability"].isna(), "multiple"]
+        if len(absent):
+            ax.plot(absent, np.zeros(len(absent)), "x", color="black", markersize=4, clip_on=False, label=NOT_COMPUTED)
         marker = "v" if known["bound"].any() else "o"
         label = f"{signal}, at most" if known["bound"].any() else signal
         color = POSTERIOR if n == 0 else color_of(n)
         ax.plot(known["multiple"], known["probability"], marker=marker, color=color, label=label)
         widths |= set(table["multiple"])
-    ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+    ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":", label="prior probability")
     ax.set(
         xscale="log",
-        xlabel="width of the slab, multiples of the prior's, log scale",
-        ylabel="probability",
+        xlabel="prior scale of the effect, multiples of the model's, log scale",
+        ylabel="P(no average lagged effect)",
         xlim=(min(widths, default=1) / 1.2, max(widths, default=1) * 1.2),
         ylim=(-0.02, 1.02),
-        title="P(no average lagged effect), prior odds one",
+        title="Probability of no average lagged effect, prior odds one",
     )
     ax.xaxis.set_major_locator(FixedLocator(sorted(widths)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,8 @@ from matplotlib.dates import date2num
 from regimelag.errors import PanelError
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.slicing import natural
-from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean
+from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean, label_dates
+from regimelag.plots.figure_style import figure_width, styled
 from regimelag.spec import names as nm
 
 COLORS = {
@@ -26,6 +28,7 @@ COLORS = {
 }
 
 
+@styled
 def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """Draw every series of a panel over time in its own unit, one axes per series.
 
@@ -50,7 +53,7 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """
     table = describe_panel(panel)
     if axes is None:
-        size = (10, 1.0 + 1.15 * len(table))
+        size = (figure_width(), 0.5 + 0.95 * len(table))
         _, axes = plt.subplots(len(table), 1, figsize=size, sharex=True, layout="constrained", squeeze=False)
     axes = np.asarray(axes).ravel()
     if len(axes) != len(table):
@@ -65,6 +68,7 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
             column = str(row["column"]).split(" ")[0]
             _ticks(ax, np.array(differ.get(column, []), dtype="datetime64[ns]"), 1.0)
     _name_episodes(axes[0], panel)
+    label_dates(axes[-1])
     return axes
 
 
@@ -93,8 +97,10 @@ def _caption(ax: Axes, role: str, name: str, row: pd.Series) -> None:
     missing = f", {row['missing']} missing" if row["missing"] else ""
     differ = f", closes on another day: {row['closes_differ']}" if row["closes_differ"] else ""
     text = f"{role} {name}: {row['transform']} of {row['column']}{known}{late}{missing}{differ}"
+    ax.set_ylabel(str(row["transform"]).partition(" over ")[0])
     # A dollar sign is a currency here, not mathematics.
-    ax.set_title(text, loc="left", fontsize="small", parse_math=False)
+    ax.set_title("\n".join(textwrap.wrap(text, int(15 * ax.figure.get_figure(root=True).get_figwidth()))), loc="left")
+    ax.title.set_parse_math(False)
 
 
 def _starts(panel: xr.Dataset) -> np.ndarray:
@@ -116,5 +122,5 @@ def _name_episodes(ax: Axes, panel: xr.Dataset) -> None:
             xytext=(3, -2),
             textcoords="offset points",
             va="top",
-            fontsize="x-small",
+            fontsize="small",
         )

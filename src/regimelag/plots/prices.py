@@ -20,6 +20,7 @@ from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import level_columns, levels_of
 from regimelag.panel.slicing import natural
 from regimelag.plots.common import POSTERIOR, REGIME_COLORS, SAMPLE, clean, label_dates, require_reading
+from regimelag.plots.figure_style import figure_width, styled
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.processes import carrier
@@ -39,6 +40,7 @@ class Level(NamedTuple):
     log: bool
 
 
+@styled
 def plot_prices(
     panel: xr.Dataset, probabilities: xr.DataArray | None = None, *, regime: str | None = None, axes: Any = None
 ) -> np.ndarray:
@@ -74,14 +76,14 @@ def plot_prices(
     check_panel(spec, panel)
     levels = list(_levels(spec, panel))
     if axes is None:
-        size = (7.0, 0.7 + 1.9 * len(levels))
+        size = (figure_width(), 0.6 + 1.5 * len(levels))
         _, axes = plt.subplots(len(levels), 1, figsize=size, sharex=True, layout="constrained", squeeze=False)
     axes = np.asarray(axes).ravel()
     if len(axes) != len(levels):
         cure = f"leave axes out, or pass axes=plt.subplots({len(levels)}, 1)[1]"
         raise PanelError("plot_prices", f"there are {len(levels)} axes, one a series", f"{len(axes)} axes", cure)
     time = panel[nm.TIME].to_numpy()
-    shown = None if probabilities is None else _probability(spec, panel, probabilities, regime)
+    shown = None if probabilities is None else shown_probability(spec, panel, probabilities, regime)
     for ax, level in zip(axes, levels, strict=True):
         seen = np.isfinite(level.values)
         ax.plot(time[seen], level.values[seen], color=POSTERIOR, linewidth=1.1)
@@ -127,7 +129,7 @@ def _level(panel: xr.Dataset, role: str, series: Series) -> Level:
     return Level(values, f"{series.name}\n{series.transform.replace('_', ' ')} of {column}", False)
 
 
-def _probability(
+def shown_probability(
     spec: ModelSpec, panel: xr.Dataset, probabilities: xr.DataArray, regime: str | None
 ) -> tuple[np.ndarray, str]:
     """Posterior probability (time) of the regime, and what it is in words."""

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from regimelag.plots.common import (
+    NARROW,
     POSTERIOR,
     PRIOR,
     REGIME_COLORS,
@@ -30,9 +31,13 @@ from regimelag.plots.common import (
     of_one_process,
     require_reading,
 )
+from regimelag.plots.figure_style import figure_width, styled
+from regimelag.runtime.result_table import OF_SAMPLE
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import period_name
 
 
+@styled
 def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = None, ax: Axes | None = None) -> Axes:
     """Draw regime probabilities over time, stacked to one.
 
@@ -53,7 +58,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
         "plot_regimes", probabilities, "regime_probabilities(idata)", xr.DataArray, lambda one: nm.REGIME in one.dims
     )
     probabilities = of_one_process("plot_regimes", probabilities)
-    ax = axes_or_new(ax, 10, 3.2)
+    ax = axes_or_new(ax, 2.1)
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
     colors = [color_of(n) for n in range(len(regimes))]
@@ -72,6 +77,7 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
     return finish(ax)
 
 
+@styled
 def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
     """Draw every effect of the signals with 50 % and 90 % intervals, posterior above prior.
 
@@ -92,15 +98,34 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: not kinds.isdisjoint(one))
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
-    ax = axes_or_new(ax, 8, 1.0 + 0.45 * len(rows))
+    ax = axes_or_new(ax, 0.8 + 0.3 * len(rows))
     for n, (label, values) in enumerate(rows):
         if label in before:
             draw_draws(ax, n + 0.22, before[label], PRIOR, "prior")
         draw_draws(ax, n, values, POSTERIOR, "posterior")
     ax.axvline(0, color="black", linewidth=0.8)
     label_rows(ax, [label for label, _ in rows])
-    ax.set(xlabel="unit of the response per unit of the signal", title="Effects: median, 50 and 90 % intervals")
+    _limit(ax, rows)
+    unit = effects.attrs.get("unit", "unit of the response per unit of the signal")
+    ax.set(xlabel=f"effect, {unit}", title="Effects: median, 50 and 90 % intervals")
     return finish(ax)
+
+
+def _limit(ax: Axes, rows: list[tuple[str, xr.DataArray]]) -> None:
+    """Limit the axis to the posterior with space beside it, and mark intervals of the prior that reach beyond."""
+    ends = [np.nanquantile(values.to_numpy(), [0.05, 0.95]) for _, values in rows]
+    low, high = min(0.0, *(end[0] for end in ends)), max(0.0, *(end[1] for end in ends))
+    room = 0.2 * (high - low)
+    held = ax.get_xlim()
+    left, right = max(low - room, held[0]), min(high + room, held[1])
+    for line in ax.get_lines():
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        if line.get_color() == PRIOR and len(x) == 2:  # noqa: PLR2004
+            if min(x) < left:
+                ax.plot(left, y[0], marker="<", color=PRIOR, markersize=4, clip_on=False)
+            if max(x) > right:
+                ax.plot(right, y[0], marker=">", color=PRIOR, markersize=4, clip_on=False)
+    ax.set_xlim(left, right)
 
 
 def _effect_rows(effects: xr.Dataset) -> Any:
@@ -137,6 +162,7 @@ def _by_signal(values: xr.DataArray) -> Any:
             yield f"{signal} on {response}", one.sel({nm.RESPONSE: response})
 
 
+@styled
 def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the effect of a change in each driver on the probability of a regime.
 
@@ -157,18 +183,22 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     changes = of_one_process("plot_drivers", changes)
     regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
-    ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(drivers))
+    ax = axes_or_new(ax, 0.9 + 0.5 * len(drivers))
     for n, driver in enumerate(drivers):
         one = changes.sel({nm.DRIVER: driver, nm.REGIME: regime})
         draw_draws(ax, n - 0.13, 100 * one["next_period"], REGIME_COLORS[0], "next period")
         draw_draws(ax, n + 0.13, 100 * one["long_run"], POSTERIOR, "long run, if it stays")
     sizes = [float(changes["move"].sel({nm.DRIVER: driver})) for driver in drivers]
     ax.axvline(0, color="black", linewidth=0.8)
-    label_rows(ax, [f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)])
-    ax.set(xlabel="change in probability, percentage points", title=f"Effect of each driver on the {regime} regime")
+    units = changes["unit"].to_series().to_dict() if "unit" in changes.coords else {}
+    moves = [f"{driver} {size:+.2g}" for driver, size in zip(drivers, sizes, strict=True)]
+    label_rows(ax, [f"{move}\n{units[driver]}" if units else move for move, driver in zip(moves, drivers, strict=True)])
+    what = "change in probability, percentage points (median, 50 and 90 % intervals)"
+    ax.set(xlabel=what, title=f"Effect of each driver on the {regime} regime")
     return finish(ax)
 
 
+@styled
 def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) -> Axes:
     """Draw sampled regime paths, one line each. Vertical edges show certain regime changes.
 
@@ -189,7 +219,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
         "plot_paths", paths, "results.regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs
     )
     paths = of_one_process("plot_paths", paths)
-    ax = axes_or_new(ax, 10, 3.2)
+    ax = axes_or_new(ax, 2.1)
     names = paths.attrs.get("regimes_by_process")
     regimes = list(names[str(paths[nm.REGIME_PROCESS].item())] if names else paths.attrs["regimes"])
     rows = paths.transpose(*SAMPLE, nm.TIME).to_numpy().reshape(-1, paths.sizes[nm.TIME])
@@ -208,6 +238,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
     return finish(ax)
 
 
+@styled
 def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the durations of regimes: mean on sampled paths, and expectation with drivers at their mean.
 
@@ -227,14 +258,15 @@ def plot_durations(durations: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     )
     durations = of_one_process("plot_durations", durations)
     regimes = [str(name) for name in durations[nm.REGIME].to_numpy()]
-    ax = axes_or_new(ax, 8, 1.2 + 0.8 * len(regimes))
+    ax = axes_or_new(ax, 0.9 + 0.5 * len(regimes))
     for n, regime in enumerate(regimes):
         one = durations.sel({nm.REGIME: regime})
         draw_draws(ax, n - 0.13, one["mean_duration"], POSTERIOR, "mean spell, drivers as they were")
         if "expected_duration" in one:
             draw_draws(ax, n + 0.13, one["expected_duration"], REGIME_COLORS[0], "expected, drivers at their mean")
     label_rows(ax, regimes)
-    ax.set(xlabel="periods of the panel, log scale", xscale="log", title="Duration of regimes")
+    unit = period_name(str(durations.attrs.get("frequency", "")))
+    ax.set(xlabel=f"{unit}, log scale (median, 50 and 90 % intervals)", xscale="log", title="Duration of regimes")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -245,6 +277,7 @@ def _has(summary: pd.DataFrame, quantity: str) -> bool:
     return "quantity" in summary.columns and bool((summary["quantity"] == quantity).any())
 
 
+@styled
 def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     """Draw volatility and mean of each regime with 90 % intervals.
 
@@ -267,7 +300,9 @@ def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarra
     parts = [summary[summary["quantity"] == quantity] for quantity in ("volatility", "mean")]
     several = len(parts[0][nm.RESPONSE].unique()) > 1
     if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.5 * len(parts[0])), sharey=True, layout="constrained")
+        _, axes = plt.subplots(
+            1, 2, figsize=(figure_width(), 0.9 + 0.28 * len(parts[0])), sharey=True, layout="constrained"
+        )
     axes = np.asarray(axes)
     for ax, part in zip(axes, parts, strict=True):
         labels = []
@@ -276,12 +311,16 @@ def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarra
             draw_interval(ax, n, [row[name] for name in ("5 %", "median", "95 %")], color)
             labels.append(f"{row[nm.REGIME]}, {row[nm.RESPONSE]}" if several else row[nm.REGIME])
         label_rows(ax, labels)
-        ax.set(xlabel=", ".join(part["unit"].unique()), title=f"{part['quantity'].iloc[0].capitalize()} of each regime")
+        ax.set(
+            xlabel=f"{', '.join(part['unit'].unique())}\n(median, 90 % interval)",
+            title=f"{part['quantity'].iloc[0].capitalize()} of each regime",
+        )
         clean(ax)
     axes[1].axvline(0, color="black", linewidth=0.8)
     return axes
 
 
+@styled
 def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of each regime in each year.
 
@@ -299,20 +338,25 @@ def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     require_reading(
         "plot_shares", summary, "regime_summary(idata)", pd.DataFrame, lambda one: _has(one, "share of the year")
     )
-    ax = axes_or_new(ax, 10, 3.2)
+    ax = axes_or_new(ax, 2.1)
     shares = summary[summary["quantity"] == "share of the year"]
     keys = [name for name in (nm.REGIME_PROCESS, nm.REGIME) if name in shares]
     several = nm.REGIME_PROCESS not in keys and len(shares[nm.RESPONSE].unique()) > 1
     regimes = shares[keys].drop_duplicates().to_numpy().tolist()
-    for n, regime in enumerate(regimes):
+    # The shares of two regimes add up to one.
+    names = [regime[-1] for regime in regimes]
+    drawn = regimes[-1:] if len(regimes) == 2 and len(keys) == 1 else regimes  # noqa: PLR2004
+    for n, regime in enumerate(drawn):
         part = shares[(shares[keys] == regime).all(axis=1)]
-        x = np.arange(len(part)) + (n - (len(regimes) - 1) / 2) * 0.8 / len(regimes)
+        x = np.arange(len(part)) + (n - (len(drawn) - 1) / 2) * 0.8 / len(drawn)
+        color, label = color_of(names.index(regime[-1])), ", ".join(map(str, regime[::-1]))
         errors = np.abs(part[["5 %", "95 %"]].to_numpy().T - part["median"].to_numpy())
-        ax.bar(x, part["median"], 0.8 / len(regimes), color=color_of(n), label=", ".join(map(str, regime[::-1])))
-        ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8)
+        ax.bar(x, part["median"], 0.8 / len(drawn), color=color, label=f"{label}, median")
+        ax.errorbar(x, part["median"], errors, fmt="none", ecolor="black", elinewidth=0.8, label="90 % interval")
     labels = [f"{row.year}, {row.response}" if several else str(row.year) for row in part.itertuples()]
-    ax.set(
-        xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), ylabel="share of the year", title="Regimes by year"
-    )
-    ax.tick_params(axis="x", rotation=90 if several else 0)
+    # The first and the last year may be a few periods.
+    sample = f", {summary.attrs[OF_SAMPLE].partition(', ')[2]}" if summary.attrs.get(OF_SAMPLE) else ""
+    ax.set(xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), title=f"Regimes by year{sample}")
+    ax.set_ylabel("share of the year's periods")
+    ax.tick_params(axis="x", rotation=90 if several or figure_width() < NARROW else 0)
     return finish(ax)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from scipy import stats
 
 from regimelag.evaluation.calibration.rank_table import LEVEL, RANKS, sbc_columns, sbc_table
 from regimelag.evaluation.calibration.uniformity import ecdf_band
@@ -24,9 +23,14 @@ from regimelag.plots.common import (
     label_rows,
     require_reading,
 )
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 
+# Number of intervals at whose edges the band of PIT values is evaluated.
+PIT_BINS = 50
 
+
+@styled
 def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     """Draw the gain of each forecaster over the random walk and the coverage of its 90 % band, by horizon.
 
@@ -46,7 +50,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
         "plot_backtest", table, "evaluation.backtest_table(scores)", pd.DataFrame, lambda one: "gain low" in one.columns
     )
     responses = table.index.unique("response")
-    axes = axes_or_grid(axes, len(responses), 2, 10, 3.4)
+    axes = axes_or_grid(axes, len(responses), 2, 2.4)
     for pair, response in zip(axes, responses, strict=True):
         one = table.xs(response, level="response")
         horizons, forecasters = list(one.index.unique("horizon")), list(one.index.unique("forecaster"))
@@ -69,6 +73,7 @@ def plot_backtest(table: pd.DataFrame, *, axes: Any = None) -> np.ndarray:
     return axes
 
 
+@styled
 def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     """Draw the log score of each new period, and the distribution of the PIT values.
 
@@ -83,29 +88,55 @@ def plot_score(scores: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     -------
     ndarray of matplotlib.axes.Axes
         (2): log scores with their mean; for each response the empirical distribution function of its PIT values minus
-        the uniform one, with the 95 % band of the Kolmogorov-Smirnov test.
+        the uniform one, as in `plot_pit`.
     """
     require_reading("plot_score", scores, "evaluation.score(idata, panel)", xr.Dataset, lambda one: "log_score" in one)
-    axes = axes_or_grid(axes, 1, 2, 10, 3.4)[0]
+    axes = axes_or_grid(axes, 1, 2, 2.4)[0]
     axes[0].plot(scores[nm.TIME], scores["log_score"], "o", color=POSTERIOR, markersize=3.5, label="one period")
     axes[0].axhline(scores.attrs["mean_log_score"], color=REGIME_COLORS[1], label="mean")
     axes[0].set(ylabel="nats", title="Log score, one step ahead")
     label_dates(axes[0])
-    finish(axes[0], inside=True, fontsize="small")
-    fewest = int(scores["pit"].count(nm.TIME).min())
-    reach = float(stats.kstwo(fewest).ppf(0.95))
-    axes[1].axhspan(-reach, reach, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
-    for n, response in enumerate(scores[nm.RESPONSE].to_numpy()):
-        pit = np.sort(scores["pit"].sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy())
-        # Value of the step function just before and at each point.
-        x = np.concatenate([[0.0], np.repeat(pit, 2), [1.0]])
-        below = np.repeat(np.arange(len(pit) + 1) / len(pit), 2)
-        axes[1].plot(x, below - x, color=color_of(n) if n else POSTERIOR, label=str(response))
-    axes[1].set(xlabel="PIT", ylabel="share below, less PIT", xlim=(0, 1), title="Calibration")
-    finish(axes[1])
+    finish(axes[0], inside=True)
+    plot_pit(scores["pit"], ax=axes[1])
     return axes
 
 
+@styled
+def plot_pit(pit: xr.DataArray, *, ax: Axes | None = None) -> Axes:
+    """Draw the distribution of PIT values against the uniform one, with a simultaneous 95 % band.
+
+    Parameters
+    ----------
+    pit : xarray.DataArray
+        PIT values (time, response): from ``residuals(idata, kind="pit")``, or ``pit`` of `regimelag.evaluation.score`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        For each response the share of values below each probability, minus that probability. Of a calibrated model the
+        line is inside the band at all points with probability 0.95. A line above zero on the left and below on the
+        right: the predicted distributions are too narrow.
+    """
+    require_reading("plot_pit", pit, 'residuals(idata, kind="pit")', xr.DataArray, lambda one: one.name == "pit")
+    ax = axes_or_new(ax, 2.4)
+    pit = pit.expand_dims(nm.RESPONSE) if nm.RESPONSE not in pit.dims else pit
+    points, low, high = ecdf_band(int(pit.count(nm.TIME).min()), bins=PIT_BINS, level=0.05)
+    ax.fill_between(points, low - points, high - points, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
+    for n, response in enumerate(pit[nm.RESPONSE].to_numpy()):
+        values = np.sort(pit.sel({nm.RESPONSE: response}).dropna(nm.TIME).to_numpy())
+        # Value of the step function just before and at each point.
+        x = np.concatenate([[0.0], np.repeat(values, 2), [1.0]])
+        below = np.repeat(np.arange(len(values) + 1) / len(values), 2)
+        ax.plot(x, below - x, color=color_of(n) if n else POSTERIOR, label=str(response))
+    ax.axhline(0, color="black", linewidth=0.6)
+    ax.set(xlabel="predicted probability (PIT)", ylabel="observed share minus predicted", xlim=(0, 1))
+    ax.set_title("Calibration one step ahead")
+    return finish(ax)
+
+
+@styled
 def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the weight of each mode beside its share of the posterior draws.
 
@@ -122,7 +153,7 @@ def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         One row per mode in descending order of weight; modes that the search did not find have draws but no weight.
     """
     require_reading("plot_modes", table, "modes(idata)", pd.DataFrame, lambda one: "log_posterior" in one.columns)
-    ax = axes_or_new(ax, 8, 1.2 + 0.6 * len(table))
+    ax = axes_or_new(ax, 0.9 + 0.4 * len(table))
     rows = np.arange(len(table))
     ax.barh(rows - 0.2, table["weight"], 0.38, color=PRIOR, label="weight by Laplace's approximation")
     ax.barh(rows + 0.2, table["draws"], 0.38, color=POSTERIOR, label="share of the draws")
@@ -133,6 +164,7 @@ def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return finish(ax)
 
 
+@styled
 def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     """Draw the distribution of the ranks of all quantities against the uniform one.
 
@@ -152,7 +184,7 @@ def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     """
     require_reading("plot_sbc", tree, "evaluation.sbc(spec, panel)", xr.DataTree, lambda one: RANKS in one.children)
     table, columns = sbc_table(tree), sbc_columns(tree)
-    ax = axes_or_new(ax, 8, 3.4)
+    ax = axes_or_new(ax, 2.4)
     ranked = len(next(iter(columns.values())))
     points, low, high = ecdf_band(ranked, bins=100, level=LEVEL / len(columns))
     ax.fill_between(points, low - points, high - points, color=PRIOR, alpha=0.4, linewidth=0, label="95 % band")
@@ -164,4 +196,4 @@ def plot_sbc(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
         ax.plot(points, below, color=color, linewidth=width, label=label)
     ax.set(xlim=(0, 1), xlabel="rank of the truth, scaled", ylabel="share below, less rank")
     ax.set_title(f"Ranks of {len(columns)} quantities in {ranked} simulations")
-    return finish(ax, fontsize="small")
+    return finish(ax)

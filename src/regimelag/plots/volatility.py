@@ -14,9 +14,11 @@ from regimelag.plots.common import (
     of_one_process,
     require_reading,
 )
+from regimelag.plots.figure_style import styled
 from regimelag.spec import names as nm
 
 
+@styled
 def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes:
     """Draw the one-step-ahead standard deviation of a response: median and 90 % band over draws.
 
@@ -47,7 +49,7 @@ def plot_volatility(volatility: xr.DataArray, *, ax: Axes | None = None) -> Axes
         volatility = volatility.isel({nm.RESPONSE: 0})
     of_one_process("plot_volatility", volatility)
     whose = f" of {volatility[nm.RESPONSE].item()}" if nm.RESPONSE in volatility.coords else ""
-    ax = axes_or_new(ax, 10, 3.2)
+    ax = axes_or_new(ax, 2.1)
     time = volatility[nm.TIME].to_numpy()
     ax.fill_between(time, *volatility.quantile([0.05, 0.95], SAMPLE), color=POSTERIOR, alpha=0.3, lw=0, label="90 %")
     ax.plot(time, volatility.median(SAMPLE), color=POSTERIOR, linewidth=1.0, label="median")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,32 +19,36 @@ import xarray as xr
 from latex2mathml.converter import convert
 
 from regimelag.errors import FitError
-from regimelag.evaluation.comparison.compare import LEAVE_FUTURE_OUT
 from regimelag.evaluation.forecasting.forecast import same_period_terms
 from regimelag.evaluation.forecasting.impulse import impulse_response
 from regimelag.model.latex import equations, prior_in_words
 from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.describe import WORDS as TRANSFORM_NAMES
+from regimelag.panel.describe import describe_panel
 from regimelag.reporting import figures as fg
 from regimelag.reporting import tables as tb
 from regimelag.reporting.citation import citation
-from regimelag.results.drivers import driver_report, drivers_in_short
+from regimelag.reporting.latex import model_tex
+from regimelag.results.drivers import driver_report
 from regimelag.results.gains import gain_claims, gain_report
 from regimelag.results.lag_report import lag_report
 from regimelag.results.lags import check_within, default_within, effects, lag_distribution
 from regimelag.results.model_checks import model_warnings
+from regimelag.results.modes import modes
 from regimelag.results.persistence import describe_persistence, persistence
 from regimelag.results.pit import one_step_pit
-from regimelag.results.regime_words import regimes_now
 from regimelag.results.regimes import driver_effects, regime_durations, regime_probabilities, regime_summary
 from regimelag.results.states import state_report
+from regimelag.results.summary import summary
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility, volatility_summary
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
+from regimelag.runtime.latex_text import unescape
+from regimelag.runtime.result_table import OF_SAMPLE, Shown, as_html
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
 from regimelag.spec import names as nm
-from regimelag.spec.model_spec import ModelSpec, period_name
+from regimelag.spec.model_spec import ModelSpec, count_of_periods, period_name
 from regimelag.spec.series import ONE_SIDED
 from regimelag.spec.term import Parameter
 from regimelag.spec.terms import model_terms
@@ -51,8 +57,8 @@ PAGE = "report.html"
 # List of the files that `report` wrote, with hashes; a folder with other files is not replaced.
 WRITTEN = ".regimelag.json"
 COVERED = (0.5, 0.9)
-# CSS pixels per inch of a figure: ten inches fill the page, and all figures have the same font size.
-CSS_PIXELS = 96
+# A name in a formula, with its escaped characters.
+TEXT = re.compile(r"\\text\{((?:\\[{}\\]|\\text[a-z]+\{\}|[^{}])*)\}")
 NOT_TRIED = "The claim was not tried with rival explanations: pass robustness=rl.robustness(spec, panel)."
 NO_CLAIM = "What the model estimates, whether or not an effect is claimed above."
 NOT_COMPARED = "No other model was compared: pass comparison=rl.compare({...})."
@@ -277,29 +283,33 @@ def _tables(
     comparison: pd.DataFrame | None,
     robustness: pd.DataFrame | None,
 ) -> dict[str, tb.Table]:
+    sample = readings["report"].attrs[OF_SAMPLE]
     tables = {
-        "data": tb.data_table(panel),
+        "data": tb.of_result(describe_panel(panel)),
         "priors": tb.prior_table(_parameters(spec, panel)),
+        "parameters": tb.parameter_table(fit, sample),
     }
-    tables["parameters"] = tb.summary_table(fit)
     if "modes" in fit.children:
-        tables["modes"] = tb.mode_table(fit)
+        tables["modes"] = tb.of_result(modes(fit))
     if len(readings["report"]):
-        tables["lag_report"] = tb.lag_table(readings["report"])
-    tables["regimes"] = tb.regime_table(readings["regime_summary"])
+        tables["lag_report"] = tb.of_result(readings["report"])
+    tables["regimes"] = tb.of_result(readings["regime_summary"], ["quantity"])
     if "volatility" in readings:
         tables["volatility"] = tb.volatility_table(readings["volatility_summary"])
     if "gain_report" in readings:
-        tables["gain_report"] = tb.gain_table(readings["gain_report"])
+        tables["gain_report"] = tb.of_result(readings["gain_report"], [nm.RESPONSE, nm.REGIME_PROCESS, nm.SIGNAL])
     if "state_report" in readings:
-        tables["state_report"] = tb.state_table(readings["state_report"])
+        keys = [nm.RESPONSE, nm.SIGNAL, nm.INDICATOR, "quantity"]
+        tables["state_report"] = tb.of_result(readings["state_report"], keys)
     if "drivers" in readings:
-        tables["driver_report"] = tb.driver_claim_table(readings["driver_report"])
-        tables["drivers"] = tb.driver_table(readings["drivers"])
+        claims = readings["driver_report"]
+        keys = [nm.RESPONSE, nm.REGIME_PROCESS, nm.DRIVER, "from", "to"]
+        tables["driver_report"] = tb.of_result(claims, [name for name in keys if name in claims])
+        tables["drivers"] = tb.move_table(readings["drivers"], sample)
     if robustness is not None:
-        tables["robustness"] = tb.judged_table(robustness, "The lagged effect in every check.")
+        tables["robustness"] = tb.of_result(robustness)
     if comparison is not None:
-        tables["comparison"] = tb.judged_table(comparison, _compared(comparison))
+        tables["comparison"] = tb.of_result(comparison)
     tables["provenance"] = tb.provenance_table(fit)
     return tables
 
@@ -321,10 +331,11 @@ def _sections(
     notes = json.loads(panel.attrs.get("notes", "[]"))
     yield Section("data", "Data and window", notes, list(fg.data_figures(panel)), ["data"])
     yield Section("model", "Model")
-    modes = ["modes"] if "modes" in view.fit.children else []
-    yield Section("diagnostics", "Diagnostics", view.diagnostics, [], modes, ["parameters"])
+    found = ["modes"] if "modes" in view.fit.children else []
+    yield Section("diagnostics", "Diagnostics", view.diagnostics, [], found, ["parameters"])
     if len(readings["report"]):
-        yield Section("lag", "Lag and effects", [], list(fg.lag_figures(view.spec, readings)), ["lag_report"])
+        said = list(readings["report"].attrs["verdict"].values())
+        yield Section("lag", "Lag and effects", said, list(fg.lag_figures(view.spec, readings)), ["lag_report"])
     if readings["impulses"]:
         # No numbers in words if convergence diagnostics failed.
         every = readings["impulses"].values() if not view.diagnostics[1:] else ()
@@ -360,26 +371,11 @@ def _sections(
     yield Section("comparison", "Comparison", said, list(fg.comparison_figures(comparison)), ["comparison"])
 
 
-def _compared(comparison: pd.DataFrame) -> str:
-    """Caption of the comparison: inconclusive pairs, and differences of each model from the reference."""
-    gains = "gain" in comparison.columns
-    given = "given the rows before it" if comparison.attrs.get("method") == LEAVE_FUTURE_OUT else "given all others"
-    caption = "Gains of models over their own nulls" if gains else "Models"
-    caption += f" by what they predict of a row {given}; nats. Inconclusive: the data do not distinguish the model "
-    caption += "from its null." if gains else "from the reference."
-    differences = comparison.attrs.get("differences", {})
-    said = [
-        f"{name}: {'null' if gains else comparison.attrs['reference']} {', '.join(words)}."
-        for name, words in differences.items()
-        if words
-    ]
-    return " ".join([caption, *said])
-
-
 def _window(panel: xr.Dataset) -> str:
     dates = panel[nm.TIME].dt.strftime("%Y-%m-%d").to_numpy()
     origin = f" Origin: {panel.attrs['origin']}." if "origin" in panel.attrs else ""
-    return f"{len(dates)} rows ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
+    count = count_of_periods(len(dates), str(panel.attrs.get("frequency", "")))
+    return f"{count} ({panel.attrs.get('frequency', '')}), {dates[0]} to {dates[-1]}.{origin}"
 
 
 def _volatility_now(volatility: xr.DataArray, spec: ModelSpec) -> str:
@@ -428,25 +424,26 @@ def _mathematics(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
 
 def _mathml(latex: str, display: str = "inline") -> str:
     """LaTeX as MathML; the LaTeX of a user's kernel may be invalid."""
+    names: list[str] = []
+
+    def held(found: re.Match[str]) -> str:
+        names.append(found[1])
+        return rf"\text{{name{len(names) - 1}name}}"
+
     try:
-        return str(convert(latex, display=display))
+        # The converter does not know escaped characters inside of text.
+        made = str(convert(TEXT.sub(held, latex), display=display))
     except Exception as problem:
         cure = "correct latex, symbols or location_latex of the kernel's class, and register it again"
         rule = "formulas and symbols of a kernel are LaTeX mathematics"
         raise FitError("report", rule, f"{latex}: {type(problem).__name__}", cure) from problem
+    return re.sub(r"name(\d+)name", lambda found: html.escape(unescape(names[int(found[1])])), made)
 
 
 def _model_latex(spec: ModelSpec, panel: xr.Dataset) -> str:
-    lines = [
-        f"{tb.escaped(line.words)}\n\\begin{{equation*}}\n  {line.latex}\n\\end{{equation*}}\n"
-        for line in equations(spec, panel)
-    ]
-    rows = [
-        rf"  ${one.symbol}$ & {tb.escaped(one.meaning)} & {tb.escaped(prior_in_words(one.prior))} \\"
-        for one in _parameters(spec, panel)
-    ]
-    head = ["\\begin{tabular}{lll}", "\\toprule", "symbol & meaning & prior \\\\", "\\midrule"]
-    return "\n".join([*lines, *head, *rows, "\\bottomrule", "\\end{tabular}", ""])
+    rows = [(one.symbol, one.meaning, prior_in_words(one.prior)) for one in _parameters(spec, panel)]
+    frame = pd.DataFrame(rows, columns=["symbol", "meaning", "prior"], dtype=str)
+    return model_tex(equations(spec, panel), frame, tb.PRIORS)
 
 
 def _page(
@@ -455,7 +452,7 @@ def _page(
     readings: Mapping[str, Any],
     sections: Sequence[Section],
     tables: Mapping[str, tb.Table],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, fg.Picture],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("regimelag.reporting", ""),
@@ -465,25 +462,21 @@ def _page(
         undefined=jinja2.StrictUndefined,
     )
     fit, spec = view.fit, view.spec
-    shown, problems = readings["report"].attrs, view.diagnostics[1:]
-    # No claims if convergence diagnostics failed.
-    now = list(regimes_now(readings["filtered"])) if "filtered" in readings and not problems else []
-    if "driver_report" in readings and not problems:
-        now.insert(0, drivers_in_short(readings["driver_report"]))
-    drawings = [drawn for section in sections for drawn in section.figures]
+    shown = readings["report"].attrs
+    short = summary(cast("xr.DataTree", view), within=tuple(shown["within"]))
     return environment.get_template("template.html").render(
         spec=spec,
         window=_window(view.panel),
         claim=spec.claim,
-        answer=[*(shown["verdict"].values() or ["The model has no signal with a lag."]), *now],
-        # If convergence diagnostics failed, the verdict states why.
-        problems=[] if shown["verdict"] else problems,
-        notes=shown["notes"],
+        answer=short.answer,
+        sample=shown[OF_SAMPLE],
+        notes=short.notes,
         sections=sections,
         **mathematics,
-        tables={name: (table.caption, tb.to_html(table)) for name, table in tables.items()},
-        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
-        widths={drawn.name: round(CSS_PIXELS * drawn.figure.get_size_inches()[0]) for drawn in drawings},
+        tables={name: (one.shown.caption, as_html(one.shown._replace(caption=""))) for name, one in tables.items()},
+        pictures=pictures,
+        encoded=lambda png: base64.b64encode(png).decode(),
+        overview=as_html(Shown(short.table, short.caption)),
         spec_toml=fit.attrs["spec"],
         bibtex=citation(),
         created=fit.attrs["created_at"],

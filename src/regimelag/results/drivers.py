@@ -26,8 +26,11 @@ import xarray as xr
 from regimelag.errors import FitError
 from regimelag.results.decision import POWER, STRICTER, decision_threshold, exaggeration
 from regimelag.results.regimes import of_each_process, regime_paths, step_log_odds
+from regimelag.results.tables import driver_table
+from regimelag.results.units import sample_of
 from regimelag.results.verdict import INTERVAL, probability
 from regimelag.results.view import View
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 
 # Steps that have to be expected each way between two regimes.
@@ -78,7 +81,8 @@ def driver_report(idata: xr.DataTree) -> pd.DataFrame:
     table, problems = driver_claims(view), view.diagnostics[1:]
     table[CLAIMED] &= not problems
     table.attrs[nm.SENTENCES] = list(_said(table, problems))
-    return table
+    table.attrs[OF_SAMPLE] = sample_of(view)
+    return ResultTable(table, driver_table)
 
 
 def driver_claims(view: View) -> pd.DataFrame:

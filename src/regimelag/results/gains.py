@@ -26,8 +26,11 @@ from regimelag.panel.own_past import used_responses
 from regimelag.results.evidence import Slab
 from regimelag.results.lags import INTERVAL, effects
 from regimelag.results.regimes import of_each_process, regime_durations
+from regimelag.results.tables import gain_table
+from regimelag.results.units import effect_units, sample_of
 from regimelag.results.verdict import UNMEASURED
 from regimelag.results.view import View
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.process_terms import ordering_signal
@@ -85,7 +88,8 @@ def gain_report(idata: xr.DataTree) -> pd.DataFrame:
         table.attrs[nm.SENTENCES] = [f"Convergence diagnostics failed, and no gain is claimed. {' '.join(problems)}"]
     else:
         table.attrs[nm.SENTENCES] = [sentence(row, table.attrs["threshold"]) for _, row in table.iterrows()]
-    return table
+    table.attrs |= {"units": effect_units(view.spec), OF_SAMPLE: sample_of(view)}
+    return ResultTable(table, gain_table)
 
 
 def gain_claims(idata: xr.DataTree | View) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.panel.rows import LOGARITHMIC
 from regimelag.results import evidence
 from regimelag.results.asymmetry import ASYMMETRY, asymmetry, asymmetry_verdicts
 from regimelag.results.decision import INFORMATION
@@ -19,9 +18,12 @@ from regimelag.results.lags import INTERVAL, check_within, default_within, effec
 from regimelag.results.model_checks import model_warnings
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.states import at_zero, states_of
-from regimelag.results.verdict import LAG_GAP, Findings, verdict
+from regimelag.results.tables import lag_table
+from regimelag.results.units import ELASTICITY, effect_unit, effect_units, sample_of
+from regimelag.results.verdict import LAG_GAP, Findings, claims_of, verdict
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.series import Signal
@@ -112,7 +114,8 @@ def lag_report(
         ``pandas.DataFrame(report.attrs["no_effect"]["silver"])`` is a table of the probability that the average effect
         is zero (see Notes); ``persistence``, by response, the robust autocorrelation ``r_1`` of its one-step-ahead
         residuals, ``r_1^2 + ... + r_8^2``, and its own lag-1 ``autocorrelation``, None where there are too few rows;
-        ``notes``, a list of warnings; ``within`` and ``threshold`` as given.
+        ``notes``, a list of warnings; ``claimed``, by signal, the sign of the effect that is claimed, or 0; ``units``
+        and ``sample`` in words; ``within`` and ``threshold`` as given.
 
     Raises
     ------
@@ -163,14 +166,16 @@ def lag_report(
         for row in rows:
             table[row] |= _statistics(group, row, found[row].to_numpy().ravel(), within, threshold)
     asked = {"within": list(within), "threshold": threshold, "persistence": view.read(persistence).plain}
+    asked |= {"units": {"effect": effect_units(spec), "lag": period_name(spec.frequency)}, OF_SAMPLE: sample_of(view)}
     if not rows:
-        return _framed(table, {"verdict": {}, "no_effect": {}, "notes": _notes(view)} | asked)
+        return _framed(table, {"verdict": {}, "no_effect": {}, "claimed": {}, "notes": _notes(view)} | asked)
     for row, entry in _evidence(view, after, before).items():
         table[row] |= entry
     conflicts = list(_sensitivity(view, after, before, table))
     none = {signal.name: _no_effect(view, signal, slabs) for signal in spec.lagged_signals}
     findings = list(_findings(view, after, before, table, none, within))
     said = {one.name: verdict(one) for one in findings} | asymmetry_verdicts(spec, findings)
+    asked["claimed"] = {one.name: claims_of(one).direction for one in findings}
     notes = [*_notes(view), *conflicts]
     no_effect = {name: _plain(widths) for name, widths in none.items()}
     return _framed(table, {"verdict": said, "no_effect": no_effect, "notes": notes} | asked)
@@ -201,7 +206,7 @@ def _framed(table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any])
         columns=pd.MultiIndex.from_tuples(columns, names=["group", "statistic"]),
     )
     frame.attrs |= attrs | {nm.SENTENCES: [*attrs["verdict"].values(), *attrs["notes"]]}
-    return frame
+    return ResultTable(frame, lag_table)
 
 
 def _responses(view: View) -> list[str]:
@@ -461,11 +466,9 @@ def _deviations(view: View) -> tuple[str, ...]:
 
 
 def _measure(spec: ModelSpec, response: str, signal: Signal) -> str:
-    of = next(one for one in spec.responses if one.name == response)
-    both = of.transform == "log_return" and signal.transform in LOGARITHMIC
-    direct = "direct " if spec.autoregression else ""
+    direct, unit = "direct " if spec.autoregression else "", effect_unit(spec, response, signal.name)
     units = "in units of the response per unit of the signal"
-    return f"{direct}cumulative elasticity" if both else f"{direct}cumulative effect, {units}"
+    return f"{direct}cumulative elasticity" if unit == ELASTICITY else f"{direct}cumulative effect, {units}"
 
 
 def _disagreement(spec: ModelSpec, row: Row, found: pd.Series, mean: float, prior: np.ndarray) -> str:

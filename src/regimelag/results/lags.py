@@ -25,6 +25,7 @@ from regimelag.model.evaluate import (
 )
 from regimelag.panel.moderators import moderator_values, moderators_at
 from regimelag.panel.slicing import effect_scale
+from regimelag.results.units import effect_units
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
 from regimelag.spec import names as nm
@@ -310,7 +311,7 @@ def effects(
         fixed = [n for n, name in enumerate(view.spec.moderators) if name in at]
         average = _over_periods(view, group, every, random_seed, fixed=fixed)
         read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
-    return read
+    return read.assign_attrs(unit=effect_units(view.spec))
 
 
 def average_over_periods(

@@ -12,11 +12,14 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.results.lags import effects_of_draws, lag_distribution
+from regimelag.results.tables import mode_table
+from regimelag.runtime.result_table import ResultTable
 from regimelag.sampling.diagnostics import WEIGHT, WEIGHT_ERROR, WITHIN_MODE, require_fit
 from regimelag.sampling.inference_data import spec_of
 from regimelag.sampling.modes_dataset import RESERVED, SEPARATED, free_variables, nearest_modes, within_chain_sd
 from regimelag.sampling.relabel import LABELLED, MOST_REGIMES, permuted, permuted_names
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import period_name
 from regimelag.spec.terms import model_terms
 
 MOST_DIFFERENCES = 4
@@ -101,7 +104,7 @@ def modes(idata: xr.DataTree) -> pd.DataFrame:
     table["kind"] = [_kinds(idata, catalogue, sd, n) for n in range(len(table))]
     table["differs"] = [_differences(catalogue, sd, n) for n in range(len(table))]
     table.index.name = nm.MODE
-    return table
+    return ResultTable(table, mode_table)
 
 
 def _moves(first: xr.Dataset, here: xr.Dataset, sd: xr.Dataset, known: Mapping[str, str]) -> Iterator[Move]:
@@ -212,16 +215,19 @@ def _mean_lags(idata: xr.DataTree, catalogue: xr.Dataset, n: int) -> str:
     two = two.assign_coords({nm.CHAIN: [0], nm.DRAW: [0, 1]})
     tree = xr.DataTree.from_dict({"/posterior": two, "/constant_data": idata["constant_data"].to_dataset()})
     tree.attrs = dict(idata.attrs)
-    said = list(_changed_lags(lag_distribution(tree)["mean_lag"])) if spec.lagged_signals else []
-    said += _changed_lags(effects_of_draws(tree)["control_mean_lag"], "the control ") if spec.lagged_controls else []
+    unit = f" {period_name(spec.frequency)}"
+    said = list(_changed_lags(lag_distribution(tree)["mean_lag"], unit)) if spec.lagged_signals else []
+    said += (
+        _changed_lags(effects_of_draws(tree)["control_mean_lag"], unit, "the control ") if spec.lagged_controls else []
+    )
     return ", ".join(said)
 
 
-def _changed_lags(mean_lag: xr.DataArray, whose: str = "") -> Iterator[str]:
+def _changed_lags(mean_lag: xr.DataArray, unit: str, whose: str = "") -> Iterator[str]:
     """Each mean lag (chain, draw, ...) that differs between the first draw and the second, in words."""
     lags = mean_lag.isel({nm.CHAIN: 0}, drop=True).transpose(nm.DRAW, ...)
     for index in np.ndindex(lags.shape[1:]):
         label = ", ".join(str(lags[dim].to_numpy()[i]) for dim, i in zip(lags.dims[1:], index, strict=True))
         before, after = (f"{float(lags.to_numpy()[(k, *index)]):.1f}" for k in (0, 1))
         if before != after:
-            yield f"mean lag of {whose}{label} {before} -> {after} rows"
+            yield f"mean lag of {whose}{label} {before} -> {after}{unit}"

@@ -33,13 +33,15 @@ from regimelag.panel.newer import extend_panel
 from regimelag.panel.slicing import in_units, natural
 from regimelag.results.lags import INTERVAL
 from regimelag.results.regime_words import moves_in_words, regimes_now
+from regimelag.results.tables import regime_table
+from regimelag.results.units import sample_of, series_unit
 from regimelag.results.view import View
 from regimelag.runtime.plain import is_number
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec, period_name
 from regimelag.spec.processes import Process, Quantity, carrier, every_regime_label, regime_labels
-from regimelag.spec.series import Response
 from regimelag.spec.transitions import stationary_distribution
 
 Kind = Literal["filtered", "predicted", "smoothed"]
@@ -204,7 +206,7 @@ def regime_durations(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.D
     read = _spells(view.read(regime_paths, random_seed=random_seed), view.spec)
     if view.spec.switches:
         read["expected_duration"] = _expected_durations(view)
-    return read
+    return read.assign_attrs(frequency=view.spec.frequency)
 
 
 def _expected_durations(view: View) -> xr.DataArray:
@@ -333,6 +335,8 @@ def driver_effects(
     read["log_odds"].attrs["reference"] = against
     read["move"] = (nm.DRIVER, size, {"long_name": "size of the move", "units": "the driver's own"})
     said = [*moves_in_words(read), *(text for text in beyond if text)]
+    units = [series_unit(one, spec.frequency) for one in spec.transition_drivers]
+    read = read.assign_coords(unit=(nm.DRIVER, units))
     read.attrs = {"reference": against, "extrapolation": " ".join(text for text in beyond if text), nm.SENTENCES: said}
     return read
 
@@ -446,7 +450,7 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
             own = labelled.sel({nm.RESPONSE: [one.name]})
             if nm.REGIME_PROCESS in spec.process_coords:
                 own = own.expand_dims({nm.REGIME_PROCESS: [process.spec.name if process else ""]})
-            found.append((name, own, unit_of(one, periods)))
+            found.append((name, own, series_unit(one, spec.frequency)))
     if spec.switches:
         found.append(("expected duration", _expected_durations(view), periods))
     found += [("mean duration", spells["mean_duration"], periods), ("share", spells["share"], "")]
@@ -458,14 +462,9 @@ def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
     rows = [row for name, values, unit in found for row in _quantile_rows(values, {"quantity": name, "unit": unit})]
     processes = [dim for dim in spec.process_coords if dim == nm.REGIME_PROCESS]
     columns = [nm.RESPONSE, *processes, "quantity", nm.REGIME, nm.DRIVER, YEAR, *STATISTICS, "unit"]
-    return pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
-
-
-def unit_of(response: Response, periods: str) -> str:
-    """Unit of a response's value over one period, with the name of several periods."""
-    per = periods.removesuffix("s")
-    words = {"log_return": f"log return per {per}", "difference": f"change of {response.column} per {per}"}
-    return words.get(response.transform, response.column)
+    table = pd.DataFrame([absent | row for row in rows], columns=columns).astype({YEAR: "Int64"})
+    table.attrs[OF_SAMPLE] = sample_of(view)
+    return ResultTable(table, regime_table)
 
 
 def _quantile_rows(values: xr.DataArray, same: dict[str, str]) -> Iterator[dict[str, Any]]:

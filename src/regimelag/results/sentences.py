@@ -8,15 +8,16 @@ from typing import Any
 import xarray as xr
 
 from regimelag.errors import FitError
+from regimelag.runtime.result_table import wrapped
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.spec import names as nm
 
 
 class Sentences(list[str]):
-    """A list of sentences that prints one per line, and as a list in a notebook."""
+    """A list of sentences that prints in lines of at most 100 characters, and as a list in a notebook."""
 
     def __repr__(self) -> str:
-        return "\n".join(self)
+        return "\n".join(wrapped(self))
 
     __str__ = __repr__
 
@@ -38,7 +39,7 @@ def sentences(result: Any) -> list[str]:
     Returns
     -------
     list of str
-        Possibly empty. It prints one sentence per line, and as a list in a notebook.
+        Possibly empty. It prints in lines of at most 100 characters, and as a list in a notebook.
 
     Raises
     ------

@@ -25,8 +25,11 @@ from regimelag.panel.moderators import indicator_values
 from regimelag.results.decision import POWER, STRICTER, exaggeration, state_claims, state_threshold
 from regimelag.results.lags import INTERVAL, average_over_periods
 from regimelag.results.persistence import persistence, unexplained
+from regimelag.results.tables import state_table
+from regimelag.results.units import effect_units, sample_of
 from regimelag.results.verdict import state_in_words
 from regimelag.results.view import View
+from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Signal
@@ -161,7 +164,8 @@ def state_report(idata: xr.DataTree) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.attrs = {"threshold": state_threshold(contrasts), "contrasts": contrasts}
     table.attrs[nm.SENTENCES] = list(_said(view, said, problems, contrasts, claimed=bool(table[CLAIMED].any())))
-    return table
+    table.attrs |= {"units": effect_units(spec), OF_SAMPLE: sample_of(view)}
+    return ResultTable(table, state_table)
 
 
 def _said(view: View, said: list[str], problems: list[str], contrasts: int, *, claimed: bool) -> Iterator[str]:

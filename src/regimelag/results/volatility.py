@@ -10,10 +10,9 @@ from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import conditional_log_scales, log_scales, variance_ahead
 from regimelag.results.lags import INTERVAL
-from regimelag.results.regimes import unit_of
+from regimelag.results.units import series_unit
 from regimelag.results.view import View
 from regimelag.spec import names as nm
-from regimelag.spec.model_spec import period_name
 
 
 def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
@@ -47,7 +46,7 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
         return np.sqrt(np.einsum("datk,dtk->dta", variance + apart**2, predicted))
 
     found = view.at_draws.labelled(measure, **over) * view.panel[nm.scale_of(nm.RESPONSE)]
-    units = [unit_of(one, period_name(view.spec.frequency)) for one in view.spec.responses]
+    units = [series_unit(one, view.spec.frequency) for one in view.spec.responses]
     found = found.assign_coords(unit=(nm.RESPONSE, units)).rename("standard_deviation")
     return found.assign_attrs(long_name="standard deviation one period ahead")
 

@@ -12,6 +12,7 @@ import xarray as xr
 from regimelag.panel.checks import panel_spec
 from regimelag.panel.make import panel_hash
 from regimelag.panel.slicing import day_of
+from regimelag.runtime.result_table import readable
 from regimelag.sampling.diagnostics import interruption
 from regimelag.sampling.inference_data import held_panel, installed, spec_of
 from regimelag.spec import names as nm
@@ -61,10 +62,10 @@ def verify(idata: xr.DataTree, panel: xr.Dataset) -> pd.DataFrame:
     for name in then | now:
         pair = then.get(name, "not recorded"), now.get(name, "not installed")
         rows[f"version of {name}"] = (*pair, pair[0] == pair[1])
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["then", "now", "same"]).rename_axis("what")
     table.attrs["verdict"] = [*_on_data(idata, panel, table), *_on_versions(table), *_on_sampling(idata)]
     table.attrs[nm.SENTENCES] = list(table.attrs["verdict"])
-    return table
+    return readable(table)
 
 
 def _on_data(idata: xr.DataTree, panel: xr.Dataset, table: pd.DataFrame) -> list[str]:

@@ -38,3 +38,16 @@ def nearest_frequency(frequency: object) -> str:
     if near == "D" and count == "7":
         return '"W-FRI"'
     return f'"{near}"'
+
+
+def period_name(frequency: str) -> str:
+    """Unit of a lag in words, such as weeks."""
+    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
+        frequency[:1], "periods"
+    )
+
+
+def count_of_periods(count: int, frequency: str) -> str:
+    """A number of periods in words, such as 26 weeks."""
+    periods = period_name(frequency)
+    return f"{count} {periods.removesuffix('s') if count == 1 else periods}"

@@ -13,6 +13,8 @@ from regimelag.runtime.plain import MOST_ROWS, as_plain, is_whole
 from regimelag.spec import names as nm
 from regimelag.spec.families import FAMILIES, Elliptical, Family, StudentT
 from regimelag.spec.frequency import FREQUENCY, nearest_frequency
+from regimelag.spec.frequency import count_of_periods as count_of_periods  # noqa: PLC0414 - exported
+from regimelag.spec.frequency import period_name as period_name  # noqa: PLC0414 - exported
 from regimelag.spec.indicators import Indicator
 from regimelag.spec.kernels import KERNELS, Kernel, NoLag, Point
 from regimelag.spec.moderator_checks import check_moderators
@@ -34,23 +36,11 @@ from regimelag.spec.series import (
     conventions_of,
     public_path,
 )
+from regimelag.spec.spec_text import spec_html, spec_text
 from regimelag.spec.volatility import VOLATILITIES, Constant, Volatility
 
 # The cost of the likelihood is proportional to the number of combinations.
 MOST_COMBINATIONS = 1000
-
-
-def period_name(frequency: str) -> str:
-    """Unit of a lag in words, such as weeks."""
-    return {"W": "weeks", "D": "days", "B": "trading days", "t": "trading days", "M": "months", "Q": "quarters"}.get(
-        frequency[:1], "periods"
-    )
-
-
-def count_of_periods(count: int, frequency: str) -> str:
-    """A number of periods in words, such as 26 weeks."""
-    periods = period_name(frequency)
-    return f"{count} {periods.removesuffix('s') if count == 1 else periods}"
 
 
 def _check_kind(asked: str, role: str, kind: type[Any], members: object) -> None:
@@ -148,6 +138,9 @@ class ModelSpec:
     responses_vary: tuple[Literal["effect", "lag", "regimes"], ...] = ("effect",)
     indicators: tuple[Indicator, ...] = ()
     allow_overlap: bool = False
+
+    __str__ = spec_text
+    _repr_html_ = spec_html
 
     def __post_init__(self) -> None:
         as_plain(self)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from regimelag.runtime.latex_text import escape
 from regimelag.spec.priors import Prior, Resolved
 
 Array = Any
@@ -140,7 +141,5 @@ def index_of(*parts: str) -> str:
 
 
 def text(name: str) -> str:
-    """A name as upright text in LaTeX, without characters special to LaTeX or HTML."""
-    for special in ("\\", "{", "}", "$", "&", "#", "%", "_", "^", "~", "<", ">"):
-        name = name.replace(special, "\\_" if special == "_" else " ")
-    return rf"\text{{{name}}}"
+    """A name as upright text in LaTeX."""
+    return rf"\text{{{escape(name)}}}"

@@ -10,6 +10,7 @@ import xarray as xr
 
 from regimelag.errors import FitError
 from regimelag.evaluation.calibration.uniformity import ecdf_p_values, holm
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
 RANKS = "prior_sbc"
@@ -52,7 +53,7 @@ def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
     )
     table["verdict"] = np.where(table["p, Holm"] < LEVEL, "not calibrated", "calibrated")
     table.attrs = {name: tree.attrs[name] for name in ("simulations", "failed", "unmixed", "divergent", "noisy")}
-    return table
+    return readable(table)
 
 
 def sbc_columns(tree: xr.DataTree) -> dict[str, np.ndarray]:

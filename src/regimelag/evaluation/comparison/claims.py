@@ -14,6 +14,7 @@ from regimelag.results.decision import FALSE_CLAIM, decision_threshold
 from regimelag.results.lags import effects_of_draws
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.view import View
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
 ErrorRate = Literal["fwer", "fdr"]
@@ -64,7 +65,7 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
     # A row of which nothing may be claimed counts as tried, and not among the claims.
     table.insert(6, "claimed", allowed(np.where(open_to, 1 - table["probability"], 1.0), error_rate))
     table.attrs = {"error_rate": error_rate, nm.SENTENCES: list(_said(table, error_rate))}
-    return table
+    return readable(table)
 
 
 def require_error_rate(asked: str, error_rate: object) -> None:

@@ -35,12 +35,14 @@ from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
 from regimelag.runtime.plain import drawn_seed
+from regimelag.runtime.result_table import readable
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
+PRINTED = ("elpd", "gain", "difference", "weight", "reading")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
 
 
@@ -178,7 +180,18 @@ def compare(
         nm.MADE_WITH: [_made_with(idata) for idata in fits.values()],
     }
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
-    return table
+    return readable(table, PRINTED, caption=table_caption(table.attrs))
+
+
+def table_caption(attrs: Mapping[Any, Any], *, gains: bool = False) -> str:
+    """Caption: the columns of the table, and its sample."""
+    whose = "its null" if gains else attrs["reference"]
+    return (
+        f"Expected log predictive density (elpd) in nats by {attrs['method']} over {attrs['rows']} rows, and its "
+        f"difference from {attrs['reference']}, with standard errors. "
+        "Inconclusive: the data do not distinguish the two."
+        + "".join(f" {name}: {whose} {', '.join(words)}." for name, words in attrs["differences"].items() if words)
+    )
 
 
 def compare_gains(
@@ -212,7 +225,7 @@ def compare_gains(
         nm.MADE_WITH: [_made_with(idata) for pair in pairs.values() for idata in pair],
     }
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], table.attrs["condition"]]
-    return table
+    return readable(table, PRINTED, caption=table_caption(table.attrs, gains=True))
 
 
 def _with_nulls(

@@ -25,6 +25,7 @@ from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all
 from regimelag.evaluation.robustness.refit import Refit, posterior_of
 from regimelag.evaluation.robustness.summary import FAILED, RHAT_LIMIT
 from regimelag.panel.checks import check_panel, panel_hash
+from regimelag.runtime.result_table import readable
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
@@ -151,7 +152,7 @@ def compare_regimes(
     table.attrs |= {"method": LEAVE_FUTURE_OUT if reasons else LEAVE_ONE_OUT, "condition": words}
     table.attrs |= {"random_seed": random_seed, nm.MADE_WITH: [made_with(spec, panel_hash(panel))]}
     table.attrs[nm.SENTENCES] = [*table.attrs["verdict"], words]
-    return table
+    return readable(table, ("regimes", "elpd", "difference", "reading", "note"))
 
 
 def candidates(spec: ModelSpec) -> Iterator[Candidate]:

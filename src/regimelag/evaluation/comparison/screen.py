@@ -25,6 +25,7 @@ from regimelag.evaluation.robustness.summary import FAILED, RHAT_LIMIT
 from regimelag.panel.make import Day, make_panel, panel_hash
 from regimelag.results.verdict import UNMEASURED
 from regimelag.runtime.plain import is_number
+from regimelag.runtime.result_table import readable
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
@@ -166,7 +167,8 @@ def screen(
         notes[n] = " ".join(_renamed(said, tried[n]) for said in json.loads(panel.attrs["warnings"]))
     table = table_of(tried, results, notes, error_rate, level)
     table.attrs |= {"random_seed": random_seed}
-    return table
+    columns = ("response", "signal", "effect median", "probability", "claimed", "lag median", "note")
+    return readable(table, columns, caption="Medians and 90 % intervals; lags in periods of the panel.")
 
 
 def template_of(spec: ModelSpec) -> ModelSpec:

@@ -34,7 +34,7 @@ from regimelag.panel.scenarios import (
     levels_of,
     scenario_levels,
 )
-from regimelag.panel.slicing import in_units
+from regimelag.panel.slicing import in_units, natural
 from regimelag.results.lags import INTERVAL, only_one
 from regimelag.results.regime_words import by_process
 from regimelag.results.regimes import filtered_distribution, process_axes
@@ -78,11 +78,12 @@ def forecast(
     xarray.Dataset
         ``response_value`` (chain, draw, step), the response in each period (log returns, by default); ``path``, its
         level, or, if the last level is unknown, the level relative to the last one (a ratio for log returns, a
-        difference for differences); and ``regime_probability`` (chain, draw, step, regime), given data and drivers up
-        to the previous period. With several responses, each also has response. Coordinates ``date`` (step), and
-        ``path_unit``, the meaning of the path. In ``attrs``: ``origin``, the date of the last row; ``scenario``;
-        ``condition``, what the forecast is conditional on, in words; ``extrapolation``, which states where a scenario
-        moves a column beyond the window's changes, empty if it does not; and ``random_seed``.
+        difference for differences); ``regime_probability`` (chain, draw, step, regime), given data and drivers up to
+        the previous period; and ``history`` (history_date), past levels, NaN if unknown. With several responses, each
+        also has response. Coordinates ``date`` (step), and ``path_unit``, the meaning of the path. In ``attrs``:
+        ``origin``, the date of the last row; ``scenario``; ``condition``, what the forecast is conditional on, in
+        words; ``extrapolation``, which states where a scenario moves a column beyond the window's changes, empty if it
+        does not; and ``random_seed``.
 
     Raises
     ------
@@ -252,9 +253,11 @@ def _labelled(
     )
     told = "levels as given" if isinstance(scenario, pd.DataFrame) else scenario
     origin = str(pd.Timestamp(panel[nm.TIME].to_numpy()[-1]).date())
-    read.attrs = {"origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
+    whose = ", ".join(one.name for one in spec.responses)
+    read.attrs = {"response": whose, "origin": origin, "scenario": told, "condition": _condition(spec, scenario)}
     units = xr.DataArray([_path_unit(panel, spec, a) for a in range(len(spec.responses))], dims=nm.RESPONSE)
     read = read.assign_coords(date=(nm.STEP, future_dates(panel, horizon).to_numpy()), path_unit=only_one(units))
+    read = _with_history(read, panel, spec, 2 * horizon)
     said = [f"The forecast from {origin} is {read.attrs['condition']}.", *_in_words(spec, read)]
     return read.assign_attrs({nm.SENTENCES: said})
 
@@ -318,6 +321,22 @@ def _path(panel: xr.Dataset, spec: ModelSpec, place: int, values: np.ndarray) ->
     if response.transform in LOGARITHMIC:
         return (1.0 if np.isnan(last) else last) * np.exp(np.cumsum(values, axis=1))
     return (0.0 if np.isnan(last) else last) + np.cumsum(values, axis=1)
+
+
+def _with_history(read: xr.Dataset, panel: xr.Dataset, spec: ModelSpec, periods: int) -> xr.Dataset:
+    """The forecast with the last levels of the responses, in the units of the paths, where they are known."""
+    levels = []
+    for place, response in enumerate(spec.responses):
+        known = response.transform != "level" and not np.isnan(_last_level(panel, spec, place))
+        leg = (nm.RESPONSE, response.name, response.column)
+        own = levels_of(panel, leg) if known else natural(panel, nm.RESPONSE)[:, place].to_numpy()
+        unknown = response.transform != "level" and not known
+        levels.append(np.full(periods, np.nan) if unknown else own[-periods:])
+    time = panel[nm.TIME].to_numpy()[-min(periods, panel.sizes[nm.TIME]) :]
+    stacked = np.stack([values[-len(time) :] for values in levels])
+    names = {nm.RESPONSE: [one.name for one in spec.responses]}
+    history = xr.DataArray(stacked, dims=(nm.RESPONSE, "history_date"), coords=names | {"history_date": time})
+    return read.assign(history=only_one(history))
 
 
 def _path_unit(panel: xr.Dataset, spec: ModelSpec, place: int) -> str:

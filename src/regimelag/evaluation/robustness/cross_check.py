@@ -7,6 +7,7 @@ import pandas as pd
 
 from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import check_frame, take_columns, truncate_list
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
 LEAST_DATES = 10
@@ -56,7 +57,7 @@ def cross_check(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     rows = {name: _compare(frames[0][name].dropna(), frames[1][name].dropna(), name, asked) for name in shared}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("column")
     table.attrs[nm.SENTENCES] = [text for name in shared for text in _differences(name, rows[name])]
-    return table
+    return readable(table)
 
 
 def _compare(one: pd.Series, other: pd.Series, name: str, asked: str) -> dict[str, object]:

@@ -20,6 +20,7 @@ from regimelag.evaluation.robustness.summary import FAILED, MODEL_FREE, OUTCOME,
 from regimelag.panel.make import check_panel, panel_hash
 from regimelag.panel.sample_checks import LEAST_ROWS
 from regimelag.results.decision import decision_threshold
+from regimelag.results.units import effect_units
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
@@ -150,6 +151,7 @@ def robustness(
     table.attrs["threshold"] = decision_threshold(len(spec.lagged_signals) * len(spec.responses))
     table.attrs["random_seed"] = random_seed
     table.attrs[nm.MADE_WITH] = [made_with(spec, panel_hash(panel))]
+    table.attrs["units"] = effect_units(spec)
     table.attrs |= series
     return add_findings(table)
 

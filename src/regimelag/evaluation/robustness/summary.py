@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
 BASELINE, RIVAL, LEAD, LEAVE_OUT, MODEL_FREE = "baseline", "rival", "lead", "leave-out", "model-free"
@@ -40,7 +41,7 @@ def add_findings(table: pd.DataFrame) -> pd.DataFrame:
     said += [*_on_model_free(table), _on_failures(table), _on_chains(table)]
     table.attrs["summary"] = [sentence for sentence in said if sentence]
     table.attrs[nm.SENTENCES] = list(table.attrs["summary"])
-    return table
+    return readable(table, ("kind", "check", "effect median", "P(> 0)", "mean lag median", OUTCOME))
 
 
 def _outcome(table: pd.DataFrame, row: pd.Series, *, positive: bool) -> str:
