@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,7 +15,6 @@ import regimelag as rl
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs" / "_static" / "lag.png"
-LINES, WIDTH = 6, 108
 
 
 def fitted(path: Path | None) -> object:
@@ -29,10 +27,8 @@ def fitted(path: Path | None) -> object:
 
 
 def answer(idata: object) -> str:
-    """The first lines of the verdict."""
-    (said,) = rl.lag_report(idata).attrs["verdict"].values()
-    lines = textwrap.wrap(said, WIDTH)
-    return "\n".join(lines[:LINES]) + (" ..." if len(lines) > LINES else "")
+    """The answer of the summary, without its table."""
+    return str(rl.summary(idata)).partition("\n\n")[0]
 
 
 def main() -> None:
@@ -42,7 +38,7 @@ def main() -> None:
     idata = fitted(parser.parse_args().fit)
     mpl.use("Agg")
     axes = rl.plots.plot_lag(rl.lag_distribution(idata), prior=rl.lag_distribution(idata, group="prior"))
-    axes.flat[0].figure.savefig(FIGURE, dpi=80, metadata={"Software": ""})
+    axes.flat[0].figure.savefig(FIGURE, dpi=120, metadata={"Software": ""})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     block = f"<!-- answer -->\n```text\n{answer(idata)}\n```"

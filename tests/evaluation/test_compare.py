@@ -407,7 +407,7 @@ def test_the_figure_draws_each_model_and_its_weight(nested):
     assert [" ".join(rest) for _, *rest in labels] == [", ".join(table.attrs["differences"][n]) for n in table.index]
     drawn = {line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"}
     assert drawn == set(table["difference"])
-    spans = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 2]
+    spans = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 1.6]
     np.testing.assert_allclose(np.ptp(np.array(spans, dtype=float), axis=1), 4 * table["difference se"])
     assert {text.get_text() for text in ax.texts} >= {f"{weight:.2f}" for weight in table["weight"]}
     assert "wide" in ax.get_title()

@@ -151,7 +151,7 @@ def test_chains_of_their_own_are_told_apart():
 
 
 def test_names_are_safe_inside_mathematics():
-    assert text(r"10_y $x$ {a}\b") == r"\text{10\_y  x   a  b}"
+    assert text(r"10_y $x$ {a}\b") == r"\text{10\_y \$x\$ \{a\}\textbackslash{}b}"
 
 
 def test_priors_in_words():

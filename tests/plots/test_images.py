@@ -81,7 +81,8 @@ def write(name, width, folder):
     """Draw a figure without text, which also moves the axes."""
     global RNG  # noqa: PLW0603 - the same numbers for every figure
     RNG = np.random.default_rng(8)
-    with rl.plots.style(width):
+    # Other tests of the process may leave settings behind.
+    with mpl.rc_context(mpl.rcParamsDefault), rl.plots.style(width):
         figure = np.asarray(FIGURES[name](), dtype=object).ravel()[0].figure
         figure.canvas.draw()
         for ax in figure.axes:

@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -280,13 +280,19 @@ class _Kept:
         self.asked = f"runs kept in {self.folder}"
         if self.folder is None:
             return
-        file = self.folder / SETTINGS
+        file, new = self.folder / SETTINGS, not self.folder.exists()
         with explain_os_errors(self.asked, self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder, inside=True)
             held = _json(file)
         if held is None:
-            self._write(file, self.settings)
+            try:
+                self._write(file, self.settings)
+            except FitError:
+                if new:
+                    with suppress(OSError):
+                        self.folder.rmdir()
+                raise
         elif not held:
             cure = f"delete {file} and call again: what each run was made with is also in the run's own file"
             raise FitError(self.asked, f"{SETTINGS} says what the runs were made with", f"{file} is damaged", cure)

@@ -356,7 +356,7 @@ def plot_shares(summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     labels = [f"{row.year}, {row.response}" if several else str(row.year) for row in part.itertuples()]
     # The first and the last year may be a few periods.
     sample = f", {summary.attrs[OF_SAMPLE].partition(', ')[2]}" if summary.attrs.get(OF_SAMPLE) else ""
-    ax.set(xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), title=f"Regimes by year{sample}")
+    ax.set(xticks=range(len(labels)), xticklabels=labels, ylim=(0, 1), title=f"Regimes{sample}")
     ax.set_ylabel("share of the year's periods")
     ax.tick_params(axis="x", rotation=90 if several or figure_width() < NARROW else 0)
     return finish(ax)

@@ -121,7 +121,7 @@ def _plain(values: np.ndarray) -> bytes:
         values = np.array([one if isinstance(one, str) else "" for one in values.ravel()])
     if values.dtype.kind in "iufb":
         return values.tobytes()
-    return json.dumps(values.ravel().astype(str).tolist()).encode()
+    return json.dumps([str(one) for one in values.ravel().tolist()]).encode()
 
 
 def check_hashes(tree: xr.DataTree, asked: str) -> None:
