@@ -23,7 +23,7 @@ VERSION = PROJECT["project"]["version"]
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 SHIPPED = {
     *("src", "models", "docs", "examples", "tests", "benchmarks", "paper", "pyproject.toml", "PKG-INFO", ".gitignore"),
-    *("CITATION.cff", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
+    *("CITATION.cff", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "licences.txt", "README.md"),
     "constraints.txt",
 }
 STRAY = re.compile(r"__pycache__|\.(pyc|nc|csv|parquet|lock|part|log|zip|gz|ipynb)$|(^|/)(out|dist|_?build)/")
