@@ -85,12 +85,12 @@ def test_spells_are_counted_for_each(pair):
         np.testing.assert_allclose(own["share"].sel(regime="turbulent"), turbulent)
 
 
-def test_the_portrait_tells_of_each(pair):
+def test_the_regime_summary_is_of_each(pair):
     together, each = pair
-    portrait = rl.regime_summary(together)
+    regime_table = rl.regime_summary(together)
     for name, one in each.items():
         alone = rl.regime_summary(one)
-        own = portrait[portrait["response"] == name]
+        own = regime_table[regime_table["response"] == name]
         for what in ("volatility", "mean", "expected duration", "change in long-run probability"):
             mine, theirs = (
                 table.loc[table["quantity"] == what, ["5 %", "median", "95 %"]].to_numpy() for table in (own, alone)
@@ -98,7 +98,7 @@ def test_the_portrait_tells_of_each(pair):
             np.testing.assert_allclose(mine, theirs)
         assert 2020 in set(own.loc[own["quantity"] == "share of the year", "year"])
     for figure in (rl.plots.plot_regime_summary, rl.plots.plot_shares):
-        figure(portrait)
+        figure(regime_table)
     plt.close("all")
 
 

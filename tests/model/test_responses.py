@@ -73,14 +73,14 @@ def test_the_report_has_a_verdict_for_each_response(two):
 
 def test_regimes_are_shared_and_portrayed_for_each_response(two):
     np.testing.assert_allclose(rl.regime_probabilities(two).sum("regime"), 1.0)
-    portrait = rl.regime_summary(two)
-    drawn = rl.plots.plot_regime_summary(portrait)
+    regime_table = rl.regime_summary(two)
+    drawn = rl.plots.plot_regime_summary(regime_table)
     labels = [label.get_text() for label in drawn[0].get_yticklabels()]
     assert labels == ["calm, asset", "turbulent, asset", "calm, other", "turbulent, other"]
     middle = drawn[0].lines[-1].get_xdata()[0]
-    last = portrait[portrait["quantity"] == "volatility"].iloc[-1]
+    last = regime_table[regime_table["quantity"] == "volatility"].iloc[-1]
     assert (last["response"], last["regime"], last["median"]) == ("other", "turbulent", middle)
-    assert set(portrait.loc[portrait["quantity"] == "share", "response"]) == {"all"}
+    assert set(regime_table.loc[regime_table["quantity"] == "share", "response"]) == {"all"}
     plt.close("all")
 
 

@@ -223,11 +223,13 @@ def test_drivers_name_regime_and_move(readings):
 
 
 def test_bars_of_a_year_are_the_shares(readings):
-    portrait = readings["plot_shares"][0]
-    ax = rl.plots.plot_shares(portrait)
+    regime_table = readings["plot_shares"][0]
+    ax = rl.plots.plot_shares(regime_table)
     years = [text.get_text() for text in ax.get_xticklabels()]
     # Of two regimes the last is enough.
-    turbulent = portrait[(portrait["quantity"] == "share of the year") & (portrait["regime"] == "turbulent")]
+    turbulent = regime_table[
+        (regime_table["quantity"] == "share of the year") & (regime_table["regime"] == "turbulent")
+    ]
     assert years == [str(year) for year in turbulent["year"]]
     heights = [bar.get_height() for bar in ax.containers[0]]
     np.testing.assert_allclose(heights, turbulent["median"])
@@ -236,14 +238,14 @@ def test_bars_of_a_year_are_the_shares(readings):
 
 
 def test_portrait_shows_volatility_and_mean(readings):
-    portrait = readings["plot_shares"][0]
-    axes = rl.plots.plot_regime_summary(portrait)
+    regime_table = readings["plot_shares"][0]
+    axes = rl.plots.plot_regime_summary(regime_table)
     assert [ax.get_title() for ax in axes] == ["Volatility of each regime", "Mean of each regime"]
     for ax, quantity in zip(axes, ("volatility", "mean"), strict=True):
         # Two lines a regime: the interval, then the median.
         for n, regime in enumerate(("calm", "turbulent")):
             interval, median = ax.lines[2 * n], ax.lines[2 * n + 1]
-            row = portrait[(portrait["quantity"] == quantity) & (portrait["regime"] == regime)].iloc[0]
+            row = regime_table[(regime_table["quantity"] == quantity) & (regime_table["regime"] == regime)].iloc[0]
             np.testing.assert_allclose(interval.get_xdata(), [row["5 %"], row["95 %"]])
             assert median.get_xdata()[0] == row["median"]
 
