@@ -175,6 +175,7 @@ def test_what_cannot_be_stacked_is_refused(cauchy):
         (tree.isel(draw=slice(50)), "draws 50"),
         (xr.DataTree.from_dict({"/posterior": posterior}), "log_likelihood"),
         (xr.DataTree(), "posterior"),
+        (tree.assign(log_likelihood=tree["log_likelihood"].isel(chain=[0])), "draws that are stacked"),
     ):
         with pytest.raises(rl.errors.FitError, match=words) as caught:
             rl.evaluation.stack_chains(bad)

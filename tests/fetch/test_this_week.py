@@ -37,7 +37,7 @@ def server(monkeypatch, tmp_path):
         silver = frame["silver_usd"] / market.without_fee(pd.Series(1.0, index=frame.index))
         held = {"DFII10": frame["real_yield_10y"], "DTWEXBGS": frame["dollar_index"], "btc.v": frame["btc_usd"]}
         for name, values in (held | {"slv.us": silver}).items():
-            server.series[name] = [(f"{day:%Y-%m-%d}", repr(float(value))) for day, value in values.items()]
+            server.series[name] = [(f"{day:%Y-%m-%d}", repr(float(value))) for day, value in values.dropna().items()]
         yield server
 
 

@@ -91,10 +91,10 @@ def test_a_full_disk_leaves_no_half_spec(tmp_path, full):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 3 MB."""
+    """A file system of 12 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here")
     yield folder
@@ -107,7 +107,7 @@ def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
     """In this process, which HDF5 would end."""
     tree = idata.copy()
     # Noise, which cannot be compressed.
-    noise = np.random.default_rng(1).standard_normal((2, 200, 1500))
+    noise = np.random.default_rng(1).standard_normal((2, 200, 6000))
     tree["noise"] = xr.DataTree(xr.Dataset({"noise": (("chain", "draw", "place"), noise)}))
     for _ in range(2):
         with pytest.raises(rl.errors.FitError, match="No space left"):
@@ -118,7 +118,7 @@ def test_a_disk_that_is_really_full(idata, small_disk, tmp_path, ending):
 
 @pytest.mark.slow
 def test_a_report_on_a_full_disk(idata, small_disk):
-    (small_disk / "filler").write_bytes(bytes(2_800_000))
+    (small_disk / "filler").write_bytes(bytes(11_800_000))
     with pytest.raises(rl.errors.FitError, match="No space left") as caught:
         rl.report(idata, small_disk / "report")
     assert "free some space" in caught.value.cure

@@ -13,7 +13,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import xarray as xr
-from pymc.distributions.shape_utils import change_dist_size
+from pymc.distributions.shape_utils import change_dist_size, rv_size_is_none
 from pymc.distributions.transforms import ZeroSumTransform, log, logodds
 from pytensor.compile.mode import Mode
 from pytensor.graph import ancestors
@@ -222,8 +222,13 @@ def _mixed(name: str, prior: Resolved, dims: tuple[str, ...]) -> Tensor:
     once = list(zip(prior.distributions, prior.parameters, strict=True))
     held = once * (int(np.prod(shape)) // len(once))
 
-    def entries() -> list[Tensor]:
-        return [getattr(pm, distribution).dist(**parameters) for distribution, parameters in held]
+    def entries(draws: tuple[Tensor, ...] = ()) -> list[Tensor]:
+        return [getattr(pm, distribution).dist(**parameters, size=draws) for distribution, parameters in held]
+
+    def dist(size: Tensor) -> Tensor:
+        # A size with axes before those of the variable is that of many draws.
+        draws = () if rv_size_is_none(size) else tuple(size)[: -len(shape)]
+        return pt.stack(entries(draws), axis=-1).reshape((*draws, *shape))
 
     def logp(value: Tensor) -> Tensor:
         flat = value.ravel()
@@ -231,7 +236,7 @@ def _mixed(name: str, prior: Resolved, dims: tuple[str, ...]) -> Tensor:
 
     return pm.CustomDist(
         name,
-        dist=lambda size: pt.stack(entries()).reshape(shape),  # noqa: ARG005
+        dist=dist,
         logp=logp,
         dims=dims,
         default_transform=TRANSFORMS[DISTRIBUTIONS[prior.distributions[0]].support],

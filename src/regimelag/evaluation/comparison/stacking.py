@@ -81,7 +81,7 @@ def stack_chains(idata: xr.DataTree, *, rhat_limit: float = 1.2) -> xr.Dataset:
     if chains < 2 or draws < LEAST_DRAWS:  # noqa: PLR2004
         rule = f"there are two chains at least, of {LEAST_DRAWS} draws at least, so that a tail can be smoothed"
         raise FitError("stack_chains", rule, f"chains {chains}, draws {draws}", "sample with chains=4, draws=1000")
-    terms = _pointwise_terms(idata)
+    terms = _pointwise_terms(idata, posterior)
     rhat = _pairwise_rhat(posterior)
     member = _clusters(rhat, rhat_limit)
     clusters = [np.flatnonzero(member == n) for n in range(member.max() + 1)]
@@ -171,7 +171,7 @@ def _with_runs(idata: xr.DataTree) -> xr.DataTree:
     return tree
 
 
-def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
+def _pointwise_terms(idata: xr.DataTree, posterior: xr.Dataset) -> xr.DataArray:
     """Log predictive terms (chain, draw, ...): leave-one-out for a fit, as given for another tree."""
     if "spec" in idata.attrs:
         return leave_one_out_terms(idata)
@@ -183,7 +183,16 @@ def _pointwise_terms(idata: xr.DataTree) -> xr.DataArray:
             f"{len(given.data_vars)} variables in log_likelihood",
             "add the group, or stack its variables along one dimension",
         )
-    return next(iter(given.data_vars.values()))
+    terms = next(iter(given.data_vars.values()))
+    asked, came = ({dim: one.sizes.get(dim) for dim in (nm.CHAIN, nm.DRAW)} for one in (posterior, terms))
+    if asked != came:
+        raise FitError(
+            "stack_chains",
+            f"log_likelihood has the draws that are stacked: {asked}",
+            f"log_likelihood with {came}",
+            "compute the terms from the group within_mode where there is one, and from posterior otherwise",
+        )
+    return terms
 
 
 def _pairwise_rhat(posterior: xr.Dataset) -> np.ndarray:
