@@ -115,7 +115,7 @@ class Recorded(rl.evaluation.LeaveFutureOut):
 def test_arviz_lfo_equals_refits_by_hand(made, refitted):
     """Each origin: the fit of its window, the next row scored with a plain loop, averaged over draws."""
     tree = refitted[0]
-    wrapper = Recorded(tree, random_seed=4, sampler=dataclasses.replace(QUICK, draws=25))
+    wrapper = Recorded(tree, random_seed=4, sampler=dataclasses.replace(QUICK, draws=10))
     observed = ROWS - 2
     first = observed - 3
     with warnings.catch_warnings():
