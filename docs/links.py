@@ -1,8 +1,9 @@
-"""Check the links of the built site: ``python docs/links.py docs/_build/html``.
+"""Check the links and figures of the built site: ``python docs/links.py docs/_build/html``.
 
 Every local address must lead to a file of the site, and to an anchor of it where it names one; no page may load
 anything from elsewhere; addresses elsewhere must be well formed, and a DOI must look like one. Whether an address
-elsewhere answers is not checked: ``sphinx-build -b linkcheck`` does that, and needs the network.
+elsewhere answers is not checked: ``sphinx-build -b linkcheck`` does that, and needs the network. Code that draws a
+figure must be followed by it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 DOI = re.compile(r"^/10\.\d{4,9}/\S+$")
+# An executed cell of a page, up to the next one or the end, and in it the name of a function that draws.
+CELL, DRAWS = 'class="cell docutils', re.compile(r">plot_\w+<")
 # What a browser fetches by itself, as opposed to what a reader may click.
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 
@@ -27,7 +30,13 @@ class Page(HTMLParser):
         self.anchors: set[str] = set()
         self.loads: list[str] = []
         self.leads: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        self.without_figure = [
+            name.group().strip("<>")
+            for cell in text.split(CELL)[1:]
+            if (name := DRAWS.search(cell)) and "<img" not in cell
+        ]
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note ids, names of anchors, and addresses."""
@@ -45,6 +54,7 @@ def faults(site: Path) -> list[str]:
     found = []
     for path, page in pages.items():
         said = path.relative_to(site)
+        found += [f"{said}: no figure behind {name}" for name in page.without_figure]
         found += [f"{said}: loads {each} from elsewhere" for each in page.loads if urlsplit(each).netloc]
         found += [f"{said}: {fault}" for each in {*page.leads, *page.loads} if (fault := _fault(path, each, pages))]
     return found if pages else [f"{site}: no pages; build the site first"]

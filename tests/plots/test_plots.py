@@ -418,6 +418,23 @@ def test_figures_of_a_fit_itself_name_the_reading(name, tiny):
         assert all(callable(attrgetter(maker)(rl)) for maker in makers)
 
 
+def test_a_setting_that_a_backend_makes_stays(readings, monkeypatch):
+    """In a notebook the first figure turns interactive mode on, without which no later figure is shown."""
+    made = plt.subplots
+
+    def first(*args, **kwargs):
+        plt.rcParams["interactive"] = True
+        return made(*args, **kwargs)
+
+    monkeypatch.setitem(plt.rcParams, "interactive", False)
+    monkeypatch.setattr(plt, "subplots", first)
+    before = dict(plt.rcParams)
+    rl.plots.plot_effects(readings["plot_effects"][0])
+    with rl.plots.style("column"):
+        rl.plots.plot_effects(readings["plot_effects"][0])
+    assert dict(plt.rcParams) == before | {"interactive": True}
+
+
 @pytest.mark.parametrize("width", [3.4, 7.0])
 @pytest.mark.parametrize("name", SINGLE)
 def test_figures_fit_a_printed_column(readings, name, width):

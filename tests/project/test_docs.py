@@ -94,6 +94,8 @@ def test_links_finds_what_leads_nowhere(tmp_path):
     (tmp_path / "a.html").write_text(
         '<p id="here"></p><a href="b.html"></a><a href="#here"></a><a href="#there"></a><a href="https://doi.org/x"></a>'
         '<script src="https://example.org/x.js"></script>'
+        '<div class="cell docutils"><span>plot_lag</span><img src="a.html"></div>'
+        '<div class="cell docutils"><span>plot_regimes</span></div>'
     )
     found = module(ROOT / "docs" / "links.py").faults(tmp_path)
     assert [line.split(": ", 1)[1].split()[0] for line in sorted(found)] == [
@@ -101,6 +103,7 @@ def test_links_finds_what_leads_nowhere(tmp_path):
         "b.html",
         "https://doi.org/x",
         "loads",
+        "no",
     ]
 
 

@@ -43,6 +43,21 @@ RC: dict[Any, Any] = {
 
 
 @contextmanager
+def _settings() -> Iterator[None]:
+    """Set what `RC` holds, and restore it alone.
+
+    `matplotlib.rc_context` would restore all settings: in a notebook, also those of the backend that the first figure
+    chooses, after which no figure is shown.
+    """
+    before = {name: mpl.rcParams[name] for name in RC}
+    mpl.rcParams.update(RC)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
+
+
+@contextmanager
 def style(width: Literal["column", "page"] = "page") -> Iterator[None]:
     """Context in which figures have the style of the package, for one column or the page of a paper.
 
@@ -65,7 +80,7 @@ def style(width: Literal["column", "page"] = "page") -> Iterator[None]:
         raise FitError("plots.style", 'width is "column" or "page"', f"width = {width!r}", 'write style("column")')
     token = _WIDTH.set(WIDTHS[width])
     try:
-        with mpl.rc_context(RC):
+        with _settings():
             yield
     finally:
         _WIDTH.reset(token)
@@ -83,7 +98,7 @@ def styled[**P, T](draw: Callable[P, T]) -> Callable[P, T]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         if kwargs.get("ax") is not None or kwargs.get("axes") is not None:
             return draw(*args, **kwargs)
-        with mpl.rc_context(RC):
+        with _settings():
             return draw(*args, **kwargs)
 
     return drawn
