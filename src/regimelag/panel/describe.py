@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from regimelag.panel.aligned_series import describe_columns, is_as_of, parts
 from regimelag.panel.checks import check_panel, panel_spec
 from regimelag.panel.own_past import own_lags
 from regimelag.panel.slicing import natural
-from regimelag.runtime.result_table import readable
+from regimelag.runtime.result_table import ResultTable, compact
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import count_of_periods
 from regimelag.spec.series import Series
@@ -86,9 +87,9 @@ def describe_panel(panel: xr.Dataset) -> pd.DataFrame:
     table.attrs["notes"] = json.loads(panel.attrs.get("notes", "[]"))
     table.attrs[nm.SENTENCES] = list(table.attrs["notes"])
     columns = ("column", "transform", "delay", "missing", "mean", "sd")
-    return readable(
-        table, columns, caption="The series, with mean and standard deviation in their own units.", first=True
-    )
+    caption = "The series, with mean and standard deviation in their own units."
+    # Each row has its own unit, and is rounded by itself.
+    return ResultTable(table, partial(compact, columns=columns, alike=list(table.index), caption=caption, first=True))
 
 
 def _differing(differ: Mapping[str, list[str]], series: Series) -> set[str]:
