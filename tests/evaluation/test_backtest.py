@@ -253,6 +253,7 @@ def test_bad_arguments_fail_at_the_door(options, said):
         rl.evaluation.backtest(SPEC, panel_of(), **options)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_backtest_killed_on_a_cluster_goes_on_bit_for_bit(tmp_path):
     """Half-way through, the whole cluster dies; another executor does the rest and repeats nothing."""

@@ -111,6 +111,7 @@ class Recorded(rl.evaluation.LeaveFutureOut):
         return kept[rows]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_arviz_lfo_equals_refits_by_hand(made, refitted):
     """Each origin: the fit of its window, the next row scored with a plain loop, averaged over draws."""

@@ -89,6 +89,7 @@ def test_the_right_model_is_calibrated(kept):
     assert table.attrs["failed"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_response_with_its_own_past_is_calibrated():
     own = tuple(replaced(one, autoregression=2) for one in SPEC.responses)
@@ -126,6 +127,7 @@ def test_the_table_has_a_row_for_each_quantity(kept):
     assert table.attrs["simulations"] == 8
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "spec", "rows"), [(driver_a_row_late, SPEC, 120), (no_jacobian_of_the_order, GAP, 10)]
@@ -269,6 +271,7 @@ def test_bad_arguments_fail_at_the_door(options, said):
         study(30, 2, **options)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_dask_cluster_loses_a_worker_and_nothing_else(tmp_path):
     distributed = pytest.importorskip("distributed", reason="the group 'dev' is not installed")

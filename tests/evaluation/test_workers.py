@@ -195,6 +195,7 @@ print(ranks.attrs["failed"], checks["note"].str.startswith("failed").sum(), len(
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_study_runs_in_a_plain_script_with_a_kernel_of_its_own(tmp_path):
     (tmp_path / "study.py").write_text(STUDIES.format(tests=str(TESTS)))
@@ -491,6 +492,7 @@ print(*found | {{digest(0)}}, before == pytensor.config.cxx)
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_draws_in_threads_are_those_of_a_fit_alone(tmp_path):
     """Compiled anew, since that is where threads meet, and a fit alone after them."""

@@ -229,11 +229,13 @@ def compare(ours, theirs):
     return pd.DataFrame(distance), pd.DataFrame({"ours": ess, "theirs": other_ess})
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_posterior_means_and_quantiles_agree(peer):
     check_posterior(peer, SPEC)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_posterior_of_two_processes_agrees(peer, process_model):
     # The gain and the regimes of the coupling mix slowly, so errors are larger.

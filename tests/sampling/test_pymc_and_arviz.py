@@ -223,6 +223,7 @@ def test_parameters_have_meanings_and_units(idata):
     assert "units" not in rl.effects(idata)["contemporaneous"].attrs
 
 
+@pytest.mark.long
 def test_the_baseline_posterior_is_that_of_each_sampler(flagship, example):
     """nutpie, PyMC's NUTS and NumPyro: the largest difference of means, in combined standard errors."""
     pytest.importorskip("numpyro")

@@ -414,6 +414,7 @@ for number in itertools.count(1):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_fit_survives_a_kill_at_any_moment(tiny, tmp_path, ending):

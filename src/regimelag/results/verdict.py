@@ -31,6 +31,15 @@ LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
 # Said with claims of states, asymmetry and gains.
 UNMEASURED = "How often such claims are false has not been measured yet."
+# From docs/lags.md, families of claims.
+RIVALS = "constant effects, late effects of the dollar and of real yields, GARCH or a volatility shift"
+STATE_RATE = (
+    "In weekly panels of silver that were simulated without a difference between states, with "
+    f"{RIVALS}, or independent drivers, 10 of 3,202 fits claimed one."
+)
+ASYMMETRY_RATE = (
+    f"In weekly panels of silver that were simulated without an asymmetry, with {RIVALS}, 0 of 1,401 fits claimed one."
+)
 
 
 @dataclass(frozen=True)
@@ -292,7 +301,7 @@ def state_in_words(name: str, state: tuple[np.ndarray, np.ndarray, float], way: 
     said += f"{_interval(outside[both], 2)} in the others, difference {_interval(contrast, 2)}, "
     said += _chance("> 0", float(np.mean(contrast > 0)))
     if way:
-        return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}. {UNMEASURED}"
+        return f"{said}; the effect is {'higher' if way > 0 else 'lower'} with {name}. {STATE_RATE}"
     return f"{said}; no difference is shown, where a claim needs {state_threshold(family):.4g} for one sign."
 
 
@@ -395,7 +404,7 @@ def contrast_verdict(one: Findings, other: Findings, *, family: int) -> str:
     if max(positive, float(np.mean(difference < 0))) >= needed:
         way = "higher" if positive > 0.5 else "lower"  # noqa: PLR2004
         claim = f"The lagged effect of {one.name} is {way} than that of {other.name}. {size}"
-        return f"{claim} {_exaggerated(family)} {UNMEASURED}"
+        return f"{claim} {_exaggerated(family)} {ASYMMETRY_RATE}"
     sd = difference.std()
     return (
         f"No asymmetry is identified: the data do not distinguish the lagged effect of {one.name} from that of "
