@@ -116,7 +116,7 @@ FRAMES = {
     "numbers as objects": Case(panel(W.astype({"tips": object})), "'tips'", "", "to_numeric"),
     "decimals": Case(panel(W.assign(tips=Decimal("1.5"))), "'tips'", FIRST, "to_numeric"),
     "truth values": Case(panel(W.assign(tips=True)), "'tips'", FIRST, "astype(float)"),
-    "complex": Case(panel(W.assign(tips=W["tips"] + 1j)), "'tips'", FIRST, "to_numeric"),
+    "complex": Case(panel(W.assign(tips=W["tips"] + 1j)), "'tips'", FIRST, ".real"),
     "dates in a column": Case(panel(W.assign(tips=W.index)), "'tips'", FIRST, "to_numeric"),
     "all missing": Case(panel(W * np.nan), "", "", "give more data"),
 }

@@ -50,6 +50,34 @@ def test_nothing_is_said_of_the_example(example):
     assert json.loads(example.attrs["warnings"]) == []
 
 
+def test_the_cure_of_a_text_in_a_column_of_numbers_works():
+    frame = W.astype({"slv": object})
+    frame.iloc[150, frame.columns.get_loc("slv")] = "n/a"
+    with pytest.raises(PanelError, match="'n/a'") as caught:
+        made(frame)
+    assert "(cells: 1)" in caught.value.cure
+    exec(caught.value.cure.partition("blank it: ")[2], {"frame": frame, "pd": pd})
+    assert frame["slv"].isna().sum() == 1
+    with pytest.raises(PanelError, match="has none on the row"):
+        made(frame)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("lagged", [False, True])
+def test_covariates_that_are_others_are_refused(share, lagged):
+    """A copy in another unit, or a weighted sum: their effects could not be told apart."""
+    kernel = {"kernel": SILVER.kernel} if lagged else {}
+    frame = W.assign(other=(W["slv"] * W["usd"] ** share) * 31.1)
+    dollar = rl.Control("dollar", "usd", transform="log_return", **kernel)
+    copy = rl.Control("other", "other", transform="log_return", **kernel)
+    signal = replace(SILVER, contemporaneous=not lagged)
+    with pytest.raises(PanelError, match="control 'other'") as caught:
+        made(frame, signals=(signal,), controls=(dollar, copy))
+    assert "linear function" in caught.value.rule
+    assert "drop control 'other'" in caught.value.cure
+    made(frame, signals=(signal,), controls=(dollar,))
+
+
 MODELS = sorted((Path(rl.__file__).parents[2] / "models").glob("*.toml"))
 
 

@@ -123,6 +123,25 @@ def test_other_encodings_are_refused(tmp_path):
         read_series(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_an_encoding_that_shows_is_read(tmp_path, encoding):
+    """As in what Excel saves as Unicode text."""
+    path = tmp_path / "unicode.txt"
+    path.write_text(GOOD.replace(",", "\t"), encoding=encoding)
+    pd.testing.assert_frame_equal(read_series(path), read_series(write(tmp_path, GOOD)))
+
+
+def test_a_header_in_between_loses_no_rows_by_the_cure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "date,silver\n2026-01-09,1\n2026-01-16,2\n2026-01-23,3\n"
+    header, *rows = text.splitlines()
+    Path("twice.csv").write_text("\n".join([header, *rows[:2], header, *rows[2:]]), encoding="utf-8")
+    with pytest.raises(PanelError, match="repeated in line 4") as caught:
+        read_series("twice.csv")
+    frame = eval(caught.value.cure.partition(", without")[0], {"read_series": read_series, "pd": pd})
+    pd.testing.assert_frame_equal(frame, read_series(write(tmp_path, text)))
+
+
 @pytest.mark.parametrize("form", ["index", "timestamps", "days"])
 def test_parquet_gives_the_same_frame_as_csv(tmp_path, form):
     pytest.importorskip("pyarrow")

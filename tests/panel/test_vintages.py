@@ -119,7 +119,7 @@ def test_one_column_against_another_each_as_it_stood():
 
 def test_controls_and_signals_of_the_same_week_hold_the_frames_values():
     frame = frame_of(8)
-    control = Control("dollar", "usd", transform="log_return")
+    control = Control("dollar", "usd", transform="log_return", periods=2)
     signal = Signal("dollar", "usd", kernel=NoLag())
     spec = spec_of(DOLLAR, controls=(control,), signals=(signal,))
     one, two = (make_panel(spec, frame, vintages=given) for given in (None, revised(frame, "usd", "W-MON", 3)))

@@ -346,6 +346,8 @@ def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, req
         cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
     elif (above := _line(cells.index, place)) and str(cells.iloc[place]).strip().strip("<>").lower() in DATE_NAMES:
         cure = f"{request.call(skiprows=above - 1)}, since the header is in line {above}"
+        if place and found.iloc[:place].notna().all():
+            cure = f"{request.rows(f'.drop(index={place})')}, without the header that is repeated in line {above}"
     elif not place and only:
         cure = f"{request.rows('.iloc[1:]')}, without the line below the header"
     elif texts.str.contains("[A-Za-z]").all() and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all():

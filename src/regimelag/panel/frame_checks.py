@@ -220,6 +220,11 @@ def _numbers(frame: pd.DataFrame, column: str, asked: str) -> np.ndarray:
         cure = f"frame[{column!r}] = pd.to_numeric(frame[{column!r}])"
         if pd.api.types.is_bool_dtype(cells):
             cure = f"frame[{column!r}] = frame[{column!r}].astype(float)"
+        elif pd.api.types.is_complex_dtype(cells):
+            cure = f"frame[{column!r}] = frame[{column!r}].to_numpy().real, if the imaginary parts mean nothing"
+        elif (strange := cells.notna() & pd.to_numeric(cells.astype(str), errors="coerce").isna()).any():
+            cure = f"correct what is no number (cells: {strange.sum()}), or blank it: "
+            cure += f"frame[{column!r}] = pd.to_numeric(frame[{column!r}], errors='coerce')"
         came = f"column {column!r} holds {cells.dtype}{_first_strange(cells)}"
         raise PanelError(asked, "columns hold real numbers", came, cure)
     values = cells.to_numpy(dtype=float, na_value=np.nan)

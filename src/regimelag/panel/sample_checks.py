@@ -23,6 +23,7 @@ LARGEST = 1e150
 # Residual share of a response's standard deviation that rounding of its copy may leave.
 COPY = 1e-4
 DETERMINED = "covariates and other responses leave something of a response to explain"
+DISTINCT = "no covariate is a linear function of the others, so that each has an effect of its own"
 
 
 def check_window(
@@ -116,6 +117,20 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
         if _determine([other.value[rows] for other in now], y):
             came = f"{response.label} is a sum of multiples of {', '.join(other.label for other in now)}"
             raise PanelError(asked, DETERMINED, came, f"drop one of them, such as {now[-1].label}")
+    for group, places in ((now, rows), (lagged, np.arange(first - spec.max_lag if lagged else first, rows[-1] + 1))):
+        _check_distinct(group, places, asked)
+
+
+def _check_distinct(covariates: Sequence[AlignedSeries], rows: npt.NDArray[np.int64], asked: str) -> None:
+    """Refuse a covariate that is a linear function of those before it."""
+    for n, one in enumerate(covariates):
+        before = list(covariates[:n])
+        same = [other for other in before if _determine([other.value[rows]], one.value[rows])]
+        if same or _determine([other.value[rows] for other in before], one.value[rows]):
+            others = ", ".join(other.label for other in same[:1] or before)
+            came = f"{one.label} is {others}" if same else f"{one.label} is a sum of multiples of {others}"
+            came += ", up to a factor and a constant" if same else ""
+            raise PanelError(asked, DISTINCT, came, f"drop {one.label}, or give it another column")
 
 
 def _check_own_past(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ ASCII_BASED = ("utf-8", "utf-8-sig", "latin-1", "ascii", "cp1252")
 def _text(
     file: Path, date: str | None, marks: dict[str, Any], options: dict[str, Any], request: Request
 ) -> pd.DataFrame:
-    options = {"encoding": "utf-8-sig", "skipinitialspace": True} | options
+    options = {"encoding": _encoding(file), "skipinitialspace": True} | options
     lines = None
     if not request.given.keys() & options.keys() - {"encoding"}:
         options["sep"], lines, header = _check_lines(file, str(options["encoding"]), request)
@@ -190,6 +191,19 @@ def _text(
     blank = [name for name in table.columns if name.startswith("Unnamed: ") and table[name].isna().all()]
     table = table.drop(columns=blank)
     return table.dropna(how="all").set_axis([labels[n] for n in table.index[table.notna().any(axis=1)]], axis=0)
+
+
+def _encoding(file: Path) -> str:
+    """UTF-16 or UTF-32 if the file begins so, as what Excel calls Unicode text does; otherwise UTF-8."""
+    with file.open("rb") as content:
+        mark = content.read(4)
+    # The mark of UTF-32 begins with that of UTF-16.
+    for encoding, marks in (("utf-32", (BOM_UTF32_LE, BOM_UTF32_BE)), ("utf-16", (BOM_UTF16_LE, BOM_UTF16_BE))):
+        if mark.startswith(marks):
+            return encoding
+    # Without a mark every second byte of a header is null.
+    even, odd = (mark[n::2] == bytes(2) for n in (0, 1))
+    return "utf-8-sig" if even == odd else "utf-16-be" if even else "utf-16-le"
 
 
 def _check_lines(file: Path, encoding: str, request: Request) -> tuple[str, list[int], bool]:
