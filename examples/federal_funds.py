@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
+import textwrap
 import time
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def main() -> None:
     print(f"Compiled, searched and sampled in {time.perf_counter() - began:.0f} s.\n")
     table = rl.modes(idata)
     print(table)
-    print("\nLog-likelihood at each mode:", *(f"{value:.2f}" for value in idata["modes"]["loglik"].to_numpy()))
+    likelihoods = ", ".join(f"{value:.2f}" for value in idata["modes"]["loglik"].to_numpy())
+    print("", *textwrap.wrap(f"Log-likelihood at each mode: {likelihoods}", 100), sep="\n")
     print("", rl.sentences(idata), sep="\n")
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -121,8 +123,8 @@ def main() -> None:
     idata["log_likelihood"] = xr.DataTree(predictive_terms(runs, *data))
     stacking = rl.evaluation.stack_chains(idata)
     print("", stacking[["member_of", "weight"]].to_dataframe().round(3), sep="\n")
-    per_cluster = ["cluster_weight", "elpd", "elpd_difference", "difference_se", "reliability"]
-    print(stacking[per_cluster].to_dataframe().round(3).to_string())
+    print(stacking[["cluster_weight", "elpd", "elpd_difference", "difference_se"]].to_dataframe().round(3))
+    print(*textwrap.wrap(f"Leave-one-out: {'; '.join(map(str, stacking['reliability'].to_numpy()))}", 100), sep="\n")
     print("", rl.sentences(rl.evaluation.stacked_posterior(idata, stacking)), sep="\n")
 
 

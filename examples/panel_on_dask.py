@@ -59,7 +59,8 @@ def main() -> None:
     if arguments.data is None:
         table.insert(0, "truth", pd.Series(TRUTHS))
     print(f"\n{table.to_string(float_format='{:.2f}'.format)}")
-    print("\nEffects are elasticities, lags in weeks. The lag of an effect that may be none should not be interpreted.")
+    print("\nEffects are elasticities, lags in weeks.")
+    print("The lag of an effect that may be none should not be interpreted.")
     rule, least = decision_threshold(), decision_threshold(len(tasks))
     draw(fits, out / "panel_on_dask.png")
     print(f"Lagged effect of silver on each asset, with 90 % intervals: {out / 'panel_on_dask.png'}")

@@ -81,14 +81,14 @@ def test_a_score_shows_each_period_and_the_distance_from_uniform():
 
 
 def test_modes_show_weight_and_draws():
-    table = pd.DataFrame(
-        {"weight": [0.7, 0.3, np.nan], "log_posterior": [0.0, -1.0, -9.0], "starts": [20, 4, 0], "draws": [0.9, 0, 0.1]}
-    )
-    ax = rl.plots.plot_modes(table)
+    every = {"weight": [0.7, 0.3, np.nan, 1e-6], "draws": [0.9, 0, 0.1, 0.0], "starts": [20, 1, 0, 3]}
+    found = pd.DataFrame(every | {"log_posterior": [0.0, -1.0, -9.0, -20.0]})
+    ax, table = rl.plots.plot_modes(found), found[:3]
     weights, draws = ([bar.get_width() for bar in container] for container in ax.containers)
     np.testing.assert_array_equal(weights, table["weight"])
     np.testing.assert_array_equal(draws, table["draws"])
-    assert ax.get_yticklabels()[0].get_text() == "mode 0, 20 starts"
+    assert [label.get_text() for label in ax.get_yticklabels()[:2]] == ["mode 0, 20 starts", "mode 1, 1 start"]
+    assert "1 more mode has less than 0.001" in ax.get_xlabel()
     assert ax.yaxis_inverted()
 
 

@@ -89,7 +89,7 @@ def label_rows(ax: Axes, labels: Sequence[str]) -> None:
 
 def label_dates(ax: Axes) -> None:
     """Label an axis of dates concisely, with as many labels as fit."""
-    locator = AutoDateLocator(minticks=2, maxticks=max(4, int(1.3 * _inches(ax)[0])))
+    locator = AutoDateLocator(minticks=2, maxticks=max(5, int(1.3 * _inches(ax)[0])))
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 

@@ -63,7 +63,7 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
         ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
     if float(values.min()) > 0:
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         ax.yaxis.set_minor_formatter(_few_labels(ax))
     scenario = str(forecast.attrs["scenario"])
     name = str(forecast[nm.RESPONSE].item()) if nm.RESPONSE in forecast.coords else forecast.attrs.get("response", "")

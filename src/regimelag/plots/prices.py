@@ -192,5 +192,5 @@ def _log_scale(ax: Axes, values: np.ndarray) -> None:
     ax.set_yscale("log")
     few = values.max() / values.min() < DECADES
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())

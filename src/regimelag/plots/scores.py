@@ -28,6 +28,8 @@ from regimelag.spec import names as nm
 
 # Number of intervals at whose edges the band of PIT values is evaluated.
 PIT_BINS = 50
+# Least weight, or share of the draws, of a mode that is drawn.
+SHOWN = 0.001
 
 
 @styled
@@ -150,17 +152,20 @@ def plot_modes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        One row per mode in descending order of weight; modes that the search did not find have draws but no weight.
+        One row per mode with a weight or a share of draws of 0.001 at least, in the table's order; the number of others
+        is in the label of the axis. Modes that the search did not find have draws but no weight.
     """
     require_reading("plot_modes", table, "modes(idata)", pd.DataFrame, lambda one: "log_posterior" in one.columns)
-    ax = axes_or_new(ax, 0.9 + 0.4 * len(table))
-    rows = np.arange(len(table))
-    ax.barh(rows - 0.2, table["weight"], 0.38, color=PRIOR, label="weight by Laplace's approximation")
-    ax.barh(rows + 0.2, table["draws"], 0.38, color=POSTERIOR, label="share of the draws")
-    label_rows(
-        ax, [f"mode {name}, {row.starts} starts" for name, row in zip(table.index, table.itertuples(), strict=True)]
-    )
-    ax.set(xlim=(0, 1), xlabel="share", title="Modes of the posterior")
+    shown = table[(table[["weight", "draws"]] >= SHOWN).any(axis=1)]
+    ax = axes_or_new(ax, 0.9 + 0.4 * len(shown))
+    rows = np.arange(len(shown))
+    ax.barh(rows - 0.2, shown["weight"], 0.38, color=PRIOR, label="weight by Laplace's approximation")
+    ax.barh(rows + 0.2, shown["draws"], 0.38, color=POSTERIOR, label="share of the draws")
+    starts = [f"{count} {'start' if count == 1 else 'starts'}" for count in shown["starts"]]
+    label_rows(ax, [f"mode {name}, {count}" for name, count in zip(shown.index, starts, strict=True)])
+    rest = len(table) - len(shown)
+    more = f"; {rest} more {'mode has' if rest == 1 else 'modes have'} less than {SHOWN:g} of both" if rest else ""
+    ax.set(xlim=(0, 1), xlabel=f"share{more}", title="Modes of the posterior")
     return finish(ax)
 
 
