@@ -37,6 +37,8 @@ UNSTABLE = 0.7
 FEW = 100
 # Power-scaling sensitivity above which a quantity is sensitive: Kallioinen et al. (2024).
 SENSITIVE = 0.05
+# Draws below which importance weights have no tail to smooth, and sensitivities are missing.
+FEWEST = 10
 
 
 def information_gained(posterior: np.ndarray, prior: np.ndarray, *, effective: float | None = None) -> float:
@@ -269,7 +271,8 @@ def prior_sensitivity(
     pandas.DataFrame
         One row per quantity: the sensitivities ``prior`` and ``likelihood`` of `arviz.psense_summary` (sensitive above
         0.05); ``prior_pull`` and ``likelihood_pull``, the change in the posterior mean per doubling of the weight of
-        the priors and of the likelihood: ln 2 times its covariance with their log density.
+        the priors and of the likelihood: ln 2 times its covariance with their log density. NaN with fewer than ten
+        draws.
 
     Notes
     -----
@@ -279,6 +282,9 @@ def prior_sensitivity(
     groups = {"log_prior": log_prior, nm.LOG_LIKELIHOOD: one_step.to_dataset(name=nm.RESPONSE_VALUE)}
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
     scaled = prior_components(spec, log_prior)
+    if quantities.sizes[nm.CHAIN] * quantities.sizes[nm.DRAW] < FEWEST:
+        names = ["prior", "likelihood", "prior_pull", "likelihood_pull"]
+        return pd.DataFrame(np.nan, index=range(quantities.sizes["quantity"]), columns=names)
     with _quiet("arviz_stats.psense"):
         found = az.psense_summary(tree, prior_var_names=scaled, threshold=SENSITIVE)
     for name, part in (("prior", log_prior[scaled]), ("likelihood", groups[nm.LOG_LIKELIHOOD])):

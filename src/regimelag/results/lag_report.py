@@ -161,6 +161,7 @@ def lag_report(
     _check_arguments(threshold, slabs)
     after, before = (_quantities(view, group, within) for group in GROUPS)
     rows = list(after)
+    before = {row: before[row] if row in before else _alike(before, row) for row in rows}
     table: dict[Row, dict[tuple[str, str], Any]] = {row: {} for row in rows}
     for group, found in zip(GROUPS, (after, before), strict=True):
         for row in rows:
@@ -257,6 +258,13 @@ def _varying(values: xr.DataArray) -> list[str]:
     """Dimensions other than chain and draw over which the draws are not all alike."""
     rest = [str(dim) for dim in values.dims if dim not in SAMPLE]
     return [dim for dim in rest if bool((values.max(dim) > values.min(dim)).any())]
+
+
+def _alike(found: Mapping[Row, xr.DataArray], row: Row) -> xr.DataArray:
+    """Draws of one entry where all are alike, as where deviations vanish beside a huge level: those of the average."""
+    if row.quantity in GAPS.values():
+        return xr.zeros_like(found[Row(row.response, row.signal, MEAN_LAG)])
+    return found[Row(row.response, row.signal, row.quantity)]
 
 
 def _lag_quantities(lag: xr.Dataset, response: str, signal: str) -> Iterator[tuple[Row, xr.DataArray]]:

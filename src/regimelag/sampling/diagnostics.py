@@ -17,6 +17,9 @@ from regimelag.panel.checks import panel_hash
 from regimelag.sampling.modes import NEGLIGIBLE
 from regimelag.sampling.modes_dataset import missed_modes
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.priors import DISTRIBUTIONS, ENDS
+from regimelag.spec.terms import model_terms
 
 RHAT_LIMIT, ESS_LIMIT, DIVERGENT_LIMIT = 1.01, 400, 0.001
 BFMI_LIMIT = 0.3
@@ -60,6 +63,21 @@ def undefined_draws(values: xr.Dataset) -> list[str]:
         name: (~np.isfinite(array)).sum().item() for name, array in values.data_vars.items() if array.dtype.kind == "f"
     }
     return [f"{name}: {count:,} of {values[name].size:,}" for name, count in bad.items() if count]
+
+
+def require_kernels(spec: ModelSpec, group: str, parameters: xr.Dataset) -> None:
+    """Refuse draws of kernel parameters outside the support of their priors, which have no lag weights."""
+    terms = [term for lag in model_terms(spec, parameters.sizes.get(nm.EPISODE, 1)).lags for term in lag.kernel]
+    for parameter in (parameter for term in terms for parameter in term.parameters()):
+        low, high = ENDS.get(DISTRIBUTIONS[parameter.prior.distribution].support, (-np.inf, np.inf))
+        held = parameters.get(parameter.name)
+        if held is None or held.dtype.kind not in "iuf":
+            continue
+        outside = int(((held <= low) | (held >= high)).sum())
+        if outside:
+            rule = f"draws of {parameter.name} are between {low:g} and {high:g}, as its prior says"
+            cure = "sample again; if the draws come from a file, copy the file again from where it was saved"
+            raise FitError(f"the {group} of a fit", rule, f"{outside} of {held.size} outside", cure)
 
 
 def require_fit(asked: str, idata: object) -> None:

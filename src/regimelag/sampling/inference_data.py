@@ -34,7 +34,7 @@ from regimelag.panel.slicing import in_natural_units
 from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.runtime.process import one_thread_at_a_time
-from regimelag.sampling.diagnostics import require_fit, store_diagnostics, undefined_draws
+from regimelag.sampling.diagnostics import require_fit, require_kernels, store_diagnostics, undefined_draws
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.sampling.relabel import relabelled
 from regimelag.spec import names as nm
@@ -188,6 +188,8 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
                 _check_whole(spec, held)
     if group == "posterior":
         _require_defined("the posterior of a fit", parameters)
+    if spec is not None:
+        require_kernels(spec, group, parameters)
     return parameters
 
 
