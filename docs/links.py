@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.without_figure = [
             name.group().strip("<>")
             for cell in text.split(CELL)[1:]
-            if (name := DRAWS.search(cell)) and "<img" not in cell
+            if (name := DRAWS.search(cell.partition("</pre>")[0])) and "<img" not in cell
         ]
         self.feed(text)
 

@@ -137,21 +137,21 @@ def test_a_damaged_file_is_set_aside_and_its_run_done_again(quiet, damage):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut off", "a list", "no text", "deep"])
-def test_damaged_settings_are_said_and_the_cure_works(quiet, damage):
+def test_damaged_settings_are_set_aside_and_no_run_done_again(quiet, damage):
     notes, options = quiet
     file = options["folder"] / "settings.json"
     with ThreadPoolExecutor(1) as pool:
         first = run_all(partial(noted, notes), range(3), executor=pool, **options)
         file.write_bytes(DAMAGES[damage])
-        with pytest.raises(rl.errors.FitError, match=r"settings\.json is damaged") as caught:
-            run_all(partial(noted, notes), range(3), executor=pool, **options)
-        assert caught.value.cure.startswith(f"delete {file} and call again")
-        file.unlink()
-        assert run_all(partial(noted, notes), range(3), executor=pool, **options) == first
-        # Other settings are known without the file as well.
-        file.unlink()
-        with pytest.raises(rl.errors.FitError, match=r"000000\.json was made with others"):
-            run_all(partial(noted, notes), range(3), executor=pool, **(options | {"settings": {"size": 4}}))
+        # Other settings are known by the runs, and do not take the folder over.
+        for _ in range(2):
+            with pytest.raises(rl.errors.FitError, match=r"000000\.json was made with others"):
+                run_all(partial(noted, notes), range(3), executor=pool, **(options | {"settings": {"size": 4}}))
+            file.unlink(missing_ok=True)
+        file.write_bytes(DAMAGES[damage])
+        with pytest.warns(UserWarning, match=r"settings\.json is damaged: it is now settings\.json\.damaged"):
+            assert run_all(partial(noted, notes), range(3), executor=pool, **options) == first
+    assert file.with_name("settings.json.damaged").read_bytes() == DAMAGES[damage]
     assert times(notes) == dict.fromkeys(range(3), 1)
 
 

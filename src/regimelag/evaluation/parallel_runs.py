@@ -285,6 +285,15 @@ class _Kept:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder, inside=True)
             held = _json(file)
+            if not held:
+                # What each run was made with is in the run's own file too.
+                for run in sorted(self.folder.glob("[0-9]*.json")):
+                    if (_json(run) or {}).get("key", self.key) != self.key:
+                        raise self._other(f"{run.name} was made with others")
+            if held == {}:
+                aside = file.replace(file.with_name(f"{file.name}.damaged"))
+                warnings.warn(f"{file} is damaged: it is now {aside.name}, and is written anew.", stacklevel=4)
+                held = None
         if held is None:
             try:
                 self._write(file, self.settings)
@@ -293,9 +302,6 @@ class _Kept:
                     with suppress(OSError):
                         self.folder.rmdir()
                 raise
-        elif not held:
-            cure = f"delete {file} and call again: what each run was made with is also in the run's own file"
-            raise FitError(self.asked, f"{SETTINGS} says what the runs were made with", f"{file} is damaged", cure)
         else:
             check_format(self.asked, held, ANEW)
             self._check(held)
