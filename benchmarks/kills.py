@@ -110,7 +110,8 @@ def tasks() -> dict[str, Task]:
     def sbc(at: Path) -> Any:
         options = {"simulations": 4, "thinned": 5, "random_seed": 1, "folder": at / "study"}
         found = in_this_process(rl.evaluation.sbc, alone, panel, sampler=FEW, **options)
-        return str({name: one.to_numpy().tolist() for name, one in found["posterior"].to_dataset().items()})
+        groups = {name: held.to_dataset() for name, held in found.children.items()}
+        return str({at: {name: one.to_numpy().tolist() for name, one in held.items()} for at, held in groups.items()})
 
     def pages(at: Path) -> Any:
         # Numbers and words; a figure holds the time at which it was drawn.
