@@ -91,7 +91,10 @@ def tasks() -> dict[str, Task]:
         return sorted(set(held.table["value"]))
 
     alone = replaced(spec, drivers=(), controls=(), episodes=rl.spec.Episodes(), regimes=rl.spec.Regimes(count=1))
-    panel = hand_panel(alone, 60)
+    dates = pd.date_range("2020-01-03", periods=145, freq="W-FRI")
+    steps = 0.02 * np.random.default_rng(2).standard_normal((len(dates), 2))
+    levels = pd.DataFrame(np.exp(steps.cumsum(axis=0)), index=dates, columns=["price", "metal"])
+    panel = rl.make_panel(alone, levels, start=dates[20])
 
     def in_this_process(study: Callable[..., Any], *args: Any, **options: Any) -> Any:
         with ThreadPoolExecutor(1) as pool:
@@ -101,7 +104,7 @@ def tasks() -> dict[str, Task]:
         return in_this_process(run_all, _slow_square, range(20), settings={}, folder=at / "study")
 
     def backtest(at: Path) -> Any:
-        options = {"start": panel["time"].to_numpy()[40], "every": 7, "stride": 5, "horizons": (1,), "baselines": {}}
+        options = {"start": panel["time"].to_numpy()[105], "every": 7, "stride": 5, "horizons": (1,), "baselines": {}}
         found = in_this_process(
             rl.evaluation.backtest, alone, panel, sampler=FEW, random_seed=1, folder=at / "study", **options
         )

@@ -75,6 +75,7 @@ def page(idata, tmp_path_factory):
     return rl.report(idata, tmp_path_factory.mktemp("reports") / "flagship")
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_other_file(page):
     reader = read(page)
     assert {"link", "iframe"}.isdisjoint(reader.tags)
@@ -89,6 +90,7 @@ def test_the_page_needs_no_other_file(page):
     assert "math" in reader.tags
 
 
+@pytest.mark.slow
 def test_figures_and_tables_are_beside_it(page):
     figures, tables = page.parent / "figures", page.parent / "tables"
     drawn = {path.stem for path in figures.glob("*.png")}
@@ -121,6 +123,7 @@ def test_figures_and_tables_are_beside_it(page):
     assert r"\begin{equation*}" in (page.parent / "model.tex").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_values_appear_under_the_pointer(page, idata):
     prices, lag, filtered, smoothed = read(page).hover
     assert [len(panels) for panels in (prices, lag, filtered, smoothed)] == [2, 1, 1, 1]
@@ -133,18 +136,21 @@ def test_values_appear_under_the_pointer(page, idata):
         assert all(0 <= left <= left + width <= 1 for left, _, width, _ in panel["boxes"])
 
 
+@pytest.mark.slow
 def test_fonts_are_embedded_as_truetype(page):
     for file in (page.parent / "figures").glob("*.pdf"):
         assert b"/FontFile2" in file.read_bytes()
         assert b"/Type3" not in file.read_bytes(), file
 
 
+@pytest.mark.slow
 def test_prices_come_first(page):
     first = base64.b64decode(read(page).sources[0].split(",")[1])
     assert first == (page.parent / "figures" / "prices.png").read_bytes()
     assert 'Shaded: smoothed probability of regime "turbulent", given all data.' in words(page)
 
 
+@pytest.mark.slow
 def test_it_says_what_the_readings_say(page, idata):
     said, report = words(page), rl.lag_report(idata)
     verdicts, notes = report.attrs["verdict"].values(), report.attrs["notes"]
@@ -173,6 +179,7 @@ def test_a_file_is_enough(page, idata, tmp_path):
     assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_exists_is_kept(page, idata, tmp_path):
     before = page.read_bytes()
     with pytest.raises(rl.errors.FitError, match="what exists is kept"):

@@ -222,6 +222,7 @@ def test_a_folder_of_another_tool_is_not_replaced(idata, tmp_path, name):
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["notes.txt", "figures/mine.png", ".git/HEAD"])
 def test_a_report_with_somebodys_files_in_it_is_not_replaced(idata, written, place):
     (written / place).parent.mkdir(exist_ok=True)
