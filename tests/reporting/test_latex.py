@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 from builders import KERNEL, hand_panel, prior_fit, small_spec
@@ -14,6 +15,7 @@ from builders import KERNEL, hand_panel, prior_fit, small_spec
 import regimelag as rl
 from regimelag.model.latex import equations
 from regimelag.reporting.latex import COLUMN, PAGE, broken, typeset
+from regimelag.reporting.tables import parameter_table
 from regimelag.runtime.latex_text import escape, in_ascii, mathematics_width, unescape
 from regimelag.runtime.result_table import Shown
 
@@ -179,3 +181,13 @@ def test_models_are_side_by_side(idata):
     assert float(rows["lagged effect"]) == pytest.approx(median, abs=0.005)
     with pytest.raises(rl.errors.FitError, match="at least one fit has a signal"):
         rl.model_table({})
+
+
+def test_intervals_of_parameters_are_those_of_the_rest_of_the_report():
+    """The 90 % interval, and called so: 0.95 - 0.05 is a little less than 0.9."""
+    spec = small_spec()
+    tree = prior_fit(spec, hand_panel(spec, 12), 40)
+    frame = parameter_table(tree).frame
+    scale = tree["posterior"]["log_scale"].to_numpy().ravel()
+    row = frame.filter(like="log_scale[", axis=0).iloc[0]
+    assert [row["eti90_lb"], row["eti90_ub"]] == pytest.approx(np.quantile(scale, [0.05, 0.95]))

@@ -72,7 +72,7 @@ def move_table(changes: xr.Dataset, sample: str = "") -> Table:
 
 def parameter_table(idata: xr.DataTree, sample: str = "") -> Table:
     """All parameters as ArviZ summarises them."""
-    frame = az.summary(idata, var_names=_sampled(idata), ci_prob=INTERVAL[1] - INTERVAL[0], round_to="none")
+    frame = az.summary(idata, var_names=_sampled(idata), ci_prob=round(INTERVAL[1] - INTERVAL[0], 3), round_to="none")
     frame.index.name = "parameter"
     frame.attrs[OF_SAMPLE] = sample
     caption = "All parameters, in standardised units, as ArviZ summarises them."
