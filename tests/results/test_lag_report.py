@@ -31,6 +31,32 @@ def quantities(report):
     return [key[1:] for key in report.index]
 
 
+@pytest.mark.parametrize("level", [1e300, -1e300])
+def test_entries_of_a_prior_whose_deviations_vanish_are_those_of_its_average(tiny, level):
+    """The rows are those of the posterior."""
+    tree = tiny[2].copy(deep=True)
+    tree["prior"]["effect"][:] = level
+    report = rl.lag_report(tree)
+    whole = row_of(report, "lagged effect")["prior", "median"]
+    for regime in ("calm", "turbulent"):
+        assert row_of(report, "lagged effect", regime=regime)["prior", "median"] == whole
+    assert np.isfinite(row_of(report, "lagged effect", regime="calm")["posterior", "median"])
+
+
+def test_few_draws_have_no_prior_sensitivity(tiny):
+    report = rl.lag_report(tiny[2].isel(draw=[0], missing_dims="ignore"))
+    assert np.isnan(row_of(report, "lagged effect")["evidence", "likelihood"])
+
+
+@pytest.mark.parametrize("group", ["posterior", "prior"])
+def test_kernel_parameters_outside_the_support_of_their_prior_are_refused(tiny, group):
+    tree = tiny[2].copy(deep=True)
+    tree[group]["metal_lag_location"][0, 1] = 0.0
+    with pytest.raises(rl.errors.FitError, match="metal_lag_location") as caught:
+        rl.lag_distribution(tree, group=group)
+    assert "1 of" in caught.value.came
+
+
 def test_report_says_what_the_draws_say(tiny):
     tree = tiny[2]
     report = rl.lag_report(tree, within=(2, 3))

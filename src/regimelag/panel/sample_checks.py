@@ -117,8 +117,8 @@ def check_explained(spec: ModelSpec, tracks: Sequence[AlignedSeries], first: int
         if _determine([other.value[rows] for other in now], y):
             came = f"{response.label} is a sum of multiples of {', '.join(other.label for other in now)}"
             raise PanelError(asked, DETERMINED, came, f"drop one of them, such as {now[-1].label}")
-    for group, places in ((now, rows), (lagged, np.arange(first - spec.max_lag if lagged else first, rows[-1] + 1))):
-        _check_distinct(group, places, asked)
+    _check_distinct(now, rows, asked)
+    _check_distinct(lagged, np.arange(first - spec.max_lag, rows[-1] + 1), asked)
 
 
 def _check_distinct(covariates: Sequence[AlignedSeries], rows: npt.NDArray[np.int64], asked: str) -> None:

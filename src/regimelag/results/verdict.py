@@ -32,13 +32,14 @@ INTERVAL = (0.05, 0.95)
 # Said with claims of states, asymmetry and gains.
 UNMEASURED = "How often such claims are false has not been measured yet."
 # From docs/lags.md, families of claims.
-RIVALS = "constant effects, late effects of the dollar and of real yields, GARCH or a volatility shift"
+RIVALS = "constant effects, late effects of the dollar and of real yields, GARCH errors, a volatility shift"
 STATE_RATE = (
-    "In weekly panels of silver that were simulated without a difference between states, with "
-    f"{RIVALS}, or independent drivers, 10 of 3,202 fits claimed one."
+    "In weekly panels of silver that were simulated without a difference between states 10 of 3,202 fits claimed one "
+    f"(rivals: {RIVALS}, independent drivers)."
 )
 ASYMMETRY_RATE = (
-    f"In weekly panels of silver that were simulated without an asymmetry, with {RIVALS}, 0 of 1,401 fits claimed one."
+    "In weekly panels of silver that were simulated without an asymmetry 0 of 1,401 fits claimed one "
+    f"(rivals: {RIVALS})."
 )
 
 
