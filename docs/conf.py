@@ -32,6 +32,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "autolink"
+smartquotes = False  # quotes in code stay as they are typed
 
 # ---- pages: Markdown whose code cells are run; one that raises fails the build
 
