@@ -184,7 +184,7 @@ def test_another_level_a_bad_value_and_missing_dates_are_said():
     said = rl.sentences(rl.evaluation.cross_check(one, other.drop(other.index[20:100])))
     assert len(said) == 3
     assert "31.1 times" in said[0]
-    assert f"50% on {one.index[200].date()}" in said[1]
+    assert f"50 % on {one.index[200].date()}" in said[1]
     assert "80 dates are in the first source alone" in said[2]
 
 

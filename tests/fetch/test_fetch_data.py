@@ -122,7 +122,7 @@ def test_the_page_on_data_does_what_it_says(servers, tmp_path):
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
-    assert "as it stood on their date" in names["panel"].attrs["notes"]
+    assert "the values known on the date of each row" in names["panel"].attrs["notes"]
     assert str(names["then"]["dollar_index"].last_valid_index().date()) == "2016-06-24"
     assert (tmp_path / "home" / "regimelag" / "fred-DTWEXBGS-vintages.csv").is_file()
 

@@ -78,7 +78,7 @@ def test_dividends_are_reinvested_and_the_fee_is_taken_out_of_silver(server, tmp
     # 17.88 years at half a per cent, and a day's worth from row to row.
     np.testing.assert_allclose(growth.iloc[0], 1.0935, atol=1e-4)
     np.testing.assert_allclose(np.diff(np.log(growth)), 0.005 / 365.25, rtol=1e-9)
-    assert "0.5% a year" in " ".join(frame.attrs["notes"])
+    assert "0.5 % a year" in " ".join(frame.attrs["notes"])
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the real panels are not in {DATA}; set REGIMELAG_DATA")

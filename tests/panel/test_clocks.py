@@ -106,19 +106,19 @@ def test_the_later_close_leads_by_a_row_as_much_as_the_hours_between_are_of_the_
     assert lead == pytest.approx(max(-between, 0.0), abs=4 * error)
     assert len(caught) == (between > 0)
     assert rl.describe_panel(panel).loc[("signal", "silver"), "hours_after"] == signal_hour - response_hour
-    share = f"{abs(between):.1%} of the row"
+    share = f"{100 * abs(between):.1f} % of a row"
     says = [note for note in notes_of(panel) if share in note]
     if between > 0:
         assert share in str(caught[0].message)
-        assert "makes a lag of one row" in str(caught[0].message)
+        assert "creates a spurious lag of one row" in str(caught[0].message)
         assert says == [str(caught[0].message)]
     elif between < 0:
         assert len(says) == 1
-        assert "makes no lag, but a lead" in says[0]
+        assert "creates no spurious lag, but a lead" in says[0]
 
 
 def test_the_london_fix_as_response_is_warned_of_and_as_signal_is_not():
-    with pytest.warns(UserWarning, match="'slv' of signal 'silver' closes 9 hours after the response's 'btc'"):
+    with pytest.warns(UserWarning, match="'silver' typically closes 9 hours after the response's 'btc'"):
         rl.make_panel(timed(LONDON_NOON, NEW_YORK), daily())
     panel = quiet(timed(NEW_YORK, LONDON_NOON), daily())
     assert any("closes 9 hours before" in note for note in notes_of(panel))
@@ -172,7 +172,7 @@ def test_each_response_and_each_column_of_a_signal_is_looked_at():
     assert len(caught) == 1
     gold = rl.Control("gold", "usd", "log_return", close="23:00 UTC")
     spec = timed("21:00 UTC", "21:00 UTC", signals=(replace(SILVER, close="21:00 UTC", beyond="usd"),))
-    with pytest.warns(UserWarning, match="Column 'usd' of signal 'silver' closes 2 hours after"):
+    with pytest.warns(UserWarning, match="Column 'usd' of signal 'silver' typically closes 2 hours after"):
         rl.make_panel(replace(spec, controls=(gold,)), frame)
 
 

@@ -103,7 +103,7 @@ def test_a_column_without_vintages_stands_by_its_delay():
     without = make_panel(spec, frame)
     np.testing.assert_array_equal(natural(with_them)["yield"], natural(without)["yield"])
     assert (natural(with_them)["dollar"] != natural(without)["dollar"]).any()
-    assert "as it stood on their date" in describe_panel(with_them).attrs["notes"][-1]
+    assert "the values known on the date of each row" in describe_panel(with_them).attrs["notes"][-1]
 
 
 def test_one_column_against_another_each_as_it_stood():

@@ -277,7 +277,7 @@ def test_words_of_a_difference_whose_average_is_not_claimed():
         "; the effect is stronger in turbulent than in calm. The average effect is not distinguished from none." in said
     )
     assert f"P(> 0) = {np.mean(found.effect > 0):.3f}" in said
-    assert "; its place is said only if the average effect is claimed." in said
+    assert "; a lag is reported only if the average effect is claimed." in said
     assert "Rival explanations in the model: volatility by regime." in said
     assert "on average 1.11 times where the power is 0.8" in said
     assert "1.10 times where the power is 0.8 and 1.29 times" in verdict(dataclasses.replace(found, family=3))
@@ -290,8 +290,8 @@ def test_words_of_a_difference_whose_average_is_not_claimed():
 def test_words_of_a_lag_that_is_its_prior():
     said = verdict(findings(information=0.2))
     assert said.startswith("A positive lagged effect")
-    assert "The lag's place is not identified: the data told 0.20 nats" in said
-    assert "0.25 are asked for" in said
+    assert "The lag is not identified: the posterior of the" in said
+    assert "information gain 0.20 nats, at least 0.25 needed" in said
 
 
 def test_words_where_nothing_is_identified():
@@ -393,7 +393,7 @@ def test_words_on_lags_of_episodes(after, words):
     assert f"exceeds 4 weeks with probability {after:.2f}, before the data 0.45" in said
     hidden = verdict(weak(lag_gap={"episodes": (after, 0.45)}))
     assert words not in hidden
-    assert "Nor can it be told whether the lag differs between episodes." in hidden
+    assert "Whether the lag differs is not identified either, between episodes." in hidden
 
 
 def test_the_documents_state_the_rule_in_force():

@@ -123,7 +123,8 @@ def fetch_market(
         notes.append(age_note(column, symbol, held))
         if (column, symbol) == ("silver_usd", symbols["silver_usd"]):
             values[column] = without_fee(values[column])
-            notes.append(f"The trust's fee of {FEE:.1%} a year since {FEE_SINCE.date()} is taken out of {column!r}.")
+            fee = f"{100 * FEE:.1f} % a year since {FEE_SINCE.date()}"
+            notes.append(f"The trust's fee of {fee} is taken out of {column!r}.")
         origin[column] = origin_attrs(symbol, held)
     return wide_frame(values, notes, origin)
 

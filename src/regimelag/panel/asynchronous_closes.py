@@ -139,19 +139,20 @@ def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
 def sentence(gap: ClockGap) -> str:
     """Warning that a signal closes after the response."""
     return (
-        f"Column {gap.column!r} of signal {gap.name!r} closes {gap.hours:.3g} hours after the response's "
-        f"{gap.response_column!r}, typically: what happens in between stands on this row of the signal and on the next "
-        f"row of the response, so the clock makes a lag of one row, of {gap.share:.1%} of the row and more if those "
-        "hours are busy. Take both at one hour, or do not read a lag of one row."
+        f"Column {gap.column!r} of signal {gap.name!r} typically closes {gap.hours:.3g} hours after the response's "
+        f"{gap.response_column!r}. News of these hours is in this row of the signal and in the next row of the "
+        "response, which creates a spurious lag of one row. Its size is the share of these hours, "
+        f"{100 * gap.share:.1f} % of a row, or more if they are volatile. Use prices of the same hour, or do not "
+        "interpret a lag of one row."
     )
 
 
 def _on_lead(gap: ClockGap) -> str:
     return (
-        f"Column {gap.column!r} of signal {gap.name!r} closes {-gap.hours:.3g} hours before the response's "
-        f"{gap.response_column!r}, typically: what happens in between stands on this row of the response and on the "
-        f"next row of the signal. That makes no lag, but a lead of one row, of {-gap.share:.1%} of the row or more, "
-        "and a lag in a model of the reverse direction."
+        f"Column {gap.column!r} of signal {gap.name!r} typically closes {-gap.hours:.3g} hours before the response's "
+        f"{gap.response_column!r}. News of these hours, {-100 * gap.share:.1f} % of a row, is in this row of the "
+        "response and in the next row of the signal. That creates no spurious lag, but a lead of one row, which is a "
+        "spurious lag in a model of the reverse direction."
     )
 
 

@@ -245,8 +245,8 @@ def _on_beyond(tracks: Sequence[AlignedSeries]) -> list[str]:
             unit = "%" if track.series.transform in LOGARITHMIC else "unit"
             taken = f"{track.slope:.3g} {unit}{'s' if unit == 'unit' else ''}"
             notes.append(
-                f"{track.series.name} beyond {track.series.beyond}: 1 {unit} of {track.series.beyond} takes {taken} of "
-                f"{track.series.column} with it, as learned on the window's rows; the signal is what is left."
+                f"{track.series.name} beyond {track.series.beyond}: {track.series.column} moves by {taken} with 1 "
+                f"{unit} of {track.series.beyond}, estimated on the window; the signal is the residual."
             )
     return notes
 

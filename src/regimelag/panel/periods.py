@@ -185,7 +185,7 @@ def spurious_lags(
 
 def _on_average(track: AlignedSeries, first: int, stated: Mapping[str, str]) -> Iterator[str]:
     kinds = {stated.get(column, "") for column in track.series.columns}
-    makes = "A lag of one row then comes from averaging (Working 1960): do not read one, or take the last values."
+    makes = "Averages create a spurious lag of one row (Working 1960): use last values, or do not interpret such a lag."
     if "average" in kinds:
         yield f"Values of {track.label} are averages of their periods. {makes}"
     elif not kinds - {""} and track.series.transform != "level" and track.series.periods == 1:
@@ -205,9 +205,9 @@ def _on_late(response: AlignedSeries, signal: AlignedSeries, first: int) -> Iter
     if _looks_late(same, before, earlier, LATE_Z / np.sqrt(max(np.isfinite(y).sum(), 1))):
         yield (
             f"{response.label.capitalize()} correlates {before:.2f} with {signal.label} one row before, {same:.2f} on "
-            f"the same row and {earlier:.2f} two rows before. Dates that are a row late look so (a price stamped 00:00 "
-            "is the close of the day before), and so do averages of periods. Check the dates against a second source "
-            "before you read a lag of one row."
+            f"the same row and {earlier:.2f} two rows before. Dates that are one row late cause this (a price stamped "
+            "00:00 is the close of the day before), and averages of periods do too. Check the dates against a second "
+            "source before you interpret a lag of one row."
         )
 
 
@@ -235,8 +235,8 @@ def _on_late_dates(
     if _looks_late(same, before, earlier, DATES_Z / np.sqrt(len(y))):
         yield (
             f"From date to date column {own!r} correlates {before:.2f} with column {other!r} one date before, "
-            f"{same:.2f} on the same date and {earlier:.2f} two dates before. Dates of {own!r} that are a day late "
-            "look so (a price stamped 00:00 is the close of the day before), and make a part of the lag of one row. "
+            f"{same:.2f} on the same date and {earlier:.2f} two dates before. Dates of {own!r} that are one day late "
+            "cause this (a price stamped 00:00 is the close of the day before), and a part of a lag of one row. "
             "Check the dates against a second source."
         )
 

@@ -161,7 +161,7 @@ def _values(
         else:
             found[column] = numbers
     notes = [f"Columns that hold no numbers were omitted: {truncate_list(left, most=20)}."] if left else []
-    notes += [f"Per cents are read as numbers, 2.5% as 2.5, in {truncate_list(percent, most=20)}."] if percent else []
+    notes += [f"Per cents are read as numbers, 2.5 % as 2.5, in {truncate_list(percent, most=20)}."] if percent else []
     if not found:
         came = f"columns {truncate_list(names, most=20)}, all of text"
         cure = f"{request.call(thousands=',')} or {request.call(decimal=',')}, if numbers are written so"

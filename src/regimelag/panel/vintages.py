@@ -174,7 +174,7 @@ def vintage_notes(releases: Mapping[str, Releases], rows: pd.DatetimeIndex) -> l
         used = one.published[one.published <= rows[-1].to_datetime64()]
         if len(used):
             notes.append(
-                f"Where column {column!r} stands by its publication, rows use it as it stood on their date, both ends "
-                f"of a change alike: {len(np.unique(used))} vintages from {pd.Timestamp(used[0]).date()} on."
+                f"Column {column!r} has the values known on the date of each row, at both ends of a change: "
+                f"{len(np.unique(used))} vintages from {pd.Timestamp(used[0]).date()} on."
             )
     return notes

@@ -231,7 +231,7 @@ def _not_identified(found: Findings, made: Claims) -> list[str]:
     said += _states(found, made)
     said.append(f"{_lag(found)}; the lag of an effect that may be none should not be interpreted.")
     if found.lag_gap:
-        said.append(f"Nor can it be told whether the lag differs between {' or '.join(found.lag_gap)}.")
+        said.append(f"Whether the lag differs is not identified either, between {' or '.join(found.lag_gap)}.")
     return said
 
 
@@ -243,7 +243,7 @@ def _of_states_alone(found: Findings, made: Claims) -> list[str]:
     said = [f"A lagged effect of {found.name} that differs {_listed(tuple(places))}."]
     said += [_regimes(found, made)] if found.by_regime else []
     said += [*_states(found, made), "The average effect is not distinguished from none.", *_average(found)]
-    said.append(f"{_lag(found)}; its place is said only if the average effect is claimed.")
+    said.append(f"{_lag(found)}; a lag is reported only if the average effect is claimed.")
     most = max(
         count_pairs(len(found.by_regime)) if made.regime_differences else 1,
         STRICTER * len(found.by_state) if states else 1,
@@ -343,9 +343,9 @@ def _ordered(by: Mapping[str, np.ndarray], stronger: Pairs, opposite: Pairs) -> 
 def _place(found: Findings, made: Claims) -> str:
     if not made.lag:
         return (
-            f"The lag's place is not identified: the data told {_nats(found)} of the {found.lag_name}, "
-            f"{_interval(found.lag, 1)} {found.unit} against {_interval(found.prior_lag, 1)} before them, and "
-            f"{INFORMATION} are asked for."
+            f"The lag is not identified: the posterior of the {found.lag_name}, {_interval(found.lag, 1)} "
+            f"{found.unit}, is close to the prior, {_interval(found.prior_lag, 1)} (information gain {_nats(found)}, "
+            f"at least {INFORMATION} needed)."
         )
     low, high = found.within
     inside = np.mean((found.lag >= low) & (found.lag <= high))

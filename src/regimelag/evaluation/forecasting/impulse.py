@@ -362,6 +362,6 @@ def _extrapolation(spec: ModelSpec, panel: xr.Dataset, signal: Signal, moves: np
     over = "one row" if rows == 1 else f"{rows} rows"
     held = f"those that the window saw answered lie between {sums.min():.2f} and {sums.max():.2f}"
     return (
-        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; {held}. That the response goes on in "
-        "proportion is the model's assumption, not the data's."
+        f"An extrapolation: {signal.name} moves by {total:.2f} over {over}; {held}. That the response "
+        "stays proportional is an assumption of the model."
     )

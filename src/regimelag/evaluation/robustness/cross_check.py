@@ -107,7 +107,8 @@ def _differences(name: str, row: dict[str, object]) -> list[str]:
     if np.isfinite(ratio) and abs(ratio - 1.0) > LEVEL:
         found.append(f"{name}: the second source is {ratio:.4g} times the first, as with another unit or adjustment.")
     if np.isfinite(ratio) and gap > LARGEST_GAP:
-        found.append(f"{name}: levels differ by {gap:.0%} on {pd.Timestamp(str(row['gap_date'])).date()}, at most.")
+        date = pd.Timestamp(str(row["gap_date"])).date()
+        found.append(f"{name}: levels differ by {100 * gap:.0f} % on {date}, at most.")
     lone = (int(str(row["only_one"])), int(str(row["only_other"])))
     if max(lone) > int(str(row["dates"])) / LEAST_DATES:
         found.append(f"{name}: {lone[0]} dates are in the first source alone, and {lone[1]} in the second.")
