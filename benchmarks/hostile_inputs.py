@@ -21,7 +21,7 @@ from hostile.cases import ENDLESS, HANDLED, RAW, SILENT, outcome
 
 import regimelag as rl
 
-MODULES = ("texts", "errors_and_studies", "network", "fit_files", "full_disks")
+MODULES = ("arguments", "texts", "errors_and_studies", "network", "fit_files", "full_disks")
 
 
 def code_hash(name: str) -> str:

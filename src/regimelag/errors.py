@@ -60,7 +60,8 @@ def require_choice(asked: str, name: str, value: object, choices: Iterable[str])
     options = sorted(choices)
     close = difflib.get_close_matches(str(value), options, n=1)
     cure = f"write {name} = {close[0]!r}" if close else f"choose one of {options}"
-    require(value in options, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
+    fits = isinstance(value, str) and value in options
+    require(fits, asked, f"{name} is one of {options}", f"{name} = {value!r}", cure)
 
 
 def require_tuple(asked: str, name: str, value: object) -> None:

@@ -95,7 +95,7 @@ def test_a_withheld_row_is_never_claimed(idata, monkeypatch):
 def test_what_cannot_be_asked(idata):
     with pytest.raises(rl.errors.FitError, match="error_rate") as caught:
         rl.claims({"one": idata}, error_rate="pfer")
-    assert caught.value.cure == 'write error_rate="fwer"'
+    assert caught.value.cure == "write error_rate='fwer'"
     with pytest.raises(rl.errors.FitError, match="at least one fit"):
         rl.claims({})
 

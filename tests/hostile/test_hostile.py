@@ -12,7 +12,7 @@ from hostile.cases import failures
 
 EVERY = bool(os.environ.get("REGIMELAG_HOSTILE"))
 # One input of so many is tried in the ordinary suite.
-SHARE = {"texts": 4, "errors_and_studies": 2, "network": 16, "fit_files": 48, "full_disks": 16}
+SHARE = {"arguments": 24, "texts": 4, "errors_and_studies": 2, "network": 16, "fit_files": 48, "full_disks": 16}
 
 
 @pytest.mark.parametrize("module", SHARE)

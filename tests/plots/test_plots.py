@@ -299,7 +299,7 @@ def test_prices_are_levels_with_a_probability_behind_them(idata):
     assert not any(ax.collections for ax in bare)
     assert len(bare[0].figure.axes) == 2
     for wrong, words in (
-        ({"regime": "silent"}, "write regime='turbulent'"),
+        ({"regime": "silent"}, "write regime='calm'"),
         ({"axes": plt.subplots(3, 1)[1]}, "axes=plt.subplots\\(2, 1\\)"),
     ):
         with pytest.raises(rl.RegimelagError, match=words):

@@ -769,6 +769,10 @@ PRIORS = {
     "no distribution": in_priors("effect", {"sigma": 1.0}, 'regimelag.Prior("Normal", sigma=0.5)', effect=WIDE),
     "no prior": in_priors("effect", 0.5, 'regimelag.Prior("Normal", sigma=0.5)', effect=WIDE),
     "transform": in_priors("effect", Moved(), "leave transform out", effect=WIDE),
+    "a claim that is no text": Case(model, {"claim": 3}, 'write claim = ""', changed(claim="")),
+    "dimensions that are no names": Case(
+        lambda dims: rl.Prior("Normal", sigma=1.0, dims=dims), {"dims": 3}, "leave dims out", changed(dims=None)
+    ),
     "no table": Case(model, {"priors": (WIDE,)}, 'priors={"effect"', changed(priors={"intercept": WIDE})),
     "parameter": Case(normal, {"sd": 1.0}, "write sigma = 1.0", lambda given: {"sigma": 1.0}),
     "ends": Case(
@@ -1252,9 +1256,9 @@ READINGS = {
     "range": Case(rl.lag_distribution, {"within": "4-13"}),
     "range the other way": Case(rl.lag_distribution, {"within": (4, 1)}),
     "kind of probability": Case(
-        rl.regime_probabilities, {"kind": "smooth"}, "choose one of them", changed(kind="smoothed")
+        rl.regime_probabilities, {"kind": "smooth"}, "write kind='smoothed'", changed(kind="smoothed")
     ),
-    "kind of path": Case(rl.results.regime_paths, {"kind": "best"}, "choose one of them", changed(kind="viterbi")),
+    "kind of path": Case(rl.results.regime_paths, {"kind": "best"}, "write kind='sampled'", changed(kind="sampled")),
     "a driver's column": Case(
         rl.driver_effects, {"moves": {"yields": -0.5}}, "write 'yield'", changed(moves={"yield": -0.5})
     ),
@@ -1358,7 +1362,7 @@ def test_the_cures_of_axes(example):
 
     panel = cut(example, 60)
     _, axes = plt.subplots(2, 1)
-    with pytest.raises(rl.errors.PanelError) as caught:
+    with pytest.raises(rl.errors.FitError) as caught:
         rl.plots.plot_panel(panel, axes=axes)
     rl.plots.plot_panel(panel, axes=value_at(caught.value.cure.partition("axes=")[2], plt=plt))
     plt.close("all")

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from regimelag.errors import FitError
 from regimelag.evaluation.workers import SendingError, WorkerDied, Workers
 from regimelag.runtime.files import FORMAT, FORMAT_KEY, check_format, explain_os_errors, remove_leftovers, write_whole
-from regimelag.runtime.plain import drawn_seed
+from regimelag.runtime.plain import drawn_seed, path_of
 from regimelag.runtime.process import ALONE, refuse_while_imported
 from regimelag.spec.toml import REGISTRIES
 
@@ -125,11 +125,12 @@ def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None
     Raises
     ------
     FitError
-        If the seed is not a non-negative integer.
+        If the seed is not a non-negative integer, or the folder no path.
     """
-    if random_seed is None and folder is not None:
-        with explain_os_errors(asked, Path(folder)):
-            random_seed = (_json(Path(folder) / SETTINGS) or {}).get("random_seed")
+    held = None if folder is None else path_of(FitError, asked, "folder", folder)
+    if random_seed is None and held is not None:
+        with explain_os_errors(asked, held):
+            random_seed = (_json(held / SETTINGS) or {}).get("random_seed")
     return drawn_seed(FitError, asked, random_seed)
 
 
@@ -276,7 +277,7 @@ class _Kept:
         # As read from JSON, so that the comparison is between equal types.
         self.settings = json.loads(json.dumps({FORMAT_KEY: FORMAT, **settings}))
         self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else path_of(FitError, "a study", "folder", folder)
         self.asked = f"runs kept in {self.folder}"
         if self.folder is None:
             return

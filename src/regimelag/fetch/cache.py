@@ -24,6 +24,7 @@ import platformdirs
 
 from regimelag.errors import FetchError
 from regimelag.runtime.files import remove_leftovers, write_whole
+from regimelag.runtime.plain import path_of
 
 FORMAT = 1
 DATES = ("date", "published")
@@ -57,6 +58,12 @@ class CachedTable(NamedTuple):
 def default_folder() -> Path:
     """Folder for this user's caches; on Linux XDG_CACHE_HOME or ~/.cache."""
     return platformdirs.user_cache_path("regimelag", appauthor=False)
+
+
+def folder_of(cache: str | Path | None, asked: str) -> Path:
+    """The folder that a caller names, or the default one."""
+    given = cache is not None and not (isinstance(cache, str) and not cache)
+    return path_of(FetchError, asked, "cache", cache) if given else default_folder()
 
 
 def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | None:

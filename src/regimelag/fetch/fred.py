@@ -138,7 +138,7 @@ def fetch_fred(
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     day = None if as_of is None else _day(as_of, asked)
     check_timeout(timeout, asked)
-    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    limit, folder = store.read_age(max_age, asked), store.folder_of(cache, asked)
     values, notes, origin = {}, [], {}
     for column, identifier in wanted.items():
         client = FredClient(lambda: find_key(secret, api_key_file, asked), timeout, f"{asked}, series {identifier}")
@@ -199,7 +199,7 @@ def fetch_vintages(
     asked = f"fetch_vintages({repr_columns(columns)})"
     wanted = resolve_columns(columns, SERIES, IDENTIFIER, asked=asked, hints=MARKET)
     check_timeout(timeout, asked)
-    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    limit, folder = store.read_age(max_age, asked), store.folder_of(cache, asked)
     tables, notes, origin = [], [], {}
     for column, identifier in wanted.items():
         client = FredClient(lambda: find_key(secret, api_key_file, asked), timeout, f"{asked}, series {identifier}")

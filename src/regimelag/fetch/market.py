@@ -28,6 +28,7 @@ from regimelag.fetch.common import (
 from regimelag.fetch.download import stooq_csv
 from regimelag.fetch.fred_client import LARGEST
 from regimelag.fetch.retry import PassingError, with_retries
+from regimelag.runtime.plain import one_of
 from regimelag.runtime.versions import declared, install_command
 
 SYMBOLS = {
@@ -104,14 +105,12 @@ def fetch_market(
         If yfinance is not installed, the symbol does not exist, the source does not respond, or the cache cannot be
         used.
     """
+    one_of(FetchError, "fetch_market", "source", source, SOURCES)
     asked = f"fetch_market({repr_columns(columns)}{'' if source == 'yahoo' else f', source={source!r}'})"
-    if source not in SOURCES:
-        cure = f"write source={SOURCES[0]!r}, or source={SOURCES[1]!r}"
-        raise FetchError(asked, f"source is one of {list(SOURCES)}", f"source = {source!r}", cure)
     symbols, pattern = (SYMBOLS, SYMBOL) if source == "yahoo" else (STOOQ_SYMBOLS, STOOQ_SYMBOL)
     wanted = resolve_columns(columns, symbols, pattern, asked=asked, hints=FRED)
     check_timeout(timeout, asked)
-    limit, folder = store.read_age(max_age, asked), Path(cache) if cache else store.default_folder()
+    limit, folder = store.read_age(max_age, asked), store.folder_of(cache, asked)
     values, notes, origin = {}, [], {}
     for column, symbol in wanted.items():
         named = f"{asked}, symbol {symbol}"

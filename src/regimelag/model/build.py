@@ -19,6 +19,7 @@ from pytensor.compile.mode import Mode
 from pytensor.graph import ancestors
 from pytensor.graph.replace import vectorize_graph
 
+from regimelag.errors import SpecError
 from regimelag.likelihood.checks import require_double
 from regimelag.likelihood.distributed_lag import lag_sum
 from regimelag.likelihood.linear import linear_map, linear_predictor
@@ -152,6 +153,9 @@ def build_model(spec: ModelSpec, panel: xr.Dataset, *, term: Callable[[pm.Model]
         if effects is not None:
             model.nodes[nm.LAGGED_EFFECT] = effects
         if term is not None:
+            if not callable(term):
+                cure = "pass a function of the model, as docs/pymc.md does, or leave term out"
+                raise SpecError("build_model", "term is a function of the model", f"a {type(term).__name__}", cure)
             model.has_own_term = True
             added = pt.as_tensor(term(model), dtype="float64")
             parameters[nm.LOCATION] = location + (

@@ -13,7 +13,7 @@ from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past, used_responses
 from regimelag.panel.published import published_drivers
 from regimelag.panel.scenarios import panel_ahead
-from regimelag.runtime.plain import whole
+from regimelag.runtime.plain import MOST_ROWS, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import combinations
 from regimelag.spec.model_spec import ModelSpec
@@ -143,7 +143,7 @@ def prediction_data(
     ...     predictions = pm.sample_posterior_predictive(fit, predictions=True)
     """
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
-    horizon = whole(PanelError, "predictions", "horizon", horizon, "write horizon=26")
+    horizon = whole(PanelError, "predictions", "horizon", horizon, "write horizon=26", most=MOST_ROWS)
     longer = panel_ahead(spec, panel, scenario, horizon)
     coords = model_coords(spec, longer)
     dates = {dim: coords[dim] for dim in (nm.TIME, nm.SIGNAL_TIME, nm.STEP)}

@@ -67,6 +67,9 @@ def simulate(
     rng = np.random.default_rng(seed)
     if parameters is None:
         parameters = draw_prior(spec, build_model(spec, panel), 1, random_seed=int(rng.integers(2**31)))
+    if not isinstance(parameters, xr.Dataset):
+        cure = 'pass one draw, as in idata["posterior"].to_dataset().isel(chain=0, draw=0)'
+        raise FitError("simulate", "parameters are an xarray.Dataset", f"a {type(parameters).__name__}", cure)
     draws = stack_draws(parameters)
     standardised = parameters.attrs.get(nm.CONSTANTS_HASH, constants_hash(panel))
     if standardised != constants_hash(panel):
@@ -182,6 +185,10 @@ def example_panel(*, effect: float = 2.5, random_seed: int = 1, as_frame: bool =
         per week), ``driver_effect``, the change in the log odds of turbulent against calm for one standard deviation of
         each driver, and ``expected_duration`` of each regime with the drivers at their mean (weeks).
     """
+    if not isinstance(as_frame, bool):
+        raise FitError(
+            "an example panel", "as_frame is True or False", f"as_frame = {as_frame!r}", "write as_frame=True"
+        )
     spec = read_spec("btc_silver")
     frame, path, truth = _simulated_example(effect, random_seed)
     if as_frame:
@@ -198,7 +205,8 @@ def _simulated_example(effect: float, random_seed: int) -> tuple[pd.DataFrame, x
     if not is_number(effect):
         raise FitError(asked, "effect is a finite number", f"effect = {effect!r}", "write effect=2.5")
     effect = float(effect)
-    rng = np.random.default_rng(whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0))
+    seed = whole(FitError, asked, "random_seed", random_seed, "write random_seed=1", least=0, most=None)
+    rng = np.random.default_rng(seed)
     spec = read_spec("btc_silver")
     frame = _example_frame(rng)
     draft = make_panel(spec, frame, start="2013-01-01")

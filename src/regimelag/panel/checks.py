@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,16 @@ def check_spec(spec: object, asked: str) -> None:
         raise PanelError(asked, "the first argument is a ModelSpec", f"a {type(spec).__name__}", cure)
 
 
+def check_made(panel: object, asked: str, *, holds: Iterable[str] = ()) -> None:
+    """Refuse anything but an xarray.Dataset with these variables."""
+    rule = "the panel is an xarray.Dataset from make_panel"
+    if not isinstance(panel, xr.Dataset):
+        raise PanelError(asked, rule, f"a {type(panel).__name__}", REMAKE)
+    absent = [name for name in holds if name not in panel.data_vars]
+    if absent:
+        raise PanelError(asked, rule, f"a Dataset without {truncate_list(absent)}", REMAKE)
+
+
 def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     """Check that a panel fits a spec.
 
@@ -47,8 +58,7 @@ def check_panel(spec: ModelSpec, panel: xr.Dataset) -> None:
     """
     check_spec(spec, "a panel that fits a spec")
     asked = f"a panel that fits the model {spec.name!r}"
-    if not isinstance(panel, xr.Dataset):
-        raise PanelError(asked, "the panel is an xarray.Dataset", f"a {type(panel).__name__}", REMAKE)
+    check_made(panel, asked)
     _check_layout(spec, panel, asked)
     _check_names(spec, panel, asked)
     _check_times(spec, panel, asked)

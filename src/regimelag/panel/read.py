@@ -89,6 +89,7 @@ def read_series(
     2026-01-22  1095.1
     2026-01-23  1102.5
     """
+    _check_types(columns, dayfirst, {"date": date, "decimal": decimal, "thousands": thousands, "close": close})
     given = {"columns": columns, "date": date, "dayfirst": dayfirst, "thousands": thousands, "tz": tz} | options
     given = {name: value for name, value in given.items() if value is not None}
     given |= ({"decimal": decimal} if decimal != "." else {}) | ({"close": close} if close else {})
@@ -117,6 +118,26 @@ def _check_close(close: str, request: Request) -> None:
     if close and not (is_close(close) or (isinstance(close, str) and is_close(close.replace("00:00", "24:00", 1)))):
         rule, cure = "close is a local time and a time zone by its name", request.call(close="24:00 UTC")
         raise PanelError(request.call(), rule, f"close = {close!r}", cure)
+
+
+def _check_types(columns: object, dayfirst: object, words: Mapping[str, object]) -> None:
+    """Refuse arguments of another type, before pandas or anything else meets them."""
+    asked = "read_series"
+    for name, value in words.items():
+        optional = name in ("date", "thousands")
+        if not isinstance(value, str) and not (optional and value is None):
+            cure = f"leave {name} out, or write it as a text"
+            raise PanelError(asked, f"{name} is a text", f"{name} = {value!r}", cure)
+    for name in ("decimal", "thousands"):
+        value = words[name]
+        if isinstance(value, str) and len(value) != 1:
+            cure = f'write {name}=",", or leave {name} out'
+            raise PanelError(asked, f"{name} is one character", f"{name} = {value!r}", cure)
+    if not (dayfirst is None or isinstance(dayfirst, bool)):
+        raise PanelError(asked, "dayfirst is True or False", f"dayfirst = {dayfirst!r}", "write dayfirst=True")
+    if columns is not None and not isinstance(columns, (str, Mapping, list, tuple, pd.Index)):
+        cure = 'write columns={"silver_usd": "Close"}, or leave columns out'
+        raise PanelError(asked, "columns are names of the source's columns", f"columns = {columns!r}", cure)
 
 
 def _check_zone(tz: str | None, request: Request) -> None:

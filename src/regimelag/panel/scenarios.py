@@ -10,13 +10,13 @@ import xarray as xr
 
 from regimelag.errors import PanelError
 from regimelag.panel.aligned_series import combined, parts
-from regimelag.panel.checks import REMAKE
+from regimelag.panel.checks import REMAKE, check_made
 from regimelag.panel.extrapolation import ABSURD, extrapolation
 from regimelag.panel.frame_checks import truncate_list
 from regimelag.panel.moderators import standing_drivers
 from regimelag.panel.own_past import history_before, with_history
 from regimelag.panel.rows import LOGARITHMIC, TRADING, FloatArray, period_end, transform
-from regimelag.runtime.plain import is_number, whole
+from regimelag.runtime.plain import MOST_ROWS, by_name, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.series import Series
@@ -70,9 +70,11 @@ def scenario(
         is not a positive integer, or a move is more than ten times the largest one in the window, as in another unit.
     """
     asked = "a scenario"
-    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26")
+    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=26", most=MOST_ROWS)
+    check_made(panel, asked)
     over = whole(PanelError, asked, "over", over, "write over=13")
-    moves, factors = dict(moves or {}), dict(factors or {})
+    moves = by_name(PanelError, asked, "moves", moves, 'write moves={"real_yield_10y": -0.5}')
+    factors = by_name(PanelError, asked, "factors", factors, 'write factors={"dollar_index": 0.97}')
     twice = sorted(set(moves) & set(factors))
     if twice:
         raise PanelError(

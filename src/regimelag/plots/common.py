@@ -66,7 +66,12 @@ def axes_or_new(ax: Axes | None, height: float) -> Axes:
     """The given axes, or those of a new figure of this height in inches."""
     # A narrow figure has its legend below the axes.
     height += LEGEND if figure_width() < NARROW else 0.0
-    return plt.subplots(figsize=(figure_width(), height), layout="constrained")[1] if ax is None else ax
+    if ax is None:
+        return plt.subplots(figsize=(figure_width(), height), layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        cure = "leave ax out, or pass ax=plt.subplots()[1]"
+        raise FitError("a figure", "ax is one matplotlib Axes", f"a {type(ax).__name__}", cure)
+    return ax
 
 
 def axes_or_grid(axes: Any, rows: int, columns: int, height: float) -> np.ndarray:
@@ -76,7 +81,17 @@ def axes_or_grid(axes: Any, rows: int, columns: int, height: float) -> np.ndarra
         shape = (rows * columns, 1) if narrow else (rows, columns)
         size = (figure_width(), height * shape[0])
         _, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
-    return np.asarray(axes).reshape(rows, columns)
+    return placed(axes, rows, columns)
+
+
+def placed(axes: Any, rows: int, columns: int = 1) -> np.ndarray:
+    """The given axes (row, column); refuse another number of them, and other objects."""
+    given = np.asarray(axes, dtype=object).ravel()
+    if len(given) != rows * columns or not all(isinstance(one, Axes) for one in given):
+        came = f"{len(given)} of {sorted({type(one).__name__ for one in given})}"
+        cure = f"leave axes out, or pass axes=plt.subplots({rows}, {columns})[1]"
+        raise FitError("a figure", f"axes are {rows * columns} matplotlib Axes", came, cure)
+    return given.reshape(rows, columns)
 
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:

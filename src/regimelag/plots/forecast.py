@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
+from regimelag.errors import FitError
 from regimelag.plots.common import (
     POSTERIOR,
     SAMPLE,
@@ -59,6 +60,9 @@ def plot_forecast(forecast: xr.Dataset, *, history: pd.Series | None = None, ax:
     _fan(ax, dates, values, "median")
     if history is None and "history" in forecast:
         history = forecast["history"].to_series().dropna()
+    if history is not None and not isinstance(history, pd.Series):
+        cure = 'leave history out, or pass a column by date, as in frame["btc_usd"]'
+        raise FitError("plot_forecast", "history is a pandas.Series by date", f"a {type(history).__name__}", cure)
     if history is not None:
         ax.plot(history.index, history.to_numpy(), color="black", linewidth=1.0, label="observed")
     if float(values.min()) > 0:

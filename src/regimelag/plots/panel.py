@@ -13,10 +13,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.dates import date2num
 
-from regimelag.errors import PanelError
 from regimelag.panel.describe import describe_panel
 from regimelag.panel.slicing import natural
-from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean, label_dates
+from regimelag.plots.common import POSTERIOR, PRIOR, REGIME_COLORS, clean, label_dates, placed
 from regimelag.plots.figure_style import figure_width, styled
 from regimelag.spec import names as nm
 
@@ -49,16 +48,15 @@ def plot_panel(panel: xr.Dataset, *, axes: Any = None) -> np.ndarray:
     Raises
     ------
     PanelError
-        If the argument is not a panel, or the number of axes is wrong.
+        If the argument is not a panel.
+    FitError
+        If axes are not one for each series.
     """
     table = describe_panel(panel)
     if axes is None:
         size = (figure_width(), 0.5 + 0.95 * len(table))
         _, axes = plt.subplots(len(table), 1, figsize=size, sharex=True, layout="constrained", squeeze=False)
-    axes = np.asarray(axes).ravel()
-    if len(axes) != len(table):
-        cure = f"leave axes out, or pass axes=plt.subplots({len(table)}, 1)[1]"
-        raise PanelError("plot_panel", f"there are {len(table)} axes, one a series", f"{len(axes)} axes", cure)
+    axes = placed(axes, len(table)).ravel()
     differ = json.loads(panel.attrs.get("closes_differ", "{}"))
     roles, series = (table.index.get_level_values(level) for level in ("role", "name"))
     for ax, role, name, (_, row) in zip(axes, roles, series, table.iterrows(), strict=True):

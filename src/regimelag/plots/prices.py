@@ -13,14 +13,15 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.dates import date2num
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from regimelag.errors import FitError, PanelError
+from regimelag.errors import FitError
 from regimelag.panel.aligned_series import combined, describe_columns
 from regimelag.panel.checks import check_panel, panel_spec
 from regimelag.panel.rows import LOGARITHMIC
 from regimelag.panel.scenarios import level_columns, levels_of
 from regimelag.panel.slicing import natural
-from regimelag.plots.common import POSTERIOR, REGIME_COLORS, SAMPLE, clean, label_dates, require_reading
+from regimelag.plots.common import POSTERIOR, REGIME_COLORS, SAMPLE, clean, label_dates, placed, require_reading
 from regimelag.plots.figure_style import figure_width, styled
+from regimelag.runtime.plain import one_of
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.processes import carrier
@@ -68,9 +69,10 @@ def plot_prices(
     Raises
     ------
     PanelError
-        If the first argument is not a panel, or the number of axes is wrong.
+        If the first argument is not a panel.
     FitError
-        If the second argument is another result, of other dates, or has no regime of that name.
+        If axes are not one for each series, or the second argument is another result, of other dates, or has no regime
+        of that name.
     """
     spec = panel_spec(panel, "plot_prices")
     check_panel(spec, panel)
@@ -78,10 +80,7 @@ def plot_prices(
     if axes is None:
         size = (figure_width(), 0.6 + 1.5 * len(levels))
         _, axes = plt.subplots(len(levels), 1, figsize=size, sharex=True, layout="constrained", squeeze=False)
-    axes = np.asarray(axes).ravel()
-    if len(axes) != len(levels):
-        cure = f"leave axes out, or pass axes=plt.subplots({len(levels)}, 1)[1]"
-        raise PanelError("plot_prices", f"there are {len(levels)} axes, one a series", f"{len(axes)} axes", cure)
+    axes = placed(axes, len(levels)).ravel()
     time = panel[nm.TIME].to_numpy()
     shown = None if probabilities is None else shown_probability(spec, panel, probabilities, regime)
     for ax, level in zip(axes, levels, strict=True):
@@ -149,10 +148,7 @@ def shown_probability(
             whose = f" ({what} {probabilities[dim].item()})"
     probabilities = probabilities.dropna(nm.REGIME, how="all")
     regimes = [str(name) for name in probabilities[nm.REGIME].to_numpy()]
-    regime = regimes[-1] if regime is None else regime
-    if regime not in regimes:
-        cure = f"write regime={regimes[-1]!r}"
-        raise FitError(asked, f"regime is one of {', '.join(regimes)}", f"regime = {regime!r}", cure)
+    regime = regimes[-1] if regime is None else one_of(FitError, asked, "regime", regime, regimes)
     if not np.array_equal(probabilities[nm.TIME].to_numpy(), panel[nm.TIME].to_numpy()):
         came = f"{probabilities.sizes[nm.TIME]} and {panel.sizes[nm.TIME]} rows, or other dates"
         cure = "pass panel_of(idata) and regime_probabilities(idata) of one fit"

@@ -14,6 +14,7 @@ from matplotlib.dates import date2num
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from regimelag.errors import FitError
 from regimelag.plots.common import (
     NARROW,
     POSTERIOR,
@@ -29,9 +30,11 @@ from regimelag.plots.common import (
     label_dates,
     label_rows,
     of_one_process,
+    placed,
     require_reading,
 )
 from regimelag.plots.figure_style import figure_width, styled
+from regimelag.runtime.plain import MOST_ROWS, one_of, whole
 from regimelag.runtime.result_table import OF_SAMPLE
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
@@ -58,6 +61,11 @@ def plot_regimes(probabilities: xr.DataArray, *, path: xr.DataArray | None = Non
         "plot_regimes", probabilities, "regime_probabilities(idata)", xr.DataArray, lambda one: nm.REGIME in one.dims
     )
     probabilities = of_one_process("plot_regimes", probabilities)
+    if path is not None and not (
+        isinstance(path, xr.DataArray) and path.sizes == {nm.TIME: probabilities.sizes[nm.TIME]}
+    ):
+        cure = "leave path out, or pass a simulated panel's, panel['regime_path']"
+        raise FitError("plot_regimes", "path is a regime for each row (time)", f"a {type(path).__name__}", cure)
     ax = axes_or_new(ax, 2.1)
     mean = probabilities.mean(SAMPLE)
     regimes = [str(name) for name in mean[nm.REGIME].to_numpy()]
@@ -96,6 +104,9 @@ def plot_effects(effects: xr.Dataset, *, prior: xr.Dataset | None = None, ax: Ax
     """
     kinds = {"contemporaneous", "lagged", "lagged_over_sample", nm.CONTROL_EFFECT}
     require_reading("plot_effects", effects, "effects(idata)", xr.Dataset, lambda one: not kinds.isdisjoint(one))
+    if prior is not None:
+        maker = 'effects(idata), prior=effects(idata, group="prior")'
+        require_reading("plot_effects", prior, maker, xr.Dataset, lambda one: not kinds.isdisjoint(one))
     rows = list(_effect_rows(effects))
     before = dict(_effect_rows(prior)) if prior is not None else {}
     ax = axes_or_new(ax, 0.8 + 0.3 * len(rows))
@@ -181,7 +192,8 @@ def plot_drivers(changes: xr.Dataset, *, regime: str | None = None, ax: Axes | N
     """
     require_reading("plot_drivers", changes, "driver_effects(idata)", xr.Dataset, lambda one: "long_run" in one)
     changes = of_one_process("plot_drivers", changes)
-    regime = str(changes[nm.REGIME].to_numpy()[-1]) if regime is None else regime
+    regimes = [str(name) for name in changes[nm.REGIME].to_numpy()]
+    regime = regimes[-1] if regime is None else one_of(FitError, "plot_drivers", "regime", regime, regimes)
     drivers = [str(name) for name in changes[nm.DRIVER].to_numpy()]
     ax = axes_or_new(ax, 0.9 + 0.5 * len(drivers))
     for n, driver in enumerate(drivers):
@@ -219,6 +231,7 @@ def plot_paths(paths: xr.DataArray, *, most: int = 100, ax: Axes | None = None) 
         "plot_paths", paths, "results.regime_paths(idata)", xr.DataArray, lambda one: "regimes" in one.attrs
     )
     paths = of_one_process("plot_paths", paths)
+    most = whole(FitError, "plot_paths", "most", most, "write most=100", most=MOST_ROWS)
     ax = axes_or_new(ax, 2.1)
     names = paths.attrs.get("regimes_by_process")
     regimes = list(names[str(paths[nm.REGIME_PROCESS].item())] if names else paths.attrs["regimes"])
@@ -303,7 +316,7 @@ def plot_regime_summary(summary: pd.DataFrame, *, axes: Any = None) -> np.ndarra
         _, axes = plt.subplots(
             1, 2, figsize=(figure_width(), 0.9 + 0.28 * len(parts[0])), sharey=True, layout="constrained"
         )
-    axes = np.asarray(axes)
+    axes = placed(axes, 1, 2)[0]
     for ax, part in zip(axes, parts, strict=True):
         labels = []
         for n, (_, row) in enumerate(part.iterrows()):

@@ -59,6 +59,9 @@ def latex_table(result: Any, *, caption: str | None = None, label: str = "") -> 
             "pass the table as its function returned it, before any step of pandas",
         )
         raise FitError("latex_table", "the result is a table that regimelag returned", came, cure)
+    for name, given in (("caption", shown.caption if caption is None else caption), ("label", label)):
+        if not isinstance(given, str):
+            raise FitError("latex_table", f"{name} is a text", f"{name} = {given!r}", f"leave {name} out")
     return typeset(shown._replace(caption=shown.caption if caption is None else caption), label=label)
 
 

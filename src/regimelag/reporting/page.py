@@ -44,6 +44,7 @@ from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility, volatility_summary
 from regimelag.runtime.files import atomic_replace, explain_os_errors, files_in, recover, remove_leftovers
 from regimelag.runtime.latex_text import unescape
+from regimelag.runtime.plain import path_of
 from regimelag.runtime.result_table import OF_SAMPLE, Shown, as_html
 from regimelag.sampling.inference_data import made_with
 from regimelag.sampling.io import load_fit
@@ -131,7 +132,7 @@ def report(
     claim beyond those of `lag_report` and `regimelag.results.driver_report`.
     """
     asked = f"report to {str(folder)!r}"
-    with explain_os_errors(asked, Path(folder)):
+    with explain_os_errors(asked, path_of(FitError, "report", "folder", folder)):
         # The target of a link is replaced, not the link.
         target = Path(os.path.realpath(folder))
         recover(target)

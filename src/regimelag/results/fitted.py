@@ -15,6 +15,7 @@ from regimelag.panel.slicing import in_units
 from regimelag.results.pit import one_step_pit
 from regimelag.results.view import View
 from regimelag.results.volatility import conditional_volatility
+from regimelag.runtime.plain import one_of
 from regimelag.spec import names as nm
 
 
@@ -82,12 +83,10 @@ def residuals(idata: xr.DataTree, *, kind: Literal["standardized", "pit"] = "sta
     doi:10.2307/2527342. Here the parameters are estimated with the row. Standardised residuals of a switching model are
     not Student-t: their distribution is a mixture.
     """
+    one_of(FitError, "residuals", "kind", kind, ("standardized", "pit"))
     view = View.of(idata)
     if kind == "pit":
         return view.read(one_step_pit).rename("pit").assign_attrs(long_name="one-step-ahead PIT residual")
-    if kind != "standardized":
-        rule = "kind is 'standardized' or 'pit'"
-        raise FitError("residuals", rule, f"kind = {kind!r}", 'write kind="standardized"')
     each = view.read(fitted)
     sample = (nm.CHAIN, nm.DRAW)
     mean, variance = each["mean"].mean(sample), (each["standard_deviation"] ** 2).mean(sample)

@@ -192,9 +192,12 @@ def _notes(view: View) -> list[str]:
 
 
 def _check_arguments(threshold: float, slabs: Sequence[float]) -> None:
-    for name, values in (("threshold", [threshold]), ("slabs", list(slabs))):
-        if not values or not all(is_number(value) and value > 0 for value in values):
-            raise FitError("lag_report", f"{name} is positive", f"{name} = {values}", f"give {name} positive numbers")
+    for name, given in (("threshold", (threshold,)), ("slabs", slabs)):
+        values = given if isinstance(given, (tuple, list, np.ndarray)) else ()
+        if not len(values) or not all(is_number(value) and value > 0 for value in values):
+            came = f"{name} = {threshold if name == 'threshold' else slabs!r}"
+            cure = f"write {name}={SLABS if name == 'slabs' else 0.25}"
+            raise FitError("lag_report", f"{name} is positive", came, cure)
 
 
 def _framed(table: dict[Row, dict[tuple[str, str], Any]], attrs: dict[str, Any]) -> pd.DataFrame:

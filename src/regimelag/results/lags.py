@@ -27,7 +27,7 @@ from regimelag.panel.moderators import moderator_values, moderators_at
 from regimelag.panel.slicing import effect_scale
 from regimelag.results.units import effect_units
 from regimelag.results.view import View
-from regimelag.runtime.plain import is_number
+from regimelag.runtime.plain import by_name, drawn_seed, is_number
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.processes import carrier, regime_labels
@@ -305,11 +305,12 @@ def effects(
     `regimelag.results.regime_paths` with the same seed. Unlike an average with smoothed probabilities, it includes the
     uncertainty about paths.
     """
-    view, at = View.of(idata), at or {}
+    view, at = View.of(idata), by_name(FitError, "effects", "at", at, "leave at out")
+    seed = drawn_seed(FitError, "effects", random_seed)
     read, every = _of_draws(view, group, stated_moderators("effects", view.spec, view.constants, at))
     if every is not None:
         fixed = [n for n, name in enumerate(view.spec.moderators) if name in at]
-        average = _over_periods(view, group, every, random_seed, fixed=fixed)
+        average = _over_periods(view, group, every, seed, fixed=fixed)
         read["lagged_over_sample"] = average.transpose(*read["lagged"].dims)
     return read.assign_attrs(unit=effect_units(view.spec))
 

@@ -14,6 +14,7 @@ from regimelag.results.tables import QUANTILES, places_of, quantity_in_words, un
 from regimelag.results.units import effect_units, sample_of
 from regimelag.results.view import View
 from regimelag.runtime.number_format import fixed, interval, probability
+from regimelag.runtime.plain import by_name
 from regimelag.runtime.result_table import OF_SAMPLE, ResultTable, Shown
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
@@ -46,12 +47,12 @@ def model_table(fits: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     latex_table : the table for a paper.
     compare : which model predicts better.
     """
-    views = {str(name): View.of(fit) for name, fit in fits.items()}
+    cure = 'write model_table({"baseline": idata}) with such a fit'
+    views = {name: View.of(fit) for name, fit in by_name(FitError, "model_table", "fits", fits, cure).items()}
     reports = {name: view.read(lag_report) for name, view in views.items()}
     reports = {name: report for name, report in reports.items() if len(report)}
     if not reports:
-        cure = 'write model_table({"baseline": idata}) with such a fit'
-        raise FitError("model_table", "at least one fit has a signal", f"{len(fits)} fits without one", cure)
+        raise FitError("model_table", "at least one fit has a signal", f"{len(views)} fits without one", cure)
     parts = {}
     for name, report in reports.items():
         labels = report.index.to_frame(index=False)

@@ -36,7 +36,7 @@ from regimelag.results.regime_words import moves_in_words, regimes_now
 from regimelag.results.tables import regime_table
 from regimelag.results.units import sample_of, series_unit
 from regimelag.results.view import View
-from regimelag.runtime.plain import is_number
+from regimelag.runtime.plain import by_name, drawn_seed, is_number, one_of
 from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
@@ -111,10 +111,7 @@ def regime_probabilities(
         "filtered": lambda *chain: filter_forward_draws(*chain)[1],
         "smoothed": smooth_draws,
     }
-    if kind not in kinds:
-        raise FitError(
-            "regime_probabilities", f"kind is one of {sorted(kinds)}", f"kind = {kind!r}", "choose one of them"
-        )
+    one_of(FitError, "regime_probabilities", "kind", kind, kinds)
     view = View.of(idata)
     spec, rows, at_draws = view.spec, view.panel, view.at_draws
     notes: list[str] = []
@@ -165,9 +162,8 @@ def regime_paths(
     -----
     Viterbi (1967), doi:10.1109/TIT.1967.1054010.
     """
-    if kind not in ("sampled", "viterbi"):
-        raise FitError("regime_paths", "kind is 'sampled' or 'viterbi'", f"kind = {kind!r}", "choose one of them")
-    view, rng = View.of(idata), np.random.default_rng(random_seed)
+    one_of(FitError, "regime_paths", "kind", kind, ("sampled", "viterbi"))
+    view, rng = View.of(idata), np.random.default_rng(drawn_seed(FitError, "regime_paths", random_seed))
     spec = view.spec
 
     def read(chunk: Chunk) -> np.ndarray:
@@ -296,7 +292,8 @@ def driver_effects(
     names = [driver.name for driver in spec.transition_drivers]
     if not names:
         raise FitError("driver_effects", "the model has drivers", "none", "fit a model with [[drivers]]")
-    unknown = sorted(set(moves or {}) - set(names))
+    moves = by_name(FitError, "driver_effects", "moves", moves, f"write moves={{{names[0]!r}: 0.5}}")
+    unknown = sorted(set(moves) - set(names))
     if unknown:
         columns = {driver.column: driver.name for driver in spec.transition_drivers}
         meant = [f"{columns[name]!r} for its column {name!r}" for name in unknown if name in columns]
@@ -304,16 +301,14 @@ def driver_effects(
         raise FitError("driver_effects", f"moves name drivers, of {names}", f"{unknown}", cure)
     regimes = every_regime_label(spec)
     against = regimes[0] if reference is None else reference
-    if against not in regimes:
-        rule = f"reference is one of the regimes {regimes}"
-        raise FitError("driver_effects", rule, f"reference = {reference!r}", _closest(against, regimes))
-    strange = [f"{name!r}: {move!r}" for name, move in (moves or {}).items() if not is_number(move)]
+    one_of(FitError, "driver_effects", "reference", against, regimes)
+    strange = [f"{name!r}: {move!r}" for name, move in moves.items() if not is_number(move)]
     if strange:
         cure = f"write moves={{{names[0]!r}: 0.5}}"
         raise FitError("driver_effects", "moves are finite numbers", ", ".join(strange), cure)
-    beyond = [_beyond_range(view.panel, name, float(move)) for name, move in (moves or {}).items()]
+    beyond = [_beyond_range(view.panel, name, float(move)) for name, move in moves.items()]
     scale = view.panel[nm.scale_of(nm.DRIVER)].sel({nm.DRIVER: names})
-    size = np.array([(moves or {}).get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
+    size = np.array([moves.get(name, float(scale.sel({nm.DRIVER: name}))) for name in names])
     standardised = size / scale.to_numpy()
     coords = {nm.DRIVER: names, **process_axes(spec)}
     read = view.at_draws.labelled(

@@ -63,7 +63,7 @@ class View:
 
     def parameters(self, group: str = "posterior") -> xr.Dataset:
         """Parameter draws, checked."""
-        if group not in self._parameters:
+        if not isinstance(group, str) or group not in self._parameters:
             spec = self.spec if "spec" in self.fit.attrs else None
             self._parameters[group] = whole_parameters(spec, self.fit, group)
         return self._parameters[group]

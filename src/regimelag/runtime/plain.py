@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ from regimelag.errors import RegimelagError
 # Largest number of rows or lags, and of regimes of a process, that a spec may ask for: more are a slip of the pen, and
 # would take hours or all memory before anything is said.
 MOST_ROWS, MOST_REGIMES = 10_000, 100
+# Largest count of draws, runs and the like, and of chains and processes, for the same reason.
+MOST_COUNT, MOST_CHAINS = 1_000_000, 1_000
 
 
 def is_whole(value: object) -> bool:
@@ -26,10 +32,21 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def whole(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str, *, least: int = 1) -> int:
-    """Return an integer of at least `least` as an `int`; otherwise raise the error."""
+def whole(
+    error: type[RegimelagError],
+    asked: str,
+    name: str,
+    value: Any,
+    cure: str,
+    *,
+    least: int = 1,
+    most: int | None = MOST_COUNT,
+) -> int:
+    """Return an integer of at least `least`, and at most `most`, as an `int`; otherwise raise the error."""
     if not is_whole(value) or value < least:
         raise error(asked, f"{name} is a whole number, at least {least}", f"{name} = {value!r}", cure)
+    if most is not None and value > most:
+        raise error(asked, f"{name} is at most {most:,}", f"{name} = {value!r}", cure)
     return int(value)
 
 
@@ -45,12 +62,38 @@ def fraction(error: type[RegimelagError], asked: str, name: str, value: Any, cur
     return float(value)
 
 
+def one_of(error: type[RegimelagError], asked: str, name: str, value: Any, options: Iterable[str]) -> str:
+    """Return a text that is one of the options; otherwise raise the error, whose cure names the closest."""
+    known = list(options)
+    if not isinstance(value, str) or value not in known:
+        meant = [*difflib.get_close_matches(str(value), known, n=1), *known][0]
+        raise error(asked, f"{name} is one of {known}", f"{name} = {value!r}", f"write {name}={meant!r}")
+    return value
+
+
+def by_name(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str) -> dict[str, Any]:
+    """Return a mapping from names as a `dict`, empty for None; otherwise raise the error."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise error(asked, f"{name} is a mapping from names", f"{name} = {value!r}", cure)
+    return dict(value)
+
+
+def path_of(error: type[RegimelagError], asked: str, name: str, value: Any) -> Path:
+    """Return a text or path as a `Path`; otherwise raise the error."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        cure = f'write {name}="out/report"' if name == "folder" else f'write {name}="fit.nc"'
+        raise error(asked, f"{name} is a text or a Path", f"{name} = {value!r}", cure)
+    return Path(value)
+
+
 def drawn_seed(error: type[RegimelagError], asked: str, random_seed: Any) -> int:
     """Return the seed as an `int`; draw one if it is None, so that it can be recorded."""
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     cure = "write random_seed=1, or leave random_seed out"
-    return whole(error, asked, "random_seed", random_seed, cure, least=0)
+    return whole(error, asked, "random_seed", random_seed, cure, least=0, most=None)
 
 
 def as_plain(part: object) -> None:

@@ -169,11 +169,11 @@ def whole_parameters(spec: ModelSpec | None, idata: xr.DataTree, group: str) -> 
     FitError
         If the tree has no such group or no draws in it, or labels of it were selected.
     """
-    if group not in idata.children:
+    if not isinstance(group, str) or group not in idata.children:
         raise FitError(
-            f"the {group} of a fit",
-            "the group exists",
-            f"groups {sorted(idata.children)}",
+            "parameters of a fit",
+            f"group is one of the fit's groups, {sorted(idata.children)}",
+            f"group = {group!r}",
             "use group='posterior' or group='prior', on what fit() returned",
         )
     parameters = idata[group].to_dataset()
@@ -410,6 +410,9 @@ def _holds_last_row(panel: xr.Dataset, old: xr.Dataset) -> bool:
 
 def _check_data(spec: ModelSpec, panel: xr.Dataset, idata: xr.DataTree, model: pm.Model | None) -> None:
     """Refuse samples, or a model, with other data than the panel's; samples may have none."""
+    if model is not None and not isinstance(model, pm.Model):
+        cure = "pass what build_model returned, or leave model out"
+        raise FitError("as_fit", "model is a pymc.Model", f"a {type(model).__name__}", cure)
     held = {} if model is None else {str(data.name): data.get_value() for data in model.data_vars}
     if nm.PANEL_HASH not in idata.attrs and "constant_data" in idata.children:
         held |= {str(name): values.to_numpy() for name, values in idata["constant_data"].to_dataset().items()}

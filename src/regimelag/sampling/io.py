@@ -27,6 +27,7 @@ from regimelag.runtime.files import (
     remove_leftovers,
     write_whole,
 )
+from regimelag.runtime.plain import path_of
 from regimelag.sampling.file_checks import HASHES, check_fit, check_hashes, check_netcdf, check_zarr, hashes
 from regimelag.sampling.inference_data import spec_of
 
@@ -63,10 +64,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         If a process was killed while it wrote to this path; its temporary files are removed.
     """
     spec_of(idata)
-    if not isinstance(path, (str, Path)):
-        cure = 'write save_fit(idata, "fit.nc")'
-        raise FitError("save_fit", "the path is a text or a Path", f"a {type(path).__name__}", cure)
-    _check_ending(Path(path))
+    _check_ending(path_of(FitError, "save_fit", "path", path))
     asked = f"save_fit to {path}"
     check_fit(idata, asked, "save the whole fit, and select from what load_fit returns")
     with explain_os_errors(asked, Path(path), "the fit is still in memory"):
@@ -110,7 +108,7 @@ def _check_target(target: Path, ending: str, asked: str, *, overwrite: bool) -> 
     """Refuse to replace an existing file unless it is a fit and `overwrite` is set."""
     if not target.exists():
         return
-    if not overwrite:
+    if overwrite is not True:
         cure = "pass overwrite=True, or choose another path"
         raise FitError(asked, "what exists is kept", "the path exists", cure)
     strange = _strange_file(target) if ending == ".nc" else _strange_folder(target)
@@ -170,7 +168,7 @@ def load_fit(path: str | Path) -> xr.DataTree:
     UserWarning
         If a process was killed while it replaced this fit; the complete version is restored.
     """
-    source = Path(path)
+    source = path_of(FitError, "load_fit", "path", path)
     asked = f"load_fit({str(source)!r})"
     _check_ending(source)
     with suppress(OSError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from regimelag.errors import FitError
-from regimelag.runtime.plain import fraction, whole, wholes
+from regimelag.runtime.plain import MOST_CHAINS, fraction, one_of, whole, wholes
 from regimelag.sampling.sampler_kwargs import check_keywords
 
 NutsSampler = Literal["nutpie", "pymc", "numpyro", "blackjax"]
@@ -68,17 +68,15 @@ class Sampler:
 
     def __post_init__(self) -> None:
         asked = "Sampler"
-        libraries = typing.get_args(NutsSampler)
-        if self.nuts_sampler not in libraries:
-            came, rule = f"nuts_sampler = {self.nuts_sampler!r}", f"nuts_sampler is one of {list(libraries)}"
-            raise FitError(asked, rule, came, "write nuts_sampler='nutpie'")
-        plain: dict[str, Any] = dict(
-            wholes(FitError, asked, draws=self.draws, tune=self.tune, chains=self.chains, starts=self.starts)
-        )
+        one_of(FitError, asked, "nuts_sampler", self.nuts_sampler, typing.get_args(NutsSampler))
+        plain: dict[str, Any] = dict(wholes(FitError, asked, draws=self.draws, tune=self.tune, starts=self.starts))
+        plain["chains"] = whole(FitError, asked, "chains", self.chains, "write chains=4", most=MOST_CHAINS)
         cure = "write target_accept=0.95"
         plain["target_accept"] = fraction(FitError, asked, "target_accept", self.target_accept, cure)
         if self.cores is not None:
-            plain["cores"] = whole(FitError, asked, "cores", self.cores, "write cores=2, or leave cores out")
+            plain["cores"] = whole(
+                FitError, asked, "cores", self.cores, "write cores=2, or leave cores out", most=MOST_CHAINS
+            )
         if not isinstance(self.options, Mapping):
             came = f"options = {self.options!r}"
             raise FitError(asked, "options are a mapping", came, 'write options={"maxdepth": 12}, or leave options out')
@@ -138,7 +136,7 @@ def sampler_of(
             raise FitError(asked, rule, f"sampler and {names}", cure)
         return require_sampler(asked, sampler)
     library = given.get("nuts_sampler", "nutpie")
-    if library in typing.get_args(NutsSampler):
+    if isinstance(library, str) and library in typing.get_args(NutsSampler):
         check_keywords(asked, library, options, inspect.signature(function).parameters)
     try:
         return Sampler(**given, options=options)

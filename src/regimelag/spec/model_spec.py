@@ -158,6 +158,7 @@ class ModelSpec:
             f"name = {self.name!r}",
             'write name = "my_model"',
         )
+        self._check_words(asked)
         for role in ("responses", "signals", "drivers", "controls", "indicators", "regime_processes"):
             given = getattr(self, role)
             cure = f"write {role}=(..., ), with a comma after a single one"
@@ -219,7 +220,6 @@ class ModelSpec:
         conventions_of(self.series, "dated", asked)
         self._check_own_values(asked)
         check_parts((*self.contemporaneous_signals, *self.controls), asked)
-        check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
         self._check_volatility(asked)
         several = len(self.responses) > 1
         require(
@@ -228,14 +228,6 @@ class ModelSpec:
             "several responses have a joint distribution: Student-t or normal",
             f"{len(self.responses)} responses and a {self.family.kind} family",
             'write family = "student_t", or fit one response at a time',
-        )
-        require(
-            bool(FREQUENCY.fullmatch(str(self.frequency))),
-            asked,
-            'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
-            '"W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
-            f"frequency = {self.frequency!r}",
-            f"write frequency = {nearest_frequency(self.frequency)}",
         )
         if self.priors:
             check_priors(self, asked)
@@ -250,6 +242,22 @@ class ModelSpec:
         bare = replace(self, **(changes | {"priors": Priors()}))
         given = changes.get("priors", self.priors)
         return replace(bare, priors=kept_priors(bare, Priors(given)))
+
+    def _check_words(self, asked: str) -> None:
+        """Check the fields that are no parts with names; later checks hash the spec."""
+        require(isinstance(self.claim, str), asked, "claim is a text", f"claim = {self.claim!r}", 'write claim = ""')
+        check_registered(asked, "family", self.family, FAMILIES, "regimelag.spec.families.FAMILIES")
+        where = "regimelag.spec.volatility.VOLATILITIES"
+        check_registered(asked, "volatility model", self.volatility, VOLATILITIES, where)
+        require(
+            isinstance(self.frequency, str) and bool(FREQUENCY.fullmatch(self.frequency)),
+            asked,
+            'frequency is "D", "B" (business days), "trading" (dates on which all that the rows need were observed), '
+            '"W-MON" to "W-SUN" (weeks by their last day), "ME" or "QE"',
+            f"frequency = {self.frequency!r}",
+            f"write frequency = {nearest_frequency(str(self.frequency))}",
+        )
+        require_choices(asked, "responses_vary", self.responses_vary, ("effect", "lag", "regimes"))
 
     def _check_own_values(self, asked: str) -> None:
         """Refuse a response as a covariate of the same period, where the scale would go to zero.
@@ -287,7 +295,6 @@ class ModelSpec:
             )
 
     def _check_lags(self, asked: str) -> None:
-        require_choices(asked, "responses_vary", self.responses_vary, ("effect", "lag", "regimes"))
         for signal in self.lagged_signals:
             fixed = not signal.kernel.movable
             came = f"signal {signal.name!r} has a {signal.kernel.kind} kernel"
@@ -323,8 +330,6 @@ class ModelSpec:
 
     def _check_volatility(self, asked: str) -> None:
         """Check that a dynamic scale has one response, one regime and an elliptical family."""
-        where = "regimelag.spec.volatility.VOLATILITIES"
-        check_registered(asked, "volatility model", self.volatility, VOLATILITIES, where)
         if not self.volatility.moves:
             return
         asked = f"{asked} with {self.volatility.words or self.volatility.kind}"

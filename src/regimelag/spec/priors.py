@@ -114,7 +114,12 @@ class Prior:
         object.__setattr__(self, "distribution", distribution)
         object.__setattr__(self, "parameters", own)
         object.__setattr__(self, "unit", unit)
-        object.__setattr__(self, "dims", (dims,) if isinstance(dims, str) else tuple(dims or ()))
+        named = (dims,) if isinstance(dims, str) else () if dims is None else dims
+        fits = isinstance(named, (tuple, list)) and all(isinstance(one, str) for one in named)
+        require(
+            fits, asked, "dims are names of dimensions", f"dims = {dims!r}", 'write dims=("signal",), or leave dims out'
+        )
+        object.__setattr__(self, "dims", tuple(named))
         object.__setattr__(self, "by", {dim: _entries(asked, dim, entries) for dim, entries in by.items()})
 
     @classmethod
@@ -234,7 +239,8 @@ class Priors(Mapping[str, Prior]):
         given = {} if priors is None else priors
         cure = 'write priors={"effect": regimelag.Prior("Normal", sigma=0.3)}'
         came = f"a {type(given).__name__}"
-        require(isinstance(given, Mapping), "priors", "priors are given by the names of parameters", came, cure)
+        fits = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
+        require(fits, "priors", "priors are given by the names of parameters", came, cure)
         self._held = {str(name): Prior.of(one, f"the prior of {name!r}") for name, one in sorted(given.items())}
 
     def __getitem__(self, name: str) -> Prior:

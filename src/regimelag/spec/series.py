@@ -161,7 +161,7 @@ def is_close(close: object) -> bool:
     """Whether the value is empty, or a time of day and a known zone."""
     match = CLOSE.fullmatch(close) if isinstance(close, str) else None
     if match is None:
-        return close == ""
+        return isinstance(close, str) and not close
     try:
         zoneinfo.ZoneInfo(match["zone"])
     except (KeyError, ValueError, OSError):
@@ -418,7 +418,8 @@ class Driver(Series):
 
     def __post_init__(self) -> None:
         if self.periods is None:
-            object.__setattr__(self, "periods", 1 if self.transform == "level" else DRIVER_SPAN)
+            level = isinstance(self.transform, str) and self.transform == "level"
+            object.__setattr__(self, "periods", 1 if level else DRIVER_SPAN)
         super().__post_init__()
         _check_one_sided(self, "a driver moves the regimes' probabilities both ways")
         asked, came = f"a driver named {self.name!r}", f"drives = {self.drives!r}"

@@ -40,6 +40,8 @@ def sbc_table(tree: xr.DataTree) -> pd.DataFrame:
     -----
     The test underlies the simultaneous bands of Saeilynoja, Buerkner & Vehtari (2022), doi:10.1007/s11222-022-10090-6.
     """
+    if not isinstance(tree, xr.DataTree):
+        raise FitError("sbc_table", "the tree is what sbc() returned", f"a {type(tree).__name__}", "pass that")
     if RANKS not in tree.children or "settings" not in tree.attrs:
         raise FitError("sbc_table", "the tree is what sbc() returned", f"groups {sorted(tree.children)}", "pass that")
     columns = sbc_columns(tree)

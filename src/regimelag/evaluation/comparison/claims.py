@@ -14,6 +14,7 @@ from regimelag.results.decision import FALSE_CLAIM, decision_threshold
 from regimelag.results.lags import effects_of_draws
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.view import View
+from regimelag.runtime.plain import by_name, one_of
 from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
@@ -54,10 +55,11 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
     doi:10.1080/01621459.1987.10478396. Rows with a withheld verdict count as tried.
     """
     require_error_rate("claims", error_rate)
+    cure = 'write claims({"baseline": idata}) with such a fit'
+    fits = by_name(FitError, "claims", "fits", fits, cure)
     rows = [row for name, fit in fits.items() for row in _rows(name, View.of(fit))]
     if not rows:
-        rule, cure = "at least one fit has a lagged signal", 'write claims({"baseline": idata}) with such a fit'
-        raise FitError("claims", rule, f"{len(fits)} fits without one", cure)
+        raise FitError("claims", "at least one fit has a lagged signal", f"{len(fits)} fits without one", cure)
     table = pd.DataFrame(rows)
     family = table.groupby("model")["signal"].transform("size")
     open_to = table["withheld"] == ""
@@ -70,9 +72,7 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
 
 def require_error_rate(asked: str, error_rate: object) -> None:
     """Refuse an unknown error rate."""
-    if error_rate not in get_args(ErrorRate):
-        rule, came = 'error_rate is "fwer" or "fdr"', f"error_rate = {error_rate!r}"
-        raise FitError(asked, rule, came, 'write error_rate="fwer"')
+    one_of(FitError, asked, "error_rate", error_rate, get_args(ErrorRate))
 
 
 def allowed(p: np.ndarray, error_rate: ErrorRate, level: float = FALSE_CLAIM) -> np.ndarray:

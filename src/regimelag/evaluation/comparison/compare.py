@@ -34,7 +34,7 @@ from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, sta
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
-from regimelag.runtime.plain import drawn_seed
+from regimelag.runtime.plain import drawn_seed, one_of
 from regimelag.runtime.result_table import readable
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
@@ -233,7 +233,7 @@ def _with_nulls(
 ) -> dict[str, tuple[xr.DataTree, xr.DataTree]]:
     """Each fit with its null, the reference first."""
     if not isinstance(nulls, Mapping) or set(nulls) != set(fits):
-        came = f"names {sorted(nulls)}" if isinstance(nulls, Mapping) else f"a {type(nulls).__name__}"
+        came = f"names {list(nulls)}" if isinstance(nulls, Mapping) else f"a {type(nulls).__name__}"
         cure = f"write nulls={{{', '.join(f'{name!r}: ...' for name in fits)}}}"
         raise FitError("compare", f"there is a null for each of {list(fits)}, in a mapping", came, cure)
     return {name: (fits[name], nulls[name]) for name in (reference, *fits)}
@@ -249,9 +249,7 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
         raise FitError("compare", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
     if len(fits) < 2:  # noqa: PLR2004
         raise FitError("compare", "there are two fits or more", f"{len(fits)}", 'pass {"lag": idata, "null": other}')
-    if reference is not None and reference not in fits:
-        raise FitError("compare", f"reference is one of the fits {list(fits)}", f"{reference!r}", "name one of them")
-    return next(iter(fits)) if reference is None else reference
+    return next(iter(fits)) if reference is None else one_of(FitError, "compare", "reference", reference, fits)
 
 
 def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, random_seed: int | None) -> Scores:

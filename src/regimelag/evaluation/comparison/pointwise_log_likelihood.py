@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from regimelag.errors import FitError
 from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms, left_out_draws
 from regimelag.evaluation.comparison.psis_loo import free_parameters
 from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
+from regimelag.runtime.plain import drawn_seed
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec
 
@@ -56,10 +58,10 @@ def leave_one_out(idata: xr.DataTree, *, random_seed: int | None = 0) -> xr.Data
     the posterior of the parameters. The density is conditional on the row's own signals and controls. There is no
     log_prior for `arviz.psense_summary`, since the terms do not sum to the log likelihood.
     """
-    view = View.of(idata)
+    view, seed = View.of(idata), drawn_seed(FitError, "leave_one_out", random_seed)
     tree = leave_one_out_tree(view)
     if len(view.spec.responses) == 1 and not view.spec.point_signals:
-        rows, rng = {nm.TIME: seen_rows(view.panel)}, np.random.default_rng(random_seed)
+        rows, rng = {nm.TIME: seen_rows(view.panel)}, np.random.default_rng(seed)
         drawn = left_out_draws(view.at_draws, rng).isel(rows)
         tree["posterior_predictive"] = xr.DataTree(drawn.to_dataset(name=nm.RESPONSE_VALUE))
         observed = view.panel[[nm.RESPONSE_VALUE]].isel(rows).isel({nm.RESPONSE: 0}, drop=True)

@@ -22,6 +22,8 @@ from regimelag.evaluation.comparison.claims import ErrorRate, allowed, require_e
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.refit import Refit, refit
 from regimelag.evaluation.robustness.summary import FAILED, RHAT_LIMIT
+from regimelag.panel.checks import check_spec
+from regimelag.panel.frame_checks import check_frame
 from regimelag.panel.make import Day, make_panel, panel_hash
 from regimelag.results.verdict import UNMEASURED
 from regimelag.runtime.plain import is_number
@@ -141,7 +143,7 @@ def screen(
         raise FitError(ASKED, "level is between 0 and 1", f"level = {level!r}", "write level=0.05")
     sampler = sampler_of_refits(ASKED, sampler)
     random_seed = seed_of_study(ASKED, folder, random_seed)
-    template = template_of(spec)
+    template, frame = template_of(spec), check_frame(frame, ASKED)
     tried = list(pairs_of(responses, signals, pairs))
     notes = {n: _refused(spec, pair) for n, pair in enumerate(tried)}
     fitted = [n for n, why in notes.items() if not why]
@@ -173,6 +175,7 @@ def screen(
 
 def template_of(spec: ModelSpec) -> ModelSpec:
     """The spec with columns of its own for the response and the signal of each pair."""
+    check_spec(spec, ASKED)
     lagged = spec.lagged_signals
     if len(spec.responses) != 1 or len(lagged) != 1:
         came = f"{len(spec.responses)} responses and {len(lagged)} signals with a kernel"
@@ -188,10 +191,15 @@ def _with_columns(spec: ModelSpec, response: str, signal: str) -> ModelSpec:
     return spec.changed(responses=(dataclasses.replace(spec.responses[0], column=response),), signals=signals)
 
 
-def _columns(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    if isinstance(given, Mapping):
-        return dict(given)
-    return {one: one for one in ([given] if isinstance(given, str) else given)}
+def _columns(role: str, given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    named = [given] if isinstance(given, str) else given
+    columns: dict[str, str] = dict(named) if isinstance(named, Mapping) else {}
+    if isinstance(named, (list, tuple)) and all(isinstance(one, str) for one in named):
+        columns = {one: one for one in named}
+    if not columns or not all(isinstance(one, str) for one in (*columns, *columns.values())):
+        rule = f"{role} are names of columns, in a list, or columns by name"
+        raise SpecError(ASKED, rule, f"{role} = {given!r}", f'write {role}=["gold_usd"]')
+    return columns
 
 
 def pairs_of(
@@ -208,7 +216,7 @@ def pairs_of(
     if given is not None:
         asked = [Pair(response, signal, (response, signal)) for response, signal in dict.fromkeys(map(tuple, given))]
     else:
-        one, other = _columns(responses or ()), _columns(signals or ())
+        one, other = _columns("responses", responses), _columns("signals", signals)
         asked = [Pair(response, signal, (one[response], other[signal])) for response, signal in product(one, other)]
     found = [pair for pair in asked if len(set(pair.columns)) > 1]
     if not found:

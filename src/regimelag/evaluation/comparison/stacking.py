@@ -16,7 +16,7 @@ from regimelag.evaluation.comparison.elpd_difference import paired_difference
 from regimelag.evaluation.comparison.leave_one_out import leave_one_out_terms
 from regimelag.evaluation.comparison.psis_loo import free_parameters, loo_score, reliability, stacking_weights
 from regimelag.panel.checks import panel_hash
-from regimelag.runtime.plain import is_number, whole
+from regimelag.runtime.plain import drawn_seed, is_number, whole
 from regimelag.sampling.diagnostics import STACKED, WITHIN_MODE, extreme_entry, parameters_of_runs, store_diagnostics
 from regimelag.spec import names as nm
 
@@ -138,6 +138,10 @@ def stacked_posterior(
     idata = _with_runs(idata)
     posterior = free_parameters(idata)
     chains = posterior[nm.CHAIN].to_numpy()
+    seed = drawn_seed(FitError, "stacked_posterior", random_seed)
+    if not isinstance(stacking, xr.Dataset):
+        cure = "pass what stack_chains returned for this tree"
+        raise FitError("stacked_posterior", "stacking is an xarray.Dataset", f"a {type(stacking).__name__}", cure)
     of_these = stacking.attrs.get(DRAWS_HASH) in (None, panel_hash(posterior))
     if "weight" not in stacking or not np.array_equal(stacking[nm.CHAIN].to_numpy(), chains) or not of_these:
         came = f"weights of chains {stacking[nm.CHAIN].to_numpy().tolist()}" if nm.CHAIN in stacking else "no weights"
@@ -146,7 +150,7 @@ def stacked_posterior(
         raise FitError("stacked_posterior", rule, came, "pass what stack_chains returned for this tree")
     total = posterior.sizes[nm.CHAIN] * posterior.sizes[nm.DRAW] if draws is None else draws
     total = whole(FitError, "stacked_posterior", "draws", total, "write draws=4000, or leave draws out")
-    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], total, random_seed)
+    picked = _picked(stacking["weight"].to_numpy(), posterior.sizes[nm.DRAW], total, seed)
     groups = {name: _resampled(child.to_dataset(), posterior, picked) for name, child in idata.children.items()}
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     weights = {str(chain): float(weight) for chain, weight in zip(chains, stacking["weight"].to_numpy(), strict=True)}

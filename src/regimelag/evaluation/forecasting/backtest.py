@@ -132,8 +132,9 @@ def backtest(
     check_panel(spec, panel)
     level_columns(panel)
     refuse_own_past("backtest", spec, panel)
-    if not len(horizons):
-        raise FitError("backtest", "there is a horizon", "none", "write horizons=(1, 4, 13)")
+    if not isinstance(horizons, (tuple, list, range, np.ndarray)) or not len(horizons):
+        cure = "write horizons=(1, 4, 13)"
+        raise FitError("backtest", "horizons are at least one number of periods", f"horizons = {horizons!r}", cure)
     ahead = tuple(wholes(FitError, "backtest", **{f"horizons[{n}]": h for n, h in enumerate(horizons)}).values())
     counts = wholes(FitError, "backtest", every=every, stride=stride)
     first, last = _first_and_last(spec, panel, start, min(ahead))

@@ -40,7 +40,7 @@ from regimelag.results.regime_words import by_process
 from regimelag.results.regimes import filtered_distribution, process_axes
 from regimelag.results.view import View
 from regimelag.results.volatility import last_variance
-from regimelag.runtime.plain import drawn_seed, whole
+from regimelag.runtime.plain import MOST_ROWS, drawn_seed, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec, count_of_periods
@@ -103,7 +103,7 @@ def forecast(
     view = View.of(idata)
     spec, panel, parameters = view.spec, view.panel, view.parameters()
     horizon = len(scenario) if isinstance(scenario, pd.DataFrame) else horizon
-    horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26")
+    horizon = whole(FitError, "forecast", "horizon", horizon, "write horizon=26", most=MOST_ROWS)
     _check(scenario)
     refuse_own_past("forecast", spec, panel)
     beyond = _extrapolation(panel, scenario)
@@ -126,7 +126,7 @@ def forecast(
 
 
 def _check(scenario: object) -> None:
-    if not isinstance(scenario, pd.DataFrame) and scenario not in ("held", "bootstrap"):
+    if not isinstance(scenario, pd.DataFrame) and not (isinstance(scenario, str) and scenario in ("held", "bootstrap")):
         rule = "scenario is 'held', 'bootstrap' or a frame of levels"
         cure = 'write scenario="held", or pass a frame from regimelag.scenario(regimelag.panel_of(idata), ...)'
         raise FitError("forecast", rule, f"{scenario!r}", cure)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from regimelag.errors import FitError
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
+from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.result_table import readable
 from regimelag.runtime.versions import declared, install_command
 from regimelag.spec import names as nm
@@ -92,6 +93,10 @@ def backtest_table(scores: pd.DataFrame, *, random_seed: int = 0) -> pd.DataFram
     origins.
     """
     index = ["response", "horizon", "forecaster"]
+    if not isinstance(scores, pd.DataFrame) or not {*index, "origin", "log score", *BANDS} <= set(scores):
+        cure = "pass what backtest(spec, panel, start=...) returned"
+        raise FitError("backtest_table", "scores are those of backtest", f"a {type(scores).__name__}", cure)
+    random_seed = drawn_seed(FitError, "backtest_table", random_seed)
     rows = []
     for _, some in scores.groupby(["response", "horizon"], sort=False):
         wide = {name: one.set_index("origin").sort_index() for name, one in some.groupby("forecaster", sort=False)}

@@ -26,7 +26,7 @@ from regimelag.panel.slicing import effect_scale, natural
 from regimelag.results.lags import INTERVAL, only_one, stated_moderators
 from regimelag.results.regimes import filtered_distribution
 from regimelag.results.view import View
-from regimelag.runtime.plain import is_number, whole
+from regimelag.runtime.plain import MOST_ROWS, by_name, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import softmax
 from regimelag.spec.model_spec import ModelSpec, count_of_periods
@@ -94,8 +94,9 @@ def impulse_response(
     spec, panel, parameters = view.spec, view.panel, view.parameters()
     refuse_own_past("impulse_response", spec, panel)
     chosen = _chosen(spec, signal)
-    _check_names(spec, chosen, at or {})
-    horizon = whole(FitError, "impulse_response", "horizon", horizon, "write horizon=52")
+    at = by_name(FitError, ASKED, "at", at, "leave at out")
+    _check_names(spec, chosen, at)
+    horizon = whole(FitError, ASKED, "horizon", horizon, "write horizon=52", most=MOST_ROWS)
     moves = _moves(shock, horizon)
     _check_sign(chosen, moves)
     draws = view.at_draws.draws
@@ -108,9 +109,9 @@ def impulse_response(
         weights = weights[:, :, min(episode, weights.shape[2] - 1)]
         # What moderators add in a period is in proportion to the lagged sum of that period.
         past = _answers(np.concatenate([np.zeros_like(weights[..., :1]), weights], axis=-1), moves, horizon)
-        answers = answers + _moderated(spec, panel, draws, chosen, at or {}, horizon) * past
+        answers = answers + _moderated(spec, panel, draws, chosen, at, horizon) * past
     answers = answers * unit[:, None, None]
-    driven = _driven(spec, panel, at or {}, horizon)
+    driven = _driven(spec, panel, at, horizon)
     cumulative, averaged = _over_regimes(spec, draws, answers, filtered_distribution(view), driven)
     steps = {nm.STEP: np.arange(horizon + 1)}
     starts, of_each = _starts(spec)
@@ -127,7 +128,7 @@ def impulse_response(
     read.attrs = {"signal": chosen.name, "shock": float(moves.sum()), "shock_rows": len(moves)}
     read.attrs["frequency"] = spec.frequency
     beyond = read.attrs["extrapolation"] = _extrapolation(spec, panel, chosen, moves)
-    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(spec, chosen, at or {})]
+    read.attrs[nm.SENTENCES] = [f"{chosen.name} moves by {moves.sum():.3g}.", *_condition(spec, chosen, at)]
     read.attrs[nm.SENTENCES] += [*_in_words(spec, read, horizon), *([beyond] if beyond else [])]
     return read
 
@@ -184,7 +185,7 @@ def _chosen(spec: ModelSpec, signal: str | None) -> Signal:
     names = [one.name for one in spec.signals]
     if signal is None and len(names) == 1:
         return spec.signals[0]
-    if signal not in names:
+    if not isinstance(signal, str) or signal not in names:
         rule = f"signal names one of the model's, {names}" if names else "the model has signals"
         cure = f"write signal={names[0]!r}" if names else "fit a model with a table [[signals]]"
         raise FitError("impulse_response", rule, f"signal = {signal!r}", cure)

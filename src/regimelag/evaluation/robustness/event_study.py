@@ -9,9 +9,9 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import PanelError
-from regimelag.panel.checks import panel_spec
+from regimelag.panel.checks import check_made, panel_spec
 from regimelag.panel.slicing import natural
-from regimelag.runtime.plain import is_number, whole
+from regimelag.runtime.plain import MOST_ROWS, is_number, whole
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
 
@@ -121,10 +121,11 @@ def event_study(
     regimelag.evaluation.impulse_response : the path after a shock, from a fit.
     """
     asked = "event_study"
+    check_made(panel, asked, holds=[nm.value_of(role) for role in (nm.SIGNAL, nm.RESPONSE)])
     if not is_number(above):
         raise PanelError(asked, "above is a finite number", f"above = {above!r}", "write above=0.0")
     quiet = whole(PanelError, asked, "quiet", quiet, "write quiet=0", least=0)
-    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=4")
+    horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=4", most=MOST_ROWS)
     before = whole(PanelError, asked, "before", before, "write before=0", least=0)
     names = {role: _named(panel, role, name) for role, name in ((nm.SIGNAL, signal), (nm.RESPONSE, response))}
     rows = panel.sizes[nm.TIME]
@@ -216,7 +217,7 @@ def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
     held = [str(each) for each in panel[role].to_numpy()]
     if name is None and len(held) == 1:
         return held[0]
-    if name not in held:
+    if not isinstance(name, str) or name not in held:
         came = "none was named" if name is None else f"{role} = {name!r}"
         cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
         raise PanelError("event_study", f"the panel holds the {role}: one of {held}", came, cure)

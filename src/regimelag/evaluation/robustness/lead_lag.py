@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from regimelag.errors import PanelError
-from regimelag.runtime.plain import whole
+from regimelag.panel.checks import check_made
+from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.spec import names as nm
 
 LEVEL = 0.95
@@ -68,8 +69,11 @@ def lead_lag(
     the same rows, the band is somewhat too narrow.) For the peak the rows of products x[t - l] y[t] are resampled, all
     lags together, which keeps the dependence between the two. With no lag beyond the band the peak means nothing.
     """
+    values = [nm.value_of(role) for role in (nm.SIGNAL, nm.RESPONSE, nm.CONTROL)]
+    check_made(panel, "lead_lag", holds=values)
     x, y, controls, rows = _series(panel, signal, response)
     draws = whole(PanelError, "lead_lag", "draws", draws, "write draws=2000")
+    seed = drawn_seed(PanelError, "lead_lag", random_seed)
     most = panel.sizes[nm.SIGNAL_TIME] - rows
     if max_lag is not None:
         most = whole(PanelError, "lead_lag", "max_lag", max_lag, "write max_lag=13, or leave max_lag out")
@@ -83,7 +87,7 @@ def lead_lag(
             f"max_lag = {most}, block = {length}, {rows} rows",
             f"write max_lag={min(max(most, 1), (rows - 1) // 2)}, block={min(max(length, 1), rows // 4)}",
         )
-    rng = np.random.default_rng(random_seed)
+    rng = np.random.default_rng(seed)
     pairs = {"none": (x, y)}
     if controls.shape[1]:
         pairs["controls"] = (_residual(x, controls), _residual(y, controls))
@@ -99,7 +103,7 @@ def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
     held = [str(each) for each in panel[role].to_numpy()]
     if name is None and len(held) == 1:
         return held[0]
-    if name not in held:
+    if not isinstance(name, str) or name not in held:
         came = "none was named" if name is None else f"{role} = {name!r}"
         cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
         raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, cure)

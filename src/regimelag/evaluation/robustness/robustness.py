@@ -160,7 +160,7 @@ def _lagged_signal(spec: ModelSpec, signal: str | None) -> str:
     names = [each.name for each in spec.lagged_signals]
     if signal is None and len(names) == 1:
         return names[0]
-    if signal not in names:
+    if not isinstance(signal, str) or signal not in names:
         came = "none was named" if signal is None else f"signal = {signal!r}"
         cure = f"write signal={names[0]!r}" if names else "give a signal a kernel other than none"
         raise FitError("robustness", f"the claim is about one of the model's lagged signals {names}", came, cure)
