@@ -40,7 +40,8 @@ SETTINGS = "settings.json"
 REPAIRS = 2
 # Length at which settings are truncated in an error.
 SHORT = 60
-# Cure for a folder that cannot be resumed.
+# Cures for a folder that is no path, and for one that cannot be resumed.
+FOLDER = 'write folder="out/study", or leave folder out'
 ANEW = "name another folder, or delete this one to begin anew"
 # Subpackages that do not affect the numbers of a study.
 UNRELATED = frozenset({"fetch", "plots", "reporting"})
@@ -127,7 +128,7 @@ def seed_of_study(asked: str, folder: str | Path | None, random_seed: int | None
     FitError
         If the seed is not a non-negative integer, or the folder no path.
     """
-    held = None if folder is None else path_of(FitError, asked, "folder", folder)
+    held = None if folder is None else path_of(FitError, asked, "folder", folder, FOLDER)
     if random_seed is None and held is not None:
         with explain_os_errors(asked, held):
             random_seed = (_json(held / SETTINGS) or {}).get("random_seed")
@@ -277,7 +278,7 @@ class _Kept:
         # As read from JSON, so that the comparison is between equal types.
         self.settings = json.loads(json.dumps({FORMAT_KEY: FORMAT, **settings}))
         self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-        self.folder = None if folder is None else path_of(FitError, "a study", "folder", folder)
+        self.folder = None if folder is None else path_of(FitError, "a study", "folder", folder, FOLDER)
         self.asked = f"runs kept in {self.folder}"
         if self.folder is None:
             return

@@ -63,7 +63,11 @@ def default_folder() -> Path:
 def folder_of(cache: str | Path | None, asked: str) -> Path:
     """The folder that a caller names, or the default one."""
     given = cache is not None and not (isinstance(cache, str) and not cache)
-    return path_of(FetchError, asked, "cache", cache) if given else default_folder()
+    return (
+        path_of(FetchError, asked, "cache", cache, 'write cache="out/cache", or leave cache out')
+        if given
+        else default_folder()
+    )
 
 
 def read_age(max_age: str | pd.Timedelta | None, asked: str) -> pd.Timedelta | None:

@@ -132,7 +132,7 @@ def report(
     claim beyond those of `lag_report` and `regimelag.results.driver_report`.
     """
     asked = f"report to {str(folder)!r}"
-    with explain_os_errors(asked, path_of(FitError, "report", "folder", folder)):
+    with explain_os_errors(asked, path_of(FitError, "report", "folder", folder, 'write folder="out/report"')):
         # The target of a link is replaced, not the link.
         target = Path(os.path.realpath(folder))
         recover(target)

@@ -80,10 +80,9 @@ def by_name(error: type[RegimelagError], asked: str, name: str, value: Any, cure
     return dict(value)
 
 
-def path_of(error: type[RegimelagError], asked: str, name: str, value: Any) -> Path:
+def path_of(error: type[RegimelagError], asked: str, name: str, value: Any, cure: str) -> Path:
     """Return a text or path as a `Path`; otherwise raise the error."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
-        cure = f'write {name}="out/report"' if name == "folder" else f'write {name}="fit.nc"'
         raise error(asked, f"{name} is a text or a Path", f"{name} = {value!r}", cure)
     return Path(value)
 

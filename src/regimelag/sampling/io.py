@@ -64,7 +64,7 @@ def save_fit(idata: xr.DataTree, path: str | Path, *, overwrite: bool = False) -
         If a process was killed while it wrote to this path; its temporary files are removed.
     """
     spec_of(idata)
-    _check_ending(path_of(FitError, "save_fit", "path", path))
+    _check_ending(path_of(FitError, "save_fit", "path", path, 'write save_fit(idata, "fit.nc")'))
     asked = f"save_fit to {path}"
     check_fit(idata, asked, "save the whole fit, and select from what load_fit returns")
     with explain_os_errors(asked, Path(path), "the fit is still in memory"):
@@ -168,7 +168,7 @@ def load_fit(path: str | Path) -> xr.DataTree:
     UserWarning
         If a process was killed while it replaced this fit; the complete version is restored.
     """
-    source = path_of(FitError, "load_fit", "path", path)
+    source = path_of(FitError, "load_fit", "path", path, 'write load_fit("fit.nc")')
     asked = f"load_fit({str(source)!r})"
     _check_ending(source)
     with suppress(OSError):
