@@ -248,12 +248,12 @@ def test_a_description_has_ranges_gaps_and_what_was_left_out():
     assert (dollar["data_from"], dollar["data_to"]) == (frame.index[0], frame["usd"].last_valid_index())
     # Friday 31 July to Monday 10 August.
     assert dollar["longest_gap"] == 10
-    assert any("usd 10 (from 2020-07-31 on)" in note and "No value was filled in" in note for note in notes)
+    assert any("usd 10 days (from 2020-07-31)" in note and "No values were filled" in note for note in notes)
     after = (frame.index > "2020-12-25").sum()
     assert any(f"btc {after}" in note and "not used" in note for note in notes)
     assert any("9 rows before 2020-03-06 are not in the window" in note for note in notes)
     # The week of the hole has no new index, and the row of 14 August takes what came out on Monday the 10th.
-    assert any("driver 'dollar'" in note and "1 rows hold the observation of the row before" in note for note in notes)
+    assert any("driver 'dollar'" in note and "1 row repeats the value of the row before" in note for note in notes)
 
 
 def test_a_price_that_stands_still_for_a_row_is_noted():

@@ -432,7 +432,7 @@ def test_mixed_calendars_are_kept_and_reported():
     good_friday = natural(panel, nm.SIGNAL).loc["2020-04-10", "silver"]
     assert good_friday == pytest.approx(np.log(frame.loc["2020-04-09", "slv"] / frame.loc["2020-04-03", "slv"]))
     blind = describe_panel(make_panel(spec_of(), weekly())).attrs["notes"]
-    assert any("cannot be seen" in note for note in blind)
+    assert any("cannot be detected" in note for note in blind)
 
 
 def test_missing_prices_make_missing_returns_and_are_never_filled():

@@ -190,7 +190,7 @@ def test_both_columns_are_described_and_compared():
     panel = make_panel(spec, daily())
     table = describe_panel(panel)
     assert table.loc[("driver", "rates"), "column"] == "tips against fed"
-    assert any("'tips' against 'fed'" in note and "published" in note for note in table.attrs["notes"])
+    assert any("'tips' against 'fed'" in note and "Published" in note for note in table.attrs["notes"])
     with pytest.raises(PanelError, match=r"against = 'fed', now 'gld'"):
         check_panel(replace(spec, drivers=(replace(spec.drivers[0], against="gld"),)), panel)
 
@@ -614,7 +614,7 @@ def test_a_control_that_comes_eight_weeks_late_stands_as_published(source):
     notes = describe_panel(panel).attrs["notes"]
     # Friday's money is of the Monday 60 days before.
     assert any("control 'money'" in note and "delay 56D" in note and "60 days old" in note for note in notes)
-    assert any("cannot be seen" in note for note in notes) == (source is weekly)
+    assert any("within a period cannot be detected" in note for note in notes) == (source is weekly)
 
 
 def test_money_that_stopped_coming_is_stale_and_money_not_yet_there_is_named():

@@ -132,7 +132,7 @@ def clock_notes(spec: ModelSpec, gaps: Sequence[ClockGap]) -> list[str]:
     unknown = [name for gap in mine for name in (gap.column, gap.response_column) if name not in closes]
     if unknown:
         listed = truncate_list(dict.fromkeys(unknown), most=20)
-        notes.append(f"No close is given for {listed}: hours between closes, which can make a lag, are not seen there.")
+        notes.append(f"No close is given for {listed}, so a spurious lag from different closes cannot be detected.")
     return notes
 
 

@@ -163,7 +163,7 @@ def _on_trading_dates(spec: ModelSpec, source: pd.DataFrame, rows: pd.DatetimeIn
     days = int(np.diff(rows[first:]).max() / np.timedelta64(1, "D"))
     return (
         f"Rows are the dates on which all of {needed} were observed; {passed} other dates with {response!r} in the "
-        f"window are none. Steps between rows span up to {days} days."
+        f"window are not used. Steps between rows span up to {days} days."
     )
 
 
@@ -172,13 +172,13 @@ def _on_start(spec: ModelSpec, rows: pd.DatetimeIndex, tracks: Sequence[AlignedS
     late = [track.label for track in tracks if track.role != nm.RESPONSE and track.ready(spec) == first]
     if not first:
         return []
-    why = f": {truncate_list(late, most=20)} cannot serve an earlier one" if late else ""
+    why = f", since the history of {truncate_list(late, most=20)} begins later" if late else ""
     return [f"{first} rows before {rows[first].date()} are not in the window{why}."]
 
 
 def _on_ranges(held: dict[str, dict[str, str | int]]) -> list[str]:
-    gaps = [f"{column} {one['gap']} (from {one['gap_from']} on)" for column, one in held.items()]
-    notes = [f"Most days between observations in the window: {', '.join(gaps)}. No value was filled in."]
+    gaps = [f"{column} {one['gap']} days (from {one['gap_from']})" for column, one in held.items()]
+    notes = [f"Largest gap between observations: {', '.join(gaps)}. No values were filled."]
     after = [f"{column} {one['after']}" for column, one in held.items() if one["after"]]
     return [*notes, f"Observations after the last row are not used: {', '.join(after)}."] if after else notes
 
@@ -191,8 +191,8 @@ def _on_still_prices(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, fi
             still = np.flatnonzero(np.diff(leg.level[first:]) == 0.0) + 1
             if len(still):
                 notes.append(
-                    f"On {len(still)} rows column {column!r} has exactly the value of the row before, as a price "
-                    f"that was carried over would: {truncate_list(rows[first:][still])}."
+                    f"On {len(still)} rows column {column!r} equals its value of the row before, as a price that is "
+                    f"carried forward does: {truncate_list(rows[first:][still])}."
                 )
     return notes
 
@@ -213,7 +213,9 @@ def _on_responses(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first
                 lacks = f"{track.label} lacks its own past on {lacking.sum()} rows"
                 notes.append(f"{lacks}, which do not enter the likelihood: {where}.")
         if track.series.periods > 1:
-            notes.append(f"Values of {track.label} span {track.series.periods} rows each, so neighbours overlap.")
+            notes.append(
+                f"Values of {track.label} span {track.series.periods} rows each, so consecutive values overlap."
+            )
     return notes
 
 
@@ -230,10 +232,11 @@ def _on_ages(tracks: Sequence[AlignedSeries], rows: pd.DatetimeIndex, first: int
         if is_as_of(track.role, track.series):
             days = (rows[first:].to_numpy() - track.date[first:]) / np.timedelta64(1, "D")
             again = int((np.diff(track.date[first:]) == np.timedelta64(0, "D")).sum())
+            repeats = "1 row repeats" if again == 1 else f"{again} rows repeat"
+            stale = f"{repeats} the value of the row before" if again else "No stale values"
             notes.append(
-                f"Rows use the value of {track.label} as published (delay {track.series.delay}): "
-                f"{np.median(days):g} days old typically, {days.max():g} at most; {again} rows hold the observation "
-                "of the row before once more."
+                f"Published values of {track.label} (delay {track.series.delay}) are typically {np.median(days):g} "
+                f"days old, at most {days.max():g}. {stale}."
             )
     return notes
 
@@ -256,7 +259,7 @@ def _on_closes(source: pd.DataFrame, rows: pd.DatetimeIndex, tracks: Sequence[Al
     observed = source.index[source[list(_own_closes(tracks))].notna().any(axis=1)]
     periods = rows.searchsorted(observed[observed <= rows[-1]])
     if len(np.unique(periods)) == len(periods):
-        return ["The data have one date a period, so closes that differ inside a period cannot be seen."]
+        return ["The data have one date per period, so different closes within a period cannot be detected."]
     return [
         f"On {len(differ)} rows column {column!r} was last observed on another day than "
         f"{tracks[0].series.column!r}: {truncate_list(differ)}."
