@@ -287,7 +287,7 @@ def test_every_series_is_drawn_in_natural_units_with_its_history_episodes_and_ho
     assert len(axes[1].patches) == 1
     assert "delay W-MON" in axes[3].get_title(loc="left")
     axes[0].figure.canvas.draw()
-    with pytest.raises(rl.errors.FitError, match="5 matplotlib Axes"):
+    with pytest.raises(rl.errors.FitError, match="5 Axes of Matplotlib"):
         rl.plots.plot_panel(panel, axes=axes[:2])
 
 

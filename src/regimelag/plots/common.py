@@ -70,7 +70,7 @@ def axes_or_new(ax: Axes | None, height: float) -> Axes:
         return plt.subplots(figsize=(figure_width(), height), layout="constrained")[1]
     if not isinstance(ax, Axes):
         cure = "leave ax out, or pass ax=plt.subplots()[1]"
-        raise FitError("a figure", "ax is one matplotlib Axes", f"a {type(ax).__name__}", cure)
+        raise FitError("a figure", "ax is one Axes of Matplotlib", f"a {type(ax).__name__}", cure)
     return ax
 
 
@@ -88,9 +88,9 @@ def placed(axes: Any, rows: int, columns: int = 1) -> np.ndarray:
     """The given axes (row, column); refuse another number of them, and other objects."""
     given = np.asarray(axes, dtype=object).ravel()
     if len(given) != rows * columns or not all(isinstance(one, Axes) for one in given):
-        came = f"{len(given)} of {sorted({type(one).__name__ for one in given})}"
+        came = f"{len(given)} of type {', '.join(sorted({type(one).__name__ for one in given}))}"
         cure = f"leave axes out, or pass axes=plt.subplots({rows}, {columns})[1]"
-        raise FitError("a figure", f"axes are {rows * columns} matplotlib Axes", came, cure)
+        raise FitError("a figure", f"axes are {rows * columns} Axes of Matplotlib", came, cure)
     return given.reshape(rows, columns)
 
 
