@@ -118,10 +118,11 @@ def test_cells(value, written):
 
 
 def test_no_probability_is_zero_or_one():
-    assert [fmt.probability(one) for one in (0.0, 0.0004, 0.149, 1.0, np.nan)] == [
+    assert [fmt.probability(one) for one in (0.0, 0.0004, 0.149, 0.9995, 1.0, np.nan)] == [
         "< 0.001",
         "< 0.001",
         "0.149",
+        "> 0.999",
         "> 0.999",
         "",
     ]

@@ -12,7 +12,6 @@ import pandas as pd
 
 # Significant digits of the largest number of a column.
 DIGITS, MOST_DECIMALS = 3, 5
-LEAST_PROBABILITY = 0.0005
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -36,12 +35,11 @@ def interval(low: float, high: float, places: int) -> str:
 
 
 def probability(value: float) -> str:
-    """A probability, which draws do not know to be zero or one; empty if it is missing."""
+    """A probability, which draws do not show to be zero or one; empty if it is missing."""
     if not _known(value):
         return ""
-    if value < LEAST_PROBABILITY:
-        return "< 0.001"
-    return "> 0.999" if value > 1 - LEAST_PROBABILITY else f"{value:.3f}"
+    shown = f"{value:.3f}"
+    return {"0.000": "< 0.001", "1.000": "> 0.999"}.get(shown, shown)
 
 
 def cell(value: Any) -> str:
