@@ -285,7 +285,9 @@ def test_the_slope_is_kept_described_and_explained(tmp_path):
     assert table.loc[("signal", "silver"), "column"] == "slv beyond gld"
     assert table.loc[("signal", "silver"), "beyond_slope"] == slope
     assert table["beyond_slope"].notna().sum() == 1
-    assert any(f"silver beyond gld: 1 % of gld takes {slope:.3g} % of slv" in note for note in table.attrs["notes"])
+    assert any(
+        f"silver beyond gld: slv moves by {slope:.3g} % with 1 % of gld" in note for note in table.attrs["notes"]
+    )
     panel.to_netcdf(tmp_path / "panel.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "panel.nc", engine="h5netcdf") as loaded:
         check_panel(spec, loaded)
