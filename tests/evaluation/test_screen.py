@@ -117,6 +117,11 @@ def test_pairs_leave_out_a_series_with_itself():
         list(pairs_of({"a": "a"}, {"a": "a"}, None))
 
 
+def test_columns_may_be_those_of_a_frame():
+    columns = pd.DataFrame(columns=["a", "x"]).columns
+    assert [one.columns for one in pairs_of("b", columns, None)] == [("b", "a"), ("b", "x")]
+
+
 def test_pairs_may_be_given():
     given = [("a", "x"), ("b", "y"), ("a", "x"), ("b", "b")]
     assert [one.columns for one in pairs_of(None, None, given)] == [("a", "x"), ("b", "y")]

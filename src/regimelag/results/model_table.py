@@ -14,7 +14,6 @@ from regimelag.results.tables import QUANTILES, places_of, quantity_in_words, un
 from regimelag.results.units import effect_units, sample_of
 from regimelag.results.view import View
 from regimelag.runtime.number_format import fixed, interval, probability
-from regimelag.runtime.plain import by_name
 from regimelag.runtime.result_table import OF_SAMPLE, ResultTable, Shown
 from regimelag.spec import names as nm
 from regimelag.spec.model_spec import period_name
@@ -48,7 +47,9 @@ def model_table(fits: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     compare : which model predicts better.
     """
     cure = 'write model_table({"baseline": idata}) with such a fit'
-    views = {name: View.of(fit) for name, fit in by_name(FitError, "model_table", "fits", fits, cure).items()}
+    if not isinstance(fits, Mapping):
+        raise FitError("model_table", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
+    views = {str(name): View.of(fit) for name, fit in fits.items()}
     reports = {name: view.read(lag_report) for name, view in views.items()}
     reports = {name: report for name, report in reports.items() if len(report)}
     if not reports:

@@ -14,7 +14,7 @@ from regimelag.results.decision import FALSE_CLAIM, decision_threshold
 from regimelag.results.lags import effects_of_draws
 from regimelag.results.persistence import persistence, unexplained
 from regimelag.results.view import View
-from regimelag.runtime.plain import by_name, one_of
+from regimelag.runtime.plain import one_of
 from regimelag.runtime.result_table import readable
 from regimelag.spec import names as nm
 
@@ -56,7 +56,8 @@ def claims(fits: Mapping[str, xr.DataTree], *, error_rate: ErrorRate = "fwer") -
     """
     require_error_rate("claims", error_rate)
     cure = 'write claims({"baseline": idata}) with such a fit'
-    fits = by_name(FitError, "claims", "fits", fits, cure)
+    if not isinstance(fits, Mapping):
+        raise FitError("claims", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
     rows = [row for name, fit in fits.items() for row in _rows(name, View.of(fit))]
     if not rows:
         raise FitError("claims", "at least one fit has a lagged signal", f"{len(fits)} fits without one", cure)

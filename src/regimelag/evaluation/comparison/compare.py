@@ -34,7 +34,7 @@ from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, sta
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
 from regimelag.panel.own_past import used_responses
 from regimelag.results.view import View
-from regimelag.runtime.plain import drawn_seed, one_of
+from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.result_table import readable
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
@@ -249,7 +249,10 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
         raise FitError("compare", "fits come by name, in a mapping", f"a {type(fits).__name__}", cure)
     if len(fits) < 2:  # noqa: PLR2004
         raise FitError("compare", "there are two fits or more", f"{len(fits)}", 'pass {"lag": idata, "null": other}')
-    return next(iter(fits)) if reference is None else one_of(FitError, "compare", "reference", reference, fits)
+    if reference is not None and not (isinstance(reference, Hashable) and reference in fits):
+        cure = f"write reference={next(iter(fits))!r}"
+        raise FitError("compare", f"reference is one of the fits {list(fits)}", f"reference = {reference!r}", cure)
+    return next(iter(fits)) if reference is None else reference
 
 
 def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, random_seed: int | None) -> Scores:

@@ -194,7 +194,7 @@ def _with_columns(spec: ModelSpec, response: str, signal: str) -> ModelSpec:
 def _columns(role: str, given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
     named = [given] if isinstance(given, str) else given
     columns: dict[str, str] = dict(named) if isinstance(named, Mapping) else {}
-    if isinstance(named, (list, tuple)) and all(isinstance(one, str) for one in named):
+    if isinstance(named, (list, tuple, pd.Index)) and all(isinstance(one, str) for one in named):
         columns = {one: one for one in named}
     if not columns or not all(isinstance(one, str) for one in (*columns, *columns.values())):
         rule = f"{role} are names of columns, in a list, or columns by name"
