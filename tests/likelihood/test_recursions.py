@@ -279,6 +279,7 @@ def test_draws_equal_a_loop_over_draws():
     stacked = [np.stack(values) for values in zip(*draws, strict=True)]
     uniforms = np.random.default_rng(0).random((4, 15))
     predicted, filtered, log_density = hmm_draws.filter_forward_draws(*stacked)
+    densities = hmm_draws.log_density_draws(*stacked)
     smoothed = hmm_draws.smooth_draws(*stacked)
     left_out = hmm_draws.leave_one_out_draws(*stacked)
     paths = hmm_draws.sample_paths_draws(*stacked, uniforms)
@@ -287,11 +288,55 @@ def test_draws_equal_a_loop_over_draws():
         one = hmm.filter_forward(*inputs)
         for left, right in zip((predicted[d], filtered[d], log_density[d]), one, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(densities[d], one[2], rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(smoothed[d], hmm.smooth(*inputs), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(left_out[d], hmm.leave_one_out(*inputs), rtol=1e-12, atol=1e-12)
         np.testing.assert_array_equal(paths[d], hmm.sample_paths(*inputs, uniforms[d]))
         np.testing.assert_array_equal(best[d], hmm.viterbi(*inputs)[0])
         assert log_joint[d] == pytest.approx(hmm.viterbi(*inputs)[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1, 100, 330, 630, 700, 5_000])
+@pytest.mark.parametrize("constant", [False, True])
+def test_draws_equal_a_loop_where_scaled_probabilities_underflow(spread, constant):
+    """Densities and steps of e^-spread and less, among them some near the smallest number and some that are zero."""
+    rng = np.random.default_rng(spread)
+    draws, times, regimes = 40, 12, 3
+    log_obs = spread * rng.normal(size=(draws, times, regimes))
+    logits = spread * rng.normal(size=(draws, 1 if constant else times - 1, regimes, regimes))
+    log_init = np.log(rng.dirichlet(np.ones(regimes), draws))
+    logits[::4, :, 0, 1] = -INF
+    log_init[1::4, 2] = -INF
+    log_obs[2::8, 5, 0] = -INF
+    log_obs[6::8, 5] = -INF
+    uniforms = rng.random((draws, times))
+    smoothed = hmm_draws.smooth_draws(log_obs, logits, log_init)
+    paths = hmm_draws.sample_paths_draws(log_obs, logits, log_init, uniforms)
+    densities = hmm_draws.log_density_draws(log_obs, logits, log_init)
+    for d in range(draws):
+        inputs = log_obs[d], logits[d], log_init[d]
+        np.testing.assert_allclose(densities[d], hmm.filter_forward(*inputs)[2], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(smoothed[d], hmm.smooth(*inputs), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(paths[d], hmm.sample_paths(*inputs, uniforms[d]))
+
+
+def test_draws_equal_a_loop_where_only_the_way_back_underflows():
+    """Regime 1 is reached in a step of the smallest probabilities that exist, and is certain later.
+
+    From the two regimes at the start the step has odds of e^1.4, which such small numbers cannot hold.
+    """
+    log_obs = np.array([[[0.0, 0.0], [-632.0, 0.0], [-500.0, 0.0]]])
+    logits = np.array([[[[0.0, -743.0], [0.0, -744.4]], [[0.0, -743.0], [-743.0, 0.0]]]])
+    log_init = np.log([[0.5, 0.5]])
+    inputs = log_obs[0], logits[0], log_init[0]
+    smoothed = hmm_draws.smooth_draws(log_obs, logits, log_init)
+    np.testing.assert_allclose(smoothed[0], hmm.smooth(*inputs), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(smoothed[0, 0, 0], 1 / (1 + np.exp(-1.4)), rtol=1e-6)
+    for last in (0.5, 0.9):
+        uniforms = np.array([last, 0.5, 0.5])
+        path = hmm_draws.sample_paths_draws(log_obs, logits, log_init, uniforms[None])[0]
+        np.testing.assert_array_equal(path, [int(last == 0.9), 1, 1])
+        np.testing.assert_array_equal(path, hmm.sample_paths(*inputs, uniforms))
 
 
 def test_sampled_paths_have_the_smoothed_frequencies():

@@ -18,29 +18,36 @@ def _check_draws(log_obs, transition_logits, log_init):
 
 
 @compiled()
-def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, log_density):
+def _softmax(logits, probabilities):
+    largest = logits[0]
+    for j in range(1, logits.size):
+        largest = max(largest, logits[j])
+    total = 0.0
+    for j in range(logits.size):
+        probabilities[j] = math.exp(logits[j] - largest)
+        total += probabilities[j]
+    for j in range(logits.size):
+        probabilities[j] /= total
+
+
+@compiled()
+def _filter_scaled(log_obs, transition_logits, log_init, moves, predicted, filtered, log_density):
     """:func:`filter_forward` in scaled probabilities: ten times faster, but it underflows.
 
-    Returns False, with incomplete output, as soon as a probability or the total of a row is NaN or so small that
-    products of it may underflow.
+    ``moves`` (step, origin, destination) receives the transition probabilities. Returns False, with incomplete output,
+    as soon as a probability or the total of a row is NaN or so small that products of it may underflow.
     """
     times, regimes = log_obs.shape
-    weights = np.empty(regimes)
     for t in range(times):
         row = min(t - 1, transition_logits.shape[0] - 1)
         for j in range(regimes):
             predicted[t, j] = math.exp(log_init[j]) if t == 0 else 0.0
         if t > 0:
             for i in range(regimes):
-                largest = transition_logits[row, i, 0]
-                for j in range(1, regimes):
-                    largest = max(largest, transition_logits[row, i, j])
-                total = 0.0
+                if t - 1 == row:
+                    _softmax(transition_logits[row, i], moves[row, i])
                 for j in range(regimes):
-                    weights[j] = math.exp(transition_logits[row, i, j] - largest)
-                    total += weights[j]
-                for j in range(regimes):
-                    predicted[t, j] += filtered[t - 1, i] * (weights[j] / total)
+                    predicted[t, j] += filtered[t - 1, i] * moves[row, i, j]
         largest = log_obs[t, 0]
         for j in range(1, regimes):
             largest = max(largest, log_obs[t, j])
@@ -59,12 +66,54 @@ def _filter_scaled(log_obs, transition_logits, log_init, predicted, filtered, lo
 
 
 @compiled()
+def _smooth_scaled(filtered, predicted, moves, smoothed):
+    """:func:`smooth` from the output of :func:`_filter_scaled`; False if a division may overflow."""
+    times, regimes = filtered.shape
+    smoothed[-1] = filtered[-1]
+    for t in range(times - 2, -1, -1):
+        row = min(t, moves.shape[0] - 1)
+        for j in range(regimes):
+            if not predicted[t + 1, j] > SMALLEST:
+                return False
+        for i in range(regimes):
+            total = 0.0
+            for j in range(regimes):
+                total += moves[row, i, j] * (smoothed[t + 1, j] / predicted[t + 1, j])
+            smoothed[t, i] = filtered[t, i] * total
+    return True
+
+
+@compiled()
+def _sample_scaled(filtered, moves, uniforms, path):
+    """:func:`sample_paths` from the output of :func:`_filter_scaled`; False if the weights of a step may underflow."""
+    times, regimes = filtered.shape
+    weights = np.empty(regimes)
+    for t in range(times - 1, -1, -1):
+        row = min(t, moves.shape[0] - 1)
+        total = 0.0
+        for i in range(regimes):
+            weights[i] = filtered[t, i] if t == times - 1 else filtered[t, i] * moves[row, i, path[t + 1]]
+            total += weights[i]
+        if not total > SMALLEST:
+            return False
+        left = uniforms[t] * total
+        for i in range(regimes):
+            if weights[i] > 0.0:
+                path[t] = i
+                left -= weights[i]
+                if left < 0.0:
+                    break
+    return True
+
+
+@compiled()
 def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
     """Apply :func:`_filter_scaled` to each draw; return which draws are valid (draw)."""
     certain = np.empty(log_obs.shape[0], dtype=np.bool_)
+    moves = np.empty(transition_logits.shape[1:])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
-        certain[d] = _filter_scaled(*given, predicted[d], filtered[d], log_density[d])
+        certain[d] = _filter_scaled(*given, moves, predicted[d], filtered[d], log_density[d])
     return certain
 
 
@@ -81,12 +130,35 @@ def filter_forward_draws(log_obs, transition_logits, log_init):
 
 
 @compiled()
+def log_density_draws(log_obs, transition_logits, log_init):
+    """Log density of each row given the previous ones, as of :func:`filter_forward_draws`: (draw, time)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    check_shapes(log_obs[0], transition_logits[0], log_init[0])
+    log_density = np.empty(log_obs.shape[:2])
+    predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
+    moves = np.empty(transition_logits.shape[1:])
+    for d in range(log_obs.shape[0]):
+        given = log_obs[d], transition_logits[d], log_init[d]
+        if not _filter_scaled(*given, moves, predicted, filtered, log_density[d]):
+            log_density[d] = filter_forward(*given)[2]
+    return log_density
+
+
+@compiled()
 def smooth_draws(log_obs, transition_logits, log_init):
     """Apply :func:`smooth` to each draw: (draw, time, regime)."""
     _check_draws(log_obs, transition_logits, log_init)
+    check_shapes(log_obs[0], transition_logits[0], log_init[0])
     smoothed = np.empty(log_obs.shape)
+    predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
+    moves, log_density = np.empty(transition_logits.shape[1:]), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
-        smoothed[d] = smooth(log_obs[d], transition_logits[d], log_init[d])
+        given = log_obs[d], transition_logits[d], log_init[d]
+        if not (
+            _filter_scaled(*given, moves, predicted, filtered, log_density)
+            and _smooth_scaled(filtered, predicted, moves, smoothed[d])
+        ):
+            smoothed[d] = smooth(*given)
     return smoothed
 
 
@@ -106,9 +178,18 @@ def sample_paths_draws(log_obs, transition_logits, log_init, uniforms):
     _check_draws(log_obs, transition_logits, log_init)
     if uniforms.shape[0] != log_obs.shape[0]:
         raise ValueError("sample_paths_draws needs uniforms (draw, time) with as many draws as log_obs")
+    check_shapes(log_obs[0], transition_logits[0], log_init[0])
     paths = np.empty(log_obs.shape[:2], dtype=np.int64)
+    predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
+    moves, log_density = np.empty(transition_logits.shape[1:]), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
-        paths[d] = sample_paths(log_obs[d], transition_logits[d], log_init[d], uniforms[d])
+        given = log_obs[d], transition_logits[d], log_init[d]
+        if not (
+            uniforms.shape[1] == log_obs.shape[1]
+            and _filter_scaled(*given, moves, predicted, filtered, log_density)
+            and _sample_scaled(filtered, moves, uniforms[d], paths[d])
+        ):
+            paths[d] = sample_paths(*given, uniforms[d])
     return paths
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from regimelag.likelihood.hmm import filter_forward
-from regimelag.likelihood.hmm_draws import filter_forward_draws, leave_one_out_draws
+from regimelag.likelihood.hmm_draws import leave_one_out_draws, log_density_draws
 
 
 def _for_each_lag(reading, log_obs, transition_logits, log_init):
@@ -26,7 +26,7 @@ def _filter_each_lag(log_obs, transition_logits, log_init, log_prior):
         raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
     if log_obs.shape[1] < 1 or log_prior.shape != log_obs.shape[1:2]:
         raise ValueError("the lag readings need log_prior (lag) with as many lags as log_obs (draw, lag, time, regime)")
-    steps = _for_each_lag(lambda *inputs: filter_forward_draws(*inputs)[2], log_obs, transition_logits, log_init)
+    steps = _for_each_lag(log_density_draws, log_obs, transition_logits, log_init)
     return steps, np.where(log_prior < np.inf, log_prior, np.nan)
 
 

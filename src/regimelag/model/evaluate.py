@@ -30,6 +30,9 @@ from regimelag.spec.transitions import stationary_distribution
 
 Draws = dict[str, np.ndarray]
 
+# Entries of an array over draws, rows and regimes in one block of densities.
+BLOCK = 50_000
+
 
 class Feedback(NamedTuple):
     """Dependence of the conditional variance on the past, relative to the unconditional variance of the episode.
@@ -93,7 +96,7 @@ class Quantities(NamedTuple):
         """Shape parameters with `axes` trailing axes of length one."""
         return {name: values.reshape(-1, *(1,) * axes) for name, values in self.shape.items()}
 
-    def take(self, places: np.ndarray) -> Quantities:
+    def take(self, places: np.ndarray | slice) -> Quantities:
         """Select draws."""
         by_draw = ("location", "log_scale", "correlation", "logits", "log_initial")
         shape = {name: values[places] for name, values in self.shape.items()}
@@ -429,14 +432,19 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
 
     Missing responses are marginalised; a row without responses has zero.
     """
-    draws, _, rows, regimes = at_draws.location.shape
+    draws, responses, rows, regimes = at_draws.location.shape
     density = np.zeros((draws, rows, regimes))
-    log_scale = conditional_log_scales(at_draws, y)
+    # Small blocks stay in the processor's cache; GARCH loops over rows in Python, so it takes all draws at once.
+    block = draws if at_draws.feedback is not None else max(1, BLOCK // (responses * rows * regimes))
     seen = ~np.isnan(y)
-    for pattern in np.unique(seen, axis=0):
-        at, these = (seen == pattern).all(axis=1), np.flatnonzero(pattern)
-        if len(these):
-            density[:, at] = _joint_log_density(at_draws, y, log_scale, at, these)
+    patterns = [
+        ((seen == pattern).all(axis=1), np.flatnonzero(pattern)) for pattern in np.unique(seen, axis=0) if pattern.any()
+    ]
+    for first in range(0, draws, block):
+        some = at_draws.take(slice(first, first + block))
+        log_scale = conditional_log_scales(some, y)
+        for at, these in patterns:
+            density[first : first + block, at] = _joint_log_density(some, y, log_scale, at, these)
     return density
 
 

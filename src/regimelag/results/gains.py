@@ -20,7 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.likelihood.hmm_draws import log_density_draws
 from regimelag.model.evaluate import Draws, evaluate, in_chunks, log_observation
 from regimelag.panel.own_past import used_responses
 from regimelag.results.evidence import Slab
@@ -174,7 +174,7 @@ def conditional_density_at_zero(view: View, term: Term, draws: Draws, prior: Sla
     for _, some in in_chunks(repeated, len(y) * joint * (joint + 1)):
         at = evaluate(view.spec, view.panel, some)
         log_obs = log_observation(at, y)
-        log_likelihood.append(filter_forward_draws(log_obs, at.logits, at.log_initial)[2].sum(axis=-1))
+        log_likelihood.append(log_density_draws(log_obs, at.logits, at.log_initial).sum(axis=-1))
     log_density = np.concatenate(log_likelihood).reshape(count, len(grid)) + prior.log_density(grid)
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
     return density[:, 0] / (density[:, 1:] @ weights * top / 2)

@@ -20,7 +20,7 @@ from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph.replace import vectorize_graph
 
 from regimelag.errors import FitError, SpecError
-from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.likelihood.hmm_draws import log_density_draws
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.build import AS_IS, build_model, draw_prior
 from regimelag.model.data import model_data
@@ -335,7 +335,7 @@ def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Data
 def _one_step_terms(at: AtDraws) -> xr.DataArray:
     """The same for standardised responses, without point lags."""
     rows = at.panel[nm.TIME].to_numpy()
-    return at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2], **{nm.TIME: rows})
+    return at.labelled(lambda chunk: log_density_draws(*chunk.hmm), **{nm.TIME: rows})
 
 
 def replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:

@@ -27,7 +27,7 @@ from regimelag.errors import FitError
 from regimelag.evaluation.calibration.rank_table import RANKS
 from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
-from regimelag.likelihood.hmm_draws import filter_forward_draws
+from regimelag.likelihood.hmm_draws import log_density_draws
 from regimelag.model.at_draws import AtDraws
 from regimelag.model.build import build_model, draw_prior
 from regimelag.model.data import model_data
@@ -267,7 +267,7 @@ def _quantities(
 ) -> xr.Dataset:
     found = dict(parameters.data_vars) | {"log_joint": log_joint}
     at = AtDraws(spec, panel, parameters)
-    found["log_likelihood"] = at.labelled(lambda chunk: filter_forward_draws(*chunk.hmm)[2].sum(axis=-1))
+    found["log_likelihood"] = at.labelled(lambda chunk: log_density_draws(*chunk.hmm).sum(axis=-1))
     if spec.switches:
         found["mean_regime"] = paths.mean(nm.TIME)
     if spec.lagged_signals:
