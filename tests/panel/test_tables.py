@@ -131,6 +131,40 @@ def test_many_columns_are_read_exactly_and_fast(tmp_path):
 # ---- Excel
 
 
+def written(tmp_path, lines, end="\n"):
+    path = tmp_path / "prices.csv"
+    path.write_bytes(end.join(["date,a,b", *lines, ""]).encode())
+    return path
+
+
+def daily_lines(count=60):
+    return [f"{day:%Y-%m-%d},{n + 1},{n + 2}" for n, day in enumerate(pd.date_range("2020-01-01", periods=count))]
+
+
+@pytest.mark.parametrize(("short", "long"), [(30, 40), (40, 30), (0, 1), (1, 0), (58, 59)])
+def test_a_line_with_more_cells_does_not_hide_one_with_fewer(tmp_path, short, long):
+    """Together they have the cells of two lines."""
+    lines = daily_lines()
+    lines[short] = lines[short].rpartition(",")[0]
+    lines[long] += ",7"
+    with pytest.raises(PanelError, match=rf"cells in line {min(short, long) + 2}, 3 in the header"):
+        rl.read_series(written(tmp_path, lines))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("blank", [None, 0, 30, 59])
+@pytest.mark.parametrize("text", ["", "  ", ",,", " , , "])
+def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path, end, blank, text):
+    lines = daily_lines()
+    if blank is not None:
+        lines.insert(blank, text)
+    frame = rl.read_series(written(tmp_path, lines, end))
+    np.testing.assert_array_equal(frame, [[n + 1.0, n + 2.0] for n in range(60)])
+    lines[-1] = lines[-1].replace("2020-02-29", "2020-02-30")
+    with pytest.raises(PanelError, match=f"line {len(lines) + 1}"):
+        rl.read_series(written(tmp_path, lines, end))
+
+
 def test_a_workbook_of_typed_dates(tmp_path):
     table = pd.DataFrame({"Date": DAYS, "Close": PRICES, "Symbol": "SLV"})
     table.to_excel(tmp_path / "prices.xlsx", index=False)
