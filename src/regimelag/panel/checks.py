@@ -273,3 +273,15 @@ def _canonical(values: np.ndarray[Any, Any]) -> bytes:
         plain = values.astype("<f8") + 0.0
         return np.where(np.isnan(plain), np.nan, plain).astype("<f8").tobytes()
     return b"".join(len(text).to_bytes(8, "little") + text for text in (str(item).encode() for item in values.ravel()))
+
+
+def named_series(asked: str, panel: xr.Dataset, role: str, name: str | None) -> str:
+    """Name of the series of a role that is asked for, or of the only one."""
+    held = [str(each) for each in panel[role].to_numpy()]
+    if name is None and len(held) == 1:
+        return held[0]
+    if not isinstance(name, str) or name not in held:
+        came = "none was named" if name is None else f"{role} = {name!r}"
+        cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
+        raise PanelError(asked, f"the panel holds the {role}: one of {held}", came, cure)
+    return name

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import PanelError
-from regimelag.panel.checks import check_made, panel_spec
+from regimelag.panel.checks import check_made, named_series, panel_spec
 from regimelag.panel.slicing import natural
 from regimelag.runtime.plain import MOST_ROWS, is_number, whole
 from regimelag.spec import names as nm
@@ -127,7 +127,9 @@ def event_study(
     quiet = whole(PanelError, asked, "quiet", quiet, "write quiet=0", least=0)
     horizon = whole(PanelError, asked, "horizon", horizon, "write horizon=4", most=MOST_ROWS)
     before = whole(PanelError, asked, "before", before, "write before=0", least=0)
-    names = {role: _named(panel, role, name) for role, name in ((nm.SIGNAL, signal), (nm.RESPONSE, response))}
+    names = {
+        role: named_series(asked, panel, role, name) for role, name in ((nm.SIGNAL, signal), (nm.RESPONSE, response))
+    }
     rows = panel.sizes[nm.TIME]
     most = rows // LEAST_WINDOWS
     if before + 1 + horizon > most:
@@ -210,18 +212,6 @@ def shift_test(paths: np.ndarray, places: np.ndarray, before: int) -> ShiftTest:
         p_value=(size >= least).mean(axis=0),
         p_any=float((largest >= largest[0] * (1 - ROUNDING)).mean()),
     )
-
-
-def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
-    """The name of the series asked for, or of the only one."""
-    held = [str(each) for each in panel[role].to_numpy()]
-    if name is None and len(held) == 1:
-        return held[0]
-    if not isinstance(name, str) or name not in held:
-        came = "none was named" if name is None else f"{role} = {name!r}"
-        cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
-        raise PanelError("event_study", f"the panel holds the {role}: one of {held}", came, cure)
-    return str(name)
 
 
 def _in_levels(panel: xr.Dataset, response: str) -> bool:

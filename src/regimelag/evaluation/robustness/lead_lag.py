@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from regimelag.errors import PanelError
-from regimelag.panel.checks import check_made
+from regimelag.panel.checks import check_made, named_series
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.spec import names as nm
 
@@ -71,7 +71,14 @@ def lead_lag(
     """
     values = [nm.value_of(role) for role in (nm.SIGNAL, nm.RESPONSE, nm.CONTROL)]
     check_made(panel, "lead_lag", holds=values)
-    x, y, controls, rows = _series(panel, signal, response)
+    names = {
+        role: named_series("lead_lag", panel, role, name)
+        for role, name in ((nm.SIGNAL, signal), (nm.RESPONSE, response))
+    }
+    rows = panel.sizes[nm.TIME]
+    x = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: names[nm.SIGNAL]}).to_numpy()[-rows:]
+    y = panel[nm.RESPONSE_VALUE].sel({nm.RESPONSE: names[nm.RESPONSE]}).to_numpy()
+    controls = panel[nm.CONTROL_VALUE].to_numpy()[-rows:]
     draws = whole(PanelError, "lead_lag", "draws", draws, "write draws=2000")
     seed = drawn_seed(PanelError, "lead_lag", random_seed)
     most = panel.sizes[nm.SIGNAL_TIME] - rows
@@ -93,30 +100,13 @@ def lead_lag(
         pairs["controls"] = (_residual(x, controls), _residual(y, controls))
     found = [_estimate(*pair, most, length, draws, rng) for pair in pairs.values()]
     read = xr.concat(found, xr.DataArray(list(pairs), dims="adjustment", name="adjustment"))
-    read.attrs = {"rows": rows, "block": length, "draws": draws, "frequency": panel.attrs.get("frequency", "")}
-    read.attrs |= {nm.SIGNAL: _named(panel, nm.SIGNAL, signal), nm.RESPONSE: _named(panel, nm.RESPONSE, response)}
+    read.attrs = names | {
+        "rows": rows,
+        "block": length,
+        "draws": draws,
+        "frequency": panel.attrs.get("frequency", ""),
+    }
     return read
-
-
-def _named(panel: xr.Dataset, role: str, name: str | None) -> str:
-    """The name of the series asked for, or of the only one."""
-    held = [str(each) for each in panel[role].to_numpy()]
-    if name is None and len(held) == 1:
-        return held[0]
-    if not isinstance(name, str) or name not in held:
-        came = "none was named" if name is None else f"{role} = {name!r}"
-        cure = f"write {role}={held[0]!r}" if held else f"add a {role} to the spec, and make the panel with that spec"
-        raise PanelError("lead_lag", f"the panel holds the {role}: one of {held}", came, cure)
-    return str(name)
-
-
-def _series(
-    panel: xr.Dataset, signal: str | None, response: str | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    rows = panel.sizes[nm.TIME]
-    x = panel[nm.SIGNAL_VALUE].sel({nm.SIGNAL: _named(panel, nm.SIGNAL, signal)}).to_numpy()[-rows:]
-    y = panel[nm.RESPONSE_VALUE].sel({nm.RESPONSE: _named(panel, nm.RESPONSE, response)}).to_numpy()
-    return x, y, panel[nm.CONTROL_VALUE].to_numpy()[-rows:], rows
 
 
 def _residual(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
