@@ -66,6 +66,14 @@ def test_weight_draws_and_gradients_decide(shares, weights, reached, expected):
     assert len(missed(tree(shares, weights, reached=reached))) == expected
 
 
+@pytest.mark.parametrize(("length", "expected"), [(40, 1), (9, 0), (200, 0)])
+def test_a_mode_with_one_visit_is_missed_if_chains_stay_there(length, expected):
+    """A visit of 40 of 4,000 draws to a mode of weight 0.1; shorter, it is no stay, and longer, half the weight."""
+    whole = tree([1.0, 0.0], [0.9, 0.1], reached=[np.nan, 0.0 if length > 9 else 1.0])
+    whole["posterior"]["x"][0, :length] += 12.0
+    assert len(missed(whole)) == expected
+
+
 def test_what_is_left_of_a_fit_is_asked():
     """Chain 0 alone was in the second mode; without it nothing was."""
     whole = tree([1.0, 0.0], [0.7, 0.3], reached=[np.nan, np.nan])

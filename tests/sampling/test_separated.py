@@ -204,6 +204,28 @@ def test_draws_are_selected_without_replacement_in_the_numbers_of_the_weights():
     assert 2 not in chosen
 
 
+@pytest.mark.parametrize(("visits", "length", "more"), [(1, 40, True), (3, 20, True), (60, 1, False), (30, 10, False)])
+def test_a_mode_that_chains_have_seldom_visited_gets_chains_of_its_own(visits, length, more):
+    """Chains stay where they are, so that one or three visits say nothing of a mode's weight; many do."""
+    at = np.array([12.0, 0, 0, 0, 0])
+    with pm.Model() as model:
+        x = pm.Normal("x", sigma=1000, shape=5)
+        peaks = [np.log(share) - 0.5 * ((x - place) ** 2).sum() for share, place in ((0.85, 0.0 * at), (0.15, at))]
+        pm.Potential("peaks", pm.math.logsumexp(pm.math.stack(peaks)))
+    compiled = CompiledModel(model)
+    modes = find_modes(compiled.value_and_gradient, [0.0 * at, at])
+    first, second = (np.random.default_rng(seed).standard_normal((4, 1000, 5)) for seed in (0, 1))
+    for visit in range(visits):
+        chain, place = visit % 4, 4000 // visits * (visit // 4)
+        first[chain, place : place + length] += at
+    run, asked = run_of(first, second + at)
+    tree = separated.sample_modes(run, compiled, modes, Sampler(), 1, tell=lambda _: None, weigh=True)
+    assert asked == [4] * (1 + more)
+    if more:
+        weights = tree["within_mode"].to_dataset()
+        assert abs(weights["weight"][1] - 0.15) < 4 * weights["weight_error"][1]
+
+
 def test_the_posterior_of_separated_modes_is_a_mixture_and_says_how():
     with pm.Model() as model:
         x = pm.Uniform("x", -40, 40, shape=2)

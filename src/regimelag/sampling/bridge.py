@@ -142,7 +142,9 @@ def _iterated(drawn: np.ndarray, proposed: np.ndarray) -> Evidence:
     def shares(ratios: np.ndarray, log_evidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Logarithms of target and of proposal over their mixture, with the target normalised."""
         own, other = np.log(effective), np.log(len(proposed))
-        mixture = np.logaddexp(own + ratios - log_evidence, other) - np.log(effective + len(proposed))
+        # Draws outside the cell are NaN.
+        with np.errstate(invalid="ignore"):
+            mixture = np.logaddexp(own + ratios - log_evidence, other) - np.log(effective + len(proposed))
         return ratios - log_evidence - mixture, -mixture
 
     for again in range(2):

@@ -103,7 +103,7 @@ def is_reached(
     value_and_gradient : callable
         Log posterior and its gradient.
     draws : sequence of ndarray
-        (parameter) each, the draws closest to the mode.
+        (parameter) each, the draws closest to the mode; none if draws are no evidence.
     seed : int
         Seed for draws from the Laplace approximation.
     """
@@ -113,7 +113,7 @@ def is_reached(
     def share(points: Sequence[np.ndarray]) -> float:
         return float(np.mean([_matching(modes, *_climb(value_and_gradient, point)) == place for point in points]))
 
-    return share(draws) >= SOME or share(own) < SOME
+    return (len(draws) > 0 and share(draws) >= SOME) or share(own) < SOME
 
 
 def mode_weights(modes: Sequence[Mode]) -> np.ndarray:

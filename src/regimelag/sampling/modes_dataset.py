@@ -20,8 +20,9 @@ SEPARATED = "separated_mode"
 # Names in the catalogue other than the model's variables.
 RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, SEPARATED, nm.MODE, nm.CHAIN, nm.DRAW})
 # Modes below the first value may have no draws. Others are examined if their share of draws is below the second times
-# their weight.
-LEAST_WEIGHT, FEW = 0.01, 0.1
+# their weight, or if chains stay in them when they come there, but were there seldom: in visits of as many draws on
+# average as the third value, and fewer visits than the fourth, with a share of draws below half their weight.
+LEAST_WEIGHT, FEW, STAY, VISITS = 0.01, 0.1, 10, 20
 
 
 def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
@@ -75,24 +76,30 @@ def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarr
     return cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
 
 
-def _with_few_draws(catalogue: xr.Dataset, distances: np.ndarray) -> dict[int, float]:
-    """Share of draws of each mode with weight that has none, or far fewer than its weight."""
-    shares = np.bincount(distances.argmin(axis=1), minlength=distances.shape[1]) / len(distances)
+def _with_few_draws(catalogue: xr.Dataset, nearest: np.ndarray) -> dict[int, tuple[float, bool]]:
+    """Of each mode with weight that is to be examined the share of draws, and whether chains were there seldom."""
+    shares = np.bincount(nearest.ravel(), minlength=catalogue.sizes[nm.MODE]) / nearest.size
     weight = catalogue["weight"].to_numpy()
-    few = np.flatnonzero((weight > LEAST_WEIGHT) & (shares < FEW * weight))
-    return {int(n): float(shares[n]) for n in few}
+    found = {}
+    for n in np.flatnonzero((weight > LEAST_WEIGHT) & (shares < 0.5 * weight)):
+        there = nearest == n
+        visits = int(there[:, 0].sum() + (there[:, 1:] & ~there[:, :-1]).sum())
+        seldom = visits < VISITS and bool(there.sum() >= STAY * max(visits, 1))
+        if seldom or shares[n] < FEW * weight[n]:
+            found[int(n)] = (float(shares[n]), seldom)
+    return found
 
 
 def missed_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> list[int]:
     """Indices of modes with weight that the chains have missed.
 
     A mode without nearest draws is missed unless `with_reached` found that draws have reached its mass; a mode with
-    few, only if it found that they have not.
+    few, only if it found that they have not, or were there too seldom to give it its weight.
     """
-    few = _with_few_draws(catalogue, _squared_distances(catalogue, posterior))
+    few = _with_few_draws(catalogue, nearest_modes(catalogue, posterior))
     unknown = np.full(catalogue.sizes[nm.MODE], np.nan)
     reached = catalogue[REACHED].to_numpy() if REACHED in catalogue else unknown
-    return [n for n, share in few.items() if reached[n] == 0 or (share == 0 and reached[n] != 1)]
+    return [n for n, (share, _) in few.items() if reached[n] == 0 or (share == 0 and reached[n] != 1)]
 
 
 def with_reached(
@@ -100,9 +107,10 @@ def with_reached(
 ) -> xr.Dataset:
     """The catalogue, with whether draws have reached the modes to which few are nearest."""
     distances, reached = _squared_distances(catalogue, posterior), np.full(len(modes), np.nan)
-    for n in _with_few_draws(catalogue, distances):
+    nearest = distances.argmin(axis=1).reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
+    for n, (_, seldom) in _with_few_draws(catalogue, nearest).items():
         margin = distances[:, n] - np.delete(distances, n, axis=1).min(axis=1)
-        closest = _unconstrained(compiled, posterior, np.argsort(margin, kind="stable")[:CLIMBS])
+        closest = [] if seldom else _unconstrained(compiled, posterior, np.argsort(margin, kind="stable")[:CLIMBS])
         reached[n] = is_reached(modes, n, compiled.value_and_gradient, closest, seed)
     return catalogue.assign({REACHED: (nm.MODE, reached)})
 
