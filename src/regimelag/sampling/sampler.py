@@ -26,8 +26,8 @@ class Sampler:
         Number of draws kept per chain, and of tuning draws that adapt step size and mass matrix.
     chains : int
         Number of chains. `fit` and `sample` add chains in modes that few of them have reached. With the default draws,
-        tuning draws and chains they also add up to twice as many chains if the effective sample size falls a little
-        short of 400.
+        tuning draws and chains they also add up to three times as many chains if the effective sample size falls a
+        little short of 400, or R-hat is a little above 1.01.
     cores : int, optional
         Number of chains to run in parallel. By default the number of cores; one in functions that run many fits in
         parallel, such as `regimelag.evaluation.backtest`.

@@ -43,7 +43,7 @@ LEAST_LENGTH = 4
 LARGEST_ERROR, LEAST_DRAWS = 0.3, 20
 # Rounds of additional runs: to reach all modes, and to reach the effective sample size. After the first round two
 # chains in each mode are enough, since chains leave a mode of small weight.
-REACHING, EXTENSIONS, ENOUGH = 4, 2, 2
+REACHING, EXTENSIONS, ENOUGH = 4, 3, 2
 # A run falls a little short if it has this share of the effective sample size at least.
 LITTLE_SHORT = 0.25
 # Largest number of modes of the catalogue in which more chains are started if chains disagree.
@@ -114,8 +114,10 @@ def sample_modes(
             short = runs.a_little_short()
             if not short:
                 break
-            least = min(short.values())
-            tell(f"Effective sample size {least:.0f}, {ESS_LIMIT} asked: sampling {settings.chains} more chains ...")
+            rhat, least = max(rhat for rhat, _ in short.values()), min(least for _, least in short.values())
+            few = f"Effective sample size {least:.0f}, {ESS_LIMIT} asked"
+            said = few if least < ESS_LIMIT else f"R-hat {rhat:.4f}, at most {RHAT_LIMIT} asked"
+            tell(f"{said}: sampling {settings.chains} more chains ...")
             if not all(
                 runs.add(
                     run, start if runs.count == 1 else runs.start_in(n), next(seeds), settings.chains, settings.draws
@@ -220,14 +222,14 @@ class _Runs:
         self._hold(xr.DataTree.from_dict({f"/{name}": group for name, group in joined.items()}))
         return True
 
-    def a_little_short(self) -> dict[int, float]:
-        """Effective sample size of modes whose runs agree, and fall a little short of the limits."""
+    def a_little_short(self) -> dict[int, tuple[float, float]]:
+        """R-hat and effective sample size of modes whose runs agree, and fall a little short of the limits."""
         found, posterior = {}, self.tree["posterior"].to_dataset()
         for mode in range(self.count):
             rhat, least = within(posterior.isel({nm.CHAIN: self.member == mode}))
             fails = rhat > RHAT_LIMIT or least < ESS_LIMIT
             if fails and rhat <= MIXED and least >= LITTLE_SHORT * ESS_LIMIT:
-                found[mode] = least
+                found[mode] = (rhat, least)
         return found
 
     def weighted(self, chains: int, draws: int) -> xr.DataTree:
