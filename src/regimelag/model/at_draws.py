@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.evaluate import (
     Draws,
     Quantities,
@@ -45,6 +46,20 @@ class Chunk:
     def hmm(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log observation densities (draw, time, regime), transition logits and log initial probabilities."""
         return log_observation(self.quantities, self.y), self.quantities.logits, self.quantities.log_initial
+
+    @cached_property
+    def _filter(self) -> tuple[np.ndarray, np.ndarray]:
+        return filter_forward_draws(*self.hmm)[:2]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Probabilities (draw, time, regime) of joint regimes, given the rows before."""
+        return self._filter[0]
+
+    @property
+    def filtered(self) -> np.ndarray:
+        """Probabilities (draw, time, regime) of joint regimes, given the rows up to this one."""
+        return self._filter[1]
 
     def take(self, places: np.ndarray) -> Chunk:
         """Select draws without evaluating the model again."""

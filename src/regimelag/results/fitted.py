@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.panel.own_past import used_responses
 from regimelag.panel.slicing import in_units
@@ -44,8 +43,7 @@ def fitted(idata: xr.DataTree) -> xr.Dataset:
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
 
     def measure(chunk: Chunk) -> np.ndarray:
-        predicted = filter_forward_draws(*chunk.hmm)[0]
-        return np.einsum("datk,dtk->dta", chunk.quantities.location, predicted)
+        return np.einsum("datk,dtk->dta", chunk.quantities.location, chunk.predicted)
 
     mean = in_units(view.panel, nm.RESPONSE, view.at_draws.labelled(measure, **over))
     spread = view.read(conditional_volatility)

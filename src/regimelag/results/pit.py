@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import Quantities, conditional_log_scales
 from regimelag.results.view import View
@@ -36,7 +35,7 @@ def one_step_pit(idata: xr.DataTree) -> xr.DataArray:
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
 
     def measure(chunk: Chunk) -> np.ndarray:
-        return predictive_pit(chunk.quantities, filter_forward_draws(*chunk.hmm)[0], chunk.y)
+        return predictive_pit(chunk.quantities, chunk.predicted, chunk.y)
 
     return view.few(ENOUGH).at_draws.labelled(measure, **over).mean((nm.CHAIN, nm.DRAW))
 

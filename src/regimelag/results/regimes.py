@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from regimelag.errors import FitError
-from regimelag.likelihood.hmm_draws import filter_forward_draws, sample_paths_draws, smooth_draws, viterbi_draws
+from regimelag.likelihood.hmm_draws import sample_paths_draws, smooth_draws, viterbi_draws
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.evaluate import (
     Draws,
@@ -56,7 +56,7 @@ def process_axes(spec: ModelSpec) -> dict[str, list[str]]:
 
 def filtered_distribution(idata: xr.DataTree | View) -> np.ndarray:
     """Distribution of the joint regime on the last row, given all data (draw, joint regime)."""
-    return View.of(idata).at_draws.measured(lambda chunk: filter_forward_draws(*chunk.hmm)[1][:, -1])
+    return View.of(idata).at_draws.measured(lambda chunk: chunk.filtered[:, -1])
 
 
 def regime_probabilities(
@@ -106,10 +106,10 @@ def regime_probabilities(
 
     Filter: Hamilton (1989), doi:10.2307/1912559. Smoother: Kim (1994), doi:10.1016/0304-4076(94)90036-1.
     """
-    kinds: dict[str, Callable[..., np.ndarray]] = {
-        "predicted": lambda *chain: filter_forward_draws(*chain)[0],
-        "filtered": lambda *chain: filter_forward_draws(*chain)[1],
-        "smoothed": smooth_draws,
+    kinds: dict[str, Callable[[Chunk], np.ndarray]] = {
+        "predicted": lambda chunk: chunk.predicted,
+        "filtered": lambda chunk: chunk.filtered,
+        "smoothed": lambda chunk: smooth_draws(*chunk.hmm),
     }
     one_of(FitError, "regime_probabilities", "kind", kind, kinds)
     view = View.of(idata)
@@ -119,7 +119,7 @@ def regime_probabilities(
         rows, notes = extend_panel(spec, rows, panel, "regime_probabilities")
         at_draws = AtDraws(spec, rows, view.parameters())
     coords = {nm.TIME: rows[nm.TIME].to_numpy(), **process_axes(spec)}
-    read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](*chunk.hmm)), **coords)
+    read = at_draws.labelled(lambda chunk: marginal_regime_probabilities(spec, kinds[kind](chunk)), **coords)
     read = read.rename(f"{kind}_probability")
     read.attrs = {"kind": kind}
     if kind == "filtered":
@@ -376,7 +376,7 @@ def step_log_odds(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
 def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np.ndarray:
     """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
     logits, rows = chunk.quantities.logits, joint_table(spec, chunk.draws)
-    known = filter_forward_draws(*chunk.hmm)[1][:, :-1]
+    known = chunk.filtered[:, :-1]
     before = np.einsum("nti,ntij->nj", known, softmax(logits, np)) / known.shape[1]
     alpha, slopes = rows[:, 0], rows[:, 1:]
     rest = stationary_distribution(softmax(alpha, np), alpha.shape[-1], np)

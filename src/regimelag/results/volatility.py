@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.likelihood.hmm_draws import filter_forward_draws
 from regimelag.model.at_draws import Chunk
 from regimelag.model.evaluate import conditional_log_scales, log_scales, variance_ahead
 from regimelag.results.lags import INTERVAL
@@ -40,7 +39,7 @@ def conditional_volatility(idata: xr.DataTree) -> xr.DataArray:
     over = {nm.TIME: view.panel[nm.TIME].to_numpy(), nm.RESPONSE: view.panel[nm.RESPONSE].to_numpy()}
 
     def measure(chunk: Chunk) -> np.ndarray:
-        eq, predicted = chunk.quantities, filter_forward_draws(*chunk.hmm)[0]
+        eq, predicted = chunk.quantities, chunk.predicted
         variance = np.exp(2.0 * conditional_log_scales(eq, chunk.y)) * eq.family.variance(eq.shape_over(3))
         apart = eq.location - np.einsum("datk,dtk->dat", eq.location, predicted)[..., None]
         return np.sqrt(np.einsum("datk,dtk->dta", variance + apart**2, predicted))
