@@ -17,7 +17,7 @@ from regimelag.likelihood.hmm_draws import sample_paths_draws
 from regimelag.model.build import build_model
 from regimelag.reporting.tables import move_table
 from regimelag.results.evidence import Slab
-from regimelag.results.gains import conditional_density_at_zero, gain_claims, gain_of
+from regimelag.results.gains import conditional_density_at_zero, gain_claims, gain_of, sentence
 from regimelag.results.view import View
 from regimelag.spec.terms import terms_of
 from regimelag.spec.toml import spec_from_toml
@@ -296,6 +296,9 @@ def test_a_gain_is_no_evidence_by_its_sign(two):
     said, claimed = gain_of(SPEC, sure, "asset", "metal")
     assert not claimed
     assert "not claimed, a claim needs 10" in said
+    claim = table.assign(claimed=True, **{"Bayes factor": 20.0}).iloc[0]
+    assert "of 1,600 fits claimed two effects (rivals: constant effects" in sentence(claim, 10.0)
+    assert "1,600" not in sentence(sure.iloc[0], 10.0)
     report = rl.lag_report(two)
     assert (
         "two effects against one" in report.attrs["verdict"]["metal"]

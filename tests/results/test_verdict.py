@@ -19,7 +19,7 @@ from regimelag.results.decision import (
     detectable,
     verdict_claims,
 )
-from regimelag.results.verdict import Findings, claims_of, verdict
+from regimelag.results.verdict import ASYMMETRY_RATE, GAIN_RATE, STATE_RATE, Findings, claims_of, verdict
 from regimelag.spec.model_spec import period_name
 
 
@@ -409,6 +409,18 @@ def test_the_documents_state_the_rule_in_force():
             in words
         )
     assert f"information gain of {INFORMATION:g} nats" in " ".join(texts["docs/lags.md"].split())
+
+
+def test_claims_quote_the_rates_of_the_documents():
+    """The row of all panels of the table of null panels: claims of each model."""
+    lines = (Path(__file__).parents[2] / "docs" / "lags.md").read_text(encoding="utf-8").splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("| null | panels | `debasement`"))
+    names = [cell.strip(" `") for cell in lines[head].split("|")[3:-1]]
+    total = next(line for line in lines[head:] if line.startswith("| all |"))
+    claims = {name: int(cell.split(":")[0]) for name, cell in zip(names, total.split("|")[3:-1], strict=True)}
+    assert f" {claims['debasement'] + claims['moderated']} of " in STATE_RATE
+    assert f" {claims['coupling']} of 1,600 " in GAIN_RATE
+    assert f" {claims['ups_and_downs']} of " in ASYMMETRY_RATE
 
 
 def test_threshold_and_units():

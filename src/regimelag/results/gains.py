@@ -28,7 +28,7 @@ from regimelag.results.lags import INTERVAL, effects
 from regimelag.results.regimes import of_each_process, regime_durations
 from regimelag.results.tables import gain_table
 from regimelag.results.units import effect_units, sample_of
-from regimelag.results.verdict import UNMEASURED
+from regimelag.results.verdict import GAIN_RATE
 from regimelag.results.view import View
 from regimelag.runtime.result_table import OF_SAMPLE, ResultTable
 from regimelag.spec import names as nm
@@ -205,7 +205,7 @@ def sentence(row: pd.Series, threshold: float) -> str:
     evidence = f"Bayes factor of two effects against one {factor_in_words(row[FACTOR])}"
     said = f"{row[nm.SIGNAL]} on {row[nm.RESPONSE]}, process {row[nm.REGIME_PROCESS]}: gain {gain}, positive by "
     said += f"construction; {evidence}; {claim_in_words(row, threshold)}."
-    return f"{said} {UNMEASURED}" if row[CLAIMED] else said
+    return f"{said} {GAIN_RATE}" if row[CLAIMED] else said
 
 
 def factor_in_words(factor: float) -> str:

@@ -29,13 +29,17 @@ from regimelag.results.decision import (
 # Rows by which mean lags must differ to speak of different lags.
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
-# Said with claims of states, asymmetry and gains.
+# Said with claims of a screen.
 UNMEASURED = "How often such claims are false has not been measured yet."
 # From docs/lags.md, families of claims.
 RIVALS = "constant effects, late effects of the dollar and of real yields, GARCH errors, a volatility shift"
 STATE_RATE = (
     "In weekly panels of silver that were simulated without a difference between states 10 of 3,202 fits claimed one "
     f"(rivals: {RIVALS}, independent drivers)."
+)
+GAIN_RATE = (
+    "In weekly panels of silver that were simulated with the same effect in all weeks 4 of 1,600 fits claimed two "
+    f"effects (rivals: {RIVALS}, independent drivers)."
 )
 ASYMMETRY_RATE = (
     "In weekly panels of silver that were simulated without an asymmetry 0 of 1,401 fits claimed one "
