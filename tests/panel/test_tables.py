@@ -128,7 +128,7 @@ def test_many_columns_are_read_exactly_and_fast(tmp_path):
     np.testing.assert_array_equal(read.to_numpy(), frame.to_numpy())
 
 
-# ---- Excel
+# ---- lines of a CSV file
 
 
 def written(tmp_path, lines, end="\n"):
@@ -163,6 +163,9 @@ def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path, end, bla
     lines[-1] = lines[-1].replace("2020-02-29", "2020-02-30")
     with pytest.raises(PanelError, match=f"line {len(lines) + 1}"):
         rl.read_series(written(tmp_path, lines, end))
+
+
+# ---- Excel
 
 
 def test_a_workbook_of_typed_dates(tmp_path):

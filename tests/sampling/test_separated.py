@@ -157,7 +157,12 @@ def test_a_default_run_that_falls_a_little_short_is_extended_and_says_so(compile
     batches = [correlated(seed, rho) + apart * np.array([1, -1, 1, -1])[:, None, None] for seed in range(4)]
     run, asked = run_of(*batches)
     tree, said = sampled(compiled, run)
+    _, least = separated.within(xr.Dataset({"x": (("chain", "draw", "x_dim_0"), batches[0])}))
+    assert 100 < least < 400
+    assert asked[:2] == [4, 4]
+    assert said[0] == f"Effective sample size {least:.0f}, 400 asked: sampling 4 more chains ..."
     assert tree["posterior"].sizes["chain"] == 4 * len(asked) == len(tree["sample_stats"]["chain"])
+    np.testing.assert_array_equal(tree["posterior"]["x"][4:8], batches[1])
     np.testing.assert_array_equal(tree["posterior"]["x"], np.concatenate(batches[: len(asked)]))
     expected = []
     for count in range(1, 4):
@@ -170,7 +175,6 @@ def test_a_default_run_that_falls_a_little_short_is_extended_and_says_so(compile
         )
         expected.append(f"{why}: sampling 4 more chains ...")
     assert said == expected
-    assert said
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.995])

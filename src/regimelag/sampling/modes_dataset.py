@@ -19,10 +19,12 @@ REACHED = "reached"
 SEPARATED = "separated_mode"
 # Names in the catalogue other than the model's variables.
 RESERVED = frozenset({"weight", "log_posterior", "starts", REACHED, SEPARATED, nm.MODE, nm.CHAIN, nm.DRAW})
-# Modes below the first value may have no draws. Others are examined if their share of draws is below the second times
-# their weight, or if chains stay in them when they come there, but were there seldom: in visits of as many draws on
-# average as the third value, and fewer visits than the fourth, with a share of draws below half their weight.
-LEAST_WEIGHT, FEW, STAY, VISITS = 0.01, 0.1, 10, 20
+# Modes below this weight may have no draws. Others are examined if their share of draws is below this share of their
+# weight.
+LEAST_WEIGHT, FEW = 0.01, 0.1
+# They are also examined if chains stay in them but seldom came: fewer visits than the first value, of at least as many
+# draws on average as the second, and a share of draws below the third times their weight.
+VISITS, STAY, HALF = 20, 10, 0.5
 
 
 def catalogue_of(compiled: CompiledModel, modes: list[Mode]) -> xr.Dataset:
@@ -59,12 +61,11 @@ def within_chain_sd(posterior: xr.Dataset) -> xr.Dataset:
 
 def nearest_modes(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
     """Index of the mode nearest to each draw (chain, draw), in standard deviations within chains."""
-    nearest = _squared_distances(catalogue, posterior).argmin(axis=1)
-    return nearest.reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
+    return _squared_distances(catalogue, posterior).argmin(axis=-1)
 
 
 def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarray:
-    """Squared distances of draws to modes (chain and draw, mode) over the free variables in both."""
+    """Squared distances of draws to modes (chain, draw, mode) over the free variables in both."""
     names = [name for name in free_variables(catalogue) if name in posterior]
     sd = within_chain_sd(posterior[names])
 
@@ -73,15 +74,16 @@ def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarr
         count = int(np.prod([source.sizes[dim] for dim in lead]))
         return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
 
-    return cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
+    distances = cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
+    return distances.reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW], -1)
 
 
 def _with_few_draws(catalogue: xr.Dataset, nearest: np.ndarray) -> dict[int, tuple[float, bool]]:
-    """Of each mode with weight that is to be examined the share of draws, and whether chains were there seldom."""
+    """Modes to be examined: share of draws of each, and whether chains stay in it but seldom came."""
     shares = np.bincount(nearest.ravel(), minlength=catalogue.sizes[nm.MODE]) / nearest.size
     weight = catalogue["weight"].to_numpy()
     found = {}
-    for n in np.flatnonzero((weight > LEAST_WEIGHT) & (shares < 0.5 * weight)):
+    for n in np.flatnonzero((weight > LEAST_WEIGHT) & (shares < HALF * weight)):
         there = nearest == n
         visits = int(there[:, 0].sum() + (there[:, 1:] & ~there[:, :-1]).sum())
         seldom = visits < VISITS and bool(there.sum() >= STAY * max(visits, 1))
@@ -107,9 +109,8 @@ def with_reached(
 ) -> xr.Dataset:
     """The catalogue, with whether draws have reached the modes to which few are nearest."""
     distances, reached = _squared_distances(catalogue, posterior), np.full(len(modes), np.nan)
-    nearest = distances.argmin(axis=1).reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW])
-    for n, (_, seldom) in _with_few_draws(catalogue, nearest).items():
-        margin = distances[:, n] - np.delete(distances, n, axis=1).min(axis=1)
+    for n, (_, seldom) in _with_few_draws(catalogue, distances.argmin(axis=-1)).items():
+        margin = (distances[..., n] - np.delete(distances, n, axis=-1).min(axis=-1)).ravel()
         closest = [] if seldom else _unconstrained(compiled, posterior, np.argsort(margin, kind="stable")[:CLIMBS])
         reached[n] = is_reached(modes, n, compiled.value_and_gradient, closest, seed)
     return catalogue.assign({REACHED: (nm.MODE, reached)})
