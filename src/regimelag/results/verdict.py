@@ -38,7 +38,7 @@ STATE_RATE = (
     f"(rivals: {RIVALS}, independent drivers)."
 )
 GAIN_RATE = (
-    "In weekly panels of silver that were simulated with the same effect in all weeks 4 of 1,600 fits claimed two "
+    "In weekly panels of silver that were simulated without a difference between states 4 of 1,600 fits claimed two "
     f"effects (rivals: {RIVALS}, independent drivers)."
 )
 ASYMMETRY_RATE = (
