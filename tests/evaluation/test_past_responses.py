@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -152,7 +153,8 @@ def test_a_future_score_is_that_of_a_loop(prior_refits):
 def test_all_models_of_a_table_are_compared_by_leaving_the_future_out(prior_refits, past):
     plain = replaced(past, volatility="constant", responses=(rl.Response("asset", "price"),))
     fits = {"past": prior_fit(past, hand_panel(past, 300)), "plain": prior_fit(plain, hand_panel(plain, 300))}
-    table = rl.compare(fits, reference="plain", sampler=QUICK, random_seed=3)
+    with ThreadPoolExecutor(1) as here:
+        table = rl.compare(fits, reference="plain", sampler=QUICK, random_seed=3, executor=here)
     assert table.attrs["method"] == "leave-future-out"
     assert table.attrs["random_seed"] == 3
     assert table.attrs["rows"] == 150
@@ -179,12 +181,53 @@ def test_gains_are_compared_by_leaving_the_future_out(prior_refits):
     spec = bare_spec(volatility="garch")
     null = replaced(spec, family="normal")
     one, other = (prior_fit(each, hand_panel(each, 60)) for each in (spec, null))
-    table = rl.compare({"a": one, "b": other}, nulls={"a": other, "b": one}, sampler=QUICK, random_seed=1)
+    with ThreadPoolExecutor(1) as here:
+        asked = {"nulls": {"a": other, "b": one}, "sampler": QUICK, "executor": here}
+        table = rl.compare({"a": one, "b": other}, random_seed=1, **asked)
+        again = rl.compare({"a": one, "b": other}, **asked)
     assert table.attrs["method"] == "leave-future-out"
     assert table.loc["a", "gain"] == pytest.approx(-table.loc["b", "gain"])
     assert "leave-future-out" in rl.sentences(table)[-1]
-    again = rl.compare({"a": one, "b": other}, nulls={"a": other, "b": one}, sampler=QUICK)
     assert again.attrs["random_seed"] != 1
+
+
+@pytest.mark.slow
+def test_a_comparison_keeps_its_refits_in_a_folder(prior_refits, tmp_path, monkeypatch, capsys):
+    spec = bare_spec(volatility="garch")
+    fits = {"a": prior_fit(spec, hand_panel(spec, 60)), "b": prior_fit(spec, hand_panel(spec, 60))}
+    given = lfo.posterior_of
+
+    def fails_the_fourth_time(task, sampler, seed):
+        if len(prior_refits) == 3:
+            raise RuntimeError("no such refit")
+        return given(task, sampler, seed)
+
+    monkeypatch.setattr(lfo, "posterior_of", fails_the_fourth_time)
+    asked = {"sampler": QUICK, "folder": tmp_path / "out"}
+    with ThreadPoolExecutor(1) as here:
+        with pytest.raises(
+            rl.errors.FitError, match=r"1 of 4 failed, the first of .* before 20\d\d-.*: .*no such refit"
+        ):
+            rl.compare(fits, executor=here, random_seed=3, **asked)
+        assert "4 of 4 runs, 1 failed" in capsys.readouterr().err
+        prior_refits.append("the fourth")
+        table = rl.compare(fits, executor=here, progressbar=False, **asked)
+    # Three are read from the folder, and its seed is taken over.
+    assert len(prior_refits) == 5
+    assert table.attrs["random_seed"] == 3
+    assert capsys.readouterr().err == ""
+    with pytest.raises(rl.errors.FitError, match="random_seed: 3, now 4"):
+        rl.compare(fits, random_seed=4, **asked)
+
+
+def test_what_cannot_be_refitted_is_refused_before_the_first_refit(prior_refits):
+    spec = garch_spec()
+    panel = hand_panel(spec, 60)
+    panel["signal_value"] = xr.where(panel["signal_time"] < panel["time"][30], 0.0, panel["signal_value"])
+    fits = {"a": prior_fit(spec, panel), "b": prior_fit(spec, panel)}
+    with pytest.raises(rl.errors.PanelError, match="signal metal does not"):
+        rl.compare(fits, sampler=QUICK)
+    assert not prior_refits
 
 
 def test_leave_one_out_stays_where_all_models_have_it():
@@ -266,7 +309,8 @@ def test_rows_without_the_own_past_are_scored_for_no_model(prior_refits):
     for role in ("response", "signal", "driver", "control"):
         panels["plain"][f"{role}_value"] = panels["own"][f"{role}_value"]
     fits = {name: prior_fit(spec, panels[name]) for name, spec in (("own", OWN), ("plain", plain))}
-    table = rl.compare(fits, sampler=QUICK, random_seed=3)
+    with ThreadPoolExecutor(1) as here:
+        table = rl.compare(fits, sampler=QUICK, random_seed=3, executor=here)
     # Of the rows from 60 on, 100 is missing, and 101 and 102 lack what was before.
     assert table.attrs["rows"] == 57
     assert "lacks the own past" in table.attrs["condition"]

@@ -173,9 +173,16 @@ def test_it_says_what_the_readings_say(page, idata):
 
 
 @pytest.mark.slow
-def test_a_file_is_enough(page, idata, tmp_path):
-    """The page from the file is that from the fit, picture by picture."""
+def test_a_file_is_enough(page, idata, tmp_path, capsys):
+    """The page from the file is that from the fit, picture by picture, and progress is told once for each."""
     again = rl.report(rl.save_fit(idata, tmp_path / "fit.nc"), tmp_path / "again")
+    figures = len(list(again.parent.glob("figures/*.pdf"))) // 2
+    told = capsys.readouterr().err.split("\r")
+    assert told == [
+        "Computing the results of the report ...\n",
+        *(f"{n} of {figures} figures " for n in range(figures)),
+        f"{figures} of {figures} figures \n",
+    ]
     assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
@@ -189,7 +196,7 @@ def test_what_exists_is_kept(page, idata, tmp_path):
     (other / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(rl.errors.FitError, match="a folder that is replaced holds a report"):
-            rl.report(idata, other, overwrite=overwrite)
+            rl.report(idata, other, overwrite=overwrite, progressbar=False)
     assert (other / "thesis.tex").read_text() == "years of work"
     assert page.read_bytes() == before
 

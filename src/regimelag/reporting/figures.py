@@ -248,12 +248,16 @@ def _tail(whose: str) -> str:
     return f"_{kept}" if kept else ""
 
 
-def write_figures(figures: list[Drawn], folder: Path) -> dict[str, Picture]:
-    """Write each figure as PNG and PDF for the page and, with ``_column`` in its name, for a column of a paper."""
+def write_figures(figures: list[Drawn], folder: Path, tell: Callable[[int, int], None]) -> dict[str, Picture]:
+    """Write each figure as PNG and PDF for the page and, with ``_column`` in its name, for a column of a paper.
+
+    `tell` takes the number of figures that are written, and of all.
+    """
     folder.mkdir(parents=True)
     widths: tuple[Literal["page", "column"], ...] = ("page", "column")
-    made = {}
+    made: dict[str, Picture] = {}
     for drawn in figures:
+        tell(len(made), len(figures))
         pictures, panels = [], []
         for width in widths:
             name = drawn.name if width == "page" else f"{drawn.name}_column"
@@ -262,6 +266,8 @@ def write_figures(figures: list[Drawn], folder: Path) -> dict[str, Picture]:
                 figure = axes[0].figure
                 try:
                     figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+                    # The layout is that of the PNG.
+                    figure.set_layout_engine("none")
                     figure.savefig(folder / f"{name}.pdf")
                     panels.append(drawn.hover(axes) if drawn.hover else [])
                 finally:
@@ -269,6 +275,7 @@ def write_figures(figures: list[Drawn], folder: Path) -> dict[str, Picture]:
             pictures.append((folder / f"{name}.png").read_bytes())
         hover = json.dumps(_under_pointer(*panels)) if panels[0] else ""
         made[drawn.name] = Picture(pictures[0], pictures[1], hover)
+    tell(len(made), len(figures))
     return made
 
 

@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -86,6 +87,7 @@ def report(
     within: tuple[float, float] | None = None,
     moves: Mapping[str, float] | None = None,
     overwrite: bool = False,
+    progressbar: bool = True,
 ) -> Path:
     """Write a report of a fit: a self-contained HTML page, figures, and tables for a paper.
 
@@ -108,6 +110,8 @@ def report(
     overwrite : bool
         Whether to replace an existing report. It is replaced only when the new one is complete, and only if the folder
         has no other or modified files.
+    progressbar : bool
+        Whether to print progress to standard error.
 
     Returns
     -------
@@ -151,16 +155,24 @@ def report(
         remove_leftovers(target)
         # Entered before anything is computed, so that an unwritable folder fails at once.
         with atomic_replace(target) as part:
+            if progressbar:
+                print("Computing the results of the report ...", file=sys.stderr, flush=True)
             readings = _readings(view, within, moves)
             tables = _tables(fit, spec, panel, readings, comparison, robustness)
             sections = list(_sections(view, panel, readings, comparison, robustness))
-            pictures = fg.write_figures([drawn for section in sections for drawn in section.figures], part / "figures")
+            figures = [drawn for section in sections for drawn in section.figures]
+            pictures = fg.write_figures(figures, part / "figures", _tell_figures if progressbar else lambda *_: None)
             tb.write_tables(tables, part / "tables")
             (part / "model.tex").write_text(_model_latex(spec, panel), encoding="utf-8")
             page = _page(view, mathematics, readings, sections, tables, pictures)
             (part / PAGE).write_text(page, encoding="utf-8")
             (part / WRITTEN).write_text(json.dumps({"files": _hashes(part)}), encoding="utf-8")
     return Path(folder) / PAGE
+
+
+def _tell_figures(done: int, total: int) -> None:
+    text = f"\r{done} of {total} figures "
+    print(text, end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def _check_target(target: Path, asked: str, *, overwrite: bool) -> None:

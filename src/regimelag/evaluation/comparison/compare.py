@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,29 +27,47 @@ from regimelag.evaluation.comparison.elpd_difference import (
 from regimelag.evaluation.comparison.leave_future_out import (
     SAMPLER,
     FutureScore,
+    from_origin,
     future_condition,
-    future_score,
     future_stacking_weights,
+    joined_score,
+    origin_score,
+    origins,
 )
 from regimelag.evaluation.comparison.leave_one_out import past_dependence
 from regimelag.evaluation.comparison.pointwise_log_likelihood import condition, leave_one_out_tree, same_row_condition
 from regimelag.evaluation.comparison.psis_loo import loo_score, reliability, stacking_weights
+from regimelag.evaluation.parallel_runs import ERROR, Result, code_hash, run_all, seed_of_study
 from regimelag.evaluation.robustness.summary import RHAT_LIMIT
+from regimelag.panel.checks import panel_hash
 from regimelag.panel.own_past import used_responses
+from regimelag.panel.slicing import day_of
 from regimelag.results.view import View
-from regimelag.runtime.plain import drawn_seed
 from regimelag.runtime.result_table import readable
 from regimelag.sampling.diagnostics import stored_diagnostics
 from regimelag.sampling.inference_data import made_with, panel_of, spec_of
 from regimelag.sampling.sampler import Sampler, sampler_of_refits
 from regimelag.spec import names as nm
+from regimelag.spec.model_spec import ModelSpec
+from regimelag.spec.toml import spec_to_toml
 
 COLUMNS = ("elpd", "elpd se", "parameters", "difference", "difference se", "weight", "reading", "reliability")
 PRINTED = ("elpd", "gain", "difference", "weight", "reading")
 GAINS = ("rows", "gain", "gain se", "reading", "difference", "difference se", "reliability")
 
 
+ASKED = "compare"
 LEAVE_ONE_OUT, LEAVE_FUTURE_OUT = "leave-one-out", "leave-future-out"
+
+
+class Refits(NamedTuple):
+    """Arguments of `compare` for the refits of leave-future-out."""
+
+    sampler: Sampler = SAMPLER
+    executor: Executor | None = None
+    folder: str | Path | None = None
+    random_seed: int | None = None
+    progressbar: bool = True
 
 
 class Scores(NamedTuple):
@@ -79,7 +100,10 @@ def compare(
     reference: str | None = None,
     nulls: Mapping[str, xr.DataTree] | None = None,
     sampler: Sampler = SAMPLER,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
     random_seed: int | None = None,
+    progressbar: bool = True,
 ) -> pd.DataFrame:
     """Compare models of the same data by their predictive densities.
 
@@ -103,8 +127,16 @@ def compare(
     sampler : Sampler
         Settings of the refits of leave-future-out; `nuts_sampler` is "nutpie". By default two chains of 500 draws after
         500 tuning draws, and a mode search from six starting points.
+    executor : concurrent.futures.Executor, optional
+        Where refits run, such as a Dask cluster's ``client.get_executor()``. By default processes of this machine, one
+        per core, which do not import the script.
+    folder : str or Path, optional
+        Folder for finished refits; a call that was stopped goes on from there, and failed refits are tried again.
     random_seed : int, optional
-        Seed of these refits. By default one is drawn; it is recorded in ``attrs["random_seed"]`` either way.
+        Seed of these refits, recorded in ``attrs["random_seed"]``. By default that of the folder, if it has one, or
+        else a new one.
+    progressbar : bool
+        Whether to print how many refits are done.
 
     Returns
     -------
@@ -128,8 +160,8 @@ def compare(
     ------
     FitError
         If there are fewer than two fits, ``reference`` is not one of them, or their responses, rows, missing values or
-        standardisation differ. With ``nulls``, also unless there is one per model, with its responses; responses may
-        then differ between models.
+        standardisation differ; if a refit fails, or the folder belongs to other settings. With ``nulls``, also unless
+        there is one per model, with its responses; responses may then differ between models.
     PanelError
         If leave-future-out is needed and a signal is orthogonalised, or a series is constant before the first origin.
 
@@ -154,13 +186,14 @@ def compare(
 
     Leave-future-out scores the second half of the rows. Centres, scales and parameters are estimated on the rows up to
     an origin and updated every 26 rows; regimes and the conditional variance are filtered from row to row. It takes
-    about a minute for a model of 682 weeks. Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262.
+    about a CPU minute for a model of 682 weeks. Buerkner, Gabry & Vehtari (2020), doi:10.1080/00949655.2020.1783262.
     """
     named = _named(fits, reference)
+    refits = Refits(sampler, executor, folder, random_seed, progressbar)
     if nulls is not None:
-        return compare_gains(_with_nulls(fits, nulls, named), sampler=sampler, random_seed=random_seed)
+        return compare_gains(_with_nulls(fits, nulls, named), refits)
     check_alike(fits)
-    scores, faults, method, words, recorded = _scores("compare", fits, sampler, random_seed)
+    scores, faults, method, words, recorded = _scores(fits, refits)
     tellings = {name: _telling(name, named, scores, faults) for name in fits}
     weigh = stacking_weights if method == LEAVE_ONE_OUT else future_stacking_weights
     weights = dict(zip(scores, weigh(list(scores.values())), strict=True))
@@ -194,9 +227,7 @@ def table_caption(attrs: Mapping[Any, Any], *, gains: bool = False) -> str:
     )
 
 
-def compare_gains(
-    pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], *, sampler: Sampler = SAMPLER, random_seed: int | None = None
-) -> pd.DataFrame:
+def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], refits: Refits) -> pd.DataFrame:
     """Compare the gains of models over their own nulls, from pairs (model, null): `compare` with nulls.
 
     Densities of different responses have different units and cannot be compared. Gains are ratios of densities of one
@@ -206,7 +237,7 @@ def compare_gains(
         check_alike({name: pair[0], f"the null of {name}": pair[1]})
     check_same_rows({name: model for name, (model, _) in pairs.items()})
     fits = {(name, place): idata for name, pair in pairs.items() for place, idata in enumerate(pair)}
-    found = _scores("compare", fits, sampler, random_seed)
+    found = _scores(fits, refits)
     scores = {name: (found.by_name[name, 0], found.by_name[name, 1]) for name in pairs}
     faults = {name: found.faults[name, 0] + found.faults[name, 1] for name in pairs}
     gains = {name: compare_elpd(*both, faulty=bool(faults[name])) for name, both in scores.items()}
@@ -255,21 +286,20 @@ def _named(fits: Mapping[str, xr.DataTree], reference: str | None) -> str:
     return next(iter(fits)) if reference is None else reference
 
 
-def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, random_seed: int | None) -> Scores:
+def _scores(fits: Mapping[Any, xr.DataTree], refits: Refits) -> Scores:
     """Scores of all fits by one method: leave-one-out if all have such densities, else leave-future-out."""
-    sampler_of_refits(asked, sampler)
-    seed = drawn_seed(FitError, asked, random_seed)
+    refits = refits._replace(sampler=sampler_of_refits(ASKED, refits.sampler))
+    seed = seed_of_study(ASKED, refits.folder, refits.random_seed)
     specs, panels = [spec_of(idata) for idata in fits.values()], [panel_of(idata) for idata in fits.values()]
     faults = {name: stored_diagnostics(idata)[1:] for name, idata in fits.items()}
     reasons = [why for why in map(past_dependence, specs, panels) if why]
     if not reasons:
         loo = {name: _loo_score(idata) for name, idata in fits.items()}
         return Scores(loo, faults, LEAVE_ONE_OUT, condition(*specs), {})
-    found: dict[Any, FutureScore] = {}
-    for name, spec, panel in zip(fits, specs, panels, strict=True):
-        found[name] = future_score(spec, panel, sampler, seed)
-        if found[name].rhat > RHAT_LIMIT:
-            faults[name] = [*faults[name], f"A refit has an R-hat of {found[name].rhat:.2f}."]
+    found = dict(zip(fits, _future_scores(specs, panels, refits, seed), strict=True))
+    for name, score in found.items():
+        if score.rhat > RHAT_LIMIT:
+            faults[name] = [*faults[name], f"A refit has an R-hat of {score.rhat:.2f}."]
     words = f"{future_condition(panels[0], reasons)} {same_row_condition(*specs)}"
     unused = [np.isnan(used_responses(panel)) for panel in panels]
     alike = np.all([one == unused[0] for one in unused], axis=(0, 2))
@@ -281,6 +311,51 @@ def _scores(asked: str, fits: Mapping[Any, xr.DataTree], sampler: Sampler, rando
             found[name] = dataclasses.replace(score, elpd_i=score.elpd_i.isel({nm.TIME: kept}))
         words += " Rows on which a model lacks the own past of a response are not scored."
     return Scores(found, faults, LEAVE_FUTURE_OUT, words, {"random_seed": seed})
+
+
+def _future_scores(
+    specs: list[ModelSpec], panels: list[xr.Dataset], refits: Refits, random_seed: int
+) -> list[FutureScore]:
+    """Scores of models by one refit for each model and origin, which are the same for all models."""
+    starts = origins(panels[0])
+    for spec, panel in zip(specs, panels, strict=True):
+        # What the first window cannot be fitted for is refused before the first refit.
+        from_origin(spec, panel, starts[0], panel.sizes[nm.TIME])
+    results = run_all(
+        partial(_one_refit, specs, panels, refits.sampler, random_seed),
+        range(len(specs) * len(starts)),
+        settings={
+            "study": ASKED,
+            "specs": [spec_to_toml(spec) for spec in specs],
+            "panels": [panel_hash(panel) for panel in panels],
+            **refits.sampler.plain,
+            "random_seed": random_seed,
+            "code": code_hash(),
+        },
+        executor=refits.executor,
+        folder=refits.folder,
+        progressbar=refits.progressbar,
+    )
+    every = list(results.values())
+    failed = [number for number, result in enumerate(every) if ERROR in result]
+    if failed:
+        model, origin = divmod(failed[0], len(starts))
+        which = f"{specs[model].name} on the rows before {day_of(panels[model], starts[origin])}"
+        raise FitError(
+            ASKED,
+            "every refit succeeds",
+            f"{len(failed)} of {len(every)} failed, the first of {which}: {every[failed[0]][ERROR]}",
+            "change the model or the Sampler, or leave the model out",
+        )
+    parts = [every[first : first + len(starts)] for first in range(0, len(every), len(starts))]
+    return [joined_score(panel, part) for panel, part in zip(panels, parts, strict=True)]
+
+
+def _one_refit(
+    specs: list[ModelSpec], panels: list[xr.Dataset], sampler: Sampler, random_seed: int, number: int
+) -> Result:
+    model, origin = divmod(number, len(origins(panels[0])))
+    return origin_score(specs[model], panels[model], sampler, random_seed, origin)
 
 
 def _loo_score(idata: xr.DataTree) -> Any:

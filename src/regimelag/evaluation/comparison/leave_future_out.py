@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,17 +113,34 @@ def future_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_se
     random_seed : int
         Seed, from which the seed of each origin is derived.
     """
-    starts, terms, rhat = origins(panel), [], []
-    for start, stop in zip(starts, [*starts[1:], panel.sizes[nm.TIME]], strict=True):
-        whole = restandardize_on(spec, window(panel, 0, stop), start)
-        known = window(whole, 0, start)
-        seed = int(np.random.SeedSequence([random_seed, start]).generate_state(1)[0])
-        posterior, found = posterior_of(Refit(spec, known, known, ""), sampler, seed)
-        ahead = one_step_ahead_terms(spec, keep_first_episodes(whole, known.sizes[nm.EPISODE]), posterior)
-        rows = seen_rows(whole)
-        terms.append(_log_mean(ahead.isel({nm.TIME: rows[rows >= start]})))
-        rhat.append(float(found["rhat"]))
-    return FutureScore(xr.concat(terms, nm.TIME), len(starts), max(rhat))
+    found = [origin_score(spec, panel, sampler, random_seed, number) for number in range(len(origins(panel)))]
+    return joined_score(panel, found)
+
+
+def origin_score(spec: ModelSpec, panel: xr.Dataset, sampler: Sampler, random_seed: int, number: int) -> dict[str, Any]:
+    """Log densities of the rows from one origin to the next, and R-hat of the refit before them, for JSON."""
+    start, stop = [*origins(panel), panel.sizes[nm.TIME]][number : number + 2]
+    whole = from_origin(spec, panel, start, stop)
+    known = window(whole, 0, start)
+    seed = int(np.random.SeedSequence([random_seed, start]).generate_state(1)[0])
+    posterior, found = posterior_of(Refit(spec, known, known, ""), sampler, seed)
+    ahead = one_step_ahead_terms(spec, keep_first_episodes(whole, known.sizes[nm.EPISODE]), posterior)
+    rows = seen_rows(whole)
+    terms = _log_mean(ahead.isel({nm.TIME: rows[rows >= start]}))
+    return {"elpd_i": terms.to_numpy().tolist(), "rhat": float(found["rhat"])}
+
+
+def from_origin(spec: ModelSpec, panel: xr.Dataset, start: int, stop: int) -> xr.Dataset:
+    """Rows up to `stop`, centred and scaled on those before `start`."""
+    return restandardize_on(spec, window(panel, 0, stop), start)
+
+
+def joined_score(panel: xr.Dataset, found: Sequence[Mapping[str, Any]]) -> FutureScore:
+    """Score of all rows behind the first origin, from `origin_score` of each."""
+    rows = seen_rows(panel)
+    times = panel[nm.TIME].isel({nm.TIME: rows[rows >= origins(panel)[0]]})
+    terms = xr.DataArray(np.concatenate([one["elpd_i"] for one in found]), {nm.TIME: times.to_numpy()}, nm.TIME)
+    return FutureScore(terms, len(found), max(one["rhat"] for one in found))
 
 
 def _log_mean(terms: xr.DataArray) -> xr.DataArray:
