@@ -1,6 +1,6 @@
 """Effective draws per second on the reference posterior: regimelag's Ops, and the same model sampled with other tools.
 
-    python benchmarks/sampling.py --rounds 3 --peers scan numpyro stan stan-tuned
+    python benchmarks/sampling.py --rounds 3 --peers scan numpyro pymc-numpyro pymc-blackjax stan-tuned
 
 Four chains of 1,000 warm-up iterations and 1,000 draws on two cores, target acceptance 0.8, all chains started at the
 parameters that the data were simulated from: what is compared is the pace of sampling, not the finding of modes.
@@ -10,6 +10,8 @@ ArviZ's, of the worst of the 42 constrained parameter values; the seed differs b
 - ``regimelag`` and ``scan``: nutpie, two chains at a time. nutpie is also what ``pm.sample`` chooses for such a model.
 - ``numpyro``: two XLA devices with two chains each, one after the other. Vectorised chains, all four or two a device,
   wait for the deepest of their trees and came out slower.
+- ``pymc-numpyro`` and ``pymc-blackjax``: the PyMC model of ``regimelag``, translated to JAX and sampled by these
+  libraries through `pymc.sampling.jax`, with a device for each chain. Compiled code is that of a first run.
 - ``stan`` and ``stan-tuned``, its likelihood as in the user's guide and tuned by hand: pystan's own processes, two at a
   time; the clock on the wall around ``model.sample``.
 """
@@ -18,14 +20,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
-# A chain is one thread, and two devices are two chains at a time.
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count=2"
+# A chain is one thread, and a device for each is what PyMC asks for.
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import arviz as az  # noqa: E402
@@ -89,6 +92,35 @@ def with_numpyro(data: Data, iterations: int) -> Sampler:
     return sampler
 
 
+def with_jax(data: Data, iterations: int, library: str) -> Sampler:
+    """The PyMC model in JAX; the first run fills the cache of compiled code."""
+    __import__(library)
+    import jax
+    from pymc.sampling.jax import sample_jax_nuts
+
+    jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    model = reference.pymc_model(data, reference.with_ops)
+    settings = {"chains": CHAINS, "target_accept": TARGET, "progressbar": False, "jitter": False}
+
+    def sampler(seed: int) -> tuple[float, Draws, int]:
+        tree = sample_jax_nuts(
+            iterations,
+            tune=iterations,
+            random_seed=seed,
+            initvals=reference.true_point(),
+            model=model,
+            nuts_sampler=library,
+            compute_convergence_checks=False,
+            **settings,
+        )
+        draws = {name: tree["posterior"][name].to_numpy() for name in reference.NAMES}
+        return tree["posterior"].attrs["sampling_time"], draws, int(tree["sample_stats"]["diverging"].sum())
+
+    sampler(0)
+    return sampler
+
+
 def with_stan(data: Data, iterations: int, *, tuned: bool) -> Sampler:
     """Stan; the first request builds the program."""
     stan_peer.log_densities(data, [], tuned=tuned)
@@ -106,6 +138,8 @@ TOOLS: dict[str, Callable[[Data, int], Sampler]] = {
     "regimelag": lambda data, iterations: with_nutpie(data, iterations, reference.with_ops),
     "scan": lambda data, iterations: with_nutpie(data, iterations, reference.with_scan),
     "numpyro": with_numpyro,
+    "pymc-numpyro": lambda data, iterations: with_jax(data, iterations, "numpyro"),
+    "pymc-blackjax": lambda data, iterations: with_jax(data, iterations, "blackjax"),
     "stan": lambda data, iterations: with_stan(data, iterations, tuned=False),
     "stan-tuned": lambda data, iterations: with_stan(data, iterations, tuned=True),
 }
@@ -140,7 +174,7 @@ def spread(values: np.ndarray, digits: int) -> str:
 def print_table(found: dict[str, list[dict[str, float]]]) -> None:
     """Medians and spread over the rounds; the ratio is regimelag's pace to the tool's, round by round."""
     columns = ("seconds", "worst bulk ESS", "R-hat", "divergent", "ESS a second", "times slower")
-    print(f"\n{'':<12}" + "".join(f"{column:<24}" for column in columns))
+    print(f"\n{'':<14}" + "".join(f"{column:<24}" for column in columns))
     ours = np.array([row["pace"] for row in found["regimelag"]])
     for name, rows in found.items():
         column = {key: np.array([row[key] for row in rows]) for key in rows[0]}
@@ -152,7 +186,7 @@ def print_table(found: dict[str, list[dict[str, float]]]) -> None:
             spread(column["pace"], 1),
             spread(ours / column["pace"], 1),
         )
-        print(f"{name:<12}" + "".join(f"{cell:<24}" for cell in cells))
+        print(f"{name:<14}" + "".join(f"{cell:<24}" for cell in cells))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import regimelag as rl
+from regimelag.sampling import sampler_kwargs
 
 pytest.importorskip("jax")
 
@@ -24,7 +25,12 @@ def by_numba(tiny):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "options"),
-    [("numpyro", {}), ("numpyro", {"chain_method": "vectorized", "max_tree_depth": 9}), ("nutpie", {"backend": "jax"})],
+    [
+        ("numpyro", {}),
+        ("numpyro", {"chain_method": "vectorized", "max_tree_depth": 9}),
+        ("blackjax", {}),
+        ("nutpie", {"backend": "jax"}),
+    ],
 )
 def test_the_posterior_is_that_of_numba(tiny, by_numba, library, options):
     spec, panel, _ = tiny
@@ -43,4 +49,12 @@ def test_a_library_that_is_not_there_is_named(monkeypatch, tiny):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "blackjax" else found(name))
     with pytest.raises(rl.errors.FitError, match="blackjax not installed") as caught:
         rl.fit(spec, panel, nuts_sampler="blackjax")
-    assert "install" in caught.value.cure
+    assert '"blackjax<1.6,>=1.2"' in caught.value.cure
+
+
+def test_a_version_that_pymc_cannot_call_is_refused(monkeypatch, tiny):
+    spec, panel, _ = tiny
+    monkeypatch.setattr(sampler_kwargs, "version", lambda name: "1.7.1")
+    with pytest.raises(rl.errors.FitError, match=r"blackjax 1\.7\.1") as caught:
+        rl.fit(spec, panel, nuts_sampler="blackjax")
+    assert '"blackjax<1.6,>=1.2"' in caught.value.cure

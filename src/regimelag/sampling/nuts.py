@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
@@ -87,26 +86,18 @@ def sample_jax(
     seeds = np.random.SeedSequence(seed).generate_state(own["chains"])
     points = [compiled.constrained(start(int(chain_seed))) for chain_seed in seeds]
     model = compiled.model
-    try:
-        return sample_jax_nuts(
-            **own,
-            random_seed=seed,
-            initvals=[{rv.name: point[rv.name] for rv in model.free_RVs} for point in points],
-            jitter=False,
-            model=model,
-            chain_method=settings.pop("chain_method", "parallel" if parallel else "vectorized"),
-            nuts_kwargs=settings,
-            progressbar=progressbar,
-            compute_convergence_checks=False,
-            nuts_sampler=library,
-        )
-    except (AttributeError, ImportError, TypeError) as problem:
-        raise FitError(
-            f"sampling with {library}",
-            f"pymc.sampling.jax calls {library} as the installed version expects",
-            f"{library} {version(library)}: {type(problem).__name__}: {problem}",
-            'write nuts_sampler="numpyro"' if library == "blackjax" else 'write nuts_sampler="nutpie"',
-        ) from problem
+    return sample_jax_nuts(
+        **own,
+        random_seed=seed,
+        initvals=[{rv.name: point[rv.name] for rv in model.free_RVs} for point in points],
+        jitter=False,
+        model=model,
+        chain_method=settings.pop("chain_method", "parallel" if parallel else "vectorized"),
+        nuts_kwargs=settings,
+        progressbar=progressbar,
+        compute_convergence_checks=False,
+        nuts_sampler=library,
+    )
 
 
 def _in_jax(compiled: CompiledModel, start: Callable[[int], np.ndarray]) -> Any:

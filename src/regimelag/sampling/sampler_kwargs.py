@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import typing
 from collections.abc import Collection, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import nutpie
@@ -33,6 +34,9 @@ SET = {
 OLD = {"low_rank_modified_mass_matrix", "transform_adapt", "use_grad_based_mass_matrix"}
 # Common settings that are not in the signatures, for the closest match.
 COMMON: dict[str, tuple[str, ...]] = {"nutpie": ("maxdepth", "backend"), "pymc": ("max_treedepth",)}
+
+# Libraries in JAX, in the versions that `pymc.sampling.jax` of PyMC 6.4 calls as they expect.
+LIBRARIES = {one.name: one for one in map(Requirement, ("numpyro>=0.19", "blackjax>=1.2,<1.6"))}
 
 # Choices of keywords that are in no signature.
 CHOICES = {"backend": ("numba", "jax"), "chain_method": ("parallel", "vectorized")}
@@ -78,11 +82,13 @@ def _keywords(asked: str, nuts_sampler: str) -> dict[str, inspect.Parameter]:
         return _signature(nutpie.sample)
     if nuts_sampler == "pymc":
         return _signature(pm.sample)
+    needed = LIBRARIES[nuts_sampler]
     missing = [name for name in ("jax", nuts_sampler) if importlib.util.find_spec(name) is None]
-    if missing:
-        came = f"{' and '.join(missing)} not installed"
-        cure = f"run this in a shell: {install_command([Requirement(nuts_sampler)])}, or write nuts_sampler='nutpie'"
-        raise FitError(asked, f"nuts_sampler = {nuts_sampler!r} needs JAX and {nuts_sampler}", came, cure)
+    found = "" if missing else version(nuts_sampler)
+    if not (found and needed.specifier.contains(found, prereleases=True)):
+        came = f"{' and '.join(missing)} not installed" if missing else f"{nuts_sampler} {found}"
+        cure = f"run this in a shell: {install_command([needed])}, or write nuts_sampler='nutpie'"
+        raise FitError(asked, f"nuts_sampler = {nuts_sampler!r} needs JAX and {needed}", came, cure)
     if nuts_sampler == "numpyro":
         return _signature(importlib.import_module("numpyro.infer").NUTS.__init__)
     return _signature(importlib.import_module("blackjax").window_adaptation)
