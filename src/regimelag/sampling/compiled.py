@@ -71,7 +71,8 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
-        with explain_caches():
+        # Tracebacks of the graph's variables are a tenth of what a compiled model takes to load.
+        with explain_caches(), pytensor.config.change_flags(traceback__limit=0):
             self._compile(model)
 
     def _compile(self, model: pm.Model) -> None:
