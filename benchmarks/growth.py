@@ -40,7 +40,10 @@ def recursions_work(regimes: int, length: int) -> tuple[Work, int]:
     import numpy as np
 
     from regimelag.likelihood import hmm_loglik
+    from regimelag.runtime.process import keep_freed_memory
 
+    # As for a compiled model.
+    keep_freed_memory()
     rng = np.random.default_rng(length)
     each = (0.0,) * regimes
     inputs = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -149,3 +150,36 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert counts[1] < 0.3 * counts[0]
     # What was compiled here rounds as what is loaded there, so that the same seed gives the same draws.
     assert runs[0][1] == runs[1][1]
+
+
+FREED = """
+import resource
+import sys
+
+import numpy as np
+
+from regimelag.runtime.process import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    held = [np.ones(1 << 17) for _ in range(64)]
+    del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+print(min(faults() for _ in range(5)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc returns memory so early")
+def test_freed_memory_is_kept_for_the_next_evaluation():
+    """64 MB in blocks of 1 MB cost faults for all of their pages; kept, they cost hardly any."""
+    found = {}
+    for how in ("kept", "given back"):
+        command = [sys.executable, "-c", FREED, how]
+        found[how] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert 10 * found["kept"] < found["given back"]

@@ -38,6 +38,7 @@ from pytensor.tensor.math import variadic_add
 from regimelag.errors import FitError
 from regimelag.model.build import AS_IS, RegimeModel
 from regimelag.runtime.caches import explain_caches
+from regimelag.runtime.process import keep_freed_memory
 from regimelag.runtime.versions import another, install_command
 from regimelag.spec import names as nm
 
@@ -71,6 +72,7 @@ class CompiledModel:
 
     def __init__(self, model: pm.Model) -> None:
         self.model = model
+        keep_freed_memory()
         # Tracebacks of the graph's variables are a tenth of what a compiled model takes to load.
         with explain_caches(), pytensor.config.change_flags(traceback__limit=0):
             self._compile(model)
