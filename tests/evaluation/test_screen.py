@@ -78,6 +78,7 @@ def test_pairs_without_a_claim_count_as_tried():
     assert together.set_index("response").loc["r2", "note"] == "failed: FitError: no"
     assert together.set_index("response").loc["r5", "note"] == "No."
     assert rl.sentences(together)[0].startswith("6 pairs were tried")
+    assert "2.4 % of the claims were false" in rl.sentences(together)[0]
     assert "s on r5" in rl.sentences(together)[-1]
     alone = table(sure, result(0.92, 0.4))
     assert alone["claimed"].all()

@@ -30,7 +30,6 @@ from regimelag.results.decision import (
 LAG_GAP = 4
 INTERVAL = (0.05, 0.95)
 # Said with claims of a screen.
-UNMEASURED = "How often such claims are false has not been measured yet."
 # From docs/lags.md, families of claims.
 RIVALS = "constant effects, late effects of the dollar and of real yields, GARCH errors, a volatility shift"
 STATE_RATE = (

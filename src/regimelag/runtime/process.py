@@ -1,4 +1,4 @@
-"""What holds for the whole process: one thread at a time in PyTensor, SIGTERM as Ctrl-C, memory that is kept."""
+"""Settings of the whole process: one thread at a time in PyTensor, SIGTERM as Ctrl-C, memory that is kept."""
 
 from __future__ import annotations
 
