@@ -45,8 +45,8 @@ LONGER = 4
 FEW = 10
 # By benchmarks/screen.py.
 SCREEN_RATE = (
-    "In ten screens of 200 simulated pairs, 20 of which had an effect, 2.4 % of the claims were false on average and 99 % "
-    "of the effects were claimed, with the expected share of false claims limited to 0.05."
+    "In ten screens of 200 simulated pairs, 20 of which had an effect, 2.4 % of the claims were false on average and "
+    "99 % of the effects were claimed, with the expected share of false claims limited to 0.05."
 )
 ASKED = "screen"
 
