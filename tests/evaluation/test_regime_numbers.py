@@ -134,6 +134,7 @@ def test_a_call_goes_on_from_its_folder(monkeypatch, tmp_path):
 SAMPLER = rl.Sampler(draws=60, tune=100, chains=2, starts=2)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_candidate_of_a_small_panel_has_a_score(tmp_path):
     spec = small_spec()

@@ -80,6 +80,7 @@ def kept(tmp_path_factory):
     return study(30, 8, folder=folder), folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_right_model_is_calibrated(kept):
     table = rl.evaluation.sbc_table(study(30, 40, folder=kept[1]))

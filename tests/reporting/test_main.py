@@ -9,6 +9,7 @@ import regimelag as rl
 from regimelag.__main__ import main
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_saved_fit_becomes_a_report(tmp_path, capsys):
     spec = bare_spec()

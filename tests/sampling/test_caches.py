@@ -102,6 +102,7 @@ def test_the_cure_works_for_a_fit(sealed):
     assert (sealed / "pytensor").is_dir()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_damaged_files_of_compiled_code_are_compiled_anew_or_told_of(sealed):
     """Each file of a cache is cut in half: what a full disk or a power cut leaves."""

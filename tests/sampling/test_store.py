@@ -26,7 +26,7 @@ from regimelag.runtime import files
 from regimelag.runtime.files import atomic_replace, recover, remove_leftovers, write_whole
 from regimelag.spec.toml import write_spec
 
-ENDINGS = ["nc", "zarr"]
+ENDINGS = ["nc", pytest.param("zarr", marks=pytest.mark.slow)]
 TESTS = Path(__file__).parents[1]
 
 
@@ -233,6 +233,7 @@ def test_a_report_with_somebodys_files_in_it_is_not_replaced(idata, written, pla
     assert content(written) == before
 
 
+@pytest.mark.slow
 def test_a_report_that_was_changed_is_not_replaced(idata, written):
     (written / "model.tex").write_text("edited for the paper")
     (written / "figures" / "link").symlink_to(written)
