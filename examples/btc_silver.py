@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,6 @@ def main() -> None:
 
     out, overwrite = Path(arguments.out), arguments.overwrite
     print(f"\nThe fit: {rl.save_fit(idata, out / 'fit.nc', overwrite=overwrite)}")
-    print("Writing the report ...", file=sys.stderr)
     page = rl.report(idata, out / "report", within=WITHIN, moves=MOVES, overwrite=overwrite)
     print(f"The report, with all tables and figures: {page}")
     print(f"Prices with the probability of the turbulent regime: {page.parent / 'figures' / 'prices.png'}")
