@@ -74,21 +74,14 @@ def compiled_baseline() -> tuple[Any, Any, Any]:
 
 def baseline_work(length: int) -> tuple[Work, int]:
     """The same of the baseline model's log density and gradient; its inputs are the model's data."""
-    import numpy as np
+    from model_cost import repeated
 
     from regimelag.model.data import model_data
-    from regimelag.spec import names as nm
 
     spec, panel, plan = compiled_baseline()
     point = plan.prior_point(1)
     plan.value_and_gradient(point)
-    longer = panel.isel(
-        {
-            nm.TIME: np.arange(length) % panel.sizes[nm.TIME],
-            nm.SIGNAL_TIME: np.arange(length + spec.history) % panel.sizes[nm.SIGNAL_TIME],
-        }
-    )
-    data = model_data(spec, longer)
+    data = model_data(spec, repeated(spec, panel, length))
     plan = plan.on(data)
     return lambda: plan.value_and_gradient(point), sum(values.nbytes for values in data.values())
 

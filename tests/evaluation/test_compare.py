@@ -239,6 +239,9 @@ def test_gains_are_those_over_each_null(nested):
     models = {"a -> b": fits["wide"], "b -> a": other["wide"], "null": fits["alike"]}
     nulls = {"a -> b": fits["narrow"], "b -> a": other["narrow"], "null": fits["wide"]}
     table = rl.compare(models, nulls=nulls)
+    with pytest.warns(FutureWarning, match="compare_gains"):
+        former = rl.evaluation.compare_gains
+    assert former({name: (models[name], nulls[name]) for name in models}).equals(table)
     gain = -rl.compare(fits).loc["narrow", "difference"]
     assert table.loc["a -> b", "gain"] == pytest.approx(gain)
     assert table.loc["b -> a", "gain"] == pytest.approx(gain)

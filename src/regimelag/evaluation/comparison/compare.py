@@ -63,7 +63,7 @@ LEAVE_ONE_OUT, LEAVE_FUTURE_OUT = "leave-one-out", "leave-future-out"
 class Refits(NamedTuple):
     """Arguments of `compare` for the refits of leave-future-out."""
 
-    sampler: Sampler = SAMPLER
+    sampler: Sampler
     executor: Executor | None = None
     folder: str | Path | None = None
     random_seed: int | None = None
@@ -191,7 +191,7 @@ def compare(
     named = _named(fits, reference)
     refits = Refits(sampler, executor, folder, random_seed, progressbar)
     if nulls is not None:
-        return compare_gains(_with_nulls(fits, nulls, named), refits)
+        return _gains(_with_nulls(fits, nulls, named), refits)
     check_alike(fits)
     scores, faults, method, words, recorded = _scores(fits, refits)
     tellings = {name: _telling(name, named, scores, faults) for name in fits}
@@ -227,7 +227,14 @@ def table_caption(attrs: Mapping[Any, Any], *, gains: bool = False) -> str:
     )
 
 
-def compare_gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], refits: Refits) -> pd.DataFrame:
+def compare_gains(
+    pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], *, sampler: Sampler = SAMPLER, random_seed: int | None = None
+) -> pd.DataFrame:
+    """Compare gains as `compare` with nulls, from pairs (model, null): a former name."""
+    return _gains(pairs, Refits(sampler, random_seed=random_seed))
+
+
+def _gains(pairs: Mapping[str, tuple[xr.DataTree, xr.DataTree]], refits: Refits) -> pd.DataFrame:
     """Compare the gains of models over their own nulls, from pairs (model, null): `compare` with nulls.
 
     Densities of different responses have different units and cannot be compared. Gains are ratios of densities of one
