@@ -1,9 +1,10 @@
-"""Settings of the whole process: one thread at a time in PyTensor, SIGTERM as Ctrl-C, memory that is kept."""
+"""Settings of the whole process: one thread at a time in PyTensor, SIGTERM as Ctrl-C, memory and its collection."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import multiprocessing
 import signal
 import sys
@@ -44,6 +45,18 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, value in MALLOC.items():
             mallopt(parameter, value)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Pause Python's collection of cycles, which walks all of a graph again and again while one is rewritten."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def without_main_script(context: str | BaseContext | None) -> BaseContext:

@@ -1,64 +1,49 @@
 """A model compiled once, for the search of modes and for the sampler.
 
-PyTensor compiles the log posterior and its gradient to one numba function. nutpie needs a C function of a vector and a
-pointer to data. Its own compiler builds one in each process, which takes longer than sampling, so the C function is
-built here and cached on disk by PyTensor. Variables are transformed to their own scale after sampling, for all draws at
-once, so that only the log posterior is compiled.
+nutpie needs a C function of a vector and a pointer to data. PyTensor and nutpie would compile one for each model, which
+takes longer than sampling. Here the C function is the same for all models, and its data are a tape: the calls of the
+log posterior and its gradient, see `regimelag.sampling.tape`. Variables are transformed to their own scale after
+sampling, for all draws at once, so that only the log posterior is on the tape.
 """
 
 from __future__ import annotations
 
 import copy
 import ctypes
-import hashlib
-import math
-import uuid
 from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
-from llvmlite.binding import Linkage
-from numba import types
-from numba.core.ccallback import CFunc
-from nutpie.compile_pymc import CompiledPyMCModel, address_as_void_pointer
+from nutpie.compile_pymc import CompiledPyMCModel
 from pymc.initial_point import make_initial_point_fn
+from pytensor.compile.builders import OpFromGraph
+from pytensor.compile.rewriting import inline_ofg_node
 from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
-from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.math import variadic_add
 
 from regimelag.errors import FitError
 from regimelag.model.build import AS_IS, RegimeModel
 from regimelag.runtime.caches import explain_caches
-from regimelag.runtime.process import keep_freed_memory
+from regimelag.runtime.process import keep_freed_memory, no_collection
 from regimelag.runtime.versions import another, install_command
+from regimelag.sampling.tape import copy_point, run_tape, write_tape
 from regimelag.spec import names as nm
 
 POINT = "unconstrained_point"
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
-_DOUBLE_POINTER = types.CPointer(types.double)
-# Signatures that nutpie calls: (size, point, gradient, value, data) and (size, expanded size, point, expanded, data).
-_LOGP = types.int64(types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
-_EXPAND = types.int64(types.uint64, types.uint64, _DOUBLE_POINTER, _DOUBLE_POINTER, types.voidptr)
-# Return value of the C function if the log posterior or its gradient is not finite.
-NOT_FINITE = 3
 
 
 def _pointer(array: np.ndarray) -> Any:
     return array.ctypes.data_as(_DOUBLES)
-
-
-def _table(data: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Addresses and shapes of the data arrays."""
-    return np.array([n for values in data.values() for n in (values.ctypes.data, *values.shape)], dtype=np.int64)
 
 
 class CompiledModel:
@@ -74,7 +59,7 @@ class CompiledModel:
         self.model = model
         keep_freed_memory()
         # Tracebacks of the graph's variables are a tenth of what a compiled model takes to load.
-        with explain_caches(), pytensor.config.change_flags(traceback__limit=0):
+        with explain_caches(), no_collection(), pytensor.config.change_flags(traceback__limit=0):
             self._compile(model)
 
     def _compile(self, model: pm.Model) -> None:
@@ -83,11 +68,11 @@ class CompiledModel:
         point = self._prior_point(0)
         self._shapes = [np.shape(point[value.name]) for value in self._values]
         self.size = int(sum(np.prod(shape, dtype=int) for shape in self._shapes))
-        function = self._log_posterior_and_gradient()
-        shared = enumerate(function.get_shared())
-        held = {v.name or f"shared {n}": np.asarray(v.get_value(), order="C") for n, v in shared}
-        self._logp = _as_c_function(function.vm.jit_fn, self.size, list(held.values()))
-        self.data, self.table = held, _table(held)
+        start = np.concatenate([np.ravel(point[value.name]) for value in self._values])
+        self._point, self._graph = self._log_posterior_and_gradient()
+        shared = [each for each in graph_inputs(self._graph) if hasattr(each, "get_value")]
+        self._shared = {each.name or f"shared {n}": each for n, each in enumerate(shared)}
+        self._write({name: each.get_value() for name, each in self._shared.items()}, start)
         self._variables = self._back_from_points()
 
     def pieces(self, points: Any) -> list[Any]:
@@ -99,18 +84,23 @@ class CompiledModel:
             for shape, end in zip(self._shapes, ends, strict=True)
         ]
 
-    def _log_posterior_and_gradient(self) -> Any:
+    def _log_posterior_and_gradient(self) -> tuple[Any, list[Any]]:
+        """A point (parameter), and log posterior and gradient at it."""
         rewrites = ["canonicalize", "stabilize"]
         if not self.model.check_bounds:
             rewrites.append("local_remove_check_parameter")
         value = rewrite_graph(_log_posterior(self.model), include=rewrites)
-        gradients = pt.grad(value, self._values)
-        gradient = pt.concatenate([each.reshape((-1,)) for each in gradients])
+        gradient = pt.concatenate([each.reshape((-1,)) for each in pt.grad(value, self._values)])
         point = pt.vector(POINT, shape=(self.size,))
         replaced = dict(zip(self._values, self.pieces(point), strict=True))
-        value, gradient = clone_replace([value, gradient], replaced)
-        with self.model:
-            return pm.pytensorf.compile([point], [value, gradient], mode="NUMBA")
+        both = clone_replace([value, gradient], replaced)
+        return point, rewrite_graph(both, include=["canonicalize"], custom_rewrite=dfs_rewriter(_inlined))
+
+    def _write(self, data: Mapping[str, np.ndarray], start: np.ndarray) -> None:
+        """Write the tape on these data; shapes are found at the point ``start``."""
+        self.data = {name: np.asarray(data[name], dtype=each.dtype, order="C") for name, each in self._shared.items()}
+        known = {each: self.data[name] for name, each in self._shared.items()}
+        self._start, self.tape = start, write_tape(self._point, self._graph, known, start)
 
     def _back_from_points(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Function from points (draw, parameter) to free variables and deterministics, in PyTensor's Python mode."""
@@ -126,15 +116,15 @@ class CompiledModel:
         """Log posterior including the Jacobian, and its gradient (parameter); both NaN if not finite."""
         point = np.ascontiguousarray(point, dtype=float)
         gradient, value = np.empty(self.size), np.empty(1)
-        data = ctypes.c_void_p(self.table.ctypes.data)
-        status = self._logp.ctypes(self.size, _pointer(point), _pointer(gradient), _pointer(value), data)
+        data = ctypes.c_void_p(self.tape.table.ctypes.data)
+        status = run_tape().ctypes(self.size, _pointer(point), _pointer(gradient), _pointer(value), data)
         return (float(value[0]), gradient) if status == 0 else (np.nan, np.full(self.size, np.nan))
 
     def on(self, data: Mapping[str, np.ndarray]) -> CompiledModel:
         """The same compiled model with other data of the same dimensions; the length in time may differ."""
         other = copy.copy(self)
-        other.data = {name: np.asarray(data[name], dtype=held.dtype, order="C") for name, held in self.data.items()}
-        other.table = _table(other.data)
+        with explain_caches():
+            other._write(data, self._start)  # noqa: SLF001
         return other
 
     def prior_point(self, seed: int) -> np.ndarray:
@@ -179,18 +169,19 @@ class CompiledModel:
         The sampler stores points on the unconstrained scale, as the variable `POINT`.
         """
         with explain_caches():
-            expand = _copy()
+            run, expand = run_tape(), copy_point()
         parts = {
             "dims": {POINT: ("unconstrained_parameter",)},
             "_n_dim": self.size,
             "_coords": {"unconstrained_parameter": pd.RangeIndex(self.size)},
             "_shapes": {POINT: (self.size,)},
-            "compiled_logp_func": self._logp,
+            "compiled_logp_func": run,
             "compiled_expand_func": expand,
             "initial_point_func": lambda seed: start(int(np.random.SeedSequence(seed).generate_state(1)[0])),
-            "shared_data": self.data,
+            # The addresses in the table hold as long as what they refer to is here.
+            "shared_data": dict(enumerate(self.tape.kept)),
             "shared_var_keys": {},
-            "user_data": self.table,
+            "user_data": self.tape.table,
             "n_expanded": self.size,
             "shape_info": ([POINT], [slice(0, self.size)], [(self.size,)]),
             "logp_func": None,
@@ -208,6 +199,12 @@ class CompiledModel:
             ) from problem
 
 
+@node_rewriter(None)
+def _inlined(graph: Any, node: Any) -> Any:  # noqa: ARG001
+    """Outputs of a node that PyTensor defines by other nodes."""
+    return inline_ofg_node(node) if isinstance(node.op, OpFromGraph) else None
+
+
 def _log_posterior(model: pm.Model) -> Any:
     """Log posterior on the unconstrained scale.
 
@@ -219,91 +216,3 @@ def _log_posterior(model: pm.Model) -> Any:
         place = len(model.free_RVs) + model.observed_RVs.index(model[nm.RESPONSE_VALUE])
         terms[place] = model.replace_rvs_by_values([model.nodes[nm.LOG_LIKELIHOOD]])[0]
     return variadic_add(*(pt.as_tensor(term).sum() for term in terms))
-
-
-@cache
-def _copy() -> Any:
-    """C function that nutpie calls to expand a point; it copies the point."""
-
-    def expand(size, expanded, point, stored, data):  # type: ignore[no-untyped-def] # noqa: ARG001
-        for n in range(size):
-            stored[n] = point[n]
-        return 0
-
-    return numba.cfunc(_EXPAND, cache=True)(expand)
-
-
-class _Apart(CFunc):
-    """A C function that always runs the code compiled with it.
-
-    numba copies each called function into the caller's module under its name, and LLVM uses the first copy of that name
-    in the process. Copies are optimised for their callers and may round differently, so the process that compiles a
-    model would draw other numbers than a later process that loads it. Here the copies have unique names.
-
-    Parameters
-    ----------
-    written : function
-        The function to compile.
-    name : str
-        Unique name of the model's code.
-    """
-
-    def __init__(self, written: Any, name: str) -> None:
-        super().__init__(written, (_LOGP.args, _LOGP.return_type), locals={}, options={})
-        self.own_name = name
-
-    def _compile_uncached(self) -> Any:
-        compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
-        library = compiled.library
-        optimize = library._optimize_final_module  # noqa: SLF001
-
-        def apart() -> None:
-            for one in library._final_module.functions:  # noqa: SLF001
-                if one.linkage == Linkage.linkonce_odr and not one.is_declaration:
-                    one.linkage = Linkage.internal
-                    one.name = f"{one.name}.{self.own_name}"
-            optimize()
-
-        library._optimize_final_module = apart  # noqa: SLF001
-        return compiled
-
-
-def _as_c_function(function: Any, size: int, held: list[np.ndarray]) -> Any:
-    """Wrap PyTensor's numba function of a point and the data in a C function, cached on disk by PyTensor."""
-    arrays, place = [f"carray(point, ({size},))"], 0
-    for values in held:
-        shape = "".join(f"table[{place + 1 + n}], " for n in range(values.ndim))
-        arrays.append(f"carray(address_as_void_pointer(table[{place}]), ({shape}), {values.dtype})")
-        place += 1 + values.ndim
-    source = f"""
-def log_posterior(size, point, gradient, value, data):
-    if size != {size}:
-        return -1
-    table = carray(data, ({place},), int64)
-    try:
-        total, slope = function({", ".join(arrays)})
-    except Exception:
-        return 1
-    value[0] = total.item()
-    finite = isfinite(value[0])
-    for n in range({size}):
-        gradient[n] = slope[n]
-        finite = finite and isfinite(slope[n])
-    return 0 if finite else {NOT_FINITE}
-"""
-    # For its cache PyTensor wraps the function in another one, which need not be compiled, since the C function has a
-    # cache of its own.
-    inner = function.py_func.__globals__.get("jitable_func", function)
-    # numba finds the environment of a cached function by the name of its module.
-    known = {"__name__": __name__, "function": inner, "carray": numba.carray, "isfinite": math.isfinite}
-    known |= {"address_as_void_pointer": address_as_void_pointer, "int64": np.int64}
-    known |= {str(values.dtype): values.dtype.type for values in held}
-    # PyTensor's key of the function, if any, identifies the graph; all other compiled code is in the source files.
-    key = CACHED_SRC_FUNCTIONS.get(function.py_func)
-    digest = None if key is None else hashlib.sha256((key + source + Path(__file__).read_text()).encode()).hexdigest()
-    written = compile_numba_function_src(source, "log_posterior", known, cache_key=digest)
-    compiled = _Apart(written, digest or uuid.uuid4().hex)
-    if digest is not None:
-        compiled.enable_caching()
-    compiled.compile()
-    return compiled

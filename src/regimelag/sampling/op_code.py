@@ -1,0 +1,244 @@
+"""Compiled code of single Ops, for calls by a tape.
+
+Each Op is compiled once for all models and cached on disk, as a C function of the address of a record and that of a
+workspace. The record holds the shapes of the inputs and outputs and where they are: relative to the workspace, or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import Linkage
+from numba import types
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+from pytensor.link.numba.cache import compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
+from pytensor.scalar import Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scalar_type
+
+_INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
+# Of the code of an Op: (record, workspace).
+SIGNATURE = types.int64(_INTEGERS, types.int64)
+# Division by zero gives infinity, as in C; PyTensor's function raises.
+_WRITTEN = {TrueDiv: "{} / {}", Reciprocal: "1.0 / {}"}
+_WHOLE: dict[Any, CFunc] = {}
+_HERE = Path(__file__).read_text()
+
+
+@intrinsic
+def doubles(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """Pointer to doubles at an address."""
+    return _DOUBLES(address), lambda context, builder, signature, args: builder.inttoptr(  # noqa: ARG005
+        args[0], context.get_value_type(_DOUBLES)
+    )
+
+
+@intrinsic
+def bytes_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """Pointer to an address, for `numba.carray`."""
+    return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(  # noqa: ARG005
+        args[0], context.get_value_type(types.voidptr)
+    )
+
+
+@intrinsic
+def call(typing_context: Any, code: Any, record: Any, workspace: Any) -> Any:  # noqa: ARG001
+    """Call the code of an Op at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        address, *given = args
+        kinds = [context.get_value_type(kind) for kind in SIGNATURE.args]
+        function = ir.FunctionType(context.get_value_type(SIGNATURE.return_type), kinds).as_pointer()
+        given = [builder.inttoptr(given[0], kinds[0]), given[1]]
+        return builder.call(builder.inttoptr(address, function), given)
+
+    return types.int64(code, record, workspace), generate
+
+
+class _Apart(CFunc):
+    """A C function that always runs the code compiled with it.
+
+    numba copies each called function into the caller's module under its name, and LLVM uses the first copy of that name
+    in the process. Copies are optimised for their callers and may round differently, so the process that compiles a
+    function would find other numbers than a later process that loads it. Here the copies have unique names.
+
+    Parameters
+    ----------
+    written : function
+        The function to compile.
+    signature : numba signature
+        Types of arguments and result.
+    name : str
+        Unique name of the code.
+    """
+
+    def __init__(self, written: Any, signature: Any, name: str) -> None:
+        super().__init__(written, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})
+        self.own_name = name
+
+    def _compile_uncached(self) -> Any:
+        compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
+        library = compiled.library
+        optimize = library._optimize_final_module  # noqa: SLF001
+
+        def apart() -> None:
+            for one in library._final_module.functions:  # noqa: SLF001
+                if one.linkage == Linkage.linkonce_odr and not one.is_declaration:
+                    one.linkage = Linkage.internal
+                    one.name = f"{one.name}.{self.own_name}"
+            optimize()
+
+        library._optimize_final_module = apart  # noqa: SLF001
+        return compiled
+
+
+def c_function(source: str, name: str, known: dict[str, Any], key: str | None, signature: Any = SIGNATURE) -> CFunc:
+    """Compile a C function from its source, or load it from PyTensor's cache.
+
+    Parameters
+    ----------
+    source : str
+        Source of the function.
+    name : str
+        Its name.
+    known : dict
+        Objects that it uses.
+    key : str, optional
+        Identifies what the objects do; without it the function is not cached.
+    signature : numba signature
+        Types of arguments and result.
+    """
+    # numba finds the environment of a cached function by the name of its module.
+    known = {"__name__": __name__, "carray": numba.carray, "doubles": doubles, "bytes_at": bytes_at, "np": np, **known}
+    digest = None if key is None else hashlib.sha256((key + source + _HERE).encode()).hexdigest()
+    written = compile_numba_function_src(source, name, known, cache_key=digest)
+    found = _Apart(written, signature, digest or uuid.uuid4().hex)
+    if digest is not None:
+        found.enable_caching()
+    found.compile()
+    return found
+
+
+def _names(letter: str, count: int) -> list[str]:
+    return [f"{letter}{n}" for n in range(count)]
+
+
+@cache
+def elementwise(op: ScalarOp, dtypes: tuple[str, ...]) -> CFunc:
+    """Code that applies a scalar Op to inputs of these types.
+
+    Record: lengths (outer, inner), then place and steps (outer, inner) of each input and of the output.
+    """
+    given = _names("x", len(dtypes))
+    function, key = numba_funcify_and_cache_key(op, node=op.make_node(*(get_scalar_type(d)() for d in dtypes)))
+    cast = [f"{x}[i * {x}_i + j * {x}_j]" for x in given]
+    cast = [each if d == "float64" else f"{d}({each})" for each, d in zip(cast, dtypes, strict=True)]
+    value = _WRITTEN.get(type(op), f"function({', '.join('{}' for _ in given)})").format(*cast)
+    source = f"""
+def elementwise(record, workspace):
+    {_places([*given, "out"], 2)}
+    for i in range(record[0]):
+        for j in range(record[1]):
+            out[i * out_i + j * out_j] = float64({value})
+    return 0
+"""
+    known = {"function": function, "float64": types.float64} | {
+        d: getattr(types, d.replace("bool", "boolean")) for d in dtypes
+    }
+    return c_function(source, "elementwise", known, key and f"{key} {dtypes}")
+
+
+def _places(names: list[str], start: int) -> str:
+    """Statements that read places and steps (outer, inner) from a record."""
+    return "\n    ".join(
+        f"{x} = doubles({_address(n)}); {x}_i = record[{n + 2}]; {x}_j = record[{n + 3}]"
+        for x, n in zip(names, range(start, start + 4 * len(names), 4), strict=True)
+    )
+
+
+@cache
+def reduction(op: ScalarOp, start: float) -> CFunc:
+    """Code that reduces the inner axis by a scalar Op.
+
+    Record: lengths (outer, inner), then place and steps (outer, inner) of the input and of the output.
+    """
+    function, key = numba_funcify_and_cache_key(
+        op, node=op.make_node(*(get_scalar_type("float64")() for _ in range(2)))
+    )
+    source = f"""
+def reduction(record, workspace):
+    {_places(["x", "out"], 2)}
+    for i in range(record[0]):
+        total = start
+        for j in range(record[1]):
+            total = float64(function(total, x[i * x_i + j * x_j]))
+        out[i * out_i] = total
+    return 0
+"""
+    known = {"function": function, "float64": types.float64, "start": start}
+    return c_function(source, "reduction", known, key and f"{key} {start}")
+
+
+def _address(place: int) -> str:
+    """Expression for the address at this place of a record."""
+    return f"record[{place}] * workspace + record[{place + 1}]"
+
+
+def _ndim(variable: Any) -> int:
+    return getattr(variable.type, "ndim", 0)
+
+
+def whole(node: Any, kinds: tuple[str, ...]) -> CFunc:
+    """Code of any Op that PyTensor's numba backend has.
+
+    Record: of each input place and shape, then of each output place and size.
+
+    Parameters
+    ----------
+    node : Apply
+        Its node.
+    kinds : tuple of str
+        Types of the inputs in memory.
+    """
+    types_of = [(type(each.type), _ndim(each), each.type.dtype) for each in (*node.inputs, *node.outputs)]
+    same = (node.op, *types_of, kinds)
+    if same in _WHOLE:
+        return _WHOLE[same]
+    function, key = numba_funcify_and_cache_key(node.op, node=node)
+    # For its cache PyTensor wraps the function in another one, which need not be compiled.
+    function = getattr(function, "py_func", function).__globals__.get("jitable_func", function)
+    place, lines, given, copies = 0, [], [], []
+    for n, (variable, kind) in enumerate(zip(node.inputs, kinds, strict=True)):
+        shape = "".join(f"record[{place + 2 + axis}], " for axis in range(_ndim(variable)))
+        lines.append(f"x{n} = carray(bytes_at({_address(place)}), ({shape}), np.{kind})")
+        value = f"x{n}" if kind == variable.type.dtype else f"x{n}.astype(np.{variable.type.dtype})"
+        given.append(f"{value}.item()" if isinstance(variable.type, ScalarType) else value)
+        place += 2 + _ndim(variable)
+    for n, variable in enumerate(node.outputs):
+        copies.append(f"out{n} = doubles({_address(place)})")
+        if _ndim(variable):
+            copies.append(f"flat{n} = np.ascontiguousarray(found{n}).ravel()")
+            copies.append(f"if flat{n}.size != record[{place + 2}]:\n        return 2")
+            copies.append(f"for n in range(flat{n}.size):\n        out{n}[n] = flat{n}[n]")
+        else:
+            copies.append(f"out{n}[0] = found{n}" + ("" if isinstance(variable.type, ScalarType) else ".item()"))
+        place += 3
+    join = "\n    "
+    source = f"""
+def whole(record, workspace):
+    {join.join(lines)}
+    try:
+        {", ".join(f"found{n}" for n in range(len(node.outputs)))} = function({", ".join(given)})
+    except Exception:
+        return 1
+    {join.join(copies)}
+    return 0
+"""
+    return _WHOLE.setdefault(same, c_function(source, "whole", {"function": function}, key))
