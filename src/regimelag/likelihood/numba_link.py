@@ -31,10 +31,11 @@ VERSION = int.from_bytes(
 _LINKED: list[Any] = []
 
 
-class _Healing(FunctionCache):
+class HealingCache(FunctionCache):
     """Compiled code on disk; what cannot be read, such as a truncated file, is compiled anew."""
 
     def load_overload(self, *args: Any) -> Any:
+        """Compiled code for a signature, if the files have it."""
         try:
             return super().load_overload(*args)
         except Exception:
@@ -60,7 +61,7 @@ def compiled(fastmath: frozenset[str] = frozenset(), **options: Any) -> Callable
     def decorate(function: Any) -> Any:
         loop = njit(cache=True, error_model="numpy", fastmath=set(fastmath), **options)(function)
         # numba has no public way.
-        loop._cache = _Healing(function)  # noqa: SLF001
+        loop._cache = HealingCache(function)  # noqa: SLF001
         loop._cache._cache_file._source_stamp = VERSION  # noqa: SLF001
         return loop
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 from pytensor.scalar import Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scalar_type
 
+from regimelag.likelihood.numba_link import HealingCache
+
 _INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
 # Of the code of an Op: (record, workspace).
 SIGNATURE = types.int64(_INTEGERS, types.int64)
 # Division by zero gives infinity, as in C; PyTensor's function raises.
 _WRITTEN = {TrueDiv: "{} / {}", Reciprocal: "1.0 / {}"}
 _WHOLE: dict[Any, CFunc] = {}
-_HERE = Path(__file__).read_text()
+# What the code depends on besides its source; numba itself checks its own version.
+_HERE = Path(__file__).read_text() + version("pytensor")
 
 
 @intrinsic
@@ -81,7 +85,11 @@ class _Apart(CFunc):
 
     def __init__(self, written: Any, signature: Any, name: str) -> None:
         super().__init__(written, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})
-        self.own_name = name
+        self.written, self.own_name = written, name
+
+    def enable_caching(self) -> None:
+        """Cache the code on disk."""
+        self._cache = HealingCache(self.written)
 
     def _compile_uncached(self) -> Any:
         compiled = super()._compile_uncached()  # type: ignore[misc] # numba is not looked into
