@@ -274,6 +274,16 @@ def test_after_an_impossible_row_nothing_is_claimed():
     np.testing.assert_array_equal(left_out, [np.nan, np.nan, np.nan, -INF, np.nan, np.nan])
 
 
+@pytest.mark.parametrize("place", ["log_obs", "transition_logits", "log_init"])
+@pytest.mark.parametrize("value", [np.nan, INF, -INF])
+@pytest.mark.parametrize("regime", [0, 1])
+def test_log_densities_of_draws_are_undefined_where_those_of_one_are(place, value, regime):
+    inputs = dict(zip(("log_obs", "transition_logits", "log_init"), make_chain(0, 30, 2), strict=True))
+    inputs[place][(5, 0, regime)[-inputs[place].ndim :]] = value
+    found = hmm_draws.log_density_draws(*(values[None] for values in inputs.values()))[0]
+    np.testing.assert_allclose(found, hmm.filter_forward(*inputs.values())[2], rtol=1e-12, atol=1e-12)
+
+
 def test_draws_equal_a_loop_over_draws():
     draws = [make_chain(seed, 15, 3) for seed in range(4)]
     stacked = [np.stack(values) for values in zip(*draws, strict=True)]

@@ -187,6 +187,22 @@ def _logpdf(y, location, log_scale, episode, nu):
 
 
 @compiled()
+def student_t_logpdf_draws(y, location, log_scale, episode, nu):
+    """Log density (draw, time, regime) of a response (time) for each draw.
+
+    ``location`` is (draw, regime, time), ``log_scale`` (draw, episode, regime), ``nu`` (draw).
+    """
+    draws, regimes, times = location.shape
+    log_density = np.empty((draws, times, regimes))
+    for d in range(draws):
+        own = _logpdf(y, location[d], log_scale[d], episode, nu[d])
+        for t in range(times):
+            for k in range(regimes):
+                log_density[d, t, k] = own[k, t]
+    return log_density
+
+
+@compiled()
 def _logpdf_adjoint(y, location, log_scale, episode, nu, log_obs, cotangent):
     """Gradients of location, log_scale and nu."""
     d_location, d_log_scale = np.empty(location.shape), np.zeros(log_scale.shape)

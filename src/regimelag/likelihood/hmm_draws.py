@@ -5,10 +5,13 @@ import math
 import numpy as np
 
 from regimelag.likelihood.hmm import check_shapes, filter_forward, leave_one_out, sample_paths, smooth, viterbi
-from regimelag.likelihood.numba_link import compiled
+from regimelag.likelihood.numba_link import CONTRACT, compiled
+from regimelag.likelihood.vector_math import exp_nonpositive, log1p_nonnegative
 
 # Probability below which the exact filter replaces the scaled one.
 SMALLEST = 1e-280
+# Sum of the messages of a filter below which they are divided by it.
+SHRUNK = 1e-20
 
 
 @compiled()
@@ -129,19 +132,111 @@ def filter_forward_draws(log_obs, transition_logits, log_init):
     return predicted, filtered, log_density
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Log densities alone need one exponential per density and transition probability and one logarithm per row, which LLVM
+# vectorises over rows. The messages a[j,t] = o[j,t] sum_i a[i,t-1] p[i,j,t-1], with o divided by its maximum, shrink;
+# they are divided by their sum only where it falls below SHRUNK.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@compiled(CONTRACT)
+def _scaled_exp(log_values, largest, values):
+    """Exponential of (regime, time), each time divided by the largest, which fills ``largest`` (time)."""
+    largest[:] = log_values[0]
+    for k in range(1, len(log_values)):
+        for t in range(largest.size):
+            largest[t] = max(largest[t], log_values[k, t])
+    for k in range(len(log_values)):
+        for t in range(largest.size):
+            values[k, t] = exp_nonpositive(log_values[k, t] - largest[t])
+
+
+@compiled(CONTRACT)
+def _transition_probabilities(logits, by_step, largest, moves):
+    """Fill ``moves`` (origin, destination, step) with the softmax of logits (step, origin, destination)."""
+    for i in range(len(moves)):
+        for step in range(len(logits)):
+            for j in range(len(moves)):
+                by_step[j, step] = logits[step, i, j]
+        _scaled_exp(by_step, largest, moves[i])
+        largest[:] = moves[i, 0]
+        for j in range(1, len(moves)):
+            for step in range(len(logits)):
+                largest[step] += moves[i, j, step]
+        for step in range(len(logits)):
+            largest[step] = 1.0 / largest[step]
+        for j in range(len(moves)):
+            for step in range(len(logits)):
+                moves[i, j, step] *= largest[step]
+
+
+@compiled(CONTRACT)
+def _shares(obs, moves, log_init, shares):
+    """Fill ``shares`` (time): the sum of the messages over that of the previous row. False as `_filter_scaled`."""
+    regimes, times = obs.shape
+    now, following = np.empty(regimes), np.empty(regimes)
+    before = 1.0
+    for t in range(times):
+        step = min(t, moves.shape[2]) - 1
+        total, certain = 0.0, True
+        for j in range(regimes):
+            mass = 0.0
+            if t == 0:
+                mass = math.exp(log_init[j])
+            else:
+                for i in range(regimes):
+                    mass += now[i] * moves[i, j, step]
+            following[j] = mass * obs[j, t]
+            total += following[j]
+            certain &= SMALLEST < following[j] < np.inf
+        if not certain:
+            return False
+        shares[t] = total / before
+        if total < SHRUNK:
+            for j in range(regimes):
+                following[j] /= total
+            total = 1.0
+        before = total
+        now, following = following, now
+    return True
+
+
+@compiled(CONTRACT)
+def _add_logs(shares, log_density):
+    """Add the logarithms of numbers in (0, 1] to ``log_density``."""
+    for t in range(shares.size):
+        log_density[t] -= log1p_nonnegative(1.0 / shares[t] - 1.0)
+
+
 @compiled()
+def log_density_lags_draws(log_obs, transition_logits, log_init):
+    """Log density of each row given the previous ones (draw, lag, time), for log_obs (draw, lag, time, regime)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    draws, lags, times, regimes = log_obs.shape
+    check_shapes(log_obs[0, 0], transition_logits[0], log_init[0])
+    steps = transition_logits.shape[1]
+    log_density = np.empty((draws, lags, times))
+    moves, by_step, largest = np.empty((regimes, regimes, steps)), np.empty((regimes, steps)), np.empty(steps)
+    own, obs, shares = np.empty((regimes, times)), np.empty((regimes, times)), np.empty(times)
+    for d in range(draws):
+        _transition_probabilities(transition_logits[d], by_step, largest, moves)
+        for c in range(lags):
+            for t in range(times):
+                for k in range(regimes):
+                    own[k, t] = log_obs[d, c, t, k]
+            _scaled_exp(own, log_density[d, c], obs)
+            if _shares(obs, moves, log_init[d], shares):
+                # The first is the only one that may exceed one: log_init need not sum to one.
+                log_density[d, c, 0] += math.log(shares[0])
+                _add_logs(shares[1:], log_density[d, c, 1:])
+            else:
+                log_density[d, c] = filter_forward(log_obs[d, c], transition_logits[d], log_init[d])[2]
+    return log_density
+
+
 def log_density_draws(log_obs, transition_logits, log_init):
     """Log density of each row given the previous ones, as of :func:`filter_forward_draws`: (draw, time)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    check_shapes(log_obs[0], transition_logits[0], log_init[0])
-    log_density = np.empty(log_obs.shape[:2])
-    predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
-    moves = np.empty(transition_logits.shape[1:])
-    for d in range(log_obs.shape[0]):
-        given = log_obs[d], transition_logits[d], log_init[d]
-        if not _filter_scaled(*given, moves, predicted, filtered, log_density[d]):
-            log_density[d] = filter_forward(*given)[2]
-    return log_density
+    return log_density_lags_draws(log_obs[:, None], transition_logits, log_init)[:, 0]
 
 
 @compiled()

@@ -8,10 +8,14 @@ and ``+inf``. ValueError is raised if shapes are inconsistent.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from regimelag.likelihood.hmm import filter_forward
-from regimelag.likelihood.hmm_draws import leave_one_out_draws, log_density_draws
+from regimelag.likelihood.hmm_draws import leave_one_out_draws, log_density_lags_draws
+from regimelag.likelihood.numba_link import CONTRACT, compiled
+from regimelag.likelihood.vector_math import exp_nonpositive
 
 
 def _for_each_lag(reading, log_obs, transition_logits, log_init):
@@ -26,7 +30,7 @@ def _filter_each_lag(log_obs, transition_logits, log_init, log_prior):
         raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
     if log_obs.shape[1] < 1 or log_prior.shape != log_obs.shape[1:2]:
         raise ValueError("the lag readings need log_prior (lag) with as many lags as log_obs (draw, lag, time, regime)")
-    steps = _for_each_lag(log_density_draws, log_obs, transition_logits, log_init)
+    steps = log_density_lags_draws(*map(np.ascontiguousarray, (log_obs, transition_logits, log_init)))
     return steps, np.where(log_prior < np.inf, log_prior, np.nan)
 
 
@@ -41,12 +45,38 @@ def filter_lags_draws(log_obs, transition_logits, log_init, log_prior):
         Posterior probability of each lag. NaN for draws in which the data are impossible or an input is NaN.
     """
     steps, log_prior = _filter_each_lag(log_obs, transition_logits, log_init, log_prior)
+    total, last = _marginalized(steps, log_prior)
     with np.errstate(invalid="ignore"):
-        joint = np.cumsum(steps, axis=-1) + log_prior[:, None]
-        total = np.logaddexp.reduce(joint, axis=1)
         log_density = np.diff(total, axis=-1, prepend=0.0)
         log_density[total == -np.inf] = -np.inf
-        return log_density, np.exp(joint[..., -1] - total[:, -1:])
+        return log_density, np.exp(last - total[:, -1:])
+
+
+@compiled(CONTRACT)
+def _marginalized(steps, log_prior):
+    """Log density of all rows up to each with the lag marginalised (draw, time), and of all under each lag."""
+    draws, lags, times = steps.shape
+    total, last = np.empty((draws, times)), np.empty((draws, lags))
+    joint, largest, weight = np.empty((lags, times)), np.empty(times), np.empty(times)
+    for d in range(draws):
+        largest.fill(-np.inf)
+        for c in range(lags):
+            passed = log_prior[c]
+            for t in range(times):
+                passed += steps[d, c, t]
+                joint[c, t] = passed
+            last[d, c] = passed
+            for t in range(times):
+                largest[t] = max(largest[t], joint[c, t])
+        for t in range(times):
+            largest[t] = largest[t] if largest[t] > -np.inf else 0.0
+        weight.fill(0.0)
+        for c in range(lags):
+            for t in range(times):
+                weight[t] += exp_nonpositive(joint[c, t] - largest[t])
+        for t in range(times):
+            total[d, t] = largest[t] + math.log(weight[t])
+    return total, last
 
 
 def leave_one_out_lags_draws(log_obs, transition_logits, log_init, log_prior):

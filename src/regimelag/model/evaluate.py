@@ -14,12 +14,13 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
+from regimelag.likelihood.density import student_t_logpdf_draws
 from regimelag.panel.moderators import moderator_values
-from regimelag.panel.own_past import own_past, used_responses
+from regimelag.panel.own_past import own_past
 from regimelag.panel.published import published_drivers
 from regimelag.spec import names as nm
-from regimelag.spec.families import Elliptical, Family
-from regimelag.spec.kernels import Point, combinations, softmax
+from regimelag.spec.families import Elliptical, Family, Normal, StudentT
+from regimelag.spec.kernels import Point, softmax
 from regimelag.spec.model_spec import ModelSpec
 from regimelag.spec.process_terms import forbidden_steps, initial_terms, step_terms
 from regimelag.spec.processes import Process, Quantity, carrier, every_regime_label, regime_labels
@@ -223,7 +224,9 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
     held = [one, signals[spec.history :, now], controls[-len(one) :], published_drivers(spec, panel), q, before]
     covariates = np.concatenate(held, axis=1)
     coefficients = table(model_terms(spec, panel.sizes[nm.EPISODE]).location, draws)
-    location = np.moveaxis(np.tensordot(coefficients, covariates, axes=(1, 1)), -1, -2)
+    # Time is last in memory: it is the longest axis.
+    by_regime = np.tensordot(coefficients, covariates, axes=(1, 1))
+    location = np.moveaxis(by_regime, -1, -2)
     lagged: list[tuple[Signal | Control, np.ndarray]] = [
         (one, signals[:, spec.signals.index(one)]) for one in spec.lagged_signals
     ]
@@ -236,16 +239,22 @@ def locations(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.ndarray:
         past = sliding_window_view(values[:-1], spec.max_lag)[:, ::-1]
         weights, departure = lag_weights(spec, draws, series)
         weights = lag_weights_on_joint(spec, weights)
-        for e in range(panel.sizes[nm.EPISODE]):
-            rows = episode == e
-            sums = weights[:, :, min(e, weights.shape[2] - 1)] @ past[rows].T
-            effect = effects[:, place, :, e][:, :, None, :]
+        for e, rows in _episode_rows(episode):
+            sums = weights[:, :, min(e, weights.shape[2] - 1)] @ np.ascontiguousarray(past[rows]).T
+            effect = effects[:, place, :, e][..., None]
             if isinstance(series, Signal) and series.moderators:
-                effect = effect + added[:, place, rows][:, None, :, None]
-            location[:, :, rows] += effect * np.moveaxis(sums, -2, -1)
+                effect = effect + added[:, place, None, None, rows]
+            by_regime[..., rows] += effect * sums
         if departure is not None:
             location += (departure @ past.T)[:, None, :, None]
     return location
+
+
+def _episode_rows(episode: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Runs of rows of one episode."""
+    starts = np.flatnonzero(np.diff(episode, prepend=-1))
+    for first, last in zip(starts, [*starts[1:], len(episode)], strict=True):
+        yield int(episode[first]), slice(int(first), int(last))
 
 
 def intercepts(spec: ModelSpec, draws: Draws) -> np.ndarray:
@@ -349,7 +358,9 @@ def transition_logits(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> np.nd
     if not spec.transition_drivers:
         return rows
     z = panel[nm.DRIVER_VALUE].to_numpy()[:-1, [spec.drivers.index(driver) for driver in spec.transition_drivers]]
-    return rows[:, :1] + np.einsum("ndij,td->ntij", rows[:, 1:], z)
+    moved = z @ rows[:, 1:].reshape(len(rows), z.shape[1], -1)
+    moved += rows[:, :1].reshape(len(rows), 1, -1)
+    return moved.reshape(len(rows), len(z), *rows.shape[2:])
 
 
 def log_initial(spec: ModelSpec, draws: Draws, logits: np.ndarray) -> np.ndarray:
@@ -433,6 +444,14 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     Missing responses are marginalised; a row without responses has zero.
     """
     draws, responses, rows, regimes = at_draws.location.shape
+    family = at_draws.family
+    # A registered subclass may have another density.
+    if responses == 1 and at_draws.feedback is None and type(family) in (Normal, StudentT):
+        assert isinstance(family, Elliptical)
+        nu = np.broadcast_to(family.degrees_of_freedom(at_draws.shape), draws)
+        location = np.moveaxis(at_draws.location[:, 0], -1, 1)
+        given = map(np.ascontiguousarray, (location, at_draws.log_scale[:, 0], at_draws.episode, nu))
+        return student_t_logpdf_draws(y[:, 0], *given)
     density = np.zeros((draws, rows, regimes))
     # Small blocks stay in the processor's cache; GARCH loops over rows in Python, so it takes all draws at once.
     block = draws if at_draws.feedback is not None else max(1, BLOCK // (responses * rows * regimes))
@@ -465,34 +484,3 @@ def _joint_log_density(
             square += inverse[:, a, b][:, None, None] * z[:, a] * z[:, b]
     head = -0.5 * np.linalg.slogdet(among)[1][:, None, None] - log_scale.sum(axis=1)
     return head + family.radial(square, size, shape)
-
-
-def log_observation_by_lag(spec: ModelSpec, panel: xr.Dataset, draws: Draws) -> tuple[Quantities, np.ndarray]:
-    """Quantities without point lags, and log densities (draw, combination, time, regime) with them.
-
-    Regimes are joint regimes.
-    """
-    lags, _ = combinations(spec.point_kernels, len(spec.joint_regimes), spec.max_lag)
-    count = count_draws(draws)
-    # Lag zero has no weight, so these terms vanish.
-    sizes = {nm.EPISODE: panel.sizes[nm.EPISODE], nm.REGIME: len(spec.joint_regimes)}
-    nowhere = {
-        nm.lag_parameter(signal.name, "point"): np.zeros((count, *(sizes[dim] for dim in spec.point_dims(signal))))
-        for signal in spec.point_signals
-    }
-    at_draws = evaluate(spec, panel, draws | nowhere)
-    y = used_responses(panel)
-    signals, episode = panel[nm.SIGNAL_VALUE].to_numpy(), at_draws.episode
-    effects = lagged_effects(spec, draws, panel.sizes[nm.EPISODE])
-    added = moderation(spec, draws, moderator_values(spec, panel))
-    rows = np.arange(len(y)) + spec.history
-    density = np.empty((count, len(lags), len(y), len(spec.joint_regimes)))
-    for c, lag in enumerate(lags):
-        location = at_draws.location.copy()
-        for s, signal in enumerate(spec.point_signals):
-            past = signals[rows[:, None] - lag[s][None, :], spec.signals.index(signal)]
-            place = spec.lagged_signals.index(signal)
-            effect = effects[:, place][:, :, episode] + added[:, place, None, :, None]
-            location += effect * past
-        density[:, c] = log_observation(at_draws._replace(location=location), y)
-    return at_draws, density

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from regimelag.likelihood.lag_draws import filter_lags_draws, sample_lags
-from regimelag.model.evaluate import in_chunks, log_observation_by_lag, stack_draws, unstack_draws
+from regimelag.model.evaluate import in_chunks, stack_draws, unstack_draws
+from regimelag.model.point_lag_densities import log_observation_by_lag
 from regimelag.spec import names as nm
 from regimelag.spec.kernels import combinations
 from regimelag.spec.model_spec import ModelSpec

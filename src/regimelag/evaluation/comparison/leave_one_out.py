@@ -10,7 +10,8 @@ from regimelag.likelihood.hmm_draws import leave_one_out_draws, smooth_draws
 from regimelag.likelihood.lag_draws import leave_one_out_lags_draws
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.draw import draw_responses
-from regimelag.model.evaluate import in_chunks, log_observation_by_lag, unstack_draws
+from regimelag.model.evaluate import in_chunks, unstack_draws
+from regimelag.model.point_lag_densities import log_observation_by_lag
 from regimelag.panel.checks import lagged_response_covariates
 from regimelag.panel.slicing import in_natural_units
 from regimelag.results.view import View
