@@ -28,23 +28,33 @@ def draw_responses(
     With GARCH, values drawn on the rows `missing` (time) do not affect later rows, and residuals `given` (draw, time),
     relative to the unconditional standard deviation, are kept where they are not NaN.
     """
-    draws, responses, rows, _ = at_draws.location.shape
-    every, time = np.arange(draws)[:, None], np.arange(rows)[None, :]
-    # NumPy moves the axis of an index between slices to the front, so the response axis is moved last before.
-    location = np.moveaxis(at_draws.location, 1, -1)[every, time, path]
-    scale = np.exp(np.moveaxis(at_draws.log_scale, 1, -1)[every, at_draws.episode[None, :], path])
+    responses = at_draws.location.shape[1]
+    location = _in_regimes(at_draws.location, path)
+    scale = _in_regimes(np.exp(at_draws.log_scale)[:, :, at_draws.episode], path)
     family, shape = at_draws.family, at_draws.shape_over(1)
     if at_draws.feedback is not None:
         unit = family.draw(rng, path.shape, shape) / np.sqrt(family.variance(shape))
         return location + scale * _with_feedback(at_draws.feedback, unit, missing, given)[..., None]
     if responses == 1:
-        return location + scale * family.draw(rng, path.shape, shape)[..., None]
+        drawn = family.draw(rng, path.shape, shape)[..., None]
+        drawn *= scale
+        drawn += location
+        return drawn
     assert isinstance(family, Elliptical)
     residual = rng.standard_normal(location.shape) @ np.linalg.cholesky(at_draws.correlation).transpose(0, 2, 1)
     nu = family.degrees_of_freedom(shape)
     if np.all(np.isfinite(nu)):
         residual *= np.sqrt(nu / rng.chisquare(nu, size=path.shape))[..., None]
     return location + scale * residual
+
+
+def _in_regimes(values: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Values (draw, time, response) in the regimes of a path, from those (draw, response, time, regime) of all."""
+    # Faster than an array of indices, whose values are gathered one by one.
+    found = values[..., 0].copy()
+    for regime in range(1, values.shape[-1]):
+        np.copyto(found, values[..., regime], where=(path == regime)[:, None])
+    return np.moveaxis(found, 1, -1)
 
 
 def _with_feedback(

@@ -70,9 +70,10 @@ def _squared_distances(catalogue: xr.Dataset, posterior: xr.Dataset) -> np.ndarr
     sd = within_chain_sd(posterior[names])
 
     def rows(source: xr.Dataset, lead: Sequence[str]) -> np.ndarray:
-        arrays = [(source[name] / sd[name]).fillna(0.0).transpose(*lead, ...).to_numpy() for name in names]
+        arrays = [source[name].transpose(*lead, ...).to_numpy() / sd[name].to_numpy() for name in names]
         count = int(np.prod([source.sizes[dim] for dim in lead]))
-        return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
+        found = np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
+        return np.where(np.isnan(found), 0.0, found)
 
     distances = cdist(rows(posterior, (nm.CHAIN, nm.DRAW)), rows(catalogue, (nm.MODE,)), "sqeuclidean")
     return distances.reshape(posterior.sizes[nm.CHAIN], posterior.sizes[nm.DRAW], -1)
