@@ -96,7 +96,12 @@ class AtDraws:
 
     def measured(self, measure: Callable[[Chunk], np.ndarray]) -> np.ndarray:
         """Values (draw, ...) of a measure at all draws."""
-        return np.concatenate([measure(chunk) for chunk in self._chunks()])
+        return self.each_measured(measure)[0]
+
+    def each_measured(self, *measures: Callable[[Chunk], np.ndarray]) -> list[np.ndarray]:
+        """Values (draw, ...) of several measures at all draws, each chunk evaluated once."""
+        found = [[measure(chunk) for measure in measures] for chunk in self._chunks()]
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     def labelled(self, measure: Callable[[Chunk], np.ndarray], **coords: object) -> xr.DataArray:
         """Values (chain, draw, ...) of a measure at all draws, with named trailing axes."""

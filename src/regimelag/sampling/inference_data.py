@@ -8,24 +8,21 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor
-import pytensor.tensor as pt
 import xarray as xr
-from pymc.model.transform.conditioning import remove_value_transforms
-from pytensor.graph.replace import vectorize_graph
 
 from regimelag.errors import FitError, SpecError
 from regimelag.likelihood.hmm_draws import log_density_draws
 from regimelag.model.at_draws import AtDraws, Chunk
-from regimelag.model.build import AS_IS, build_model, draw_prior
+from regimelag.model.build import build_model, draw_prior
 from regimelag.model.data import model_data
 from regimelag.model.draw import draw_regimes, draw_responses
-from regimelag.model.evaluate import stack_draws, unstack_draws
+from regimelag.model.evaluate import unstack_draws
 from regimelag.model.own_past import iterate_own_past
 from regimelag.panel.checks import constants_hash
 from regimelag.panel.make import check_panel, panel_hash
@@ -35,6 +32,7 @@ from regimelag.runtime.files import FORMAT, FORMAT_KEY
 from regimelag.runtime.plain import drawn_seed, whole
 from regimelag.runtime.process import one_thread_at_a_time
 from regimelag.sampling.diagnostics import require_fit, require_kernels, store_diagnostics, undefined_draws
+from regimelag.sampling.log_prior import log_prior
 from regimelag.sampling.point_lags import LOG_DENSITY, read_point_lags, with_point_lags
 from regimelag.sampling.relabel import relabelled
 from regimelag.spec import names as nm
@@ -274,10 +272,11 @@ def as_fit(
     catalogue = idata["modes"].to_dataset() if "modes" in idata.children else None
     posterior, catalogue, labels = relabelled(spec, panel, posterior, catalogue)
     few, few_prior = (thinned_by_rows(one, panel) for one in (posterior, prior))
-    at_posterior = AtDraws(spec, panel, few)
-    before, after = (replicated(at, rng) for at in (AtDraws(spec, panel, few_prior), at_posterior))
+    before, at_posterior = replicated(AtDraws(spec, panel, few_prior), rng), AtDraws(spec, panel, few)
     if log_density is None:
-        log_density = _one_step_terms(at_posterior)
+        after, log_density = _replicated_and_one_step(at_posterior, rng)
+    else:
+        after = replicated(at_posterior, rng)
     log_density = log_density.sel({nm.DRAW: few[nm.DRAW]})
     groups = {name: child.to_dataset() for name, child in idata.children.items() if name != nm.LOG_LIKELIHOOD}
     groups |= {"modes": catalogue} if catalogue is not None else {}
@@ -289,7 +288,7 @@ def as_fit(
         nm.ONE_STEP_AHEAD: in_natural_units(panel, log_density)
         .assign_attrs(ONE_STEP)
         .to_dataset(name=nm.RESPONSE_VALUE),
-        "log_prior": _log_prior(model, sampled),
+        "log_prior": log_prior(model, sampled),
         "observed_data": panel[[nm.RESPONSE_VALUE]],
         "constant_data": panel.drop_vars(nm.RESPONSE_VALUE),
     }
@@ -334,25 +333,40 @@ def one_step_ahead_terms(spec: ModelSpec, panel: xr.Dataset, parameters: xr.Data
 
 def _one_step_terms(at: AtDraws) -> xr.DataArray:
     """The same for standardised responses, without point lags."""
-    rows = at.panel[nm.TIME].to_numpy()
-    return at.labelled(lambda chunk: log_density_draws(*chunk.hmm), **{nm.TIME: rows})
+    return at.labelled(_one_step, **{nm.TIME: at.panel[nm.TIME].to_numpy()})
+
+
+def _one_step(chunk: Chunk) -> np.ndarray:
+    return log_density_draws(*chunk.hmm)
 
 
 def replicated(at: AtDraws, rng: np.random.Generator) -> xr.DataArray:
     """Replicated responses (chain, draw, time, response) over the window, with a new regime path."""
-    rows = at.panel[nm.TIME].to_numpy()
+    return at.labelled(partial(_replicate, at, rng), **_replication_coords(at))
 
-    def replicate(chunk: Chunk) -> np.ndarray:
-        eq, spec = chunk.quantities, at.spec
-        y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(rows), rng), rng)
-        if not spec.autoregression:
-            return y
-        # Own lags are those of the replication, not of the data.
-        past = np.nan_to_num(own_past(at.panel))
-        y = y - np.einsum("nap,tap->nta", chunk.draws[nm.AUTOREGRESSION], past)
-        return iterate_own_past(spec, chunk.draws, y, history_before(at.panel, 0))
 
-    return at.labelled(replicate, **{nm.TIME: rows, nm.RESPONSE: at.panel[nm.RESPONSE].to_numpy()})
+def _replicated_and_one_step(at: AtDraws, rng: np.random.Generator) -> tuple[xr.DataArray, xr.DataArray]:
+    """Replicated responses and one-step-ahead terms, without evaluating the model twice."""
+    coords = _replication_coords(at)
+    y, terms = at.each_measured(partial(_replicate, at, rng), _one_step)
+    log_density = unstack_draws(terms, at.parameters, **{nm.TIME: coords[nm.TIME]})
+    return unstack_draws(y, at.parameters, **coords), log_density
+
+
+def _replication_coords(at: AtDraws) -> dict[str, np.ndarray]:
+    return {dim: at.panel[dim].to_numpy() for dim in (nm.TIME, nm.RESPONSE)}
+
+
+def _replicate(at: AtDraws, rng: np.random.Generator, chunk: Chunk) -> np.ndarray:
+    """Replicated responses (draw, time, response) of a chunk."""
+    eq, spec = chunk.quantities, at.spec
+    y = draw_responses(eq, draw_regimes(eq.logits, eq.log_initial, len(chunk.y), rng), rng)
+    if not spec.autoregression:
+        return y
+    # Own lags are those of the replication, not of the data.
+    past = np.nan_to_num(own_past(at.panel))
+    y = y - np.einsum("nap,tap->nta", chunk.draws[nm.AUTOREGRESSION], past)
+    return iterate_own_past(spec, chunk.draws, y, history_before(at.panel, 0))
 
 
 def provenance(spec: ModelSpec, panel: xr.Dataset) -> dict[str, Any]:
@@ -470,23 +484,3 @@ def _unlike_model(values: xr.DataArray, dims: Sequence[str | None], coords: Mapp
         if held != labels:
             return f"{values.name} with {dim} {held}, not {labels}"
     return ""
-
-
-def _log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
-    """Log prior density of each free variable, summed over its entries (chain, draw).
-
-    `pm.compute_log_prior` loops over draws; here one call evaluates all of them.
-    """
-    plain = remove_value_transforms(model)
-    values = [plain.rvs_to_values[rv] for rv in plain.free_RVs]
-    batched = {value: pt.tensor(dtype=value.type.dtype, shape=(None, *value.type.shape)) for value in values}
-    densities = vectorize_graph(plain.logp(vars=plain.free_RVs, jacobian=False, sum=False), replace=batched)
-    totals = [density.reshape((density.shape[0], -1)).sum(axis=1) for density in densities]
-    # Evaluated once: rewriting the graph would take longer.
-    evaluate = pytensor.function(list(batched.values()), totals, mode=AS_IS)
-    draws = stack_draws(posterior)
-    found = evaluate(
-        *(draws[rv.name].astype(value.type.dtype) for rv, value in zip(plain.free_RVs, values, strict=True))
-    )
-    labelled = {rv.name: unstack_draws(total, posterior) for rv, total in zip(plain.free_RVs, found, strict=True)}
-    return xr.Dataset(labelled)
