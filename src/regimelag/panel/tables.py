@@ -7,7 +7,7 @@ import difflib
 import io
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ DATED = (
 )
 # Lines above the names of the columns, at most.
 HIGHEST = 20
-# Bytes that are compared at a time; they stay in the processor's cache.
-BLOCK = 1 << 20
+# Bytes that are read and compared at a time; they stay in the processor's cache.
+BLOCK = 1 << 18
 # First cell of the line with the symbols, in files with two header lines.
 SYMBOLS = ("ticker", "tickers", "symbol", "symbols")
 # Columns of files without a header line, by their number.
@@ -154,7 +154,8 @@ def _text(
     options = {"encoding": _encoding(file), "skipinitialspace": True} | options
     lines = None
     if not request.given.keys() & options.keys() - {"encoding"}:
-        options["sep"], lines, header = _check_lines(file, str(options["encoding"]), request)
+        found, lines, header = _check_lines(file, str(options["encoding"]), request)
+        options |= found
         if header:
             return _two_headers(file, options | marks)
     common = options | marks
@@ -197,7 +198,12 @@ def _text(
     table.columns = [str(column).strip() for column in table.columns]
     blank = [name for name in table.columns if name.startswith("Unnamed: ") and table[name].isna().all()]
     table = table.drop(columns=blank)
-    return table.dropna(how="all").set_axis([labels[n] for n in table.index[table.notna().any(axis=1)]], axis=0)
+    # Most files have a date in every row, which is seen faster than any value in every row.
+    held = table.iloc[:, min(place, len(table.columns) - 1)].notna()
+    if not held.all():
+        held = table.notna().any(axis=1)
+        table = table[held]
+    return table.set_axis([label for label, one in zip(labels, held, strict=True) if one], axis=0)
 
 
 def _encoding(file: Path) -> str:
@@ -215,16 +221,20 @@ def _encoding(file: Path) -> str:
 
 def _check_lines(
     file: Path, encoding: str, request: Request, *, closely: bool = False
-) -> tuple[str, Sequence[int], bool]:
-    """Separator, line numbers of the rows, and whether there are two header lines; refuse lines of other lengths."""
+) -> tuple[dict[str, Any], Sequence[int], bool]:
+    """Options for pandas, line numbers of the rows, and whether there are two header lines.
+
+    Lines of other lengths are refused.
+    """
     try:
         with file.open(encoding=encoding, newline="") as text:
             head = next((line for line in islice(text, HIGHEST) if any(mark in line for mark in SEPARATORS)), "")
             separator = max(SEPARATORS, key=head.count)
             if encoding in ASCII_BASED and not closely:
-                regular = _regular_lines(file.read_bytes(), separator, encoding)
+                regular = _regular_lines(file, separator, encoding)
                 if regular is not None:
-                    return separator, regular, False
+                    lines, spaced = regular
+                    return {"sep": separator, "skipinitialspace": spaced}, lines, False
             text.seek(0)
             reader = csv.reader(text, delimiter=separator)
             rows = [(reader.line_num, [cell.strip() for cell in row] if n < 3 else row) for n, row in enumerate(reader)]  # noqa: PLR2004
@@ -239,7 +249,7 @@ def _check_lines(
         raise PanelError(request.call(), "the file has a header line and rows below it", came, cure)
     header = rows[0][1]
     if _has_two_headers([row for _, row in rows[:3]]):
-        return separator, [], True
+        return {"sep": separator}, [], True
     above = next((line for line, row in rows[1:HIGHEST] if _names_dates(row)), 0) if not _names_dates(header) else 0
     mark = {"sep": separator} if separator != "," else {}
     if above:
@@ -258,48 +268,51 @@ def _check_lines(
                 cure = request.call(skipfooter=below, engine="python", **mark)
                 cure += f", without the lines below the data, or correct line {line}"
             raise PanelError(request.call(), "every line has as many cells as the header", came, cure)
-    return separator, [line for line, _ in rows[1:]], False
+    return {"sep": separator}, [line for line, _ in rows[1:]], False
 
 
-def _regular_lines(content: bytes, separator: str, encoding: str) -> Sequence[int] | None:
-    """Numbers of the lines below the header of a file that needs no closer look; otherwise None.
+def _regular_lines(file: Path, separator: str, encoding: str) -> tuple[Sequence[int], bool] | None:
+    """Numbers of the lines below the header of a file that needs no closer look, and whether it has spaces; or None.
 
     Such a file has no quotes and no blank lines, a first line with different names in all cells, one of them that of
     dates, and as many separators as lines with that number of cells have. If some lines have more and others fewer,
     pandas refuses the first with more. The csv module takes ten times longer than pandas to see that.
     """
-    tail = content[-100:]
-    codes = np.frombuffer(content, np.uint8)[: len(content) - len(tail) + len(tail.rstrip(b"\r\n"))]
-    if not codes.size or b'"' in content or b"\0" in content:
-        return None
-    ends = _places(codes, "\n")
-    # Shorter lines are blank.
-    if not ends.size or np.diff(ends).min(initial=3) < 3 or codes.size - ends[-1] < 3:  # noqa: PLR2004
-        return None
-    if b"\r" in content and not np.array_equal(_places(codes, "\r") + 1, ends):
-        return None
-    first = (line.decode(encoding).split(separator) for line in islice(io.BytesIO(content), HIGHEST))
-    header, *rows = ([cell.strip() for cell in line] for line in first)
+    with file.open("rb") as content:
+        first = [line.decode(encoding).split(separator) for line in islice(content, HIGHEST)]
+        size = content.seek(0, io.SEEK_END)
+        content.seek(max(0, size - 100))
+        tail = content.read()
+    size -= len(tail) - len(tail.rstrip(b"\r\n"))
+    header, *rows = [[cell.strip() for cell in line] for line in first] or [[]]
     if (
         len({*header, ""}) <= len(header)
         or not _names_dates(header)
         or _has_two_headers([header, *filter(any, rows)][:3])
+        or not all(len(row) == len(header) for row in rows)
     ):
         return None
-    marks = sum(int(np.count_nonzero(block == ord(separator))) for block in _blocks(codes))
-    alike = all(len(row) == len(header) for row in rows) and marks == (len(header) - 1) * (1 + ends.size)
-    return range(2, 2 + ends.size) if alike else None
-
-
-def _blocks(codes: np.ndarray) -> Iterator[np.ndarray]:
-    return (codes[first : first + BLOCK] for first in range(0, codes.size, BLOCK))
-
-
-def _places(codes: np.ndarray, character: str) -> np.ndarray:
-    """Places of a character; the methods of bytes take several times longer."""
-    return np.concatenate(
-        [np.flatnonzero(block == ord(character)) + n * BLOCK for n, block in enumerate(_blocks(codes))]
-    )
+    blanks = (b" ",) if separator == "\t" else (b" ", b"\t")
+    marks, spaced, passed = 0, False, 0
+    found_ends, found_returns = [], []
+    with file.open("rb", buffering=0) as content:
+        while passed < size and (block := content.read(min(BLOCK, size - passed))):
+            if b'"' in block or b"\0" in block:
+                return None
+            codes = np.frombuffer(block, np.uint8)
+            found_ends.append(np.flatnonzero(codes == ord("\n")) + passed)
+            if b"\r" in block:
+                found_returns.append(np.flatnonzero(codes == ord("\r")) + passed)
+            marks += int(np.count_nonzero(codes == ord(separator)))
+            spaced = spaced or any(blank in block for blank in blanks)
+            passed += len(block)
+    ends = np.concatenate(found_ends)
+    # Shorter lines are blank.
+    if not ends.size or np.diff(ends).min(initial=3) < 3 or passed - ends[-1] < 3:  # noqa: PLR2004
+        return None
+    if found_returns and not np.array_equal(np.concatenate(found_returns) + 1, ends):
+        return None
+    return (range(2, 2 + ends.size), spaced) if marks == (len(header) - 1) * (1 + ends.size) else None
 
 
 def _has_two_headers(rows: list[list[str]]) -> bool:
