@@ -44,8 +44,9 @@ Tensor = Any
 TRANSFORMS = {"real": None, "positive": log, "unit": logodds}
 # Mode of functions that are called once or a few times for all draws: rewriting the graph would take longer.
 AS_IS = Mode(linker="py", optimizer=None)
-# Decorator of functions that build such a graph: a traceback of each variable would take as long as the graph itself.
-UNTRACED = pytensor.config.change_flags(traceback__limit=0)
+# Decorator of functions that build such a graph and evaluate it once: a traceback of each variable, and C code for
+# parts of the graph, would take longer than the rest.
+EVALUATED_ONCE = pytensor.config.change_flags(traceback__limit=0, cxx="")
 # Reading it creates PyTensor's compilation folder, so that an unwritable one fails on import.
 COMPILED_TO = pytensor.config.compiledir
 
@@ -433,7 +434,7 @@ def _log_initial(spec: ModelSpec, terms: Terms, logits: Tensor) -> Tensor:
 
 
 @one_thread_at_a_time
-@UNTRACED
+@EVALUATED_ONCE
 def _drawn_at_once(
     model: pm.Model, variables: Sequence[Tensor], draws: int, random_seed: int | None
 ) -> Sequence[np.ndarray]:

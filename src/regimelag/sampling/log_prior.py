@@ -10,11 +10,11 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.shape import Shape
 
-from regimelag.model.build import AS_IS, UNTRACED
+from regimelag.model.build import AS_IS, EVALUATED_ONCE
 from regimelag.model.evaluate import stack_draws, unstack_draws
 
 
-@UNTRACED
+@EVALUATED_ONCE
 def log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
     """Log prior density of each free variable, summed over its entries (chain, draw).
 
@@ -33,7 +33,6 @@ def log_prior(model: pm.Model, posterior: xr.Dataset) -> xr.Dataset:
     replace = shapes | dict(zip([*values, *free], 2 * batched, strict=True))
     many = vectorize_graph(densities, replace=replace)
     totals = [density.reshape((density.shape[0], -1)).sum(axis=1) for density in many]
-    # Evaluated once: rewriting the graph would take longer.
     evaluate = pytensor.function(batched, totals, mode=AS_IS)
     draws = stack_draws(posterior)
     found = evaluate(*(draws[value.name].astype(value.type.dtype) for value in values))
