@@ -133,7 +133,7 @@ def filter_forward_draws(log_obs, transition_logits, log_init):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Log densities alone need one exponential per density and transition probability and one logarithm per row, which LLVM
+# Log densities alone need one exponential per density and transition probability and one logarithm per time, which LLVM
 # vectorises over rows. The messages a[j,t] = o[j,t] sum_i a[i,t-1] p[i,j,t-1], with o divided by its maximum, shrink;
 # they are divided by their sum only where it falls below SHRUNK.
 # ---------------------------------------------------------------------------------------------------------------------
