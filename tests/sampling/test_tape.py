@@ -11,7 +11,7 @@ import pytest
 from pytensor.compile.mode import Mode
 from pytensor.scan.basic import scan
 
-from regimelag.sampling.tape import NOT_FINITE, run_tape, write_tape
+from regimelag.sampling.tape import HEAD, NOT_FINITE, run_tape, write_tape
 
 SIZE = 12
 PYTHON = Mode(linker="py", optimizer=None)
@@ -105,6 +105,11 @@ def test_data_of_another_length_give_another_tape():
         np.testing.assert_allclose(gradient, slope, rtol=1e-12)
 
 
+def test_memory_of_a_long_series_is_in_pieces(monkeypatch):
+    monkeypatch.setattr("regimelag.sampling.tape.PIECE", 2 * SIZE)
+    test_value_and_gradient_are_those_of_pytensor("broadcast")
+
+
 def test_division_by_zero_is_not_finite_and_an_error_of_an_op_is_one():
     run, _ = on_tape(lambda x: 1.0 / x)
     assert run(np.zeros(SIZE))[0] == NOT_FINITE
@@ -117,4 +122,4 @@ def test_memory_is_used_again():
     value = x
     for _ in range(100):
         value = pt.tanh(value) + 1.0
-    assert write_tape(x, [value.sum(), value], {}, np.zeros(SIZE)).table[1] < 10 * 2 * SIZE
+    assert write_tape(x, [value.sum(), value], {}, np.zeros(SIZE)).table[HEAD] < 10 * 2 * SIZE

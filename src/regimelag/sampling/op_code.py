@@ -1,7 +1,7 @@
 """Compiled code of single Ops, for calls by a tape.
 
-Each Op is compiled once for all models and cached on disk, as a C function of the address of a record and that of a
-workspace. The record holds the shapes of the inputs and outputs and where they are: relative to the workspace, or not.
+Each Op is compiled once for all models and cached on disk, as a C function of a record and of addresses of memory. The
+record holds the shapes of the inputs and outputs, and where they are: the number of an address, and bytes from there.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pytensor.scalar import Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scala
 from regimelag.likelihood.numba_link import HealingCache
 
 _INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
-# Of the code of an Op: (record, workspace).
-SIGNATURE = types.int64(_INTEGERS, types.int64)
+# Of the code of an Op: (record, bases).
+SIGNATURE = types.int64(_INTEGERS, _INTEGERS)
 # Division by zero gives infinity, as in C; PyTensor's function raises.
 _WRITTEN = {TrueDiv: "{} / {}", Reciprocal: "1.0 / {}"}
 _WHOLE: dict[Any, CFunc] = {}
@@ -53,17 +53,16 @@ def bytes_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def call(typing_context: Any, code: Any, record: Any, workspace: Any) -> Any:  # noqa: ARG001
+def call(typing_context: Any, code: Any, record: Any, bases: Any) -> Any:  # noqa: ARG001
     """Call the code of an Op at an address."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        address, *given = args
         kinds = [context.get_value_type(kind) for kind in SIGNATURE.args]
         function = ir.FunctionType(context.get_value_type(SIGNATURE.return_type), kinds).as_pointer()
-        given = [builder.inttoptr(given[0], kinds[0]), given[1]]
-        return builder.call(builder.inttoptr(address, function), given)
+        pointers = [builder.inttoptr(one, kind) for one, kind in zip(args, (function, *kinds), strict=True)]
+        return builder.call(pointers[0], pointers[1:])
 
-    return types.int64(code, record, workspace), generate
+    return types.int64(code, record, bases), generate
 
 
 class _Apart(CFunc):
@@ -150,7 +149,7 @@ def elementwise(op: ScalarOp, dtypes: tuple[str, ...]) -> CFunc:
     cast = [each if d == "float64" else f"{d}({each})" for each, d in zip(cast, dtypes, strict=True)]
     value = _WRITTEN.get(type(op), f"function({', '.join('{}' for _ in given)})").format(*cast)
     source = f"""
-def elementwise(record, workspace):
+def elementwise(record, bases):
     {_places([*given, "out"], 2)}
     for i in range(record[0]):
         for j in range(record[1]):
@@ -181,7 +180,7 @@ def reduction(op: ScalarOp, start: float) -> CFunc:
         op, node=op.make_node(*(get_scalar_type("float64")() for _ in range(2)))
     )
     source = f"""
-def reduction(record, workspace):
+def reduction(record, bases):
     {_places(["x", "out"], 2)}
     for i in range(record[0]):
         total = start
@@ -196,7 +195,7 @@ def reduction(record, workspace):
 
 def _address(place: int) -> str:
     """Expression for the address at this place of a record."""
-    return f"record[{place}] * workspace + record[{place + 1}]"
+    return f"bases[record[{place}]] + record[{place + 1}]"
 
 
 def _ndim(variable: Any) -> int:
@@ -240,7 +239,7 @@ def whole(node: Any, kinds: tuple[str, ...]) -> CFunc:
         place += 3
     join = "\n    "
     source = f"""
-def whole(record, workspace):
+def whole(record, bases):
     {join.join(lines)}
     try:
         {", ".join(f"found{n}" for n in range(len(node.outputs)))} = function({", ".join(given)})

@@ -33,14 +33,16 @@ from regimelag.sampling.op_code import c_function, call, elementwise, reduction,
 _SUMS = {Add: np.add, Mul: np.multiply}
 # Blocks of the workspace begin at multiples of so many doubles.
 LINE = 8
-HEAD = 5
+# Doubles in one piece of memory, if blocks are not larger: the C library keeps pieces of up to 32 MB for the next call.
+PIECE = 1 << 21
+HEAD = 7
 
 
 class _Block:
-    """A piece of the workspace, with values while the tape is written."""
+    """Memory for a value: a piece of the workspace and a place in it. It holds values while the tape is written."""
 
-    def __init__(self, place: int, size: int) -> None:
-        self.place, self.values, self.users = place, np.empty(size), 0
+    def __init__(self, piece: int, place: int, size: int) -> None:
+        self.piece, self.place, self.values, self.users = piece, place, np.empty(size), 0
 
 
 class _Value(NamedTuple):
@@ -56,8 +58,8 @@ class Tape(NamedTuple):
     Attributes
     ----------
     table : int array
-        Number of parameters, doubles in the workspace, number of calls, places of value and gradient in the workspace;
-        then the addresses of each call's code and record.
+        Numbers of parameters, calls and pieces of memory, and piece and place of the value and of its gradient; then
+        the size of each piece, and the addresses of each call's code and record.
     kept : list
         What the addresses refer to.
     """
@@ -82,18 +84,24 @@ def run_tape(size, point, gradient, value, data):
     table = carray(data, ({HEAD},), np.int64)
     if size != table[0]:
         return -1
-    table = carray(data, ({HEAD} + 2 * table[2],), np.int64)
-    work = np.empty(table[1])
+    first = {HEAD} + table[2]
+    table = carray(data, (first + 2 * table[1],), np.int64)
+    # Base 0 is that of addresses.
+    bases = np.zeros(1 + table[2], np.int64)
+    pieces = [np.empty(table[{HEAD} + n]) for n in range(table[2])]
+    for n in range(table[2]):
+        bases[1 + n] = pieces[n].ctypes.data
     for n in range(size):
-        work[n] = point[n]
-    for n in range({HEAD}, table.size, 2):
-        status = call(table[n], table[n + 1], work.ctypes.data)
+        pieces[0][n] = point[n]
+    for n in range(first, table.size, 2):
+        status = call(table[n], table[n + 1], bases.ctypes.data)
         if status != 0:
             return status
-    value[0] = work[table[3]]
+    value[0] = pieces[table[3] - 1][table[4]]
     finite = isfinite(value[0])
+    slope = pieces[table[5] - 1]
     for n in range(size):
-        gradient[n] = work[table[4] + n]
+        gradient[n] = slope[table[6] + n]
         finite = finite and isfinite(gradient[n])
     return 0 if finite else {NOT_FINITE}
 """
@@ -134,16 +142,17 @@ def write_tape(point: Any, outputs: Sequence[Any], data: Mapping[Any, np.ndarray
     writer = _Writer()
     with np.errstate(all="ignore"):
         found = [writer.contiguous(value) for value in writer.run(point, outputs, data, start)]
-    head = [len(start), writer.end, len(writer.calls) // 2, *(writer.place(value)[1] // 8 for value in found)]
-    return Tape(np.array([*head, *writer.calls], dtype=np.int64), writer.kept)
+    places = [place for piece, bytes_ in map(writer.place, found) for place in (piece, bytes_ // 8)]
+    head = [len(start), len(writer.calls) // 2, len(writer.pieces), *places]
+    return Tape(np.array([*head, *writer.pieces, *writer.calls], dtype=np.int64), writer.kept)
 
 
 class _Writer:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.kept: list[Any] = []
-        self.end = 0
-        self.free: dict[int, list[int]] = defaultdict(list)
+        self.pieces: list[int] = []
+        self.free: dict[int, list[tuple[int, int]]] = defaultdict(list)
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
@@ -207,8 +216,11 @@ class _Writer:
         if self.free[size]:
             place = self.free[size].pop()
         else:
-            place, self.end = self.end, self.end + size
-        block = _Block(place, size)
+            if not self.pieces or self.pieces[-1] + size > PIECE:
+                self.pieces.append(0)
+            place = len(self.pieces), self.pieces[-1]
+            self.pieces[-1] += size
+        block = _Block(*place, size)
         array = block.values[: like.size].reshape(like.shape)
         array[...] = like
         return _Value(array, block)
@@ -222,15 +234,15 @@ class _Writer:
         if value.block is not None:
             value.block.users -= 1
             if not value.block.users:
-                self.free[value.block.values.size].append(value.block.place)
+                self.free[value.block.values.size].append((value.block.piece, value.block.place))
 
     def place(self, value: _Value) -> tuple[int, int]:
-        """Whether the address is relative to the workspace, and the address in bytes."""
+        """Number of the base, and bytes from there."""
         address = value.array.__array_interface__["data"][0]
         if value.block is None:
             self.kept.append(value.array)
             return 0, address
-        return 1, 8 * value.block.place + address - value.block.values.ctypes.data
+        return value.block.piece, 8 * value.block.place + address - value.block.values.ctypes.data
 
     def call(self, code: Any, record: Iterable[int]) -> None:
         held = np.array(list(record), dtype=np.int64)
@@ -254,8 +266,8 @@ class _Writer:
         places = [self.place(value) for value in (*inputs, out)]
         for shape, offsets, steps in _two_loops(arrays):
             record = list(shape)
-            for (relative, address), offset, step in zip(places, offsets, steps, strict=True):
-                record += [relative, address + offset, *step]
+            for (base, place), offset, step in zip(places, offsets, steps, strict=True):
+                record += [base, place + offset, *step]
             self.call(code, record)
 
     def elementwise(self, op: Any, dtypes: Sequence[str], given: Sequence[_Value], result: np.ndarray) -> _Value:
