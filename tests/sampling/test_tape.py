@@ -56,6 +56,7 @@ GRAPHS = {
     "of batches": lambda x: pt.linalg.det(x[:8].reshape((2, 2, 2))),
     "one batch for all": lambda x: pt.matmul(x[:8].reshape((2, 2, 2)), pt.as_tensor(KNOWN[:2, :2])),
     "cholesky": lambda x: pt.linalg.cholesky(pt.eye(3) * 5.0 + pt.outer(x[:3], x[:3])),
+    "a place that moves": lambda x: x[pt.argmax(x)] * x,
     "one entry": lambda x: x.reshape((3, 4))[1, 2] * x[7] * x[-1],
     "steps": by_steps,
     "known alone": lambda x: pt.as_tensor(KNOWN).sum() * 2.0 + x[0],

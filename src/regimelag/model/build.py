@@ -91,6 +91,7 @@ def build_model(spec: ModelSpec, panel: xr.Dataset, *, term: Callable[[pm.Model]
     term : callable, optional
         Function of the model that returns a term to add to the location (response, joint regime, time), standardised,
         or one that broadcasts against it. It is called in the context of the model, so it may add variables and data.
+        No shape in it may depend on the value of a variable.
         Readings of a fit are of the spec's own model, so `as_fit` refuses a model with such a term.
 
     Returns

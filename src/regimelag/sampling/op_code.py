@@ -65,6 +65,30 @@ def call(typing_context: Any, code: Any, record: Any, bases: Any) -> Any:  # noq
     return types.int64(code, record, bases), generate
 
 
+@intrinsic
+def take(typing_context: Any, array: Any) -> Any:  # noqa: ARG001
+    """Hold an array's memory, and return the handle that `let_go` needs."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        context.nrt.incref(builder, array, args[0])
+        held = context.make_array(array)(context, builder, value=args[0])
+        return builder.ptrtoint(held.meminfo, context.get_value_type(signature.return_type))
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def let_go(typing_context: Any, handle: Any) -> Any:  # noqa: ARG001
+    """Let go of memory that `take` holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        kind = types.MemInfoPointer(types.voidptr)
+        context.nrt.decref(builder, kind, builder.inttoptr(args[0], context.get_value_type(kind)))
+        return context.get_dummy_value()
+
+    return types.none(handle), generate
+
+
 class _Apart(CFunc):
     """A C function that always runs the code compiled with it.
 
@@ -202,10 +226,22 @@ def _ndim(variable: Any) -> int:
     return getattr(variable.type, "ndim", 0)
 
 
-def whole(node: Any, kinds: tuple[str, ...]) -> CFunc:
+@cache
+def release() -> CFunc:
+    """Code that lets go of the memory of an output. Record: the number of its handle."""
+    source = """
+def release(record, bases):
+    let_go(bases[record[0]])
+    bases[record[0]] = 0
+    return 0
+"""
+    return c_function(source, "release", {"let_go": let_go}, "")
+
+
+def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
     """Code of any Op that PyTensor's numba backend has.
 
-    Record: of each input place and shape, then of each output place and size.
+    Record: of each input place and shape, then of each output place, or numbers of its base and its handle, and size.
 
     Parameters
     ----------
@@ -213,9 +249,12 @@ def whole(node: Any, kinds: tuple[str, ...]) -> CFunc:
         Its node.
     kinds : tuple of str
         Types of the inputs in memory.
+    copied : bool
+        Whether outputs are copied to their places. Otherwise their own memory is held, and bases are set to it; numbers
+        are always copied.
     """
     types_of = [(type(each.type), _ndim(each), each.type.dtype) for each in (*node.inputs, *node.outputs)]
-    same = (node.op, *types_of, kinds)
+    same = (node.op, *types_of, kinds, copied)
     if same in _WHOLE:
         return _WHOLE[same]
     function, key = numba_funcify_and_cache_key(node.op, node=node)
@@ -229,13 +268,19 @@ def whole(node: Any, kinds: tuple[str, ...]) -> CFunc:
         given.append(f"{value}.item()" if isinstance(variable.type, ScalarType) else value)
         place += 2 + _ndim(variable)
     for n, variable in enumerate(node.outputs):
-        copies.append(f"out{n} = doubles({_address(place)})")
-        if _ndim(variable):
-            copies.append(f"flat{n} = np.ascontiguousarray(found{n}).ravel()")
-            copies.append(f"if flat{n}.size != record[{place + 2}]:\n        return 2")
-            copies.append(f"for n in range(flat{n}.size):\n        out{n}[n] = flat{n}[n]")
+        if not _ndim(variable):
+            number = f"found{n}" if isinstance(variable.type, ScalarType) else f"found{n}.item()"
+            copies.append(f"doubles({_address(place)})[0] = {number}")
         else:
-            copies.append(f"out{n}[0] = found{n}" + ("" if isinstance(variable.type, ScalarType) else ".item()"))
+            double = "" if variable.type.dtype == "float64" else ".astype(np.float64)"
+            copies.append(f"whole{n} = np.ascontiguousarray(found{n}){double}")
+            copies.append(f"if whole{n}.size != record[{place + 2}]:\n        return 2")
+            if copied:
+                copies.append(f"out{n}, flat{n} = doubles({_address(place)}), whole{n}.ravel()")
+                copies.append(f"for n in range(flat{n}.size):\n        out{n}[n] = flat{n}[n]")
+            else:
+                copies.append(f"bases[record[{place}]] = whole{n}.ctypes.data")
+                copies.append(f"bases[record[{place + 1}]] = take(whole{n})")
         place += 3
     join = "\n    "
     source = f"""
@@ -248,4 +293,4 @@ def whole(record, bases):
     {join.join(copies)}
     return 0
 """
-    return _WHOLE.setdefault(same, c_function(source, "whole", {"function": function}, key))
+    return _WHOLE.setdefault(same, c_function(source, "whole", {"function": function, "take": take}, key))

@@ -27,7 +27,7 @@ from pytensor.tensor.elemwise import CAReduce, Elemwise
 from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import IncSubtensor, Subtensor, unflatten_index_variables
 
-from regimelag.sampling.op_code import c_function, call, elementwise, reduction, whole
+from regimelag.sampling.op_code import c_function, call, elementwise, let_go, reduction, release, whole
 
 # Ops of any number of arguments.
 _SUMS = {Add: np.add, Mul: np.multiply}
@@ -36,13 +36,18 @@ LINE = 8
 # Doubles in one piece of memory, if blocks are not larger: the C library keeps pieces of up to 32 MB for the next call.
 PIECE = 1 << 21
 HEAD = 7
+# In place of the size of a piece.
+HANDLE = -1
 
 
 class _Block:
-    """Memory for a value: a piece of the workspace and a place in it. It holds values while the tape is written."""
+    """Memory for a value: the number of its base and its place from there. It holds values while the tape is written.
 
-    def __init__(self, piece: int, place: int, size: int) -> None:
-        self.piece, self.place, self.values, self.users = piece, place, np.empty(size), 0
+    An output of an Op that allocates it has a base of its own, and a handle, which is let go after its last use.
+    """
+
+    def __init__(self, base: int, place: int, size: int, handle: int = 0) -> None:
+        self.base, self.place, self.values, self.handle, self.users = base, place, np.empty(size), handle, 0
 
 
 class _Value(NamedTuple):
@@ -58,8 +63,9 @@ class Tape(NamedTuple):
     Attributes
     ----------
     table : int array
-        Numbers of parameters, calls and pieces of memory, and piece and place of the value and of its gradient; then
-        the size of each piece, and the addresses of each call's code and record.
+        Numbers of parameters, calls and bases, and base and place of the value and of its gradient; then for each base
+        the size of the piece of memory that begins there, `HANDLE`, or 0; then for each call the addresses of its code
+        and record.
     kept : list
         What the addresses refer to.
     """
@@ -86,26 +92,35 @@ def run_tape(size, point, gradient, value, data):
         return -1
     first = {HEAD} + table[2]
     table = carray(data, (first + 2 * table[1],), np.int64)
-    # Base 0 is that of addresses.
-    bases = np.zeros(1 + table[2], np.int64)
-    pieces = [np.empty(table[{HEAD} + n]) for n in range(table[2])]
+    bases = np.zeros(table[2], np.int64)
+    pieces = [np.empty(0)]
     for n in range(table[2]):
-        bases[1 + n] = pieces[n].ctypes.data
+        if table[{HEAD} + n] > 0:
+            pieces.append(np.empty(table[{HEAD} + n]))
+            bases[n] = pieces[-1].ctypes.data
+    given = doubles(bases[1])
     for n in range(size):
-        pieces[0][n] = point[n]
+        given[n] = point[n]
+    status = 0
     for n in range(first, table.size, 2):
         status = call(table[n], table[n + 1], bases.ctypes.data)
         if status != 0:
-            return status
-    value[0] = pieces[table[3] - 1][table[4]]
-    finite = isfinite(value[0])
-    slope = pieces[table[5] - 1]
-    for n in range(size):
-        gradient[n] = slope[table[6] + n]
-        finite = finite and isfinite(gradient[n])
-    return 0 if finite else {NOT_FINITE}
+            break
+    if status == 0:
+        value[0] = doubles(bases[table[3]])[table[4]]
+        finite = isfinite(value[0])
+        slope = doubles(bases[table[5]])
+        for n in range(size):
+            gradient[n] = slope[table[6] + n]
+            finite = finite and isfinite(gradient[n])
+        status = 0 if finite else {NOT_FINITE}
+    for n in range(table[2]):
+        if table[{HEAD} + n] == {HANDLE} and bases[n] != 0:
+            let_go(bases[n])
+    # numba frees what is not used below.
+    return status if len(pieces) > 0 else -1
 """
-    return c_function(source, "run_tape", {"call": call, "isfinite": math.isfinite}, "", _RUN)
+    return c_function(source, "run_tape", {"call": call, "let_go": let_go, "isfinite": math.isfinite}, "", _RUN)
 
 
 @cache
@@ -142,16 +157,17 @@ def write_tape(point: Any, outputs: Sequence[Any], data: Mapping[Any, np.ndarray
     writer = _Writer()
     with np.errstate(all="ignore"):
         found = [writer.contiguous(value) for value in writer.run(point, outputs, data, start)]
-    places = [place for piece, bytes_ in map(writer.place, found) for place in (piece, bytes_ // 8)]
-    head = [len(start), len(writer.calls) // 2, len(writer.pieces), *places]
-    return Tape(np.array([*head, *writer.pieces, *writer.calls], dtype=np.int64), writer.kept)
+    places = [number for base, place in map(writer.place, found) for number in (base, place // 8)]
+    head = [len(start), len(writer.calls) // 2, len(writer.bases), *places]
+    return Tape(np.array([*head, *writer.bases, *writer.calls], dtype=np.int64), writer.kept)
 
 
 class _Writer:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.kept: list[Any] = []
-        self.pieces: list[int] = []
+        # Base 0 is that of addresses of data, and the last piece of memory begins at ``self.last``.
+        self.bases, self.last = [0, 0], 1
         self.free: dict[int, list[tuple[int, int]]] = defaultdict(list)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -216,11 +232,26 @@ class _Writer:
         if self.free[size]:
             place = self.free[size].pop()
         else:
-            if not self.pieces or self.pieces[-1] + size > PIECE:
-                self.pieces.append(0)
-            place = len(self.pieces), self.pieces[-1]
-            self.pieces[-1] += size
-        block = _Block(*place, size)
+            if self.bases[self.last] and self.bases[self.last] + size > PIECE:
+                self.last = self.base(0)
+            place = self.last, self.bases[self.last]
+            self.bases[self.last] += size
+        return self.filled(_Block(*place, size), like)
+
+    def base(self, kind: int) -> int:
+        """Number of a new base."""
+        self.bases.append(kind)
+        return len(self.bases) - 1
+
+    def allocated(self, like: np.ndarray) -> _Value:
+        """An output with these values that its Op allocates."""
+        like = np.asarray(like, dtype=float)
+        if not like.ndim:
+            return self.new(like)
+        block = _Block(self.base(0), 0, max(like.size, 1), self.base(HANDLE))
+        return self.filled(block, like)
+
+    def filled(self, block: _Block, like: np.ndarray) -> _Value:
         array = block.values[: like.size].reshape(like.shape)
         array[...] = like
         return _Value(array, block)
@@ -232,9 +263,12 @@ class _Writer:
 
     def release(self, value: _Value) -> None:
         if value.block is not None:
-            value.block.users -= 1
-            if not value.block.users:
-                self.free[value.block.values.size].append((value.block.piece, value.block.place))
+            block = value.block
+            block.users -= 1
+            if not block.users and block.handle:
+                self.call(release(), [block.handle])
+            elif not block.users:
+                self.free[block.values.size].append((block.base, block.place))
 
     def place(self, value: _Value) -> tuple[int, int]:
         """Number of the base, and bytes from there."""
@@ -242,7 +276,7 @@ class _Writer:
         if value.block is None:
             self.kept.append(value.array)
             return 0, address
-        return value.block.piece, 8 * value.block.place + address - value.block.values.ctypes.data
+        return value.block.base, 8 * value.block.place + address - value.block.values.ctypes.data
 
     def call(self, code: Any, record: Iterable[int]) -> None:
         held = np.array(list(record), dtype=np.int64)
@@ -354,17 +388,21 @@ class _Writer:
         """Calls of the core Op, one for each batch."""
         batches = node.op.batch_ndim(node)
         shape = results[0].shape[:batches]
+        core = node.op._create_dummy_core_node(node.inputs)  # noqa: SLF001
+        if not batches:
+            return self.computed(core, given, results)
         inputs = [
             _Value(np.broadcast_to(value.array, (*shape, *value.array.shape[batches:])), value.block) for value in given
         ]
         outs = [self.new(result) for result in results]
-        core = node.op._create_dummy_core_node(node.inputs)  # noqa: SLF001
         for batch in product(*map(range, shape)):
             self.whole(core, [_at(value, batch) for value in inputs], [_at(out, batch) for out in outs])
         return outs
 
     def computed(self, node: Apply, given: list[_Value], results: list[np.ndarray]) -> list[_Value]:
-        outs = [self.new(result) for result in results]
+        # A view of an input must be copied while the input is there.
+        place = self.new if getattr(node.op, "view_map", None) else self.allocated
+        outs = [place(result) for result in results]
         self.whole(node, given, outs)
         return outs
 
@@ -374,9 +412,12 @@ class _Writer:
         record: list[int] = []
         for value in inputs:
             record += [*self.place(value), *value.array.shape]
+        copied = not any(out.block.handle for out in outs if out.block is not None)
         for out in outs:
-            record += [*self.place(out), out.array.size]
-        self.call(whole(node, kinds), record)
+            handle = 0 if out.block is None else out.block.handle
+            base, place = self.place(out)
+            record += [base, handle or place, out.array.size]
+        self.call(whole(node, kinds, copied=copied), record)
 
 
 def _dependent(nodes: Sequence[Apply], point: Any, outputs: Sequence[Any]) -> tuple[set[Any], set[Any]]:
@@ -393,11 +434,9 @@ def _dependent(nodes: Sequence[Apply], point: Any, outputs: Sequence[Any]) -> tu
 
 def _perform(node: Apply, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Outputs of a node, in Python."""
-    given = list(inputs)
-    if not getattr(node.op, "view_map", None):
-        given = [
-            value.astype(variable.type.dtype, copy=False) for value, variable in zip(inputs, node.inputs, strict=True)
-        ]
+    given = [value.astype(each.type.dtype, copy=False) for value, each in zip(inputs, node.inputs, strict=True)]
+    if getattr(node.op, "view_map", None):
+        given[0] = inputs[0]
     if isinstance(node.op, Elemwise) and type(node.op.scalar_op) in _SUMS:
         # NumPy's own functions take at most 32 arguments.
         return [np.asarray(reduce(_SUMS[type(node.op.scalar_op)], given))]
