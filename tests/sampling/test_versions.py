@@ -7,6 +7,7 @@ import sys
 from importlib import machinery, metadata
 
 import lazy_loader
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -15,6 +16,7 @@ from regimelag.errors import FitError
 from regimelag.runtime import versions
 from regimelag.runtime.lazy import public_names
 from regimelag.sampling import compiled
+from regimelag.sampling.tape import Tape
 
 
 def instead(monkeypatch, package, held):
@@ -89,9 +91,10 @@ def test_a_sampler_that_takes_other_parameters_is_named(monkeypatch):
         raise TypeError("got an unexpected keyword argument 'shared_var_keys'")
 
     model = object.__new__(compiled.CompiledModel)
-    model.size, model.data, model.table, model._logp = 1, {}, None, None
+    model.size, model.tape = 1, Tape(np.zeros(1), [])
     monkeypatch.setattr(compiled, "CompiledPyMCModel", takes_less)
-    monkeypatch.setattr(compiled, "_copy", lambda: None)
+    monkeypatch.setattr(compiled, "run_tape", lambda: None)
+    monkeypatch.setattr(compiled, "copy_point", lambda: None)
     with pytest.raises(FitError, match="shared_var_keys") as caught:
         model.started_by(None)
     (one,) = wanted(caught.value.cure)
