@@ -18,6 +18,7 @@ from regimelag.likelihood.density import student_t_logpdf_draws
 from regimelag.panel.moderators import moderator_values
 from regimelag.panel.own_past import own_past
 from regimelag.panel.published import published_drivers
+from regimelag.runtime.plain import as_slice
 from regimelag.spec import names as nm
 from regimelag.spec.families import Elliptical, Family, Normal, StudentT
 from regimelag.spec.kernels import Point, softmax
@@ -412,7 +413,8 @@ def _feedback(spec: ModelSpec, draws: Draws) -> Feedback | None:
 
 def conditional_log_scales(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     """Log scale (draw, response, time, regime) of each row given the past responses y (time, response)."""
-    log_scale = at_draws.log_scale[:, :, at_draws.episode]
+    # In memory (draw, response, regime, time), as locations are.
+    log_scale = np.take(at_draws.log_scale.swapaxes(-1, -2), at_draws.episode, axis=-1).swapaxes(-1, -2)
     if at_draws.feedback is None:
         return log_scale
     # Variance of the family with scale one: nu / (nu - 2) for Student-t.
@@ -456,9 +458,7 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
     # Small blocks stay in the processor's cache; GARCH loops over rows in Python, so it takes all draws at once.
     block = draws if at_draws.feedback is not None else max(1, BLOCK // (responses * rows * regimes))
     seen = ~np.isnan(y)
-    patterns = [
-        ((seen == pattern).all(axis=1), np.flatnonzero(pattern)) for pattern in np.unique(seen, axis=0) if pattern.any()
-    ]
+    patterns = [(as_slice((seen == one).all(axis=1)), one) for one in np.unique(seen, axis=0) if one.any()]
     for first in range(0, draws, block):
         some = at_draws.take(slice(first, first + block))
         log_scale = conditional_log_scales(some, y)
@@ -468,11 +468,12 @@ def log_observation(at_draws: Quantities, y: np.ndarray) -> np.ndarray:
 
 
 def _joint_log_density(
-    at_draws: Quantities, y: np.ndarray, log_scale: np.ndarray, at: np.ndarray, these: np.ndarray
+    at_draws: Quantities, y: np.ndarray, log_scale: np.ndarray, at: np.ndarray | slice, observed: np.ndarray
 ) -> np.ndarray:
-    """Log density (draw, row, regime) of the responses `these` on rows `at`, where no others are observed."""
-    log_scale = log_scale[:, these][:, :, at]
-    z = (y[at][:, these].T[None, :, :, None] - at_draws.location[:, these][:, :, at]) / np.exp(log_scale)
+    """Log density (draw, row, regime) of the responses in the mask `observed` on rows `at`, where no others are."""
+    own, these = as_slice(observed), np.flatnonzero(observed)
+    log_scale = log_scale[:, own][:, :, at]
+    z = (y[at][:, own].T[None, :, :, None] - at_draws.location[:, own][:, :, at]) / np.exp(log_scale)
     shape, family, size = at_draws.shape_over(2), at_draws.family, len(these)
     if not isinstance(family, Elliptical):
         return family.log_density(z[:, 0], shape) - log_scale[:, 0]

@@ -118,3 +118,10 @@ def _plain(value: Any, *, floats: bool) -> Any:
     if isinstance(value, (list, tuple, np.ndarray)):
         return tuple(_plain(each, floats=floats) for each in value)
     return float(value) if floats and is_whole(value) else value
+
+
+def as_slice(mask: np.ndarray) -> np.ndarray | slice:
+    """A mask of neighbours as a slice, whose entries NumPy does not copy; any other mask as it is."""
+    places = np.flatnonzero(mask)
+    near = len(places) and places[-1] - places[0] + 1 == len(places)
+    return slice(int(places[0]), int(places[-1]) + 1) if near else mask
