@@ -16,6 +16,7 @@ from regimelag.errors import FitError
 from regimelag.likelihood.hmm_draws import sample_paths_draws, smooth_draws, viterbi_draws
 from regimelag.model.at_draws import AtDraws, Chunk
 from regimelag.model.evaluate import (
+    BLOCK,
     Draws,
     by_own_regime,
     expected_durations,
@@ -375,18 +376,27 @@ def step_log_odds(spec: ModelSpec, draws: Draws) -> list[np.ndarray]:
 
 def _probability_changes(spec: ModelSpec, chunk: Chunk, moves: np.ndarray) -> np.ndarray:
     """Changes (draw, kind of change, driver, regime), or response before regime, for standardised moves (driver)."""
-    logits, rows = chunk.quantities.logits, joint_table(spec, chunk.draws)
-    known = chunk.filtered[:, :-1]
-    before = np.einsum("nti,ntij->nj", known, softmax(logits, np)) / known.shape[1]
+    rows, known = joint_table(spec, chunk.draws), chunk.filtered[:, :-1]
     alpha, slopes = rows[:, 0], rows[:, 1:]
-    rest = stationary_distribution(softmax(alpha, np), alpha.shape[-1], np)
+    shifts = slopes * moves[:, None, None]
     changes = np.empty((len(known), 2, len(moves), known.shape[-1]))
-    for d, move in enumerate(moves):
-        shift = slopes[:, d] * move
-        after = np.einsum("nti,ntij->nj", known, softmax(logits + shift[:, None], np)) / known.shape[1]
-        changes[:, 0, d] = after - before
-        changes[:, 1, d] = stationary_distribution(softmax(alpha + shift, np), alpha.shape[-1], np) - rest
+    # Small blocks of transition probabilities stay in the processor's cache.
+    size = max(1, BLOCK // (len(chunk.y) * alpha[0].size))
+    for part in (slice(first, first + size) for first in range(0, len(known), size)):
+        logits = chunk.quantities.logits[part]
+        before = _average_step(known[part], logits)
+        for d in range(len(moves)):
+            changes[part, 0, d] = _average_step(known[part], logits + shifts[part, None, d]) - before
+    rest = stationary_distribution(softmax(alpha, np), alpha.shape[-1], np)
+    for d in range(len(moves)):
+        moved = softmax(alpha + shifts[:, d], np)
+        changes[:, 1, d] = stationary_distribution(moved, alpha.shape[-1], np) - rest
     return marginal_regime_probabilities(spec, changes)
+
+
+def _average_step(known: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Probability (draw, regime) after a step from probabilities (draw, step, regime), averaged over steps."""
+    return np.einsum("nti,ntij->nj", known, softmax(logits, np)) / known.shape[1]
 
 
 def regime_summary(idata: xr.DataTree) -> pd.DataFrame:
