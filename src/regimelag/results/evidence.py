@@ -279,7 +279,9 @@ def prior_sensitivity(
     Kallioinen, Paananen, Buerkner & Vehtari (2024), doi:10.1007/s11222-023-10366-5.
     """
     log_prior, one_step, quantities = xr.align(log_prior, one_step, quantities, join="inner")
-    groups = {"log_prior": log_prior, nm.LOG_LIKELIHOOD: one_step.to_dataset(name=nm.RESPONSE_VALUE)}
+    # ArviZ would stack the rows before it takes their sum.
+    total = one_step.sum([dim for dim in one_step.dims if dim not in SAMPLE])
+    groups = {"log_prior": log_prior, nm.LOG_LIKELIHOOD: total.to_dataset(name=nm.RESPONSE_VALUE)}
     tree = xr.DataTree.from_dict({"/posterior": quantities.to_dataset(name="value"), **groups})
     scaled = prior_components(spec, log_prior)
     if quantities.sizes[nm.CHAIN] * quantities.sizes[nm.DRAW] < FEWEST:

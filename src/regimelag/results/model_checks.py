@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from regimelag.results.lags import lag_distribution
+from regimelag.results.lags import default_within, lag_distribution
 from regimelag.results.regimes import regime_paths, regime_probabilities
 from regimelag.results.view import View
 from regimelag.spec import names as nm
@@ -45,7 +45,9 @@ def model_warnings(idata: xr.DataTree) -> list[str]:
     view = View.of(idata)
     spec = view.spec
     said = [str(text) for text in json.loads(view.panel.attrs.get("warnings", "[]"))]
-    said += mass_at_max_lag(view.read(lag_distribution)) if spec.lagged_signals else []
+    if spec.lagged_signals:
+        # With the range of other results by default, so that the lags are computed once.
+        said += mass_at_max_lag(view.read(lag_distribution, within=default_within(spec)))
     if spec.switches:
         # A few hundred draws suffice for shares.
         some = view.few(ENOUGH)

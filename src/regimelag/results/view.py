@@ -40,6 +40,7 @@ class View:
         self._parameters: dict[str, xr.Dataset] = {}
         self._at_draws: AtDraws | None = None
         self._found: dict[Any, Any] = {}
+        self._thinned: dict[int, View] = {}
 
     @classmethod
     def of(cls, idata: xr.DataTree | View) -> View:
@@ -108,8 +109,16 @@ class View:
         """Every `step`-th draw of each chain; an evaluated model is not evaluated again."""
         if step == 1:
             return self
+        if step not in self._thinned:
+            self._thinned[step] = self._every(step)
+        return self._thinned[step]
+
+    def _every(self, step: int) -> View:
         some = View(self.fit.isel({nm.DRAW: slice(None, None, step)}, missing_dims="ignore"))
         some._at_draws = self.at_draws.thinned(step)
+        # Read and checked already, except the draws of other groups.
+        some.spec, some.panel = self.spec, self.panel
+        some._parameters["posterior"] = some._at_draws.parameters
         return some
 
     def few(self, count: int) -> View:
