@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -42,8 +40,6 @@ from regimelag.spec import names as nm
 from regimelag.spec.model_spec import ModelSpec, period_name
 
 DOTS_PER_INCH = 160
-# Tables of a font that only layout of text needs. Viewers of a PDF do not read them.
-LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB")
 
 
 class Drawn(NamedTuple):
@@ -292,27 +288,7 @@ def _save(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")
     # Parts of a PDF that are rasterised have the resolution of the style.
     figure.set_dpi(plt.rcParams["savefig.dpi"])
-    with _without_layout_tables():
-        FigureCanvasPdf(figure).print_pdf(path.with_suffix(".pdf"))
-
-
-class _Embedded(subset.Options):
-    """Options of a subset of a font that a PDF embeds."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.drop_tables.extend(LAYOUT_TABLES)
-
-
-@contextmanager
-def _without_layout_tables() -> Iterator[None]:
-    """Leave `LAYOUT_TABLES` out of the fonts that Matplotlib embeds: two thirds of the time of a subset is theirs."""
-    subset.Options = _Embedded
-    try:
-        yield
-    finally:
-        # Not what it was before: another thread may have set it.
-        subset.Options = _Embedded.__base__
+    FigureCanvasPdf(figure).print_pdf(path.with_suffix(".pdf"))
 
 
 def _under_pointer(wide: list[Panel], narrow: list[Panel]) -> list[dict[str, Any]]:
