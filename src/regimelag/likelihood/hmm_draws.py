@@ -20,125 +20,6 @@ def _check_draws(log_obs, transition_logits, log_init):
         raise ValueError("log_obs, transition_logits and log_init need the same number of draws on their first axis")
 
 
-@compiled()
-def _softmax(logits, probabilities):
-    largest = logits[0]
-    for j in range(1, logits.size):
-        largest = max(largest, logits[j])
-    total = 0.0
-    for j in range(logits.size):
-        probabilities[j] = math.exp(logits[j] - largest)
-        total += probabilities[j]
-    for j in range(logits.size):
-        probabilities[j] /= total
-
-
-@compiled()
-def _filter_scaled(log_obs, transition_logits, log_init, moves, predicted, filtered, log_density):
-    """:func:`filter_forward` in scaled probabilities: ten times faster, but it underflows.
-
-    ``moves`` (step, origin, destination) receives the transition probabilities. Returns False, with incomplete output,
-    as soon as a probability or the total of a row is NaN or so small that products of it may underflow.
-    """
-    times, regimes = log_obs.shape
-    for t in range(times):
-        row = min(t - 1, transition_logits.shape[0] - 1)
-        for j in range(regimes):
-            predicted[t, j] = math.exp(log_init[j]) if t == 0 else 0.0
-        if t > 0:
-            for i in range(regimes):
-                if t - 1 == row:
-                    _softmax(transition_logits[row, i], moves[row, i])
-                for j in range(regimes):
-                    predicted[t, j] += filtered[t - 1, i] * moves[row, i, j]
-        largest = log_obs[t, 0]
-        for j in range(1, regimes):
-            largest = max(largest, log_obs[t, j])
-        before = after = 0.0
-        for j in range(regimes):
-            filtered[t, j] = predicted[t, j] * math.exp(log_obs[t, j] - largest)
-            before += predicted[t, j]
-            after += filtered[t, j]
-        for j in range(regimes):
-            predicted[t, j] /= before
-            filtered[t, j] /= after
-            if not (filtered[t, j] > SMALLEST and after > SMALLEST):
-                return False
-        log_density[t] = largest + math.log(after)
-    return True
-
-
-@compiled()
-def _smooth_scaled(filtered, predicted, moves, smoothed):
-    """:func:`smooth` from the output of :func:`_filter_scaled`; False if a division may overflow."""
-    times, regimes = filtered.shape
-    smoothed[-1] = filtered[-1]
-    for t in range(times - 2, -1, -1):
-        row = min(t, moves.shape[0] - 1)
-        for j in range(regimes):
-            if not predicted[t + 1, j] > SMALLEST:
-                return False
-        for i in range(regimes):
-            total = 0.0
-            for j in range(regimes):
-                total += moves[row, i, j] * (smoothed[t + 1, j] / predicted[t + 1, j])
-            smoothed[t, i] = filtered[t, i] * total
-    return True
-
-
-@compiled()
-def _sample_scaled(filtered, moves, uniforms, path):
-    """:func:`sample_paths` from the output of :func:`_filter_scaled`; False if the weights of a step may underflow."""
-    times, regimes = filtered.shape
-    weights = np.empty(regimes)
-    for t in range(times - 1, -1, -1):
-        row = min(t, moves.shape[0] - 1)
-        total = 0.0
-        for i in range(regimes):
-            weights[i] = filtered[t, i] if t == times - 1 else filtered[t, i] * moves[row, i, path[t + 1]]
-            total += weights[i]
-        if not total > SMALLEST:
-            return False
-        left = uniforms[t] * total
-        for i in range(regimes):
-            if weights[i] > 0.0:
-                path[t] = i
-                left -= weights[i]
-                if left < 0.0:
-                    break
-    return True
-
-
-@compiled()
-def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
-    """Apply :func:`_filter_scaled` to each draw; return which draws are valid (draw)."""
-    certain = np.empty(log_obs.shape[0], dtype=np.bool_)
-    moves = np.empty(transition_logits.shape[1:])
-    for d in range(log_obs.shape[0]):
-        given = log_obs[d], transition_logits[d], log_init[d]
-        certain[d] = _filter_scaled(*given, moves, predicted[d], filtered[d], log_density[d])
-    return certain
-
-
-def filter_forward_draws(log_obs, transition_logits, log_init):
-    """Apply :func:`filter_forward` to each draw: predicted, filtered (draw, time, regime), log_density (draw, time)."""
-    _check_draws(log_obs, transition_logits, log_init)
-    check_shapes(log_obs[0], transition_logits[0], log_init[0])
-    predicted, filtered = np.empty(log_obs.shape), np.empty(log_obs.shape)
-    log_density = np.empty(log_obs.shape[:2])
-    certain = _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density)
-    for d in np.flatnonzero(~certain):
-        predicted[d], filtered[d], log_density[d] = filter_forward(log_obs[d], transition_logits[d], log_init[d])
-    return predicted, filtered, log_density
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Log densities alone need one exponential per density and transition probability and one logarithm per time, which LLVM
-# vectorises over rows. The messages a[j,t] = o[j,t] sum_i a[i,t-1] p[i,j,t-1], with o divided by its maximum, shrink;
-# they are divided by their sum only where it falls below SHRUNK.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 @compiled(CONTRACT)
 def _scaled_exp(log_values, largest, values):
     """Exponential of (regime, time), each time divided by the largest, which fills ``largest`` (time)."""
@@ -168,6 +49,124 @@ def _transition_probabilities(logits, by_step, largest, moves):
         for j in range(len(moves)):
             for step in range(len(logits)):
                 moves[i, j, step] *= largest[step]
+
+
+@compiled()
+def _room(log_obs, transition_logits):
+    """Arrays for :func:`_filter_scaled` from inputs with an axis of draws.
+
+    Transition probabilities (origin, destination, step), those of one origin and their largest, and densities, twice.
+    """
+    times, regimes = log_obs.shape[1:]
+    steps = transition_logits.shape[1]
+    moves, by_step, largest = np.empty((regimes, regimes, steps)), np.empty((regimes, steps)), np.empty(steps)
+    return moves, by_step, largest, np.empty((regimes, times)), np.empty((regimes, times))
+
+
+@compiled(CONTRACT)
+def _filter_scaled(log_obs, transition_logits, log_init, room, predicted, filtered, log_density):
+    """:func:`filter_forward` in scaled probabilities: many times faster, but it underflows.
+
+    Returns False, with incomplete output, as soon as a probability or the total of a row is NaN or so small that
+    products of it may underflow.
+    """
+    moves, by_step, largest, own, obs = room
+    times, regimes = log_obs.shape
+    _transition_probabilities(transition_logits, by_step, largest, moves)
+    for t in range(times):
+        for j in range(regimes):
+            own[j, t] = log_obs[t, j]
+    _scaled_exp(own, log_density, obs)
+    for t in range(times):
+        step = min(t, moves.shape[2]) - 1
+        before = after = 0.0
+        for j in range(regimes):
+            mass = math.exp(log_init[j]) if t == 0 else 0.0
+            if t > 0:
+                for i in range(regimes):
+                    mass += filtered[t - 1, i] * moves[i, j, step]
+            predicted[t, j] = mass
+            filtered[t, j] = mass * obs[j, t]
+            before += mass
+            after += filtered[t, j]
+        for j in range(regimes):
+            predicted[t, j] /= before
+            filtered[t, j] /= after
+            if not (filtered[t, j] > SMALLEST and after > SMALLEST):
+                return False
+        log_density[t] += math.log(after)
+    return True
+
+
+@compiled()
+def _smooth_scaled(filtered, predicted, moves, smoothed):
+    """:func:`smooth` from the output of :func:`_filter_scaled`; False if a division may overflow."""
+    times, regimes = filtered.shape
+    smoothed[-1] = filtered[-1]
+    for t in range(times - 2, -1, -1):
+        row = min(t, moves.shape[2] - 1)
+        for j in range(regimes):
+            if not predicted[t + 1, j] > SMALLEST:
+                return False
+        for i in range(regimes):
+            total = 0.0
+            for j in range(regimes):
+                total += moves[i, j, row] * (smoothed[t + 1, j] / predicted[t + 1, j])
+            smoothed[t, i] = filtered[t, i] * total
+    return True
+
+
+@compiled()
+def _sample_scaled(filtered, moves, uniforms, path):
+    """:func:`sample_paths` from the output of :func:`_filter_scaled`; False if the weights of a step may underflow."""
+    times, regimes = filtered.shape
+    weights = np.empty(regimes)
+    for t in range(times - 1, -1, -1):
+        row = min(t, moves.shape[2] - 1)
+        total = 0.0
+        for i in range(regimes):
+            weights[i] = filtered[t, i] if t == times - 1 else filtered[t, i] * moves[i, path[t + 1], row]
+            total += weights[i]
+        if not total > SMALLEST:
+            return False
+        left = uniforms[t] * total
+        for i in range(regimes):
+            if weights[i] > 0.0:
+                path[t] = i
+                left -= weights[i]
+                if left < 0.0:
+                    break
+    return True
+
+
+@compiled()
+def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
+    """Apply :func:`_filter_scaled` to each draw; return which draws are valid (draw)."""
+    certain = np.empty(log_obs.shape[0], dtype=np.bool_)
+    room = _room(log_obs, transition_logits)
+    for d in range(log_obs.shape[0]):
+        given = log_obs[d], transition_logits[d], log_init[d]
+        certain[d] = _filter_scaled(*given, room, predicted[d], filtered[d], log_density[d])
+    return certain
+
+
+def filter_forward_draws(log_obs, transition_logits, log_init):
+    """Apply :func:`filter_forward` to each draw: predicted, filtered (draw, time, regime), log_density (draw, time)."""
+    _check_draws(log_obs, transition_logits, log_init)
+    check_shapes(log_obs[0], transition_logits[0], log_init[0])
+    predicted, filtered = np.empty(log_obs.shape), np.empty(log_obs.shape)
+    log_density = np.empty(log_obs.shape[:2])
+    certain = _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density)
+    for d in np.flatnonzero(~certain):
+        predicted[d], filtered[d], log_density[d] = filter_forward(log_obs[d], transition_logits[d], log_init[d])
+    return predicted, filtered, log_density
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Log densities alone need one exponential per density and transition probability and one logarithm per time, which LLVM
+# vectorises over rows. The messages a[j,t] = o[j,t] sum_i a[i,t-1] p[i,j,t-1], with o divided by its maximum, shrink;
+# they are divided by their sum only where it falls below SHRUNK.
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @compiled(CONTRACT)
@@ -246,12 +245,12 @@ def smooth_draws(log_obs, transition_logits, log_init):
     check_shapes(log_obs[0], transition_logits[0], log_init[0])
     smoothed = np.empty(log_obs.shape)
     predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
-    moves, log_density = np.empty(transition_logits.shape[1:]), np.empty(log_obs.shape[1])
+    room, log_density = _room(log_obs, transition_logits), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
         if not (
-            _filter_scaled(*given, moves, predicted, filtered, log_density)
-            and _smooth_scaled(filtered, predicted, moves, smoothed[d])
+            _filter_scaled(*given, room, predicted, filtered, log_density)
+            and _smooth_scaled(filtered, predicted, room[0], smoothed[d])
         ):
             smoothed[d] = smooth(*given)
     return smoothed
@@ -276,13 +275,13 @@ def sample_paths_draws(log_obs, transition_logits, log_init, uniforms):
     check_shapes(log_obs[0], transition_logits[0], log_init[0])
     paths = np.empty(log_obs.shape[:2], dtype=np.int64)
     predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
-    moves, log_density = np.empty(transition_logits.shape[1:]), np.empty(log_obs.shape[1])
+    room, log_density = _room(log_obs, transition_logits), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
         if not (
             uniforms.shape[1] == log_obs.shape[1]
-            and _filter_scaled(*given, moves, predicted, filtered, log_density)
-            and _sample_scaled(filtered, moves, uniforms[d], paths[d])
+            and _filter_scaled(*given, room, predicted, filtered, log_density)
+            and _sample_scaled(filtered, room[0], uniforms[d], paths[d])
         ):
             paths[d] = sample_paths(*given, uniforms[d])
     return paths
