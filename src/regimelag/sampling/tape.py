@@ -1,7 +1,7 @@
 """A PyTensor graph as a list of calls of code that is compiled once for all graphs.
 
 PyTensor's numba backend compiles one function for each graph, which takes 20 to 30 s for a model not seen before. A
-tape calls the code of each node, from `regimelag.sampling.op_code`, with a record of shapes and places in a workspace.
+tape calls the code of each node, from `regimelag.sampling.op_code`, with a record of shapes and places in memory.
 What follows from the data alone, such as shapes, is computed while the tape is written. Nodes that only change the
 shape or order of their input, or select a part of it, are views of its place.
 """
@@ -31,7 +31,7 @@ from regimelag.sampling.op_code import c_function, call, elementwise, let_go, re
 
 # Ops of any number of arguments.
 _SUMS = {Add: np.add, Mul: np.multiply}
-# Blocks of the workspace begin at multiples of so many doubles.
+# Blocks begin at multiples of so many doubles.
 LINE = 8
 # Doubles in one piece of memory, if blocks are not larger: the C library keeps pieces of up to 32 MB for the next call.
 PIECE = 1 << 21
@@ -163,6 +163,8 @@ def write_tape(point: Any, outputs: Sequence[Any], data: Mapping[Any, np.ndarray
 
 
 class _Writer:
+    """The calls of one graph, while they are written."""
+
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.kept: list[Any] = []
@@ -177,10 +179,11 @@ class _Writer:
     def run(
         self, point: Any, outputs: Sequence[Any], data: Mapping[Any, np.ndarray], start: np.ndarray
     ) -> list[_Value]:
+        """Write all calls; return where the outputs are."""
         nodes = list(toposort(outputs))
         moving, wanted = _dependent(nodes, point, outputs)
         uses = Counter(variable for node in nodes for variable in node.inputs)
-        # The point stays at the beginning of the workspace, and so do the outputs at their places.
+        # The point stays at the beginning of the memory, and so do the outputs at their places.
         uses.update([point, *outputs])
         values = {point: self.hold(self.new(start))}
         for variable in {v for node in nodes for v in node.inputs if v.owner is None} - {point}:
