@@ -251,8 +251,7 @@ class _Writer:
         like = np.asarray(like, dtype=float)
         if not like.ndim:
             return self.new(like)
-        block = _Block(self.base(0), 0, max(like.size, 1), self.base(HANDLE))
-        return self.filled(block, like)
+        return self.filled(_Block(self.base(0), 0, max(like.size, 1), self.base(HANDLE)), like)
 
     def filled(self, block: _Block, like: np.ndarray) -> _Value:
         array = block.values[: like.size].reshape(like.shape)
@@ -450,9 +449,7 @@ def _perform(node: Apply, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _as_doubles(value: _Value) -> _Value:
-    if value.array.dtype == np.float64:
-        return value
-    return _Value(value.array.astype(float), None)
+    return value if value.array.dtype == np.float64 else _Value(value.array.astype(float), None)
 
 
 def _part(value: _Value, op: Subtensor | IncSubtensor, known: Sequence[_Value]) -> _Value:
