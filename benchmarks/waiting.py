@@ -103,8 +103,9 @@ def after_sampling(spec: rl.ModelSpec, panel: Any, rounds: int) -> Any:
 
     fit = rl.fit(spec, panel, random_seed=1, progressbar=False)
     groups = {f"/{name}": fit[name].to_dataset() for name in ("posterior", "sample_stats")}
-    groups["/posterior"] = groups["/posterior"].drop_attrs()[[rv.name for rv in rl.build_model(spec, panel).free_RVs]]
-    draws, model = xr.DataTree.from_dict(groups), rl.build_model(spec, panel)
+    model = rl.build_model(spec, panel)
+    groups["/posterior"] = groups["/posterior"].drop_attrs()[[rv.name for rv in model.free_RVs]]
+    draws = xr.DataTree.from_dict(groups)
     times = [timed(lambda: rl.as_fit(draws, spec, panel, model=model, random_seed=1))[0] for _ in range(rounds)]
     rows, count = panel.sizes["time"], fit["posterior"].sizes["chain"] * fit["posterior"].sizes["draw"]
     said(f"after sampling, {spec.name}, {rows} rows, {count} draws", times)

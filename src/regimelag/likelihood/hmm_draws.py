@@ -52,13 +52,11 @@ def _transition_probabilities(logits, by_step, largest, moves):
 
 
 @compiled()
-def _room(log_obs, transition_logits):
-    """Arrays for :func:`_filter_scaled` from inputs with an axis of draws.
+def _room(times, regimes, steps):
+    """Arrays that the filters of one draw after the other fill.
 
     Transition probabilities (origin, destination, step), those of one origin and their largest, and densities, twice.
     """
-    times, regimes = log_obs.shape[1:]
-    steps = transition_logits.shape[1]
     moves, by_step, largest = np.empty((regimes, regimes, steps)), np.empty((regimes, steps)), np.empty(steps)
     return moves, by_step, largest, np.empty((regimes, times)), np.empty((regimes, times))
 
@@ -143,7 +141,7 @@ def _sample_scaled(filtered, moves, uniforms, path):
 def _filter_scaled_draws(log_obs, transition_logits, log_init, predicted, filtered, log_density):
     """Apply :func:`_filter_scaled` to each draw; return which draws are valid (draw)."""
     certain = np.empty(log_obs.shape[0], dtype=np.bool_)
-    room = _room(log_obs, transition_logits)
+    room = _room(*log_obs.shape[1:], transition_logits.shape[1])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
         certain[d] = _filter_scaled(*given, room, predicted[d], filtered[d], log_density[d])
@@ -213,10 +211,8 @@ def log_density_lags_draws(log_obs, transition_logits, log_init):
     _check_draws(log_obs, transition_logits, log_init)
     draws, lags, times, regimes = log_obs.shape
     check_shapes(log_obs[0, 0], transition_logits[0], log_init[0])
-    steps = transition_logits.shape[1]
-    log_density = np.empty((draws, lags, times))
-    moves, by_step, largest = np.empty((regimes, regimes, steps)), np.empty((regimes, steps)), np.empty(steps)
-    own, obs, shares = np.empty((regimes, times)), np.empty((regimes, times)), np.empty(times)
+    log_density, shares = np.empty((draws, lags, times)), np.empty(times)
+    moves, by_step, largest, own, obs = _room(times, regimes, transition_logits.shape[1])
     for d in range(draws):
         _transition_probabilities(transition_logits[d], by_step, largest, moves)
         for c in range(lags):
@@ -245,7 +241,7 @@ def smooth_draws(log_obs, transition_logits, log_init):
     check_shapes(log_obs[0], transition_logits[0], log_init[0])
     smoothed = np.empty(log_obs.shape)
     predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
-    room, log_density = _room(log_obs, transition_logits), np.empty(log_obs.shape[1])
+    room, log_density = _room(*log_obs.shape[1:], transition_logits.shape[1]), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
         if not (
@@ -275,7 +271,7 @@ def sample_paths_draws(log_obs, transition_logits, log_init, uniforms):
     check_shapes(log_obs[0], transition_logits[0], log_init[0])
     paths = np.empty(log_obs.shape[:2], dtype=np.int64)
     predicted, filtered = np.empty(log_obs.shape[1:]), np.empty(log_obs.shape[1:])
-    room, log_density = _room(log_obs, transition_logits), np.empty(log_obs.shape[1])
+    room, log_density = _room(*log_obs.shape[1:], transition_logits.shape[1]), np.empty(log_obs.shape[1])
     for d in range(log_obs.shape[0]):
         given = log_obs[d], transition_logits[d], log_init[d]
         if not (

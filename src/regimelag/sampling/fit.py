@@ -209,7 +209,7 @@ def sample(
 
 def _sampled(model: pm.Model, settings: Sampler, seed: int, *, progressbar: bool, weigh: bool) -> xr.DataTree:
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
-    tell("Compiling the model (half a minute the first time) ...")
+    tell("Compiling the model (ten to twenty seconds the first time) ...")
     compiled = _compiled(model)
     tell(f"Searching for modes from {settings.starts} starting points ...")
     modes = find_modes_from_prior(compiled, starts=settings.starts, random_seed=seed)

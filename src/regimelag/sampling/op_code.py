@@ -20,6 +20,7 @@ from llvmlite.binding import Linkage
 from numba import types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
+from nutpie.compile_pymc import address_as_void_pointer
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 from pytensor.scalar import Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scalar_type
@@ -41,14 +42,6 @@ def doubles(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     """Pointer to doubles at an address."""
     return _DOUBLES(address), lambda context, builder, signature, args: builder.inttoptr(  # noqa: ARG005
         args[0], context.get_value_type(_DOUBLES)
-    )
-
-
-@intrinsic
-def bytes_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """Pointer to an address, for `numba.carray`."""
-    return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(  # noqa: ARG005
-        args[0], context.get_value_type(types.voidptr)
     )
 
 
@@ -147,7 +140,8 @@ def c_function(source: str, name: str, known: dict[str, Any], key: str | None, s
         Types of arguments and result.
     """
     # numba finds the environment of a cached function by the name of its module.
-    known = {"__name__": __name__, "carray": numba.carray, "doubles": doubles, "bytes_at": bytes_at, "np": np, **known}
+    known = {"__name__": __name__, "carray": numba.carray, "doubles": doubles, "np": np, **known}
+    known["address_as_void_pointer"] = address_as_void_pointer
     digest = None if key is None else hashlib.sha256((key + source + _HERE).encode()).hexdigest()
     written = compile_numba_function_src(source, name, known, cache_key=digest)
     found = _Apart(written, signature, digest or uuid.uuid4().hex)
@@ -157,17 +151,13 @@ def c_function(source: str, name: str, known: dict[str, Any], key: str | None, s
     return found
 
 
-def _names(letter: str, count: int) -> list[str]:
-    return [f"{letter}{n}" for n in range(count)]
-
-
 @cache
 def elementwise(op: ScalarOp, dtypes: tuple[str, ...]) -> CFunc:
     """Code that applies a scalar Op to inputs of these types.
 
     Record: lengths (outer, inner), then place and steps (outer, inner) of each input and of the output.
     """
-    given = _names("x", len(dtypes))
+    given = [f"x{n}" for n in range(len(dtypes))]
     function, key = numba_funcify_and_cache_key(op, node=op.make_node(*(get_scalar_type(d)() for d in dtypes)))
     cast = [f"{x}[i * {x}_i + j * {x}_j]" for x in given]
     cast = [each if d == "float64" else f"{d}({each})" for each, d in zip(cast, dtypes, strict=True)]
@@ -263,7 +253,7 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
     place, lines, given, copies = 0, [], [], []
     for n, (variable, kind) in enumerate(zip(node.inputs, kinds, strict=True)):
         shape = "".join(f"record[{place + 2 + axis}], " for axis in range(_ndim(variable)))
-        lines.append(f"x{n} = carray(bytes_at({_address(place)}), ({shape}), np.{kind})")
+        lines.append(f"x{n} = carray(address_as_void_pointer({_address(place)}), ({shape}), np.{kind})")
         value = f"x{n}" if kind == variable.type.dtype else f"x{n}.astype(np.{variable.type.dtype})"
         given.append(f"{value}.item()" if isinstance(variable.type, ScalarType) else value)
         place += 2 + _ndim(variable)
