@@ -5,8 +5,10 @@ from __future__ import annotations
 import arviz as az
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 import xarray as xr
+from pytensor.graph.op import Op
 from scipy import stats
 
 import regimelag as rl
@@ -147,6 +149,44 @@ def test_priors_that_cannot_be_drawn_from_are_refused():
         pm.Normal("x")
     with pytest.raises(rl.errors.FitError, match="drawn from"):
         rl.sample(model, **SMALL)
+
+
+class NoSlope(Op):
+    """A function without a gradient."""
+
+    itypes = (pt.dvector,)
+    otypes = (pt.dscalar,)
+
+    def perform(self, node, inputs, outputs):
+        outputs[0][0] = np.array(-np.sum(inputs[0] ** 2))
+
+
+def without_slope() -> pm.Model:
+    with pm.Model() as model:
+        pm.Potential("outside", NoSlope()(pm.Normal("x", shape=2)))
+    return model
+
+
+def place_without_slope() -> pm.Model:
+    with pm.Model() as model:
+        pm.Potential("places", pt.nonzero(pm.Normal("x", shape=2) > 0)[0].sum())
+    return model
+
+
+def in_batches() -> pm.Model:
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("x"), observed=pm.Minibatch(np.arange(9.0), batch_size=3), total_size=9)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [(without_slope, "a gradient"), (place_without_slope, "a gradient"), (in_batches, "no random numbers")],
+)
+def test_what_nuts_cannot_sample_is_refused(model, words):
+    with pytest.raises(rl.errors.FitError, match=words) as caught:
+        rl.sample(model(), **SMALL)
+    assert caught.value.cure
 
 
 def test_a_posterior_that_is_nowhere_finite_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 
 import numpy as np
 import pytensor
@@ -57,6 +58,7 @@ GRAPHS = {
     "one batch for all": lambda x: pt.matmul(x[:8].reshape((2, 2, 2)), pt.as_tensor(KNOWN[:2, :2])),
     "cholesky": lambda x: pt.linalg.cholesky(pt.eye(3) * 5.0 + pt.outer(x[:3], x[:3])),
     "a place that moves": lambda x: x[pt.argmax(x)] * x,
+    "one branch": lambda x: pt.add(*pytensor.ifelse(x[0] > 0, [x, x**2], [x**3, -x])),
     "one entry": lambda x: x.reshape((3, 4))[1, 2] * x[7] * x[-1],
     "steps": by_steps,
     "known alone": lambda x: pt.as_tensor(KNOWN).sum() * 2.0 + x[0],
@@ -82,7 +84,11 @@ def on_tape(graph, data=None):
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "steps" else n for n in GRAPHS])
 def test_value_and_gradient_are_those_of_pytensor(name):
-    run, theirs = on_tape(GRAPHS[name])
+    agree(*on_tape(GRAPHS[name]))
+
+
+def agree(run, theirs):
+    """Compare a tape with PyTensor's function at three points."""
     for _ in range(3):
         point = RNG.normal(size=SIZE)
         status, value, gradient = run(point)
@@ -90,6 +96,22 @@ def test_value_and_gradient_are_those_of_pytensor(name):
         assert status == 0
         assert value == pytest.approx(float(expected), rel=1e-12)
         np.testing.assert_allclose(gradient, slope, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("graph", "lengths"),
+    [
+        (lambda x, n: pt.inc_subtensor(pt.zeros(9)[PLACES[:4]], x[:n]), (4, 1)),
+        (lambda x, n: pt.set_subtensor(pt.zeros((9, 3))[PLACES[:4]], x[: 3 * n].reshape((n, 3))), (4, 1)),
+        (lambda x, n: pt.outer(x, x)[PLACES[:n, None], PLACES[None, :4]], (4, 1)),
+        (lambda x, n: pt.signal.convolve1d(x, x[:n], mode="full"), (4, 3, 5)),
+        (lambda x, n: pt.signal.convolve1d(KNOWN.ravel(), x[:n], mode="valid"), (4, 3, 5)),
+    ],
+)
+def test_code_of_an_op_is_not_used_for_other_lengths(graph, lengths):
+    """PyTensor's code depends on lengths that the types state: one, which is broadcast, and those of a kernel."""
+    for length in lengths:
+        agree(*on_tape(partial(graph, n=length)))
 
 
 def test_data_of_another_length_give_another_tape():

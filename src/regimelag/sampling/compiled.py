@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -24,11 +25,13 @@ from nutpie.compile_pymc import CompiledPyMCModel
 from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.rewriting import inline_ofg_node
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph import clone_replace, rewrite_graph
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.math import variadic_add
+from pytensor.tensor.random.type import RandomType
 
 from regimelag.errors import FitError
 from regimelag.model.build import AS_IS, RegimeModel
@@ -65,12 +68,20 @@ class CompiledModel:
     def _compile(self, model: pm.Model) -> None:
         self._prior_point = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
         self._values = [model.rvs_to_values[rv] for rv in model.free_RVs]
-        point = self._prior_point(0)
+        with _refused(
+            "every prior can be drawn from, since starting points come from there",
+            "replace Flat by a wide pymc.Normal, HalfFlat by a wide pymc.HalfNormal, ICAR by pymc.CAR; "
+            "give a CustomDist its random",
+        ):
+            point = self._prior_point(0)
         self._shapes = [np.shape(point[value.name]) for value in self._values]
         self.size = int(sum(np.prod(shape, dtype=int) for shape in self._shapes))
         start = np.concatenate([np.ravel(point[value.name]) for value in self._values])
         self._point, self._graph = self._log_posterior_and_gradient()
         shared = [each for each in graph_inputs(self._graph) if hasattr(each, "get_value")]
+        if any(isinstance(each.type, RandomType) for each in shared):
+            cure = "pass all data in place of pymc.Minibatch, and make what is drawn a variable of the model"
+            raise FitError("sample", "the log posterior draws no random numbers", "a generator of random numbers", cure)
         self._shared = {each.name or f"shared {n}": each for n, each in enumerate(shared)}
         self._write({name: each.get_value() for name, each in self._shared.items()}, start)
         self._variables = self._back_from_points()
@@ -90,7 +101,12 @@ class CompiledModel:
         if not self.model.check_bounds:
             rewrites.append("local_remove_check_parameter")
         value = rewrite_graph(_log_posterior(self.model), include=rewrites)
-        gradient = pt.concatenate([each.reshape((-1,)) for each in pt.grad(value, self._values)])
+        with _refused(
+            "the log posterior has a gradient",
+            "give an Op of your own a pullback, or sample without it: with model: pymc.sample(step=pymc.Slice())",
+        ):
+            slopes = pt.grad(value, self._values)
+        gradient = pt.concatenate([each.reshape((-1,)) for each in slopes])
         point = pt.vector(POINT, shape=(self.size,))
         replaced = dict(zip(self._values, self.pieces(point), strict=True))
         both = clone_replace([value, gradient], replaced)
@@ -197,6 +213,15 @@ class CompiledModel:
                 f"nutpie {version('nutpie')}: {problem}",
                 f"run this in a shell, then restart Python: {install_command([another('nutpie')])}",
             ) from problem
+
+
+@contextmanager
+def _refused(rule: str, cure: str) -> Iterator[None]:
+    """Turn what PyMC and PyTensor raise for a model that cannot be sampled into an error of the package."""
+    try:
+        yield
+    except (NotImplementedError, NullTypeGradError) as problem:
+        raise FitError("sample", rule, f"{type(problem).__name__}: {problem}", cure) from problem
 
 
 @node_rewriter(None)

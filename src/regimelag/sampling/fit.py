@@ -163,7 +163,8 @@ def sample(
     Parameters
     ----------
     model : pymc.Model
-        The model. All free variables must be continuous, with priors that can be drawn from.
+        The model. All free variables must be continuous, with priors that can be drawn from. No shape may depend on
+        their values, such as that of ``x[x > 0]``.
     sampler : Sampler, optional
         Settings of the sampler. A starting point that violates a constraint (of an ordered transform, for example) is
         drawn again.
@@ -188,7 +189,8 @@ def sample(
     ------
     FitError
         If an argument is out of range or unknown, the model has discrete or no free variables, a prior cannot be drawn
-        from, the log posterior is not finite at any starting point, or sampling was interrupted before the first draw.
+        from, the log posterior has no gradient, draws random numbers or is not finite at any starting point, or
+        sampling was interrupted before the first draw.
     """
     refuse_while_imported("sample")
     check_versions("sample", COMPILERS)
@@ -210,7 +212,7 @@ def sample(
 def _sampled(model: pm.Model, settings: Sampler, seed: int, *, progressbar: bool, weigh: bool) -> xr.DataTree:
     tell = partial(print, file=sys.stderr, flush=True) if progressbar else _say_nothing
     tell("Compiling the model (ten to twenty seconds the first time) ...")
-    compiled = _compiled(model)
+    compiled = CompiledModel(model)
     tell(f"Searching for modes from {settings.starts} starting points ...")
     modes = find_modes_from_prior(compiled, starts=settings.starts, random_seed=seed)
     tell(f"Sampling {settings.chains} chains, started within {_carrying(modes)} ...")
@@ -304,15 +306,3 @@ def _check_model(model: object) -> None:
             f"a variable named {', '.join(taken)}",
             "give the variable another name",
         )
-
-
-def _compiled(model: pm.Model) -> CompiledModel:
-    try:
-        return CompiledModel(model)
-    except NotImplementedError as problem:
-        raise FitError(
-            "sample",
-            "every prior can be drawn from, since starting points come from there",
-            f"{type(problem).__name__}: {problem}",
-            "replace Flat by a wide pymc.Normal, HalfFlat by a wide pymc.HalfNormal; give a CustomDist its random",
-        ) from problem

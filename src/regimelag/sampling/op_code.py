@@ -33,6 +33,7 @@ SIGNATURE = types.int64(_INTEGERS, _INTEGERS)
 # Division by zero gives infinity, as in C; PyTensor's function raises.
 _WRITTEN = {TrueDiv: "{} / {}", Reciprocal: "1.0 / {}"}
 _WHOLE: dict[Any, CFunc] = {}
+_BY_DIGEST: dict[str | None, CFunc] = {}
 # What the code depends on besides its source; numba itself checks its own version.
 _HERE = Path(__file__).read_text() + version("pytensor")
 
@@ -143,12 +144,14 @@ def c_function(source: str, name: str, known: dict[str, Any], key: str | None, s
     known = {"__name__": __name__, "carray": numba.carray, "doubles": doubles, "np": np, **known}
     known["address_as_void_pointer"] = address_as_void_pointer
     digest = None if key is None else hashlib.sha256((key + source + _HERE).encode()).hexdigest()
+    if digest in _BY_DIGEST:
+        return _BY_DIGEST[digest]
     written = compile_numba_function_src(source, name, known, cache_key=digest)
     found = _Apart(written, signature, digest or uuid.uuid4().hex)
     if digest is not None:
         found.enable_caching()
     found.compile()
-    return found
+    return found if digest is None else _BY_DIGEST.setdefault(digest, found)
 
 
 @cache
@@ -243,8 +246,8 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
         Whether outputs are copied to their places. Otherwise their own memory is held, and bases are set to it; numbers
         are always copied.
     """
-    types_of = [(type(each.type), _ndim(each), each.type.dtype) for each in (*node.inputs, *node.outputs)]
-    same = (node.op, *types_of, kinds, copied)
+    # PyTensor's code may depend on lengths that the types state, such as one, which is broadcast.
+    same = (node.op, *(each.type for each in (*node.inputs, *node.outputs)), kinds, copied)
     if same in _WHOLE:
         return _WHOLE[same]
     function, key = numba_funcify_and_cache_key(node.op, node=node)

@@ -297,7 +297,7 @@ class _Writer:
             # Constants of smaller types are exact as doubles, so that one code serves all.
             dtypes = [dtype if dtype == "bool" else "float64" for dtype in dtypes]
         code = elementwise(op, tuple(dtypes))
-        inputs = [_as_doubles(value) for value in given]
+        inputs = [value if value.block else _Value(value.array.astype(float, copy=False), None) for value in given]
         arrays = [np.broadcast_to(value.array, out.array.shape) for value in inputs] + [out.array]
         places = [self.place(value) for value in (*inputs, out)]
         for shape, offsets, steps in _two_loops(arrays):
@@ -442,14 +442,14 @@ def _perform(node: Apply, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if isinstance(node.op, Elemwise) and type(node.op.scalar_op) in _SUMS:
         # NumPy's own functions take at most 32 arguments.
         return [np.asarray(reduce(_SUMS[type(node.op.scalar_op)], given))]
+    if type(node.op).__name__ == "IfElse":
+        # It has no Python of its own, and its module differs between versions of PyTensor.
+        first = 1 if given[0] else 1 + node.op.n_outs
+        return [np.asarray(value) for value in given[first : first + node.op.n_outs]]
     node.op.prepare_node(node, None, None, "py")
     storage: list[list[Any]] = [[None] for _ in node.outputs]
     node.op.perform(node, given, storage)
     return [np.asarray(held[0]) for held in storage]
-
-
-def _as_doubles(value: _Value) -> _Value:
-    return value if value.array.dtype == np.float64 else _Value(value.array.astype(float), None)
 
 
 def _part(value: _Value, op: Subtensor | IncSubtensor, known: Sequence[_Value]) -> _Value:
