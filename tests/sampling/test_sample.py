@@ -12,6 +12,7 @@ from pytensor.graph.op import Op
 from scipy import stats
 
 import regimelag as rl
+from regimelag.sampling.compiled import CompiledModel
 
 SMALL = {"draws": 400, "tune": 300, "chains": 2, "cores": 1, "starts": 6, "progressbar": False}
 Y = np.array([[0.3, -1.2], [1.4, -0.4], [0.8, -0.9]])
@@ -187,6 +188,57 @@ def test_what_nuts_cannot_sample_is_refused(model, words):
     with pytest.raises(rl.errors.FitError, match=words) as caught:
         rl.sample(model(), **SMALL)
     assert caught.value.cure
+
+
+def matrix_of(entries, observed) -> pm.Model:
+    """A normal distribution with a covariance that is positive definite for some draws of the prior, or for none."""
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=2)
+        pm.MvNormal("y", np.zeros(2), cov=pt.stacklists(entries(x)), observed=observed)
+    return model
+
+
+def test_an_op_may_raise_an_error_at_some_points():
+    """Of two signs one raises an error at the first draw of the prior, where shapes are looked for."""
+    for sign in (1.0, -1.0):
+        model = matrix_of(lambda x, sign=sign: [[sign * x[0], 0.0], [0.0, 1.0]], [0.5, 1.0])
+        drawn = rl.sample(model, **SMALL, random_seed=1)["posterior"]["x"]
+        assert float((sign * drawn[..., 0]).min()) > 0
+
+
+def test_an_op_that_raises_an_error_everywhere_is_refused():
+    with pytest.raises(rl.errors.FitError, match="finite at one starting point") as caught:
+        rl.sample(matrix_of(lambda x: [[-pt.exp(x[0]), 0.0], [0.0, 1.0]], [0.5, 1.0]), **SMALL)
+    assert "posdef" in caught.value.came
+
+
+class Square(Op):
+    """Minus a sum of squares, or an error, in Python alone."""
+
+    itypes = (pt.dvector,)
+    otypes = (pt.dscalar,)
+
+    def perform(self, node, inputs, outputs):
+        if inputs[0][0] > 1:
+            raise ValueError("too large")
+        outputs[0][0] = np.array(-np.sum(inputs[0] ** 2))
+
+    def pullback(self, inputs, outputs, cotangents):
+        return [-2.0 * inputs[0] * cotangents[0]]
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_an_op_that_has_only_python_and_may_raise():
+    with pm.Model() as model:
+        pm.Potential("outside", Square()(pm.Normal("x", shape=2)))
+    compiled = CompiledModel(model)
+    point = np.array([0.5, -1.5])
+    value, gradient = compiled.value_and_gradient(point)
+    assert value == pytest.approx(model.compile_logp()({"x": point}), rel=1e-12)
+    np.testing.assert_allclose(gradient, -3.0 * point, rtol=1e-12)
+    assert np.isnan(compiled.value_and_gradient(np.array([1.5, 0.0]))[0])
+    assert compiled.value_and_gradient(point)[0] == value
+    assert float(rl.sample(model, **SMALL, random_seed=1)["posterior"]["x"][..., 0].max()) <= 1
 
 
 def test_a_posterior_that_is_nowhere_finite_is_refused():

@@ -38,10 +38,14 @@ from regimelag.model.build import AS_IS, RegimeModel
 from regimelag.runtime.caches import explain_caches
 from regimelag.runtime.process import keep_freed_memory, no_collection
 from regimelag.runtime.versions import another, install_command
+from regimelag.sampling.modes import nowhere_finite
+from regimelag.sampling.op_code import NotComputedError
 from regimelag.sampling.tape import copy_point, run_tape, write_tape
 from regimelag.spec import names as nm
 
 POINT = "unconstrained_point"
+# Draws of the prior at which the shapes are looked for: an Op may raise an error at some.
+TRIES = 100
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 
@@ -76,14 +80,14 @@ class CompiledModel:
             point = self._prior_point(0)
         self._shapes = [np.shape(point[value.name]) for value in self._values]
         self.size = int(sum(np.prod(shape, dtype=int) for shape in self._shapes))
-        start = np.concatenate([np.ravel(point[value.name]) for value in self._values])
+        self._seed = 0
         self._point, self._graph = self._log_posterior_and_gradient()
         shared = [each for each in graph_inputs(self._graph) if hasattr(each, "get_value")]
         if any(isinstance(each.type, RandomType) for each in shared):
             cure = "pass all data in place of pymc.Minibatch, and make what is drawn a variable of the model"
             raise FitError("sample", "the log posterior draws no random numbers", "a generator of random numbers", cure)
         self._shared = {each.name or f"shared {n}": each for n, each in enumerate(shared)}
-        self._write({name: each.get_value() for name, each in self._shared.items()}, start)
+        self._write({name: each.get_value() for name, each in self._shared.items()})
         self._variables = self._back_from_points()
 
     def pieces(self, points: Any) -> list[Any]:
@@ -112,11 +116,19 @@ class CompiledModel:
         both = clone_replace([value, gradient], replaced)
         return point, rewrite_graph(both, include=["canonicalize"], custom_rewrite=dfs_rewriter(_inlined))
 
-    def _write(self, data: Mapping[str, np.ndarray], start: np.ndarray) -> None:
-        """Write the tape on these data; shapes are found at the point ``start``."""
+    def _write(self, data: Mapping[str, np.ndarray]) -> None:
+        """Write the tape on these data; shapes are found at the first draw of the prior where no Op raises an error."""
         self.data = {name: np.asarray(data[name], dtype=each.dtype, order="C") for name, each in self._shared.items()}
         known = {each: self.data[name] for name, each in self._shared.items()}
-        self._start, self.tape = start, write_tape(self._point, self._graph, known, start)
+        last: Exception | None = None
+        for seed in range(self._seed, self._seed + TRIES):
+            try:
+                self.tape, self._seed = write_tape(self._point, self._graph, known, self.prior_point(seed)), seed
+            except NotComputedError as problem:
+                last = problem
+            else:
+                return
+        raise nowhere_finite(f"none of {TRIES} draws of the prior, the last: {last}") from last
 
     def _back_from_points(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Function from points (draw, parameter) to free variables and deterministics, in PyTensor's Python mode."""
@@ -140,7 +152,7 @@ class CompiledModel:
         """The same compiled model with other data of the same dimensions; the length in time may differ."""
         other = copy.copy(self)
         with explain_caches():
-            other._write(data, self._start)  # noqa: SLF001
+            other._write(data)  # noqa: SLF001
         return other
 
     def prior_point(self, seed: int) -> np.ndarray:

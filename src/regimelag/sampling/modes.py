@@ -71,14 +71,19 @@ def find_modes(value_and_gradient: ValueAndGradient, starts: Sequence[np.ndarray
         else:
             modes[known] = modes[known]._replace(starts=modes[known].starts + 1)
     if not modes:
-        raise FitError(
-            "starting points",
-            "the log posterior is finite at one starting point at least",
-            f"none of {len(starts)}",
-            "see which terms are not finite: model.point_logps(), for a fit with model = regimelag.build_model(spec, "
-            "panel); correct that prior or those data",
-        )
+        raise nowhere_finite(f"none of {len(starts)}")
     return sorted(modes, key=lambda mode: -mode.log_evidence)
+
+
+def nowhere_finite(came: str) -> FitError:
+    """Error of a log posterior that no starting point suits."""
+    return FitError(
+        "starting points",
+        "the log posterior is finite at one starting point at least",
+        came,
+        "see which terms are not finite: model.point_logps(), for a fit with model = regimelag.build_model(spec, "
+        "panel); correct that prior or those data",
+    )
 
 
 def is_reached(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from functools import cache
+from _thread import interrupt_main
+from collections.abc import Sequence
+from functools import cache, reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,21 +23,36 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 from nutpie.compile_pymc import address_as_void_pointer
+from pytensor.graph import Apply
 from pytensor.link.numba.cache import compile_numba_function_src
-from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
-from pytensor.scalar import Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scalar_type
+from pytensor.link.numba.dispatch.basic import (
+    generate_fallback_impl,
+    get_numba_type,
+    numba_funcify_and_cache_key,
+    numba_njit,
+)
+from pytensor.scalar import Add, Mul, Reciprocal, ScalarOp, ScalarType, TrueDiv, get_scalar_type
+from pytensor.tensor.elemwise import Elemwise
 
 from regimelag.likelihood.numba_link import HealingCache
 
 _INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
+# Returned by the code of an Op that has done its work; numba returns 0 after an error that the code does not catch.
+DONE = 1
 # Of the code of an Op: (record, bases).
 SIGNATURE = types.int64(_INTEGERS, _INTEGERS)
 # Division by zero gives infinity, as in C; PyTensor's function raises.
 _WRITTEN = {TrueDiv: "{} / {}", Reciprocal: "1.0 / {}"}
+# Ops of any number of arguments.
+SUMS = {Add: np.add, Mul: np.multiply}
 _WHOLE: dict[Any, CFunc] = {}
 _BY_DIGEST: dict[str | None, CFunc] = {}
 # What the code depends on besides its source; numba itself checks its own version.
 _HERE = Path(__file__).read_text() + version("pytensor")
+
+
+class NotComputedError(Exception):
+    """An Op raised an error at a point."""
 
 
 @intrinsic
@@ -171,7 +188,7 @@ def elementwise(record, bases):
     for i in range(record[0]):
         for j in range(record[1]):
             out[i * out_i + j * out_j] = float64({value})
-    return 0
+    return {DONE}
 """
     known = {"function": function, "float64": types.float64} | {
         d: getattr(types, d.replace("bool", "boolean")) for d in dtypes
@@ -204,7 +221,7 @@ def reduction(record, bases):
         for j in range(record[1]):
             total = float64(function(total, x[i * x_i + j * x_j]))
         out[i * out_i] = total
-    return 0
+    return {DONE}
 """
     known = {"function": function, "float64": types.float64, "start": start}
     return c_function(source, "reduction", known, key and f"{key} {start}")
@@ -222,11 +239,11 @@ def _ndim(variable: Any) -> int:
 @cache
 def release() -> CFunc:
     """Code that lets go of the memory of an output. Record: the number of its handle."""
-    source = """
+    source = f"""
 def release(record, bases):
     let_go(bases[record[0]])
     bases[record[0]] = 0
-    return 0
+    return {DONE}
 """
     return c_function(source, "release", {"let_go": let_go}, "")
 
@@ -253,6 +270,8 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
     function, key = numba_funcify_and_cache_key(node.op, node=node)
     # For its cache PyTensor wraps the function in another one, which need not be compiled.
     function = getattr(function, "py_func", function).__globals__.get("jitable_func", function)
+    if function.__qualname__.startswith(generate_fallback_impl.__name__):
+        function = _in_python(node)
     place, lines, given, copies = 0, [], [], []
     for n, (variable, kind) in enumerate(zip(node.inputs, kinds, strict=True)):
         shape = "".join(f"record[{place + 2 + axis}], " for axis in range(_ndim(variable)))
@@ -267,23 +286,88 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
         else:
             double = "" if variable.type.dtype == "float64" else ".astype(np.float64)"
             copies.append(f"whole{n} = np.ascontiguousarray(found{n}){double}")
-            copies.append(f"if whole{n}.size != record[{place + 2}]:\n        return 2")
+            copies.append(f"if whole{n}.size != record[{place + 2}]:\n            return 0")
             if copied:
                 copies.append(f"out{n}, flat{n} = doubles({_address(place)}), whole{n}.ravel()")
-                copies.append(f"for n in range(flat{n}.size):\n        out{n}[n] = flat{n}[n]")
+                copies.append(f"for n in range(flat{n}.size):\n            out{n}[n] = flat{n}[n]")
             else:
                 copies.append(f"bases[record[{place}]] = whole{n}.ctypes.data")
                 copies.append(f"bases[record[{place + 1}]] = take(whole{n})")
         place += 3
-    join = "\n    "
+    join, deeper = "\n    ", "\n        "
     source = f"""
 def whole(record, bases):
     {join.join(lines)}
+    status = 0
     try:
         {", ".join(f"found{n}" for n in range(len(node.outputs)))} = function({", ".join(given)})
+        {deeper.join(copies)}
+        status = {DONE}
     except Exception:
-        return 1
-    {join.join(copies)}
-    return 0
+        pass
+    return status
 """
     return _WHOLE.setdefault(same, c_function(source, "whole", {"function": function, "take": take}, key))
+
+
+def _in_python(node: Apply) -> Any:
+    """Function of an Op that has only Python.
+
+    numba's ``try`` does not catch what Python raises within it, and the process may end. PyTensor's function would do
+    that; this one raises an error of numba.
+    """
+    kind = types.Tuple([*(get_numba_type(each.type) for each in node.outputs), types.boolean])
+    nothing = [np.zeros((0,) * _ndim(each), dtype=each.type.dtype) for each in node.outputs]
+
+    def attempt(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        storage: list[list[Any]] = [[None] for _ in node.outputs]
+        try:
+            node.op.perform(node, list(inputs), storage)
+            found = [np.asarray(held[0], none.dtype) for held, none in zip(storage, nothing, strict=True)]
+        except KeyboardInterrupt:
+            interrupt_main()
+            return (*nothing, False)
+        except Exception:
+            return (*nothing, False)
+        return (*found, True)
+
+    @numba_njit
+    def in_python(*inputs: Any) -> Any:
+        with numba.objmode(found=kind):
+            found = attempt(inputs)
+        if not found[-1]:
+            raise RuntimeError("the Op raised an error")
+        return found[:-1]
+
+    @numba_njit
+    def one_output(*inputs: Any) -> Any:
+        return in_python(*inputs)[0]
+
+    return one_output if len(nothing) == 1 else in_python
+
+
+def perform(node: Apply, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of a node, in Python.
+
+    Raises
+    ------
+    NotComputedError
+        If the Op raises an error.
+    """
+    given = [value.astype(each.type.dtype, copy=False) for value, each in zip(inputs, node.inputs, strict=True)]
+    if getattr(node.op, "view_map", None):
+        given[0] = inputs[0]
+    if isinstance(node.op, Elemwise) and type(node.op.scalar_op) in SUMS:
+        # NumPy's own functions take at most 32 arguments.
+        return [np.asarray(reduce(SUMS[type(node.op.scalar_op)], given))]
+    if type(node.op).__name__ == "IfElse":
+        # It has no Python of its own, and its module differs between versions of PyTensor.
+        first = 1 if given[0] else 1 + node.op.n_outs
+        return [np.asarray(value) for value in given[first : first + node.op.n_outs]]
+    node.op.prepare_node(node, None, None, "py")
+    storage: list[list[Any]] = [[None] for _ in node.outputs]
+    try:
+        node.op.perform(node, given, storage)
+    except Exception as problem:
+        raise NotComputedError(f"{node.op}: {type(problem).__name__}: {problem}") from problem
+    return [np.asarray(held[0]) for held in storage]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, reduce
+from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,17 +20,26 @@ from numba import types
 from numba.core.ccallback import CFunc
 from pytensor.graph import Apply, Constant
 from pytensor.graph.traversal import toposort
-from pytensor.scalar import Add, Maximum, Minimum, Mul, add, identity
+from pytensor.scalar import Maximum, Minimum, add, identity
 from pytensor.tensor.basic import Alloc, Join, MakeVector
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, Elemwise
 from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import IncSubtensor, Subtensor, unflatten_index_variables
 
-from regimelag.sampling.op_code import c_function, call, elementwise, let_go, reduction, release, whole
+from regimelag.sampling.op_code import (
+    DONE,
+    SUMS,
+    c_function,
+    call,
+    elementwise,
+    let_go,
+    perform,
+    reduction,
+    release,
+    whole,
+)
 
-# Ops of any number of arguments.
-_SUMS = {Add: np.add, Mul: np.multiply}
 # Blocks begin at multiples of so many doubles.
 LINE = 8
 # Doubles in one piece of memory, if blocks are not larger: the C library keeps pieces of up to 32 MB for the next call.
@@ -78,13 +87,14 @@ class Tape(NamedTuple):
 _POINTER = types.CPointer(types.float64)
 _RUN = types.int64(types.uint64, _POINTER, _POINTER, _POINTER, types.voidptr)
 _EXPAND = types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr)
-# Returned if the value or its gradient is not finite; the codes of Ops return 1 or 2.
-NOT_FINITE = 3
 
 
 @cache
 def run_tape() -> CFunc:
-    """C function of a point (parameter) and a table, which fills a value and its gradient (parameter)."""
+    """C function of a point (parameter) and a table, which fills a value and its gradient (parameter).
+
+    It returns 0 if both are finite and no Op raised an error, and else 1.
+    """
     source = f"""
 def run_tape(size, point, gradient, value, data):
     table = carray(data, ({HEAD},), np.int64)
@@ -101,24 +111,24 @@ def run_tape(size, point, gradient, value, data):
     given = doubles(bases[1])
     for n in range(size):
         given[n] = point[n]
-    status = 0
+    status = {DONE}
     for n in range(first, table.size, 2):
         status = call(table[n], table[n + 1], bases.ctypes.data)
-        if status != 0:
+        if status != {DONE}:
             break
-    if status == 0:
+    if status == {DONE}:
         value[0] = doubles(bases[table[3]])[table[4]]
         finite = isfinite(value[0])
         slope = doubles(bases[table[5]])
         for n in range(size):
             gradient[n] = slope[table[6] + n]
             finite = finite and isfinite(gradient[n])
-        status = 0 if finite else {NOT_FINITE}
+        status = status if finite else 0
     for n in range(table[2]):
         if table[{HEAD} + n] == {HANDLE} and bases[n] != 0:
             let_go(bases[n])
     # numba frees what is not used below.
-    return status if len(pieces) > 0 else -1
+    return int(status != {DONE}) if len(pieces) > 0 else -1
 """
     return c_function(source, "run_tape", {"call": call, "let_go": let_go, "isfinite": math.isfinite}, "", _RUN)
 
@@ -191,7 +201,7 @@ class _Writer:
             values[variable] = _Value(np.asarray(known), None)
         for node in nodes:
             given = [values[variable] for variable in node.inputs]
-            results = _perform(node, [value.array for value in given])
+            results = perform(node, [value.array for value in given])
             if moving.isdisjoint(node.outputs) or wanted.isdisjoint(node.outputs):
                 found = [_Value(result, None) for result in results]
             else:
@@ -308,7 +318,7 @@ class _Writer:
 
     def elementwise(self, op: Any, dtypes: Sequence[str], given: Sequence[_Value], result: np.ndarray) -> _Value:
         out = self.new(result)
-        if type(op) in _SUMS and len(given) > 2:  # noqa: PLR2004
+        if type(op) in SUMS and len(given) > 2:  # noqa: PLR2004
             first, second, *rest = given
             self.apply(op, dtypes[:2], [first, second], out)
             for value, dtype in zip(rest, dtypes[2:], strict=True):
@@ -361,7 +371,7 @@ class _Writer:
             return [_part(first, node.op, known)]
         if not all(_within(result, first) for result in results):
             first = self.contiguous(first)
-            results = _perform(node, [first.array, *(value.array for value in known)])
+            results = perform(node, [first.array, *(value.array for value in known)])
         if not all(_within(result, first) for result in results):
             return self.computed(node, given, results)
         return [_Value(result, first.block) for result in results]
@@ -432,24 +442,6 @@ def _dependent(nodes: Sequence[Apply], point: Any, outputs: Sequence[Any]) -> tu
         if not wanted.isdisjoint(node.outputs) and not moving.isdisjoint(node.outputs):
             wanted.update(node.inputs)
     return moving, wanted
-
-
-def _perform(node: Apply, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of a node, in Python."""
-    given = [value.astype(each.type.dtype, copy=False) for value, each in zip(inputs, node.inputs, strict=True)]
-    if getattr(node.op, "view_map", None):
-        given[0] = inputs[0]
-    if isinstance(node.op, Elemwise) and type(node.op.scalar_op) in _SUMS:
-        # NumPy's own functions take at most 32 arguments.
-        return [np.asarray(reduce(_SUMS[type(node.op.scalar_op)], given))]
-    if type(node.op).__name__ == "IfElse":
-        # It has no Python of its own, and its module differs between versions of PyTensor.
-        first = 1 if given[0] else 1 + node.op.n_outs
-        return [np.asarray(value) for value in given[first : first + node.op.n_outs]]
-    node.op.prepare_node(node, None, None, "py")
-    storage: list[list[Any]] = [[None] for _ in node.outputs]
-    node.op.perform(node, given, storage)
-    return [np.asarray(held[0]) for held in storage]
 
 
 def _part(value: _Value, op: Subtensor | IncSubtensor, known: Sequence[_Value]) -> _Value:
