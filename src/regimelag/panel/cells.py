@@ -17,7 +17,10 @@ BLANKS = ("", ".", "-", "na", "n/a", "nan", "null", "none", "#n/a", "--")
 PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 GROUPED = r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?"
 SPACED = r"[+-]?[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]*)?"
+QUOTED = r"[+-]?[0-9]{1,3}(?:'[0-9]{3})+(?:\.[0-9]*)?"
 CURRENCIES = ("$", "€", "£", "¥")
+# Minus, spaces that do not break, and apostrophe of print.
+TYPED = str.maketrans("\u2212\u00a0\u202f\u2019", "-  '")
 COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+),[0-9]+"
 
 
@@ -57,7 +60,7 @@ def to_numbers(
         return (None, "") if not asked else _refuse(cells, [0], name, days, pandas, request)
     if pd.api.types.is_numeric_dtype(cells.dtype) and not pd.api.types.is_complex_dtype(cells.dtype):
         return _finite(cells.to_numpy(dtype=float, na_value=np.nan), cells, name, days, request), ""
-    texts = cells.astype("string").str.strip()
+    texts = cells.astype("string").str.translate(TYPED).str.strip()
     texts = texts.mask(texts.str.lower().isin(BLANKS))
     percent = texts.str.endswith("%") & texts.notna()
     kind = "percent" if bool(percent.any()) and bool(percent[texts.notna()].all()) else ""
@@ -72,9 +75,9 @@ def to_numbers(
     if pandas.get("decimal", ".") != "." and not pandas.get("thousands"):
         # A dot then separates thousands.
         plain &= ~cells.astype("string").str.contains(".", regex=False).fillna(False).astype(bool)
-    written = plain | texts.str.fullmatch(f"[$€£¥]?{PLAIN}|[$€£¥]?{GROUPED}|{COMMA}|{SPACED}").fillna(False).astype(
-        bool
-    )
+    written = plain | texts.str.fullmatch(f"[$€£¥]?{PLAIN}|[$€£¥]?{GROUPED}|{COMMA}|{SPACED}|{QUOTED}").fillna(
+        False
+    ).astype(bool)
     if not asked and not written.any() and held.any():
         return None, ""
     wrong = np.flatnonzero((held & ~plain).to_numpy())
@@ -99,7 +102,7 @@ def _refuse(
 ) -> tuple[None, str]:
     cell = cells.iloc[wrong[0]]
     came = f"{cell!r} in column {name!r} on {days[wrong[0]].date()}"
-    text = str(cell).strip()
+    text = str(cell).translate(TYPED).strip()
     others = [column for column in dict.fromkeys(map(str, request.given.get("columns", ()))) if column != name]
     cure = f"write it as a plain number such as 1234.5, leave it blank if unknown, or leave {name!r} out by columns="
     if pd.api.types.is_bool_dtype(cells.dtype):
@@ -115,6 +118,8 @@ def _refuse(
             cure += text.replace(",", ".")
     elif re.fullmatch(SPACED, text):
         cure = request.call(thousands=" ", **({"decimal": ","} if "," in text else {}))
+    elif re.fullmatch(QUOTED, text):
+        cure = request.call(thousands="'")
     elif text[:1] in CURRENCIES:
         stripped = f"{{{name!r}: lambda rows: rows[{name!r}].str.replace({text[0]!r}, '')}}"
         cure = request.rows(f".assign(**{stripped})", **({"thousands": ","} if _is_grouped(text[1:]) else {}))

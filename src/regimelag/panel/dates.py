@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from regimelag.errors import PanelError
+from regimelag.panel.written_periods import refuse_periods
 
 DAY = pd.Timedelta(days=1)
 # The date column by its name, the first of these that a table has; case and brackets are ignored.
@@ -35,7 +36,6 @@ FORMATS = (
 )
 # Day first, month first.
 PAIRS = tuple((f"%d{s}%m{s}{y}", f"%m{s}%d{s}{y}") for y in ("%Y", "%y") for s in ("/", ".", "-"))
-MONTH = r"[0-9]{4}-?Q[1-4]|[0-9]{4}[-/][0-9]{1,2}|[0-9]{1,2}[-/][0-9]{4}|[A-Za-z]{3,9}[ -][0-9]{4}|[0-9]{4}"
 # Ranges of whole numbers that are dates: days as 20240131, days since 1899-12-30 (Excel), and time since 1970.
 COMPACT, SERIAL = (19000101, 22001231), (20000.0, 80000.0)
 EPOCH = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
@@ -50,7 +50,6 @@ ZONES = {
 # Arguments of `read_series` itself; others are those of pandas' readers.
 OWN = ("columns", "date", "dayfirst", "decimal", "thousands", "tz", "close")
 READERS = {"parquet": (".parquet",), "excel": (".xlsx", ".xls", ".xlsm", ".ods")}
-PERIODS = {"Y": "year", "Q": "quarter", "M": "month"}
 # Where whole numbers land that pandas takes for nanoseconds: up to 2e15, microseconds of the years 2030.
 BEGIN, WEEKS_LATER = pd.Timestamp("1970-01-01"), pd.Timestamp("1970-02-01")
 LAST_MINUTE = pd.Timedelta(hours=23, minutes=59)
@@ -241,6 +240,7 @@ def _numbered(values: np.ndarray, cells: pd.Series, name: str, request: Request)
         units = tuple(dict.fromkeys(str(one) for one in unit))
         note = f"Numbers of {name!r} are read as time since 1970 ({', '.join(units)}): the first is {moments[0]}."
         return Stamps(moments, True, _zone(request) or "UTC", note, zoned=True, per=units)
+    refuse_periods(cells.astype(str).str.strip(), name, request)
     cure = f"{request.call(date='Date')}, with the name of the column that holds the dates"
     came = f"{cells.iloc[0]!r} in column {name!r}, {_where(cells.index, 0)}"
     raise PanelError(request.call(), "there is a date column", came, cure)
@@ -297,7 +297,8 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
     """Days of texts, all in one format, and a sentence on a format other than ISO."""
     dayfirst = request.given.get("dayfirst")
     found = {form: pd.to_datetime(texts, format=form, errors="coerce") for form in FORMATS[:1]}
-    if found[ISO].notna().all() and texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").all():
+    # pandas reads 2024-01 in this format too.
+    if found[ISO].notna().all() and texts.str.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}").all():
         return found[ISO], ""
     found |= {form: pd.to_datetime(texts, format=form, errors="coerce") for form in (*FORMATS[1:], *sum(PAIRS, ()))}
     for form in FORMATS[1:]:
@@ -324,13 +325,12 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
             _check_year_last(found[form], texts, form, name, request)
             order = "day first" if form == pair[0] else "month first"
             return found[form], f"Dates of {name!r} are read {order}: {texts.iloc[0]} is {found[form].iloc[0].date()}."
-    if dayfirst is None and texts.str.fullmatch(MONTH).all():
-        _refuse_months(texts, name, request)
+    refuse_periods(cells, name, request)
     best = max(found, key=lambda form: int(found[form].notna().sum()))
     place = int(
-        np.flatnonzero(found[best].isna() | (best == ISO) & ~texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))[0]
+        np.flatnonzero(found[best].isna() | (best == ISO) & ~texts.str.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"))[0]
     )
-    if best == ISO and texts.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").iloc[place]:
+    if best == ISO and texts.str.fullmatch(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}").iloc[place]:
         _check_calendar(found[ISO], cells, name, request)
     came = f"{cells.iloc[place]!r} in column {name!r}, {_where(cells.index, place)}"
     cure = _cure_of_text(texts, cells, place, name, request, found[best])
@@ -350,7 +350,12 @@ def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, req
             cure = f"{request.rows(f'.drop(index={place})')}, without the header that is repeated in line {above}"
     elif not place and only:
         cure = f"{request.rows('.iloc[1:]')}, without the line below the header"
-    elif texts.str.contains("[A-Za-z]").all() and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all():
+    elif (
+        texts.str.contains("[A-Za-z]").all()
+        and not texts.str.contains(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]").any()
+        and texts.str.replace(r"[0-9]+:[0-9:.]+", "", regex=True).str.count(r"[0-9]+").ge(2).all()
+        and pd.to_datetime(texts, format="mixed", errors="coerce").notna().all()
+    ):
         parsed = f"{{{name!r}: lambda rows: pd.to_datetime(rows[{name!r}], format='mixed')}}"
         cure = request._replace(given=dict(request.given) | {"date": name}).rows(f".assign(**{parsed})")
     return cure
@@ -389,17 +394,6 @@ def _check_calendar(days: pd.Series, cells: pd.Series, name: str, request: Reque
     if len(wrong):
         came = f"{cells.iloc[wrong[0]]!r} in column {name!r}, {_where(cells.index, int(wrong[0]))}"
         raise PanelError(request.call(), "dates are in the calendar", came, "correct that date")
-
-
-def _refuse_months(texts: pd.Series, name: str, request: Request) -> None:
-    freq = "Y" if texts.str.fullmatch(r"[0-9]{4}").all() else "Q" if texts.str.contains("Q").all() else "M"
-    read = f"frame = pd.read_csv({request.source})" if request.source != "frame" else "frame = frame.reset_index()"
-    cure = (
-        f"{read}; frame[{name!r}] = pd.PeriodIndex(frame[{name!r}].astype(str), freq={freq!r})"
-        f".to_timestamp(how='end').normalize(); frame = read_series(frame, date={name!r})"
-    )
-    came = f"{texts.iloc[0]!r} in column {name!r}, a {PERIODS[freq]}"
-    raise PanelError(request.call(), "a date is a day: of a period, the day on which its value was known", came, cure)
 
 
 def _days(stamps: Stamps, name: str, request: Request) -> tuple[pd.DatetimeIndex, list[str]]:

@@ -184,8 +184,9 @@ def _values(
     notes = [f"Columns that hold no numbers were omitted: {truncate_list(left, most=20)}."] if left else []
     notes += [f"Per cents are read as numbers, 2.5 % as 2.5, in {truncate_list(percent, most=20)}."] if percent else []
     if not found:
-        came = f"columns {truncate_list(names, most=20)}, all of text"
-        cure = f"{request.call(thousands=',')} or {request.call(decimal=',')}, if numbers are written so"
+        first = next((str(cell) for name in wanted.values() for cell in table[names[name]].dropna()), "")
+        came = f"columns {truncate_list(left, most=20)}, all of text, such as {first!r}"
+        cure = "write numbers as 1234.5 or 2.5 %, or choose another file or sheet"
         raise PanelError(request.call(), "at least one column holds numbers", came, cure)
     return pd.DataFrame(found), notes
 

@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import re
+import zipfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Sequence
 from itertools import islice
@@ -101,7 +102,8 @@ def as_table(given: Any, date: str | None, asked: str) -> pd.DataFrame:
     held = isinstance(given.index, (pd.DatetimeIndex, pd.PeriodIndex))
     if date is not None and date in names:
         return given.reset_index(drop=True)
-    if not held and date is None and (date_column(names) is not None or isinstance(given.index, pd.RangeIndex)):
+    numbered = isinstance(given.index, pd.RangeIndex) and given.index.name is None
+    if not held and date is None and (date_column(names) is not None or numbered):
         return given.reset_index(drop=True)
     if isinstance(given.index, pd.DatetimeIndex):
         check_not_nanoseconds(given.index, asked)
@@ -144,6 +146,16 @@ def _excel(file: Path, options: dict[str, Any], request: Request) -> pd.DataFram
     return table.set_axis([f"line {n + 2}" for n in table.index], axis=0)
 
 
+# How files begin that are not text; the names are those of pandas.
+MARKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "parquet",
+    b"\xd0\xcf\x11\xe0": "excel",
+}
 # Encodings in which separators and ends of lines are single bytes.
 ASCII_BASED = ("utf-8", "utf-8-sig", "latin-1", "ascii", "cp1252")
 
@@ -151,6 +163,8 @@ ASCII_BASED = ("utf-8", "utf-8-sig", "latin-1", "ascii", "cp1252")
 def _text(
     file: Path, date: str | None, marks: dict[str, Any], options: dict[str, Any], request: Request
 ) -> pd.DataFrame:
+    if "compression" not in options:
+        _check_is_text(file, request)
     options = {"encoding": _encoding(file), "skipinitialspace": True} | options
     lines = None
     if not request.given.keys() & options.keys() - {"encoding"}:
@@ -204,6 +218,34 @@ def _text(
         held = table.notna().any(axis=1)
         table = table[held]
     return table.set_axis([label for label, one in zip(labels, held, strict=True) if one], axis=0)
+
+
+def _check_is_text(file: Path, request: Request) -> None:
+    """Refuse compressed files and those of other programs."""
+    with file.open("rb") as content:
+        start = content.read(8)
+    kind = next((kind for mark, kind in MARKED.items() if start.startswith(mark)), "")
+    if not kind:
+        return
+    cure = request.call(compression=kind)
+    if kind == "zip":
+        try:
+            with zipfile.ZipFile(file) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+        except zipfile.BadZipFile:
+            names = []
+        if any(name.startswith("xl/") or name == "content.xml" for name in names):
+            kind = "excel"
+        elif len(names) != 1:
+            cure = (
+                f"extract the file that you want; the archive has {truncate_list(names)}"
+                if names
+                else "get the file again"
+            )
+    if kind in READERS:
+        own = {name: value for name, value in request.given.items() if name in OWN}
+        cure = Request(f"pd.read_{kind}({request.source})", own).call()
+    raise PanelError(request.call(), "a CSV file is text, not compressed", f"a file that begins as {kind} does", cure)
 
 
 def _encoding(file: Path) -> str:
