@@ -5,6 +5,7 @@ from __future__ import annotations
 import arviz as az
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
@@ -150,6 +151,25 @@ def test_priors_that_cannot_be_drawn_from_are_refused():
         pm.Normal("x")
     with pytest.raises(rl.errors.FitError, match="drawn from"):
         rl.sample(model, **SMALL)
+
+
+def test_deterministics_that_do_not_vary_or_cannot_be_vectorised():
+    """What follows the sampling never loses the draws."""
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Deterministic("known", pt.as_tensor(np.arange(4.0)))
+        pm.Deterministic("data", pm.Data("given", np.ones((2, 2))) * 2.0)
+        pm.Deterministic("branch", pytensor.ifelse(x[0] > 0, x, -2.0 * x))
+        pm.Deterministic("total", x[x > 0].sum())
+        pm.Deterministic("some", x[x > 0])
+    with pytest.warns(UserWarning, match="'some' has another shape at every draw"):
+        drawn = rl.sample(model, **SMALL, random_seed=1)["posterior"].to_dataset()
+    x = drawn["x"].to_numpy()
+    assert set(drawn) == {"x", "known", "data", "branch", "total"}
+    np.testing.assert_array_equal(drawn["known"], np.broadcast_to(np.arange(4.0), (*x.shape[:2], 4)))
+    np.testing.assert_array_equal(drawn["data"], np.full((*x.shape[:2], 2, 2), 2.0))
+    np.testing.assert_allclose(drawn["branch"], np.where(x[..., :1] > 0, x, -2.0 * x))
+    np.testing.assert_allclose(drawn["total"], np.where(x > 0, x, 0.0).sum(axis=-1))
 
 
 class NoSlope(Op):

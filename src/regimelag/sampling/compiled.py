@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -133,12 +134,33 @@ class CompiledModel:
     def _back_from_points(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Function from points (draw, parameter) to free variables and deterministics, in PyTensor's Python mode."""
         names = {variable.name for variable in (*self.model.free_RVs, *self.model.deterministics)}
-        variables = [variable for variable in self.model.unobserved_value_vars if variable.name in names]
+        variables = {str(one.name): one for one in self.model.unobserved_value_vars if one.name in names}
         point, points = pt.vector(shape=(self.size,)), pt.matrix(shape=(None, self.size))
-        found = clone_replace(variables, dict(zip(self._values, self.pieces(point), strict=True)))
-        back = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode=AS_IS)
-        ordered = [str(variable.name) for variable in variables]
-        return lambda values: dict(zip(ordered, back(values), strict=True))
+        found = clone_replace(list(variables.values()), dict(zip(self._values, self.pieces(point), strict=True)))
+        at_all = None
+        # PyTensor does not vectorise all Ops, and some only where no shape depends on the values.
+        with suppress(Exception):
+            at_all = pytensor.function([points], vectorize_graph(found, replace={point: points}), mode=AS_IS)
+
+        def back(values: np.ndarray) -> dict[str, np.ndarray]:
+            if at_all is not None:
+                with suppress(Exception):
+                    return {
+                        name: _of_every_draw(result, variable.ndim, len(values))
+                        for (name, variable), result in zip(variables.items(), at_all(values), strict=True)
+                    }
+            at_one = pytensor.function([point], found, mode=AS_IS)
+            by_draw = zip(*(at_one(value) for value in values), strict=True)
+            kept = {}
+            for name, results in zip(variables, by_draw, strict=True):
+                if len({np.shape(result) for result in results}) == 1:
+                    kept[name] = np.stack(results)
+                else:
+                    said = f"{name!r} has another shape at every draw and is left out; the draws are not affected."
+                    warnings.warn(said, UserWarning, stacklevel=2)
+            return kept
+
+        return back
 
     def value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Log posterior including the Jacobian, and its gradient (parameter); both NaN if not finite."""
@@ -234,6 +256,11 @@ def _refused(rule: str, cure: str) -> Iterator[None]:
         yield
     except (NotImplementedError, NullTypeGradError) as problem:
         raise FitError("sample", rule, f"{type(problem).__name__}: {problem}", cure) from problem
+
+
+def _of_every_draw(result: np.ndarray, ndim: int, draws: int) -> np.ndarray:
+    """Values (draw, ...) of a variable, which has none for each draw if it does not depend on the point."""
+    return np.broadcast_to(result, (draws, *result.shape)) if result.ndim == ndim else result
 
 
 @node_rewriter(None)
