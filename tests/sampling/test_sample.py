@@ -132,6 +132,12 @@ def named_weight() -> pm.Model:
     return model
 
 
+def by_mode() -> pm.Model:
+    with pm.Model(coords={"mode": ["a", "b"]}) as model:
+        pm.Normal("x", dims="mode")
+    return model
+
+
 def test_what_cannot_be_sampled_is_refused_before_anything_is_compiled(monkeypatch):
     monkeypatch.setattr("regimelag.sampling.fit.CompiledModel", lambda *_: pytest.fail("compiled"))
     for name, value in {"draws": 0, "tune": -1, "chains": 0, "starts": 2.5, "target_accept": 1.0}.items():
@@ -139,7 +145,13 @@ def test_what_cannot_be_sampled_is_refused_before_anything_is_compiled(monkeypat
             rl.sample(conjugate(), **{name: value})
     with pytest.raises(rl.errors.FitError, match="nuts_sampler"):
         rl.sample(conjugate(), nuts_sampler="stan")
-    for model, words in ((None, "pymc.Model"), (pm.Model(), "free"), (discrete(), "coin"), (named_weight(), "weight")):
+    for model, words in (
+        (None, "pymc.Model"),
+        (pm.Model(), "free"),
+        (discrete(), "coin"),
+        (named_weight(), "weight"),
+        (by_mode(), "mode"),
+    ):
         with pytest.raises(rl.errors.FitError, match=words) as caught:
             rl.sample(model)
         assert caught.value.cure
@@ -170,6 +182,14 @@ def test_deterministics_that_do_not_vary_or_cannot_be_vectorised():
     np.testing.assert_array_equal(drawn["data"], np.full((*x.shape[:2], 2, 2), 2.0))
     np.testing.assert_allclose(drawn["branch"], np.where(x[..., :1] > 0, x, -2.0 * x))
     np.testing.assert_allclose(drawn["total"], np.where(x > 0, x, 0.0).sum(axis=-1))
+
+
+def test_labels_that_are_tuples(tmp_path):
+    with pm.Model(coords={"pair": [("gold", 1), ("silver", 2)]}) as model:
+        pm.Normal("x", dims="pair")
+    drawn = rl.sample(model, **SMALL, random_seed=1)
+    assert list(drawn["posterior"]["pair"].to_numpy()) == ["('gold', 1)", "('silver', 2)"]
+    drawn.to_netcdf(tmp_path / "drawn.nc")
 
 
 class NoSlope(Op):

@@ -489,5 +489,10 @@ def labelled(model: pm.Model, values: Mapping[str, np.ndarray]) -> xr.Dataset:
         named = model.named_vars_to_dims.get(name) or (None,) * (found.ndim - 2)
         dims = [dim or f"{name}_dim_{n}" for n, dim in enumerate(named)]
         data[name] = ((nm.CHAIN, nm.DRAW, *dims), found)
-        used |= {dim: list(model.coords[dim]) for dim in dims if model.coords.get(dim) is not None}
+        # Labels that are tuples become texts, which files can hold.
+        used |= {
+            dim: [str(label) if isinstance(label, tuple) else label for label in model.coords[dim]]
+            for dim in dims
+            if model.coords.get(dim) is not None
+        }
     return xr.Dataset(data, coords=used)

@@ -298,11 +298,11 @@ def _check_model(model: object) -> None:
             f"{', '.join(discrete)} discrete",
             "marginalise them (hidden Markov regimes with regimelag.markov_loglik), or sample with pymc.sample",
         )
-    taken = sorted({str(name) for name in model.named_vars} & RESERVED)
+    taken = sorted({str(name) for name in (*model.named_vars, *model.coords)} & RESERVED)
     if taken:
         raise FitError(
             "sample",
             f"the catalogue of modes has columns of its own: {sorted(RESERVED)}",
-            f"a variable named {', '.join(taken)}",
-            "give the variable another name",
+            f"a variable or dimension named {', '.join(taken)}",
+            "give it another name",
         )
