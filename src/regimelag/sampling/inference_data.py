@@ -83,7 +83,8 @@ def spec_of(idata: xr.DataTree) -> ModelSpec:
             "reading a fit",
             "the tree carries its spec in attrs",
             f"attrs {sorted(map(str, idata.attrs))}",
-            "use what fit() or load_fit() returned, or pass your own samples through as_fit(idata, spec, panel)",
+            "use what fit() or load_fit() returned, or pass your own samples through as_fit(idata, spec, panel); "
+            "what sample() returned is saved by idata.to_netcdf('draws.nc')",
         )
     try:
         return spec_from_toml(idata.attrs["spec"], where="the fit's spec")
