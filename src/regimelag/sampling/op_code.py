@@ -270,7 +270,7 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
     function, key = numba_funcify_and_cache_key(node.op, node=node)
     # For its cache PyTensor wraps the function in another one, which need not be compiled.
     function = getattr(function, "py_func", function).__globals__.get("jitable_func", function)
-    if function.__qualname__.startswith(generate_fallback_impl.__name__):
+    if getattr(function, "__qualname__", "").startswith(generate_fallback_impl.__name__):
         function = _in_python(node)
     place, lines, given, copies = 0, [], [], []
     for n, (variable, kind) in enumerate(zip(node.inputs, kinds, strict=True)):
