@@ -88,6 +88,83 @@ def test_a_period_is_refused_and_dated_by_its_last_day_by_the_cure(tmp_path, way
         pd.testing.assert_frame_equal(found, expected, check_freq=False, check_index_type=False)
 
 
+def in_parts(periods, **parts):
+    """A table with parts of dates in columns of their own."""
+    return pd.DataFrame(parts | {"x": np.arange(len(periods)) + 0.5})
+
+
+DAYS = pd.period_range("2019-12-20", periods=30, freq="D")
+YEAR, QUARTER = QUARTERS.year, QUARTERS.quarter
+PARTS = {
+    "year and month": (MONTHS, in_parts(MONTHS, Year=MONTHS.year, Month=MONTHS.month)),
+    "year and name of month": (
+        MONTHS,
+        in_parts(MONTHS, year=MONTHS.year, month=[NAMES[p.month - 1][:3] for p in MONTHS]),
+    ),
+    "year and quarter": (QUARTERS, in_parts(QUARTERS, year=YEAR, quarter=QUARTER)),
+    "year and quarter in letters": (
+        QUARTERS,
+        in_parts(QUARTERS, yr=YEAR, qtr=[f"Q{n}" for n in QUARTER]),
+    ),
+    "year, month and day": (DAYS, in_parts(DAYS, year=DAYS.year, month=DAYS.month, day=DAYS.day)),
+    "periods": (MONTHS, in_parts(MONTHS, series="CPI", Year=MONTHS.year, Period=[f"M{p.month:02}" for p in MONTHS])),
+    "periods of quarters": (
+        QUARTERS,
+        in_parts(QUARTERS, Year=YEAR, Period=[f"Q0{n}" for n in QUARTER]),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", PARTS)
+def test_parts_of_dates_in_several_columns_are_put_together_by_the_cure(tmp_path, way):
+    """Rows of one year are not taken for rows of one date, of which the last would be kept."""
+    periods, table = PARTS[way]
+    expected = pd.DataFrame(
+        {"x": table["x"].to_numpy()}, index=periods.to_timestamp(how="end").normalize().rename("date")
+    )
+    table.to_csv(tmp_path / "parts.csv", index=False)
+    for source in (tmp_path / "parts.csv", table):
+        with pytest.raises(PanelError, match="in one column") as caught:
+            read_series(source)
+        names = {"pd": pd, "read_series": read_series, "frame": source}
+        exec(caught.value.cure, names)
+        pd.testing.assert_frame_equal(names["frame"], expected, check_freq=False, check_index_type=False)
+
+
+def test_a_mean_of_the_year_among_months_is_left_out(tmp_path):
+    table = pd.DataFrame({"Year": [2024] * 13, "Period": [f"M{n:02}" for n in range(1, 14)], "Value": np.arange(13.0)})
+    table.to_csv(tmp_path / "parts.csv", index=False)
+    with pytest.raises(PanelError) as caught:
+        read_series(tmp_path / "parts.csv")
+    names = {"pd": pd, "read_series": read_series}
+    exec(caught.value.cure, names)
+    assert list(names["frame"]["Value"]) == list(range(12))
+
+
+def test_another_column_is_named_only_if_it_holds_dates(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("name,released,x\nMonday,2024-01-05,1\nTuesday,2024-01-12,2\n", encoding="utf-8")
+    with pytest.raises(PanelError) as caught:
+        read_series(path)
+    assert list(eval(caught.value.cure.partition("other column of dates by ")[2])["x"]) == [1.0, 2.0]
+    path.write_text("name,x\nMonday,1\nTuesday,2\n", encoding="utf-8")
+    with pytest.raises(PanelError) as caught:
+        read_series(path)
+    assert "date=" not in caught.value.cure
+
+
+def test_lines_below_the_header_and_currencies_of_all_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("date,x\nUnit,USD\nScale,1\n2024-01-05,1\n2024-01-12,2\n", encoding="utf-8")
+    with pytest.raises(PanelError, match="without the 2 lines") as caught:
+        read_series(path)
+    assert list(eval(caught.value.cure.partition(", without")[0])["x"]) == [1.0, 2.0]
+    path.write_text('date,x,y\n2024-01-05,"$1,000.5",$3\n2024-01-12,"$2,000.5",$4\n', encoding="utf-8")
+    with pytest.raises(PanelError) as caught:
+        read_series(path)
+    assert eval(caught.value.cure).to_numpy().tolist() == [[1000.5, 3.0], [2000.5, 4.0]]
+
+
 @pytest.mark.parametrize("text", ["2024-13", "2024.5", "Total 2024", "202413", "2024Q5", "5Q24", "Week 24"])
 def test_what_is_no_period_is_not_taken_for_one(tmp_path, text):
     path = tmp_path / "periods.csv"

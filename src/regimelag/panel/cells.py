@@ -121,8 +121,8 @@ def _refuse(
     elif re.fullmatch(QUOTED, text):
         cure = request.call(thousands="'")
     elif text[:1] in CURRENCIES:
-        stripped = f"{{{name!r}: lambda rows: rows[{name!r}].str.replace({text[0]!r}, '')}}"
-        cure = request.rows(f".assign(**{stripped})", **({"thousands": ","} if _is_grouped(text[1:]) else {}))
+        stripped = f".replace('^[{text[0]}]', '', regex=True)"
+        cure = request.rows(stripped, **({"thousands": ","} if _is_grouped(text[1:]) else {}))
     elif others:
         cure += f"{others!r}"
     raise PanelError(request.call(), "cells are finite numbers or blank", came, cure)

@@ -64,14 +64,21 @@ class Request(NamedTuple):
         The path or the variable, as Python.
     given : dict
         Arguments other than the defaults.
+    other : str
+        Another column that begins with a date; empty if there is none.
     """
 
     source: str
     given: Mapping[str, Any]
+    other: str = ""
 
     def call(self, **more: Any) -> str:
         """The call as Python, with further arguments."""
         return f"read_series({', '.join([self.source, *(f'{k}={v!r}' for k, v in (dict(self.given) | more).items())])})"
+
+    def or_other(self, cure: str) -> str:
+        """A cure, with the other column of dates if there is one."""
+        return f"{cure}, or name the other column of dates by {self.call(date=self.other)}" if self.other else cure
 
     def rows(self, rows: str, **more: Any) -> str:
         """The call on some rows of the source, read by pandas, as Python."""
@@ -241,7 +248,7 @@ def _numbered(values: np.ndarray, cells: pd.Series, name: str, request: Request)
         note = f"Numbers of {name!r} are read as time since 1970 ({', '.join(units)}): the first is {moments[0]}."
         return Stamps(moments, True, _zone(request) or "UTC", note, zoned=True, per=units)
     refuse_periods(cells.astype(str).str.strip(), name, request)
-    cure = f"{request.call(date='Date')}, with the name of the column that holds the dates"
+    cure = request.or_other("write dates as 2026-01-23")
     came = f"{cells.iloc[0]!r} in column {name!r}, {_where(cells.index, 0)}"
     raise PanelError(request.call(), "there is a date column", came, cure)
 
@@ -281,7 +288,7 @@ def _written(texts: pd.Series, name: str, request: Request) -> Stamps:
         if zones.notna().any():
             place = int(np.flatnonzero(zones.notna())[0])
             came = f"{texts.iloc[place]!r} in column {name!r}, {_where(texts.index, place)}, and others without zone"
-            cure = f"write all dates in one way, or name another column of dates: {request.call(date='Date')}"
+            cure = request.or_other("write all dates in one way")
             raise PanelError(request.call(), "all stamps or none have a time zone", came, cure)
         return Stamps(wall, timed, _zone(request) or "UTC", note)
     minutes = zones.replace({"Z": "+0000", "UTC": "+0000", "GMT": "+0000"}).str.replace(":", "")
@@ -339,8 +346,8 @@ def _parse(texts: pd.Series, cells: pd.Series, name: str, request: Request) -> t
 
 def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, request: Request, found: pd.Series) -> str:
     """Cure of a text that is no date, by its place among those that are."""
-    below, only = bool(found.iloc[place:].isna().all()), bool(found.iloc[1:].notna().all()) and len(found) > 1
-    cure = f"write it as 2026-01-23, or name another column of dates: {request.call(date='Date')}"
+    below, first = bool(found.iloc[place:].isna().all()), int(found.notna().to_numpy().argmax())
+    cure = request.or_other("write it as 2026-01-23")
     dated = texts.iloc[place:].str.contains(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
     if place and below and not dated.any():
         cure = f"{request.rows(f'.iloc[:{place}]')}, without the lines below the data"
@@ -348,8 +355,9 @@ def _cure_of_text(texts: pd.Series, cells: pd.Series, place: int, name: str, req
         cure = f"{request.call(skiprows=above - 1)}, since the header is in line {above}"
         if place and found.iloc[:place].notna().all():
             cure = f"{request.rows(f'.drop(index={place})')}, without the header that is repeated in line {above}"
-    elif not place and only:
-        cure = f"{request.rows('.iloc[1:]')}, without the line below the header"
+    elif not place and first and found.iloc[first:].notna().all():
+        lines = "line" if first == 1 else f"{first} lines"
+        cure = f"{request.rows(f'.iloc[{first}:]')}, without the {lines} below the header"
     elif (
         texts.str.contains("[A-Za-z]").all()
         and not texts.str.contains(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]").any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zoneinfo
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from regimelag.panel.cells import to_numbers
 from regimelag.panel.dates import MOMENTS, Request, date_column, parse_dates
 from regimelag.panel.frame_checks import check_frame, closest, contradiction, truncate_list
 from regimelag.panel.tables import as_table, read_file
+from regimelag.panel.written_periods import refuse_parts
 from regimelag.spec.series import is_close
 
 Columns = str | Sequence[str] | Mapping[str, str]
@@ -104,7 +106,8 @@ def read_series(
         came = f"{truncate_list(twice)} more than once"
         raise PanelError(request.call(), "column names differ", came, "rename or drop one of them")
     dated = _dated(table, date, request)
-    days, notes = parse_dates(table[dated], str(dated), request)
+    others = (str(name) for name in table.columns if name != dated and _begins_with_date(table[name]))
+    days, notes = parse_dates(table[dated], str(dated), request._replace(other=next(others, "")))
     values, more = _values(table.drop(columns=dated), columns, days, pandas, request)
     frame, merged = _in_order(values.set_axis(days, axis=0), table, str(dated), request)
     check_frame(frame, request.call())
@@ -155,11 +158,20 @@ def _dated(table: pd.DataFrame, date: str | None, request: Request) -> Any:
         cure = closest(date, names).replace("write ", "date = ", 1)
         raise PanelError(request.call(), "date names a column", f"no column {date!r}", cure)
     place = names.index(date) if date is not None else date_column(names)
+    if date is None and (place is None or names[place].strip().lower() == "day"):
+        refuse_parts(table, request)
     if len(names) < 2:  # noqa: PLR2004
         cure = f"separate columns by commas and give at least one series, or {request.call(sep=';')}, with your mark"
         rule = "there is a date column and at least one more"
         raise PanelError(request.call(), rule, f"the header {(names or [''])[0]!r}", cure)
     return table.columns[place or 0]
+
+
+def _begins_with_date(cells: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        return False
+    first = next(iter(cells.dropna().head(1).astype(str)), "")
+    return re.fullmatch(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}([T ].*)?", first) is not None
 
 
 def _values(

@@ -1,4 +1,4 @@
-"""Dates that name a month, a quarter, a year or a week, which `read_series` refuses: a date is a day."""
+"""Dates that are no day in one column: months, quarters, years, weeks and parts, which `read_series` refuses."""
 
 from __future__ import annotations
 
@@ -29,6 +29,57 @@ WRITTEN = (
     (r"[1-4]q(?:[0-9]{2}){1,2}", "Q", "{}"),
     (r"[0-9]{4}-?w[0-9]{2}", "W-SUN", "pd.to_datetime({}.str.replace('-', '') + '7', format='%GW%V%u')"),
 )
+# Names of columns that hold a part of a date.
+PARTS = {
+    "year": ("year", "yr", "yyyy"),
+    "month": ("month", "mon", "mm"),
+    "day": ("day", "dd"),
+    "quarter": ("quarter", "qtr", "q"),
+    # As in files of the Bureau of Labor Statistics: M01, Q01, and M13 for the year's mean.
+    "period": ("period",),
+}
+
+
+def refuse_parts(table: pd.DataFrame, request: Request) -> None:
+    """Refuse a table whose year is in one column, and month, quarter or day in others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table.
+    request : Request
+        The call.
+
+    Raises
+    ------
+    PanelError
+        If it is one.
+    """
+    plain = {str(name).strip().lower(): str(name) for name in table.columns}
+    parts = {part: plain[one] for part, names in PARTS.items() for one in names if one in plain}
+    within = next((part for part in ("month", "quarter", "period") if part in parts), "")
+    if "year" not in parts or not within:
+        return
+    year, texts = (f"frame[{parts[part]!r}].astype(str)" for part in ("year", within))
+    used = [parts["year"], parts[within]]
+    held = f"frame = {request.read()}" if request.source != "frame" else "frame = frame.copy()"
+    if within == "month" and "day" in parts:
+        used.append(parts["day"])
+        dates = f"pd.to_datetime({year} + '-' + {texts} + '-' + frame[{parts['day']!r}].astype(str), format='%Y-%m-%d')"
+    else:
+        freq = "M"
+        if within == "period":
+            freq = str(table[parts["period"]].astype(str).str[0].iloc[0])
+            held += f"; frame = frame[frame[{parts['period']!r}] != 'M13']" if freq == "M" else ""
+            texts += ".str[1:]"
+        if within == "quarter" or freq == "Q":
+            freq, texts = "Q", f"'Q' + frame[{parts[within]!r}].astype(str).str[-1]"
+        else:
+            texts = f"'-' + {texts}"
+        dates = f"pd.PeriodIndex({year} + {texts}, freq={freq!r}).to_timestamp(how='end').normalize()"
+    cure = f"{held}; frame['date'] = {dates}; frame = read_series(frame.drop(columns={used}), date='date')"
+    came = f"columns {', '.join(map(repr, used))}"
+    raise PanelError(request.call(), "a date is a day, in one column", came, cure)
 
 
 def refuse_periods(texts: pd.Series, name: str, request: Request) -> None:
