@@ -57,6 +57,8 @@ def refuse_parts(table: pd.DataFrame, request: Request) -> None:
     """
     plain = {str(name).strip().lower(): str(name) for name in table.columns}
     parts = {part: plain[one] for part, names in PARTS.items() for one in names if one in plain}
+    if "period" in parts and not table[parts["period"]].astype(str).str.fullmatch("M[0-9]{2}|Q[0-9]{2}").all():
+        del parts["period"]
     within = next((part for part in ("month", "quarter", "period") if part in parts), "")
     if "year" not in parts or not within:
         return
