@@ -16,7 +16,7 @@ from test_panel import spec_of, weekly
 import regimelag as rl
 from regimelag.errors import PanelError
 from regimelag.panel.frame_checks import check_frame
-from regimelag.panel.outliers import missing_codes
+from regimelag.panel.outliers import missing_codes, on_lines
 from regimelag.panel.periods import dates_at_end, first_days
 from regimelag.results.model_checks import model_warnings
 
@@ -508,3 +508,47 @@ def test_vintages_published_before_their_date_are_refused():
     names = {"vintages": vintages}
     exec(caught.value.cure, names)
     assert (names["vintages"]["published"] > names["vintages"]["date"]).all()
+
+
+def observed(count: int, decimals: int, level: float, sd: float, seed: int) -> pd.Series:
+    changes = np.random.default_rng(seed).normal(0.0, sd, count)
+    return pd.Series(
+        (level + changes.cumsum()).round(decimals), pd.date_range("2012-01-06", periods=count, freq="W-FRI")
+    )
+
+
+@pytest.mark.parametrize("method", ["linear", "time"])
+@pytest.mark.parametrize("missing", ["three weeks of four", "one gap", "days"])
+def test_interpolated_values_are_warned_of(method, missing):
+    whole = observed(700, 3, 300.0, 2.0, 1)
+    place = np.arange(len(whole))
+    if missing == "days":
+        filled = whole.resample("B").asfreq().interpolate(method=method)
+    else:
+        known = place % 4 == 0 if missing == "three weeks of four" else (place < 300) | (place > 302)
+        filled = whole.where(known).interpolate(method=method)
+    said = list(on_lines(filled.rename("gold")))
+    assert len(said) == 1
+    assert "Column 'gold' lies on straight lines" in said[0]
+    assert (
+        f"the first on {filled.index[~filled.isin(whole)][0].date() if missing != 'one gap' else '2017-10-06'}"
+        in said[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("decimals", "level", "sd"), [(2, 30.0, 0.5), (2, 2.0, 0.05), (0, 1000.0, 3.0), (4, 1.1, 0.01)]
+)
+def test_rounded_values_are_not_taken_for_interpolated_ones(decimals, level, sd):
+    """Of 200 random walks of 3,000 values two at most: equal steps by chance."""
+    taken = [bool(list(on_lines(observed(3000, decimals, level, sd, seed)))) for seed in range(200)]
+    assert sum(taken) <= 2
+
+
+def test_interpolated_values_are_noted_by_make_panel():
+    place = np.arange(len(W))
+    frame = W.assign(slv=W["slv"].where((place < 100) | (place > 105)).interpolate())
+    texts = made(frame)[1]
+    assert len(texts) == 1
+    assert "lies on straight lines: 6 of" in texts[0]
+    assert made(W)[1] == []
