@@ -153,6 +153,24 @@ def test_another_column_is_named_only_if_it_holds_dates(tmp_path):
     assert "date=" not in caught.value.cure
 
 
+def test_parts_beside_a_column_of_dates_are_no_dates(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("year,month,week ending,x\n2024,1,2024-01-05,1\n2024,1,2024-01-12,2\n", encoding="utf-8")
+    with pytest.raises(PanelError) as caught:
+        read_series(path, columns="x")
+    assert list(eval(caught.value.cure.partition(", if those")[0])["x"]) == [1.0, 2.0]
+
+
+def test_the_cure_keeps_columns_and_marks(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("when;a;b\n2024M01;1,5;2\n2024M02;2,5;3\n", encoding="utf-8")
+    with pytest.raises(PanelError) as caught:
+        read_series(path, columns={"gold": "a"}, decimal=",")
+    names = {"pd": pd, "read_series": read_series}
+    exec(caught.value.cure, names)
+    assert names["frame"].to_dict("list") == {"gold": [1.5, 2.5]}
+
+
 def test_lines_below_the_header_and_currencies_of_all_columns(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("date,x\nUnit,USD\nScale,1\n2024-01-05,1\n2024-01-12,2\n", encoding="utf-8")

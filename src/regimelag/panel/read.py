@@ -105,9 +105,10 @@ def read_series(
         twice = table.columns[table.columns.duplicated()].unique()
         came = f"{truncate_list(twice)} more than once"
         raise PanelError(request.call(), "column names differ", came, "rename or drop one of them")
-    dated = _dated(table, date, request)
-    others = (str(name) for name in table.columns if name != dated and _begins_with_date(table[name]))
-    days, notes = parse_dates(table[dated], str(dated), request._replace(other=next(others, "")))
+    days_in = [name for name in table.columns if _begins_with_date(table[name])]
+    dated = _dated(table, date, request, parts=not days_in)
+    other = next((str(name) for name in days_in if name != dated), "")
+    days, notes = parse_dates(table[dated], str(dated), request._replace(other=other))
     values, more = _values(table.drop(columns=dated), columns, days, pandas, request)
     frame, merged = _in_order(values.set_axis(days, axis=0), table, str(dated), request)
     check_frame(frame, request.call())
@@ -151,14 +152,14 @@ def _check_zone(tz: str | None, request: Request) -> None:
         raise PanelError(request.call(), "tz is a time zone by its name", f"tz = {tz!r}", cure) from None
 
 
-def _dated(table: pd.DataFrame, date: str | None, request: Request) -> Any:
-    """Name of the date column; the first column if none is known."""
+def _dated(table: pd.DataFrame, date: str | None, request: Request, *, parts: bool) -> Any:
+    """Name of the date column; the first column if none is known. `parts` says that there may be parts of dates."""
     names = [str(name) for name in table.columns]
     if date is not None and date not in names:
         cure = closest(date, names).replace("write ", "date = ", 1)
         raise PanelError(request.call(), "date names a column", f"no column {date!r}", cure)
     place = names.index(date) if date is not None else date_column(names)
-    if date is None and (place is None or names[place].strip().lower() == "day"):
+    if date is None and parts and (place is None or names[place].strip().lower() == "day"):
         refuse_parts(table, request)
     if len(names) < 2:  # noqa: PLR2004
         cure = f"separate columns by commas and give at least one series, or {request.call(sep=';')}, with your mark"

@@ -79,7 +79,7 @@ def refuse_parts(table: pd.DataFrame, request: Request) -> None:
         else:
             texts = f"'-' + {texts}"
         dates = f"pd.PeriodIndex({year} + {texts}, freq={freq!r}).to_timestamp(how='end').normalize()"
-    cure = f"{held}; frame['date'] = {dates}; frame = read_series(frame.drop(columns={used}), date='date')"
+    cure = f"{held}; frame['date'] = {dates}; frame = {_again(request, f'frame.drop(columns={used})', 'date')}"
     came = f"columns {', '.join(map(repr, used))}"
     raise PanelError(request.call(), "a date is a day, in one column", came, cure)
 
@@ -113,7 +113,15 @@ def refuse_periods(texts: pd.Series, name: str, request: Request) -> None:
     periods = read.format(f"frame[{name!r}].astype(str)")
     cure = (
         f"{held}; frame[{name!r}] = pd.PeriodIndex({periods}, freq={freq!r}).to_timestamp(how='end').normalize(); "
-        f"frame = read_series(frame, date={name!r})"
+        f"frame = {_again(request, 'frame', name)}"
     )
+    if request.other:
+        cure = f"{request.call(date=request.other)}, if those are the dates; otherwise {cure}"
     came = f"{texts.iloc[0]!r} in column {name!r}, a {PERIODS[freq]}"
     raise PanelError(request.call(), "a date is a day: of a period, the day on which its value was known", came, cure)
+
+
+def _again(request: Request, source: str, name: str) -> str:
+    """The call on a table whose dates are days, as Python."""
+    given = {key: value for key, value in request.given.items() if key in ("columns", "decimal", "thousands")}
+    return request._replace(source=source, given=given).call(date=name)
