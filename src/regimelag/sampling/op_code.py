@@ -286,26 +286,24 @@ def whole(node: Any, kinds: tuple[str, ...], *, copied: bool) -> CFunc:
         else:
             double = "" if variable.type.dtype == "float64" else ".astype(np.float64)"
             copies.append(f"whole{n} = np.ascontiguousarray(found{n}){double}")
-            copies.append(f"if whole{n}.size != record[{place + 2}]:\n            return 0")
+            copies.append(f"if whole{n}.size != record[{place + 2}]:\n        return 0")
             if copied:
                 copies.append(f"out{n}, flat{n} = doubles({_address(place)}), whole{n}.ravel()")
-                copies.append(f"for n in range(flat{n}.size):\n            out{n}[n] = flat{n}[n]")
+                copies.append(f"for n in range(flat{n}.size):\n        out{n}[n] = flat{n}[n]")
             else:
                 copies.append(f"bases[record[{place}]] = whole{n}.ctypes.data")
                 copies.append(f"bases[record[{place + 1}]] = take(whole{n})")
         place += 3
-    join, deeper = "\n    ", "\n        "
+    join = "\n    "
     source = f"""
 def whole(record, bases):
     {join.join(lines)}
-    status = 0
     try:
         {", ".join(f"found{n}" for n in range(len(node.outputs)))} = function({", ".join(given)})
-        {deeper.join(copies)}
-        status = {DONE}
     except Exception:
-        pass
-    return status
+        return 0
+    {join.join(copies)}
+    return {DONE}
 """
     return _WHOLE.setdefault(same, c_function(source, "whole", {"function": function, "take": take}, key))
 
